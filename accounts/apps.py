@@ -1,0 +1,14 @@
+from django.apps import AppConfig
+from django.contrib.auth.signals import user_logged_in, user_login_failed
+
+
+class AccountsConfig(AppConfig):
+    name = "accounts"
+
+    def ready(self) -> None:
+        from accounts import sessions
+
+        # SignInManager.start() writes last_login, in the statement that also closes the race with a deactivation.
+        user_logged_in.disconnect(dispatch_uid="update_last_login")
+        user_logged_in.connect(sessions.start_browser_sign_in)
+        user_login_failed.connect(sessions.record_failed_sign_in)

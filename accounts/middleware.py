@@ -1,0 +1,77 @@
+"""Who asks, from where, and what may be kept of the answer."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth import middleware as auth
+from django.http import HttpRequest, HttpResponse
+from django.utils.deprecation import MiddlewareMixin
+from django.utils.functional import SimpleLazyObject
+
+from accounts import origin
+from accounts.sessions import signed_in_user
+
+
+@lru_cache
+def _networks(proxies: tuple[str, ...]) -> list[IPv4Network | IPv6Network]:
+    return [ip_network(proxy) for proxy in proxies]
+
+
+def _is_trusted_proxy(address: str) -> bool:
+    try:
+        client = ip_address(address)
+    except ValueError:
+        return False
+    return any(client in network for network in _networks(tuple(settings.TRUSTED_PROXIES)))
+
+
+class TrustedProxyMiddleware(MiddlewareMixin):
+    """REMOTE_ADDR becomes the client's address, as told by TRUSTED_PROXIES; what others say of it is dropped."""
+
+    FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST", "HTTP_FORWARDED")
+
+    def process_request(self, request: HttpRequest) -> None:
+        meta = request.META
+        if not _is_trusted_proxy(meta.get("REMOTE_ADDR", "")):
+            for header in self.FORWARDED:
+                meta.pop(header, None)
+            return
+        # The last hop is the one that the proxy saw itself: earlier ones are hearsay, unless a proxy told them.
+        for hop in reversed(meta.get("HTTP_X_FORWARDED_FOR", "").split(",")):
+            try:
+                meta["REMOTE_ADDR"] = str(ip_address(hop.strip()))
+            except ValueError:
+                return
+            if not _is_trusted_proxy(meta["REMOTE_ADDR"]):
+                return
+
+
+class NoStoreMiddleware(MiddlewareMixin):
+    """An answer is kept by nobody, unless its view says otherwise."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+
+class AuthenticationMiddleware(auth.AuthenticationMiddleware):
+    """As Django's, with the user that came with the session in one statement."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        super().process_request(request)
+        request.user = SimpleLazyObject(lambda: signed_in_user(request))
+        request.auser = sync_to_async(lambda: signed_in_user(request))
+
+
+class OriginMiddleware:
+    """Lets sign-ins and security events say where their request came from."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with origin.request_at_hand(request):
+            return self.get_response(request)

@@ -1,0 +1,51 @@
+"""Where the work at hand comes from: what sign-ins and security events say of their request."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from django.http import HttpRequest
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+USER_AGENT_MAX_LENGTH = 512
+
+_request: ContextVar[HttpRequest | None] = ContextVar("request", default=None)
+
+
+@contextmanager
+def request_at_hand(request: HttpRequest) -> Iterator[None]:
+    token = _request.set(request)
+    try:
+        yield
+    finally:
+        _request.reset(token)
+
+
+def ip_address() -> str | None:
+    """The client's address; None outside a request and on a Unix socket."""
+    request = _request.get()
+    return request.META.get("REMOTE_ADDR") or None if request else None
+
+
+def user_agent() -> str:
+    """The client's own name for itself, cut to 512 characters, with nothing in it that a terminal or a log obeys."""
+    request = _request.get()
+    if request is None:
+        return ""
+    raw = request.META.get("HTTP_USER_AGENT", "")[:USER_AGENT_MAX_LENGTH]
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in raw)
+
+
+def absolute_url(path: str) -> str:
+    """On the host that was asked, which ALLOWED_HOSTS has checked; outside a request, the path alone."""
+    request = _request.get()
+    return request.build_absolute_uri(path) if request else path
+
+
+def actor() -> "User | None":
+    """Who is signed in and asks for the work at hand; None for a command or a stranger."""
+    user = getattr(_request.get(), "user", None)
+    return user if user is not None and user.is_authenticated else None

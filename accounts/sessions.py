@@ -1,0 +1,138 @@
+"""Session mode: Django's sessions, found by the hash of their key together with the sign-in and its user."""
+
+import hashlib
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends import db
+from django.contrib.sessions.backends.base import VALID_KEY_CHARS, UpdateError
+from django.db import IntegrityError
+from django.http import HttpRequest
+from django.utils import timezone
+
+from accounts.models import SecurityEvent, Session, SignIn, SignInRefused, User
+
+KEY_LENGTH = 32
+KEY_CHARACTERS = frozenset(VALID_KEY_CHARS)
+
+
+def digest(session_key: str) -> str:
+    """How a key is stored. It has 165 random bits, so a plain hash is enough."""
+    return hashlib.sha256(session_key.encode()).hexdigest()
+
+
+class SessionStore(db.SessionStore):
+    _sign_in: SignIn | None = None
+
+    @classmethod
+    def get_model_class(cls) -> type[Session]:
+        return Session
+
+    @property
+    def sign_in(self) -> SignIn | None:
+        """The live sign-in that this session belongs to. One statement, the first time."""
+        self._get_session()
+        return self._sign_in
+
+    @sign_in.setter
+    def sign_in(self, sign_in: SignIn) -> None:
+        self["sid"] = str(sign_in.sid)
+        self._sign_in = sign_in
+
+    def keep(self) -> None:
+        """Outlasts the browser's being closed."""
+        self.set_expiry(None)
+        self.sign_in.keep()
+
+    def flush(self) -> None:
+        """Whoever drops a session has signed out of it."""
+        if self.sign_in:
+            self.sign_in.end(SignIn.Reason.SIGNED_OUT)
+        self._sign_in = None
+        super().flush()
+
+    def exists(self, session_key: str) -> bool:
+        return super().exists(digest(session_key))
+
+    def delete(self, session_key: str | None = None) -> None:
+        session_key = session_key or self.session_key
+        if session_key:
+            self.model.objects.filter(session_key=digest(session_key)).delete()
+
+    def create_model_instance(self, data: dict[str, Any]) -> Session:
+        session = super().create_model_instance(data)
+        session.session_key = digest(session.session_key)
+        session.sign_in_id = data.get("sid")
+        return session
+
+    def save(self, must_create: bool = False) -> None:
+        try:
+            super().save(must_create)
+        except IntegrityError as error:
+            # The user, and so the sign-in, was deleted while the request ran: the session is gone.
+            raise UpdateError from error
+
+    def _get_session_from_db(self) -> Session | None:
+        session = (
+            self.model.objects.select_related("sign_in__user")
+            .filter(session_key=digest(self.session_key), expire_date__gt=timezone.now())
+            .first()
+        )
+        if session is None or (session.sign_in and not session.sign_in.is_live()):
+            self._session_key = None
+            return None
+        self._sign_in = session.sign_in
+        return session
+
+    def _validate_session_key(self, key: str | None) -> bool:
+        """Only what the server could have made is looked up."""
+        return bool(key) and len(key) == KEY_LENGTH and KEY_CHARACTERS.issuperset(key)
+
+    async def aflush(self) -> None:
+        await sync_to_async(self.flush)()
+
+    async def aexists(self, session_key: str) -> bool:
+        return await sync_to_async(self.exists)(session_key)
+
+    async def adelete(self, session_key: str | None = None) -> None:
+        await sync_to_async(self.delete)(session_key)
+
+    async def acreate_model_instance(self, data: dict[str, Any]) -> Session:
+        return await sync_to_async(self.create_model_instance)(data)
+
+    async def _aget_session_from_db(self) -> Session | None:
+        return await sync_to_async(self._get_session_from_db)()
+
+
+def signed_in_user(request: HttpRequest) -> User | AnonymousUser:
+    """Who the session belongs to. One statement, and one more at most every five minutes."""
+    sign_in = request.session.sign_in
+    if sign_in is None:
+        return AnonymousUser()
+    sign_in.touch()
+    return sign_in.user
+
+
+def start_browser_sign_in(request: HttpRequest, user: User, **kwargs: Any) -> None:
+    """After any login(), whoever called it: puts the session on the list of sign-ins."""
+    session = request.session
+    try:
+        sign_in = SignIn.objects.start(user, SignIn.Kind.BROWSER, settings.BROWSER_SESSION_UNKEPT)
+    except SignInRefused:
+        request.user = AnonymousUser()
+        session.flush()
+        raise
+    if session.sign_in:
+        # login() goes on with the session of the same user; a new sign-in has a new key.
+        session.sign_in.end(SignIn.Reason.SIGNED_OUT)
+        session.cycle_key()
+    session.sign_in = sign_in
+    session.set_expiry(0)
+
+
+def record_failed_sign_in(credentials: dict[str, Any], **kwargs: Any) -> None:
+    """After any failed authenticate(). The name is not kept: people type passwords into that field."""
+    user = User.objects.filter(username=credentials.get("username", "")).first()
+    SecurityEvent.objects.record(SecurityEvent.Type.SIGN_IN_FAILED, user)
