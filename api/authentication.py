@@ -1,0 +1,39 @@
+"""Who is calling: by access token from anywhere, or by session from the project's own pages."""
+
+from django.utils.translation import gettext_lazy as _
+from rest_framework import authentication
+from rest_framework.request import Request
+from rest_framework_simplejwt.authentication import JWTAuthentication
+from rest_framework_simplejwt.exceptions import AuthenticationFailed
+
+from accounts.models import SignIn, User
+from api.tokens import AccessToken
+
+
+class TokenAuthentication(JWTAuthentication):
+    """`request.auth` is the access token."""
+
+    def get_raw_token(self, header: bytes) -> bytes:
+        """Whatever is in the header, it is meant: it never falls back to the cookie."""
+        scheme, _separator, token = header.partition(b" ")
+        if scheme.lower() != b"bearer" or not token:
+            raise AuthenticationFailed(
+                _("The Authorization header must be: Bearer, a space, and an access token."),
+                code="bad_authorization_header",
+            )
+        return token
+
+    def get_user(self, validated_token: AccessToken) -> User:
+        """From the claims; every other field is read from the database if and when code asks for one."""
+        known = {"id": int(validated_token["sub"])}
+        if username := validated_token.get("username"):
+            known["username"] = username
+        return User.from_db("default", known.keys(), known.values())
+
+
+class SessionAuthentication(authentication.SessionAuthentication):
+    """`request.auth` is the sign-in."""
+
+    def authenticate(self, request: Request) -> tuple[User, SignIn] | None:
+        authenticated = super().authenticate(request)
+        return authenticated and (authenticated[0], request._request.session.sign_in)

@@ -1,0 +1,77 @@
+"""Errors are answers: every one has a `detail` and a `code`, the right status, and the headers that go with it."""
+
+import sys
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from rest_framework import exceptions, status, views
+from rest_framework.response import Response
+
+RETRY_AFTER_SECONDS = 2
+TOKEN_PRESENTED = {"token_not_valid", "bad_authorization_header"}
+
+
+class Unavailable(exceptions.APIException):
+    """Our own trouble, not the caller's: their token is as good as before."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = "The service cannot reach its database. Try again in a moment."
+    default_code = "unavailable"
+    wait = RETRY_AFTER_SECONDS
+
+
+def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
+    if isinstance(exc, (OperationalError, InterfaceError)):
+        exc = Unavailable()
+    response = views.exception_handler(exc, context)
+    if response is None:
+        return None
+    response.data = _with_detail_and_code(exc, response.data)
+    if response.data["code"] in TOKEN_PRESENTED:
+        # RFC 6750, section 3.1
+        response["WWW-Authenticate"] = f'{response["WWW-Authenticate"]}, error="invalid_token"'
+    return response
+
+
+def _with_detail_and_code(exc: Exception, data: Any) -> dict[str, Any]:
+    if isinstance(exc, exceptions.ValidationError):
+        fields = data if isinstance(data, dict) else {"non_field_errors": data}
+        return {**fields, "detail": "The input is not valid.", "code": "invalid"}
+    if "code" not in data:
+        data["code"] = getattr(data.get("detail"), "code", "error")
+    return data
+
+
+def _answer(request: HttpRequest, code: str, http_status: HTTPStatus, detail: str) -> HttpResponse:
+    if request.path.startswith("/api/"):
+        return JsonResponse({"detail": detail, "code": code}, status=http_status)
+    return render(request, "error.html", {"status": http_status, "detail": detail}, status=http_status)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _answer(request, "bad_request", HTTPStatus.BAD_REQUEST, "The request could not be understood.")
+
+
+def permission_denied(request: HttpRequest, exception: PermissionDenied) -> HttpResponse:
+    return _answer(request, "permission_denied", HTTPStatus.FORBIDDEN, "You may not do this.")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    detail = "The form was open too long, or came from elsewhere. Go back, reload the page and try again."
+    return _answer(request, "csrf_failed", HTTPStatus.FORBIDDEN, detail)
+
+
+def not_found(request: HttpRequest, exception: Http404) -> HttpResponse:
+    return _answer(request, "not_found", HTTPStatus.NOT_FOUND, "There is nothing at this address.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    if isinstance(sys.exc_info()[1], (OperationalError, InterfaceError)):
+        response = _answer(request, "unavailable", HTTPStatus.SERVICE_UNAVAILABLE, Unavailable.default_detail)
+        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        return response
+    return _answer(request, "error", HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong on our side.")

@@ -1,0 +1,36 @@
+"""For load balancers and operators."""
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, JsonResponse
+
+
+def live(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"status": "up"})
+
+
+def ready(request: HttpRequest) -> JsonResponse:
+    """503 without the database. Redis is told, but may be away: it costs speed only."""
+    database = "up" if _database_answers() else "down"
+    state = {"status": database, "database": database, "redis": _redis_state()}
+    return JsonResponse(state, status=200 if database == "up" else 503)
+
+
+def _database_answers() -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return False
+    return True
+
+
+def _redis_state() -> str:
+    if not settings.REDIS_URL:
+        return "not used"
+    try:
+        cache.get("ready")
+    except Exception:
+        return "down"
+    return "up"

@@ -1,0 +1,12 @@
+from django.conf import settings
+from django.http import HttpRequest, JsonResponse
+from django.utils.deprecation import MiddlewareMixin
+
+
+class HttpsOnlyMiddleware(MiddlewareMixin):
+    """The API does not redirect to HTTPS, it refuses: by then the token has crossed the wire (ASVS 4.1.2)."""
+
+    def process_request(self, request: HttpRequest) -> JsonResponse | None:
+        if not settings.SECURE_SSL_REDIRECT or request.is_secure() or not request.path.startswith("/api/"):
+            return None
+        return JsonResponse({"detail": "Use HTTPS.", "code": "https_required"}, status=403)

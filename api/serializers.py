@@ -1,0 +1,190 @@
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from rest_framework import serializers
+from rest_framework.exceptions import AuthenticationFailed, ValidationError
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.serializers import TokenObtainSerializer
+
+from accounts import passwords
+from accounts.models import RefreshRefused, SecurityEvent, SignIn, SignInRefused, User
+from api.tokens import AccessToken, AnyToken, RefreshToken
+
+
+class TextField(serializers.CharField):
+    """Text as it was sent: a number is not a text, and white space is part of one."""
+
+    default_error_messages = {"not_text": _("Not a text.")}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("not_text")
+        return super().to_internal_value(data)
+
+
+class PasswordField(TextField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(write_only=True, style={"input_type": "password"}, **kwargs)
+
+
+def check_new_password(password: str, user: User | None = None) -> str:
+    try:
+        validate_password(password, user)
+    except DjangoValidationError as error:
+        raise ValidationError(error.messages) from error
+    return password
+
+
+# Tokens
+
+
+class TokenPairSerializer(TokenObtainSerializer):
+    """Starts a client's sign-in."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["username"] = TextField(write_only=True, max_length=150)
+        self.fields["password"] = PasswordField()
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+        super().validate(attrs)
+        asked_at = timezone.now()
+        try:
+            sign_in = SignIn.objects.start(self.user, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN)
+        except SignInRefused as error:
+            raise AuthenticationFailed(self.error_messages["no_active_account"], "no_active_account") from error
+        return token_pair(sign_in, asked_at)
+
+
+class TokenRefreshSerializer(serializers.Serializer):
+    refresh = TextField()
+    access = TextField(read_only=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+        token = RefreshToken(attrs["refresh"])
+        asked_at = timezone.now()
+        try:
+            sign_in = token.family.rotate(token.jti)
+        except RefreshRefused as error:
+            raise TokenError(_("Token is blacklisted")) from error
+        return token_pair(sign_in, asked_at)
+
+
+def token_pair(sign_in: SignIn, asked_at: Any) -> dict[str, str]:
+    return {
+        "access": str(AccessToken.for_sign_in(sign_in, asked_at)),
+        "refresh": str(RefreshToken.for_sign_in(sign_in)),
+    }
+
+
+class TokenVerifySerializer(serializers.Serializer):
+    token = TextField(write_only=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+        AnyToken(attrs["token"]).check_honoured()
+        return {}
+
+
+class TokenBlacklistSerializer(serializers.Serializer):
+    refresh = TextField(write_only=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+        if not RefreshToken(attrs["refresh"]).family.end(SignIn.Reason.SIGNED_OUT):
+            raise TokenError(_("Token is blacklisted"))
+        return {}
+
+
+# The account
+
+
+class UserSerializer(serializers.ModelSerializer):
+    first_name = TextField(max_length=150, required=False, allow_blank=True)
+    last_name = TextField(max_length=150, required=False, allow_blank=True)
+
+    class Meta:
+        model = User
+        fields = ["id", "username", "email", "first_name", "last_name", "date_joined"]
+        read_only_fields = ["id", "username", "email", "date_joined"]
+
+
+class RegistrationSerializer(serializers.Serializer):
+    username = TextField(max_length=150)
+    email = TextField(max_length=254)
+    password = PasswordField()
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        user = User(username=attrs["username"], email=attrs["email"])
+        try:
+            check_new_password(attrs["password"], user)
+        except ValidationError as error:
+            raise ValidationError({"password": error.detail}) from error
+        return attrs
+
+    def create(self, validated_data: dict[str, Any]) -> User:
+        try:
+            return User.objects.sign_up(**validated_data)
+        except DjangoValidationError as error:
+            raise ValidationError(error.message_dict) from error
+
+    def to_representation(self, user: User) -> dict[str, Any]:
+        return UserSerializer(user).data
+
+
+class PasswordChangeSerializer(serializers.Serializer):
+    old_password = PasswordField()
+    new_password = PasswordField()
+
+    def validate_old_password(self, old_password: str) -> str:
+        if len(old_password) > passwords.MAX_LENGTH or not self.instance.check_password(old_password):
+            raise ValidationError(_("Your old password was entered incorrectly."), "password_incorrect")
+        return old_password
+
+    def validate_new_password(self, new_password: str) -> str:
+        return check_new_password(new_password, self.instance)
+
+
+class PasswordResetSerializer(serializers.Serializer):
+    email = serializers.EmailField(max_length=254)
+
+
+class PasswordResetConfirmSerializer(serializers.Serializer):
+    uid = TextField(max_length=64)
+    token = TextField(max_length=128)
+    new_password = PasswordField()
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        user = User.objects.by_reset_link(attrs["uid"], attrs["token"])
+        if user is None:
+            raise ValidationError({"token": [_("The link is not valid: it was used, or is too old.")]})
+        try:
+            check_new_password(attrs["new_password"], user)
+        except ValidationError as error:
+            raise ValidationError({"new_password": error.detail}) from error
+        return attrs | {"user": user}
+
+
+# Sign-ins and events
+
+
+class SignInSerializer(serializers.ModelSerializer):
+    current = serializers.SerializerMethodField()
+
+    class Meta:
+        model = SignIn
+        fields = ["id", "kind", "device", "ip_address", "created_at", "last_seen_at", "expires_at", "current"]
+
+    def get_current(self, sign_in: SignIn) -> bool:
+        return sign_in.sid == self.context["request"].auth.sid
+
+
+class SecurityEventSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = SecurityEvent
+        fields = ["id", "type", "sid", "device", "ip_address", "created_at", "details"]

@@ -1,0 +1,203 @@
+"""Access and refresh tokens: SimpleJWT's, made for a sign-in, signed and read strictly."""
+
+import re
+import uuid
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+import jwt
+from django.conf import settings
+from django.utils.functional import cached_property
+from django.utils.translation import gettext_lazy as _
+from rest_framework_simplejwt import tokens
+from rest_framework_simplejwt.backends import TokenBackend
+from rest_framework_simplejwt.exceptions import TokenBackendError, TokenBackendExpiredToken, TokenError
+from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.state import token_backend as configured
+from rest_framework_simplejwt.utils import datetime_to_epoch
+
+from accounts.models import SignIn, SignInQuerySet
+from api import strict_json
+from api.blocklist.models import Entry
+from api.keys import Key, keyring
+
+# RFC 9068, section 2.1, and its like: no kind of token passes for another.
+HEADER_TYPES = {"access": "at+jwt", "refresh": "rt+jwt"}
+MAX_LENGTH = 4096
+COMPACT_FORM = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+USER_ID = re.compile(r"[1-9][0-9]{0,17}")
+# Far beyond any lifetime, and still a date.
+LATEST_TIME = 2**35
+# Longer names stay out: an access token is to stay under 500 bytes, with ES256 too.
+USERNAME_MAX_LENGTH = 16
+
+
+class StrictJWT(jwt.PyJWT):
+    def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:
+        """PyJWT's own takes UTF-16, a byte order mark and duplicate keys."""
+        try:
+            payload = strict_json.loads(decoded["payload"])
+        except ValueError as error:
+            raise jwt.DecodeError("Invalid payload") from error
+        if not isinstance(payload, dict):
+            raise jwt.DecodeError("Invalid payload")
+        return payload
+
+
+class StrictTokenBackend(TokenBackend):
+    """Signs with the ring's signing key; each key is good for one algorithm, and a header chooses neither."""
+
+    jwt = StrictJWT()
+
+    def encode(self, payload: dict[str, Any]) -> str:
+        key = keyring.signing_key
+        claims = {**payload, "iss": self.issuer, "aud": self.audience}
+        headers = {"kid": key.kid, "typ": HEADER_TYPES[payload[api_settings.TOKEN_TYPE_CLAIM]]}
+        return jwt.encode(claims, key.secret, algorithm=key.algorithm, headers=headers)
+
+    def decode(self, token: str | bytes, verify: bool = True) -> dict[str, Any]:
+        """Raises TokenBackendError, or TokenBackendExpiredToken for a genuine token after its time."""
+        raw = token.encode(errors="replace") if isinstance(token, str) else token
+        if len(raw) > MAX_LENGTH or not COMPACT_FORM.fullmatch(raw):
+            raise TokenBackendError(_("Token is invalid"))
+        try:
+            header = jwt.get_unverified_header(raw)
+            decoded = self._verified(raw, self._key_of(header))
+        except jwt.ExpiredSignatureError as error:
+            raise TokenBackendExpiredToken(_("Token is expired")) from error
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise TokenBackendError(_("Token is invalid")) from error
+        self._check_claims(header, decoded)
+        return decoded
+
+    def _key_of(self, header: dict[str, Any]) -> Key:
+        kid = header.get("kid")
+        if "crit" in header or not isinstance(kid, str) or kid not in keyring.by_kid:
+            raise jwt.InvalidKeyError("Unknown key")
+        return keyring.by_kid[kid]
+
+    def _verified(self, raw: bytes, key: Key) -> dict[str, Any]:
+        return self.jwt.decode(
+            raw,
+            key.secret,
+            algorithms=[key.algorithm],
+            issuer=self.issuer,
+            audience=self.audience,
+            leeway=self.get_leeway(),
+            options={"require": ["exp", "iat", "iss", "aud", "sub", "sid", "jti"], "strict_aud": True},
+        )
+
+    def _check_claims(self, header: dict[str, Any], claims: dict[str, Any]) -> None:
+        """The types that PyJWT leaves open: what is built on a claim later must not fail on it."""
+        token_type = claims.get(api_settings.TOKEN_TYPE_CLAIM)
+        well_formed = (
+            isinstance(token_type, str)
+            and header.get("typ") == HEADER_TYPES.get(token_type)
+            and all(type(claims[time]) is int and 0 < claims[time] < LATEST_TIME for time in ("iat", "exp"))
+            and isinstance(claims["sub"], str)
+            and USER_ID.fullmatch(claims["sub"])
+            and _is_uuid(claims["sid"], str)
+            and _is_uuid(claims["jti"], lambda jti: jti.hex)
+            and isinstance(claims.get("username", ""), str)
+        )
+        if not well_formed:
+            raise TokenBackendError(_("Token is invalid"))
+
+
+def _is_uuid(claim: object, form: Any) -> bool:
+    try:
+        return isinstance(claim, str) and form(uuid.UUID(claim)) == claim
+    except ValueError:
+        return False
+
+
+class SignInToken(tokens.Token):
+    """What access and refresh tokens have in common: they belong to a sign-in, and die with it."""
+
+    _token_backend = StrictTokenBackend(
+        configured.algorithm, audience=configured.audience, issuer=configured.issuer, leeway=configured.leeway
+    )
+
+    @cached_property
+    def sid(self) -> uuid.UUID:
+        return uuid.UUID(self["sid"])
+
+    @cached_property
+    def jti(self) -> uuid.UUID:
+        return uuid.UUID(self["jti"])
+
+    def check_honoured(self) -> None:
+        """Raises TokenError for a genuine token that is refused all the same."""
+        raise NotImplementedError
+
+    @classmethod
+    def for_user(cls, user: Any) -> Self:
+        raise TypeError("A token belongs to a sign-in: use for_sign_in().")
+
+    @classmethod
+    def _of(cls, sign_in: SignIn, jti: uuid.UUID, issued_at: datetime, expires_at: datetime) -> Self:
+        token = cls()
+        token.payload |= {
+            "sub": str(sign_in.user_id),
+            "sid": str(sign_in.sid),
+            "jti": jti.hex,
+            "iat": datetime_to_epoch(issued_at),
+            "exp": datetime_to_epoch(expires_at),
+        }
+        return token
+
+
+class AccessToken(SignInToken, tokens.AccessToken):
+    def verify(self) -> None:
+        super().verify()
+        self.check_honoured()
+
+    def check_honoured(self) -> None:
+        if Entry.objects.blocks(self.sid, self.jti):
+            raise TokenError(_("Token is blacklisted"))
+
+    @classmethod
+    def for_sign_in(cls, sign_in: SignIn, issued_at: datetime) -> "AccessToken":
+        """
+        `issued_at` is a moment before the sign-in was last known to be live: if it ends while this runs, its entry
+        in the blocklist outlasts the token.
+        """
+        expires_at = min(issued_at + settings.ACCESS_TOKEN, sign_in.latest_end)
+        token = cls._of(sign_in, uuid.uuid4(), issued_at, expires_at)
+        if len(sign_in.user.username) <= USERNAME_MAX_LENGTH:
+            token["username"] = sign_in.user.username
+        return token
+
+
+class RefreshToken(SignInToken, tokens.RefreshToken):
+    access_token_class = AccessToken
+
+    @classmethod
+    def for_sign_in(cls, sign_in: SignIn) -> "RefreshToken":
+        """The current one: every call makes the same token."""
+        return cls._of(sign_in, sign_in.refresh_id, sign_in.refreshed_at, sign_in.expires_at)
+
+    @property
+    def family(self) -> SignInQuerySet:
+        """The sign-in it claims to belong to, if it is its user's."""
+        return SignIn.objects.filter(user=self["sub"], pk=self.sid)
+
+    def check_honoured(self) -> None:
+        sign_in = self.family.select_related("user").first()
+        if sign_in is None or not sign_in.accepts_refresh(self.jti):
+            raise TokenError(_("Token is blacklisted"))
+
+
+class AnyToken(SignInToken):
+    """A genuine token of either kind."""
+
+    token_type = "any"
+    lifetime = timedelta(0)
+
+    def verify_token_type(self) -> None:
+        pass
+
+    def check_honoured(self) -> None:
+        of_its_kind: SignInToken = AccessToken() if self["token_type"] == AccessToken.token_type else RefreshToken()
+        of_its_kind.payload = self.payload
+        of_its_kind.check_honoured()

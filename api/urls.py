@@ -1,0 +1,21 @@
+from django.urls import path
+from rest_framework_simplejwt import views as simplejwt
+
+from api import views
+
+urlpatterns = [
+    path("token/", simplejwt.token_obtain_pair),
+    path("token/refresh/", simplejwt.token_refresh),
+    path("token/verify/", simplejwt.token_verify),
+    path("token/blacklist/", simplejwt.token_blacklist),
+    path("me/", views.MeView.as_view()),
+    path("sign-ins/", views.SignInViewSet.as_view({"get": "list"})),
+    path("sign-ins/end-others/", views.SignInViewSet.as_view({"post": "end_others"})),
+    path("sign-ins/end-all/", views.SignInViewSet.as_view({"post": "end_all"})),
+    path("sign-ins/<uuid:pk>/", views.SignInViewSet.as_view({"delete": "destroy"})),
+    path("events/", views.SecurityEventView.as_view()),
+    path("register/", views.RegisterView.as_view()),
+    path("password/change/", views.PasswordChangeView.as_view()),
+    path("password/reset/", views.PasswordResetView.as_view()),
+    path("password/reset/confirm/", views.PasswordResetConfirmView.as_view()),
+]
