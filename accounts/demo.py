@@ -1,0 +1,56 @@
+"""People to try the project with."""
+
+import secrets
+from dataclasses import dataclass
+
+from django.contrib.auth.models import Permission
+from django.db import transaction
+from django.db.models import QuerySet
+
+from accounts.models import User
+
+# Five of these and a number are easy to type, and 39 bits: enough for a demo on loopback.
+WORDS = """
+amber basil cedar cobalt coral cotton dune ember fern flint garnet hazel heron indigo ivory jasper juniper kelp
+lagoon larch lemon lichen linen lotus maple marble meadow mint moss nettle oak olive onyx opal orchid otter paprika
+pearl pebble plum poppy quartz raven reed rowan saffron sage sienna slate sorrel tansy teal thistle topaz umber
+velvet violet walnut willow
+""".split()
+
+
+@dataclass(frozen=True)
+class Person:
+    username: str
+    who: str
+    password: str
+
+
+def new_password() -> str:
+    words = [secrets.choice(WORDS) for _ in range(5)]
+    return "-".join([*words, str(secrets.randbelow(900) + 100)])
+
+
+def support_permissions() -> QuerySet[Permission]:
+    return Permission.objects.filter(
+        content_type__app_label="accounts", codename__in=["view_user", "view_signin", "end_signin", "view_securityevent"]
+    )
+
+
+@transaction.atomic
+def make_people() -> list[Person]:
+    """An ordinary user, staff, support and somebody deactivated, with random passwords. Nobody, if there are users."""
+    if User.objects.exists():
+        return []
+    people = [
+        Person("alice", "an ordinary user", new_password()),
+        Person("sam", "staff: everything in the admin", new_password()),
+        Person("dana", "support: sees sign-ins and events, ends sign-ins", new_password()),
+        Person("carol", "deactivated: cannot sign in", new_password()),
+    ]
+    for person in people:
+        User.objects.sign_up(person.username, f"{person.username}@example.org", person.password)
+    User.objects.filter(username="sam").update(is_staff=True, is_superuser=True)
+    User.objects.filter(username="dana").update(is_staff=True)
+    User.objects.get(username="dana").user_permissions.set(support_permissions())
+    User.objects.filter(username="carol").update(is_active=False)
+    return people

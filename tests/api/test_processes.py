@@ -1,0 +1,108 @@
+"""Four worker processes, real stores, real requests at the same time."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+PASSWORD = "violet anchor hums at dawn"
+
+
+@pytest.fixture
+def http(fleet: Any) -> Any:
+    with httpx.Client(base_url=fleet.url, limits=httpx.Limits(max_connections=50), timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def someone(http: httpx.Client) -> str:
+    name = f"u{uuid4().hex[:12]}"
+    answer = http.post(
+        "/api/register/", json={"username": name, "email": f"{name}@example.org", "password": PASSWORD}
+    )
+    assert answer.status_code == 201, answer.text
+    return name
+
+
+def sign_in(http: httpx.Client, name: str, password: str = PASSWORD) -> httpx.Response:
+    return http.post("/api/token/", json={"username": name, "password": password})
+
+
+def refresh(http: httpx.Client, token: str) -> httpx.Response:
+    return http.post("/api/token/refresh/", json={"refresh": token})
+
+
+def me(http: httpx.Client, access: str) -> int:
+    return http.get("/api/me/", headers={"Authorization": f"Bearer {access}"}).status_code
+
+
+def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
+    """Runs them from a common start."""
+    barrier = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], Any]) -> Any:
+        barrier.wait()
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+def test_twenty_refreshes_at_once_get_one_and_the_same_successor(http: httpx.Client, someone: str, fleet: Any) -> None:
+    first = sign_in(http, someone).json()["refresh"]
+    answers = at_once([lambda: refresh(http, first)] * 20)
+    assert [answer.status_code for answer in answers] == [200] * 20
+    assert len({answer.json()["refresh"] for answer in answers}) == 1
+    living = f"from accounts.models import SignIn; print(SignIn.objects.live().filter(user__username='{someone}').count())"
+    assert fleet.shell(living).strip() == "1"
+
+
+def test_an_end_that_was_answered_is_known_to_every_process(http: httpx.Client, someone: str) -> None:
+    tokens = sign_in(http, someone).json()
+    assert {me(http, tokens["access"]) for _ in range(20)} == {200}
+    assert http.post("/api/token/blacklist/", json={"refresh": tokens["refresh"]}).status_code == 200
+    assert {status for status in at_once([lambda: me(http, tokens["access"])] * 20)} == {401}
+
+
+@pytest.mark.parametrize("round", range(5))
+def test_nothing_that_a_racing_refresh_returned_outlives_the_end(http: httpx.Client, someone: str, round: int) -> None:
+    tokens = sign_in(http, someone).json()
+    answers = at_once(
+        [lambda: refresh(http, tokens["refresh"])] * 6
+        + [lambda: http.post("/api/token/blacklist/", json={"refresh": tokens["refresh"]})]
+    )
+    minted = [answer.json() for answer in answers[:-1] if answer.status_code == 200] + [tokens]
+    assert {me(http, each["access"]) for each in minted} == {401}
+    assert {refresh(http, each["refresh"]).status_code for each in minted} == {401}
+
+
+def test_no_sign_in_with_the_old_password_outlives_its_change(http: httpx.Client, someone: str) -> None:
+    keeper = sign_in(http, someone).json()
+    change = {"old_password": PASSWORD, "new_password": "quiet copper lantern drifts"}
+    answers = at_once(
+        [lambda: sign_in(http, someone)] * 6
+        + [
+            lambda: http.post(
+                "/api/password/change/", json=change, headers={"Authorization": f"Bearer {keeper['access']}"}
+            )
+        ]
+    )
+    assert answers[-1].status_code == 204
+    minted = [answer.json() for answer in answers[:-1] if answer.status_code == 200]
+    assert {me(http, each["access"]) for each in minted} <= {401}
+    assert {refresh(http, each["refresh"]).status_code for each in minted} <= {401}
+    assert me(http, keeper["access"]) == 200
+
+
+def test_a_deactivation_by_another_process_is_known_to_every_worker(
+    http: httpx.Client, someone: str, fleet: Any
+) -> None:
+    tokens = sign_in(http, someone).json()
+    fleet.shell(f"from accounts.models import User; User.objects.filter(username='{someone}').update(is_active=False)")
+    assert {me(http, tokens["access"]) for _ in range(20)} == {401}
+    assert refresh(http, tokens["refresh"]).status_code == 401
+    assert sign_in(http, someone).status_code == 401

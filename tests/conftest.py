@@ -1,0 +1,187 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import hypothesis
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.cache import cache
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import connection
+from django.test import Client, override_settings
+
+from tests import servers
+
+# A slow machine is no wrong answer.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
+
+
+class Browser(Client):
+    """Django's test client on HTTPS, as production asks."""
+
+    def generic(self, *args: Any, **kwargs: Any) -> Any:
+        return super().generic(*args, **kwargs | {"secure": True})
+
+
+class ApiClient:
+    """A program that speaks JSON and carries tokens."""
+
+    def __init__(self, access: str = "", refresh: str = "") -> None:
+        self.access = access
+        self.refresh = refresh
+        self.http = Browser()
+
+    def get(self, path: str, **options: Any) -> Any:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, data: object = None, **options: Any) -> Any:
+        return self.request("POST", path, data, **options)
+
+    def patch(self, path: str, data: object = None, **options: Any) -> Any:
+        return self.request("PATCH", path, data, **options)
+
+    def delete(self, path: str, **options: Any) -> Any:
+        return self.request("DELETE", path, **options)
+
+    def request(
+        self, method: str, path: str, data: object = None, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> Any:
+        bearer = {"Authorization": f"Bearer {self.access}"} if self.access else {}
+        headers = bearer | dict(headers or {})
+        body = "" if data is None else json.dumps(data, cls=DjangoJSONEncoder)
+        return self.http.generic(method, path, body, "application/json", headers=headers, **options)
+
+    def sign_in(self, username: str, password: str) -> Any:
+        """Starts a client sign-in and keeps its tokens."""
+        return self._keep(ApiClient().post("/api/token/", {"username": username, "password": password}))
+
+    def renew(self) -> Any:
+        """Spends the refresh token and keeps the new pair."""
+        return self._keep(ApiClient().post("/api/token/refresh/", {"refresh": self.refresh}))
+
+    def _keep(self, response: Any) -> Any:
+        if response.status_code == 200:
+            self.access, self.refresh = response.json()["access"], response.json()["refresh"]
+        return response
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A node of four worker processes on stores of its own."""
+
+    url: str
+    env: dict[str, str]
+
+    def shell(self, code: str) -> str:
+        """What that code prints, run by another process on the same stores."""
+        return manage(self.env, "shell", "--verbosity=0", "--command", code)
+
+
+def manage(env: Mapping[str, str], *command: str) -> str:
+    """What `manage.py` prints."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *command],
+        cwd=servers.ROOT,
+        env=os.environ | env,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if connection.vendor == "sqlite":
+        # A file as in production. Connections to a database in memory share one cache: they neither queue for the
+        # write lock nor know WAL, so tests with threads would test something else.
+        connection.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("sqlite") / "test.sqlite3")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_settings() -> Iterator[None]:
+    static = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    with override_settings(
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+        STORAGES={"default": {"BACKEND": "django.core.files.storage.InMemoryStorage"}, "staticfiles": static},
+    ):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> None:
+    cache.clear()
+
+
+@pytest.fixture
+def password() -> str:
+    return "violet anchor hums at dawn"
+
+
+@pytest.fixture
+def ann(db: None, password: str) -> Any:
+    return get_user_model().objects.create_user("ann", "ann@example.org", password)
+
+
+@pytest.fixture
+def bob(db: None, password: str) -> Any:
+    return get_user_model().objects.create_user("bob", "bob@example.org", password)
+
+
+@pytest.fixture
+def staff(db: None, password: str) -> Any:
+    return get_user_model().objects.create_superuser("sue", "sue@example.org", password)
+
+
+@pytest.fixture
+def browser() -> type[Browser]:
+    return Browser
+
+
+@pytest.fixture
+def browser_of(password: str) -> Callable[[Any], Browser]:
+    def sign_in(user: Any) -> Browser:
+        browser = Browser()
+        response = browser.post("/accounts/login/", {"username": user.username, "password": password})
+        assert response.status_code == 302, response.content.decode()
+        return browser
+
+    return sign_in
+
+
+@pytest.fixture
+def client_of(password: str) -> Callable[[Any], ApiClient]:
+    def sign_in(user: Any) -> ApiClient:
+        client = ApiClient()
+        response = client.sign_in(user.username, password)
+        assert response.status_code == 200, response.content.decode()
+        return client
+
+    return sign_in
+
+
+@pytest.fixture
+def anonymous() -> ApiClient:
+    return ApiClient()
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    server_url = os.environ["DATABASE_URL"]
+    name = f"fleet_{uuid4().hex}"
+    if server_url:
+        database_url = servers.create_database(server_url, name)
+    else:
+        database_url = f"sqlite:///{tmp_path_factory.mktemp('fleet') / name}.sqlite3"
+    # DEBUG, so that plain HTTP on loopback will do and cookies are not Secure.
+    env = {"DATABASE_URL": database_url, "DEBUG": "true"}
+    manage(env, "migrate", "--verbosity=0")
+    with servers.node(env) as node:
+        yield Fleet(node.url, env)

