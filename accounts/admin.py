@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts.models import SecurityEvent, SignIn, User
+from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
@@ -87,7 +87,7 @@ class SignInAdmin(ReadOnlyAdmin):
         return request.user.has_perm("accounts.end_signin")
 
     @admin.action(description=_("End selected sign-ins"), permissions=["end"])
-    def end_selected(self, request: HttpRequest, sign_ins: QuerySet[SignIn]) -> None:
+    def end_selected(self, request: HttpRequest, sign_ins: SignInQuerySet) -> None:
         if not request.user.is_superuser:
             sign_ins = sign_ins.filter(user__is_superuser=False)
         _say_ended(self, request, sign_ins.end(SignIn.Reason.ENDED_BY_STAFF))

@@ -15,7 +15,7 @@ amber basil cedar cobalt coral cotton dune ember fern flint garnet hazel heron i
 lagoon larch lemon lichen linen lotus maple marble meadow mint moss nettle oak olive onyx opal orchid otter paprika
 pearl pebble plum poppy quartz raven reed rowan saffron sage sienna slate sorrel tansy teal thistle topaz umber
 velvet violet walnut willow
-""".split()
+""".split()  # noqa: SIM905
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,8 @@ def new_password() -> str:
 
 
 def support_permissions() -> QuerySet[Permission]:
-    return Permission.objects.filter(
-        content_type__app_label="accounts", codename__in=["view_user", "view_signin", "end_signin", "view_securityevent"]
-    )
+    codenames = ["view_user", "view_signin", "end_signin", "view_securityevent"]
+    return Permission.objects.filter(content_type__app_label="accounts", codename__in=codenames)
 
 
 @transaction.atomic

@@ -12,7 +12,7 @@ from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import SimpleLazyObject
 
 from accounts import origin
-from accounts.sessions import signed_in_user
+from accounts.sessions import BrowserRequest, signed_in_user
 
 
 @lru_cache
@@ -60,9 +60,9 @@ class NoStoreMiddleware(MiddlewareMixin):
 class AuthenticationMiddleware(auth.AuthenticationMiddleware):
     """As Django's, with the user that came with the session in one statement."""
 
-    def process_request(self, request: HttpRequest) -> None:
+    def process_request(self, request: BrowserRequest) -> None:
         super().process_request(request)
-        request.user = SimpleLazyObject(lambda: signed_in_user(request))
+        request.user = SimpleLazyObject(lambda: signed_in_user(request))  # type: ignore[assignment]
         request.auser = sync_to_async(lambda: signed_in_user(request))
 
 

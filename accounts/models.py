@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.contrib.auth.hashers import check_password
@@ -64,7 +64,7 @@ class UserQuerySet(models.QuerySet["User"]):
     def bulk_create(self, objs: Iterable["User"], *args: Any, **kwargs: Any) -> list["User"]:
         if self.DECISIVE_FIELDS & set(kwargs.get("update_fields") or ()):
             raise ValueError("Use bulk_update(): an upsert does not tell whose password or activity it changed.")
-        return super().bulk_create(objs, *args, **kwargs)
+        return super().bulk_create(objs, *args, **kwargs)  # type: ignore[arg-type,return-value]
 
     def delete(self) -> tuple[int, dict[str, int]]:
         with transaction.atomic(using=self.db):
@@ -127,7 +127,6 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
             raise
         return user
 
-
     def by_email(self, email: str) -> "User | None":
         return self.alias(lower=Lower("email")).filter(lower=email.lower()).first()
 
@@ -166,7 +165,7 @@ class User(AbstractUser):
     # Rises whenever sign-ins are ended wholesale, so that one that is under way just then does not slip past.
     generation = models.PositiveBigIntegerField(default=0, editable=False)
 
-    objects = AccountManager()
+    objects: ClassVar[AccountManager] = AccountManager()
 
     REQUIRED_FIELDS = ["email"]
     TAKEN = {"username_taken": "username", "email_taken": "email"}
@@ -374,10 +373,10 @@ class SignIn(models.Model):
         SIGNED_OUT = "signed_out", _("signed out")
         ENDED_BY_USER = "ended_by_user", _("ended from the list")
         ENDED_BY_STAFF = "ended_by_staff", _("ended by staff")
-        PASSWORD_CHANGED = "password_changed", _("password changed")  # noqa: S105
+        PASSWORD_CHANGED = "password_changed", _("password changed")
         USER_DEACTIVATED = "user_deactivated", _("account deactivated")
         USER_DELETED = "user_deleted", _("account deleted")
-        TOKEN_REUSED = "token_reused", _("a refresh token was used twice")  # noqa: S105
+        TOKEN_REUSED = "token_reused", _("a refresh token was used twice")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sign_ins")
@@ -520,6 +519,9 @@ class Session(AbstractBaseSession):
 
 class SecurityEventQuerySet(models.QuerySet["SecurityEvent"]):
     def update(self, **values: Any) -> int:
+        # Whoever deletes a user takes the name off what happened (on_delete=SET_NULL), and nothing else.
+        if values.keys() <= {"user", "actor"} and not any(values.values()):
+            return super().update(**values)
         raise TypeError("Security events are append-only.")
 
     update.alters_data = True  # type: ignore[attr-defined]
@@ -532,9 +534,7 @@ class SecurityEventQuerySet(models.QuerySet["SecurityEvent"]):
 
 
 class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):  # type: ignore[misc]
-    def record(
-        self, type: str, user: User | None, sign_in: SignIn | None = None, **details: str
-    ) -> "SecurityEvent":
+    def record(self, type: str, user: User | None, sign_in: SignIn | None = None, **details: str) -> "SecurityEvent":
         """Writes what just happened, in the transaction it happened in. `details` must hold no secret."""
         event = self.compose(type, user_id=user.pk if user else None, sid=sign_in.pk if sign_in else None, **details)
         event.save(force_insert=True)
@@ -569,10 +569,10 @@ class SecurityEvent(models.Model):
         SIGN_IN_FAILED = "sign_in_failed", _("sign-in failed")
         SIGNED_OUT = "signed_out", _("signed out")
         SIGN_IN_ENDED = "sign_in_ended", _("sign-in ended")
-        TOKEN_REUSED = "token_reused", _("refresh token used twice")  # noqa: S105
-        PASSWORD_CHANGED = "password_changed", _("password changed")  # noqa: S105
-        PASSWORD_RESET_ASKED = "password_reset_asked", _("password reset asked")  # noqa: S105
-        PASSWORD_RESET = "password_reset", _("password reset")  # noqa: S105
+        TOKEN_REUSED = "token_reused", _("refresh token used twice")
+        PASSWORD_CHANGED = "password_changed", _("password changed")
+        PASSWORD_RESET_ASKED = "password_reset_asked", _("password reset asked")
+        PASSWORD_RESET = "password_reset", _("password reset")
         USER_DEACTIVATED = "user_deactivated", _("account deactivated")
 
     type = models.CharField(max_length=30, choices=Type)
@@ -588,6 +588,7 @@ class SecurityEvent(models.Model):
 
     class Meta:
         verbose_name = _("security event")
+        base_manager_name = "objects"
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["user", "-id"], name="event_user_newest"),
@@ -597,10 +598,6 @@ class SecurityEvent(models.Model):
     def __str__(self) -> str:
         return str(self.get_type_display())
 
-    @property
-    def device(self) -> str:
-        return devices.name(self.user_agent)
-
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
             raise TypeError("Security events are append-only.")
@@ -608,3 +605,7 @@ class SecurityEvent(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         raise TypeError("Security events are append-only.")
+
+    @property
+    def device(self) -> str:
+        return devices.name(self.user_agent)

@@ -24,6 +24,7 @@ def digest(session_key: str) -> str:
 
 
 class SessionStore(db.SessionStore):
+    model: type[Session]
     _sign_in: SignIn | None = None
 
     @classmethod
@@ -33,7 +34,7 @@ class SessionStore(db.SessionStore):
     @property
     def sign_in(self) -> SignIn | None:
         """The live sign-in that this session belongs to. One statement, the first time."""
-        self._get_session()
+        self._get_session()  # type: ignore[attr-defined]
         return self._sign_in
 
     @sign_in.setter
@@ -44,7 +45,7 @@ class SessionStore(db.SessionStore):
     def keep(self) -> None:
         """Outlasts the browser's being closed."""
         self.set_expiry(None)
-        self.sign_in.keep()
+        self.sign_in.keep()  # type: ignore[union-attr]
 
     def flush(self) -> None:
         """Whoever drops a session has signed out of it."""
@@ -62,7 +63,7 @@ class SessionStore(db.SessionStore):
             self.model.objects.filter(session_key=digest(session_key)).delete()
 
     def create_model_instance(self, data: dict[str, Any]) -> Session:
-        session = super().create_model_instance(data)
+        session: Session = super().create_model_instance(data)  # type: ignore[assignment]
         session.session_key = digest(session.session_key)
         session.sign_in_id = data.get("sid")
         return session
@@ -77,7 +78,7 @@ class SessionStore(db.SessionStore):
     def _get_session_from_db(self) -> Session | None:
         session = (
             self.model.objects.select_related("sign_in__user")
-            .filter(session_key=digest(self.session_key), expire_date__gt=timezone.now())
+            .filter(session_key=digest(self.session_key or ""), expire_date__gt=timezone.now())
             .first()
         )
         if session is None or (session.sign_in and not session.sign_in.is_live()):
@@ -88,7 +89,7 @@ class SessionStore(db.SessionStore):
 
     def _validate_session_key(self, key: str | None) -> bool:
         """Only what the server could have made is looked up."""
-        return bool(key) and len(key) == KEY_LENGTH and KEY_CHARACTERS.issuperset(key)
+        return key is not None and len(key) == KEY_LENGTH and KEY_CHARACTERS.issuperset(key)
 
     async def aflush(self) -> None:
         await sync_to_async(self.flush)()
@@ -106,7 +107,19 @@ class SessionStore(db.SessionStore):
         return await sync_to_async(self._get_session_from_db)()
 
 
-def signed_in_user(request: HttpRequest) -> User | AnonymousUser:
+class BrowserRequest(HttpRequest):
+    """For type checkers: a request as SessionMiddleware leaves it."""
+
+    session: SessionStore
+
+
+class SignedInRequest(BrowserRequest):
+    """For type checkers: a request that LoginRequiredMixin lets pass."""
+
+    user: User
+
+
+def signed_in_user(request: BrowserRequest) -> User | AnonymousUser:
     """Who the session belongs to. One statement, and one more at most every five minutes."""
     sign_in = request.session.sign_in
     if sign_in is None:
@@ -115,7 +128,7 @@ def signed_in_user(request: HttpRequest) -> User | AnonymousUser:
     return sign_in.user
 
 
-def start_browser_sign_in(request: HttpRequest, user: User, **kwargs: Any) -> None:
+def start_browser_sign_in(request: BrowserRequest, user: User, **kwargs: Any) -> None:
     """After any login(), whoever called it: puts the session on the list of sign-ins."""
     session = request.session
     try:

@@ -7,6 +7,7 @@ from django.contrib.auth.mixins import LoginRequiredMixin
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse_lazy
 from django.utils.decorators import method_decorator
@@ -16,6 +17,7 @@ from django.views.generic import FormView, ListView, TemplateView, UpdateView, V
 
 from accounts import forms
 from accounts.models import SecurityEvent, SignIn, SignInRefused, User
+from accounts.sessions import BrowserRequest, SignedInRequest
 
 
 class HomeView(TemplateView):
@@ -23,9 +25,9 @@ class HomeView(TemplateView):
 
 
 class SignInView(auth_views.LoginView):
+    request: BrowserRequest
     form_class = forms.SignInForm
     template_name = "accounts/login.html"
-    redirect_authenticated_user = True
 
     def form_valid(self, form: forms.SignInForm) -> HttpResponse:
         try:
@@ -57,13 +59,14 @@ class SignUpView(FormView):
         try:
             user = form.save()
         except ValidationError as error:
-            form._update_errors(error)
+            form._update_errors(error)  # type: ignore[attr-defined]
             return self.form_invalid(form)
         login(self.request, user)
         return super().form_valid(form)
 
 
 class ProfileView(LoginRequiredMixin, UpdateView):
+    request: SignedInRequest
     form_class = forms.ProfileForm
     template_name = "accounts/profile.html"
     success_url = reverse_lazy("profile")
@@ -77,6 +80,7 @@ class ProfileView(LoginRequiredMixin, UpdateView):
 
 
 class PasswordChangeView(auth_views.PasswordChangeView):
+    request: SignedInRequest
     form_class = forms.PasswordChangeForm
     template_name = "accounts/password_change.html"
     success_url = reverse_lazy("password_change_done")
@@ -86,7 +90,7 @@ class PasswordChangeView(auth_views.PasswordChangeView):
 
 
 class PasswordResetView(auth_views.PasswordResetView):
-    form_class = forms.PasswordResetForm
+    form_class = forms.PasswordResetForm  # type: ignore[assignment]
     template_name = "accounts/password_reset.html"
 
 
@@ -101,7 +105,7 @@ class PasswordResetConfirmView(FormView):
     template_name = "accounts/password_reset_confirm.html"
     success_url = reverse_lazy("password_reset_complete")
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         self.user = User.objects.by_reset_link(kwargs["uidb64"], kwargs["token"])
         response = (
             super().dispatch(request, *args, **kwargs)
@@ -129,7 +133,7 @@ class SignInListView(LoginRequiredMixin, ListView):
 
 
 class EndSignInView(LoginRequiredMixin, View):
-    def post(self, request: HttpRequest, pk: Any) -> HttpResponse:
+    def post(self, request: SignedInRequest, pk: Any) -> HttpResponse:
         sign_in = get_object_or_404(SignIn, user=request.user, pk=pk)
         sign_in.end(SignIn.Reason.ENDED_BY_USER)
         if sign_in != request.session.sign_in:
@@ -138,14 +142,14 @@ class EndSignInView(LoginRequiredMixin, View):
 
 
 class EndOtherSignInsView(LoginRequiredMixin, View):
-    def post(self, request: HttpRequest) -> HttpResponse:
+    def post(self, request: SignedInRequest) -> HttpResponse:
         ended = SignIn.objects.end_all(request.user, SignIn.Reason.ENDED_BY_USER, keep=request.session.sign_in)
         messages.success(request, _("Ended elsewhere: %(count)d.") % {"count": ended})
         return redirect("sign_ins")
 
 
 class EndAllSignInsView(LoginRequiredMixin, View):
-    def post(self, request: HttpRequest) -> HttpResponse:
+    def post(self, request: SignedInRequest) -> HttpResponse:
         SignIn.objects.end_all(request.user, SignIn.Reason.ENDED_BY_USER)
         return redirect("login")
 

@@ -21,7 +21,8 @@ class StrictJSONParser(BaseParser):
 
     def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> Any:
         """Raises ParseError, TooLarge (over 1.5 MB) or UnsupportedMediaType (any charset but UTF-8)."""
-        _, parameters = parse_header_parameters(media_type or "")
+        media_type = media_type or ""
+        _, parameters = parse_header_parameters(media_type)
         if parameters.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
             raise UnsupportedMediaType(media_type)
         body = stream.read(MAX_BYTES + 1)

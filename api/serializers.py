@@ -48,6 +48,8 @@ def check_new_password(password: str, user: User | None = None) -> str:
 class TokenPairSerializer(TokenObtainSerializer):
     """Starts a client's sign-in."""
 
+    user: User
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["username"] = TextField(write_only=True, max_length=150)
@@ -138,6 +140,8 @@ class RegistrationSerializer(serializers.Serializer):
 
 
 class PasswordChangeSerializer(serializers.Serializer):
+    instance: User
+
     old_password = PasswordField()
     new_password = PasswordField()
 

@@ -1,8 +1,10 @@
 """Access and refresh tokens: SimpleJWT's, made for a sign-in, signed and read strictly."""
 
 import re
+import time
 import uuid
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Self
 
 import jwt
@@ -18,12 +20,14 @@ from rest_framework_simplejwt.utils import datetime_to_epoch
 
 from accounts.models import SignIn, SignInQuerySet
 from api import strict_json
-from api.blocklist.models import Entry
+from api.blocklist.mirror import mirror
 from api.keys import Key, keyring
 
 # RFC 9068, section 2.1, and its like: no kind of token passes for another.
 HEADER_TYPES = {"access": "at+jwt", "refresh": "rt+jwt"}
 MAX_LENGTH = 4096
+# Some 2 kB each in memory.
+VERIFIED_TOKENS = 10_000
 COMPACT_FORM = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 USER_ID = re.compile(r"[1-9][0-9]{0,17}")
 # Far beyond any lifetime, and still a date.
@@ -49,26 +53,42 @@ class StrictTokenBackend(TokenBackend):
 
     jwt = StrictJWT()
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._leeway_seconds = self.get_leeway().total_seconds()
+        # A signature is checked once per process. Least recently used first out; failures are not held.
+        self._claims_of = lru_cache(maxsize=VERIFIED_TOKENS)(self._read)
+        keyring.on_change = self._claims_of.cache_clear
+
     def encode(self, payload: dict[str, Any]) -> str:
         key = keyring.signing_key
         claims = {**payload, "iss": self.issuer, "aud": self.audience}
         headers = {"kid": key.kid, "typ": HEADER_TYPES[payload[api_settings.TOKEN_TYPE_CLAIM]]}
-        return jwt.encode(claims, key.secret, algorithm=key.algorithm, headers=headers)
+        return jwt.encode(claims, key.signing, algorithm=key.algorithm, headers=headers)
 
     def decode(self, token: str | bytes, verify: bool = True) -> dict[str, Any]:
         """Raises TokenBackendError, or TokenBackendExpiredToken for a genuine token after its time."""
         raw = token.encode(errors="replace") if isinstance(token, str) else token
-        if len(raw) > MAX_LENGTH or not COMPACT_FORM.fullmatch(raw):
+        if len(raw) > MAX_LENGTH:
+            raise TokenBackendError(_("Token is invalid"))
+        claims = self._claims_of(raw)
+        if claims["exp"] + self._leeway_seconds <= time.time():
+            raise TokenBackendExpiredToken(_("Token is expired"))
+        return claims.copy()
+
+    def _read(self, raw: bytes) -> dict[str, Any]:
+        """All checks of a token that do not change with time."""
+        if not COMPACT_FORM.fullmatch(raw):
             raise TokenBackendError(_("Token is invalid"))
         try:
             header = jwt.get_unverified_header(raw)
-            decoded = self._verified(raw, self._key_of(header))
+            claims = self._verified(raw, self._key_of(header))
         except jwt.ExpiredSignatureError as error:
             raise TokenBackendExpiredToken(_("Token is expired")) from error
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise TokenBackendError(_("Token is invalid")) from error
-        self._check_claims(header, decoded)
-        return decoded
+        self._check_claims(header, claims)
+        return claims
 
     def _key_of(self, header: dict[str, Any]) -> Key:
         kid = header.get("kid")
@@ -79,7 +99,7 @@ class StrictTokenBackend(TokenBackend):
     def _verified(self, raw: bytes, key: Key) -> dict[str, Any]:
         return self.jwt.decode(
             raw,
-            key.secret,
+            key.verifying,
             algorithms=[key.algorithm],
             issuer=self.issuer,
             audience=self.audience,
@@ -118,6 +138,10 @@ class SignInToken(tokens.Token):
         configured.algorithm, audience=configured.audience, issuer=configured.issuer, leeway=configured.leeway
     )
 
+    def verify(self) -> None:
+        # The backend has checked the rest, the time among it.
+        self.verify_token_type()
+
     @cached_property
     def sid(self) -> uuid.UUID:
         return uuid.UUID(self["sid"])
@@ -153,7 +177,7 @@ class AccessToken(SignInToken, tokens.AccessToken):
         self.check_honoured()
 
     def check_honoured(self) -> None:
-        if Entry.objects.blocks(self.sid, self.jti):
+        if mirror.blocks(self.sid, self.jti):
             raise TokenError(_("Token is blacklisted"))
 
     @classmethod
@@ -191,7 +215,7 @@ class RefreshToken(SignInToken, tokens.RefreshToken):
 class AnyToken(SignInToken):
     """A genuine token of either kind."""
 
-    token_type = "any"
+    token_type = "any"  # noqa: S105
     lifetime = timedelta(0)
 
     def verify_token_type(self) -> None:

@@ -8,9 +8,10 @@ from rest_framework.views import APIView
 
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
 from api import serializers
+from api.authentication import AuthenticatedRequest
 
 
-class OpenToAll:
+class OpenToAll(APIView):
     """No session is read, so no CSRF token is needed either."""
 
     authentication_classes = ()
@@ -22,8 +23,9 @@ class MeView(generics.RetrieveUpdateAPIView):
     http_method_names = ["get", "patch", "head", "options"]
 
     def get_object(self) -> User:
-        # The claims of a token may be out of date.
-        return generics.get_object_or_404(User, pk=self.request.user.pk)
+        user = self.request.user
+        # The claims of a token may be out of date; a session came with its user.
+        return generics.get_object_or_404(User, pk=user.pk) if user.get_deferred_fields() else user
 
 
 class RegisterView(OpenToAll, generics.CreateAPIView):
@@ -31,7 +33,7 @@ class RegisterView(OpenToAll, generics.CreateAPIView):
 
 
 class PasswordChangeView(APIView):
-    def post(self, request: Request) -> Response:
+    def post(self, request: AuthenticatedRequest) -> Response:
         """Ends every other sign-in; the one that asks goes on."""
         user = generics.get_object_or_404(User, pk=request.user.pk)
         serializer = serializers.PasswordChangeSerializer(user, data=request.data)
@@ -44,7 +46,7 @@ class PasswordChangeView(APIView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class PasswordResetView(OpenToAll, APIView):
+class PasswordResetView(OpenToAll):
     def post(self, request: Request) -> Response:
         serializer = serializers.PasswordResetSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -52,7 +54,7 @@ class PasswordResetView(OpenToAll, APIView):
         return Response({}, status=status.HTTP_202_ACCEPTED)
 
 
-class PasswordResetConfirmView(OpenToAll, APIView):
+class PasswordResetConfirmView(OpenToAll):
     def post(self, request: Request) -> Response:
         serializer = serializers.PasswordResetConfirmSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -66,17 +68,17 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
     def get_queryset(self) -> SignInQuerySet:
         return SignIn.objects.filter(user=self.request.user.pk).live()
 
-    def destroy(self, request: Request, pk: str) -> Response:
+    def destroy(self, request: AuthenticatedRequest, pk: str) -> Response:
         """Ending what has ended is no error."""
         sign_in = generics.get_object_or_404(SignIn, user=request.user.pk, pk=pk)
         sign_in.end(SignIn.Reason.ENDED_BY_USER)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    def end_others(self, request: Request) -> Response:
+    def end_others(self, request: AuthenticatedRequest) -> Response:
         current = SignIn.objects.filter(pk=request.auth.sid).first()
         return Response({"ended": SignIn.objects.end_all(request.user, SignIn.Reason.ENDED_BY_USER, keep=current)})
 
-    def end_all(self, request: Request) -> Response:
+    def end_all(self, request: AuthenticatedRequest) -> Response:
         return Response({"ended": SignIn.objects.end_all(request.user, SignIn.Reason.ENDED_BY_USER)})
 
 

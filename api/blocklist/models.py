@@ -3,14 +3,16 @@
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import SignIn
+from api.blocklist import news
 
 # An entry outlasts the tokens it concerns by this much, for nodes whose clocks differ.
 MARGIN = timedelta(minutes=5)
@@ -28,29 +30,31 @@ class EntryManager(models.Manager["Entry"]):
 
     def block_sign_ins(self, sids: Iterable[uuid.UUID]) -> None:
         """Refuses every access token of these sign-ins."""
-        self._block(Entry.Kind.SIGN_IN, sids, last_expiry())
+        self._block(Entry.Kind.SIGN_IN, list(sids))
 
     def block_token(self, jti: uuid.UUID) -> None:
         """Refuses this access token alone."""
-        self._block(Entry.Kind.TOKEN, [jti], last_expiry())
+        self._block(Entry.Kind.TOKEN, [jti])
 
-    def _block(self, kind: str, token_ids: Iterable[uuid.UUID], until: datetime) -> None:
-        # Always in the same order, so that two that block the same do not wait for each other in a circle.
-        self.bulk_create(
-            [Entry(token_id=token_id, kind=kind, until=until) for token_id in sorted(set(token_ids))],
-            batch_size=1000,
-            update_conflicts=True,
-            unique_fields=["token_id"],
-            update_fields=["until"],
-        )
+    def _block(self, kind: str, token_ids: list[uuid.UUID]) -> None:
+        if not token_ids:
+            return
+        until = last_expiry()
+        entries = [Entry(token_id=token_id, kind=kind, until=until) for token_id in token_ids]
+        with transaction.atomic():
+            self.bulk_create(entries, batch_size=1000)
+            if settings.REDIS_URL:
+                transaction.on_commit(partial(news.publish, token_ids, until))
 
 
 class Entry(models.Model):
+    """Only ever added: what is blocked twice has two, and a new one always has a new id, for mirrors to find it by."""
+
     class Kind(models.TextChoices):
         SIGN_IN = "sid", _("all tokens of a sign-in")
-        TOKEN = "jti", _("a single token")  # noqa: S105
+        TOKEN = "jti", _("a single token")
 
-    token_id = models.UUIDField(_("sid or jti"), unique=True)
+    token_id = models.UUIDField(_("sid or jti"), db_index=True)
     kind = models.CharField(max_length=3, choices=Kind)
     blocked_at = models.DateTimeField(default=timezone.now)
     until = models.DateTimeField(db_index=True)

@@ -1,0 +1,209 @@
+"""
+The blocklist in this process's memory, so that a check costs no SQL and no network.
+
+Redis tells what was just blocked; the mirror looks at that socket before every answer. The database is read once a
+second as well, so that a lost message costs at most that second. Whenever the subscription is not known to be good, or
+the mirror does not hold everything yet, the check asks the database instead.
+"""
+
+import math
+import os
+import threading
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import groupby, islice
+from operator import itemgetter
+from uuid import UUID
+
+from django.conf import settings
+from django.db import Error, connection
+from django.db.models import Q
+from django.utils import timezone
+
+from api.blocklist import news
+from api.blocklist.models import Entry
+
+# The first and last id that were skipped, and when that was noticed.
+Gap = tuple[int, int, float]
+
+# Between two looks at the database, and how long one is good for, in seconds: a lost message costs less than a second.
+READ_EVERY = 0.8
+BELIEVED_FOR = 1.0
+# How long the mirror is believed while the news comes in and the database does not answer, in seconds.
+TRUSTED_FOR = 30.0
+# At once from the database: some 15 ms. A longer list is loaded over several checks, which ask the database meanwhile.
+ROWS_PER_READ = 10_000
+MESSAGES_PER_CHECK = 100
+# Ids leave memory by the bucketful, in seconds.
+BUCKET = 300
+# How long a missing row may still appear, in seconds: longer than any transaction that blocks.
+GAP_KEPT = 300.0
+GAPS_KEPT = 50
+
+
+class BlockedIds:
+    """A set of ids, each until a time. Few buckets, so that a million of them go as quickly as one."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[int, set[int]] = {}
+
+    def __contains__(self, token_id: int) -> bool:
+        return any(token_id in bucket for bucket in self._buckets.values())
+
+    def __len__(self) -> int:
+        return sum(map(len, self._buckets.values()))
+
+    def add(self, token_ids: Iterable[int], until: float) -> None:
+        self._buckets.setdefault(int(until // BUCKET), set()).update(token_ids)
+
+    def forget_expired(self) -> None:
+        current = int(time.time() // BUCKET)
+        for expired in [bucket for bucket in self._buckets if bucket < current]:
+            del self._buckets[expired]
+
+
+class UnreadRows:
+    """
+    Which row ids may hold what was not read yet: all beyond the last one, and those that were skipped. Rows become
+    visible in the order of their commits and not of their ids, so that a skipped one may be on its way.
+    """
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._gaps: list[Gap] = []
+
+    def read(self) -> tuple[list[tuple[UUID, datetime]], bool]:
+        """The unexpired ones that are visible now, and whether there are more. One statement."""
+        now = time.monotonic()
+        where = Q(id__gt=self._last)
+        for first, last, _noticed in self._gaps:
+            where |= Q(id__range=(first, last))
+        unexpired = Entry.objects.filter(where, until__gt=timezone.now())
+        rows = list(unexpired.order_by("id").values_list("id", "token_id", "until")[:ROWS_PER_READ])
+        self._note([row[0] for row in rows], now)
+        return [row[1:] for row in rows], len(rows) == ROWS_PER_READ
+
+    def _note(self, ids: list[int], now: float) -> None:
+        # A gap was read once more by now, however long ago it was noticed: only then may it be given up.
+        awaited = [gap for gap in self._gaps if now - gap[2] < GAP_KEPT]
+        last = max([self._last, *ids[-1:]])
+        spans = [*awaited, (self._last + 1, last, now)]
+        self._gaps = [gap for span in spans for gap in _without(span, ids)]
+        self._last = last
+        if len(self._gaps) > GAPS_KEPT:
+            # One span over all of them is read in one go, with what lies between.
+            self._gaps = [(self._gaps[0][0], self._gaps[-1][1], now)]
+
+
+def _without(span: Gap, ids: list[int]) -> Iterator[Gap]:
+    """The parts of a span that none of the ids, in order, fills."""
+    first, last, noticed = span
+    for each in ids[bisect_left(ids, first) : bisect_right(ids, last)]:
+        if first < each:
+            yield first, each - 1, noticed
+        first = each + 1
+    if first <= last:
+        yield first, last, noticed
+
+
+class Mirror:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ids = BlockedIds()
+        self._unread = UnreadRows()
+        self._subscriber = news.Subscriber()
+        # On the monotonic clock, in seconds.
+        self._next_read = 0.0
+        self._last_read = -math.inf
+        self._believed_until = -math.inf
+
+    def blocks(self, sid: UUID, jti: UUID) -> bool:
+        """
+        Whether an access token of this sign-in with this id is refused. No statement, or one where the mirror is not
+        known to be current; raises OperationalError where that cannot be asked.
+        """
+        # Inside a transaction only the database knows what the transaction itself has blocked.
+        if settings.REDIS_URL and not connection.in_atomic_block:
+            self._read_if_due()
+            with self._lock:
+                if self._is_current():
+                    return sid.int in self._ids or jti.int in self._ids
+        return Entry.objects.blocks(sid, jti)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def _is_current(self) -> bool:
+        """Takes in the news first: what Redis has announced is seen by the next check."""
+        return self._take_in_news() and time.monotonic() < self._believed_until
+
+    def _take_in_news(self) -> bool:
+        """Whether all of it was taken in."""
+        subscription = self._subscriber.subscription
+        if subscription is None:
+            return False
+        try:
+            if subscription.has_news():
+                for ids, until in islice(subscription.read(), MESSAGES_PER_CHECK):
+                    self._ids.add(ids, until)
+        except news.CONNECTION_TROUBLE as error:
+            self._drop_subscription(error)
+            return False
+        return not subscription.has_unread
+
+    def _drop_subscription(self, error: Exception) -> None:
+        self._subscriber.drop(error)
+        # What is announced from now on is missed: read everything anew once there is another.
+        self._believed_until = -math.inf
+
+    def _read_if_due(self) -> None:
+        with self._lock:
+            if time.monotonic() < self._next_read or not self._is_subscribed():
+                return
+            # Nobody else reads meanwhile; the lock is not held while the database is asked.
+            self._next_read = math.inf
+        started = time.monotonic()
+        try:
+            rows, more = self._unread.read()
+        except Error:
+            self._note_failed_read()
+            return
+        with self._lock:
+            self._note_read(rows, more, started)
+
+    def _is_subscribed(self) -> bool:
+        """Whether there is a subscription that answered since the last time this was asked."""
+        subscription = self._subscriber.subscription or self._subscriber.open()
+        if subscription is None:
+            return False
+        self._take_in_news()
+        try:
+            subscription.check()
+        except news.CONNECTION_TROUBLE as error:
+            self._drop_subscription(error)
+            return False
+        return True
+
+    def _note_read(self, rows: list[tuple[UUID, datetime]], more: bool, started: float) -> None:
+        self._ids.forget_expired()
+        for until, ids in groupby(rows, key=itemgetter(1)):
+            self._ids.add((token_id.int for token_id, _ in ids), until.timestamp())
+        self._next_read = -math.inf if more else started + READ_EVERY
+        if not more:
+            self._last_read = started
+            self._believed_until = started + BELIEVED_FOR
+
+    def _note_failed_read(self) -> None:
+        """The news still comes in, so that what is known is believed for a while."""
+        with self._lock:
+            now = time.monotonic()
+            self._next_read = now + READ_EVERY
+            if now - self._last_read < TRUSTED_FOR:
+                self._believed_until = now + BELIEVED_FOR
+
+
+mirror = Mirror()
+# Neither a socket nor a lock is shared with a parent process.
+os.register_at_fork(after_in_child=mirror.__init__)  # type: ignore[misc]

@@ -1,0 +1,150 @@
+"""What was just blocked, from process to process, by Redis. News only: the record is in the database."""
+
+import json
+import logging
+import select
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from uuid import UUID
+
+from django_redis import get_redis_connection
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+logger = logging.getLogger(__name__)
+
+CHANNEL = "wp:blocked"
+# A megabyte of news is some 27,000 ids; a message of a thousand is read in well under a millisecond.
+IDS_PER_MESSAGE = 1000
+# How long a subscription that lost its connection waits before it tries again, in seconds.
+RETRY_AFTER = 0.5
+CONNECTION_TROUBLE = (RedisError, OSError, ValueError)
+
+News = tuple[list[int], float]
+
+
+class Health:
+    """Says in the log once that something went wrong, and once that it is over."""
+
+    def __init__(self, trouble: str, recovery: str) -> None:
+        self._trouble = trouble
+        self._recovery = recovery
+        self._is_well = True
+
+    def is_in_trouble(self, error: Exception) -> None:
+        if self._is_well:
+            logger.warning("%s: %s", self._trouble, error)
+        self._is_well = False
+
+    def is_well(self) -> None:
+        if not self._is_well:
+            logger.warning(self._recovery)
+        self._is_well = True
+
+
+_publishing = Health(
+    "Redis does not take the news of blocks; every process reads them from the database within a second",
+    "Redis takes the news of blocks again",
+)
+
+
+def publish(token_ids: Iterable[UUID], until: datetime) -> None:
+    """Tells every process. Returns when they can hear it, or when Redis did not answer: they will read it then."""
+    ids = [token_id.hex for token_id in token_ids]
+    redis = get_redis_connection("default")
+    try:
+        for start in range(0, len(ids), IDS_PER_MESSAGE):
+            redis.publish(CHANNEL, json.dumps([ids[start : start + IDS_PER_MESSAGE], until.timestamp()]))
+        # Redis answers the publisher before it writes to the subscribers, and writes to them before it reads on.
+        redis.ping()
+        _publishing.is_well()
+    except CONNECTION_TROUBLE as error:
+        _publishing.is_in_trouble(error)
+
+
+class Subscription:
+    """An open ear on the channel. Whoever meets trouble with it drops it: it never mends itself unnoticed."""
+
+    def __init__(self) -> None:
+        """Subscribes. Raises RedisError or OSError."""
+        pool = get_redis_connection("default").connection_pool
+        # Not redis-py's PubSub, which reconnects by itself and does not say that it missed something.
+        self._connection = pool.connection_class(
+            **pool.connection_kwargs | {"protocol": 2, "retry": Retry(NoBackoff(), 0)}
+        )
+        self._connection.connect()
+        self._connection.send_command("SUBSCRIBE", CHANNEL)
+        self._connection.read_response()
+        self._poll = select.poll()
+        self._poll.register(self._connection._sock, select.POLLIN)
+        self._awaits_pong = False
+        # Whether read() was left before its end: what it has not given yet may be off the socket already.
+        self.has_unread = False
+
+    def has_news(self) -> bool:
+        """Looks at the socket without waiting: under a microsecond."""
+        return self.has_unread or bool(self._poll.poll(0))
+
+    def read(self) -> Iterator[News]:
+        """What has arrived. Raises RedisError, OSError or ValueError."""
+        self.has_unread = True
+        while self._connection.can_read(0):
+            kind, *rest = self._connection.read_response(disable_decoding=True)
+            if kind == b"pong":
+                self._awaits_pong = False
+            elif kind == b"message":
+                ids, until = json.loads(rest[1])
+                yield [int(token_id, 16) for token_id in ids], float(until)
+        self.has_unread = False
+
+    def check(self) -> None:
+        """To be called about once a second: raises ConnectionError if the last call was never answered."""
+        if self._awaits_pong:
+            raise ConnectionError("Redis has gone silent")
+        self._awaits_pong = True
+        self._connection.send_command("PING")
+
+    def close(self) -> None:
+        self._connection.disconnect()
+
+
+class Subscriber:
+    """Keeps a subscription, if Redis can be had; opens it in a thread, so that no request waits for Redis."""
+
+    def __init__(self) -> None:
+        self.subscription: Subscription | None = None
+        self._opening: threading.Thread | None = None
+        self._opened: Subscription | None = None
+        self._retry_at = 0.0
+        self._health = Health(
+            "No news of blocks from Redis; every check asks the database meanwhile", "News of blocks from Redis again"
+        )
+
+    def open(self) -> Subscription | None:
+        """A subscription that was opened since the last call; starts on one otherwise."""
+        if self._opened:
+            self.subscription, self._opened = self._opened, None
+            self._health.is_well()
+        elif not self._is_opening() and time.monotonic() >= self._retry_at:
+            self._retry_at = time.monotonic() + RETRY_AFTER
+            self._opening = threading.Thread(target=self._open, name="blocklist news", daemon=True)
+            self._opening.start()
+        return self.subscription
+
+    def drop(self, error: Exception) -> None:
+        if self.subscription:
+            self.subscription.close()
+        self.subscription = None
+        self._health.is_in_trouble(error)
+
+    def _is_opening(self) -> bool:
+        return self._opening is not None and self._opening.is_alive()
+
+    def _open(self) -> None:
+        try:
+            self._opened = Subscription()
+        except CONNECTION_TROUBLE as error:
+            self._health.is_in_trouble(error)
