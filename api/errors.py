@@ -10,6 +10,9 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from rest_framework import exceptions, status, views
 from rest_framework.response import Response
+from rest_framework_simplejwt.exceptions import InvalidToken
+
+from accounts.models import User
 
 RETRY_AFTER_SECONDS = 2
 TOKEN_PRESENTED = {"token_not_valid", "bad_authorization_header"}
@@ -27,6 +30,8 @@ class Unavailable(exceptions.APIException):
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(exc, (OperationalError, InterfaceError)):
         exc = Unavailable()
+    if isinstance(exc, User.DoesNotExist):
+        return _of_deleted_user(context)
     response = views.exception_handler(exc, context)
     if response is None:
         return None
@@ -35,6 +40,13 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         # RFC 6750, section 3.1
         response["WWW-Authenticate"] = f'{response["WWW-Authenticate"]}, error="invalid_token"'
     return response
+
+
+def _of_deleted_user(context: dict[str, Any]) -> Response:
+    """Their tokens are blocked; this one was checked just before."""
+    challenge = context["view"].get_authenticate_header(context["request"])
+    headers = {"WWW-Authenticate": f'{challenge}, error="invalid_token"'}
+    return Response(InvalidToken().detail, status=status.HTTP_401_UNAUTHORIZED, headers=headers)
 
 
 def _with_detail_and_code(exc: Exception, data: Any) -> dict[str, Any]:

@@ -19,13 +19,12 @@ class OpenToAll(APIView):
 
 
 class MeView(generics.RetrieveUpdateAPIView):
+    request: AuthenticatedRequest
     serializer_class = serializers.UserSerializer
     http_method_names = ["get", "patch", "head", "options"]
 
     def get_object(self) -> User:
-        user = self.request.user
-        # The claims of a token may be out of date; a session came with its user.
-        return generics.get_object_or_404(User, pk=user.pk) if user.get_deferred_fields() else user
+        return self.request.user.with_all_fields()
 
 
 class RegisterView(OpenToAll, generics.CreateAPIView):
@@ -35,7 +34,7 @@ class RegisterView(OpenToAll, generics.CreateAPIView):
 class PasswordChangeView(APIView):
     def post(self, request: AuthenticatedRequest) -> Response:
         """Ends every other sign-in; the one that asks goes on."""
-        user = generics.get_object_or_404(User, pk=request.user.pk)
+        user = request.user.with_all_fields()
         serializer = serializers.PasswordChangeSerializer(user, data=request.data)
         serializer.is_valid(raise_exception=True)
         user.change_password(

@@ -148,7 +148,7 @@ class Mirror:
             if subscription.has_news():
                 for ids, until in islice(subscription.read(), MESSAGES_PER_CHECK):
                     self._ids.add(ids, until)
-        except news.CONNECTION_TROUBLE as error:
+        except news.TROUBLE as error:
             self._drop_subscription(error)
             return False
         return not subscription.has_unread
@@ -181,7 +181,7 @@ class Mirror:
         self._take_in_news()
         try:
             subscription.check()
-        except news.CONNECTION_TROUBLE as error:
+        except news.TROUBLE as error:
             self._drop_subscription(error)
             return False
         return True

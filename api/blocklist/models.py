@@ -23,7 +23,18 @@ def last_expiry() -> datetime:
     return timezone.now() + settings.ACCESS_TOKEN + settings.JWT_LEEWAY + MARGIN
 
 
-class EntryManager(models.Manager["Entry"]):
+class EntryQuerySet(models.QuerySet["Entry"]):
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Raises ValueError for an entry that still has tokens to refuse: deleting rows never un-revokes."""
+        if self.filter(until__gt=timezone.now()).exists():
+            raise ValueError("These entries are in force.")
+        return super().delete()
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+
+
+class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore[misc]
     def blocks(self, sid: uuid.UUID, jti: uuid.UUID) -> bool:
         """Whether an access token of this sign-in with this id is refused. One indexed statement."""
         return self.filter(token_id__in=(sid, jti)).exists()
@@ -62,12 +73,16 @@ class Entry(models.Model):
     objects = EntryManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("blocklist entry")
         verbose_name_plural = _("blocklist entries")
         ordering = ["-id"]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.token_id}"
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        return Entry.objects.filter(pk=self.pk).delete()
 
 
 def block_ended_sign_ins(sign_ins: Sequence[SignIn], **kwargs: Any) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import select
 import threading
 import time
@@ -21,9 +22,9 @@ CHANNEL = "wp:blocked"
 IDS_PER_MESSAGE = 1000
 # How long a subscription that lost its connection waits before it tries again, in seconds.
 RETRY_AFTER = 0.5
-CONNECTION_TROUBLE = (RedisError, OSError, ValueError)
+TROUBLE = (RedisError, OSError, ValueError)
 
-News = tuple[list[int], float]
+News = tuple[list[int], int]
 
 
 class Health:
@@ -57,12 +58,21 @@ def publish(token_ids: Iterable[UUID], until: datetime) -> None:
     redis = get_redis_connection("default")
     try:
         for start in range(0, len(ids), IDS_PER_MESSAGE):
-            redis.publish(CHANNEL, json.dumps([ids[start : start + IDS_PER_MESSAGE], until.timestamp()]))
+            redis.publish(CHANNEL, json.dumps([ids[start : start + IDS_PER_MESSAGE], math.ceil(until.timestamp())]))
         # Redis answers the publisher before it writes to the subscribers, and writes to them before it reads on.
         redis.ping()
         _publishing.is_well()
-    except CONNECTION_TROUBLE as error:
+    except TROUBLE as error:
         _publishing.is_in_trouble(error)
+
+
+def _parse(message: bytes) -> News:
+    """Raises ValueError for what none of our processes said."""
+    try:
+        ids, until = json.loads(message)
+        return [int(token_id, 16) for token_id in ids], int(until)
+    except (TypeError, OverflowError) as error:
+        raise ValueError("Not news of a block") from error
 
 
 class Subscription:
@@ -96,8 +106,7 @@ class Subscription:
             if kind == b"pong":
                 self._awaits_pong = False
             elif kind == b"message":
-                ids, until = json.loads(rest[1])
-                yield [int(token_id, 16) for token_id in ids], float(until)
+                yield _parse(rest[1])
         self.has_unread = False
 
     def check(self) -> None:
@@ -146,5 +155,5 @@ class Subscriber:
     def _open(self) -> None:
         try:
             self._opened = Subscription()
-        except CONNECTION_TROUBLE as error:
+        except TROUBLE as error:
             self._health.is_in_trouble(error)

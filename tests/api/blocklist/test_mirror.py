@@ -1,0 +1,265 @@
+"""The mirror on a real Valkey that is slowed, silenced, killed and brought back."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import redis
+from django.conf import settings as project_settings
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from api.blocklist import news
+from api.blocklist.mirror import BlockedIds, Mirror, UnreadRows
+from api.blocklist.models import Entry, last_expiry
+from tests import servers
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NOBODY = uuid4()
+# What a check may cost, and how long a revocation may take where Redis fails, in seconds (DESIGN.md, rule 3).
+LONGEST_WAIT = 0.25
+BOUND = 1.0
+
+
+@pytest.fixture(scope="module")
+def one_valkey() -> Iterator[servers.Valkey]:
+    with servers.valkey() as valkey:
+        yield valkey
+
+
+@pytest.fixture
+def valkey(one_valkey: servers.Valkey, settings: Any) -> servers.Valkey:
+    if not one_valkey.answers():
+        one_valkey.start()
+    settings.REDIS_URL = one_valkey.url
+    options = {
+        "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+        "SOCKET_CONNECT_TIMEOUT": project_settings.REDIS_TIMEOUT_SECONDS,
+        "SOCKET_TIMEOUT": project_settings.REDIS_TIMEOUT_SECONDS,
+    }
+    backend = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": one_valkey.url, "OPTIONS": options}
+    settings.CACHES = {"default": backend}
+    return one_valkey
+
+
+@pytest.fixture
+def mirror(valkey: servers.Valkey) -> Mirror:
+    mirror = Mirror()
+    eventually(lambda: statements_of_a_check(mirror) == 0)
+    return mirror
+
+
+def statements_of_a_check(mirror: Mirror) -> int:
+    with CaptureQueriesContext(connection) as queries:
+        mirror.blocks(NOBODY, NOBODY)
+    return len(queries)
+
+
+def eventually(condition: Callable[[], bool], within: float = 5.0) -> float:
+    """How long it took, in seconds."""
+    started = time.perf_counter()
+    while not condition():
+        assert time.perf_counter() - started < within, "it did not come about"
+    return time.perf_counter() - started
+
+
+def block() -> UUID:
+    sid = uuid4()
+    Entry.objects.block_sign_ins([sid])
+    return sid
+
+
+def block_unannounced(**fields: Any) -> UUID:
+    """As by a process that died between its commit and the news."""
+    return Entry.objects.bulk_create([Entry(token_id=uuid4(), kind=Entry.Kind.SIGN_IN, until=last_expiry(), **fields)])[
+        0
+    ].token_id
+
+
+def blocks(mirror: Mirror, sid: UUID) -> bool:
+    return mirror.blocks(sid, NOBODY)
+
+
+def test_a_check_asks_neither_database_nor_redis(mirror: Mirror) -> None:
+    costs = [statements_of_a_check(mirror) for _ in range(100)]
+    # One look at the database may fall into these checks: it is due every 0.8 seconds.
+    assert sum(costs) <= 1
+
+
+def test_what_was_announced_is_seen_by_the_next_check(mirror: Mirror) -> None:
+    for _ in range(200):
+        sid = block()
+        with CaptureQueriesContext(connection) as queries:
+            assert blocks(mirror, sid)
+        assert len(queries) <= 1
+
+
+def test_a_single_token_is_blocked_alone(mirror: Mirror) -> None:
+    jti = uuid4()
+    Entry.objects.block_token(jti)
+    assert mirror.blocks(NOBODY, jti)
+    assert not mirror.blocks(NOBODY, NOBODY)
+
+
+def test_what_was_blocked_before_the_process_started_is_known(valkey: servers.Valkey) -> None:
+    sid = block()
+    mirror = Mirror()
+    for _ in range(50):
+        assert blocks(mirror, sid)
+
+
+def test_what_was_never_announced_is_seen_within_a_second(mirror: Mirror) -> None:
+    sid = block_unannounced()
+    assert eventually(lambda: blocks(mirror, sid)) <= BOUND
+
+
+def test_more_than_one_read_full_is_loaded_over_several_checks(valkey: servers.Valkey, monkeypatch: Any) -> None:
+    monkeypatch.setattr("api.blocklist.mirror.ROWS_PER_READ", 10)
+    sids = [block() for _ in range(35)]
+    mirror = Mirror()
+    assert all(blocks(mirror, sid) for sid in sids)
+    eventually(lambda: statements_of_a_check(mirror) == 0)
+    assert len(mirror) == 35
+    assert all(blocks(mirror, sid) for sid in sids)
+
+
+def test_a_burst_of_news_is_never_answered_past(mirror: Mirror, monkeypatch: Any) -> None:
+    monkeypatch.setattr("api.blocklist.mirror.MESSAGES_PER_CHECK", 3)
+    sids = [block() for _ in range(20)]
+    assert all(blocks(mirror, sid) for sid in reversed(sids))
+
+
+def test_inside_a_transaction_its_own_blocks_are_seen(mirror: Mirror) -> None:
+    from django.db import transaction
+
+    with transaction.atomic():
+        assert blocks(mirror, block())
+
+
+@pytest.mark.usefixtures("valkey")
+class TestUnreadRows:
+    def test_a_row_that_commits_after_a_later_one_is_found(self) -> None:
+        unread = UnreadRows()
+        late, early = block_unannounced(id=1_000_010), block_unannounced(id=1_000_020)
+        Entry.objects.filter(token_id=late).update(id=2_000_000)
+        assert {row[0] for row in unread.read()[0]} == {late, early}
+        between = [block_unannounced(id=1_500_000), block_unannounced(id=1_000_015)]
+        assert {row[0] for row in unread.read()[0]} == set(between)
+        assert unread.read() == ([], False)
+
+    def test_a_gap_is_given_up_only_after_it_was_read_once_more(self, monkeypatch: Any) -> None:
+        monkeypatch.setattr("api.blocklist.mirror.GAP_KEPT", 0.0)
+        unread = UnreadRows()
+        block_unannounced(id=1_000_020)
+        unread.read()
+        late = block_unannounced(id=1_000_010)
+        assert [row[0] for row in unread.read()[0]] == [late]
+
+    def test_many_gaps_are_read_as_one(self, monkeypatch: Any) -> None:
+        monkeypatch.setattr("api.blocklist.mirror.GAPS_KEPT", 2)
+        unread = UnreadRows()
+        for number in range(1_000_000, 1_000_040, 10):
+            block_unannounced(id=number)
+        unread.read()
+        late = {block_unannounced(id=number + 5) for number in range(1_000_000, 1_000_030, 10)}
+        assert late <= {row[0] for row in unread.read()[0]}
+
+
+def test_expired_ids_leave_memory() -> None:
+    ids = BlockedIds()
+    ids.add(range(1000), until=time.time() - 1000)
+    ids.add([5000], until=time.time() + 1000)
+    ids.forget_expired()
+    assert len(ids) == 1
+    assert 5000 in ids
+
+
+def test_without_redis_every_check_asks_the_database_and_it_returns_by_itself(
+    mirror: Mirror, valkey: servers.Valkey
+) -> None:
+    valkey.kill()
+    assert statements_of_a_check(mirror) == 1
+    assert blocks(mirror, block())
+    valkey.start()
+    eventually(lambda: statements_of_a_check(mirror) == 0)
+    assert blocks(mirror, block())
+
+
+def test_what_was_blocked_while_redis_was_away_is_known_afterwards(mirror: Mirror, valkey: servers.Valkey) -> None:
+    valkey.kill()
+    sid = block()
+    valkey.start()
+    eventually(lambda: statements_of_a_check(mirror) == 0)
+    assert all(blocks(mirror, sid) for _ in range(50))
+
+
+def test_redis_may_be_away_at_the_start(valkey: servers.Valkey) -> None:
+    valkey.kill()
+    mirror = Mirror()
+    assert blocks(mirror, block())
+    valkey.start()
+    eventually(lambda: statements_of_a_check(mirror) == 0)
+
+
+def test_a_redis_that_stopped_answering_costs_no_second_and_no_request_its_patience(
+    mirror: Mirror, valkey: servers.Valkey
+) -> None:
+    valkey.pause()
+    try:
+        sid = uuid4()
+        assert duration(lambda: Entry.objects.block_sign_ins([sid])) < LONGEST_WAIT
+        assert eventually(lambda: blocks(mirror, sid)) <= BOUND
+        waits = [duration(lambda: mirror.blocks(NOBODY, NOBODY)) for _ in range(3000)]
+        assert max(waits) < LONGEST_WAIT
+        eventually(lambda: statements_of_a_check(mirror) == 1)
+    finally:
+        valkey.resume()
+    eventually(lambda: statements_of_a_check(mirror) == 0)
+
+
+def duration(action: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def test_a_flush_changes_nothing(mirror: Mirror, valkey: servers.Valkey) -> None:
+    sid = block()
+    redis.Redis.from_url(valkey.url).flushall()
+    assert blocks(mirror, sid)
+    assert blocks(mirror, block())
+
+
+def test_a_killed_subscription_is_noticed_by_the_next_check(mirror: Mirror, valkey: servers.Valkey) -> None:
+    redis.Redis.from_url(valkey.url).client_kill_filter(_type="pubsub")
+    sid = block_unannounced()
+    assert blocks(mirror, sid)
+    eventually(lambda: statements_of_a_check(mirror) == 0)
+
+
+@pytest.mark.parametrize("forgery", [b"", b"not json", b"[]", b'[["zz"], 1]', b'{"a": 1}', b"[[1], null]", b"[[], 1e999]"])
+def test_a_forged_message_lets_nobody_in(mirror: Mirror, valkey: servers.Valkey, forgery: bytes) -> None:
+    sid = block()
+    redis.Redis.from_url(valkey.url).publish(news.CHANNEL, forgery)
+    assert blocks(mirror, sid)
+    assert blocks(mirror, block())
+
+
+def test_the_log_says_once_that_redis_went_and_once_that_it_is_back(
+    mirror: Mirror, valkey: servers.Valkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="api.blocklist.news"):
+        valkey.kill()
+        for _ in range(30):
+            blocks(mirror, NOBODY)
+        valkey.start()
+        eventually(lambda: statements_of_a_check(mirror) == 0)
+    said = [record.getMessage().partition(":")[0] for record in caplog.records]
+    assert said == [
+        "No news of blocks from Redis; every check asks the database meanwhile",
+        "News of blocks from Redis again",
+    ]
