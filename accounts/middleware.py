@@ -8,6 +8,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import middleware as auth
 from django.http import HttpRequest, HttpResponse
+from django.middleware import common
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import SimpleLazyObject
 
@@ -47,6 +48,13 @@ class TrustedProxyMiddleware(MiddlewareMixin):
                 return
             if not _is_trusted_proxy(meta["REMOTE_ADDR"]):
                 return
+
+
+class CommonMiddleware(common.CommonMiddleware):
+    """As Django's, but only what has no body is sent on to the address with the slash."""
+
+    def should_redirect_with_slash(self, request: HttpRequest) -> bool:
+        return request.method in ("GET", "HEAD") and super().should_redirect_with_slash(request)
 
 
 class NoStoreMiddleware(MiddlewareMixin):

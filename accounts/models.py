@@ -213,6 +213,12 @@ class User(AbstractUser):
             fields = [field.attname for field in self._meta.concrete_fields]
         super().refresh_from_db(using, fields, from_queryset)
 
+    def with_all_fields(self) -> Self:
+        """Itself, with what the database says in place of what a token claimed. Raises User.DoesNotExist."""
+        if self.get_deferred_fields():
+            self.refresh_from_db(fields=self.get_deferred_fields())
+        return self
+
     def validate_constraints(self, exclude: Any = None) -> None:
         """As Django's, but says at which field a name is taken."""
         try:

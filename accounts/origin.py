@@ -1,5 +1,6 @@
 """Where the work at hand comes from: what sign-ins and security events say of their request."""
 
+import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,9 +26,12 @@ def request_at_hand(request: HttpRequest) -> Iterator[None]:
 
 
 def ip_address() -> str | None:
-    """The client's address; None outside a request and on a Unix socket."""
+    """The client's address; None outside a request, and where the server does not know one (a Unix socket)."""
     request = _request.get()
-    return request.META.get("REMOTE_ADDR") or None if request else None
+    try:
+        return str(ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))) if request else None
+    except ValueError:
+        return None
 
 
 def user_agent() -> str:

@@ -19,7 +19,9 @@ VAR_DIR = BASE_DIR / "var"
 # Environment
 
 env = environ.Env()
-environ.Env.read_env(BASE_DIR / ".env")
+# A file beside manage.py for those who like one; ENV_FILE= for none.
+if env_file := env.str("ENV_FILE", default=str(BASE_DIR / ".env")):
+    environ.Env.read_env(env_file)
 
 DEBUG = env.bool("DEBUG", default=False)
 
@@ -82,7 +84,7 @@ MIDDLEWARE = [
     "accounts.middleware.NoStoreMiddleware",
     "api.middleware.HttpsOnlyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "accounts.middleware.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "accounts.middleware.AuthenticationMiddleware",
     "accounts.middleware.OriginMiddleware",

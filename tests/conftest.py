@@ -106,10 +106,12 @@ def django_db_modify_db_settings(
 
 
 @pytest.fixture(scope="session", autouse=True)
-def quick_settings() -> Iterator[None]:
+def quick_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     static = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     with override_settings(
         PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+        # WhiteNoise reads the whole folder for every test client.
+        STATIC_ROOT=tmp_path_factory.mktemp("static"),
         STORAGES={"default": {"BACKEND": "django.core.files.storage.InMemoryStorage"}, "staticfiles": static},
     ):
         yield

@@ -7,9 +7,9 @@ import pytest
 
 from tests import servers
 
-# A developer's own environment has no say in the outcome. The project may read a .env file as well, which fills in
-# what is not set: hence empty values.
+# A developer's own environment, or .env file, has no say in the outcome.
 ENVIRONMENT = {
+    "ENV_FILE": "",
     "SECRET_KEY": "tests-only-7Qm2xVr9Lk4TzWc8NfHs3YbJd6PgAu5EeKt1RoXi",
     "DEBUG": "",
     "ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",

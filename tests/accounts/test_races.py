@@ -76,9 +76,7 @@ def test_an_upgraded_hash_ends_nothing(ann: User, password: str, settings: Any) 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("end", [deactivate, change_password, end_everything])
-def test_a_sign_in_waits_for_an_end_under_way_and_loses(
-    ann: User, password: str, end: Callable[[User], None]
-) -> None:
+def test_a_sign_in_waits_for_an_end_under_way_and_loses(ann: User, password: str, end: Callable[[User], None]) -> None:
     verified = authenticate(username="ann", password=password)
     outcome: list[Any] = []
 

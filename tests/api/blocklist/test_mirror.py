@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 import redis
 from django.conf import settings as project_settings
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from api.blocklist import news
@@ -134,8 +134,6 @@ def test_a_burst_of_news_is_never_answered_past(mirror: Mirror, monkeypatch: Any
 
 
 def test_inside_a_transaction_its_own_blocks_are_seen(mirror: Mirror) -> None:
-    from django.db import transaction
-
     with transaction.atomic():
         assert blocks(mirror, block())
 
@@ -241,7 +239,9 @@ def test_a_killed_subscription_is_noticed_by_the_next_check(mirror: Mirror, valk
     eventually(lambda: statements_of_a_check(mirror) == 0)
 
 
-@pytest.mark.parametrize("forgery", [b"", b"not json", b"[]", b'[["zz"], 1]', b'{"a": 1}', b"[[1], null]", b"[[], 1e999]"])
+@pytest.mark.parametrize(
+    "forgery", [b"", b"not json", b"[]", b'[["zz"], 1]', b'{"a": 1}', b"[[1], null]", b"[[], 1e999]"]
+)
 def test_a_forged_message_lets_nobody_in(mirror: Mirror, valkey: servers.Valkey, forgery: bytes) -> None:
     sid = block()
     redis.Redis.from_url(valkey.url).publish(news.CHANNEL, forgery)

@@ -1,0 +1,468 @@
+"""Registering, and changing or resetting a password, over the API."""
+
+import re
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.utils import timezone
+
+from accounts import mail
+from accounts.models import SignIn, User
+
+pytestmark = pytest.mark.django_db
+
+NEW_PASSWORD = "a quite different passphrase"
+COMMON = ["1q2w3e4r5t6y7u8i", "manchesterunited", "qwerty123456789", "12345678901234567890"]
+WELCOME = {
+    "just long enough": "kp7 vz2 mq9 wx4",
+    "128 characters": "kp7-vz2-mq9-wx4-" * 8,
+    "emoji": "🐙🦔🪁🧶🥁🎏🪗🧭🌵🛶🥨🪐🧿🎐🦩",
+    "Greek": "Μῆνιν ἄειδε θεὰ Πηληϊάδεω",
+    "inner blanks": "walk   to    the     sea",
+    "outer blanks": "  blanks before and after  ",
+    "tabs and line ends": "one\ttwo\nthree\r\nfour",
+    "decomposed accents": "cafe\u0301 cre\u0300me bru\u0302le\u0301e",
+    "contains a common one": "my password is a long walk",
+    "quotes and markup": "<b>'\"&amp;</b> %00 \\u0000 {{ 7 }}",
+    "mixed case": "MiXeD cAsE pAsSpHrAsE",
+}
+
+
+@pytest.fixture
+def register(anonymous):
+    """Registers Carol with a password and returns the answer."""
+
+    def register(password, **fields):
+        return anonymous.post(
+            "/api/register/", {"username": "carol", "email": "carol@example.com", "password": password} | fields
+        )
+
+    return register
+
+
+@pytest.fixture
+def sign_in(anonymous):
+    """Tries a name with a password and returns the status."""
+    return lambda username, password: (
+        anonymous.post("/api/token/", {"username": username, "password": password}).status_code
+    )
+
+
+@pytest.fixture
+def ask_for_a_reset(anonymous, mailoutbox, django_capture_on_commit_callbacks):
+    """Asks for a reset mail and returns the answer, with all mails in the outbox."""
+
+    def ask(email):
+        with django_capture_on_commit_callbacks(execute=True):
+            response = anonymous.post("/api/password/reset/", {"email": email})
+        mail.wait()
+        return response
+
+    return ask
+
+
+@pytest.fixture
+def reset_link(ask_for_a_reset, mailoutbox):
+    """The uid and token of a reset mail to someone."""
+
+    def read(user):
+        ask_for_a_reset(user.email)
+        uid, token = re.search(r"/reset/([^/\s]+)/([^/\s]+)/", mailoutbox[-1].body).groups()
+        return {"uid": uid, "token": token}
+
+    return read
+
+
+# Registering
+
+
+def test_registering_answers_201(register):
+    assert register(NEW_PASSWORD).status_code == 201
+
+
+def test_who_has_registered_can_sign_in(register, sign_in):
+    register(NEW_PASSWORD)
+    assert sign_in("carol", NEW_PASSWORD) == 200
+
+
+def test_the_answer_to_registering_does_not_repeat_the_password(register):
+    assert NEW_PASSWORD not in register(NEW_PASSWORD).content.decode()
+
+
+def test_the_password_is_not_stored_as_it_is(register):
+    register(NEW_PASSWORD)
+    assert NEW_PASSWORD not in User.objects.get(username="carol").password
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("is_staff", True),
+        ("is_superuser", True),
+        ("is_active", False),
+        ("date_joined", "2001-01-01T00:00:00Z"),
+        ("last_login", "2001-01-01T00:00:00Z"),
+        ("id", 999_999),
+        ("pk", 999_999),
+        ("groups", [1]),
+        ("user_permissions", [1]),
+    ],
+)
+def test_registering_ignores_what_is_not_asked_for(register, field, value):
+    assert register(NEW_PASSWORD, **{field: value}).status_code == 201
+
+
+@pytest.mark.parametrize("flag", ["is_staff", "is_superuser"])
+def test_nobody_registers_as_staff(register, flag):
+    register(NEW_PASSWORD, **{flag: True})
+    assert getattr(User.objects.get(username="carol"), flag) is False
+
+
+@pytest.mark.parametrize("field", ["id", "pk"])
+def test_nobody_chooses_an_id(register, field):
+    register(NEW_PASSWORD, **{field: 999_999})
+    assert User.objects.get(username="carol").pk != 999_999
+
+
+def test_nobody_takes_over_an_existing_id(register, ann):
+    register(NEW_PASSWORD, id=ann.pk)
+    assert User.objects.get(pk=ann.pk).username == ann.username
+
+
+@pytest.mark.parametrize("respell", [str, str.upper, str.title], ids=["same", "upper", "title"])
+def test_a_username_is_taken_in_any_letter_case(register, ann, respell):
+    response = register(NEW_PASSWORD, username=respell(ann.username))
+    assert response.status_code == 400
+    assert response.json().keys() >= {"detail", "code", "username"}
+
+
+@pytest.mark.parametrize("respell", [str, str.upper, str.title], ids=["same", "upper", "title"])
+def test_an_address_is_taken_in_any_letter_case(register, ann, respell):
+    response = register(NEW_PASSWORD, email=respell(ann.email))
+    assert response.status_code == 400
+    assert response.json().keys() >= {"detail", "code", "email"}
+
+
+def test_a_username_in_full_width_letters_is_the_same_username(register, ann):
+    full_width = "".join(chr(ord(letter) + 0xFEE0) for letter in ann.username)
+    assert register(NEW_PASSWORD, username=full_width).status_code == 400
+
+
+@pytest.mark.parametrize("username", ["", " ", "two words", "new\nline", "\u202ennac", "a" * 151, "a/b", "<b>"])
+def test_a_username_that_is_none_is_refused(register, username):
+    assert register(NEW_PASSWORD, username=username).status_code == 400
+
+
+@pytest.mark.parametrize("email", ["", " ", "carol", "carol@", "@example.com", "a@b@c.example", "a\n@b.example"])
+def test_an_address_that_is_none_is_refused(register, email):
+    assert register(NEW_PASSWORD, email=email).status_code == 400
+
+
+def test_a_refused_registration_leaves_no_user(register):
+    register("too short")
+    assert not User.objects.filter(username="carol").exists()
+
+
+# Which passwords are good
+
+
+@pytest.mark.parametrize("chosen", WELCOME.values(), ids=WELCOME)
+def test_a_good_password_is_accepted(register, chosen):
+    assert register(chosen).status_code == 201
+
+
+@pytest.mark.parametrize("chosen", WELCOME.values(), ids=WELCOME)
+def test_exactly_that_password_signs_in(register, sign_in, chosen):
+    register(chosen)
+    assert sign_in("carol", chosen) == 200
+
+
+@pytest.mark.parametrize("chosen", WELCOME.values(), ids=WELCOME)
+def test_exactly_that_password_signs_in_on_the_page(register, browser, chosen):
+    register(chosen)
+    response = browser().post("/accounts/login/", {"username": "carol", "password": chosen})
+    assert response.status_code == 302
+
+
+SPOIL = {
+    "cut at the end": lambda text: text[:-1],
+    "cut at the start": lambda text: text[1:],
+    "longer": lambda text: text + "x",
+    "stripped": lambda text: text.strip(),
+    "blanks added": lambda text: f" {text} ",
+    "lower case": lambda text: text.lower(),
+    "upper case": lambda text: text.upper(),
+    "its first 72 bytes": lambda text: text.encode()[:72].decode(errors="ignore"),
+}
+
+
+NEARLY = [
+    pytest.param(password, spoil(password), id=f"{kind}, {change}")
+    for kind, password in WELCOME.items()
+    for change, spoil in SPOIL.items()
+    if spoil(password) != password
+]
+
+
+@pytest.mark.parametrize(("chosen", "nearly"), NEARLY)
+def test_nearly_that_password_does_not(register, sign_in, chosen, nearly):
+    register(chosen)
+    assert sign_in("carol", nearly) in {400, 401}
+
+
+BAD_PASSWORDS = {
+    "empty": "",
+    "7 characters": "kp7 vz2",
+    "14 characters": "kp7 vz2 mq9 wx",
+    "14 characters in 56 bytes": "🐙🦔🪁🧶🥁🎏🪗🧭🌵🛶🥨🪐🧿🎐",
+    "129 characters": "kp7-vz2-mq9-wx4-" * 8 + "x",
+    "1 MB": "kp7-vz2-mq9-wx4-" * 65_536,
+} | {f"common: {password}": password for password in COMMON}
+
+
+@pytest.mark.parametrize("chosen", BAD_PASSWORDS.values(), ids=BAD_PASSWORDS)
+def test_a_bad_password_is_refused_at_registering(register, chosen):
+    response = register(chosen)
+    assert response.status_code == 400
+    assert response.json().keys() >= {"detail", "code", "password"}
+
+
+@pytest.mark.parametrize("new", BAD_PASSWORDS.values(), ids=BAD_PASSWORDS)
+def test_a_bad_new_password_is_refused_at_a_change(client_of, ann, password, new):
+    response = client_of(ann).post("/api/password/change/", {"old_password": password, "new_password": new})
+    assert response.status_code == 400
+    assert response.json().keys() >= {"detail", "code", "new_password"}
+
+
+@pytest.mark.parametrize("new", BAD_PASSWORDS.values(), ids=BAD_PASSWORDS)
+def test_a_bad_password_is_refused_at_a_reset(anonymous, reset_link, ann, new):
+    response = anonymous.post("/api/password/reset/confirm/", reset_link(ann) | {"new_password": new})
+    assert response.status_code == 400
+    assert response.json().keys() >= {"detail", "code", "new_password"}
+
+
+def test_a_password_of_1_mb_does_not_sign_in(anonymous, ann):
+    response = anonymous.post("/api/token/", {"username": ann.username, "password": "x" * 1_048_576})
+    assert response.status_code in {400, 401}
+
+
+def test_ones_own_username_is_no_password(register):
+    assert register("margaret-thompson", username="margaret-thompson").status_code == 400
+
+
+# Changing it
+
+
+def test_a_change_answers_204(client_of, ann, password):
+    response = client_of(ann).post("/api/password/change/", {"old_password": password, "new_password": NEW_PASSWORD})
+    assert (response.status_code, response.content) == (204, b"")
+
+
+def test_after_a_change_the_new_password_signs_in(client_of, ann, password, sign_in):
+    client_of(ann).post("/api/password/change/", {"old_password": password, "new_password": NEW_PASSWORD})
+    assert sign_in(ann.username, NEW_PASSWORD) == 200
+
+
+def test_after_a_change_the_old_password_does_not(client_of, ann, password, sign_in):
+    client_of(ann).post("/api/password/change/", {"old_password": password, "new_password": NEW_PASSWORD})
+    assert sign_in(ann.username, password) == 401
+
+
+def test_a_change_from_a_browser_answers_204(browser_of, ann, password):
+    response = browser_of(ann).post(
+        "/api/password/change/",
+        {"old_password": password, "new_password": NEW_PASSWORD},
+        content_type="application/json",
+    )
+    assert response.status_code == 204
+
+
+def test_a_change_needs_the_old_password(client_of, ann):
+    response = client_of(ann).post(
+        "/api/password/change/", {"old_password": "not the right passphrase", "new_password": NEW_PASSWORD}
+    )
+    assert response.status_code == 400
+    assert response.json().keys() >= {"detail", "code", "old_password"}
+
+
+def test_a_change_with_the_wrong_old_password_changes_nothing(client_of, ann, password, sign_in):
+    client_of(ann).post(
+        "/api/password/change/", {"old_password": "not the right passphrase", "new_password": NEW_PASSWORD}
+    )
+    assert sign_in(ann.username, password) == 200
+
+
+@pytest.mark.parametrize("spoil", [str.strip, str.upper, str.lower, lambda text: text[:-1]])
+def test_the_old_password_is_taken_exactly(register, anonymous, spoil):
+    old = "  Old Passphrase With Blanks Around It  "
+    register(old)
+    anonymous.sign_in("carol", old)
+    response = anonymous.post("/api/password/change/", {"old_password": spoil(old), "new_password": NEW_PASSWORD})
+    assert response.status_code == 400
+
+
+def test_a_change_needs_a_sign_in(anonymous, password):
+    response = anonymous.post("/api/password/change/", {"old_password": password, "new_password": NEW_PASSWORD})
+    assert response.status_code == 401
+
+
+# Resetting it
+
+
+def test_asking_for_a_reset_answers_202(ask_for_a_reset, ann):
+    assert ask_for_a_reset(ann.email).status_code == 202
+
+
+def test_an_unknown_address_gets_the_same_answer(ask_for_a_reset, ann):
+    known, unknown = ask_for_a_reset(ann.email), ask_for_a_reset("nobody@example.org")
+    assert (known.status_code, known.content) == (unknown.status_code, unknown.content)
+
+
+def test_an_unknown_address_gets_the_same_headers(ask_for_a_reset, ann):
+    known, unknown = ask_for_a_reset(ann.email), ask_for_a_reset("nobody@example.org")
+    assert sorted(known.headers) == sorted(unknown.headers)
+
+
+def test_a_deactivated_user_gets_the_same_answer(ask_for_a_reset, ann, bob):
+    User.objects.filter(pk=bob.pk).update(is_active=False)
+    known, inactive = ask_for_a_reset(ann.email), ask_for_a_reset(bob.email)
+    assert (known.status_code, known.content) == (inactive.status_code, inactive.content)
+
+
+def test_a_known_address_gets_one_mail(ask_for_a_reset, ann, mailoutbox):
+    ask_for_a_reset(ann.email)
+    assert [message.to for message in mailoutbox] == [[ann.email]]
+
+
+def test_an_address_in_other_letter_case_gets_its_mail_as_stored(ask_for_a_reset, ann, mailoutbox):
+    ask_for_a_reset(ann.email.upper())
+    assert [message.to for message in mailoutbox] == [[ann.email]]
+
+
+def test_an_unknown_address_gets_no_mail(ask_for_a_reset, ann, mailoutbox):
+    ask_for_a_reset("nobody@example.org")
+    assert not mailoutbox
+
+
+def test_a_deactivated_user_gets_no_mail(ask_for_a_reset, ann, mailoutbox):
+    User.objects.filter(pk=ann.pk).update(is_active=False)
+    ask_for_a_reset(ann.email)
+    assert not mailoutbox
+
+
+def test_no_mail_goes_to_an_address_that_only_looks_alike(ask_for_a_reset, password, mailoutbox):
+    User.objects.create_user(username="mike", email="mike@icloud.example", password=password)
+    ask_for_a_reset("mıke@ıcloud.example")
+    assert {address for message in mailoutbox for address in message.to} <= {"mike@icloud.example"}
+
+
+def test_the_link_does_not_lead_to_a_foreign_host(browser, ann, mailoutbox, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        browser().post(
+            "/api/password/reset/",
+            {"email": ann.email},
+            content_type="application/json",
+            headers={"host": "evil.example"},
+        )
+    mail.wait()
+    assert not [message for message in mailoutbox if "evil.example" in str(message.message())]
+
+
+def test_asking_for_a_reset_ends_nothing(ask_for_a_reset, client_of, ann):
+    client = client_of(ann)
+    ask_for_a_reset(ann.email)
+    assert client.get("/api/me/").status_code == 200
+
+
+def test_a_reset_answers_204(anonymous, reset_link, ann):
+    response = anonymous.post("/api/password/reset/confirm/", reset_link(ann) | {"new_password": NEW_PASSWORD})
+    assert (response.status_code, response.content) == (204, b"")
+
+
+def test_after_a_reset_the_new_password_signs_in(anonymous, reset_link, ann, sign_in):
+    anonymous.post("/api/password/reset/confirm/", reset_link(ann) | {"new_password": NEW_PASSWORD})
+    assert sign_in(ann.username, NEW_PASSWORD) == 200
+
+
+def test_after_a_reset_the_old_password_does_not(anonymous, reset_link, ann, password, sign_in):
+    anonymous.post("/api/password/reset/confirm/", reset_link(ann) | {"new_password": NEW_PASSWORD})
+    assert sign_in(ann.username, password) == 401
+
+
+def test_a_reset_signs_nobody_in(anonymous, reset_link, ann):
+    response = anonymous.post("/api/password/reset/confirm/", reset_link(ann) | {"new_password": NEW_PASSWORD})
+    assert not response.cookies
+    assert not SignIn.objects.exists()
+
+
+def test_a_reset_is_told_to_the_user_by_mail(
+    anonymous, reset_link, ann, mailoutbox, django_capture_on_commit_callbacks
+):
+    link = reset_link(ann)
+    mailoutbox.clear()
+    with django_capture_on_commit_callbacks(execute=True):
+        anonymous.post("/api/password/reset/confirm/", link | {"new_password": NEW_PASSWORD})
+    mail.wait()
+    assert [message.to for message in mailoutbox] == [[ann.email]]
+
+
+def refused(response):
+    answer = response.json()
+    return response.status_code == 400 and isinstance(answer["detail"], str) and isinstance(answer["code"], str)
+
+
+def test_a_link_works_once(anonymous, reset_link, ann):
+    link = reset_link(ann)
+    anonymous.post("/api/password/reset/confirm/", link | {"new_password": NEW_PASSWORD})
+    assert refused(anonymous.post("/api/password/reset/confirm/", link | {"new_password": "yet another passphrase"}))
+
+
+def test_a_link_survives_a_password_that_was_refused(anonymous, reset_link, ann):
+    link = reset_link(ann)
+    anonymous.post("/api/password/reset/confirm/", link | {"new_password": "too short"})
+    response = anonymous.post("/api/password/reset/confirm/", link | {"new_password": NEW_PASSWORD})
+    assert response.status_code == 204
+
+
+def test_a_link_dies_with_a_change_of_the_password(anonymous, client_of, reset_link, ann, password):
+    link = reset_link(ann)
+    client_of(ann).post("/api/password/change/", {"old_password": password, "new_password": NEW_PASSWORD})
+    assert refused(anonymous.post("/api/password/reset/confirm/", link | {"new_password": "yet another passphrase"}))
+
+
+def test_a_link_dies_with_a_change_of_the_address(anonymous, reset_link, ann):
+    link = reset_link(ann)
+    User.objects.filter(pk=ann.pk).update(email="ann@elsewhere.example")
+    assert refused(anonymous.post("/api/password/reset/confirm/", link | {"new_password": NEW_PASSWORD}))
+
+
+def test_a_link_dies_with_its_user(anonymous, reset_link, ann):
+    link = reset_link(ann)
+    ann.delete()
+    assert refused(anonymous.post("/api/password/reset/confirm/", link | {"new_password": NEW_PASSWORD}))
+
+
+def test_a_link_does_not_let_a_deactivated_user_in(anonymous, reset_link, ann):
+    link = reset_link(ann)
+    User.objects.filter(pk=ann.pk).update(is_active=False)
+    assert refused(anonymous.post("/api/password/reset/confirm/", link | {"new_password": NEW_PASSWORD}))
+
+
+def test_a_link_dies_after_a_day(anonymous, reset_link, ann):
+    link = reset_link(ann)
+    with time_machine.travel(timezone.now() + timedelta(hours=24, minutes=1), tick=False):
+        response = anonymous.post("/api/password/reset/confirm/", link | {"new_password": NEW_PASSWORD})
+    assert refused(response)
+
+
+def test_a_link_of_one_person_resets_nobody_else(anonymous, reset_link, ann, bob):
+    mixed = {"uid": reset_link(bob)["uid"], "token": reset_link(ann)["token"], "new_password": NEW_PASSWORD}
+    assert refused(anonymous.post("/api/password/reset/confirm/", mixed))
+
+
+@pytest.mark.parametrize("field", ["uid", "token"])
+@pytest.mark.parametrize("value", ["", "x", "-", "LTE", "AA", "....", "é", "9" * 400, "x" * 100_000, "../../etc"])
+def test_a_link_that_is_none_is_refused(anonymous, reset_link, ann, field, value):
+    body = reset_link(ann) | {"new_password": NEW_PASSWORD, field: value}
+    assert refused(anonymous.post("/api/password/reset/confirm/", body))
