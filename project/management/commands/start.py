@@ -42,7 +42,7 @@ class Command(BaseCommand):
         self.stdout.write(f"\n  Wristband & Passport is running          stop: Ctrl-C\n\n  pages   {base}/\n")
         self.stdout.write(f"  admin   {base}/admin/\n  store   {store()}\n")
         if people:
-            self.stdout.write("\n  Demo people (shown once; a new password: DEBUG=true manage.py changepassword NAME)\n")
+            self.stdout.write("\n  Demo people (shown once; for another: DEBUG=true manage.py changepassword NAME)\n")
         for person in people:
             self.stdout.write(f"    {person.username:<6} {person.password:<42} {person.who}\n")
         self.stdout.write(CURL_LINES.format(base=base, name=name, password=password))

@@ -1,0 +1,47 @@
+"""python -m tests.benchmarks COMMAND: see README.md beside this file."""
+
+import json
+import sys
+from argparse import ArgumentParser
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.benchmarks import growth, in_process, machine, refresh, requests, revocation
+from tests.benchmarks.output import say
+from tests.benchmarks.wire import Failed
+
+COMMANDS = {
+    "requests": requests,
+    "refresh": refresh,
+    "in_process": in_process,
+    "growth": growth,
+    "revocation": revocation,
+}
+
+
+def main() -> None:
+    parser = ArgumentParser(prog="python -m tests.benchmarks")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, module in COMMANDS.items():
+        command = commands.add_parser(name, help=module.__doc__, description=module.__doc__)
+        command.add_argument("--json", type=Path, metavar="FILE", help="keep the results, and where they are from")
+        module.add_arguments(command)
+    options = parser.parse_args()
+    about = {
+        "command": " ".join([parser.prog, *sys.argv[1:]]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine.describe(),
+        "versions": machine.versions(),
+    }
+    say(f"{about['command']}, {about['date']}")
+    say(", ".join(f"{name}: {value}" for name, value in about["machine"].items()))
+    say(", ".join(" ".join(each) for each in about["versions"].items()) + "\n")
+    try:
+        results = COMMANDS[options.command].run(options)
+    except Failed as error:
+        sys.exit(f"Not measured: {error}")
+    if options.json:
+        options.json.write_text(json.dumps(about | {"results": results}, indent=2) + "\n")
+
+
+main()

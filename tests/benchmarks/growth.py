@@ -1,0 +1,187 @@
+"""What becomes of the speed as the blocklist and the list of sign-ins grow."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import cycle
+from math import inf
+from statistics import median
+from timeit import timeit
+
+from tests.benchmarks import wire
+from tests.benchmarks.load import CLIENTS, Step, Tally, drive
+from tests.benchmarks.output import Progress, say, table
+from tests.benchmarks.refresh import Chain
+from tests.benchmarks.site.contenders import PASSPORT
+from tests.benchmarks.stand import stands
+
+BLOCKED = [0, 10_000, 1_000_000]
+SIGN_INS = [1_000, 1_000_000]
+WARM_UP_SECONDS = 1.0
+# So many checks in a row tell how fast they are, and after so many seconds a blocklist should be in memory.
+A_FEW = 50
+GIVE_UP_SECONDS = 120
+# How many of the sign-ins are used, spread over all of them.
+USED = 1_000
+
+Pairs = list[dict[str, str]]
+
+
+@dataclass
+class Series:
+    """One kind of request at one size, round by round."""
+
+    what: str
+    size: int
+    rates: list[float] = field(default_factory=list)
+    p99: list[float] = field(default_factory=list)
+
+    def note(self, tally: Tally) -> None:
+        self.rates.append(tally.per_second)
+        self.p99.append(tally.latency(0.99) * 1000)
+
+
+@dataclass
+class Load:
+    """How a new process takes in a blocklist: how long that lasts, and the slowest check meanwhile, in seconds."""
+
+    rows: int
+    seconds: float
+    slowest: float
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
+    parser.add_argument("--blocked", type=int, nargs="+", default=BLOCKED, help="sizes of the blocklist")
+    parser.add_argument("--sign-ins", type=int, nargs="+", default=SIGN_INS, help="numbers of sign-ins")
+
+
+def run(options: Namespace) -> list[dict[str, object]]:
+    checks, loads = measure_checks(options.blocked, options.rounds, options.seconds)
+    groups = [checks, *measure_sign_ins(options.sign_ins, options.rounds, options.seconds)]
+    results = [result for group in groups for result in _results(group)]
+    table(
+        ["", "rows", "per second", "min-max", "share of the smallest", "p99, ms"],
+        [
+            [
+                result["what"],
+                f"{result['rows']:,}",
+                f"{result['per_second']:.0f}",
+                f"{min(result['rounds']):.0f}-{max(result['rounds']):.0f}",
+                f"{result['share']:.2f}",
+                f"{result['p99_milliseconds']:.1f}",
+            ]
+            for result in results
+        ],
+    )
+    say()
+    table(
+        ["a new process, by blocked ids", "s until checks are fast", "slowest check until then, ms"],
+        [[f"{each.rows:,}", f"{each.seconds:.1f}", f"{each.slowest * 1000:.0f}"] for each in loads],
+    )
+    return results + [{"what": "load", **asdict(each)} for each in loads]
+
+
+def _results(group: Sequence[Series]) -> Iterator[dict]:
+    for series in group:
+        yield {
+            "what": series.what,
+            "rows": series.size,
+            "per_second": median(series.rates),
+            "rounds": series.rates,
+            # Each round against the smallest size in that round.
+            "share": median(rate / base for rate, base in zip(series.rates, group[0].rates, strict=True)),
+            "p99_milliseconds": median(series.p99),
+        }
+
+
+def measure_checks(sizes: Sequence[int], rounds: int, seconds: float) -> tuple[list[Series], list[Load]]:
+    with ExitStack() as stack:
+        checks = []
+        for here, size in zip(stack.enter_context(stands(len(sizes))), sizes, strict=True):
+            here.call("rows.block", count=size)
+            headers = here.call(PASSPORT.credentials, PASSPORT)
+            url = stack.enter_context(here.node(PASSPORT)).url
+            checks.append(partial(_ask, url, wire.get("/whoami/", headers)))
+        loads = list(_load(sizes, checks))
+        turns = [cycle([[check] * CLIENTS]) for check in checks]
+        return _interleave("check, by blocked ids", sizes, turns, rounds, seconds), loads
+
+
+def _load(sizes: Sequence[int], checks: Sequence[Step]) -> Iterator[Load]:
+    """A new process asks the database until it has taken in the whole blocklist: until then checks are slow."""
+    usual = inf
+    for size, check in zip(sizes, checks, strict=True):
+        took: list[float] = []
+        # Within twice what the smallest blocklist takes it may be noise, but it is not loading.
+        while len(took) < 2 * A_FEW or median(took[-A_FEW:]) > 2 * usual:
+            took.append(timeit(check, number=1))
+            if sum(took) > GIVE_UP_SECONDS:
+                raise wire.Failed(f"checks are slow after {GIVE_UP_SECONDS} s with {size:,} blocked ids")
+        usual = min(usual, median(took[-A_FEW:]))
+        yield Load(size, sum(took[:-A_FEW]), max(took))
+
+
+def measure_sign_ins(sizes: Sequence[int], rounds: int, seconds: float) -> list[list[Series]]:
+    with ExitStack() as stack:
+        urls, tokens = [], []
+        for here, size in zip(stack.enter_context(stands(len(sizes))), sizes, strict=True):
+            tokens.append(here.call("rows.sign_in", count=size, tokens=min(size, USED)))
+            urls.append(stack.enter_context(here.node()).url)
+        groups = []
+        # What is refreshed is not ended.
+        for what, steps, half in (("list", _lists, 0), ("refresh", _refreshes, 0), ("end", _ends, 1)):
+            turns = [_turns(steps, url, pairs[half::2], rounds) for url, pairs in zip(urls, tokens, strict=True)]
+            groups.append(_interleave(f"{what}, by sign-ins", sizes, turns, rounds, seconds))
+    return groups
+
+
+def _interleave(
+    what: str, sizes: Sequence[int], turns: Sequence[Iterator[list[Step]]], rounds: int, seconds: float
+) -> list[Series]:
+    """Each size has its own server and its own turns, the first of which is for warming up."""
+    group = [Series(what, size) for size in sizes]
+    with Progress((rounds + 1) * len(sizes)) as progress:
+        for each in range(rounds + 1):
+            for series, steps in zip(group, turns, strict=True):
+                progress.at(f"{what}: {series.size:,}")
+                tally = drive(next(steps), seconds if each else min(seconds, WARM_UP_SECONDS))
+                if each:
+                    series.note(tally)
+                progress.step()
+    return group
+
+
+def _turns(steps: Callable[[str, Pairs], list[Step]], url: str, pairs: Pairs, rounds: int) -> Iterator[list[Step]]:
+    """Each with tokens of its own: clients forget between two turns what they were given."""
+    for turn in range(rounds + 1):
+        yield steps(url, pairs[turn :: rounds + 1])
+
+
+def _lists(url: str, pairs: Pairs) -> list[Step]:
+    headers = [wire.HTTPS | wire.bearer(pair["access"]) for pair in pairs]
+    return _spread([partial(_ask, url, wire.get("/api/sign-ins/", each)) for each in headers], cycle)
+
+
+def _refreshes(url: str, pairs: Pairs) -> list[Step]:
+    return _spread([Chain(url, pair["refresh"]).refresh for pair in pairs], cycle)
+
+
+def _ends(url: str, pairs: Pairs) -> list[Step]:
+    requests = [wire.post("/api/token/blacklist/", {"refresh": pair["refresh"]}) for pair in pairs]
+    return _spread([partial(_ask, url, request) for request in requests], iter)
+
+
+def _spread(calls: Sequence[Step], order: Callable[[Iterable[Step]], Iterator[Step]]) -> list[Step]:
+    return [_next_of(order(calls[client::CLIENTS])) for client in range(CLIENTS)]
+
+
+def _next_of(calls: Iterator[Step]) -> Step:
+    return lambda: next(calls)()
+
+
+def _ask(url: str, request: bytes) -> None:
+    wire.ask(url, request).expect(200)

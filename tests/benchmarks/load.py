@@ -1,0 +1,95 @@
+"""As many requests as a server answers."""
+
+import math
+import multiprocessing
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from tests.benchmarks import wire
+
+CLIENTS = 4
+WRK_CONNECTIONS = 8
+
+# Asks once; raises when the answer is wrong, StopIteration when there is nothing left to ask.
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Tally:
+    per_second: float
+    # In seconds, in order.
+    latencies: list[float]
+
+    def latency(self, share: float) -> float:
+        """The latency, in seconds, that this share of the requests stayed under."""
+        return self.latencies[min(int(share * len(self.latencies)), len(self.latencies) - 1)]
+
+
+def requests_per_second(url: str, path: str, headers: Mapping[str, str], seconds: float) -> float:
+    """By wrk where it is installed, by our own clients elsewhere. Raises wire.Failed on any answer but a 2xx."""
+    if shutil.which("wrk"):
+        return _wrk(url + path, headers, seconds)
+    request = wire.get(path, headers)
+    return drive([lambda: wire.ask(url, request).expect(200)] * CLIENTS, seconds).per_second
+
+
+def _wrk(url: str, headers: Mapping[str, str], seconds: float) -> float:
+    # wrk knows whole seconds only.
+    command = ["wrk", "-t1", f"-c{WRK_CONNECTIONS}", f"-d{math.ceil(seconds)}s", "--timeout", "10s"]
+    command += [word for name, value in headers.items() for word in ("-H", f"{name}: {value}")]
+    told = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
+    if trouble := re.search(r"Non-2xx.*|Socket errors.*", told):
+        raise wire.Failed(trouble[0])
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
+    if not rate:
+        raise wire.Failed(told)
+    return float(rate[1])
+
+
+def drive(steps: Sequence[Step], seconds: float = math.inf) -> Tally:
+    """Repeats each step in a process of its own, all at once, for that time or until it has nothing left to ask."""
+    context = multiprocessing.get_context("fork")
+    start = context.Barrier(len(steps))
+    clients = []
+    for step in steps:
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_client, args=(step, seconds, start, sender), daemon=True)
+        process.start()
+        sender.close()
+        clients.append((process, receiver))
+    told = [receiver.recv() for _, receiver in clients]
+    for process, _ in clients:
+        process.join()
+    if failures := [each for each in told if isinstance(each, str)]:
+        raise wire.Failed(failures[0])
+    if not all(latencies for latencies, _ in told):
+        raise wire.Failed("a client had nothing to ask")
+    per_second = sum(len(latencies) / elapsed for latencies, elapsed in told)
+    return Tally(per_second, sorted(latency for latencies, _ in told for latency in latencies))
+
+
+def _client(step: Step, seconds: float, start: "multiprocessing.synchronize.Barrier", sender: Connection) -> None:
+    try:
+        start.wait()
+        sender.send(_repeat(step, seconds))
+    except Exception as error:
+        sender.send(f"{type(error).__name__}: {error}")
+
+
+def _repeat(step: Step, seconds: float) -> tuple[list[float], float]:
+    latencies = []
+    started = before = time.perf_counter()
+    while before - started < seconds:
+        try:
+            step()
+        except StopIteration:
+            break
+        now = time.perf_counter()
+        latencies.append(now - before)
+        before = now
+    return latencies, before - started

@@ -1,0 +1,50 @@
+"""What a person sees of a benchmark."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+WIDTH = 30
+
+
+def say(text: str = "") -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """In Markdown, so that it can be read here and pasted there. The first column is words, the others are figures."""
+    lines = [list(headings), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    dashes = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    for line in [lines[0], dashes, *lines[1:]]:
+        cells = [line[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+        say(f"| {' | '.join(cells)} |")
+
+
+class Progress:
+    """A bar on the terminal; nothing where there is none."""
+
+    def __init__(self, total: int) -> None:
+        self._total = max(total, 1)
+        self._done = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._show("\r\x1b[K")
+
+    def at(self, what: str) -> None:
+        """Says what is going on now."""
+        filled = WIDTH * self._done // self._total
+        self._show(f"\r\x1b[K[{'#' * filled}{'.' * (WIDTH - filled)}] {self._done}/{self._total} {what}")
+
+    def step(self, by: int = 1) -> None:
+        self._done += by
+
+    def _show(self, text: str) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(text)
+            sys.stderr.flush()

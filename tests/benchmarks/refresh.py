@@ -1,0 +1,63 @@
+"""Refreshes per second, ours beside SimpleJWT with rotation and blacklist."""
+
+from argparse import ArgumentParser, Namespace
+from statistics import median
+
+from tests.benchmarks import wire
+from tests.benchmarks.load import CLIENTS, drive
+from tests.benchmarks.output import Progress, table
+from tests.benchmarks.site.contenders import PASSPORT, SIMPLEJWT_ROTATION
+from tests.benchmarks.stand import stand
+
+PATH = "/api/token/refresh/"
+WARM_UP_SECONDS = 0.5
+# Who, and what makes the first tokens of its chains.
+CONTENDERS = {PASSPORT: "credentials.passports", SIMPLEJWT_ROTATION: "credentials.simplejwt_pairs"}
+
+
+class Chain:
+    """A client that spends the refresh token that it was given last."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url
+        self.token = token
+
+    def refresh(self) -> None:
+        answer = wire.ask(self.url, wire.post(PATH, {"refresh": self.token})).expect(200).json()
+        if answer["refresh"] == self.token:
+            raise wire.Failed("the refresh token was not rotated")
+        self.token = answer["refresh"]
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
+
+
+def run(options: Namespace) -> list[dict[str, object]]:
+    rates = measure(options.rounds, options.seconds)
+    ours, theirs = rates.values()
+    ratios = [mine / their for mine, their in zip(ours, theirs, strict=True)]
+    table(
+        ["", "refreshes/s", "min-max"],
+        [[name, f"{median(each):.0f}", f"{min(each):.0f}-{max(each):.0f}"] for name, each in rates.items()]
+        + [["ratio", f"{median(ratios):.2f}", f"{min(ratios):.2f}-{max(ratios):.2f}"]],
+    )
+    results = [{"name": name, "refreshes_per_second": median(each), "rounds": each} for name, each in rates.items()]
+    return [*results, {"name": "ratio", "ratio": median(ratios), "rounds": ratios}]
+
+
+def measure(rounds: int, seconds: float) -> dict[str, list[float]]:
+    """By name, round by round, interleaved; each client has a chain of tokens of its own."""
+    rates: dict[str, list[float]] = {contender.name: [] for contender in CONTENDERS}
+    with stand() as here, Progress(rounds * len(CONTENDERS)) as progress:
+        for _ in range(rounds):
+            for contender, chains in CONTENDERS.items():
+                progress.at(contender.name)
+                tokens = here.call(chains, contender, count=2 * CLIENTS)
+                with here.node(contender) as node:
+                    steps = [Chain(node.url, each["refresh"]).refresh for each in tokens]
+                    drive(steps[CLIENTS:], min(seconds, WARM_UP_SECONDS))
+                    rates[contender.name].append(drive(steps[:CLIENTS], seconds).per_second)
+                progress.step()
+    return rates

@@ -1,0 +1,151 @@
+"""Whether a revocation that one worker has answered is known to every other worker at the very next request."""
+
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from socket import socket
+from statistics import median
+
+from tests import servers
+from tests.benchmarks import machine, wire
+from tests.benchmarks.output import Progress, table
+from tests.benchmarks.stand import stand
+
+NODES = 2
+WORKERS = 4
+GIVE_UP_SECONDS = 30
+# For the workers to subscribe again after Valkey was silent.
+RECOVERY_SECONDS = 2
+
+Pair = dict[str, str]
+
+
+@dataclass
+class Outcome:
+    """How a number of tries went."""
+
+    what: str
+    asked: int = 0
+    refused: int = 0
+    # Seconds from the answer to the revocation until a worker let the token in for the last time; 0 if none did.
+    until_refused: list[float] = field(default_factory=list)
+
+    def as_result(self) -> dict[str, object]:
+        return {
+            "what": self.what,
+            "tries": len(self.until_refused),
+            "next_requests": self.asked,
+            "refused": self.refused,
+            "seconds_until_refused": {"median": median(self.until_refused), "max": max(self.until_refused)},
+        }
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--tries", type=int, default=10_000)
+    parser.add_argument("--tries-silent", type=int, default=20, metavar="TRIES", help="with Valkey stopped in mid-air")
+    parser.add_argument("--tries-dead", type=int, default=200, metavar="TRIES", help="with Valkey killed")
+
+
+def run(options: Namespace) -> list[dict[str, object]]:
+    outcomes = measure(options.tries, options.tries_silent, options.tries_dead)
+    table(
+        ["Valkey", "tries", "next requests", "refused", "s until all refuse, median", "max"],
+        [
+            [
+                outcome.what,
+                f"{len(outcome.until_refused):,}",
+                f"{outcome.asked:,}",
+                f"{outcome.refused:,}",
+                f"{median(outcome.until_refused):.2f}",
+                f"{max(outcome.until_refused):.2f}",
+            ]
+            for outcome in outcomes
+        ],
+    )
+    return [outcome.as_result() for outcome in outcomes]
+
+
+def measure(tries: int, tries_silent: int, tries_dead: int) -> list[Outcome]:
+    """On two nodes of four workers each, which share a PostgreSQL and a Valkey."""
+    with stand() as here, ExitStack() as stack:
+        pairs = iter(here.call("credentials.passports", count=tries + tries_silent + tries_dead))
+        with machine.pinned(set(machine.CORES)):
+            urls = [stack.enter_context(servers.node(here.env, WORKERS)).url for _ in range(NODES)]
+
+        def run(what: str, tries: int, just_before: Callable[[], None], after: Callable[[], None]) -> Outcome:
+            outcome = Outcome(what)
+            with Progress(tries) as progress:
+                for _ in range(tries):
+                    progress.at(f"Valkey {what}")
+                    revoke(urls, next(pairs), just_before, outcome)
+                    after()
+                    progress.step()
+            return outcome
+
+        def recover() -> None:
+            here.valkey.resume()
+            time.sleep(RECOVERY_SECONDS)
+
+        outcomes = []
+        for what, number, just_before, after in (
+            ("answers", tries, _nothing, _nothing),
+            ("silent", tries_silent, here.valkey.pause, recover),
+            ("killed", tries_dead, here.valkey.kill, _nothing),
+        ):
+            if number:
+                outcomes.append(run(what, number, just_before, after))
+        return outcomes
+
+
+def _nothing() -> None:
+    pass
+
+
+def revoke(urls: Sequence[str], pair: Pair, just_before: Callable[[], None], outcome: Outcome) -> None:
+    """Shows the token to every worker, ends it at one of them, and shows it to all the others."""
+    me = wire.get("/api/me/", wire.HTTPS | wire.bearer(pair["access"]))
+    end = wire.post("/api/token/blacklist/", {"refresh": pair["refresh"]})
+    for _ in range(2):
+        # The second time, so that no worker has its first look at the blocklist to come.
+        with every_worker(urls) as workers:
+            if any(status != 200 for status in _statuses(workers, me)):
+                raise wire.Failed("the token was not good to begin with")
+    just_before()
+    with every_worker(urls) as (first, *others):
+        first.sendall(end)
+        wire.read(first).expect(200)
+        ended = time.monotonic()
+        statuses = _statuses(others, me)
+    outcome.asked += len(statuses)
+    outcome.refused += statuses.count(401)
+    outcome.until_refused.append(0.0 if statuses.count(401) == len(statuses) else _wait(urls, me, ended))
+
+
+def _wait(urls: Sequence[str], me: bytes, ended: float) -> float:
+    while True:
+        let_in = time.monotonic() - ended
+        with every_worker(urls) as workers:
+            statuses = _statuses(workers, me)
+        if statuses.count(401) == len(statuses):
+            return let_in
+        if let_in > GIVE_UP_SECONDS:
+            raise wire.Failed(f"still not refused after {GIVE_UP_SECONDS} s: {statuses}")
+
+
+@contextmanager
+def every_worker(urls: Sequence[str]) -> Iterator[list[socket]]:
+    """
+    A connection to each worker of each node. A sync worker does nothing else before it has answered the connection
+    that it took, so that as many connections as there are workers are one for each.
+    """
+    with ExitStack() as stack:
+        yield [stack.enter_context(wire.connect(url)) for url in urls for _ in range(WORKERS)]
+
+
+def _statuses(workers: Sequence[socket], request: bytes) -> list[int]:
+    """All of them at once."""
+    for worker in workers:
+        worker.sendall(request)
+    return [wire.read(worker).status for worker in workers]

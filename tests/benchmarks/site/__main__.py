@@ -1,0 +1,11 @@
+"""Calls a function of this package: its name as argument, its arguments as JSON on the input, what it returns out."""
+
+import json
+import sys
+
+import django
+from django.utils.module_loading import import_string
+
+django.setup()
+result = import_string(f"tests.benchmarks.site.{sys.argv[1]}")(**json.load(sys.stdin))
+sys.stdout.write(f"\n{json.dumps(result)}\n")

@@ -1,0 +1,103 @@
+"""What ann shows to each contender."""
+
+from importlib import import_module
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, login
+from django.http import HttpRequest
+from django.utils import timezone
+from rest_framework_simplejwt import tokens as simplejwt_tokens
+
+from accounts.models import SignIn, User
+from tests.benchmarks import wire
+from tests.benchmarks.output import Progress
+
+PASSWORD = "violet anchor hums at dawn"
+
+
+def ann() -> User:
+    """The first user."""
+    return User.objects.filter(username="ann").first() or User.objects.create_user("ann", "ann@example.org", PASSWORD)
+
+
+def none() -> dict[str, str]:
+    assert ann().pk == 1
+    return {}
+
+
+def wristband() -> dict[str, str]:
+    request = HttpRequest()
+    request.session = _session_store()
+    login(request, ann())
+    return _cookie(request.session)
+
+
+def passport() -> dict[str, str]:
+    return wire.bearer(passports(1)[0]["access"])
+
+
+def passports(count: int) -> list[dict[str, str]]:
+    """Tokens of that many sign-ins of ann."""
+    user = ann()
+    with Progress(count) as progress:
+        pairs = []
+        for _ in range(count):
+            progress.at("signing in")
+            pairs.append(pair(SignIn.objects.start(user, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN)))
+            progress.step()
+    return pairs
+
+
+def pair(sign_in: SignIn) -> dict[str, str]:
+    # Not earlier: the peers do not import it.
+    from api.tokens import AccessToken, RefreshToken
+
+    access = AccessToken.for_sign_in(sign_in, timezone.now())
+    return {"access": str(access), "refresh": str(RefreshToken.for_sign_in(sign_in))}
+
+
+def pairs(sids: list[str]) -> list[dict[str, str]]:
+    """Tokens of these sign-ins."""
+    return [pair(each) for each in SignIn.objects.filter(pk__in=map(UUID, sids)).select_related("user")]
+
+
+def simplejwt() -> dict[str, str]:
+    token = simplejwt_tokens.RefreshToken.for_user(ann()).access_token
+    token["username"] = "ann"
+    return wire.bearer(str(token))
+
+
+def simplejwt_pairs(count: int) -> list[dict[str, str]]:
+    return [{"refresh": str(simplejwt_tokens.RefreshToken.for_user(ann()))} for _ in range(count)]
+
+
+def drf_token() -> dict[str, str]:
+    from rest_framework.authtoken.models import Token
+
+    return {"Authorization": f"Token {Token.objects.get_or_create(user=ann())[0].key}"}
+
+
+def knox() -> dict[str, str]:
+    from knox.models import AuthToken
+
+    _, token = AuthToken.objects.create(ann())
+    return {"Authorization": f"Token {token}"}
+
+
+def django_session() -> dict[str, str]:
+    # What login() writes; not login() itself, since that would put the session on our list of sign-ins.
+    user, session = ann(), _session_store()
+    session[SESSION_KEY] = str(user.pk)
+    session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    return _cookie(session)
+
+
+def _session_store():
+    return import_module(settings.SESSION_ENGINE).SessionStore()
+
+
+def _cookie(session) -> dict[str, str]:
+    session.save()
+    return {"Cookie": f"{settings.SESSION_COOKIE_NAME}={session.session_key}"}

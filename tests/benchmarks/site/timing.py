@@ -1,0 +1,70 @@
+"""Timed inside one process, without a server."""
+
+import time
+from collections.abc import Callable, Mapping
+from timeit import Timer
+from unittest.mock import patch
+
+from django.contrib.auth.hashers import Argon2PasswordHasher
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpRequest
+from django.test import RequestFactory
+
+from tests.benchmarks.site.credentials import PASSWORD, ann
+from tests.benchmarks.site.views import WhoAmI
+
+# Before the mirror of the blocklist is up, a check asks the database.
+WARM_UP_SECONDS = 0.5
+
+
+def dispatch(headers: Mapping[str, str], seconds: float) -> float:
+    """Seconds that one call of the view takes, from the bare request to the response that is yet to be rendered."""
+    meta = {f"HTTP_{name.upper()}": value for name, value in headers.items()}
+    view = WhoAmI.as_view()
+
+    def call() -> None:
+        request = HttpRequest()
+        request.method = "GET"
+        request.META = meta
+        response = view(request)
+        assert response.data == {"id": 1, "username": "ann"}, response.data
+
+    _seconds_per_call(call, WARM_UP_SECONDS)
+    return _seconds_per_call(call, seconds)
+
+
+def _seconds_per_call(call: Callable[[], None], seconds: float) -> float:
+    # CPU time: on a busy machine the clock would count others' turns.
+    timer = Timer(call, timer=time.process_time)
+    calls, took = timer.autorange()
+    number = max(1, int(seconds * calls / took))
+    return timer.timeit(number) / number
+
+
+def sign_in(times: int) -> dict[str, list[float]]:
+    """Milliseconds of POST /api/token/ through the whole project: in the password hash, and in everything else."""
+    user, handler, spent = ann(), WSGIHandler(), 0.0
+    hashes: list[float] = []
+    rest: list[float] = []
+    verify = Argon2PasswordHasher.verify
+
+    def timed_verify(self: Argon2PasswordHasher, password: str, encoded: str) -> bool:
+        nonlocal spent
+        started = time.perf_counter()
+        verified = verify(self, password, encoded)
+        spent += time.perf_counter() - started
+        return verified
+
+    data = {"username": user.username, "password": PASSWORD}
+    with patch.object(Argon2PasswordHasher, "verify", timed_verify):
+        for _ in range(times + 1):
+            request = RequestFactory().post("/api/token/", data, "application/json", secure=True)
+            spent, started = 0.0, time.perf_counter()
+            response = handler.get_response(request)
+            took = time.perf_counter() - started
+            assert response.status_code == 200, response.content
+            assert spent > 0
+            hashes.append(spent * 1000)
+            rest.append((took - spent) * 1000)
+    # The first one sets things up.
+    return {"hash": hashes[1:], "rest": rest[1:]}

@@ -1,0 +1,107 @@
+"""The servers that a benchmark runs on."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from tests import servers, stores
+from tests.benchmarks import machine
+from tests.benchmarks.site.contenders import Contender
+
+# Nothing expires while it is measured, and we speak for a proxy that ends TLS: DEBUG is off.
+ENVIRONMENT = stores.ENVIRONMENT | {
+    "DJANGO_SETTINGS_MODULE": "project.settings",
+    "ACCESS_TOKEN_MINUTES": "1440",
+    "TRUSTED_PROXIES": "127.0.0.1",
+}
+SITE = "tests.benchmarks.site.settings"
+
+
+@dataclass(frozen=True)
+class Stand:
+    """A database and a Valkey, and what runs on them."""
+
+    env: dict[str, str]
+    keys: Path
+    valkey: servers.Valkey
+
+    def call(self, function: str, contender: Contender | None = None, **arguments: Any) -> Any:
+        """What that function of `tests.benchmarks.site` returns, with Django set up in a process of its own."""
+        told = subprocess.run(
+            [sys.executable, "-m", "tests.benchmarks.site", function],
+            cwd=servers.ROOT,
+            env=os.environ | self.env_for(contender),
+            input=json.dumps(arguments),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return json.loads(told.stdout.splitlines()[-1])
+
+    @contextmanager
+    def node(self, contender: Contender | None = None) -> Iterator[servers.Node]:
+        """One sync worker on a core of its own: the contender, or the whole project if none is named."""
+        with ExitStack() as stack:
+            with machine.pinned(machine.SERVER_CORE):
+                node = stack.enter_context(servers.node(self.env_for(contender), workers=1))
+            yield node
+
+    def env_for(self, contender: Contender | None) -> dict[str, str]:
+        if contender is None:
+            return self.env
+        keys = str(self.keys / contender.algorithm) if contender.algorithm else ""
+        return self.env | {"DJANGO_SETTINGS_MODULE": SITE, "CONTENDER": contender.name, "JWT_KEYS": keys}
+
+
+@contextmanager
+def stand() -> Iterator[Stand]:
+    """One stand on servers of its own."""
+    with stands(1) as (only,):
+        yield only
+
+
+@contextmanager
+def stands(number: int) -> Iterator[Sequence[Stand]]:
+    """Several with nothing in common but the PostgreSQL server, all of it on the cores beside the application's."""
+    for name in stores.DEFAULTS:
+        os.environ.pop(name, None)
+    with ExitStack() as stack:
+        stack.enter_context(machine.pinned(machine.OTHER_CORES))
+        postgres = stack.enter_context(servers.postgres())
+        keys = Path(stack.enter_context(TemporaryDirectory()))
+        _write_keys(keys)
+        yield [_stand(postgres, stack.enter_context(servers.valkey()), keys, which) for which in range(number)]
+
+
+def _stand(postgres: servers.Postgres, valkey: servers.Valkey, keys: Path, which: int) -> Stand:
+    database_url = postgres.create_database(f"stand_{which}")
+    env = {**ENVIRONMENT, "DATABASE_URL": database_url, "REDIS_URL": valkey.url}
+    # Every contender's tables: the site's settings without a contender have all of them.
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--verbosity=0", "--skip-checks"],
+        cwd=servers.ROOT,
+        env=os.environ | env | {"DJANGO_SETTINGS_MODULE": SITE, "CONTENDER": ""},
+        check=True,
+    )
+    return Stand(env, keys, valkey)
+
+
+def _write_keys(folder: Path) -> None:
+    """A folder for JWT_KEYS for each algorithm."""
+    for algorithm, key in {
+        "ES256": ec.generate_private_key(ec.SECP256R1()),
+        "RS256": rsa.generate_private_key(public_exponent=65537, key_size=2048),
+    }.items():
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (folder / algorithm).mkdir()
+        (folder / algorithm / "key.pem").write_bytes(pem)

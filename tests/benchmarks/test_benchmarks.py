@@ -1,0 +1,58 @@
+"""Each benchmark runs and prints figures. How fast anything is, is not asserted: the machine is busy with tests."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import ROOT
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Any:
+    def run(*command: str) -> list[Any]:
+        kept = tmp_path / "kept.json"
+        subprocess.run([sys.executable, "-m", "tests.benchmarks", *command, "--json", kept], cwd=ROOT, check=True)
+        return json.loads(kept.read_text())["results"]
+
+    return run
+
+
+def test_requests_measures_and_draws_shares_of_the_floor(results: Any, tmp_path: Path) -> None:
+    drawing = tmp_path / "shares.svg"
+    only = ["--only", "floor", "--only", "HS256"]
+    floor, passport = results("requests", "--rounds", "1", "--seconds", "0.3", "--plot", drawing, *only)
+    assert floor["share"] == 1
+    assert passport["requests_per_second"] > 0
+    assert ">passport HS256</text>" in drawing.read_text()
+
+
+def test_refresh_measures_ours_and_theirs(results: Any) -> None:
+    ours, theirs, ratio = results("refresh", "--rounds", "1", "--seconds", "0.3")
+    assert ours["refreshes_per_second"] > 0
+    assert theirs["refreshes_per_second"] > 0
+    assert ratio["ratio"] > 0
+
+
+def test_in_process_measures_dispatch_and_a_sign_in(results: Any) -> None:
+    *dispatch, sign_in = results("in_process", "--rounds", "1", "--seconds", "0.1", "--sign-ins", "2")
+    assert all(each["microseconds"] > 0 for each in dispatch)
+    assert sign_in["hash_milliseconds"] > 0
+
+
+def test_growth_measures_every_size(results: Any) -> None:
+    sizes = ["--blocked", "0", "200", "--sign-ins", "100", "200"]
+    *measured, first_load, second_load = results("growth", "--rounds", "1", "--seconds", "0.3", *sizes)
+    assert [each["rows"] for each in measured] == [0, 200] + [100, 200] * 3
+    assert all(each["per_second"] > 0 for each in measured)
+    assert [first_load["rows"], second_load["rows"]] == [0, 200]
+
+
+def test_revocation_counts_who_refused(results: Any) -> None:
+    answers, silent, killed = results("revocation", "--tries", "3", "--tries-silent", "1", "--tries-dead", "1")
+    assert answers["refused"] == answers["next_requests"] == 3 * 7
+    assert silent["seconds_until_refused"]["max"] < 30
+    assert killed["seconds_until_refused"]["max"] < 30

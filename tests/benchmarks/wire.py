@@ -1,0 +1,75 @@
+"""Just enough of HTTP to ask as fast as a Python program can: one request, one connection."""
+
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+TIMEOUT_SECONDS = 30
+# As a proxy that ends TLS would put it (TRUSTED_PROXIES).
+HTTPS = {"X-Forwarded-Proto": "https"}
+
+
+class Failed(Exception):
+    """An answer that makes the benchmark worthless."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def expect(self, status: int) -> "Answer":
+        """Raises Failed for another status."""
+        if self.status != status:
+            raise Failed(f"{self.status} instead of {status}: {self.body[:500]!r}")
+        return self
+
+
+def get(path: str, headers: Mapping[str, str]) -> bytes:
+    return request("GET", path, headers)
+
+
+def post(path: str, data: object, headers: Mapping[str, str] | None = None) -> bytes:
+    return request("POST", path, {**HTTPS, **(headers or {}), "Content-Type": "application/json"}, json.dumps(data))
+
+
+def request(method: str, path: str, headers: Mapping[str, str], body: str = "") -> bytes:
+    lines = {"Host": "127.0.0.1", **headers, "Content-Length": str(len(body))}
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    # In HTTP/1.0 an answer comes in one piece, and ends with the connection.
+    return f"{method} {path} HTTP/1.0\r\n{head}\r\n{body}".encode()
+
+
+def bearer(access: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {access}"}
+
+
+def ask(url: str, request: bytes) -> Answer:
+    with connect(url) as connection:
+        connection.sendall(request)
+        return read(connection)
+
+
+def connect(url: str) -> socket.socket:
+    connection = socket.socket()
+    connection.settimeout(TIMEOUT_SECONDS)
+    address = urlsplit(url)
+    connection.connect((address.hostname, address.port))
+    return connection
+
+
+def read(connection: socket.socket) -> Answer:
+    """The whole answer: it is over when the server closes the connection."""
+    parts = []
+    while part := connection.recv(65536):
+        parts.append(part)
+    head, _, body = b"".join(parts).partition(b"\r\n\r\n")
+    if not head:
+        raise Failed("the connection was closed without an answer")
+    return Answer(int(head.split(b" ", 2)[1]), body)
