@@ -5,10 +5,10 @@ from statistics import median
 
 from tests.benchmarks import machine
 from tests.benchmarks.output import Progress, say, table
-from tests.benchmarks.site.contenders import FLOOR, PASSPORT, PASSPORT_ES256, STATELESS
+from tests.benchmarks.site.contenders import FLOOR, PASSPORT, STATELESS
 from tests.benchmarks.stand import Stand, stand
 
-CONTENDERS = (FLOOR, PASSPORT, PASSPORT_ES256, STATELESS)
+CONTENDERS = (FLOOR, PASSPORT, STATELESS)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -51,12 +51,11 @@ def run(options: Namespace) -> list[dict[str, object]]:
 def _dispatch(here: Stand, rounds: int, seconds: float) -> dict[str, list[float]]:
     """Microseconds by name, round by round, interleaved; each in a new process on the server's core."""
     took: dict[str, list[float]] = {contender.name: [] for contender in CONTENDERS}
-    headers = {contender: here.call(contender.credentials, contender) for contender in CONTENDERS}
     with Progress(rounds * len(CONTENDERS)) as progress, machine.pinned(machine.SERVER_CORE):
         for _ in range(rounds):
             for contender in CONTENDERS:
                 progress.at(contender.name)
-                seen = here.call("timing.dispatch", contender, headers=headers[contender], seconds=seconds)
+                seen = here.call("timing.dispatch", contender, credentials=contender.credentials, seconds=seconds)
                 took[contender.name].append(seen * 1e6)
                 progress.step()
     return took

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from tests.benchmarks import wire
+from tests.benchmarks import machine, wire
 
 CLIENTS = 4
 WRK_CONNECTIONS = 8
@@ -42,7 +42,8 @@ def _wrk(url: str, headers: Mapping[str, str], seconds: float) -> float:
     # wrk knows whole seconds only.
     command = ["wrk", "-t1", f"-c{WRK_CONNECTIONS}", f"-d{math.ceil(seconds)}s", "--timeout", "10s"]
     command += [word for name, value in headers.items() for word in ("-H", f"{name}: {value}")]
-    told = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
+    with machine.pinned(machine.OTHER_CORES):
+        told = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
     if trouble := re.search(r"Non-2xx.*|Socket errors.*", told):
         raise wire.Failed(trouble[0])
     rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
@@ -75,8 +76,9 @@ def drive(steps: Sequence[Step], seconds: float = math.inf) -> Tally:
 
 def _client(step: Step, seconds: float, start: "multiprocessing.synchronize.Barrier", sender: Connection) -> None:
     try:
-        start.wait()
-        sender.send(_repeat(step, seconds))
+        with machine.pinned(machine.OTHER_CORES):
+            start.wait()
+            sender.send(_repeat(step, seconds))
     except Exception as error:
         sender.send(f"{type(error).__name__}: {error}")
 

@@ -5,16 +5,16 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from socket import socket
 from statistics import median
 
 from tests import servers
-from tests.benchmarks import machine, wire
+from tests.benchmarks import wire
 from tests.benchmarks.output import Progress, table
 from tests.benchmarks.stand import stand
 
 NODES = 2
-WORKERS = 4
 GIVE_UP_SECONDS = 30
 # For the workers to subscribe again after Valkey was silent.
 RECOVERY_SECONDS = 2
@@ -43,13 +43,14 @@ class Outcome:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--workers", type=int, default=4, help="of each of the two nodes")
     parser.add_argument("--tries", type=int, default=10_000)
     parser.add_argument("--tries-silent", type=int, default=20, metavar="TRIES", help="with Valkey stopped in mid-air")
     parser.add_argument("--tries-dead", type=int, default=200, metavar="TRIES", help="with Valkey killed")
 
 
 def run(options: Namespace) -> list[dict[str, object]]:
-    outcomes = measure(options.tries, options.tries_silent, options.tries_dead)
+    outcomes = measure(options.workers, options.tries, options.tries_silent, options.tries_dead)
     table(
         ["Valkey", "tries", "next requests", "refused", "s until all refuse, median", "max"],
         [
@@ -67,22 +68,11 @@ def run(options: Namespace) -> list[dict[str, object]]:
     return [outcome.as_result() for outcome in outcomes]
 
 
-def measure(tries: int, tries_silent: int, tries_dead: int) -> list[Outcome]:
-    """On two nodes of four workers each, which share a PostgreSQL and a Valkey."""
+def measure(workers: int, tries: int, tries_silent: int, tries_dead: int) -> list[Outcome]:
+    """On nodes that share a PostgreSQL and a Valkey."""
     with stand() as here, ExitStack() as stack:
         pairs = iter(here.call("credentials.passports", count=tries + tries_silent + tries_dead))
-        with machine.pinned(set(machine.CORES)):
-            urls = [stack.enter_context(servers.node(here.env, WORKERS)).url for _ in range(NODES)]
-
-        def run(what: str, tries: int, just_before: Callable[[], None], after: Callable[[], None]) -> Outcome:
-            outcome = Outcome(what)
-            with Progress(tries) as progress:
-                for _ in range(tries):
-                    progress.at(f"Valkey {what}")
-                    revoke(urls, next(pairs), just_before, outcome)
-                    after()
-                    progress.step()
-            return outcome
+        urls = [stack.enter_context(servers.node(here.env, workers)).url for _ in range(NODES)]
 
         def recover() -> None:
             here.valkey.resume()
@@ -94,9 +84,15 @@ def measure(tries: int, tries_silent: int, tries_dead: int) -> list[Outcome]:
             ("silent", tries_silent, here.valkey.pause, recover),
             ("killed", tries_dead, here.valkey.kill, _nothing),
         ):
-            if number:
-                outcomes.append(run(what, number, just_before, after))
-        return outcomes
+            outcome = Outcome(what)
+            with Progress(number) as progress:
+                for pair in islice(pairs, number):
+                    progress.at(f"Valkey {what}")
+                    revoke([url for url in urls for _ in range(workers)], pair, just_before, outcome)
+                    after()
+                    progress.step()
+            outcomes.append(outcome)
+        return [outcome for outcome in outcomes if outcome.asked]
 
 
 def _nothing() -> None:
@@ -104,7 +100,10 @@ def _nothing() -> None:
 
 
 def revoke(urls: Sequence[str], pair: Pair, just_before: Callable[[], None], outcome: Outcome) -> None:
-    """Shows the token to every worker, ends it at one of them, and shows it to all the others."""
+    """
+    Shows the token to every worker, ends it at one of them, and shows it to all the others. `urls` has a node once for
+    each of its workers.
+    """
     me = wire.get("/api/me/", wire.HTTPS | wire.bearer(pair["access"]))
     end = wire.post("/api/token/blacklist/", {"refresh": pair["refresh"]})
     for _ in range(2):
@@ -137,11 +136,11 @@ def _wait(urls: Sequence[str], me: bytes, ended: float) -> float:
 @contextmanager
 def every_worker(urls: Sequence[str]) -> Iterator[list[socket]]:
     """
-    A connection to each worker of each node. A sync worker does nothing else before it has answered the connection
-    that it took, so that as many connections as there are workers are one for each.
+    A connection to each worker. A sync worker does nothing else before it has answered the connection that it took, so
+    that as many connections to a node as it has workers are one for each.
     """
     with ExitStack() as stack:
-        yield [stack.enter_context(wire.connect(url)) for url in urls for _ in range(WORKERS)]
+        yield [stack.enter_context(wire.connect(url)) for url in urls]
 
 
 def _statuses(workers: Sequence[socket], request: bytes) -> list[int]:

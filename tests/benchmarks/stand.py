@@ -72,15 +72,16 @@ def stand() -> Iterator[Stand]:
 
 @contextmanager
 def stands(number: int) -> Iterator[Sequence[Stand]]:
-    """Several with nothing in common but the PostgreSQL server, all of it on the cores beside the application's."""
+    """Several with nothing in common but the PostgreSQL server, all of them on the cores beside the application's."""
     for name in stores.DEFAULTS:
         os.environ.pop(name, None)
     with ExitStack() as stack:
-        stack.enter_context(machine.pinned(machine.OTHER_CORES))
-        postgres = stack.enter_context(servers.postgres())
+        with machine.pinned(machine.OTHER_CORES):
+            postgres = stack.enter_context(servers.postgres())
+            valkeys = [stack.enter_context(servers.valkey()) for _ in range(number)]
         keys = Path(stack.enter_context(TemporaryDirectory()))
         _write_keys(keys)
-        yield [_stand(postgres, stack.enter_context(servers.valkey()), keys, which) for which in range(number)]
+        yield [_stand(postgres, valkey, keys, which) for which, valkey in enumerate(valkeys)]
 
 
 def _stand(postgres: servers.Postgres, valkey: servers.Valkey, keys: Path, which: int) -> Stand:
