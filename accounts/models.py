@@ -15,7 +15,8 @@ from django.contrib.auth.validators import ASCIIUsernameValidator
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.validators import RegexValidator
-from django.db import IntegrityError, models, transaction
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, models, transaction
+from django.db.models.base import ModelState
 from django.db.models.functions import Lower
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
@@ -189,6 +190,18 @@ class User(AbstractUser):
                 violation_error_message=_("A user with that e-mail address already exists."),
             ),
         ]
+
+    @classmethod
+    def with_fields(cls, known: dict[str, Any]) -> Self:
+        """
+        A user of whom only these fields are known; the others are deferred. As Django unpickles a model: it takes a
+        quarter of the time of from_db().
+        """
+        user = cls.__new__(cls)
+        user._state = ModelState()
+        user._state.adding, user._state.db = False, DEFAULT_DB_ALIAS
+        vars(user).update(known)
+        return user
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         update_fields = kwargs.get("update_fields")

@@ -1,14 +1,17 @@
 """Session mode: Django's sessions, found by the hash of their key together with the sign-in and its user."""
 
 import hashlib
-from typing import Any
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice
+from typing import Any, Self
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.backends.base import VALID_KEY_CHARS, UpdateError
-from django.db import IntegrityError
+from django.db import IntegrityError, connections, router
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -21,6 +24,51 @@ KEY_CHARACTERS = frozenset(VALID_KEY_CHARS)
 def digest(session_key: str) -> str:
     """How a key is stored. It has 165 random bits, so a plain hash is enough."""
     return hashlib.sha256(session_key.encode()).hexdigest()
+
+
+class Join:
+    """
+    A session with its sign-in and user, by one statement that is compiled once. The ORM compiles anew each time, which
+    takes longer than the database takes to answer, and every request of a browser asks.
+    """
+
+    def __init__(self, using: str) -> None:
+        paths = (Session, ""), (SignIn, "sign_in__"), (User, "sign_in__user__")
+        columns = [path + field.attname for model, path in paths for field in model._meta.concrete_fields]
+        query = Session.objects.using(using).filter(pk="").values_list(*columns).query
+        compiler = query.get_compiler(using)
+        self._sql, self._parameters = compiler.as_sql()
+        self._converters = compiler.get_converters([column for column, _sql, _alias in compiler.select])
+        self._fields = [[field.attname for field in model._meta.concrete_fields] for model, _path in paths]
+        self._using = using
+
+    @classmethod
+    @cache
+    def on(cls, using: str) -> Self:
+        return cls(using)
+
+    def get(self, hashed_key: str) -> Session | None:
+        """One statement."""
+        connection = connections[self._using]
+        with connection.cursor() as cursor:
+            cursor.execute(self._sql, [hashed_key])
+            row = cursor.fetchone()
+        if row is None:
+            return None
+        values = list(row)
+        for position, (converters, column) in self._converters.items():
+            for convert in converters:
+                values[position] = convert(values[position], column, connection)
+        return self._build(iter(values))
+
+    def _build(self, values: Iterator[Any]) -> Session:
+        of_session, of_sign_in, of_user = self._fields
+        session = Session.from_db(self._using, of_session, list(islice(values, len(of_session))))
+        if session.sign_in_id:
+            sign_in = SignIn.from_db(self._using, of_sign_in, list(islice(values, len(of_sign_in))))
+            sign_in.user = User.from_db(self._using, of_user, list(values))
+            session.sign_in = sign_in
+        return session
 
 
 class SessionStore(db.SessionStore):
@@ -76,12 +124,9 @@ class SessionStore(db.SessionStore):
             raise UpdateError from error
 
     def _get_session_from_db(self) -> Session | None:
-        session = (
-            self.model.objects.select_related("sign_in__user")
-            .filter(session_key=digest(self.session_key or ""), expire_date__gt=timezone.now())
-            .first()
-        )
-        if session is None or (session.sign_in and not session.sign_in.is_live()):
+        now = timezone.now()
+        session = Join.on(router.db_for_read(Session)).get(digest(self.session_key or ""))
+        if session is None or session.expire_date <= now or (session.sign_in and not session.sign_in.is_live(now)):
             self._session_key = None
             return None
         self._sign_in = session.sign_in

@@ -13,6 +13,10 @@ from api.tokens import AccessToken
 class TokenAuthentication(JWTAuthentication):
     """`request.auth` is the access token."""
 
+    def __init__(self) -> None:
+        # One is made for every request: SimpleJWT's own looks up the user model, which is not used here.
+        pass
+
     def get_raw_token(self, header: bytes) -> bytes:
         """Whatever is in the header, it is meant: it never falls back to the cookie."""
         scheme, _separator, token = header.partition(b" ")
@@ -28,7 +32,7 @@ class TokenAuthentication(JWTAuthentication):
         known = {"id": int(validated_token["sub"])}
         if username := validated_token.get("username"):
             known["username"] = username
-        return User.from_db("default", known.keys(), known.values())
+        return User.with_fields(known)
 
 
 class AuthenticatedRequest(Request):
