@@ -33,8 +33,8 @@ READ_EVERY = 0.8
 BELIEVED_FOR = 1.0
 # How long the mirror is believed while the news comes in and the database does not answer, in seconds.
 TRUSTED_FOR = 30.0
-# At once from the database: some 15 ms. A longer list is loaded over several checks, which ask the database meanwhile.
-ROWS_PER_READ = 10_000
+# At once from the database: some 10 ms. A longer list is loaded over several checks, which ask the database meanwhile.
+ROWS_PER_READ = 2_000
 MESSAGES_PER_CHECK = 100
 # Ids leave memory by the bucketful, in seconds.
 BUCKET = 300

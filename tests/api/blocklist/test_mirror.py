@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,6 +17,7 @@ from api.blocklist import news
 from api.blocklist.mirror import BlockedIds, Mirror, UnreadRows
 from api.blocklist.models import Entry, last_expiry
 from tests import servers
+from tests.faults.proxy import Proxy
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,15 +37,28 @@ def one_valkey() -> Iterator[servers.Valkey]:
 def valkey(one_valkey: servers.Valkey, settings: Any) -> servers.Valkey:
     if not one_valkey.answers():
         one_valkey.start()
-    settings.REDIS_URL = one_valkey.url
+    use(one_valkey.url, settings)
+    return one_valkey
+
+
+@pytest.fixture
+def way(valkey: servers.Valkey, settings: Any) -> Iterator[Proxy]:
+    """The only way to Valkey."""
+    with Proxy(servers.free_port(), valkey.port).running() as proxy:
+        use(f"redis://127.0.0.1:{proxy.port}", settings)
+        yield proxy
+
+
+def use(redis_url: str, settings: Any) -> None:
+    settings.REDIS_URL = redis_url
     options = {
         "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
         "SOCKET_CONNECT_TIMEOUT": project_settings.REDIS_TIMEOUT_SECONDS,
         "SOCKET_TIMEOUT": project_settings.REDIS_TIMEOUT_SECONDS,
     }
-    backend = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": one_valkey.url, "OPTIONS": options}
-    settings.CACHES = {"default": backend}
-    return one_valkey
+    settings.CACHES = {
+        "default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis_url, "OPTIONS": options}
+    }
 
 
 @pytest.fixture
@@ -87,6 +102,19 @@ def blocks(mirror: Mirror, sid: UUID) -> bool:
 def test_a_check_asks_neither_database_nor_redis(mirror: Mirror) -> None:
     costs = [statements_of_a_check(mirror) for _ in range(100)]
     # One look at the database may fall into these checks: it is due every 0.8 seconds.
+    assert sum(costs) <= 1
+
+
+def test_a_call_with_an_access_token_asks_no_database(
+    mirror: Mirror, monkeypatch: Any, ann: Any, client_of: Callable[[Any], Any]
+) -> None:
+    monkeypatch.setattr("api.tokens.mirror", mirror)
+    client = client_of(ann)
+    costs = []
+    for _ in range(20):
+        with CaptureQueriesContext(connection) as queries:
+            assert client.post("/api/token/verify/", {"token": client.access}).status_code == 200
+        costs.append(len(queries))
     assert sum(costs) <= 1
 
 
@@ -173,7 +201,9 @@ def test_expired_ids_leave_memory() -> None:
     ids.add([5000], until=time.time() + 1000)
     ids.forget_expired()
     assert len(ids) == 1
-    assert 5000 in ids
+    assert ids.have_either(5000, 1)
+    assert ids.have_either(1, 5000)
+    assert not ids.have_either(1, 2)
 
 
 def test_without_redis_every_check_asks_the_database_and_it_returns_by_itself(
@@ -216,6 +246,32 @@ def test_a_redis_that_stopped_answering_costs_no_second_and_no_request_its_patie
         eventually(lambda: statements_of_a_check(mirror) == 1)
     finally:
         valkey.resume()
+    eventually(lambda: statements_of_a_check(mirror) == 0)
+
+
+@pytest.mark.parametrize("trouble", [Proxy.fall_silent, partial(Proxy.slow_down, seconds=2)], ids=["half-open", "slow"])
+def test_a_bad_way_to_redis_costs_no_second_and_no_request_its_patience(
+    way: Proxy, trouble: Callable[[Proxy], None]
+) -> None:
+    mirror = Mirror()
+    eventually(lambda: statements_of_a_check(mirror) == 0)
+    trouble(way)
+    sid = uuid4()
+    assert duration(lambda: Entry.objects.block_sign_ins([sid])) < LONGEST_WAIT
+    assert eventually(lambda: blocks(mirror, sid)) <= BOUND
+    assert max(duration(lambda: mirror.blocks(NOBODY, NOBODY)) for _ in range(3000)) < LONGEST_WAIT
+    eventually(lambda: statements_of_a_check(mirror) == 1)
+    way.heal()
+    eventually(lambda: statements_of_a_check(mirror) == 0, within=10)
+    assert blocks(mirror, block())
+
+
+def test_a_reset_connection_is_opened_anew(way: Proxy) -> None:
+    mirror = Mirror()
+    eventually(lambda: statements_of_a_check(mirror) == 0)
+    way.cut()
+    sid = block_unannounced()
+    assert eventually(lambda: blocks(mirror, sid)) <= BOUND
     eventually(lambda: statements_of_a_check(mirror) == 0)
 
 
