@@ -1,21 +1,20 @@
 """Session mode: Django's sessions, found by the hash of their key together with the sign-in and its user."""
 
 import hashlib
-from collections.abc import Iterator
+from datetime import datetime
 from functools import cache
-from itertools import islice
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.backends.base import VALID_KEY_CHARS, UpdateError
-from django.db import IntegrityError, connections, router
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts.models import SecurityEvent, Session, SignIn, SignInRefused, User
+from accounts.models import SecurityEvent, Session, SignIn, SignInRefused, User, from_fields
 
 KEY_LENGTH = 32
 KEY_CHARACTERS = frozenset(VALID_KEY_CHARS)
@@ -26,30 +25,49 @@ def digest(session_key: str) -> str:
     return hashlib.sha256(session_key.encode()).hexdigest()
 
 
+class Found(NamedTuple):
+    """What there is to know of a session."""
+
+    session_data: str
+    expire_date: datetime
+    sign_in: SignIn | None
+
+
 class Join:
     """
     A session with its sign-in and user, by one statement that is compiled once. The ORM compiles anew each time, which
     takes longer than the database takes to answer, and every request of a browser asks.
     """
 
-    def __init__(self, using: str) -> None:
-        paths = (Session, ""), (SignIn, "sign_in__"), (User, "sign_in__user__")
-        columns = [path + field.attname for model, path in paths for field in model._meta.concrete_fields]
-        query = Session.objects.using(using).filter(pk="").values_list(*columns).query
-        compiler = query.get_compiler(using)
-        self._sql, self._parameters = compiler.as_sql()
+    # What decides whether it lets its user in; the rest of a sign-in is deferred.
+    OF_SIGN_IN = [
+        "id",
+        "user_id",
+        "kind",
+        "auth_hash",
+        "created_at",
+        "last_seen_at",
+        "idle_timeout",
+        "expires_at",
+        "ended_at",
+    ]
+    OF_USER = [field.attname for field in User._meta.concrete_fields]
+
+    def __init__(self) -> None:
+        of_sign_in = [f"sign_in__{name}" for name in self.OF_SIGN_IN]
+        of_user = [f"sign_in__user__{name}" for name in self.OF_USER]
+        columns = Session.objects.filter(pk="").values_list("session_data", "expire_date", *of_sign_in, *of_user)
+        compiler = columns.query.get_compiler(DEFAULT_DB_ALIAS)
+        self._sql, _parameters = compiler.as_sql()
         self._converters = compiler.get_converters([column for column, _sql, _alias in compiler.select])
-        self._fields = [[field.attname for field in model._meta.concrete_fields] for model, _path in paths]
-        self._using = using
 
     @classmethod
     @cache
-    def on(cls, using: str) -> Self:
-        return cls(using)
+    def once(cls) -> Self:
+        return cls()
 
-    def get(self, hashed_key: str) -> Session | None:
+    def get(self, hashed_key: str) -> Found | None:
         """One statement."""
-        connection = connections[self._using]
         with connection.cursor() as cursor:
             cursor.execute(self._sql, [hashed_key])
             row = cursor.fetchone()
@@ -59,16 +77,16 @@ class Join:
         for position, (converters, column) in self._converters.items():
             for convert in converters:
                 values[position] = convert(values[position], column, connection)
-        return self._build(iter(values))
+        session_data, expire_date, *rest = values
+        return Found(session_data, expire_date, self._sign_in(rest))
 
-    def _build(self, values: Iterator[Any]) -> Session:
-        of_session, of_sign_in, of_user = self._fields
-        session = Session.from_db(self._using, of_session, list(islice(values, len(of_session))))
-        if session.sign_in_id:
-            sign_in = SignIn.from_db(self._using, of_sign_in, list(islice(values, len(of_sign_in))))
-            sign_in.user = User.from_db(self._using, of_user, list(values))
-            session.sign_in = sign_in
-        return session
+    def _sign_in(self, values: list[Any]) -> SignIn | None:
+        if values[0] is None:
+            return None
+        number = len(self.OF_SIGN_IN)
+        sign_in = from_fields(SignIn, zip(self.OF_SIGN_IN, values[:number], strict=True))
+        sign_in.user = from_fields(User, zip(self.OF_USER, values[number:], strict=True))
+        return sign_in
 
 
 class SessionStore(db.SessionStore):
@@ -123,9 +141,9 @@ class SessionStore(db.SessionStore):
             # The user, and so the sign-in, was deleted while the request ran: the session is gone.
             raise UpdateError from error
 
-    def _get_session_from_db(self) -> Session | None:
+    def _get_session_from_db(self) -> Found | None:
         now = timezone.now()
-        session = Join.on(router.db_for_read(Session)).get(digest(self.session_key or ""))
+        session = Join.once().get(digest(self.session_key or ""))
         if session is None or session.expire_date <= now or (session.sign_in and not session.sign_in.is_live(now)):
             self._session_key = None
             return None
@@ -148,7 +166,7 @@ class SessionStore(db.SessionStore):
     async def acreate_model_instance(self, data: dict[str, Any]) -> Session:
         return await sync_to_async(self.create_model_instance)(data)
 
-    async def _aget_session_from_db(self) -> Session | None:
+    async def _aget_session_from_db(self) -> Found | None:
         return await sync_to_async(self._get_session_from_db)()
 
 

@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import AuthenticationFailed
 
-from accounts.models import SignIn, User
+from accounts.models import SignIn, User, from_fields
 from api.tokens import AccessToken
 
 
@@ -29,10 +29,10 @@ class TokenAuthentication(JWTAuthentication):
 
     def get_user(self, validated_token: AccessToken) -> User:
         """From the claims; every other field is read from the database if and when code asks for one."""
-        known = {"id": int(validated_token["sub"])}
+        known: list[tuple[str, object]] = [("id", int(validated_token["sub"]))]
         if username := validated_token.get("username"):
-            known["username"] = username
-        return User.with_fields(known)
+            known.append(("username", username))
+        return from_fields(User, known)
 
 
 class AuthenticatedRequest(Request):
