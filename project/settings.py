@@ -60,6 +60,7 @@ SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
+CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
 
 # Applications
 
@@ -76,12 +77,17 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "corsheaders",
 ]
 MIDDLEWARE = [
     "accounts.middleware.TrustedProxyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "accounts.middleware.NoStoreMiddleware",
+    # Before whatever may refuse, so that a page can read the refusal; and before sessions: a preflight reads none.
+    "corsheaders.middleware.CorsMiddleware",
     "api.middleware.HttpsOnlyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "accounts.middleware.CommonMiddleware",
@@ -257,6 +263,15 @@ SECURE_REFERRER_POLICY = "same-origin"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+
+# Pages of other origins bring a token; a cookie of ours is not asked for, and not honoured (api.authentication).
+CORS_URLS_REGEX = r"^/(api|\.well-known)/"
+CORS_ALLOW_CREDENTIALS = False
+CORS_ALLOW_METHODS = ["GET", "POST", "PATCH", "DELETE", "OPTIONS"]
+CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type"]
+CORS_EXPOSE_HEADERS = ["Retry-After", "WWW-Authenticate"]
+# Browsers keep a preflight's answer no longer than two hours.
+CORS_PREFLIGHT_MAX_AGE = 7200
 
 # Mail
 
