@@ -78,6 +78,7 @@ def document() -> dict[str, Any]:
 
 
 class SchemaView(APIView):
+    needs_database = False
     authentication_classes = ()
     permission_classes = (permissions.AllowAny,)
     renderer_classes = (

@@ -5,8 +5,9 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.core.validators import ProhibitNullCharactersValidator
 from drf_spectacular import openapi
-from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerFieldExtension
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.plumbing import ResolvedComponent
 from rest_framework import permissions
 from rest_framework.views import APIView
@@ -189,6 +190,23 @@ class AutoSchema(openapi.AutoSchema):
                 operation["responses"][status]["links"] = links
         return operation
 
+    def get_summary(self) -> str:
+        return self.get_description().partition(".")[0]
+
+    def _map_serializer(self, serializer: Any, direction: Any, bypass_extensions: bool = False) -> Json:
+        schema: Json = super()._map_serializer(serializer, direction, bypass_extensions)
+        properties: dict[str, Json] = schema.get("properties", {})
+        if direction == "response":
+            # Whether or not it may be left out of a request.
+            schema["required"] = sorted(properties)
+            return schema
+        for name, facts in properties.items():
+            field = serializer.fields[name]
+            if any(isinstance(each, ProhibitNullCharactersValidator) for each in field.validators):
+                facts |= {"pattern": r"^[^\u0000]*$"}
+            facts |= getattr(field, "schema", {})
+        return schema
+
     def _get_response_bodies(self, direction: Any = "response") -> Json:
         answers: Json = super()._get_response_bodies(direction)
         for status, answer in answers.items():
@@ -199,7 +217,9 @@ class AutoSchema(openapi.AutoSchema):
 
     def _refused_with(self) -> Iterable[str]:
         """By the rules that the views follow."""
-        yield from ("406", "503")
+        yield "406"
+        if getattr(self.view, "needs_database", True):
+            yield "503"
         if self._get_request_body():
             yield from ("400", "413", "415")
         if "{" in self.path or self._is_list_view():
@@ -268,14 +288,3 @@ class SessionScheme(OpenApiAuthenticationExtension):
             "description": "For the project's own pages: the cookie of a browser that is signed in. "
             "What writes needs the CSRF token too, in `X-CSRFToken`.",
         }
-
-
-class TextFieldSchema(OpenApiSerializerFieldExtension):
-    """No text has a NUL in it: PostgreSQL could not keep it, and DRF refuses it."""
-
-    target_class = "api.serializers.TextField"
-    match_subclasses = True
-
-    def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> Json:
-        schema: Json = auto_schema._map_serializer_field(self.target, direction, bypass_extensions=True)
-        return schema if direction == "response" else {"pattern": r"^[^\u0000]*$"} | schema

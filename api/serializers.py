@@ -34,6 +34,24 @@ class PasswordField(TextField):
         super().__init__(write_only=True, style={"input_type": "password"}, **kwargs)
 
 
+class NewPasswordField(PasswordField):
+    """Judged by Django's validators, in the light of whose it is to be."""
+
+    schema = {"minLength": settings.PASSWORD_MIN_LENGTH, "maxLength": passwords.MAX_LENGTH}
+
+
+class UsernameField(TextField):
+    """Judged by the model."""
+
+    schema = {"pattern": "^[A-Za-z0-9_.@+-]+$"}
+
+
+class AddressField(TextField):
+    """Judged by the model."""
+
+    schema = {"format": "email"}
+
+
 def check_new_password(password: str, user: User | None = None) -> str:
     try:
         validate_password(password, user)
@@ -117,9 +135,9 @@ class UserSerializer(serializers.ModelSerializer):
 
 
 class RegistrationSerializer(serializers.Serializer):
-    username = TextField(max_length=150)
-    email = TextField(max_length=254)
-    password = PasswordField()
+    username = UsernameField(max_length=150)
+    email = AddressField(max_length=254)
+    password = NewPasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         user = User(username=attrs["username"], email=attrs["email"])
@@ -143,7 +161,7 @@ class PasswordChangeSerializer(serializers.Serializer):
     instance: User
 
     old_password = PasswordField()
-    new_password = PasswordField()
+    new_password = NewPasswordField()
 
     def validate_old_password(self, old_password: str) -> str:
         if len(old_password) > passwords.MAX_LENGTH or not self.instance.check_password(old_password):
@@ -161,7 +179,7 @@ class PasswordResetSerializer(serializers.Serializer):
 class PasswordResetConfirmSerializer(serializers.Serializer):
     uid = TextField(max_length=64)
     token = TextField(max_length=128)
-    new_password = PasswordField()
+    new_password = NewPasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         user = User.objects.by_reset_link(attrs["uid"], attrs["token"])
@@ -189,6 +207,8 @@ class SignInSerializer(serializers.ModelSerializer):
 
 
 class SecurityEventSerializer(serializers.ModelSerializer):
+    details = serializers.DictField(read_only=True)
+
     class Meta:
         model = SecurityEvent
         fields = ["id", "type", "sid", "device", "ip_address", "created_at", "details"]

@@ -261,6 +261,10 @@ SPECTACULAR_SETTINGS = {
     "SERVERS": [{"url": "/"}],
     "COMPONENT_SPLIT_REQUEST": True,
     "SORT_OPERATIONS": False,
+    "ENUM_NAME_OVERRIDES": {
+        "SignInKind": "accounts.models.SignIn.Kind",
+        "SecurityEventType": "accounts.models.SecurityEvent.Type",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
