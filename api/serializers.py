@@ -1,6 +1,7 @@
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import authenticate
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.utils import timezone
@@ -66,18 +67,26 @@ def check_new_password(password: str, user: User | None = None) -> str:
 class TokenPairSerializer(TokenObtainSerializer):
     """Starts a client's sign-in."""
 
-    user: User
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["username"] = TextField(write_only=True, max_length=150)
         self.fields["password"] = PasswordField()
+        self.fields["audience"] = TextField(write_only=True, required=False, max_length=255)
+
+    def validate_audience(self, audience: str) -> str:
+        if audience not in settings.JWT_AUDIENCES:
+            raise ValidationError(_("No tokens are made for this audience."), "audience_unknown")
+        return "" if audience == settings.JWT_AUDIENCE else audience
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
-        super().validate(attrs)
+        kind = SignIn.Kind.CLIENT
+        audience = attrs.pop("audience", "")
+        user = authenticate(self.context.get("request"), **attrs, kind=kind)
         asked_at = timezone.now()
         try:
-            sign_in = SignIn.objects.start(self.user, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN)
+            if user is None:
+                raise SignInRefused
+            sign_in = SignIn.objects.start(user, kind, settings.REFRESH_TOKEN, audience)
         except SignInRefused as error:
             raise AuthenticationFailed(self.error_messages["no_active_account"], "no_active_account") from error
         return token_pair(sign_in, asked_at)
@@ -116,8 +125,7 @@ class TokenBlacklistSerializer(serializers.Serializer):
     refresh = TextField(write_only=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
-        if not RefreshToken(attrs["refresh"]).family.end(SignIn.Reason.SIGNED_OUT):
-            raise TokenError(_("Token is blacklisted"))
+        RefreshToken(attrs["refresh"]).revoke()
         return {}
 
 

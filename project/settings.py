@@ -224,12 +224,14 @@ CSRF_FAILURE_VIEW = "api.errors.csrf_failure"
 # Token mode
 
 JWT_KEYS = env.str("JWT_KEYS", default="")
+JWT_AUDIENCE = env.str("JWT_AUDIENCE", default="api")
+JWT_AUDIENCES = [JWT_AUDIENCE, *env.list("JWT_AUDIENCES", default=[])]
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": ACCESS_TOKEN,
     "REFRESH_TOKEN_LIFETIME": REFRESH_TOKEN,
     "LEEWAY": JWT_LEEWAY,
     "ISSUER": env.str("JWT_ISSUER", default="wristband"),
-    "AUDIENCE": env.str("JWT_AUDIENCE", default="api"),
+    "AUDIENCE": JWT_AUDIENCE,
     "USER_ID_CLAIM": "sub",
     "AUTH_TOKEN_CLASSES": ["api.tokens.AccessToken"],
     "TOKEN_OBTAIN_SERIALIZER": "api.serializers.TokenPairSerializer",

@@ -4,6 +4,7 @@ from django.views.generic import RedirectView
 
 from accounts.views import HomeView
 from api import health
+from api.oauth import JWKSView
 
 urlpatterns = [
     path("", HomeView.as_view(), name="home"),
@@ -12,6 +13,7 @@ urlpatterns = [
     path("admin/password_change/", RedirectView.as_view(pattern_name="password_change")),
     path("admin/", admin.site.urls),
     path("api/", include("api.urls")),
+    path(".well-known/jwks.json", JWKSView.as_view()),
     path("health/live", health.live),
     path("health/ready", health.ready),
 ]
