@@ -466,6 +466,8 @@ class SignIn(models.Model):
     refresh_id = models.UUIDField(default=uuid.uuid4, editable=False)
     previous_refresh_id = models.UUIDField(null=True, editable=False)
     refreshed_at = models.DateTimeField(default=timezone.now, editable=False)
+    # Its place in the list by which other services learn that it ended, if they are told.
+    status_index = models.BigIntegerField(null=True, unique=True, editable=False)
 
     objects = SignInManager()
 

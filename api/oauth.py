@@ -6,10 +6,14 @@ authorization server: people and programs sign in to us, not to others by us.)
 import hashlib
 from typing import Any
 
+from django.conf import settings
+from django.http import Http404, HttpResponse
+from django.utils.cache import get_conditional_response
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import condition
-from rest_framework import serializers
+from rest_framework import serializers, status
+from rest_framework.exceptions import APIException
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.permissions import BasePermission
 from rest_framework.renderers import BaseRenderer, JSONRenderer
@@ -20,6 +24,8 @@ from rest_framework_simplejwt.exceptions import TokenError
 
 from accounts.models import User
 from api.authentication import AuthenticatedRequest
+from api.blocklist import status_list
+from api.blocklist.status_list import status_lists
 from api.keys import keyring
 from api.parsers import StrictFormParser
 from api.serializers import TextField
@@ -28,6 +34,12 @@ from api.views import OpenToAll
 
 # How long others may keep our keys, in seconds.
 JWKS_MAX_AGE = 300
+
+
+class NotKept(APIException):
+    status_code = status.HTTP_501_NOT_IMPLEMENTED
+    default_detail = "Earlier lists are not kept."
+    default_code = "not_implemented"
 
 
 class OneFormat(BaseContentNegotiation):
@@ -120,3 +132,21 @@ class IntrospectView(FormView):
             return Response({"active": False})
         told = {name: token[name] for name in ("iss", "sub", "aud", "exp", "iat", "jti", "sid")}
         return Response({"active": True, "token_type": "Bearer", "username": user.username, **told})
+
+
+class StatusListView(OpenToAll):
+    """Which sign-ins have ended, for services that do not ask about each token."""
+
+    content_negotiation_class = OneFormat
+    renderer_classes = (JSONRenderer,)
+
+    @method_decorator(cache_control(public=True, max_age=status_list.ISSUED_EVERY))
+    def get(self, request: Request, number: int) -> HttpResponse:
+        built = status_lists.get(number) if settings.JWT_STATUS_LIST else None
+        if built is None:
+            raise Http404
+        if "time" in request.query_params:
+            # The list of an earlier time (section 8.4) is kept by nobody.
+            raise NotKept
+        response = HttpResponse(built.token, content_type="application/statuslist+jwt", headers={"ETag": built.etag})
+        return get_conditional_response(request, etag=built.etag, response=response) or response

@@ -13,6 +13,7 @@ from rest_framework_simplejwt.serializers import TokenObtainSerializer
 
 from accounts import passwords
 from accounts.models import RefreshRefused, SecurityEvent, SignIn, SignInRefused, User
+from api.blocklist.models import StatusIndex
 from api.tokens import AccessToken, AnyToken, RefreshToken
 
 
@@ -107,6 +108,9 @@ class TokenRefreshSerializer(serializers.Serializer):
 
 
 def token_pair(sign_in: SignIn, asked_at: Any) -> dict[str, str]:
+    """Raises TokenError if it has ended meanwhile."""
+    if settings.JWT_STATUS_LIST and sign_in.status_index is None and not StatusIndex.objects.give(sign_in):
+        raise TokenError(_("Token is blacklisted"))
     return {
         "access": str(AccessToken.for_sign_in(sign_in, asked_at)),
         "refresh": str(RefreshToken.for_sign_in(sign_in)),

@@ -20,6 +20,7 @@ from rest_framework_simplejwt.utils import datetime_to_epoch
 
 from accounts.models import SignIn, SignInQuerySet
 from api import strict_json
+from api.blocklist import status_list
 from api.blocklist.mirror import mirror
 from api.blocklist.models import Entry
 from api.keys import Key, keyring
@@ -216,7 +217,7 @@ class AccessToken(SignInToken, tokens.AccessToken):
     def revoke(self) -> None:
         """It alone. Raises TokenError if it was refused before."""
         self.check_honoured()
-        Entry.objects.block_token(self.jti)
+        Entry.objects.block_token(self.jti, self.sid)
 
     @classmethod
     def for_sign_in(cls, sign_in: SignIn, issued_at: datetime) -> "AccessToken":
@@ -228,6 +229,8 @@ class AccessToken(SignInToken, tokens.AccessToken):
         token = cls._of(sign_in, uuid.uuid4(), issued_at, expires_at)
         if sign_in.audience:
             token["aud"] = sign_in.audience
+        if settings.JWT_STATUS_LIST and sign_in.status_index is not None:
+            token["status"] = status_list.claim(sign_in.status_index)
         username = sign_in.user.username
         if len(f"{cls._token_backend.issuer}{sign_in.audience or settings.JWT_AUDIENCE}{username}") <= NAMES_MAX_LENGTH:
             token["username"] = username

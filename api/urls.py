@@ -10,6 +10,7 @@ urlpatterns = [
     path("token/blacklist/", simplejwt.token_blacklist),
     path("token/revoke/", oauth.RevokeView.as_view()),
     path("token/introspect/", oauth.IntrospectView.as_view()),
+    path("token/status/<int:number>", oauth.StatusListView.as_view()),
     path("me/", views.MeView.as_view()),
     path("sign-ins/", views.SignInViewSet.as_view({"get": "list"})),
     path("sign-ins/end-others/", views.SignInViewSet.as_view({"post": "end_others"})),

@@ -226,11 +226,15 @@ CSRF_FAILURE_VIEW = "api.errors.csrf_failure"
 JWT_KEYS = env.str("JWT_KEYS", default="")
 JWT_AUDIENCE = env.str("JWT_AUDIENCE", default="api")
 JWT_AUDIENCES = [JWT_AUDIENCE, *env.list("JWT_AUDIENCES", default=[])]
+JWT_ISSUER = env.str("JWT_ISSUER", default="wristband")
+JWT_STATUS_LIST = env.bool("JWT_STATUS_LIST", default=False)
+if JWT_STATUS_LIST and not (JWT_KEYS and JWT_ISSUER.startswith(("https://", "http://"))):
+    raise ImproperlyConfigured("JWT_STATUS_LIST needs JWT_KEYS, and a JWT_ISSUER that is the URL of this project.")
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": ACCESS_TOKEN,
     "REFRESH_TOKEN_LIFETIME": REFRESH_TOKEN,
     "LEEWAY": JWT_LEEWAY,
-    "ISSUER": env.str("JWT_ISSUER", default="wristband"),
+    "ISSUER": JWT_ISSUER,
     "AUDIENCE": JWT_AUDIENCE,
     "USER_ID_CLAIM": "sub",
     "AUTH_TOKEN_CLASSES": ["api.tokens.AccessToken"],
