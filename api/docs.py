@@ -31,7 +31,7 @@ DESCRIBED = {
     "TokenObtainPairView": extend_schema(
         operation_id="sign_in",
         description="Starts a client's sign-in.",
-        responses=TOKEN_PAIR,
+        responses={200: TOKEN_PAIR, 429: None},
         examples=[
             OpenApiExample("alice", {"username": "alice", "password": "violet anchor hums at dawn"}, request_only=True)
         ],

@@ -2,7 +2,7 @@ import re
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -23,6 +23,11 @@ class Pages(PageNumberPagination):
         if not SIZE.fullmatch(asked):
             raise ValidationError({self.page_size_query_param: [_("Not a whole number from 1 on.")]})
         return min(int(asked), self.max_page_size)
+
+    def get_page_number(self, request: Request, paginator: Any) -> Any:
+        if request.query_params.get(self.page_query_param) == "":
+            raise NotFound(self.invalid_page_message)
+        return super().get_page_number(request, paginator)
 
     def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
         number = {"type": "integer", "minimum": 1}
