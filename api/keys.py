@@ -240,6 +240,7 @@ class Keyring:
         """Reads the keys anew. Raises ImproperlyConfigured, and keeps what it had."""
         with self._lock:
             self._load()
+            self._next_look = time.monotonic() + LOOK_EVERY
 
     def look(self) -> None:
         """Before any answer that depends on the keys. Raises ImproperlyConfigured if there never were any."""
@@ -255,7 +256,6 @@ class Keyring:
         elif settings.JWT_KEYS and (seen := KeyFolder(settings.JWT_KEYS).fingerprint()) != self._seen:
             try:
                 self._load()
-                self._health.is_well()
             except ImproperlyConfigured as error:
                 self._seen = seen
                 self._health.is_in_trouble(error)
@@ -271,6 +271,7 @@ class Keyring:
             signing_key = list(keys.values())[-1]
         dropped = self._keys.keys() - keys.keys()
         self._keys, self._signing_key, self._seen = keys, signing_key, seen
+        self._health.is_well()
         if dropped:
             for forget in self.on_drop:
                 forget()

@@ -114,7 +114,9 @@ class TokenRefreshSerializer(serializers.Serializer):
 
 
 def token_pair(sign_in: SignIn, asked_at: Any) -> dict[str, str]:
-    """Raises TokenError if it has ended meanwhile."""
+    """Raises TokenError if it has ended meanwhile, or is for a service that gets no more tokens."""
+    if sign_in.audience and sign_in.audience not in settings.JWT_AUDIENCES:
+        raise TokenError(_("Token is invalid"))
     if settings.JWT_STATUS_LIST and sign_in.status_index is None and not StatusIndex.objects.give(sign_in):
         raise TokenError(_("Token is blacklisted"))
     return {

@@ -1,0 +1,161 @@
+"""Accounts of other services: they sign in by token, and every other door answers them as a wrong password."""
+
+import time
+from statistics import median
+
+import pytest
+from django.contrib.auth import authenticate
+from django.contrib.auth.hashers import make_password
+from django.core import mail as outbox
+from django.core.exceptions import ValidationError
+from django.core.management import CommandError, call_command
+from django.test import override_settings
+
+from accounts import mail
+from accounts.models import SecurityEvent, SignIn, SignInRefused, User
+
+pytestmark = pytest.mark.django_db
+
+WRONG = "not the right passphrase at all"
+
+
+@pytest.fixture
+def service():
+    """A service and its password."""
+    return User.objects.make_service("gate", ["introspect"])
+
+
+def test_a_service_signs_in_by_token(service, anonymous):
+    user, password = service
+    assert anonymous.sign_in(user.username, password).status_code == 200
+    assert anonymous.get("/api/me/").json()["username"] == "gate"
+    assert anonymous.renew().status_code == 200
+
+
+def form_of(response):
+    """The page without what differs from one answer to the next."""
+    text = response.content.decode()
+    return [line for line in text.splitlines() if "csrfmiddlewaretoken" not in line]
+
+
+@pytest.mark.parametrize("door", ["/accounts/login/", "/admin/login/"])
+@pytest.mark.parametrize("rank", [{}, {"is_staff": True, "is_superuser": True}])
+def test_a_page_answers_a_service_as_a_wrong_password(service, browser, door, rank):
+    user, password = service
+    User.objects.filter(pk=user.pk).update(**rank)
+    right = browser().post(door, {"username": user.username, "password": password})
+    wrong = browser().post(door, {"username": user.username, "password": WRONG})
+    assert right.status_code == wrong.status_code == 200
+    assert form_of(right) == form_of(wrong)
+    assert not right.cookies.get("sessionid")
+    assert not SignIn.objects.exists()
+    assert SecurityEvent.objects.filter(type="sign_in_failed").count() == 2
+
+
+@override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.PBKDF2PasswordHasher"])
+def test_a_page_takes_as_long_to_refuse_a_service_as_a_wrong_password(service):
+    user, password = service
+    User.objects.filter(pk=user.pk).update(password=make_password(password))
+
+    def seconds(tried):
+        started = time.perf_counter()
+        assert authenticate(None, username=user.username, password=tried) is None
+        return time.perf_counter() - started
+
+    right, wrong = (median(seconds(tried) for _ in range(5)) for tried in [password, WRONG])
+    assert 0.5 < right / wrong < 2
+
+
+def test_no_code_opens_a_browsers_sign_in_for_a_service(service, client):
+    with pytest.raises(SignInRefused):
+        client.force_login(service[0])
+    assert not SignIn.objects.exists()
+
+
+def test_a_person_who_becomes_a_service_is_out_of_the_browser_at_once(browser_of, ann):
+    browser = browser_of(ann)
+    User.objects.filter(pk=ann.pk).update(is_service=True)
+    assert browser.get("/accounts/profile/").status_code == 302
+
+
+def test_a_service_gets_no_reset_mail(service, anonymous):
+    answer = anonymous.post("/api/password/reset/", {"email": "gate@service.invalid"})
+    mail.wait()
+    assert answer.status_code == 202
+    assert not outbox.outbox
+
+
+def test_a_reset_link_of_a_person_who_became_a_service_is_good_for_nothing(
+    ann, anonymous, django_capture_on_commit_callbacks
+):
+    with django_capture_on_commit_callbacks(execute=True):
+        anonymous.post("/api/password/reset/", {"email": ann.email})
+    mail.wait()
+    uid, token = outbox.outbox[0].body.split("/accounts/password_reset/", 1)[-1].split("/")[-3:-1]
+    User.objects.filter(pk=ann.pk).update(is_service=True)
+    assert User.objects.by_reset_link(uid, token) is None
+
+
+def test_a_new_password_for_a_service_sends_no_mail(service, django_capture_on_commit_callbacks):
+    user, _password = service
+    with django_capture_on_commit_callbacks(execute=True):
+        user.set_password("quiet copper lantern drifts")
+        user.save()
+    mail.wait()
+    assert not outbox.outbox
+
+
+def test_nobody_registers_as_a_service(anonymous, password):
+    body = {
+        "username": "eve",
+        "email": "eve@example.org",
+        "password": password,
+        "is_service": True,
+        "scopes": "introspect",
+    }
+    anonymous.post("/api/register/", body)
+    user = User.objects.get(username="eve")
+    assert (user.is_service, user.scopes) == (False, "")
+
+
+def test_nobody_becomes_a_service_by_a_patch(client_of, ann):
+    client_of(ann).patch("/api/me/", {"is_service": True, "scopes": "introspect"})
+    ann.refresh_from_db()
+    assert (ann.is_service, ann.scopes) == (False, "")
+
+
+# make_service
+
+
+def test_the_command_prints_a_password_that_works(anonymous, capsys):
+    call_command("make_service", "gate", "--scope", "introspect")
+    assert anonymous.sign_in("gate", capsys.readouterr().out.strip()).status_code == 200
+    assert User.objects.get().has_scope("introspect")
+
+
+def test_a_service_has_no_scope_that_it_was_not_given(capsys):
+    call_command("make_service", "gate")
+    assert not User.objects.get().has_scope("introspect")
+
+
+def test_the_command_makes_more_than_one(capsys):
+    for name in ["gate", "printer"]:
+        call_command("make_service", name)
+    assert User.objects.filter(is_service=True).count() == 2
+
+
+def test_the_command_knows_its_scopes():
+    with pytest.raises(CommandError):
+        call_command("make_service", "gate", "--scope", "everything")
+
+
+@pytest.mark.parametrize("name", ["ann", "ANN", "two words", "", "x" * 200])
+def test_the_command_takes_no_bad_name(ann, name):
+    with pytest.raises(CommandError):
+        call_command("make_service", name)
+    assert User.objects.count() == 1
+
+
+def test_an_unknown_scope_is_no_scope():
+    with pytest.raises(ValidationError, match="everything"):
+        User.objects.make_service("gate", ["introspect", "everything"])

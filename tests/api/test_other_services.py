@@ -1,0 +1,480 @@
+"""What other services can rely on: our public keys, revocation, introspection, audiences."""
+
+import base64
+import hashlib
+import json
+from urllib.parse import urlencode
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from django.test import Client
+
+from accounts.models import SecurityEvent, SignIn, User
+from api.blocklist.models import Entry
+from api.keys import Key, keyring
+from tests.api.test_forged_tokens import FORGED, claims_of, signed
+
+pytestmark = pytest.mark.django_db
+
+FORM = "application/x-www-form-urlencoded"
+JWKS = "/.well-known/jwks.json"
+REVOKE, INTROSPECT = "/api/token/revoke/", "/api/token/introspect/"
+
+
+@pytest.fixture
+def with_keys(tmp_path, settings):
+    """A key of each kind; RSA signs."""
+    for name, algorithm in {"1": "ES256", "2": "EdDSA", "3": "RS256"}.items():
+        (tmp_path / f"{name}.pem").write_bytes(Key.generate(algorithm).pem)
+    settings.JWT_KEYS = str(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def send(browser):
+    """Sends a form, as a program with that access token."""
+
+    def send(path, form, access="", content_type=FORM):
+        headers = {"authorization": f"Bearer {access}"} if access else {}
+        body = form if isinstance(form, (str, bytes)) else urlencode(form)
+        return browser().generic("POST", path, body, content_type, headers=headers)
+
+    return send
+
+
+@pytest.fixture
+def gate(anonymous, db):
+    """The access token of a service that may introspect."""
+    service, password = User.objects.make_service("gate", ["introspect"])
+    return anonymous.post("/api/token/", {"username": service.username, "password": password}).json()["access"]
+
+
+@pytest.fixture
+def introspect(send, gate):
+    return lambda token: send(INTROSPECT, {"token": token}, gate)
+
+
+# The public keys
+
+
+def test_the_public_keys_are_told_to_everybody(with_keys, browser):
+    keys = browser().get(JWKS).json()["keys"]
+    assert [(key["kty"], key["alg"], key["use"]) for key in keys] == [
+        ("EC", "ES256", "sig"),
+        ("OKP", "EdDSA", "sig"),
+        ("RSA", "RS256", "sig"),
+    ]
+
+
+def test_no_private_member_is_told(with_keys, browser):
+    told = {name for key in browser().get(JWKS).json()["keys"] for name in key}
+    assert told == {"kty", "crv", "x", "y", "n", "e", "kid", "use", "alg"}
+
+
+def test_the_answer_holds_no_part_of_a_private_key(with_keys, browser):
+    answer = browser().get(JWKS).content.decode()
+    for name in ["1", "2", "3"]:
+        lines = (with_keys / f"{name}.pem").read_text().splitlines()
+        assert not [line for line in lines if line in answer]
+    numbers = keyring.signing_key.signing.private_numbers()
+    for secret in [numbers.d, numbers.p, numbers.q]:
+        text = base64.urlsafe_b64encode(secret.to_bytes((secret.bit_length() + 7) // 8)).rstrip(b"=").decode()
+        assert text not in answer
+
+
+def test_each_kid_is_the_thumbprint_of_its_key(with_keys, browser):
+    for key in browser().get(JWKS).json()["keys"]:
+        required = {name: value for name, value in key.items() if name not in {"kid", "use", "alg"}}
+        text = json.dumps(required, sort_keys=True, separators=(",", ":")).encode()
+        assert key["kid"] == base64.urlsafe_b64encode(hashlib.sha256(text).digest()).rstrip(b"=").decode()
+
+
+def test_others_verify_our_tokens_with_them(with_keys, browser, client_of, ann):
+    token = client_of(ann).access
+    ring = jwt.PyJWKSet.from_dict(browser().get(JWKS).json())
+    key = ring[jwt.get_unverified_header(token)["kid"]]
+    assert jwt.decode(token, key, algorithms=["RS256"], audience="api", issuer="wristband")["sub"] == str(ann.pk)
+
+
+def test_a_shared_secret_is_told_to_nobody(browser):
+    assert browser().get(JWKS).json() == {"keys": []}
+
+
+def test_the_keys_may_be_kept_for_minutes(with_keys, browser):
+    response = browser().get(JWKS)
+    assert response.headers["Cache-Control"] == "public, max-age=300"
+    again = browser().get(JWKS, headers={"if-none-match": response.headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["Cache-Control"] == "public, max-age=300"
+
+
+def test_other_keys_have_another_etag(with_keys, browser):
+    before = browser().get(JWKS).headers["ETag"]
+    (with_keys / "4.pem").write_bytes(Key.generate("ES256").pem)
+    keyring.load()
+    assert browser().get(JWKS, headers={"if-none-match": before}).status_code == 200
+
+
+@pytest.mark.parametrize("accept", ["application/jwk-set+json", "text/html", "nonsense", "*/*;q=0", "a" * 5000])
+def test_the_keys_are_told_whatever_is_accepted(with_keys, browser, accept):
+    response = browser().get(JWKS, headers={"accept": accept})
+    assert (response.status_code, response.headers["Content-Type"]) == (200, "application/json")
+
+
+def test_the_keys_are_told_without_a_look_at_the_session(with_keys, browser_of, ann, django_assert_num_queries):
+    browser = browser_of(ann)
+    with django_assert_num_queries(0):
+        response = browser.get(JWKS)
+    assert "Cookie" not in response.headers.get("Vary", "")
+    assert not response.cookies
+
+
+def test_the_keys_are_told_to_whoever_brings_a_bad_token(with_keys, browser):
+    assert browser().get(JWKS, headers={"authorization": "Bearer nonsense"}).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_nobody_writes_to_the_keys(with_keys, browser, method):
+    assert browser().generic(method, JWKS).status_code == 405
+
+
+# Headers of a token that point at other keys
+
+POINTERS = {
+    "jku": "https://evil.example/jwks.json",
+    "x5u": "https://evil.example/key.pem",
+    "x5c": ["AAAA"],
+    "jwk": None,
+    "crit": ["exp"],
+}
+
+
+@pytest.mark.parametrize("pointer", POINTERS)
+@pytest.mark.parametrize("names_our_key", [True, False])
+def test_a_token_does_not_choose_its_key(with_keys, browser, client_of, ann, pointer, names_our_key):
+    token = client_of(ann).access
+    key = ec.generate_private_key(ec.SECP256R1())
+    value = POINTERS[pointer] or jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    ours = keyring.by_kid and next(iter(keyring.by_kid))
+    headers = {"typ": "at+jwt", pointer: value} | ({"kid": ours} if names_our_key else {})
+    forged = jwt.encode(claims_of(token), key, algorithm="ES256", headers=headers)
+    assert browser().get("/api/me/", headers={"authorization": f"Bearer {forged}"}).status_code == 401
+
+
+def test_a_public_key_is_no_shared_secret(with_keys, browser, client_of, ann):
+    token = client_of(ann).access
+    for key in browser().get(JWKS).json()["keys"]:
+        for secret in [json.dumps(key).encode(), key.get("x", key.get("n")).encode()]:
+            forged = signed({"alg": "HS256", "typ": "at+jwt", "kid": key["kid"]}, claims_of(token), secret)
+            assert browser().get("/api/me/", headers={"authorization": f"Bearer {forged}"}).status_code == 401
+
+
+# Revocation
+
+
+def test_a_revoked_refresh_token_ends_its_sign_in(send, client_of, ann):
+    client = client_of(ann)
+    response = send(REVOKE, {"token": client.refresh})
+    assert (response.status_code, response.json()) == (200, {})
+    assert client.get("/api/me/").status_code == 401
+    assert client.renew().status_code == 401
+    assert SignIn.objects.get().end_reason == "signed_out"
+    assert SecurityEvent.objects.filter(type="signed_out").count() == 1
+
+
+def test_a_revoked_access_token_is_blocked_alone(send, client_of, ann):
+    client = client_of(ann)
+    assert send(REVOKE, {"token": client.access}).status_code == 200
+    assert client.get("/api/me/").status_code == 401
+    assert client.renew().status_code == 200
+    assert client.get("/api/me/").status_code == 200
+
+
+@pytest.mark.parametrize("hint", ["access_token", "refresh_token", "nonsense", ""])
+@pytest.mark.parametrize("kind", ["access", "refresh"])
+def test_a_hint_changes_nothing(send, client_of, ann, kind, hint):
+    client = client_of(ann)
+    send(REVOKE, {"token": getattr(client, kind), "token_type_hint": hint})
+    assert client.get("/api/me/").status_code == 401
+
+
+@pytest.mark.parametrize("kind", ["access", "refresh"])
+def test_to_revoke_twice_is_to_revoke_once(send, client_of, ann, kind):
+    token = getattr(client_of(ann), kind)
+    first, second = send(REVOKE, {"token": token}), send(REVOKE, {"token": token})
+    assert (first.status_code, first.content) == (second.status_code, second.content)
+    assert Entry.objects.count() == 1
+
+
+def test_an_access_token_of_an_ended_sign_in_adds_nothing(send, client_of, ann):
+    client = client_of(ann)
+    send(REVOKE, {"token": client.refresh})
+    send(REVOKE, {"token": client.access})
+    assert Entry.objects.count() == 1
+
+
+@pytest.mark.parametrize("kind", ["access", "refresh"])
+@pytest.mark.parametrize("forge", ["another key", "no sid", "padded", "exp an hour ago", "three words", "only dots"])
+def test_a_token_that_is_none_is_answered_like_one(send, client_of, ann, kind, forge):
+    client = client_of(ann)
+    response = send(REVOKE, {"token": FORGED[forge](getattr(client, kind))})
+    known = send(REVOKE, {"token": client.access})
+    assert (response.status_code, response.content) == (known.status_code, known.content) == (200, b"{}")
+    assert {*response.headers} == {*known.headers}
+    assert SignIn.objects.get().ended_at is None
+
+
+def test_revocation_needs_no_sign_in_and_takes_no_notice_of_a_bad_one(send, client_of, ann):
+    client = client_of(ann)
+    assert send(REVOKE, {"token": client.refresh}, "nonsense").status_code == 200
+    assert client.renew().status_code == 401
+
+
+# Introspection
+
+
+def test_a_good_access_token_is_active(introspect, client_of, ann):
+    token = client_of(ann).access
+    claims = claims_of(token)
+    told = {name: claims[name] for name in ["iss", "sub", "aud", "exp", "iat", "jti", "sid"]}
+    response = introspect(token)
+    assert response.status_code == 200
+    assert response.json() == {"active": True, "token_type": "Bearer", "username": "ann", **told}
+    assert "no-store" in response.headers["Cache-Control"]
+
+
+def test_the_name_is_the_one_of_now(introspect, client_of, ann):
+    token = client_of(ann).access
+    User.objects.filter(pk=ann.pk).update(username="ann-renamed")
+    assert introspect(token).json()["username"] == "ann-renamed"
+
+
+def ended(client, send, user):
+    client.post("/api/sign-ins/end-all/", {})
+
+
+def revoked(client, send, user):
+    send(REVOKE, {"token": client.access})
+
+
+def deactivated(client, send, user):
+    User.objects.filter(pk=user.pk).update(is_active=False)
+
+
+def deleted(client, send, user):
+    user.delete()
+
+
+def password_changed(client, send, user):
+    user.set_password("quiet copper lantern drifts")
+    user.save()
+
+
+def refreshed(client, send, user):
+    access = client.access
+    client.renew()
+    client.access = access
+
+
+@pytest.mark.parametrize("change", [ended, revoked, deactivated, deleted, password_changed, refreshed])
+def test_introspection_says_what_the_api_says(introspect, send, client_of, ann, change):
+    client = client_of(ann)
+    change(client, send, ann)
+    active = client.get("/api/me/").status_code == 200
+    response = introspect(client.access)
+    assert response.status_code == 200
+    assert response.json()["active"] is active
+    assert active or response.content == b'{"active":false}'
+
+
+@pytest.mark.parametrize("forge", FORGED)
+def test_a_forged_token_is_not_active(introspect, client_of, ann, forge):
+    token = FORGED[forge](client_of(ann).access)
+    response = introspect(token.encode(errors="replace"))
+    assert (response.status_code, response.content) in [
+        (200, b'{"active":false}'),
+        (413, response.content),
+    ]
+
+
+def test_a_refresh_token_is_not_active_so_that_no_service_takes_one_for_an_access_token(introspect, client_of, ann):
+    assert introspect(client_of(ann).refresh).content == b'{"active":false}'
+
+
+def test_strangers_do_not_introspect(send, client_of, ann):
+    response = send(INTROSPECT, {"token": client_of(ann).access})
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_ordinary_users_do_not_introspect_not_even_themselves(send, client_of, ann):
+    token = client_of(ann).access
+    assert send(INTROSPECT, {"token": token}, token).status_code == 403
+
+
+def test_staff_introspect(send, client_of, ann, staff):
+    assert send(INTROSPECT, {"token": client_of(ann).access}, client_of(staff).access).json()["active"]
+
+
+def test_a_service_without_the_scope_does_not_introspect(send, anonymous, client_of, ann):
+    service, password = User.objects.make_service("printer", [])
+    access = anonymous.post("/api/token/", {"username": service.username, "password": password}).json()["access"]
+    assert send(INTROSPECT, {"token": client_of(ann).access}, access).status_code == 403
+
+
+def test_a_scope_makes_no_service_of_a_person(send, client_of, ann):
+    User.objects.filter(pk=ann.pk).update(scopes="introspect")
+    token = client_of(ann).access
+    assert send(INTROSPECT, {"token": token}, token).status_code == 403
+
+
+def test_a_scope_that_is_taken_away_is_gone_at_once(send, gate, client_of, ann):
+    User.objects.filter(username="gate").update(scopes="")
+    assert send(INTROSPECT, {"token": client_of(ann).access}, gate).status_code == 403
+
+
+def test_another_site_does_not_introspect_with_the_cookie_of_staff(browser_of, staff):
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = browser_of(staff).cookies
+    response = strict.generic("POST", INTROSPECT, urlencode({"token": "x"}), FORM, secure=True)
+    assert response.status_code == 403
+
+
+def test_introspection_costs_four_statements_without_redis(
+    introspect, client_of, ann, settings, django_assert_num_queries
+):
+    settings.REDIS_URL = ""
+    token = client_of(ann).access
+    # The caller's token on the blocklist, the caller, the token on the blocklist, its user.
+    with django_assert_num_queries(4):
+        introspect(token)
+
+
+# Forms
+
+
+BAD_FORMS = {
+    "nothing": b"",
+    "no token": b"token_type_hint=access_token",
+    "an empty token": b"token=",
+    "two tokens": b"token=a&token=b",
+    "two hints": b"token=a&token_type_hint=a&token_type_hint=b",
+    "a NUL": b"token=a%00b",
+    "bytes that are no UTF-8": b"token=%ff",
+    "raw bytes": b"token=\xff\xfe",
+    "a surrogate": b"token=%ed%a0%80",
+    "many fields": b"&".join(b"f%d=1" % number for number in range(1000)),
+    "1 MB": b"token=" + b"a" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("path", [REVOKE, INTROSPECT])
+@pytest.mark.parametrize("body", BAD_FORMS.values(), ids=BAD_FORMS)
+def test_a_bad_form_is_refused_in_oauths_words_and_ours(send, gate, path, body):
+    response = send(path, body, gate)
+    assert response.status_code in {400, 413}
+    assert response.json().keys() >= {"detail", "code"}
+    assert response.json()["error"] == "invalid_request"
+
+
+@pytest.mark.parametrize("path", [REVOKE, INTROSPECT])
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "text/plain", "multipart/form-data; boundary=x", FORM + "; charset=utf-16", "", "x"],
+)
+def test_a_wrong_content_type_is_refused(send, gate, client_of, ann, path, content_type):
+    client = client_of(ann)
+    response = send(path, {"token": client.refresh}, gate, content_type)
+    assert response.status_code in {400, 415}
+    assert client.renew().status_code == 200
+
+
+@pytest.mark.parametrize("path", [REVOKE, INTROSPECT])
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+def test_a_wrong_method_is_refused(browser, gate, path, method):
+    headers = {"authorization": f"Bearer {gate}"}
+    assert browser().generic(method, path, "token=x", FORM, headers=headers).status_code == 405
+
+
+@pytest.mark.parametrize("path", [REVOKE, INTROSPECT])
+def test_a_token_in_the_query_string_is_none(browser, gate, client_of, ann, path):
+    client = client_of(ann)
+    headers = {"authorization": f"Bearer {gate}"}
+    response = browser().generic("POST", f"{path}?token={client.refresh}", "", FORM, headers=headers)
+    assert response.status_code == 400
+    assert client.renew().status_code == 200
+
+
+# Audiences
+
+
+@pytest.fixture
+def shop(settings, anonymous, ann, password):
+    """Ann's client of another service."""
+    settings.JWT_AUDIENCES = ["api", "https://shop.example.org"]
+    asked = {"username": ann.username, "password": password, "audience": "https://shop.example.org"}
+    response = anonymous.post("/api/token/", asked)
+    assert response.status_code == 200
+    anonymous._keep(response)
+    return anonymous
+
+
+def test_an_access_token_can_be_for_another_service(shop):
+    assert claims_of(shop.access)["aud"] == "https://shop.example.org"
+
+
+def test_its_refresh_token_is_for_us_and_keeps_the_audience(shop):
+    assert claims_of(shop.refresh)["aud"] == "api"
+    assert shop.renew().status_code == 200
+    assert claims_of(shop.access)["aud"] == "https://shop.example.org"
+
+
+def test_a_token_for_another_service_opens_nothing_here(shop, send, introspect):
+    assert shop.get("/api/me/").status_code == 401
+    verified = shop.http.post("/api/token/verify/", {"token": shop.access}, content_type="application/json")
+    assert verified.status_code == 401
+    assert send(INTROSPECT, {"token": shop.access}, shop.access).status_code == 401
+
+
+def test_a_token_for_another_service_can_be_introspected_by_it(shop, introspect, send):
+    assert introspect(shop.access).json()["aud"] == "https://shop.example.org"
+    send(REVOKE, {"token": shop.access})
+    assert introspect(shop.access).json() == {"active": False}
+
+
+def test_a_token_for_another_service_ends_with_its_sign_in(shop, introspect, send):
+    send(REVOKE, {"token": shop.refresh})
+    assert introspect(shop.access).json() == {"active": False}
+
+
+def test_an_audience_that_is_off_the_list_gets_no_more_tokens(shop, introspect, settings):
+    settings.JWT_AUDIENCES = ["api"]
+    assert shop.renew().status_code == 401
+    assert introspect(shop.access).json() == {"active": False}
+
+
+def test_our_own_audience_may_be_asked_for(anonymous, ann, password):
+    asked = {"username": ann.username, "password": password, "audience": "api"}
+    anonymous._keep(anonymous.post("/api/token/", asked))
+    assert anonymous.get("/api/me/").status_code == 200
+
+
+@pytest.mark.parametrize("audience", ["https://evil.example", "", " api", "API", ["api"], None, 1, "x" * 300])
+def test_no_other_audience_is_served(anonymous, ann, password, audience):
+    asked = {"username": ann.username, "password": password, "audience": audience}
+    response = anonymous.post("/api/token/", asked)
+    assert response.status_code == 400
+    assert "audience" in response.json()
+    assert not SignIn.objects.exists()
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "EdDSA"])
+def test_an_access_token_stays_under_500_bytes_with_public_keys_too(tmp_path, settings, client_of, ann, algorithm):
+    (tmp_path / "key.pem").write_bytes(Key.generate(algorithm).pem)
+    settings.JWT_KEYS = str(tmp_path)
+    User.objects.filter(pk=ann.pk).update(username="n" * 16)
+    ann.refresh_from_db()
+    token = client_of(ann).access
+    assert claims_of(token)["username"] == "n" * 16
+    assert len(token) < 500

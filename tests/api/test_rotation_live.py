@@ -1,0 +1,205 @@
+"""Keys that rotate on two nodes, each with its own copy of the folder, while clients work."""
+
+import os
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+
+from tests import servers
+from tests.conftest import manage
+
+# Long enough for a slow machine; what is awaited takes half a second.
+PATIENCE = 20
+
+
+@dataclass
+class Cluster:
+    """Two nodes, and the operator at the first one."""
+
+    env: dict[str, str]
+    folders: list[Path]
+    urls: list[str] = field(default_factory=list)
+
+    def keys(self, *words: str) -> str:
+        """Takes a step at the first node; returns the kid."""
+        return manage(self.env | {"JWT_KEYS": str(self.folders[0])}, "keys", *words).split()[0]
+
+    def copy(self) -> None:
+        """As rsync does it: files appear by renaming, in the order of their names, and then what is gone goes."""
+        source, target = self.folders
+        for file in sorted(source.iterdir()):
+            draft = target / f".{file.name}"
+            shutil.copy2(file, draft)
+            draft.rename(target / file.name)
+        for file in target.iterdir():
+            if not (source / file.name).exists():
+                file.unlink()
+
+    def published(self, url: str) -> set[str]:
+        return {key["kid"] for key in httpx.get(f"{url}/.well-known/jwks.json").json()["keys"]}
+
+    def me(self, url: str, access: str) -> int:
+        return httpx.get(f"{url}/api/me/", headers={"Authorization": f"Bearer {access}"}).status_code
+
+    def sign_in(self, url: str) -> dict[str, str]:
+        answer = httpx.post(f"{url}/api/token/", json={"username": "gate", "password": self.env["SERVICE_PASSWORD"]})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def everywhere(self, holds: Callable[[str], bool]) -> None:
+        """Waits until every worker of every node says so: one that does not would be met within 20 connections."""
+        deadline = time.monotonic() + PATIENCE
+        while not all(holds(url) for url in self.urls for _ in range(20)):
+            assert time.monotonic() < deadline
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    root = tmp_path_factory.mktemp("cluster")
+    server_url = os.environ["DATABASE_URL"]
+    name = f"cluster_{os.getpid()}"
+    database = servers.create_database(server_url, name) if server_url else f"sqlite:///{root / name}.sqlite3"
+    cluster = Cluster({"DATABASE_URL": database, "DEBUG": "true"}, [root / "one", root / "two"])
+    manage(cluster.env, "migrate", "--verbosity=0")
+    cluster.env["SERVICE_PASSWORD"] = manage(cluster.env, "make_service", "gate").strip()
+    cluster.keys("promote", cluster.keys("new"), "--force")
+    cluster.folders[1].mkdir()
+    cluster.copy()
+    with ExitStack() as stack:
+        for folder in cluster.folders:
+            node = stack.enter_context(servers.node(cluster.env | {"JWT_KEYS": str(folder)}, workers=2))
+            cluster.urls.append(node.url)
+        yield cluster
+
+
+class Load:
+    """Clients that ask both nodes in turn, and refresh now and then."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.answers: Counter[int] = Counter()
+        self.kids: dict[int, str] = {}
+        self._done = threading.Event()
+
+    def client(self, number: int) -> None:
+        tokens = self.cluster.sign_in(self.cluster.urls[number % 2])
+        with httpx.Client() as http:
+            asked = number
+            while not self._done.is_set():
+                asked += 1
+                url = self.cluster.urls[asked % 2]
+                answer = http.get(f"{url}/api/me/", headers={"Authorization": f"Bearer {tokens['access']}"})
+                self.answers[answer.status_code] += 1
+                if asked % 7 == 0:
+                    answer = http.post(f"{url}/api/token/refresh/", json={"refresh": tokens["refresh"]})
+                    self.answers[answer.status_code] += 1
+                    tokens = answer.json() if answer.status_code == 200 else tokens
+                self.kids[number] = jwt.get_unverified_header(tokens["refresh"])["kid"]
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        threads = [threading.Thread(target=self.client, args=[number]) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._done.set()
+            for thread in threads:
+                thread.join()
+
+    def wait_until_all_hold(self, kid: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while list(self.kids.values()) != [kid] * 4:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def wait_for_more(self, requests: int) -> None:
+        target, deadline = self.answers.total() + requests, time.monotonic() + PATIENCE
+        while self.answers.total() < target:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def kid_of(token: str) -> Any:
+    return jwt.get_unverified_header(token)["kid"]
+
+
+def test_a_rotation_under_load_signs_nobody_out(cluster: Cluster) -> None:
+    load = Load(cluster)
+    before = kid_of(cluster.sign_in(cluster.urls[0])["access"])
+    with load.running():
+        load.wait_for_more(50)
+        kid = cluster.keys("new")
+        cluster.copy()
+        cluster.everywhere(lambda url: kid in cluster.published(url))
+        # Forced, since the command would have us wait for ten minutes; everybody knows the key by now.
+        cluster.keys("promote", kid, "--force")
+        load.wait_for_more(50)
+        cluster.copy()
+        load.wait_until_all_hold(kid)
+        cluster.keys("retire", before, "--force")
+        load.wait_for_more(50)
+        cluster.copy()
+        cluster.everywhere(lambda url: before not in cluster.published(url))
+        load.wait_for_more(50)
+    assert set(load.answers) == {200}
+
+
+def test_a_dropped_key_is_refused_by_every_worker_at_the_next_request(cluster: Cluster) -> None:
+    stolen = cluster.sign_in(cluster.urls[0])
+    for url in cluster.urls:
+        assert {cluster.me(url, stolen["access"]) for _ in range(20)} == {200}
+    kid = cluster.keys("new")
+    cluster.keys("promote", kid, "--force")
+    cluster.keys("retire", kid_of(stolen["access"]), "--force")
+    assert {cluster.me(cluster.urls[0], stolen["access"]) for _ in range(40)} == {401}
+    refused = httpx.post(f"{cluster.urls[0]}/api/token/refresh/", json={"refresh": stolen["refresh"]})
+    assert refused.status_code == 401
+    cluster.copy()
+    cluster.everywhere(lambda url: cluster.me(url, stolen["access"]) == 401)
+
+
+def test_a_broken_key_on_one_node_stops_nobody(cluster: Cluster) -> None:
+    tokens = cluster.sign_in(cluster.urls[0])
+    (cluster.folders[1] / "broken.pem").write_text("-----BEGIN PRIVATE KEY-----\n")
+    kid = cluster.keys("new")
+    cluster.everywhere(lambda url: url == cluster.urls[1] or kid in cluster.published(url))
+    assert kid not in cluster.published(cluster.urls[1])
+    assert {cluster.me(url, tokens["access"]) for url in cluster.urls for _ in range(20)} == {200}
+    cluster.copy()
+    cluster.everywhere(lambda url: kid in cluster.published(url))
+
+
+def test_a_storm_of_unknown_kids_costs_no_more_than_one_of_bad_signatures(cluster: Cluster) -> None:
+    """Requests per second, to a factor of two: a look at the folder for each would be far more."""
+    access = cluster.sign_in(cluster.urls[0])["access"]
+    _header, payload, signature = access.split(".")
+    bad_signature = f"{access[:-6]}AAAAAA"
+    seconds = []
+    with httpx.Client() as http:
+        for storm in (
+            lambda number: bad_signature,
+            lambda number: f"{unknown_header(number)}.{payload}.{signature}",
+        ):
+            started = time.perf_counter()
+            for number in range(200):
+                headers = {"Authorization": f"Bearer {storm(number)}"}
+                assert http.get(f"{cluster.urls[0]}/api/me/", headers=headers).status_code == 401
+            seconds.append(time.perf_counter() - started)
+    assert seconds[1] < 2 * seconds[0]
+
+
+def unknown_header(number: int) -> str:
+    text = f'{{"alg":"ES256","typ":"at+jwt","kid":"{number}"}}'.encode()
+    return jwt.utils.base64url_encode(text).decode()
