@@ -82,6 +82,9 @@ REFUSALS = {
         "The body is larger than 1.5 MB of JSON, or 64 kB of form.",
         {"too large": {"detail": "The request body is too large.", "code": "too_large"}},
     ),
+    "414": Refusal(
+        "AddressTooLong", "The address is longer than 4094 bytes. The application server says so, in HTML.", {}
+    ),
     "415": Refusal(
         "UnsupportedMediaType",
         "The body is of another media type, or of another charset than UTF-8.",
@@ -279,7 +282,7 @@ class AutoSchema(openapi.AutoSchema):
         if "{" in self.path or self._is_list_view():
             yield "404"
         if self._is_list_view():
-            yield "400"
+            yield from ("400", "414")
         authenticators = self.view.get_authenticators()
         if authenticators or isinstance(self.view, TokenViewBase):
             yield "401"
@@ -293,6 +296,8 @@ class AutoSchema(openapi.AutoSchema):
 
     def _refusal(self, status: str) -> Json:
         refusal = REFUSALS[status]
+        if not refusal.examples:
+            return self._component(ResolvedComponent.RESPONSE, refusal.name, {"description": refusal.description})
         schema = self._component(ResolvedComponent.SCHEMA, refusal.schema, SCHEMAS[refusal.schema])
         examples = {name: {"value": value} for name, value in refusal.examples.items()}
         return self._component(
