@@ -4,7 +4,7 @@ from functools import cache
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 from drf_spectacular import renderers
 from drf_spectacular.extensions import OpenApiViewExtension
@@ -104,5 +104,6 @@ class DocsView(SpectacularSwaggerSplitView):
 
     # Swagger UI's style sheet has its icons inside.
     @with_policy(img_src=["'self'", "data:"])
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Response:
-        return super().dispatch(request, *args, **kwargs)
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        answer: HttpResponse = super().dispatch(request, *args, **kwargs)  # type: ignore[assignment]
+        return answer
