@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.contrib.auth.hashers import check_password
@@ -15,8 +15,7 @@ from django.contrib.auth.validators import ASCIIUsernameValidator
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.validators import RegexValidator
-from django.db import DEFAULT_DB_ALIAS, IntegrityError, models, transaction
-from django.db.models.base import ModelState
+from django.db import IntegrityError, connection, models, transaction
 from django.db.models.functions import Lower
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
@@ -28,9 +27,8 @@ from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 from django.utils.translation import gettext_lazy as _
 
 from accounts import devices, mail, origin
+from accounts.rows import CompiledQuery, CompiledUpdate, from_fields
 from accounts.signals import sign_ins_ended
-
-ModelT = TypeVar("ModelT", bound=models.Model)
 
 LAST_SEEN_PRECISION = timedelta(minutes=5)
 
@@ -149,18 +147,6 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
         except (ValueError, OverflowError, ValidationError, User.DoesNotExist):
             return None
         return user if default_token_generator.check_token(user, token) else None
-
-
-def from_fields(model: type[ModelT], fields: Iterable[tuple[str, Any]]) -> ModelT:
-    """
-    A row of which only these fields were read; the others are deferred. Built as Django unpickles a model, in a quarter
-    of the time of from_db(): somebody is built for every request.
-    """
-    instance = model.__new__(model)
-    instance._state = ModelState()
-    instance._state.adding, instance._state.db = False, DEFAULT_DB_ALIAS
-    vars(instance).update(fields)
-    return instance
 
 
 class User(AbstractUser):
@@ -324,26 +310,6 @@ class SignInQuerySet(models.QuerySet["SignIn"]):
 
     update.alters_data = True  # type: ignore[attr-defined]
 
-    def rotate(self, refresh_id: uuid.UUID) -> "SignIn":
-        """
-        Uses up a refresh token of this one sign-in, which then has the id of its successor: the same one for every use
-        within the grace period. Two statements, no lock held. Raises RefreshRefused; a token presented later is theft.
-        """
-        now = timezone.now()
-        while True:
-            sign_in = self.select_related("user").first()
-            if sign_in is None or not sign_in.is_live(now):
-                raise RefreshRefused
-            if refresh_id == sign_in.refresh_id:
-                if sign_in.swap_refresh_id(now):
-                    return sign_in
-                # Somebody else rotated it, or ended it, between the two statements: look again.
-                continue
-            if sign_in.was_just_rotated_from(refresh_id, now):
-                return sign_in
-            sign_in.end_as_stolen()
-            raise RefreshRefused
-
 
 class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: ignore[misc]
     def start(self, user: User, kind: str, idle_timeout: timedelta) -> "SignIn":
@@ -374,6 +340,27 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
             )
             SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=kind)
         return sign_in
+
+    def rotate(self, sid: uuid.UUID, user_id: int, refresh_id: uuid.UUID) -> "SignIn":
+        """
+        Uses up a refresh token of that user's sign-in, which then has the id of its successor: the same one for every
+        use within the grace period. Two statements, no lock held. Raises RefreshRefused; a token presented later is
+        theft.
+        """
+        now = timezone.now()
+        while True:
+            sign_in = SignIn.with_user(sid)
+            if sign_in is None or sign_in.user_id != user_id or not sign_in.is_live(now):
+                raise RefreshRefused
+            if refresh_id == sign_in.refresh_id:
+                if sign_in.swap_refresh_id(now):
+                    return sign_in
+                # Somebody else rotated it, or ended it, between the two statements: look again.
+                continue
+            if sign_in.was_just_rotated_from(refresh_id, now):
+                return sign_in
+            sign_in.end_as_stolen()
+            raise RefreshRefused
 
     def end_all(self, user: User, reason: str, keep: "SignIn | None" = None) -> int:
         """Ends all sign-ins of a user, or all but `keep`, and those that are under way. Returns how many."""
@@ -423,6 +410,22 @@ class SignIn(models.Model):
 
     objects = SignInManager()
 
+    # What decides whether it lets its user in, on every request and refresh.
+    DECISIVE_FIELDS = (
+        "id",
+        "user_id",
+        "kind",
+        "auth_hash",
+        "created_at",
+        "last_seen_at",
+        "idle_timeout",
+        "expires_at",
+        "ended_at",
+        "refresh_id",
+        "previous_refresh_id",
+        "refreshed_at",
+    )
+
     class Meta:
         verbose_name = _("sign-in")
         base_manager_name = "objects"
@@ -437,6 +440,26 @@ class SignIn(models.Model):
         super().save(*args, **kwargs)
         if self.ended_at is not None:
             sign_ins_ended.send(sender=SignIn, sign_ins=[self])
+
+    @classmethod
+    def with_user(cls, sid: uuid.UUID) -> "SignIn | None":
+        """Ended or not. One statement."""
+        row = _by_sid.first(cls._meta.pk.get_db_prep_value(sid, connection))
+        return cls.from_columns(row) if row else None
+
+    @classmethod
+    def columns(cls, path: str = "") -> list[str]:
+        """For values_list(): what from_columns() takes, where `path` leads to the sign-in ("sign_in__")."""
+        of_user = [field.attname for field in User._meta.concrete_fields]
+        return [f"{path}{name}" for name in cls.DECISIVE_FIELDS] + [f"{path}user__{name}" for name in of_user]
+
+    @classmethod
+    def from_columns(cls, values: Sequence[Any]) -> "SignIn":
+        """With its user; what does not decide is deferred."""
+        of_user = [field.attname for field in User._meta.concrete_fields]
+        sign_in = from_fields(cls, zip(cls.DECISIVE_FIELDS, values, strict=False))
+        sign_in.user = from_fields(User, zip(of_user, values[len(cls.DECISIVE_FIELDS) :], strict=True))
+        return sign_in
 
     @property
     def sid(self) -> uuid.UUID:
@@ -490,13 +513,7 @@ class SignIn(models.Model):
         """Compare-and-swap of the current refresh token for a successor. One statement."""
         successor = uuid.uuid4()
         expires_at = min(now + self.idle_timeout, self.latest_end)
-        swapped = SignIn.objects.filter(pk=self.pk, refresh_id=self.refresh_id, ended_at__isnull=True).update(
-            refresh_id=successor,
-            previous_refresh_id=self.refresh_id,
-            refreshed_at=now,
-            last_seen_at=now,
-            expires_at=expires_at,
-        )
+        swapped = _swap_refresh_id.run(successor, self.refresh_id, now, now, expires_at, self.pk, self.refresh_id)
         if swapped:
             self.previous_refresh_id, self.refresh_id = self.refresh_id, successor
             self.refreshed_at = self.last_seen_at = now
@@ -517,6 +534,15 @@ class SignIn(models.Model):
             if self.end(self.Reason.TOKEN_REUSED):
                 SecurityEvent.objects.record(SecurityEvent.Type.TOKEN_REUSED, self.user, self)
                 mail.send_later("token_reused", self.user, sign_in=self)
+
+
+_by_sid = CompiledQuery(lambda: SignIn._base_manager.filter(pk=uuid.UUID(int=0)).values_list(*SignIn.columns()))
+_swap_refresh_id = CompiledUpdate(
+    "accounts.SignIn",
+    fields=["refresh_id", "previous_refresh_id", "refreshed_at", "last_seen_at", "expires_at"],
+    where=["id", "refresh_id"],
+    null=["ended_at"],
+)
 
 
 @receiver(pre_delete, sender=SignIn)
