@@ -1,5 +1,6 @@
 """Who people are, where they are signed in, and what happened: the rules of staying signed in live here."""
 
+import secrets
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -131,11 +132,21 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
     def by_email(self, email: str) -> "User | None":
         return self.alias(lower=Lower("email")).filter(lower=email.lower()).first()
 
+    def make_service(self, name: str, scopes: Iterable[str]) -> tuple["User", str]:
+        """Makes a service account, and a password of 256 random bits. Raises ValidationError, by field."""
+        # No mail ever goes there (RFC 2606): an account without an address of its own could have no second one.
+        user = self.model(username=name, email=f"{name}@service.invalid", is_service=True, scopes=" ".join(scopes))
+        password = secrets.token_urlsafe(32)
+        user.set_password(password)
+        user.full_clean()
+        user.save(force_insert=True)
+        return user, password
+
     def ask_password_reset(self, email: str) -> None:
         """Mails a link, good once and for an hour, if the address is somebody's; the caller cannot tell."""
         user = self.by_email(email)
         SecurityEvent.objects.record(SecurityEvent.Type.PASSWORD_RESET_ASKED, user)
-        if user and user.is_active and user.has_usable_password():
+        if user and user.is_active and not user.is_service and user.has_usable_password():
             uid = urlsafe_base64_encode(force_bytes(user.pk))
             path = reverse("password_reset_confirm", args=[uid, default_token_generator.make_token(user)])
             mail.send_later("password_reset", user, link=origin.absolute_url(path))
@@ -143,13 +154,21 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
     def by_reset_link(self, uid: str, token: str) -> "User | None":
         """Whose link this is; None if it is nobody's, was used, or is out of date."""
         try:
-            user = self.get(pk=urlsafe_base64_decode(uid).decode("ascii"), is_active=True)
+            user = self.get(pk=urlsafe_base64_decode(uid).decode("ascii"), is_active=True, is_service=False)
         except (ValueError, OverflowError, ValidationError, User.DoesNotExist):
             return None
         return user if default_token_generator.check_token(user, token) else None
 
 
+def check_scopes(scopes: str) -> None:
+    if unknown := set(scopes.split()) - set(User.Scope.values):
+        raise ValidationError(_("Unknown scopes: %(scopes)s"), params={"scopes": " ".join(sorted(unknown))})
+
+
 class User(AbstractUser):
+    class Scope(models.TextChoices):
+        INTROSPECT = "introspect", _("ask whether a token is good")
+
     username = models.CharField(
         _("username"),
         max_length=150,
@@ -162,6 +181,18 @@ class User(AbstractUser):
     email = models.EmailField(
         _("e-mail address"),
         validators=[RegexValidator(r"^[\x21-\x7e]*$", _("Enter an address in plain ASCII."))],
+    )
+    is_service = models.BooleanField(
+        _("service account"),
+        default=False,
+        help_text=_("Another service, not a person: it signs in by the API only."),
+    )
+    scopes = models.CharField(
+        _("scopes"),
+        max_length=200,
+        blank=True,
+        validators=[check_scopes],
+        help_text=_("What a service account may do, separated by spaces: introspect."),
     )
     # Rises whenever sign-ins are ended wholesale, so that one that is under way just then does not slip past.
     generation = models.PositiveBigIntegerField(default=0, editable=False)
@@ -213,6 +244,9 @@ class User(AbstractUser):
         if fields is not None and self.get_deferred_fields() & set(fields):
             fields = [field.attname for field in self._meta.concrete_fields]
         super().refresh_from_db(using, fields, from_queryset)
+
+    def has_scope(self, scope: str) -> bool:
+        return self.is_service and scope in self.scopes.split()
 
     def with_all_fields(self) -> Self:
         """Itself, with what the database says in place of what a token claimed. Raises User.DoesNotExist."""
@@ -310,13 +344,21 @@ class SignInQuerySet(models.QuerySet["SignIn"]):
 
     update.alters_data = True  # type: ignore[attr-defined]
 
+    def last_expiry_of_refresh_tokens(self, made_before: datetime) -> datetime | None:
+        """When the last of the good refresh tokens that were made up to then expires; None if there are none."""
+        clients = self.live().filter(kind=SignIn.Kind.CLIENT, refreshed_at__lte=made_before)
+        latest: datetime | None = clients.aggregate(models.Max("expires_at"))["expires_at__max"]
+        return latest
+
 
 class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: ignore[misc]
-    def start(self, user: User, kind: str, idle_timeout: timedelta) -> "SignIn":
+    def start(self, user: User, kind: str, idle_timeout: timedelta, audience: str = "") -> "SignIn":
         """
         Signs in a user whose password was just verified on this instance. Three statements.
         Raises SignInRefused if the account was changed, ended everywhere or deactivated since.
         """
+        if user.is_service and kind == SignIn.Kind.BROWSER:
+            raise SignInRefused
         now = timezone.now()
         with transaction.atomic():
             # Takes the row lock that every wholesale end takes too: one of the two comes first and the other sees it.
@@ -337,6 +379,7 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
                 refreshed_at=now,
                 idle_timeout=idle_timeout,
                 expires_at=now + min(idle_timeout, settings.SIGN_IN_MAX),
+                audience=audience,
             )
             SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=kind)
         return sign_in
@@ -399,6 +442,9 @@ class SignIn(models.Model):
     idle_timeout = models.DurationField()
     expires_at = models.DateTimeField()
 
+    # The service that its access tokens are for; blank for our own API.
+    audience = models.CharField(max_length=255, blank=True, editable=False)
+
     ended_at = models.DateTimeField(null=True, blank=True)
     end_reason = models.CharField(max_length=20, choices=Reason, blank=True)
     ended_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
@@ -407,6 +453,8 @@ class SignIn(models.Model):
     refresh_id = models.UUIDField(default=uuid.uuid4, editable=False)
     previous_refresh_id = models.UUIDField(null=True, editable=False)
     refreshed_at = models.DateTimeField(default=timezone.now, editable=False)
+    # Its place in the list by which other services learn that it ended, if they are told.
+    status_index = models.BigIntegerField(null=True, unique=True, editable=False)
 
     objects = SignInManager()
 
@@ -424,6 +472,7 @@ class SignIn(models.Model):
         "refresh_id",
         "previous_refresh_id",
         "refreshed_at",
+        "audience",
     )
 
     class Meta:
@@ -481,6 +530,7 @@ class SignIn(models.Model):
             self.ended_at is None
             and now < min(self.expires_at, self.latest_end)
             and self.user.is_active
+            and not (self.user.is_service and self.kind == self.Kind.BROWSER)
             and self._is_of_same_password()
         )
 

@@ -1,27 +1,43 @@
-"""The keys that sign tokens."""
+"""The keys that sign tokens, and the ring of them that a process holds."""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+import math
+import os
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from jwt.algorithms import get_default_algorithms
 from jwt.utils import base64url_encode
 
+from api import strict_json
+from api.blocklist.news import Health
+
 RSA_MIN_BITS = 2048
-# RFC 7638, section 3.2; RFC 8037, section 2
-THUMBPRINT_MEMBERS = {"EC": ("crv", "kty", "x", "y"), "RSA": ("e", "kty", "n"), "OKP": ("crv", "kty", "x")}
+RSA_NEW_BITS = 3072
+# RFC 7638, section 3.2; RFC 8037, section 2. Also all that a public key has.
+PUBLIC_MEMBERS = {"EC": ("crv", "kty", "x", "y"), "RSA": ("e", "kty", "n"), "OKP": ("crv", "kty", "x")}
+# The primes by which the moduli of ROCA (CVE-2017-15361) are known: powers of 65537 by each of them.
+ROCA_PRIMES = [p for p in range(3, 168, 2) if all(p % divisor for divisor in range(3, p, 2))]
+# Between two looks at the folder, in seconds.
+LOOK_EVERY = 0.5
 
 
 @dataclass(frozen=True)
@@ -34,37 +50,78 @@ class Key:
     verifying: Any = field(repr=False)
 
     @classmethod
-    def derived_from(cls, secret_key: str) -> "Key":
+    def derived_from(cls, secret_key: str) -> Self:
         """An HS256 key that tells nothing of SECRET_KEY or of what else is derived from it (RFC 5869)."""
         secret = _hkdf(secret_key, b"wristband-passport HS256", 32)
         return cls(_hkdf(secret_key, b"wristband-passport kid", 6).hex(), "HS256", secret, secret)
 
     @classmethod
-    def from_pem(cls, path: Path) -> "Key":
+    def from_pem(cls, path: Path) -> Self:
         """Raises ImproperlyConfigured for a file that is not a private key of a kind and size that will do."""
         try:
             private = load_pem_private_key(path.read_bytes(), password=None)
-        except (ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise ImproperlyConfigured(f"{path.name} in JWT_KEYS is not an unencrypted PEM private key.") from error
         algorithm = _algorithm_of(private)
         if algorithm is None:
-            raise ImproperlyConfigured(f"{path.name} in JWT_KEYS is none of ES256, EdDSA, or RS256 with 2048 bits.")
+            raise ImproperlyConfigured(f"{path.name} in JWT_KEYS is none of ES256, EdDSA, or sound RS256 of 2048 bits.")
+        return cls._of(algorithm, private)
+
+    @classmethod
+    def generate(cls, algorithm: str) -> Self:
+        return cls._of(algorithm, NEW_KEYS[algorithm]())
+
+    @classmethod
+    def _of(cls, algorithm: str, private: Any) -> Self:
         public = private.public_key()
-        return cls(_thumbprint(algorithm, public), algorithm, private, public)
+        return cls(_thumbprint(_public_jwk(algorithm, public)), algorithm, private, public)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether others can verify with it."""
+        return self.algorithm != "HS256"
+
+    @property
+    def jwk(self) -> dict[str, str]:
+        """What others need to verify with it (RFC 7517)."""
+        return _public_jwk(self.algorithm, self.verifying) | {"kid": self.kid, "use": "sig", "alg": self.algorithm}
+
+    @property
+    def pem(self) -> bytes:
+        return self.signing.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+NEW_KEYS: dict[str, Callable[[], Any]] = {
+    "ES256": lambda: generate_private_key(SECP256R1()),
+    "EdDSA": Ed25519PrivateKey.generate,
+    "RS256": lambda: generate_rsa_key(65537, RSA_NEW_BITS),
+}
 
 
 def _algorithm_of(private: object) -> str | None:
     if isinstance(private, EllipticCurvePrivateKey) and isinstance(private.curve, SECP256R1):
         return "ES256"
-    if isinstance(private, RSAPrivateKey) and private.key_size >= RSA_MIN_BITS:
+    if isinstance(private, RSAPrivateKey) and _is_sound(private):
         return "RS256"
     return "EdDSA" if isinstance(private, Ed25519PrivateKey) else None
 
 
-def _thumbprint(algorithm: str, public: Any) -> str:
+def _is_sound(private: RSAPrivateKey) -> bool:
+    numbers = private.public_key().public_numbers()
+    return private.key_size >= RSA_MIN_BITS and numbers.e >= 65537 and not _is_of_roca(numbers.n)
+
+
+def _is_of_roca(modulus: int) -> bool:
+    return all(modulus % p in {pow(65537, exponent, p) for exponent in range(p)} for p in ROCA_PRIMES)
+
+
+def _public_jwk(algorithm: str, public: Any) -> dict[str, str]:
     jwk: dict[str, str] = get_default_algorithms()[algorithm].to_jwk(public, as_dict=True)
-    members = {name: jwk[name] for name in THUMBPRINT_MEMBERS[jwk["kty"]]}
-    canonical = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
+    return {name: jwk[name] for name in PUBLIC_MEMBERS[jwk["kty"]]}
+
+
+def _thumbprint(jwk: dict[str, str]) -> str:
+    canonical = json.dumps(jwk, sort_keys=True, separators=(",", ":")).encode()
     return base64url_encode(hashlib.sha256(canonical).digest()).decode()
 
 
@@ -72,36 +129,151 @@ def _hkdf(secret_key: str, label: bytes, length: int) -> bytes:
     return HKDF(algorithm=SHA256(), length=length, salt=None, info=label).derive(secret_key.encode())
 
 
+def derived_keys() -> list[Key]:
+    """Of SECRET_KEY and its fallbacks; the last one signs where JWT_KEYS is not set."""
+    return [Key.derived_from(secret) for secret in [*reversed(settings.SECRET_KEY_FALLBACKS), settings.SECRET_KEY]]
+
+
+class State(StrEnum):
+    """The life of a key. All of them verify."""
+
+    PUBLISHED = "published"
+    SIGNING = "signing"
+    VERIFYING = "verifying"
+
+
+class Entry(NamedTuple):
+    state: State
+    since: datetime
+
+
+class KeyFolder:
+    """
+    A folder of PEM private keys. `ring.json` says in which state each key is, and what it does not name is no key of
+    ours; without that file the last by name signs and the others verify.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    @property
+    def ring_file(self) -> Path:
+        return self.path / "ring.json"
+
+    def entries(self) -> dict[str, Entry] | None:
+        """By kid; None without a ring.json. Raises ImproperlyConfigured for one that makes no sense."""
+        try:
+            text = self.ring_file.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ImproperlyConfigured("ring.json in JWT_KEYS cannot be read.") from error
+        try:
+            ring = strict_json.loads(text)
+            entries = {
+                kid: Entry(State(each["state"]), datetime.fromisoformat(each["since"])) for kid, each in ring.items()
+            }
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ImproperlyConfigured("ring.json in JWT_KEYS cannot be understood.") from error
+        if [each.state for each in entries.values()].count(State.SIGNING) != 1:
+            raise ImproperlyConfigured("ring.json in JWT_KEYS must name one key that signs.")
+        return entries
+
+    def keys(self) -> dict[str, Key]:
+        """Those in the files, by kid, in the order of file names. Raises ImproperlyConfigured if one will not do."""
+        return {key.kid: key for key in map(Key.from_pem, sorted(self.path.glob("*.pem")))}
+
+    def load(self) -> tuple[dict[str, Key], Key]:
+        """All keys of ours by kid, and the one that signs. Raises ImproperlyConfigured."""
+        keys, entries = self.keys(), self.entries()
+        if entries is not None:
+            # Keys of SECRET_KEY are named while the project moves over from it; a key without a file is not here yet,
+            # or was taken away.
+            known = keys | {key.kid: key for key in derived_keys()}
+            keys = {kid: known[kid] for kid in entries if kid in known}
+            signs = next(kid for kid, entry in entries.items() if entry.state == State.SIGNING)
+        else:
+            signs = next(reversed(keys), "")
+        if signs not in keys:
+            raise ImproperlyConfigured("JWT_KEYS does not hold the key that signs. To make keys: manage.py keys new")
+        return keys, keys[signs]
+
+    def fingerprint(self) -> object:
+        """Changes with anything in the folder: some 20 microseconds."""
+        try:
+            with os.scandir(self.path) as files:
+                states = [(each.name, each.stat()) for each in files]
+        except OSError as error:
+            return str(error)
+        return sorted((name, state.st_ino, state.st_ctime_ns, state.st_size) for name, state in states)
+
+
 class Keyring:
-    """The key that signs, and those that verify, by their ids."""
+    """
+    The key that signs, and those that verify, by their ids. It follows the folder: every half second somebody who asks
+    looks whether anything in there has changed. A folder that makes no sense changes nothing.
+    """
 
     def __init__(self) -> None:
-        # Called after a key was added or dropped: what was verified with it is verified anew.
-        self.on_change: Callable[[], None] | None = None
-        self.load()
+        # Called after a key was dropped: what was verified with it is verified anew.
+        self.on_drop: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+        self._keys: dict[str, Key] = {}
+        self._signing_key: Key | None = None
+        self._seen: object = None
+        # On the monotonic clock, in seconds.
+        self._next_look = -math.inf
+        self._health = Health("The keys in JWT_KEYS stay as they were", "The keys in JWT_KEYS are read again")
+
+    @property
+    def by_kid(self) -> dict[str, Key]:
+        self.look()
+        return self._keys
+
+    @property
+    def signing_key(self) -> Key:
+        self.look()
+        assert self._signing_key  # noqa: S101 (look() raises without one)
+        return self._signing_key
 
     def load(self) -> None:
         """Reads the keys anew. Raises ImproperlyConfigured, and keeps what it had."""
-        keys = list(_from_folder(Path(settings.JWT_KEYS)) if settings.JWT_KEYS else _from_secret_key())
-        self.replace(keys)
+        with self._lock:
+            self._load()
 
-    def replace(self, keys: list[Key]) -> None:
-        """The last of the keys signs."""
-        self.by_kid = {key.kid: key for key in keys}
-        self.signing_key = keys[-1]
-        if self.on_change:
-            self.on_change()
+    def look(self) -> None:
+        """Before any answer that depends on the keys. Raises ImproperlyConfigured if there never were any."""
+        if time.monotonic() >= self._next_look:
+            with self._lock:
+                # Others wait: whoever asks after a key was dropped is told so.
+                if time.monotonic() >= self._next_look:
+                    self._look()
 
+    def _look(self) -> None:
+        if self._signing_key is None:
+            self._load()
+        elif settings.JWT_KEYS and (seen := KeyFolder(settings.JWT_KEYS).fingerprint()) != self._seen:
+            try:
+                self._load()
+                self._health.is_well()
+            except ImproperlyConfigured as error:
+                self._seen = seen
+                self._health.is_in_trouble(error)
+        self._next_look = time.monotonic() + LOOK_EVERY
 
-def _from_folder(folder: Path) -> Iterable[Key]:
-    files = sorted(folder.glob("*.pem"))
-    if not files:
-        raise ImproperlyConfigured("JWT_KEYS names a folder without a .pem file.")
-    return map(Key.from_pem, files)
-
-
-def _from_secret_key() -> Iterable[Key]:
-    return map(Key.derived_from, [*reversed(settings.SECRET_KEY_FALLBACKS), settings.SECRET_KEY])
+    def _load(self) -> None:
+        if settings.JWT_KEYS:
+            folder = KeyFolder(settings.JWT_KEYS)
+            seen = folder.fingerprint()
+            keys, signing_key = folder.load()
+        else:
+            keys, seen = {key.kid: key for key in derived_keys()}, None
+            signing_key = list(keys.values())[-1]
+        dropped = self._keys.keys() - keys.keys()
+        self._keys, self._signing_key, self._seen = keys, signing_key, seen
+        if dropped:
+            for forget in self.on_drop:
+                forget()
 
 
 keyring = Keyring()

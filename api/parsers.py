@@ -1,4 +1,5 @@
 from typing import IO, Any
+from urllib.parse import parse_qsl
 
 from django.utils.http import parse_header_parameters
 from rest_framework import status
@@ -8,6 +9,9 @@ from rest_framework.parsers import BaseParser
 from api import strict_json
 
 MAX_BYTES = 1_500_000
+# A form holds a token of at most 4 kB and a hint.
+FORM_MAX_BYTES = 64_000
+FORM_MAX_FIELDS = 20
 
 
 class TooLarge(APIException):
@@ -21,14 +25,38 @@ class StrictJSONParser(BaseParser):
 
     def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> Any:
         """Raises ParseError, TooLarge (over 1.5 MB) or UnsupportedMediaType (any charset but UTF-8)."""
-        media_type = media_type or ""
-        _, parameters = parse_header_parameters(media_type)
-        if parameters.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
-            raise UnsupportedMediaType(media_type)
-        body = stream.read(MAX_BYTES + 1)
-        if len(body) > MAX_BYTES:
-            raise TooLarge
+        body = _read(stream, media_type or "", MAX_BYTES)
         try:
             return strict_json.loads(body)
         except ValueError as error:
             raise ParseError("The request body is not valid JSON.") from error
+
+
+class StrictFormParser(BaseParser):
+    """For the endpoints whose RFC asks for a form."""
+
+    media_type = "application/x-www-form-urlencoded"
+
+    def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> dict[str, str]:
+        """Raises ParseError (a field given twice too: RFC 6749, section 3.2), TooLarge or UnsupportedMediaType."""
+        body = _read(stream, media_type or "", FORM_MAX_BYTES)
+        try:
+            pairs = parse_qsl(
+                body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=FORM_MAX_FIELDS
+            )
+        except ValueError as error:
+            raise ParseError("The request body is not a valid form.") from error
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
+            raise ParseError("A field is given twice.")
+        return fields
+
+
+def _read(stream: IO[bytes], media_type: str, max_bytes: int) -> bytes:
+    _, parameters = parse_header_parameters(media_type)
+    if parameters.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
+        raise UnsupportedMediaType(media_type)
+    body = stream.read(max_bytes + 1)
+    if len(body) > max_bytes:
+        raise TooLarge
+    return body

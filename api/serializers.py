@@ -1,6 +1,7 @@
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import authenticate
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.utils import timezone
@@ -12,6 +13,7 @@ from rest_framework_simplejwt.serializers import TokenObtainSerializer
 
 from accounts import passwords
 from accounts.models import RefreshRefused, SecurityEvent, SignIn, SignInRefused, User
+from api.blocklist.models import StatusIndex
 from api.tokens import AccessToken, AnyToken, RefreshToken
 
 
@@ -34,6 +36,24 @@ class PasswordField(TextField):
         super().__init__(write_only=True, style={"input_type": "password"}, **kwargs)
 
 
+class NewPasswordField(PasswordField):
+    """Judged by Django's validators, in the light of whose it is to be."""
+
+    schema = {"minLength": settings.PASSWORD_MIN_LENGTH, "maxLength": passwords.MAX_LENGTH}
+
+
+class UsernameField(TextField):
+    """Judged by the model."""
+
+    schema = {"pattern": "^[A-Za-z0-9_.@+-]+$"}
+
+
+class AddressField(TextField):
+    """Judged by the model."""
+
+    schema = {"format": "email"}
+
+
 def check_new_password(password: str, user: User | None = None) -> str:
     try:
         validate_password(password, user)
@@ -48,18 +68,26 @@ def check_new_password(password: str, user: User | None = None) -> str:
 class TokenPairSerializer(TokenObtainSerializer):
     """Starts a client's sign-in."""
 
-    user: User
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["username"] = TextField(write_only=True, max_length=150)
         self.fields["password"] = PasswordField()
+        self.fields["audience"] = TextField(write_only=True, required=False, max_length=255)
+
+    def validate_audience(self, audience: str) -> str:
+        if audience not in settings.JWT_AUDIENCES:
+            raise ValidationError(_("No tokens are made for this audience."), "audience_unknown")
+        return "" if audience == settings.JWT_AUDIENCE else audience
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
-        super().validate(attrs)
+        kind = SignIn.Kind.CLIENT
+        audience = attrs.pop("audience", "")
+        user = authenticate(self.context.get("request"), **attrs, kind=kind)
         asked_at = timezone.now()
         try:
-            sign_in = SignIn.objects.start(self.user, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN)
+            if user is None:
+                raise SignInRefused
+            sign_in = SignIn.objects.start(user, kind, settings.REFRESH_TOKEN, audience)
         except SignInRefused as error:
             raise AuthenticationFailed(self.error_messages["no_active_account"], "no_active_account") from error
         return token_pair(sign_in, asked_at)
@@ -80,6 +108,9 @@ class TokenRefreshSerializer(serializers.Serializer):
 
 
 def token_pair(sign_in: SignIn, asked_at: Any) -> dict[str, str]:
+    """Raises TokenError if it has ended meanwhile."""
+    if settings.JWT_STATUS_LIST and sign_in.status_index is None and not StatusIndex.objects.give(sign_in):
+        raise TokenError(_("Token is blacklisted"))
     return {
         "access": str(AccessToken.for_sign_in(sign_in, asked_at)),
         "refresh": str(RefreshToken.for_sign_in(sign_in)),
@@ -98,8 +129,7 @@ class TokenBlacklistSerializer(serializers.Serializer):
     refresh = TextField(write_only=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
-        if not RefreshToken(attrs["refresh"]).family.end(SignIn.Reason.SIGNED_OUT):
-            raise TokenError(_("Token is blacklisted"))
+        RefreshToken(attrs["refresh"]).revoke()
         return {}
 
 
@@ -117,9 +147,9 @@ class UserSerializer(serializers.ModelSerializer):
 
 
 class RegistrationSerializer(serializers.Serializer):
-    username = TextField(max_length=150)
-    email = TextField(max_length=254)
-    password = PasswordField()
+    username = UsernameField(max_length=150)
+    email = AddressField(max_length=254)
+    password = NewPasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         user = User(username=attrs["username"], email=attrs["email"])
@@ -143,7 +173,7 @@ class PasswordChangeSerializer(serializers.Serializer):
     instance: User
 
     old_password = PasswordField()
-    new_password = PasswordField()
+    new_password = NewPasswordField()
 
     def validate_old_password(self, old_password: str) -> str:
         if len(old_password) > passwords.MAX_LENGTH or not self.instance.check_password(old_password):
@@ -161,7 +191,7 @@ class PasswordResetSerializer(serializers.Serializer):
 class PasswordResetConfirmSerializer(serializers.Serializer):
     uid = TextField(max_length=64)
     token = TextField(max_length=128)
-    new_password = PasswordField()
+    new_password = NewPasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         user = User.objects.by_reset_link(attrs["uid"], attrs["token"])
@@ -189,6 +219,8 @@ class SignInSerializer(serializers.ModelSerializer):
 
 
 class SecurityEventSerializer(serializers.ModelSerializer):
+    details = serializers.DictField(read_only=True)
+
     class Meta:
         model = SecurityEvent
         fields = ["id", "type", "sid", "device", "ip_address", "created_at", "details"]

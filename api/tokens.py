@@ -3,6 +3,7 @@
 import re
 import time
 import uuid
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Self
@@ -19,7 +20,9 @@ from rest_framework_simplejwt.utils import datetime_to_epoch
 
 from accounts.models import SignIn, SignInQuerySet
 from api import strict_json
+from api.blocklist import status_list
 from api.blocklist.mirror import mirror
+from api.blocklist.models import Entry
 from api.keys import Key, keyring
 
 # RFC 9068, section 2.1, and its like: no kind of token passes for another.
@@ -31,8 +34,8 @@ COMPACT_FORM = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 USER_ID = re.compile(r"[1-9][0-9]{0,17}")
 # Far beyond any lifetime, and still a date.
 LATEST_TIME = 2**35
-# Longer names stay out: an access token is to stay under 500 bytes, with ES256 too.
-USERNAME_MAX_LENGTH = 16
+# For issuer, audience and username. Longer names stay out: an access token is to stay under 500 bytes, with ES256 too.
+NAMES_MAX_LENGTH = 28
 
 
 class StrictJWT(jwt.PyJWT):
@@ -55,13 +58,19 @@ class StrictTokenBackend(TokenBackend):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._leeway_seconds = self.get_leeway().total_seconds()
-        # A signature is checked once per process. Least recently used first out; failures are not held.
+        self._forget()
+        keyring.on_drop.append(self._forget)
+
+    def _forget(self) -> None:
+        """
+        A signature is checked once per process. Least recently used first out; failures are not held. Not emptied but
+        replaced: what is being verified just now with a key that was dropped ends up in the old one.
+        """
         self._claims_of = lru_cache(maxsize=VERIFIED_TOKENS)(self._read)
-        keyring.on_change = self._claims_of.cache_clear
 
     def encode(self, payload: dict[str, Any]) -> str:
         key = keyring.signing_key
-        claims = {**payload, "iss": self.issuer, "aud": self.audience}
+        claims = {"aud": self.audience, **payload, "iss": self.issuer}
         headers = {"kid": key.kid, "typ": HEADER_TYPES[payload[api_settings.TOKEN_TYPE_CLAIM]]}
         return jwt.encode(claims, key.signing, algorithm=key.algorithm, headers=headers)
 
@@ -70,6 +79,7 @@ class StrictTokenBackend(TokenBackend):
         raw = token.encode(errors="replace") if isinstance(token, str) else token
         if len(raw) > MAX_LENGTH:
             raise TokenBackendError(_("Token is invalid"))
+        keyring.look()
         claims = self._claims_of(raw)
         if claims["exp"] + self._leeway_seconds <= time.time():
             raise TokenBackendExpiredToken(_("Token is expired"))
@@ -89,11 +99,17 @@ class StrictTokenBackend(TokenBackend):
         self._check_claims(header, claims)
         return claims
 
+    @property
+    def audiences(self) -> Iterable[str]:
+        """Whose tokens are taken here: our own."""
+        return [settings.JWT_AUDIENCE]
+
     def _key_of(self, header: dict[str, Any]) -> Key:
         kid = header.get("kid")
-        if "crit" in header or not isinstance(kid, str) or kid not in keyring.by_kid:
+        key = keyring.by_kid.get(kid) if isinstance(kid, str) else None
+        if key is None or "crit" in header:
             raise jwt.InvalidKeyError("Unknown key")
-        return keyring.by_kid[kid]
+        return key
 
     def _verified(self, raw: bytes, key: Key) -> dict[str, Any]:
         return self.jwt.decode(
@@ -101,9 +117,9 @@ class StrictTokenBackend(TokenBackend):
             key.verifying,
             algorithms=[key.algorithm],
             issuer=self.issuer,
-            audience=self.audience,
+            audience=list(self.audiences),
             leeway=self.get_leeway(),
-            options={"require": ["exp", "iat", "iss", "aud", "sub", "sid", "jti"], "strict_aud": True},
+            options={"require": ["exp", "iat", "iss", "aud", "sub", "sid", "jti"]},
         )
 
     def _check_claims(self, header: dict[str, Any], claims: dict[str, Any]) -> None:
@@ -112,6 +128,7 @@ class StrictTokenBackend(TokenBackend):
         well_formed = (
             isinstance(token_type, str)
             and header.get("typ") == HEADER_TYPES.get(token_type)
+            and isinstance(claims["aud"], str)
             and all(type(claims[time]) is int and 0 < claims[time] < LATEST_TIME for time in ("iat", "exp"))
             and isinstance(claims["sub"], str)
             and USER_ID.fullmatch(claims["sub"])
@@ -121,6 +138,14 @@ class StrictTokenBackend(TokenBackend):
         )
         if not well_formed:
             raise TokenBackendError(_("Token is invalid"))
+
+
+class IssuerBackend(StrictTokenBackend):
+    """Takes what we made for other services, too."""
+
+    @property
+    def audiences(self) -> Iterable[str]:
+        return settings.JWT_AUDIENCES
 
 
 # To build one costs a tenth of the whole check of a token that was seen before.
@@ -134,12 +159,18 @@ def _is_uuid(claim: object, form: Any) -> bool:
         return False
 
 
+BACKEND = {
+    "algorithm": configured.algorithm,
+    "audience": configured.audience,
+    "issuer": configured.issuer,
+    "leeway": configured.leeway,
+}
+
+
 class SignInToken(tokens.Token):
     """What access and refresh tokens have in common: they belong to a sign-in, and die with it."""
 
-    _token_backend = StrictTokenBackend(
-        configured.algorithm, audience=configured.audience, issuer=configured.issuer, leeway=configured.leeway
-    )
+    _token_backend = StrictTokenBackend(**BACKEND)
 
     def verify(self) -> None:
         # The backend has checked the rest, the time among it.
@@ -189,6 +220,11 @@ class AccessToken(SignInToken, tokens.AccessToken):
         if mirror.blocks(self.sid, self.jti):
             raise TokenError(_("Token is blacklisted"))
 
+    def revoke(self) -> None:
+        """It alone. Raises TokenError if it was refused before."""
+        self.check_honoured()
+        Entry.objects.block_token(self.jti, self.sid)
+
     @classmethod
     def for_sign_in(cls, sign_in: SignIn, issued_at: datetime) -> "AccessToken":
         """
@@ -197,8 +233,13 @@ class AccessToken(SignInToken, tokens.AccessToken):
         """
         expires_at = min(issued_at + settings.ACCESS_TOKEN, sign_in.latest_end)
         token = cls._of(sign_in, uuid.uuid4(), issued_at, expires_at)
-        if len(sign_in.user.username) <= USERNAME_MAX_LENGTH:
-            token["username"] = sign_in.user.username
+        if sign_in.audience:
+            token["aud"] = sign_in.audience
+        if settings.JWT_STATUS_LIST and sign_in.status_index is not None:
+            token["status"] = status_list.claim(sign_in.status_index)
+        username = sign_in.user.username
+        if len(f"{cls._token_backend.issuer}{sign_in.audience or settings.JWT_AUDIENCE}{username}") <= NAMES_MAX_LENGTH:
+            token["username"] = username
         return token
 
 
@@ -215,6 +256,11 @@ class RefreshToken(SignInToken, tokens.RefreshToken):
         """The sign-in it claims to belong to, if it is its user's."""
         return SignIn.objects.filter(user=self["sub"], pk=self.sid)
 
+    def revoke(self) -> None:
+        """Its whole sign-in. Raises TokenError if that had ended before."""
+        if not self.family.end(SignIn.Reason.SIGNED_OUT):
+            raise TokenError(_("Token is blacklisted"))
+
     def check_honoured(self) -> None:
         sign_in = self.family.select_related("user").first()
         if sign_in is None or not sign_in.accepts_refresh(self.jti):
@@ -230,7 +276,21 @@ class AnyToken(SignInToken):
     def verify_token_type(self) -> None:
         pass
 
+    @property
+    def of_its_kind(self) -> "AccessToken | RefreshToken":
+        token = AccessToken() if self["token_type"] == AccessToken.token_type else RefreshToken()
+        token.payload = self.payload
+        return token
+
     def check_honoured(self) -> None:
-        of_its_kind: SignInToken = AccessToken() if self["token_type"] == AccessToken.token_type else RefreshToken()
-        of_its_kind.payload = self.payload
-        of_its_kind.check_honoured()
+        self.of_its_kind.check_honoured()
+
+
+class IssuedToken(AnyToken):
+    """A genuine token of either kind, whichever service it is for."""
+
+    _token_backend = IssuerBackend(**BACKEND)
+
+    def revoke(self) -> None:
+        """Raises TokenError for one that is refused already."""
+        self.of_its_kind.revoke()

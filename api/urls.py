@@ -1,13 +1,16 @@
 from django.urls import path
 from rest_framework_simplejwt import views as simplejwt
 
-from api import views
+from api import docs, oauth, views
 
 urlpatterns = [
     path("token/", simplejwt.token_obtain_pair),
     path("token/refresh/", simplejwt.token_refresh),
     path("token/verify/", simplejwt.token_verify),
     path("token/blacklist/", simplejwt.token_blacklist),
+    path("token/revoke/", oauth.RevokeView.as_view()),
+    path("token/introspect/", oauth.IntrospectView.as_view()),
+    path("token/status/<int:number>", oauth.StatusListView.as_view()),
     path("me/", views.MeView.as_view()),
     path("sign-ins/", views.SignInViewSet.as_view({"get": "list"})),
     path("sign-ins/end-others/", views.SignInViewSet.as_view({"post": "end_others"})),
@@ -18,4 +21,6 @@ urlpatterns = [
     path("password/change/", views.PasswordChangeView.as_view()),
     path("password/reset/", views.PasswordResetView.as_view()),
     path("password/reset/confirm/", views.PasswordResetConfirmView.as_view()),
+    path("schema/", docs.SchemaView.as_view(), name="schema"),
+    path("docs/", docs.DocsView.as_view(), name="docs"),
 ]

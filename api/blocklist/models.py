@@ -41,21 +41,24 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
 
     def block_sign_ins(self, sids: Iterable[uuid.UUID]) -> None:
         """Refuses every access token of these sign-ins."""
-        self._block(Entry.Kind.SIGN_IN, list(sids))
+        self._block(Entry.Kind.SIGN_IN, {sid: sid for sid in sids})
 
-    def block_token(self, jti: uuid.UUID) -> None:
-        """Refuses this access token alone."""
-        self._block(Entry.Kind.TOKEN, [jti])
+    def block_token(self, jti: uuid.UUID, sid: uuid.UUID | None = None) -> None:
+        """Refuses this access token alone; others learn of it if its sign-in is told."""
+        self._block(Entry.Kind.TOKEN, {jti: sid})
 
-    def _block(self, kind: str, token_ids: list[uuid.UUID]) -> None:
+    def _block(self, kind: str, token_ids: dict[uuid.UUID, uuid.UUID | None]) -> None:
+        """With each token id comes the sign-in it belongs to."""
         if not token_ids:
             return
-        until = last_expiry()
-        entries = [Entry(token_id=token_id, kind=kind, until=until) for token_id in token_ids]
+        until, places = last_expiry(), _status_indexes(token_ids.values())
+        entries = [
+            Entry(token_id=id, kind=kind, until=until, status_index=places.get(sid)) for id, sid in token_ids.items()
+        ]
         with transaction.atomic():
             self.bulk_create(entries, batch_size=1000)
             if settings.REDIS_URL:
-                transaction.on_commit(partial(news.publish, token_ids, until))
+                transaction.on_commit(partial(news.publish, list(token_ids), until))
 
 
 class Entry(models.Model):
@@ -69,6 +72,8 @@ class Entry(models.Model):
     kind = models.CharField(max_length=3, choices=Kind)
     blocked_at = models.DateTimeField(default=timezone.now)
     until = models.DateTimeField(db_index=True)
+    # What others know it by, if they do.
+    status_index = models.BigIntegerField(null=True, editable=False)
 
     objects = EntryManager()
 
@@ -77,6 +82,11 @@ class Entry(models.Model):
         verbose_name = _("blocklist entry")
         verbose_name_plural = _("blocklist entries")
         ordering = ["-id"]
+        indexes = [
+            models.Index(
+                fields=["status_index"], name="entry_status_index", condition=models.Q(status_index__isnull=False)
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.token_id}"
@@ -88,3 +98,39 @@ class Entry(models.Model):
 def block_ended_sign_ins(sign_ins: Sequence[SignIn], **kwargs: Any) -> None:
     """Inside the transaction that ends them. A browser has no tokens."""
     Entry.objects.block_sign_ins(each.sid for each in sign_ins if each.kind == SignIn.Kind.CLIENT)
+
+
+def _status_indexes(sids: Iterable[uuid.UUID | None]) -> dict[uuid.UUID | None, int | None]:
+    """The places that sign-ins have in the status list. Their rows say by now that they ended, so none is given later."""
+    if not settings.JWT_STATUS_LIST:
+        return {}
+    return dict(SignIn.objects.filter(pk__in=list(sids)).values_list("pk", "status_index"))
+
+
+class StatusIndexManager(models.Manager["StatusIndex"]):
+    def give(self, sign_in: SignIn) -> bool:
+        """Gives it a place in the status list; False if it has ended meanwhile. Two statements, once in its life."""
+        index = self.create().pk
+        if index % 1000 == 0:
+            # Only the last row is of use.
+            self.filter(pk__lt=index).delete()
+        waiting = SignIn.objects.filter(pk=sign_in.pk, ended_at__isnull=True, status_index__isnull=True)
+        # Whoever ends it later reads the place after that.
+        if waiting.update(status_index=index):
+            sign_in.status_index = index
+        else:
+            sign_in.status_index = SignIn.objects.filter(pk=sign_in.pk).values_list("status_index", flat=True).first()
+        return sign_in.status_index is not None
+
+    def latest_index(self) -> int:
+        """-1 if there is none yet."""
+        return self.values_list("pk", flat=True).order_by("-pk").first() or -1
+
+
+class StatusIndex(models.Model):
+    """Running numbers that are given once: the database does not use the id of a row twice."""
+
+    objects = StatusIndexManager()
+
+    def __str__(self) -> str:
+        return str(self.pk)

@@ -1,0 +1,22 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+
+from accounts.models import User
+
+
+class Command(BaseCommand):
+    help = "Makes an account for another service, and prints its password, once."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name")
+        parser.add_argument("--scope", action="append", choices=User.Scope.values, default=[], dest="scopes")
+
+    def handle(self, *args: Any, name: str, scopes: list[str], **options: Any) -> None:
+        try:
+            _service, password = User.objects.make_service(name, scopes)
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from error
+        self.stdout.write(password)

@@ -1,0 +1,68 @@
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+
+from api.keys import LOOK_EVERY, NEW_KEYS, Key, State, derived_keys
+from api.rotation import Rotation, StepRefused
+
+NEXT_STEP = {State.PUBLISHED: "promote", State.VERIFYING: "retire"}
+
+
+class Command(BaseCommand):
+    help = "Lists the keys in JWT_KEYS, and takes them through their life: new, promote, retire."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        steps = parser.add_subparsers(dest="step", title="steps (none: list the keys)")
+        new = steps.add_parser("new", help="publish a key, which signs nothing yet")
+        new.add_argument("--algorithm", choices=NEW_KEYS, default="ES256")
+        for step, what in {"promote": "let it sign from now on", "retire": "drop it, and all that it signed"}.items():
+            each = steps.add_parser(step, help=what)
+            each.add_argument("kid", help="its id, or the beginning of it")
+            each.add_argument("--force", action="store_true", help="even if that signs people out")
+
+    def handle(self, *args: Any, step: str | None, **options: Any) -> None:
+        if not settings.JWT_KEYS:
+            raise CommandError("JWT_KEYS names no folder: tokens are signed with a key derived from SECRET_KEY.")
+        self.rotation = Rotation(settings.JWT_KEYS)
+        try:
+            self.take(step, options) if step else self.list()
+        except (StepRefused, ImproperlyConfigured, OSError) as error:
+            raise CommandError(str(error)) from error
+
+    def take(self, step: str, options: dict[str, Any]) -> None:
+        if step == "new":
+            kid = self.rotation.new(options["algorithm"])
+        else:
+            kid = self.complete(options["kid"])
+            (self.rotation.promote if step == "promote" else self.rotation.retire)(kid, options["force"])
+        # By then every process that reads this folder has looked.
+        time.sleep(2 * LOOK_EVERY)
+        self.stdout.write(f"{kid} {'is published' if step == 'new' else f'is {step}d'}.")
+
+    def complete(self, beginning: str) -> str:
+        found = [kid for kid in self.rotation.entries() if kid.startswith(beginning)]
+        if len(found) != 1:
+            raise CommandError(f"{len(found)} keys begin with {beginning}.")
+        return found[0]
+
+    def list(self) -> None:
+        known = self.rotation.folder.keys() | {key.kid: key for key in derived_keys()}
+        line = "{:<43}  {:<9}  {:<9}  {:<16}  {}"
+        self.stdout.write(line.format("kid", "algorithm", "state", "since (UTC)", "safe to"))
+        for kid, entry in self.rotation.entries().items():
+            self.stdout.write(
+                line.format(kid, algorithm_of(known.get(kid)), entry.state, f"{entry.since:%Y-%m-%d %H:%M}", "")
+                + self.next_step(entry)
+            )
+
+    def next_step(self, entry: Any) -> str:
+        at = self.rotation.next_step_at(entry)
+        return f"{NEXT_STEP[entry.state]} from {at:%Y-%m-%d %H:%M}" if at else ""
+
+
+def algorithm_of(key: Key | None) -> str:
+    return key.algorithm if key else "no file"

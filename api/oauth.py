@@ -1,0 +1,152 @@
+"""
+For other services, as RFCs describe it: our public keys, revocation, and what a token is worth here. (This is no OAuth
+authorization server: people and programs sign in to us, not to others by us.)
+"""
+
+import hashlib
+from typing import Any
+
+from django.conf import settings
+from django.http import Http404, HttpResponse
+from django.utils.cache import get_conditional_response
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import cache_control
+from django.views.decorators.http import condition
+from rest_framework import serializers, status
+from rest_framework.exceptions import APIException
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.permissions import BasePermission
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+from rest_framework_simplejwt.exceptions import TokenError
+
+from accounts.models import User
+from api.authentication import AuthenticatedRequest
+from api.blocklist import status_list
+from api.blocklist.status_list import status_lists
+from api.keys import keyring
+from api.parsers import StrictFormParser
+from api.serializers import TextField
+from api.tokens import AccessToken, IssuedToken
+from api.views import OpenToAll
+
+# How long others may keep our keys, in seconds.
+JWKS_MAX_AGE = 300
+
+
+class NotKept(APIException):
+    status_code = status.HTTP_501_NOT_IMPLEMENTED
+    default_detail = "Earlier lists are not kept."
+    default_code = "not_implemented"
+
+
+class OneFormat(BaseContentNegotiation):
+    """There is one form of the answer, whatever the client says it accepts."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        return parsers[0]
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str = "") -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type
+
+
+def public_keys() -> dict[str, Any]:
+    return {"keys": [key.jwk for key in keyring.by_kid.values() if key.is_public]}
+
+
+def etag_of_keys(request: Request) -> str:
+    kids = " ".join(key["kid"] for key in public_keys()["keys"])
+    return f'"{hashlib.sha256(kids.encode()).hexdigest()}"'
+
+
+class JWKSView(OpenToAll):
+    """The public keys that verify our tokens (RFC 7517); none while they are signed with a shared secret."""
+
+    content_negotiation_class = OneFormat
+    renderer_classes = (JSONRenderer,)
+
+    @method_decorator([cache_control(public=True, max_age=JWKS_MAX_AGE), condition(etag_of_keys)])
+    def get(self, request: Request) -> Response:
+        return Response(public_keys())
+
+
+class FormView(APIView):
+    """Takes a form and not JSON; its errors have OAuth's `error` as well (RFC 6749, section 5.2)."""
+
+    parser_classes = (StrictFormParser,)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        response = super().handle_exception(exc)
+        if response.status_code in range(400, 500) and response.status_code not in (401, 403):
+            response.data["error"] = "invalid_request"
+        return response
+
+
+class TokenFormSerializer(serializers.Serializer):
+    token = TextField()
+    # Of no use here: a token says itself what it is.
+    token_type_hint = TextField(required=False, allow_blank=True)
+
+
+class RevokeView(OpenToAll, FormView):
+    def post(self, request: Request) -> Response:
+        """Ends a refresh token's sign-in, or blocks an access token alone (RFC 7009). Unknown ones are no error."""
+        form = TokenFormSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        try:
+            token = IssuedToken(form.validated_data["token"])
+            token.revoke()
+        except TokenError:
+            pass
+        return Response({})
+
+
+class MayIntrospect(BasePermission):
+    def has_permission(self, request: AuthenticatedRequest, view: APIView) -> bool:
+        """One statement: what a token claims is not asked."""
+        if not request.user.is_authenticated:
+            return False
+        user = request.user.with_all_fields()
+        return user.is_staff or user.has_scope(User.Scope.INTROSPECT)
+
+
+class IntrospectView(FormView):
+    permission_classes = (MayIntrospect,)
+
+    def post(self, request: AuthenticatedRequest) -> Response:
+        """
+        Whether an access token is good at this moment, and what it says (RFC 7662). A refresh token is not: no service
+        may take one for the other.
+        """
+        form = TokenFormSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        try:
+            token = IssuedToken(form.validated_data["token"])
+            token.check_honoured()
+        except TokenError:
+            return Response({"active": False})
+        user = User.objects.filter(pk=token["sub"]).first()
+        if user is None or token["token_type"] != AccessToken.token_type:
+            return Response({"active": False})
+        told = {name: token[name] for name in ("iss", "sub", "aud", "exp", "iat", "jti", "sid")}
+        return Response({"active": True, "token_type": "Bearer", "username": user.username, **told})
+
+
+class StatusListView(OpenToAll):
+    """Which sign-ins have ended, for services that do not ask about each token."""
+
+    content_negotiation_class = OneFormat
+    renderer_classes = (JSONRenderer,)
+
+    @method_decorator(cache_control(public=True, max_age=status_list.ISSUED_EVERY))
+    def get(self, request: Request, number: int) -> HttpResponse:
+        built = status_lists.get(number) if settings.JWT_STATUS_LIST else None
+        if built is None:
+            raise Http404
+        if "time" in request.query_params:
+            # The list of an earlier time (section 8.4) is kept by nobody.
+            raise NotKept
+        response = HttpResponse(built.token, content_type="application/statuslist+jwt", headers={"ETag": built.etag})
+        return get_conditional_response(request, etag=built.etag, response=response) or response
