@@ -334,6 +334,19 @@ class SignInQuerySet(models.QuerySet["SignIn"]):
 
     end.alters_data = True  # type: ignore[attr-defined]
 
+    def end_in_batches(self, reason: str, size: int = 1000) -> Iterator[int]:
+        """
+        Ends, as end() does, those that are there when it begins, a transaction to a batch: no lock is held for long,
+        and no list fills the memory. Yields how many each batch ended; may be left after any, and begun again.
+        """
+        unended = self.filter(ended_at__isnull=True).order_by("pk")
+        batch = list(unended.values_list("pk", flat=True)[:size])
+        while batch:
+            yield self.filter(pk__in=batch).end(reason)
+            batch = list(unended.filter(pk__gt=batch[-1]).values_list("pk", flat=True)[:size])
+
+    end_in_batches.alters_data = True  # type: ignore[attr-defined]
+
     def update(self, **values: Any) -> int:
         """An end that did not come by end() is told too."""
         if values.get("ended_at") is None:
@@ -599,7 +612,7 @@ class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):
             sid=sid,
             ip_address=origin.ip_address(),
             user_agent=origin.user_agent(),
-            details=details,
+            details=details | ({"why": why} if (why := origin.why()) else {}),
         )
 
 
