@@ -4,9 +4,11 @@ import secrets
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Any, ClassVar, Self, TypeVar
+from operator import attrgetter
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.contrib.auth.hashers import check_password
@@ -16,9 +18,8 @@ from django.contrib.auth.validators import ASCIIUsernameValidator
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.validators import RegexValidator
-from django.db import DEFAULT_DB_ALIAS, IntegrityError, models, transaction
-from django.db.models.base import ModelState
-from django.db.models.functions import Lower
+from django.db import IntegrityError, connection, models, transaction
+from django.db.models.functions import Greatest, Lower, Now
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 from django.urls import reverse
@@ -28,10 +29,9 @@ from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 from django.utils.translation import gettext_lazy as _
 
-from accounts import devices, mail, origin
+from accounts import devices, locks, mail, origin, passwords
+from accounts.rows import CompiledQuery, CompiledUpdate, from_fields
 from accounts.signals import sign_ins_ended
-
-ModelT = TypeVar("ModelT", bound=models.Model)
 
 LAST_SEEN_PRECISION = timedelta(minutes=5)
 
@@ -114,9 +114,10 @@ class UserQuerySet(models.QuerySet["User"]):
 class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
     def sign_up(self, username: str, email: str, password: str) -> "User":
         """
-        Makes an account. Raises ValidationError, by field, for a name or address that is taken;
-        the caller has validated the password.
+        Makes an account. Raises ValidationError, by field, for a name or address that is taken, and Locked if too many
+        were made from there; the caller has validated the password.
         """
+        Lock.objects.take(locks.sign_ups(origin.ip_address()))
         user = self.model(username=username, email=self.normalize_email(email))
         user.set_password(password)
         user.full_clean()
@@ -145,8 +146,15 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
         return user, password
 
     def ask_password_reset(self, email: str) -> None:
-        """Mails a link, good once and for an hour, if the address is somebody's; the caller cannot tell."""
+        """
+        Mails a link, good once and for an hour, if the address is somebody's; the caller cannot tell. A few in an hour:
+        more is no help to its owner.
+        """
         user = self.by_email(email)
+        try:
+            Lock.objects.take(locks.reset_mails(email))
+        except locks.Locked:
+            return
         SecurityEvent.objects.record(SecurityEvent.Type.PASSWORD_RESET_ASKED, user)
         if user and user.is_active and not user.is_service and user.has_usable_password():
             uid = urlsafe_base64_encode(force_bytes(user.pk))
@@ -160,18 +168,6 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
         except (ValueError, OverflowError, ValidationError, User.DoesNotExist):
             return None
         return user if default_token_generator.check_token(user, token) else None
-
-
-def from_fields(model: type[ModelT], fields: Iterable[tuple[str, Any]]) -> ModelT:
-    """
-    A row of which only these fields were read; the others are deferred. Built as Django unpickles a model, in a quarter
-    of the time of from_db(): somebody is built for every request.
-    """
-    instance = model.__new__(model)
-    instance._state = ModelState()
-    instance._state.adding, instance._state.db = False, DEFAULT_DB_ALIAS
-    vars(instance).update(fields)
-    return instance
 
 
 def check_scopes(scopes: str) -> None:
@@ -283,6 +279,15 @@ class User(AbstractUser):
         """As Django's; a hash that is upgraded on the way is still the same password, so sign-ins go on."""
         return check_password(raw_password, self.password, self._upgrade_password_hash)
 
+    def guess_password(self, raw_password: str) -> bool:
+        """Whether this is the password of somebody who is signed in already. Raises Locked after too many guesses."""
+        guess = Lock.objects.take(locks.inside(self))
+        if len(raw_password) <= passwords.MAX_LENGTH and self.check_password(raw_password):
+            guess.was_right()
+            return True
+        guess.was_wrong(self)
+        return False
+
     def _upgrade_password_hash(self, raw_password: str) -> None:
         old_password, old_hash = self.password, self.get_session_auth_hash()
         self.set_password(raw_password)
@@ -310,7 +315,10 @@ class User(AbstractUser):
         Gives a new password to somebody who just proved to own the address; every sign-in ends.
         Raises AccountChanged if the link was used up meanwhile.
         """
-        self._replace_password(new_password, SecurityEvent.Type.PASSWORD_RESET)
+        with transaction.atomic():
+            self._replace_password(new_password, SecurityEvent.Type.PASSWORD_RESET)
+            # Nobody has guessed at this password yet.
+            Lock.objects.of(self).lift()
 
     def _replace_password(self, new_password: str, event: str, keep: "SignIn | None" = None) -> None:
         unchanged = User.objects.filter(pk=self.pk, password=self.password, is_active=True)
@@ -346,6 +354,19 @@ class SignInQuerySet(models.QuerySet["SignIn"]):
 
     end.alters_data = True  # type: ignore[attr-defined]
 
+    def end_in_batches(self, reason: str, size: int = 1000) -> Iterator[int]:
+        """
+        Ends, as end() does, those that are there when it begins, a transaction to a batch: no lock is held for long,
+        and no list fills the memory. Yields how many each batch ended; may be left after any, and begun again.
+        """
+        unended = self.filter(ended_at__isnull=True).order_by("pk")
+        batch = list(unended.values_list("pk", flat=True)[:size])
+        while batch:
+            yield self.filter(pk__in=batch).end(reason)
+            batch = list(unended.filter(pk__gt=batch[-1]).values_list("pk", flat=True)[:size])
+
+    end_in_batches.alters_data = True  # type: ignore[attr-defined]
+
     def update(self, **values: Any) -> int:
         """An end that did not come by end() is told too."""
         if values.get("ended_at") is None:
@@ -363,26 +384,6 @@ class SignInQuerySet(models.QuerySet["SignIn"]):
         clients = self.live().filter(kind=SignIn.Kind.CLIENT, refreshed_at__lte=made_before)
         latest: datetime | None = clients.aggregate(models.Max("expires_at"))["expires_at__max"]
         return latest
-
-    def rotate(self, refresh_id: uuid.UUID) -> "SignIn":
-        """
-        Uses up a refresh token of this one sign-in, which then has the id of its successor: the same one for every use
-        within the grace period. Two statements, no lock held. Raises RefreshRefused; a token presented later is theft.
-        """
-        now = timezone.now()
-        while True:
-            sign_in = self.select_related("user").first()
-            if sign_in is None or not sign_in.is_live(now):
-                raise RefreshRefused
-            if refresh_id == sign_in.refresh_id:
-                if sign_in.swap_refresh_id(now):
-                    return sign_in
-                # Somebody else rotated it, or ended it, between the two statements: look again.
-                continue
-            if sign_in.was_just_rotated_from(refresh_id, now):
-                return sign_in
-            sign_in.end_as_stolen()
-            raise RefreshRefused
 
 
 class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: ignore[misc]
@@ -417,6 +418,27 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
             )
             SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=kind)
         return sign_in
+
+    def rotate(self, sid: uuid.UUID, user_id: int, refresh_id: uuid.UUID) -> "SignIn":
+        """
+        Uses up a refresh token of that user's sign-in, which then has the id of its successor: the same one for every
+        use within the grace period. Two statements, no lock held. Raises RefreshRefused; a token presented later is
+        theft.
+        """
+        now = timezone.now()
+        while True:
+            sign_in = SignIn.with_user(sid)
+            if sign_in is None or sign_in.user_id != user_id or not sign_in.is_live(now):
+                raise RefreshRefused
+            if refresh_id == sign_in.refresh_id:
+                if sign_in.swap_refresh_id(now):
+                    return sign_in
+                # Somebody else rotated it, or ended it, between the two statements: look again.
+                continue
+            if sign_in.was_just_rotated_from(refresh_id, now):
+                return sign_in
+            sign_in.end_as_stolen()
+            raise RefreshRefused
 
     def end_all(self, user: User, reason: str, keep: "SignIn | None" = None) -> int:
         """Ends all sign-ins of a user, or all but `keep`, and those that are under way. Returns how many."""
@@ -471,6 +493,23 @@ class SignIn(models.Model):
 
     objects = SignInManager()
 
+    # What decides whether it lets its user in, on every request and refresh.
+    DECISIVE_FIELDS = (
+        "id",
+        "user_id",
+        "kind",
+        "auth_hash",
+        "created_at",
+        "last_seen_at",
+        "idle_timeout",
+        "expires_at",
+        "ended_at",
+        "refresh_id",
+        "previous_refresh_id",
+        "refreshed_at",
+        "audience",
+    )
+
     class Meta:
         verbose_name = _("sign-in")
         base_manager_name = "objects"
@@ -485,6 +524,26 @@ class SignIn(models.Model):
         super().save(*args, **kwargs)
         if self.ended_at is not None:
             sign_ins_ended.send(sender=SignIn, sign_ins=[self])
+
+    @classmethod
+    def with_user(cls, sid: uuid.UUID) -> "SignIn | None":
+        """Ended or not. One statement."""
+        row = _by_sid.first(cls._meta.pk.get_db_prep_value(sid, connection))
+        return cls.from_columns(row) if row else None
+
+    @classmethod
+    def columns(cls, path: str = "") -> list[str]:
+        """For values_list(): what from_columns() takes, where `path` leads to the sign-in ("sign_in__")."""
+        of_user = [field.attname for field in User._meta.concrete_fields]
+        return [f"{path}{name}" for name in cls.DECISIVE_FIELDS] + [f"{path}user__{name}" for name in of_user]
+
+    @classmethod
+    def from_columns(cls, values: Sequence[Any]) -> "SignIn":
+        """With its user; what does not decide is deferred."""
+        of_user = [field.attname for field in User._meta.concrete_fields]
+        sign_in = from_fields(cls, zip(cls.DECISIVE_FIELDS, values, strict=False))
+        sign_in.user = from_fields(User, zip(of_user, values[len(cls.DECISIVE_FIELDS) :], strict=True))
+        return sign_in
 
     @property
     def sid(self) -> uuid.UUID:
@@ -539,13 +598,7 @@ class SignIn(models.Model):
         """Compare-and-swap of the current refresh token for a successor. One statement."""
         successor = uuid.uuid4()
         expires_at = min(now + self.idle_timeout, self.latest_end)
-        swapped = SignIn.objects.filter(pk=self.pk, refresh_id=self.refresh_id, ended_at__isnull=True).update(
-            refresh_id=successor,
-            previous_refresh_id=self.refresh_id,
-            refreshed_at=now,
-            last_seen_at=now,
-            expires_at=expires_at,
-        )
+        swapped = _swap_refresh_id.run(successor, self.refresh_id, now, now, expires_at, self.pk, self.refresh_id)
         if swapped:
             self.previous_refresh_id, self.refresh_id = self.refresh_id, successor
             self.refreshed_at = self.last_seen_at = now
@@ -566,6 +619,15 @@ class SignIn(models.Model):
             if self.end(self.Reason.TOKEN_REUSED):
                 SecurityEvent.objects.record(SecurityEvent.Type.TOKEN_REUSED, self.user, self)
                 mail.send_later("token_reused", self.user, sign_in=self)
+
+
+_by_sid = CompiledQuery(lambda: SignIn._base_manager.filter(pk=uuid.UUID(int=0)).values_list(*SignIn.columns()))
+_swap_refresh_id = CompiledUpdate(
+    "accounts.SignIn",
+    fields=["refresh_id", "previous_refresh_id", "refreshed_at", "last_seen_at", "expires_at"],
+    where=["id", "refresh_id"],
+    null=["ended_at"],
+)
 
 
 @receiver(pre_delete, sender=SignIn)
@@ -626,7 +688,7 @@ class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):
             sid=sid,
             ip_address=origin.ip_address(),
             user_agent=origin.user_agent(),
-            details=details,
+            details=details | ({"why": why} if (why := origin.why()) else {}),
         )
 
 
@@ -644,6 +706,8 @@ class SecurityEvent(models.Model):
         PASSWORD_RESET_ASKED = "password_reset_asked", _("password reset asked")
         PASSWORD_RESET = "password_reset", _("password reset")
         USER_DEACTIVATED = "user_deactivated", _("account deactivated")
+        LOCKED = "locked", _("locked after wrong guesses")
+        UNLOCKED = "unlocked", _("unlocked")
 
     type = models.CharField(max_length=30, choices=Type)
     user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="security_events")
@@ -679,3 +743,136 @@ class SecurityEvent(models.Model):
     @property
     def device(self) -> str:
         return devices.name(self.user_agent)
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A guess that is being checked. It counts as wrong until it turns out to be right."""
+
+    counts: list["Lock"]
+
+    def was_right(self) -> None:
+        """Takes it back; a success clears the counts of its own account, never those of the address. One statement."""
+        now = timezone.now()
+        of_address = models.Q(kind=locks.Kind.ADDRESS)
+        own = max((count.until for count in self.counts if count.kind == locks.Kind.ADDRESS), default=now)
+        # Another guess from there may have made it wait since.
+        waits_for_others = of_address & models.Q(until__gt=own)
+        Lock.objects.filter(pk__in=[count.pk for count in self.counts]).update(
+            count=models.Case(models.When(of_address, then=Greatest(models.F("count") - 1, 0)), default=0),
+            until=models.Case(models.When(waits_for_others, then=models.F("until")), default=now),
+        )
+
+    def was_wrong(self, user: User | None) -> None:
+        """Says so if nobody may guess for a while now."""
+        now = timezone.now()
+        locked = [count for count in self.counts if count.until > now]
+        if not locked:
+            return
+        with transaction.atomic():
+            Lock.objects.filter(pk__in=[count.pk for count in locked if count.account]).update(user=user)
+            for count in locked:
+                whom = user if count.account else None
+                SecurityEvent.objects.record(
+                    SecurityEvent.Type.LOCKED, whom, kind=count.kind, until=count.until.isoformat(timespec="seconds")
+                )
+
+
+class LockQuerySet(models.QuerySet["Lock"]):
+    def locked(self) -> Self:
+        return self.filter(until__gt=timezone.now())
+
+    def of(self, user: User) -> Self:
+        """Of whoever gave this user's name, and of the browsers where the user is known."""
+        return self.filter(account=locks.account(user.username))
+
+    def past_use(self) -> Self:
+        now = timezone.now()
+        return self.filter(until__lte=now, since__lt=now - max(limit.memory for limit in locks.LIMITS.values()))
+
+    def lift(self) -> int:
+        """Forgets these counts, so that guesses are heard again. Returns how many were locked."""
+        with transaction.atomic(using=self.db):
+            lifted = list(self.select_related("user").select_for_update(of=("self",)))
+            self.model.objects.using(self.db).filter(pk__in=[each.pk for each in lifted]).delete()
+            locked = [each for each in lifted if each.is_locked]
+            for each in locked:
+                SecurityEvent.objects.record(SecurityEvent.Type.UNLOCKED, each.user, kind=each.kind)
+        return len(locked)
+
+    lift.alters_data = True  # type: ignore[attr-defined]
+
+
+class LockManager(models.Manager.from_queryset(LockQuerySet)):  # type: ignore[misc]
+    def take(self, sources: Sequence[locks.Source]) -> Guess:
+        """
+        Counts a guess before it is checked, so that guesses at the same time do not slip past. Two statements; raises
+        Locked, and counts nothing, if any of its sources has to wait.
+        """
+        if not sources:
+            return Guess([])
+        now = timezone.now()
+        # Everybody locks the rows in the same order.
+        counts = [
+            Lock(
+                pk=source.key,
+                kind=source.kind,
+                account=source.account,
+                ip_address=source.ip_address,
+                count=0,
+                since=now,
+                until=now,
+            )
+            for source in sorted(sources, key=attrgetter("key"))
+        ]
+        with transaction.atomic():
+            # Makes what is missing, locks all of it and brings what is there: fields with a db_default are returned.
+            self.bulk_create(counts, update_conflicts=True, unique_fields=["id"], update_fields=["kind"])
+            until = max(count.until for count in counts)
+            if until > now:
+                raise locks.Locked(until)
+            for count in counts:
+                count.add(now)
+            self.bulk_update(counts, ["count", "since", "until"])
+        return Guess(counts)
+
+
+class Lock(models.Model):
+    """
+    How many guesses there were from one source, and until when the next one waits. Rows, so that a Redis that lost its
+    memory renews nobody's guesses; of a name that was typed, a keyed digest only.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    kind = models.CharField(max_length=10, choices=locks.Kind)
+    account = models.UUIDField(_("digest of the name"), null=True, db_index=True, editable=False)
+    # Whose account it is, if anybody's; known once it is locked.
+    user = models.ForeignKey(User, null=True, on_delete=models.CASCADE, related_name="locks")
+    ip_address = models.GenericIPAddressField(_("address, or IPv6 network"), null=True)
+    count = models.PositiveIntegerField(_("guesses"), db_default=0)
+    since = models.DateTimeField(db_default=Now())
+    until = models.DateTimeField(_("locked until"), db_default=Now(), db_index=True)
+
+    objects = LockManager()
+
+    class Meta:
+        verbose_name = _("lock")
+        base_manager_name = "objects"
+        ordering = ["-until"]
+        default_permissions = ["view"]
+        permissions = [("lift_lock", "Can lift locks")]
+
+    def __str__(self) -> str:
+        return self.get_kind_display()
+
+    @property
+    def is_locked(self) -> bool:
+        return self.until > timezone.now()
+
+    def add(self, now: datetime) -> None:
+        """One more guess."""
+        limit = locks.LIMITS[locks.Kind(self.kind)]
+        if now - self.since >= limit.memory:
+            self.count, self.since = 0, now
+        self.count += 1
+        self.until = now + limit.wait(self.count)

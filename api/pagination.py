@@ -1,7 +1,52 @@
+import re
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import PageNumberPagination
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+SIZE = re.compile(r"0*[1-9][0-9]*")
 
 
 class Pages(PageNumberPagination):
     page_size = 25
     page_size_query_param = "page_size"
     max_page_size = 100
+
+    def get_page_size(self, request: Request) -> int:
+        """As DRF's, but what is no size is refused and not passed over."""
+        asked = request.query_params.get(self.page_size_query_param)
+        if asked is None:
+            return self.page_size
+        if not SIZE.fullmatch(asked):
+            raise ValidationError({self.page_size_query_param: [_("Not a whole number from 1 on.")]})
+        return min(int(asked), self.max_page_size)
+
+    def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
+        number = {"type": "integer", "minimum": 1}
+        return [
+            {
+                "name": self.page_query_param,
+                "in": "query",
+                "description": "Which page.",
+                "schema": {"anyOf": [number | {"default": 1}, {"type": "string", "const": "last"}]},
+            },
+            {
+                "name": self.page_size_query_param,
+                "in": "query",
+                "description": f"How many on a page; more than {self.max_page_size} are not given.",
+                "schema": number | {"default": self.page_size},
+            },
+        ]
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        address = {"type": ["string", "null"], "format": "uri"}
+        properties = {
+            "count": {"type": "integer", "minimum": 0, "description": "On all pages together."},
+            "next": address,
+            "previous": address,
+            "results": schema,
+        }
+        return {"type": "object", "properties": properties, "required": list(properties)}

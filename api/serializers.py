@@ -14,6 +14,7 @@ from rest_framework_simplejwt.serializers import TokenObtainSerializer
 from accounts import passwords
 from accounts.models import RefreshRefused, SecurityEvent, SignIn, SignInRefused, User
 from api.blocklist.models import StatusIndex
+from api.errors import throttling
 from api.tokens import AccessToken, AnyToken, RefreshToken
 
 
@@ -34,6 +35,24 @@ class TextField(serializers.CharField):
 class PasswordField(TextField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(write_only=True, style={"input_type": "password"}, **kwargs)
+
+
+class NewPasswordField(PasswordField):
+    """Judged by Django's validators, in the light of whose it is to be."""
+
+    schema = {"minLength": settings.PASSWORD_MIN_LENGTH, "maxLength": passwords.MAX_LENGTH}
+
+
+class UsernameField(TextField):
+    """Judged by the model."""
+
+    schema = {"pattern": "^[A-Za-z0-9_.@+-]+$"}
+
+
+class AddressField(TextField):
+    """Judged by the model."""
+
+    schema = {"format": "email"}
 
 
 def check_new_password(password: str, user: User | None = None) -> str:
@@ -64,7 +83,8 @@ class TokenPairSerializer(TokenObtainSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
         kind = SignIn.Kind.CLIENT
         audience = attrs.pop("audience", "")
-        user = authenticate(self.context.get("request"), **attrs, kind=kind)
+        with throttling():
+            user = authenticate(self.context.get("request"), **attrs, kind=kind)
         asked_at = timezone.now()
         try:
             if user is None:
@@ -83,7 +103,7 @@ class TokenRefreshSerializer(serializers.Serializer):
         token = RefreshToken(attrs["refresh"])
         asked_at = timezone.now()
         try:
-            sign_in = token.family.rotate(token.jti)
+            sign_in = SignIn.objects.rotate(token.sid, token.user_id, token.jti)
         except RefreshRefused as error:
             raise TokenError(_("Token is blacklisted")) from error
         return token_pair(sign_in, asked_at)
@@ -131,9 +151,9 @@ class UserSerializer(serializers.ModelSerializer):
 
 
 class RegistrationSerializer(serializers.Serializer):
-    username = TextField(max_length=150)
-    email = TextField(max_length=254)
-    password = PasswordField()
+    username = UsernameField(max_length=150)
+    email = AddressField(max_length=254)
+    password = NewPasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         user = User(username=attrs["username"], email=attrs["email"])
@@ -145,7 +165,8 @@ class RegistrationSerializer(serializers.Serializer):
 
     def create(self, validated_data: dict[str, Any]) -> User:
         try:
-            return User.objects.sign_up(**validated_data)
+            with throttling():
+                return User.objects.sign_up(**validated_data)
         except DjangoValidationError as error:
             raise ValidationError(error.message_dict) from error
 
@@ -157,10 +178,12 @@ class PasswordChangeSerializer(serializers.Serializer):
     instance: User
 
     old_password = PasswordField()
-    new_password = PasswordField()
+    new_password = NewPasswordField()
 
     def validate_old_password(self, old_password: str) -> str:
-        if len(old_password) > passwords.MAX_LENGTH or not self.instance.check_password(old_password):
+        with throttling():
+            is_right = self.instance.guess_password(old_password)
+        if not is_right:
             raise ValidationError(_("Your old password was entered incorrectly."), "password_incorrect")
         return old_password
 
@@ -175,7 +198,7 @@ class PasswordResetSerializer(serializers.Serializer):
 class PasswordResetConfirmSerializer(serializers.Serializer):
     uid = TextField(max_length=64)
     token = TextField(max_length=128)
-    new_password = PasswordField()
+    new_password = NewPasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         user = User.objects.by_reset_link(attrs["uid"], attrs["token"])
@@ -203,6 +226,8 @@ class SignInSerializer(serializers.ModelSerializer):
 
 
 class SecurityEventSerializer(serializers.ModelSerializer):
+    details = serializers.DictField(read_only=True)
+
     class Meta:
         model = SecurityEvent
         fields = ["id", "type", "sid", "device", "ip_address", "created_at", "details"]

@@ -184,6 +184,10 @@ class SignInToken(tokens.Token):
     def jti(self) -> uuid.UUID:
         return _uuid(self.payload["jti"])
 
+    @property
+    def user_id(self) -> int:
+        return int(self.payload["sub"])
+
     def check_honoured(self) -> None:
         """Raises TokenError for a genuine token that is refused all the same."""
         raise NotImplementedError
@@ -194,8 +198,10 @@ class SignInToken(tokens.Token):
 
     @classmethod
     def _of(cls, sign_in: SignIn, jti: uuid.UUID, issued_at: datetime, expires_at: datetime) -> Self:
-        token = cls()
-        token.payload |= {
+        # Not by __init__, which makes up an id and the times first.
+        token = cls.__new__(cls)
+        token.payload = {
+            api_settings.TOKEN_TYPE_CLAIM: cls.token_type,
             "sub": str(sign_in.user_id),
             "sid": str(sign_in.sid),
             "jti": jti.hex,

@@ -1,7 +1,7 @@
 from django.urls import path
 from rest_framework_simplejwt import views as simplejwt
 
-from api import oauth, views
+from api import docs, oauth, views
 
 urlpatterns = [
     path("token/", simplejwt.token_obtain_pair),
@@ -21,4 +21,6 @@ urlpatterns = [
     path("password/change/", views.PasswordChangeView.as_view()),
     path("password/reset/", views.PasswordResetView.as_view()),
     path("password/reset/confirm/", views.PasswordResetConfirmView.as_view()),
+    path("schema/", docs.SchemaView.as_view(), name="schema"),
+    path("docs/", docs.DocsView.as_view(), name="docs"),
 ]

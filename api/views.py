@@ -1,5 +1,6 @@
 from django.contrib.auth import update_session_auth_hash
 from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import generics, mixins, status, viewsets
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -9,6 +10,7 @@ from rest_framework.views import APIView
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
 from api import serializers
 from api.authentication import AuthenticatedRequest
+from api.schema import EMPTY
 
 
 class OpenToAll(APIView):
@@ -18,6 +20,14 @@ class OpenToAll(APIView):
     permission_classes = (AllowAny,)
 
 
+@extend_schema_view(
+    get=extend_schema(operation_id="me", description="Who is signed in."),
+    patch=extend_schema(
+        operation_id="change_me",
+        description="Changes one's names.",
+        examples=[OpenApiExample("names", {"first_name": "Alice", "last_name": "Ayres"}, request_only=True)],
+    ),
+)
 class MeView(generics.RetrieveUpdateAPIView):
     request: AuthenticatedRequest
     serializer_class = serializers.UserSerializer
@@ -27,11 +37,30 @@ class MeView(generics.RetrieveUpdateAPIView):
         return self.request.user.with_all_fields()
 
 
+@extend_schema_view(
+    post=extend_schema(
+        operation_id="register",
+        description="Makes an account. It does not sign in.",
+        responses={201: serializers.UserSerializer},
+        examples=[
+            OpenApiExample(
+                "carol",
+                {"username": "carol", "email": "carol@example.org", "password": "quiet copper lantern drifts"},
+                request_only=True,
+            )
+        ],
+    )
+)
 class RegisterView(OpenToAll, generics.CreateAPIView):
     serializer_class = serializers.RegistrationSerializer
 
 
 class PasswordChangeView(APIView):
+    @extend_schema(
+        operation_id="change_password",
+        request=serializers.PasswordChangeSerializer,
+        responses={204: OpenApiResponse(description="It is changed.")},
+    )
     def post(self, request: AuthenticatedRequest) -> Response:
         """Ends every other sign-in; the one that asks goes on."""
         user = request.user.with_all_fields()
@@ -46,6 +75,14 @@ class PasswordChangeView(APIView):
 
 
 class PasswordResetView(OpenToAll):
+    @extend_schema(
+        operation_id="ask_password_reset",
+        description="Mails a link that is good once and for an hour, if the address is somebody's. The answer does not "
+        "tell whether it is.",
+        request=serializers.PasswordResetSerializer,
+        responses={202: OpenApiResponse(EMPTY, "Asked.")},
+        examples=[OpenApiExample("alice", {"email": "alice@example.org"}, request_only=True)],
+    )
     def post(self, request: Request) -> Response:
         serializer = serializers.PasswordResetSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -54,6 +91,13 @@ class PasswordResetView(OpenToAll):
 
 
 class PasswordResetConfirmView(OpenToAll):
+    @extend_schema(
+        operation_id="reset_password",
+        description="Gives a new password to whoever has the link of the mail, `…/reset/{uid}/{token}/`. Every sign-in "
+        "of the account ends.",
+        request=serializers.PasswordResetConfirmSerializer,
+        responses={204: OpenApiResponse(description="It is changed."), 403: None},
+    )
     def post(self, request: Request) -> Response:
         serializer = serializers.PasswordResetConfirmSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -61,26 +105,52 @@ class PasswordResetConfirmView(OpenToAll):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
+ENDED = OpenApiResponse(
+    {"type": "object", "properties": {"ended": {"type": "integer", "minimum": 0}}, "required": ["ended"]},
+    "How many have ended.",
+    examples=[OpenApiExample("two", {"ended": 2})],
+)
+
+
+@extend_schema_view(
+    list=extend_schema(operation_id="sign_ins", description="One's own live sign-ins, latest use first.")
+)
 class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
     serializer_class = serializers.SignInSerializer
 
     def get_queryset(self) -> SignInQuerySet:
         return SignIn.objects.filter(user=self.request.user.pk).live()
 
+    @extend_schema(operation_id="end_sign_in", responses={204: OpenApiResponse(description="It has ended.")})
     def destroy(self, request: AuthenticatedRequest, pk: str) -> Response:
         """Ending what has ended is no error."""
         sign_in = generics.get_object_or_404(SignIn, user=request.user.pk, pk=pk)
         sign_in.end(SignIn.Reason.ENDED_BY_USER)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
+    @extend_schema(
+        operation_id="end_other_sign_ins",
+        description="Ends all of one's own sign-ins but the one that asks.",
+        request=None,
+        responses=ENDED,
+    )
     def end_others(self, request: AuthenticatedRequest) -> Response:
         current = SignIn.objects.filter(pk=request.auth.sid).first()
         return Response({"ended": SignIn.objects.end_all(request.user, SignIn.Reason.ENDED_BY_USER, keep=current)})
 
+    @extend_schema(
+        operation_id="end_all_sign_ins",
+        description="Ends all of one's own sign-ins, the one that asks among them.",
+        request=None,
+        responses=ENDED,
+    )
     def end_all(self, request: AuthenticatedRequest) -> Response:
         return Response({"ended": SignIn.objects.end_all(request.user, SignIn.Reason.ENDED_BY_USER)})
 
 
+@extend_schema_view(
+    get=extend_schema(operation_id="events", description="What happened to one's own account, newest first.")
+)
 class SecurityEventView(generics.ListAPIView):
     serializer_class = serializers.SecurityEventSerializer
 

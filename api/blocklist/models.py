@@ -101,7 +101,7 @@ def block_ended_sign_ins(sign_ins: Sequence[SignIn], **kwargs: Any) -> None:
 
 
 def _status_indexes(sids: Iterable[uuid.UUID | None]) -> dict[uuid.UUID | None, int | None]:
-    """The places that sign-ins have in the status list. By now their rows say that they ended: none is given later."""
+    """The places of sign-ins in the status list. Their rows say by now that they ended: none is given later."""
     if not settings.JWT_STATUS_LIST:
         return {}
     return dict(SignIn.objects.filter(pk__in=list(sids)).values_list("pk", "status_index"))

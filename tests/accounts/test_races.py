@@ -53,7 +53,7 @@ def test_a_refresh_that_read_its_sign_in_before_the_end_is_refused(ann: User, en
     end(ann)
     assert not sign_in.swap_refresh_id(sign_in.refreshed_at)
     with pytest.raises(RefreshRefused):
-        SignIn.objects.filter(pk=sign_in.pk).rotate(sign_in.refresh_id)
+        SignIn.objects.rotate(sign_in.sid, sign_in.user_id, sign_in.refresh_id)
 
 
 def test_reactivating_does_not_let_an_earlier_verification_in(ann: User, password: str) -> None:

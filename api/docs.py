@@ -1,0 +1,101 @@
+"""The OpenAPI document, its page, and what the document says of SimpleJWT's views."""
+
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.utils import translation
+from drf_spectacular import renderers
+from drf_spectacular.extensions import OpenApiViewExtension
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_view
+from drf_spectacular.views import SpectacularSwaggerSplitView
+from rest_framework import permissions, serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from api.schema import EMPTY
+
+
+class TokenPair(serializers.Serializer):
+    """What a sign-in and a refresh give."""
+
+    access = serializers.CharField(help_text="Opens the API, for minutes.")
+    refresh = serializers.CharField(help_text="Good for one refresh, within days.")
+
+
+TOKEN = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"  # noqa: S105
+TOKEN_PAIR = OpenApiResponse(TokenPair, examples=[OpenApiExample("tokens", {"access": TOKEN, "refresh": TOKEN})])
+DESCRIBED = {
+    "TokenObtainPairView": extend_schema(
+        operation_id="sign_in",
+        description="Starts a client's sign-in.",
+        responses=TOKEN_PAIR,
+        examples=[
+            OpenApiExample("alice", {"username": "alice", "password": "violet anchor hums at dawn"}, request_only=True)
+        ],
+    ),
+    "TokenRefreshView": extend_schema(
+        operation_id="refresh",
+        description="Uses up a refresh token for the next pair. The same token again gives the same pair for some "
+        "seconds (a lost answer, two tabs); later it is theft, and the sign-in ends.",
+        responses=TOKEN_PAIR,
+        examples=[OpenApiExample("refresh", {"refresh": TOKEN}, request_only=True)],
+    ),
+    "TokenVerifyView": extend_schema(
+        operation_id="verify",
+        description="Whether an access or refresh token is good now.",
+        responses=OpenApiResponse(EMPTY, "It is."),
+        examples=[OpenApiExample("token", {"token": TOKEN}, request_only=True)],
+    ),
+    "TokenBlacklistView": extend_schema(
+        operation_id="sign_out",
+        description="Ends the sign-in that a refresh token belongs to: its access tokens are refused at once, too.",
+        responses=OpenApiResponse(EMPTY, "It has ended."),
+        examples=[OpenApiExample("refresh", {"refresh": TOKEN}, request_only=True)],
+    ),
+}
+
+
+class SimpleJWTView(OpenApiViewExtension):
+    """SimpleJWT's views are used as they are; only the document sees these subclasses."""
+
+    target_class = "rest_framework_simplejwt.views.TokenViewBase"
+    match_subclasses = True
+
+    def view_replacement(self) -> type[APIView]:
+        described = type(self.target.__name__, (self.target,), {})
+        return extend_schema_view(post=DESCRIBED[self.target.__name__])(described)
+
+
+@cache
+def document() -> dict[str, Any]:
+    """Made once per process: it takes a tenth of a second, and anybody may ask for it."""
+    with translation.override(settings.LANGUAGE_CODE):
+        made: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
+    return made
+
+
+class SchemaView(APIView):
+    needs_database = False
+    authentication_classes = ()
+    permission_classes = (permissions.AllowAny,)
+    renderer_classes = (
+        renderers.OpenApiJsonRenderer2,
+        renderers.OpenApiJsonRenderer,
+        renderers.OpenApiYamlRenderer2,
+        renderers.OpenApiYamlRenderer,
+    )
+
+    @extend_schema(
+        operation_id="schema", responses=OpenApiResponse({"type": "object"}, "An OpenAPI document."), parameters=[]
+    )
+    def get(self, request: Request) -> Response:
+        """This document, as JSON or YAML."""
+        return Response(document())
+
+
+class DocsView(SpectacularSwaggerSplitView):
+    authentication_classes = ()
+    permission_classes = (permissions.AllowAny,)

@@ -1,0 +1,290 @@
+"""The OpenAPI document: what drf-spectacular cannot see in the views, so that it is complete and true."""
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.core.validators import ProhibitNullCharactersValidator
+from drf_spectacular import openapi
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.plumbing import ResolvedComponent
+from rest_framework import permissions
+from rest_framework.views import APIView
+from rest_framework_simplejwt.views import TokenViewBase
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+Json = dict[str, Any]
+
+
+# What is refused, and how
+
+
+class Refusal(NamedTuple):
+    """A status that many endpoints answer with, described once."""
+
+    name: str
+    description: str
+    examples: dict[str, Json]
+    schema: str = "Error"
+    headers: tuple[str, ...] = ()
+
+
+REFUSALS = {
+    "400": Refusal(
+        "Invalid",
+        "The input is not valid; what is wrong with a field stands under its name.",
+        {
+            "fields": {
+                "username": ["This field is required."],
+                "detail": "The input is not valid.",
+                "code": "invalid",
+            },
+            "no JSON": {"detail": "The request body is not valid JSON.", "code": "parse_error"},
+        },
+        schema="InvalidInput",
+    ),
+    "401": Refusal(
+        "Unauthorized",
+        "Nobody is signed in, or the token or password is not good. The challenge names `invalid_token` if the token "
+        "is to blame: refresh, then try once more.",
+        {
+            "no sign-in": {"detail": "Authentication credentials were not provided.", "code": "not_authenticated"},
+            "bad token": {"detail": "Token is blacklisted", "code": "token_not_valid"},
+            "bad password": {
+                "detail": "No active account found with the given credentials",
+                "code": "no_active_account",
+            },
+        },
+        headers=("WWW-Authenticate",),
+    ),
+    "403": Refusal(
+        "Forbidden",
+        "Not allowed to whoever asks; or a session cookie came without its CSRF token.",
+        {"not allowed": {"detail": "You do not have permission to perform this action.", "code": "permission_denied"}},
+    ),
+    "404": Refusal(
+        "NotFound",
+        "There is no such thing, or none of one's own.",
+        {"not found": {"detail": "Not found.", "code": "not_found"}},
+    ),
+    "406": Refusal(
+        "NotAcceptable",
+        "The answer cannot be had in any media type of the `Accept` header.",
+        {"not acceptable": {"detail": "Could not satisfy the request Accept header.", "code": "not_acceptable"}},
+    ),
+    "413": Refusal(
+        "TooLarge",
+        "The body is larger than 1.5 MB.",
+        {"too large": {"detail": "The request body is too large.", "code": "too_large"}},
+    ),
+    "415": Refusal(
+        "UnsupportedMediaType",
+        "The body is of another media type, or of another charset than UTF-8.",
+        {
+            "media type": {
+                "detail": 'Unsupported media type "text/plain" in request.',
+                "code": "unsupported_media_type",
+            }
+        },
+    ),
+    "429": Refusal(
+        "TooManyRequests",
+        "Too often. Wait for `Retry-After` seconds.",
+        {"throttled": {"detail": "Request was throttled. Expected available in 30 seconds.", "code": "throttled"}},
+        headers=("Retry-After",),
+    ),
+    "503": Refusal(
+        "Unavailable",
+        "The service is in trouble, and cannot tell a good token from an ended one. The token is as good as before.",
+        {
+            "database": {
+                "detail": "The service cannot reach its database. Try again in a moment.",
+                "code": "unavailable",
+            }
+        },
+        headers=("Retry-After",),
+    ),
+}
+
+ERROR_PROPERTIES: Json = {
+    "detail": {"type": "string", "description": "For people."},
+    "code": {"type": "string", "description": "For programs."},
+}
+SCHEMAS: dict[str, Json] = {
+    "Error": {
+        "type": "object",
+        "properties": ERROR_PROPERTIES
+        | {
+            "messages": {
+                "type": "array",
+                "description": "With `token_not_valid`: why, for each kind of token that was tried.",
+                "items": {"type": "object", "additionalProperties": {"type": "string"}},
+            }
+        },
+        "required": ["detail", "code"],
+    },
+    "InvalidInput": {
+        "type": "object",
+        "properties": ERROR_PROPERTIES,
+        "required": ["detail", "code"],
+        "additionalProperties": {"type": "array", "items": {"type": "string"}},
+    },
+}
+EMPTY: Json = {"type": "object", "maxProperties": 0}
+HEADERS: dict[str, Json] = {
+    "Cache-Control": {
+        "description": "Nobody keeps the answer.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "no-store"},
+    },
+    "WWW-Authenticate": {
+        "description": "RFC 6750, section 3.",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^Bearer realm="api"(, error="invalid_token")?$'},
+    },
+    "Retry-After": {
+        "description": "Seconds.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 0},
+    },
+}
+
+
+# What goes on from an answer: {operation: {status: {name: link}}}
+
+
+def _link(operation: str, body: dict[str, str]) -> Json:
+    return {"operationId": operation, "requestBody": body}
+
+
+OF_TOKENS = {
+    "refreshOnce": _link("refresh", {"refresh": "$response.body#/refresh"}),
+    "verifyAccess": _link("verify", {"token": "$response.body#/access"}),
+    "verifyRefresh": _link("verify", {"token": "$response.body#/refresh"}),
+    "signOut": _link("sign_out", {"refresh": "$response.body#/refresh"}),
+}
+OF_REGISTRATION = {
+    "signIn": _link("sign_in", {"username": "$request.body#/username", "password": "$request.body#/password"})
+}
+OF_SIGN_INS = {
+    "endTheLatest": {"operationId": "end_sign_in", "parameters": {"id": "$response.body#/results/0/id"}},
+}
+LINKS: dict[str, dict[str, Json]] = {
+    "register": {"201": OF_REGISTRATION},
+    "sign_in": {"200": OF_TOKENS},
+    "refresh": {"200": OF_TOKENS},
+    "sign_ins": {"200": OF_SIGN_INS},
+}
+
+
+class AutoSchema(openapi.AutoSchema):
+    """As drf-spectacular's, with the refusals, the headers and the links that it does not see."""
+
+    view: APIView
+
+    def get_operation(self, *args: Any, **kwargs: Any) -> Json | None:
+        operation: Json | None = super().get_operation(*args, **kwargs)
+        if operation:
+            for status, links in LINKS.get(operation["operationId"], {}).items():
+                operation["responses"][status]["links"] = links
+        return operation
+
+    def get_summary(self) -> str:
+        return self.get_description().partition(".")[0]
+
+    def _map_serializer(self, serializer: Any, direction: Any, bypass_extensions: bool = False) -> Json:
+        schema: Json = super()._map_serializer(serializer, direction, bypass_extensions)
+        properties: dict[str, Json] = schema.get("properties", {})
+        if direction == "response":
+            # Whether or not it may be left out of a request.
+            schema["required"] = sorted(properties)
+            return schema
+        for name, facts in properties.items():
+            field = serializer.fields[name]
+            if any(isinstance(each, ProhibitNullCharactersValidator) for each in field.validators):
+                facts |= {"pattern": r"^[^\u0000]*$"}
+            facts |= getattr(field, "schema", {})
+        return schema
+
+    def _get_response_bodies(self, direction: Any = "response") -> Json:
+        answers: Json = super()._get_response_bodies(direction)
+        for status, answer in answers.items():
+            answer["description"] = answer["description"] or HTTPStatus(int(status)).phrase
+            answer["headers"] = {"Cache-Control": self._header("Cache-Control")} | answer.get("headers", {})
+        refusals = {status: self._refusal(status) for status in {*self._refused_with(), *answers} & REFUSALS.keys()}
+        return dict(sorted((answers | refusals).items()))
+
+    def _refused_with(self) -> Iterable[str]:
+        """By the rules that the views follow."""
+        yield "406"
+        if getattr(self.view, "needs_database", True):
+            yield "503"
+        if self._get_request_body():
+            yield from ("400", "413", "415")
+        if "{" in self.path or self._is_list_view():
+            yield "404"
+        if self._is_list_view():
+            yield "400"
+        authenticators = self.view.get_authenticators()
+        if authenticators or isinstance(self.view, TokenViewBase):
+            yield "401"
+        if authenticators and self.method not in SAFE_METHODS:
+            # The session cookie needs a CSRF token.
+            yield "403"
+        if any(type(each) not in OPEN_DOORS for each in self.view.get_permissions()):
+            yield "403"
+        if self.view.get_throttles():
+            yield "429"
+
+    def _refusal(self, status: str) -> Json:
+        refusal = REFUSALS[status]
+        schema = self._component(ResolvedComponent.SCHEMA, refusal.schema, SCHEMAS[refusal.schema])
+        examples = {name: {"value": value} for name, value in refusal.examples.items()}
+        return self._component(
+            ResolvedComponent.RESPONSE,
+            refusal.name,
+            {
+                "description": refusal.description,
+                "headers": {name: self._header(name) for name in ("Cache-Control", *refusal.headers)},
+                "content": {"application/json": {"schema": schema, "examples": examples}},
+            },
+        )
+
+    def _header(self, name: str) -> Json:
+        return self._component(ResolvedComponent.HEADER, name, HEADERS[name])
+
+    def _component(self, kind: str, name: str, schema: Json) -> Json:
+        component = ResolvedComponent(name, kind, schema, object=name)
+        self.registry.register_on_missing(component)
+        return component.ref
+
+
+OPEN_DOORS = (permissions.AllowAny, permissions.IsAuthenticated)
+
+
+class AccessTokenScheme(OpenApiAuthenticationExtension):
+    target_class = "api.authentication.TokenAuthentication"
+    name = "accessToken"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> Json:
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "For programs, from anywhere: the `access` token of `POST /api/token/`.",
+        }
+
+
+class SessionScheme(OpenApiAuthenticationExtension):
+    target_class = "api.authentication.SessionAuthentication"
+    name = "session"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> Json:
+        return {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": settings.SESSION_COOKIE_NAME,
+            "description": "For the project's own pages: the cookie of a browser that is signed in. "
+            "What writes needs the CSRF token too, in `X-CSRFToken`.",
+        }
