@@ -508,6 +508,7 @@ class SignIn(models.Model):
         "previous_refresh_id",
         "refreshed_at",
         "audience",
+        "status_index",
     )
 
     class Meta:
