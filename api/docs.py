@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.utils import translation
+from django.utils.decorators import method_decorator
 from drf_spectacular import renderers
 from drf_spectacular.extensions import OpenApiViewExtension
 from drf_spectacular.generators import SchemaGenerator
@@ -15,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.policy import with_policy
 from api.schema import EMPTY
 
 
@@ -31,7 +33,7 @@ DESCRIBED = {
     "TokenObtainPairView": extend_schema(
         operation_id="sign_in",
         description="Starts a client's sign-in.",
-        responses=TOKEN_PAIR,
+        responses={200: TOKEN_PAIR, 429: None},
         examples=[
             OpenApiExample("alice", {"username": "alice", "password": "violet anchor hums at dawn"}, request_only=True)
         ],
@@ -96,6 +98,8 @@ class SchemaView(APIView):
         return Response(document())
 
 
+# Swagger UI's style sheet has its icons inside.
+@method_decorator(with_policy(img_src=["'self'", "data:"]), name="dispatch")
 class DocsView(SpectacularSwaggerSplitView):
     authentication_classes = ()
     permission_classes = (permissions.AllowAny,)

@@ -1,15 +1,21 @@
-"""For load balancers and operators."""
+"""For load balancers and operators. (Without CSRF: what is no GET is a 405 like anywhere in the API.)"""
 
 from django.conf import settings
 from django.core.cache import cache
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
 
 
+@csrf_exempt
+@require_safe
 def live(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "up"})
 
 
+@csrf_exempt
+@require_safe
 def ready(request: HttpRequest) -> JsonResponse:
     """503 without the database. Redis is told, but may be away: it costs speed only."""
     database = "up" if _database_answers() else "down"

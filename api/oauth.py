@@ -12,6 +12,7 @@ from django.utils.cache import get_conditional_response
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import condition
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import serializers, status
 from rest_framework.exceptions import APIException
 from rest_framework.negotiation import BaseContentNegotiation
@@ -27,7 +28,8 @@ from api.authentication import AuthenticatedRequest
 from api.blocklist import status_list
 from api.blocklist.status_list import status_lists
 from api.keys import keyring
-from api.parsers import StrictFormParser
+from api.parsers import FORM_MAX_FIELDS, StrictFormParser
+from api.schema import EMPTY, INTROSPECTED, JWK_SET
 from api.serializers import TextField
 from api.tokens import AccessToken, IssuedToken
 from api.views import OpenToAll
@@ -66,7 +68,16 @@ class JWKSView(OpenToAll):
 
     content_negotiation_class = OneFormat
     renderer_classes = (JSONRenderer,)
+    needs_database = False
+    may_be_kept = True
 
+    @extend_schema(
+        operation_id="jwks",
+        tags=["keys"],
+        description="The public keys that verify our tokens (RFC 7517); none while they are signed with a shared "
+        "secret. Ask again for a `kid` that is not among them.",
+        responses={200: OpenApiResponse(JWK_SET, "The keys."), 304: OpenApiResponse(description="As before.")},
+    )
     @method_decorator([cache_control(public=True, max_age=JWKS_MAX_AGE), condition(etag_of_keys)])
     def get(self, request: Request) -> Response:
         return Response(public_keys())
@@ -85,12 +96,20 @@ class FormView(APIView):
 
 
 class TokenFormSerializer(serializers.Serializer):
+    # Other fields are passed over, but none is given twice.
+    schema = {"additionalProperties": {"type": "string"}, "maxProperties": FORM_MAX_FIELDS}
+
     token = TextField()
     # Of no use here: a token says itself what it is.
     token_type_hint = TextField(required=False, allow_blank=True)
 
 
 class RevokeView(OpenToAll, FormView):
+    @extend_schema(
+        operation_id="revoke",
+        request=TokenFormSerializer,
+        responses=OpenApiResponse(EMPTY, "It is not good, or not any more."),
+    )
     def post(self, request: Request) -> Response:
         """Ends a refresh token's sign-in, or blocks an access token alone (RFC 7009). Unknown ones are no error."""
         form = TokenFormSerializer(data=request.data)
@@ -115,6 +134,15 @@ class MayIntrospect(BasePermission):
 class IntrospectView(FormView):
     permission_classes = (MayIntrospect,)
 
+    @extend_schema(
+        operation_id="introspect",
+        request=TokenFormSerializer,
+        responses=OpenApiResponse(
+            INTROSPECTED,
+            "What it is worth.",
+            examples=[OpenApiExample("ended", {"active": False})],
+        ),
+    )
     def post(self, request: AuthenticatedRequest) -> Response:
         """
         Whether an access token is good at this moment, and what it says (RFC 7662). A refresh token is not: no service
@@ -139,7 +167,19 @@ class StatusListView(OpenToAll):
 
     content_negotiation_class = OneFormat
     renderer_classes = (JSONRenderer,)
+    may_be_kept = True
 
+    @extend_schema(
+        operation_id="status_list",
+        tags=["keys"],
+        description="A Token Status List (draft-ietf-oauth-status-list), as a signed JWT: which sign-ins have ended. "
+        "There is none unless JWT_STATUS_LIST is on. Lists of an earlier `time` are not kept.",
+        responses={
+            (200, "application/statuslist+jwt"): OpenApiResponse({"type": "string"}, "The list."),
+            304: OpenApiResponse(description="As before."),
+            501: OpenApiResponse({"$ref": "#/components/schemas/Error"}, "A list of an earlier time was asked for."),
+        },
+    )
     @method_decorator(cache_control(public=True, max_age=status_list.ISSUED_EVERY))
     def get(self, request: Request, number: int) -> HttpResponse:
         built = status_lists.get(number) if settings.JWT_STATUS_LIST else None

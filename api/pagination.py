@@ -2,27 +2,37 @@ import re
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-SIZE = re.compile(r"0*[1-9][0-9]*")
+WHOLE_NUMBER = re.compile(r"0*[1-9][0-9]*")
 
 
 class Pages(PageNumberPagination):
+    """As DRF's, but what is no page or size is refused and not passed over."""
+
     page_size = 25
     page_size_query_param = "page_size"
     max_page_size = 100
 
     def get_page_size(self, request: Request) -> int:
-        """As DRF's, but what is no size is refused and not passed over."""
+        for name in (self.page_query_param, self.page_size_query_param):
+            if len(request.query_params.getlist(name)) > 1:
+                raise ValidationError({name: [_("Given more than once.")]})
         asked = request.query_params.get(self.page_size_query_param)
         if asked is None:
             return self.page_size
-        if not SIZE.fullmatch(asked):
+        if not WHOLE_NUMBER.fullmatch(asked):
             raise ValidationError({self.page_size_query_param: [_("Not a whole number from 1 on.")]})
         return min(int(asked), self.max_page_size)
+
+    def get_page_number(self, request: Request, paginator: Any) -> Any:
+        asked = request.query_params.get(self.page_query_param, "1")
+        if asked not in self.last_page_strings and not WHOLE_NUMBER.fullmatch(asked):
+            raise NotFound(self.invalid_page_message.format(page_number=asked, message=_("Not a page.")))
+        return super().get_page_number(request, paginator)
 
     def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
         number = {"type": "integer", "minimum": 1}

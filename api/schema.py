@@ -10,10 +10,14 @@ from drf_spectacular import openapi
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.plumbing import ResolvedComponent
 from rest_framework import permissions
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.views import APIView
 from rest_framework_simplejwt.views import TokenViewBase
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+# Headers by the components that describe them.
+NO_STORE = {"Cache-Control": "NoStore"}
+KEPT = {"Cache-Control": "Kept", "ETag": "ETag"}
 Json = dict[str, Any]
 
 
@@ -27,7 +31,7 @@ class Refusal(NamedTuple):
     description: str
     examples: dict[str, Json]
     schema: str = "Error"
-    headers: tuple[str, ...] = ()
+    headers: dict[str, str] = NO_STORE
 
 
 REFUSALS = {
@@ -56,7 +60,7 @@ REFUSALS = {
                 "code": "no_active_account",
             },
         },
-        headers=("WWW-Authenticate",),
+        headers=NO_STORE | {"WWW-Authenticate": "Challenge"},
     ),
     "403": Refusal(
         "Forbidden",
@@ -75,8 +79,11 @@ REFUSALS = {
     ),
     "413": Refusal(
         "TooLarge",
-        "The body is larger than 1.5 MB.",
+        "The body is larger than 1.5 MB of JSON, or 64 kB of form.",
         {"too large": {"detail": "The request body is too large.", "code": "too_large"}},
+    ),
+    "414": Refusal(
+        "AddressTooLong", "The address is longer than 4094 bytes. The application server says so, in HTML.", {}
     ),
     "415": Refusal(
         "UnsupportedMediaType",
@@ -92,7 +99,7 @@ REFUSALS = {
         "TooManyRequests",
         "Too often. Wait for `Retry-After` seconds.",
         {"throttled": {"detail": "Request was throttled. Expected available in 30 seconds.", "code": "throttled"}},
-        headers=("Retry-After",),
+        headers=NO_STORE | {"Retry-After": "Wait"},
     ),
     "503": Refusal(
         "Unavailable",
@@ -103,13 +110,14 @@ REFUSALS = {
                 "code": "unavailable",
             }
         },
-        headers=("Retry-After",),
+        headers=NO_STORE | {"Retry-After": "Wait"},
     ),
 }
 
 ERROR_PROPERTIES: Json = {
     "detail": {"type": "string", "description": "For people."},
     "code": {"type": "string", "description": "For programs."},
+    "error": {"type": "string", "description": "OAuth's code, where an RFC asks for it (RFC 6749, section 5.2)."},
 }
 SCHEMAS: dict[str, Json] = {
     "Error": {
@@ -132,18 +140,63 @@ SCHEMAS: dict[str, Json] = {
     },
 }
 EMPTY: Json = {"type": "object", "maxProperties": 0}
+JWK_SET: Json = {
+    "type": "object",
+    "properties": {
+        "keys": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "kty": {"type": "string", "enum": ["EC", "RSA", "OKP"]},
+                    "alg": {"type": "string", "enum": ["ES256", "RS256", "EdDSA"]},
+                    "use": {"type": "string", "enum": ["sig"]},
+                    "kid": {"type": "string", "description": "RFC 7638."},
+                },
+                "required": ["kty", "alg", "use", "kid"],
+                "additionalProperties": {"type": "string"},
+            },
+        }
+    },
+    "required": ["keys"],
+}
+INTROSPECTED: Json = {
+    "type": "object",
+    "properties": {
+        "active": {
+            "type": "boolean",
+            "description": "Whether it is good now; if not, nothing else is told.",
+        },
+        "token_type": {"type": "string", "enum": ["Bearer"]},
+        "username": {"type": "string"},
+        "iss": {"type": "string"},
+        "sub": {"type": "string"},
+        "aud": {"type": "string"},
+        "exp": {"type": "integer"},
+        "iat": {"type": "integer"},
+        "jti": {"type": "string"},
+        "sid": {"type": "string", "format": "uuid"},
+    },
+    "required": ["active"],
+}
 HEADERS: dict[str, Json] = {
-    "Cache-Control": {
+    "NoStore": {
         "description": "Nobody keeps the answer.",
         "required": True,
         "schema": {"type": "string", "pattern": "no-store"},
     },
-    "WWW-Authenticate": {
+    "Kept": {
+        "description": "Caches may keep the answer for so many seconds.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "public"},
+    },
+    "ETag": {"required": True, "schema": {"type": "string"}},
+    "Challenge": {
         "description": "RFC 6750, section 3.",
         "required": True,
         "schema": {"type": "string", "pattern": '^Bearer realm="api"(, error="invalid_token")?$'},
     },
-    "Retry-After": {
+    "Wait": {
         "description": "Seconds.",
         "required": True,
         "schema": {"type": "integer", "minimum": 0},
@@ -159,6 +212,8 @@ def _link(operation: str, body: dict[str, str]) -> Json:
 
 
 OF_TOKENS = {
+    "revokeAccess": _link("revoke", {"token": "$response.body#/access"}),
+    "introspectAccess": _link("introspect", {"token": "$response.body#/access"}),
     "refreshOnce": _link("refresh", {"refresh": "$response.body#/refresh"}),
     "verifyAccess": _link("verify", {"token": "$response.body#/access"}),
     "verifyRefresh": _link("verify", {"token": "$response.body#/refresh"}),
@@ -205,19 +260,21 @@ class AutoSchema(openapi.AutoSchema):
             if any(isinstance(each, ProhibitNullCharactersValidator) for each in field.validators):
                 facts |= {"pattern": r"^[^\u0000]*$"}
             facts |= getattr(field, "schema", {})
-        return schema
+        return schema | getattr(serializer, "schema", {})
 
     def _get_response_bodies(self, direction: Any = "response") -> Json:
         answers: Json = super()._get_response_bodies(direction)
         for status, answer in answers.items():
             answer["description"] = answer["description"] or HTTPStatus(int(status)).phrase
-            answer["headers"] = {"Cache-Control": self._header("Cache-Control")} | answer.get("headers", {})
+            is_kept = getattr(self.view, "may_be_kept", False) and status < "400"
+            answer["headers"] = self._headers(KEPT if is_kept else NO_STORE)
         refusals = {status: self._refusal(status) for status in {*self._refused_with(), *answers} & REFUSALS.keys()}
         return dict(sorted((answers | refusals).items()))
 
     def _refused_with(self) -> Iterable[str]:
         """By the rules that the views follow."""
-        yield "406"
+        if issubclass(self.view.content_negotiation_class, DefaultContentNegotiation):
+            yield "406"
         if getattr(self.view, "needs_database", True):
             yield "503"
         if self._get_request_body():
@@ -225,7 +282,7 @@ class AutoSchema(openapi.AutoSchema):
         if "{" in self.path or self._is_list_view():
             yield "404"
         if self._is_list_view():
-            yield "400"
+            yield from ("400", "414")
         authenticators = self.view.get_authenticators()
         if authenticators or isinstance(self.view, TokenViewBase):
             yield "401"
@@ -239,6 +296,8 @@ class AutoSchema(openapi.AutoSchema):
 
     def _refusal(self, status: str) -> Json:
         refusal = REFUSALS[status]
+        if not refusal.examples:
+            return self._component(ResolvedComponent.RESPONSE, refusal.name, {"description": refusal.description})
         schema = self._component(ResolvedComponent.SCHEMA, refusal.schema, SCHEMAS[refusal.schema])
         examples = {name: {"value": value} for name, value in refusal.examples.items()}
         return self._component(
@@ -246,13 +305,15 @@ class AutoSchema(openapi.AutoSchema):
             refusal.name,
             {
                 "description": refusal.description,
-                "headers": {name: self._header(name) for name in ("Cache-Control", *refusal.headers)},
+                "headers": self._headers(refusal.headers),
                 "content": {"application/json": {"schema": schema, "examples": examples}},
             },
         )
 
-    def _header(self, name: str) -> Json:
-        return self._component(ResolvedComponent.HEADER, name, HEADERS[name])
+    def _headers(self, described: dict[str, str]) -> Json:
+        return {
+            header: self._component(ResolvedComponent.HEADER, name, HEADERS[name]) for header, name in described.items()
+        }
 
     def _component(self, kind: str, name: str, schema: Json) -> Json:
         component = ResolvedComponent(name, kind, schema, object=name)
@@ -288,3 +349,31 @@ class SessionScheme(OpenApiAuthenticationExtension):
             "description": "For the project's own pages: the cookie of a browser that is signed in. "
             "What writes needs the CSRF token too, in `X-CSRFToken`.",
         }
+
+
+# What is not made of DRF's views
+
+
+def _health(operation: str, description: str, *members: str) -> Json:
+    schema = {"type": "object", "properties": {name: {"type": "string"} for name in members}, "required": [*members]}
+    return {
+        "operationId": operation,
+        "description": description,
+        "summary": description.partition(".")[0],
+        "tags": ["health"],
+        "responses": {
+            status: {
+                "description": HTTPStatus(int(status)).phrase,
+                "headers": {"Cache-Control": {"$ref": "#/components/headers/NoStore"}},
+                "content": {"application/json": {"schema": schema}},
+            }
+            for status in (["200", "503"] if "database" in members else ["200"])
+        },
+    }
+
+
+def add_health(result: Json, **kwargs: Any) -> Json:
+    live = _health("is_live", "Whether the process answers.", "status")
+    ready = _health("is_ready", "Whether it reaches its database. Redis may be away.", "status", "database", "redis")
+    result["paths"] |= {"/health/live": {"get": live}, "/health/ready": {"get": ready}}
+    return result

@@ -66,6 +66,12 @@ def check_new_password(password: str, user: User | None = None) -> str:
 # Tokens
 
 
+class AudienceField(TextField):
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"enum": settings.JWT_AUDIENCES}
+
+
 class TokenPairSerializer(TokenObtainSerializer):
     """Starts a client's sign-in."""
 
@@ -73,7 +79,7 @@ class TokenPairSerializer(TokenObtainSerializer):
         super().__init__(*args, **kwargs)
         self.fields["username"] = TextField(write_only=True, max_length=150)
         self.fields["password"] = PasswordField()
-        self.fields["audience"] = TextField(write_only=True, required=False, max_length=255)
+        self.fields["audience"] = AudienceField(write_only=True, required=False, max_length=255)
 
     def validate_audience(self, audience: str) -> str:
         if audience not in settings.JWT_AUDIENCES:

@@ -41,7 +41,7 @@ class MeView(generics.RetrieveUpdateAPIView):
     post=extend_schema(
         operation_id="register",
         description="Makes an account. It does not sign in.",
-        responses={201: serializers.UserSerializer},
+        responses={201: serializers.UserSerializer, 429: None},
         examples=[
             OpenApiExample(
                 "carol",
@@ -59,7 +59,7 @@ class PasswordChangeView(APIView):
     @extend_schema(
         operation_id="change_password",
         request=serializers.PasswordChangeSerializer,
-        responses={204: OpenApiResponse(description="It is changed.")},
+        responses={204: OpenApiResponse(description="It is changed."), 429: None},
     )
     def post(self, request: AuthenticatedRequest) -> Response:
         """Ends every other sign-in; the one that asks goes on."""

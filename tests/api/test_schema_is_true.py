@@ -23,7 +23,10 @@ from tests import servers
 from tests.conftest import manage
 
 HERE = Path(__file__).parent / "schemathesis"
-ALICE = {"username": "alice", "email": "alice@example.org", "password": "violet anchor hums at dawn"}
+PASSWORD = "violet anchor hums at dawn"
+# The person of the schema's examples, and the staff member whom Schemathesis is.
+ALICE = {"username": "alice", "email": "alice@example.org", "password": PASSWORD}
+MAKE_STAFF = f"from accounts.models import User; User.objects.create_superuser('sue', 'sue@example.org', '{PASSWORD}')"
 
 
 class SecureNode(servers.Node):
@@ -75,8 +78,18 @@ def node(tmp_path: Path) -> Iterator[SecureNode]:
         if server_url
         else f"sqlite:///{tmp_path / 'schema.sqlite3'}"
     )
-    env = {"DATABASE_URL": database, "EMAIL_URL": "dummymail://"}
+    env = {
+        "DATABASE_URL": database,
+        "EMAIL_URL": "dummymail://",
+        "JWT_KEYS": str(tmp_path / "keys"),
+        "JWT_ISSUER": "https://127.0.0.1",
+        "JWT_STATUS_LIST": "true",
+        "TRUSTED_PROXIES": "127.0.0.1",
+    }
     manage(env, "migrate", "--verbosity=0")
+    kid = manage(env, "keys", "new").split()[0]
+    manage(env, "keys", "promote", kid, "--force")
+    manage(env, "shell", "--verbosity=0", "--command", MAKE_STAFF)
     node = SecureNode(tmp_path, env)
     node.start()
     try:
