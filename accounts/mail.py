@@ -21,7 +21,7 @@ _postman = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mail")
 
 def send_later(template: str, user: "User", **context: Any) -> None:
     """Sends templates/mail/<template>.txt, whose first line is the subject, once the transaction has committed."""
-    if user.email:
+    if user.email and not user.is_throw_away:
         transaction.on_commit(partial(_postman.submit, _send, template, user.email, {"user": user, **context}))
 
 
