@@ -49,7 +49,8 @@ def _result(benchmark: str, **sought: Any) -> dict[str, Any]:
 
 
 def _number(value: float, decimals: int = 0) -> str:
-    return number_format(value, decimals, use_l10n=True, force_grouping=True)
+    # It cuts decimals off, so it gets none too many.
+    return number_format(round(value, decimals), decimals, use_l10n=True, force_grouping=True)
 
 
 def _share(benchmark: str, **sought: Any) -> str:
