@@ -98,7 +98,7 @@ BY_REASON: Mapping[type[Exception], Verdicts] = {
 def verdicts_on(raw: str) -> Verdicts:
     """What the server would say. No statement, or one."""
     try:
-        token = AnyToken(raw)
+        token = AnyToken(raw)  # type: ignore[arg-type]
     except ExpiredTokenError:
         return EXPIRED
     except TokenError as error:

@@ -55,9 +55,10 @@ class CompareView(TemplateView):
     def _wristband(self) -> dict[str, Any]:
         """About the visitor's session: everything but its key."""
         name = settings.SESSION_COOKIE_NAME
+        current: SignIn = self.request.session.sign_in  # type: ignore[assignment]
         keeps = not self.request.session.get_expire_at_browser_close()
         return {
-            "sign_in": SignIn.objects.get(pk=self.request.session.sign_in.pk),
+            "sign_in": SignIn.objects.get(pk=current.pk),
             "cookie": {
                 "name": name,
                 "size": len(f"{name}=") + KEY_LENGTH,

@@ -171,7 +171,9 @@ def test_the_page_does_not_repeat_a_whole_token(paste, client_of, ann):
 
 def test_whose_token_it_is_is_not_told(paste, browser_of, client_of, ann, password):
     # Too long a name to be in the token.
-    somebody = User.objects.create_user("somebody-with-a-long-name", "private@example.org", password, last_name="Secret")
+    somebody = User.objects.create_user(
+        "somebody-with-a-long-name", "private@example.org", password, last_name="Secret"
+    )
     token = client_of(somebody).access
     page = paste(token, by=browser_of(ann)).content.decode()
     for private in (somebody.username, somebody.email, somebody.last_name):
@@ -534,7 +536,9 @@ def test_every_way_to_answer_gets_an_advice_with_a_reason_for_each_answer():
         assert advice.reasons == [option.reason for option in options]
 
 
-@pytest.mark.parametrize("answers", [{}, {"client": "pages"}, {"client": "\0", "origin": "x"}, {"services": "🛂" * 999}])
+@pytest.mark.parametrize(
+    "answers", [{}, {"client": "pages"}, {"client": "\0", "origin": "x"}, {"services": "🛂" * 999}]
+)
 def test_half_an_answer_gets_no_advice(browser, answers):
     response = browser().get("/compare/", answers)
     assert response.status_code == 200
@@ -571,7 +575,9 @@ def shown(cell):
 def test_every_figure_is_one_of_the_kept_results(row):
     row = figures.rows()[row]
     measured = numbers_in(row.source)
-    for number, decimals, is_share in (each for cell in (row.wristband, row.passport, row.usual) for each in shown(cell)):
+    for number, decimals, is_share in (
+        each for cell in (row.wristband, row.passport, row.usual) for each in shown(cell)
+    ):
         assert any(round(each * (100 if is_share else 1), decimals) == number for each in measured), number
 
 
@@ -580,7 +586,10 @@ def test_the_figures_are_on_the_page(browser):
     results = settings.BASE_DIR / "tests" / "benchmarks" / "results"
     requests = {each["name"]: each for each in json.loads((results / "requests.json").read_text())["results"]}
     for name in ("wristband", "passport HS256"):
-        assert f"{round(requests[name]['share'] * 100)}\xa0%" in page or f"{round(requests[name]['share'] * 100)} %" in page
+        assert (
+            f"{round(requests[name]['share'] * 100)}\xa0%" in page
+            or f"{round(requests[name]['share'] * 100)} %" in page
+        )
 
 
 def test_a_server_without_the_results_says_so(browser, monkeypatch, tmp_path):

@@ -15,7 +15,11 @@ let busy = false;
 const tell = (name, detail) => document.dispatchEvent(new CustomEvent(`compare:${name}`, { detail }));
 const claims = (token) => JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
 
-class Unexpected extends Error {}
+class Unexpected extends Error {
+  constructor({ method, url, answer }) {
+    super(`${method} ${url} ${answer.status}`);
+  }
+}
 
 // Requests
 
@@ -54,7 +58,10 @@ const refreshWith = (refresh) => ask("passport", "POST", "/api/token/refresh/", 
 
 async function renew() {
   const exchange = await refreshWith(tokens.refresh);
-  if (!exchange.answer.ok) throw new Unexpected(`${exchange.answer.status}`);
+  if (!exchange.answer.ok) {
+    over();
+    throw new Unexpected(exchange);
+  }
   tokens = exchange.data;
   return exchange;
 }
@@ -128,7 +135,13 @@ function isUsable(action) {
 }
 
 function showToken() {
-  tell("token", { token: tokens.access, url: urls.inspect });
+  tell("token", { token: tokens.access });
+}
+
+function showVerdicts(box, token) {
+  const target = box.querySelector(".verdicts");
+  target.hidden = false;
+  tell("verdicts", { token, target });
 }
 
 // The client's sign-in is over, whoever ended it; its token stays on show, so that one sees that it is refused.
@@ -143,7 +156,7 @@ function over() {
 const actions = {
   async start() {
     const exchange = await ask("wristband", "POST", urls.client);
-    if (!exchange.answer.ok) throw new Unexpected(`${exchange.answer.status}`);
+    if (!exchange.answer.ok) throw new Unexpected(exchange);
     tokens = exchange.data;
     started = true;
     showToken();
@@ -157,16 +170,21 @@ const actions = {
   },
 
   async who() {
-    return { said: "who", exchanges: [await whoByCookie(), await whoByToken()] };
+    const exchanges = [await whoByCookie(), await whoByToken()];
+    if (exchanges[1].answer.ok) return { said: "who", exchanges };
+    over();
+    return { said: "elsewhere", exchanges };
   },
 
-  async tamper() {
+  async tamper(box) {
     const [header, payload, signature] = tokens.access.split(".");
     const at = Math.floor(payload.length / 2);
     const letter = payload[at] === "x" ? "y" : "x";
     const changed = [header, payload.slice(0, at) + letter + payload.slice(at + 1), signature].join(".");
     const place = header.length + 1 + at + 1;
-    return { said: "tamper", values: { place, letter }, exchanges: [await whoByToken(changed)] };
+    const exchanges = [await whoByToken(changed)];
+    showVerdicts(box, changed);
+    return { said: "tamper", values: { place, letter }, exchanges };
   },
 
   async refresh() {
@@ -194,31 +212,33 @@ const actions = {
       return { said: "strict", exchanges: [first, second] };
     }
     showToken();
-    const isSame = claims(first.data.refresh).jti === claims(second.data.refresh).jti;
-    if (!isSame) throw new Unexpected("two successors");
+    if (claims(first.data.refresh).jti !== claims(second.data.refresh).jti) throw new Unexpected(second);
     return { said: "again", exchanges: [first, second] };
   },
 
-  async theft() {
+  async theft(box) {
     const { refresh } = tokens;
     const exchanges = [await renew(), await renew(), await refreshWith(refresh), await whoByToken()];
+    showVerdicts(box, tokens.access);
     over();
     return { said: "theft", exchanges };
   },
 
-  async out() {
+  async out(box) {
     const { access } = tokens;
     const { exchanges } = await actions.end();
+    showVerdicts(box, access);
     return { said: "out", exchanges: [...exchanges, await whoByToken(access)] };
   },
 
-  async password() {
+  async password(box) {
     const { access } = tokens;
     const next = Array.from(crypto.getRandomValues(new Uint8Array(15)), (byte) => (byte % 36).toString(36)).join("-");
     const body = { old_password: password, new_password: next };
     const change = await ask("wristband", "POST", "/api/password/change/", { body });
-    if (!change.answer.ok) throw new Unexpected(`${change.answer.status}`);
+    if (!change.answer.ok) throw new Unexpected(change);
     password = next;
+    showVerdicts(box, access);
     over();
     return { said: "password", exchanges: [change, await whoByCookie(), await whoByToken(access)] };
   },
@@ -244,6 +264,7 @@ async function perform(button) {
   busy = true;
   showState(state());
   let trouble = null;
+  box.querySelector(".verdicts")?.toggleAttribute("hidden", true);
   try {
     const { said, values, exchanges } = await actions[button.dataset.do](box);
     if (!box.matches(".start")) say(box, said, values);
@@ -282,5 +303,6 @@ addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
 
 // The password is told once, in the answer to a form; the address is the page's.
 if (password) history.replaceState(null, "", urls.kept);
+document.getElementById("without").remove();
 stage.hidden = false;
 showState(state());
