@@ -102,9 +102,8 @@ class SetPasswordForm(auth_forms.SetPasswordForm):
 class EmailChangeForm(forms.Form):
     new_email = User._meta.get_field("email").formfield(label=_("New e-mail address"))
 
-    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.user = user
         self.fields["new_email"].widget.attrs |= {"autocomplete": "email", "autofocus": True}
 
 
