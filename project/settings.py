@@ -190,7 +190,7 @@ DEMO = env.bool("DEMO", default=DEBUG and not DATABASE_URL)
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.backends.PasswordBackend"]
 LOGIN_URL = "login"
-LOGIN_REDIRECT_URL = "profile"
+LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = None
 
 PASSWORD_MIN_LENGTH = env.int("PASSWORD_MIN_LENGTH", default=15)
@@ -215,6 +215,8 @@ BROWSER_SESSION = timedelta(days=env.int("BROWSER_SESSION_DAYS", default=14))
 BROWSER_SESSION_UNKEPT = timedelta(days=1)
 ACCESS_TOKEN = timedelta(minutes=env.int("ACCESS_TOKEN_MINUTES", default=5))
 REFRESH_TOKEN = timedelta(days=env.int("REFRESH_TOKEN_DAYS", default=14))
+# What matters most asks for the password again if it was not given for this long.
+RECENT_PROOF = timedelta(minutes=env.int("RECENT_PROOF_MINUTES", default=15))
 REFRESH_GRACE = timedelta(seconds=env.int("REFRESH_GRACE_SECONDS", default=10))
 JWT_LEEWAY = timedelta(seconds=env.int("JWT_LEEWAY_SECONDS", default=15))
 
@@ -279,7 +281,7 @@ SECURE_CSP = {
     "frame-ancestors": ["'none'"],
     "form-action": ["'self'"],
 }
-PERMISSIONS_POLICY = {
+PERMISSIONS_POLICY: dict[str, list[str]] = {
     feature: []
     for feature in (
         "camera",

@@ -114,7 +114,8 @@ class ClientView(APIView):
 
     def post(self, request: AuthenticatedRequest) -> Response:
         asked_at = timezone.now()
-        sign_in = SignIn.objects.start(request.user, SignIn.Kind.CLIENT, CLIENT_IDLE_TIMEOUT)
+        name = _("Compare page")
+        sign_in = SignIn.objects.start(request.user, SignIn.Kind.CLIENT, CLIENT_IDLE_TIMEOUT, name)
         return Response(token_pair(sign_in, asked_at), status=status.HTTP_201_CREATED)
 
 

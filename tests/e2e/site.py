@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests import servers
 from tests.conftest import manage
@@ -93,4 +93,4 @@ def sign_in(page: Page, person: Person) -> None:
     main.get_by_label("Username").fill(person.username)
     main.get_by_label("Password").fill(person.password)
     main.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/accounts/profile/")
+    expect(page.get_by_role("banner").get_by_role("button", name="Sign out")).to_be_visible()
