@@ -10,14 +10,16 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import TemplateView
 from rest_framework import status
+from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import demo
-from accounts.models import SignIn
+from accounts.models import SignIn, User
 from accounts.sessions import KEY_LENGTH, BrowserRequest
 from api.authentication import AuthenticatedRequest, SessionAuthentication
 from api.blocklist.models import Entry
@@ -56,9 +58,11 @@ class CompareView(TemplateView):
         """About the visitor's session: everything but its key."""
         name = settings.SESSION_COOKIE_NAME
         current: SignIn = self.request.session.sign_in  # type: ignore[assignment]
+        sign_in = SignIn.objects.get(pk=current.pk)
         keeps = not self.request.session.get_expire_at_browser_close()
         return {
-            "sign_in": SignIn.objects.get(pk=current.pk),
+            "sign_in": sign_in,
+            "must_prove": must_prove(current.user, sign_in),
             "cookie": {
                 "name": name,
                 "size": len(f"{name}=") + KEY_LENGTH,
@@ -106,11 +110,25 @@ class ThrowAwayView(AnswerView):
         return self.answer(password=password)
 
 
+def must_prove(user: User, sign_in: SignIn) -> bool:
+    """A client outlasts the browser, so it takes more than a cookie; nothing is at stake for throw-away users."""
+    return not (user.is_throw_away or sign_in.is_recently_proved())
+
+
+class IsProved(BasePermission):
+    message = gettext_lazy("Give your password once more first.")
+    code = "proof_needed"
+
+    def has_permission(self, request: AuthenticatedRequest, view: APIView) -> bool:
+        return isinstance(request.auth, SignIn) and not must_prove(request.user, request.auth)
+
+
 class ClientView(APIView):
     """Starts a client's sign-in for the visitor, whose tokens the page keeps in its memory."""
 
     schema = None
     authentication_classes = (SessionAuthentication,)
+    permission_classes = (IsAuthenticated, IsProved)
 
     def post(self, request: AuthenticatedRequest) -> Response:
         asked_at = timezone.now()

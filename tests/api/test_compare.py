@@ -417,6 +417,15 @@ def test_a_client_that_was_left_behind_ends_within_the_hour(browser_of, ann, clo
     assert not SignIn.objects.filter(kind=SignIn.Kind.CLIENT).live().exists()
 
 
+def test_a_password_of_long_ago_gets_no_client(browser_of, ann, clock):
+    browser = browser_of(ann)
+    clock.shift(settings.RECENT_PROOF)
+    response = browser.post("/compare/client/")
+    assert (response.status_code, response.json()["code"]) == (403, "proof_needed")
+    assert "/accounts/confirm/?next=/compare/" in browser.get("/compare/").content.decode()
+    assert not SignIn.objects.filter(kind=SignIn.Kind.CLIENT).exists()
+
+
 def test_a_guest_gets_no_client(browser):
     assert browser().post("/compare/client/").status_code == 403
     assert not SignIn.objects.exists()
