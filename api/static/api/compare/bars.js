@@ -20,7 +20,7 @@ function draw() {
     const longest = Math.max(...Object.values(sums), 1e-9);
     for (const [mode, bar] of bars) {
       bar.querySelector(".fill").setAttribute("width", (100 * sums[mode]) / longest);
-      bar.querySelector("output").textContent = numbers.format(sums[mode]);
+      bar.querySelector("b").textContent = numbers.format(sums[mode]);
     }
   }
 }

@@ -246,12 +246,15 @@ const actions = {
   },
 
   async run(box) {
+    const progress = box.querySelector("progress");
     tell("zero");
+    progress.hidden = false;
     for (let done = 1; done <= RUN; done += 1) {
       await whoByCookie();
       await whoByToken();
-      say(box, "run", { done });
+      progress.value = done;
     }
+    progress.hidden = true;
     return { said: "run", exchanges: [] };
   },
 
