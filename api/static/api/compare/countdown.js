@@ -1,8 +1,13 @@
 // Counts down to the end of a token: <… data-until="seconds since 1970"><strong>…</strong></…>
 
+const days = new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit: "day", unitDisplay: "long" });
+const two = (number) => String(number).padStart(2, "0");
+
 function left(seconds) {
-  const minutes = Math.floor(seconds / 60);
-  return `${minutes}:${String(seconds % 60).padStart(2, "0")}`;
+  const [day, hour, minute] = [Math.floor(seconds / 86400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60)];
+  if (day > 0) return `${days.format(day)}, ${hour}:${two(minute % 60)}:${two(seconds % 60)}`;
+  if (hour > 0) return `${hour}:${two(minute % 60)}:${two(seconds % 60)}`;
+  return `${minute}:${two(seconds % 60)}`;
 }
 
 function tick() {

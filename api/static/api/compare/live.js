@@ -92,6 +92,16 @@ function answerText({ answer, data }) {
   return data ? `${lines.join("\n")}\n\n${written(data)}` : lines.join("\n");
 }
 
+function costsText({ bytes, credential, statements, trips, milliseconds }) {
+  const ofThem = credential ? ` (${credential} ${words.credential})` : "";
+  return [
+    `${bytes} ${words.bytes}${ofThem}`,
+    `${statements} ${words.statements}`,
+    `${trips} ${words.trips}`,
+    `${milliseconds} ms`,
+  ].join(" · ");
+}
+
 function element(exchange) {
   const details = document.getElementById("exchange").content.firstElementChild.cloneNode(true);
   const { mode, method, url, answer, costs } = exchange;
@@ -100,7 +110,7 @@ function element(exchange) {
     mode: words[mode],
     line: `${method} ${url}`,
     status: answer.status,
-    costs: `${costs.bytes} ${words.bytes} (${costs.credential} ${words.credential}) · ${costs.statements} ${words.statements} · ${costs.trips} ${words.trips} · ${costs.milliseconds} ms`,
+    costs: costsText(costs),
     request: requestText(exchange),
     answer: answerText(exchange),
   });
@@ -128,10 +138,11 @@ function state() {
 }
 
 function isUsable(action) {
-  if (action === "start") return tokens === null;
   if (action === "zero") return true;
-  if (action === "password") return Boolean(password && tokens);
-  return tokens !== null;
+  if (action === "start") return tokens === null;
+  if (action === "end") return tokens !== null;
+  // The first passport is asked for; after that each experiment gets itself another where it needs one.
+  return started && (action !== "password" || Boolean(password));
 }
 
 function showToken() {
@@ -271,6 +282,7 @@ async function perform(button) {
   let trouble = null;
   box.querySelector(".verdicts")?.toggleAttribute("hidden", true);
   try {
+    if (!tokens && !["start", "zero"].includes(button.dataset.do)) await actions.start();
     const { said, values, exchanges } = await actions[button.dataset.do](box);
     if (!box.matches(".start")) say(box, said, values);
     box.querySelector(".exchanges")?.replaceChildren(...exchanges.map(element));
