@@ -254,6 +254,7 @@ def test_a_pasted_token_is_taken_apart_and_is_in_no_address(page, site, ann, loo
     page.get_by_label("Token", exact=True).fill(token)
     press_form(page, "Take it apart")
     found = page.locator("#inspected")
+    expect(found).to_be_focused()
     expect(verdicts(found)).to_have_text(GOOD)
     expect(found.get_by_role("timer")).to_have_text(re.compile(r"^13 days, 23:\d\d:\d\d$"))
     found.get_by_text("What it says, claim by claim").click()

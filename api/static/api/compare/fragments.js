@@ -1,10 +1,26 @@
 // Sends a form and puts the answer's element where the form says, so that the page, and what is in its memory, stays.
 
+// Whose answer a place is waiting for: an earlier one that comes later is too late.
+const latest = new WeakMap();
+
 async function show(url, options, from, target) {
+  const turn = {};
+  latest.set(target, turn);
   const answer = await fetch(url, { credentials: "same-origin", ...options });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const found = page.querySelector(from);
-  if (found) target.replaceChildren(...found.childNodes);
+  if (!found) return false;
+  if (latest.get(target) === turn) target.replaceChildren(...found.childNodes);
+  return true;
+}
+
+function send(form, from, target) {
+  const data = new FormData(form);
+  if (form.method === "post") return show(form.action, { method: "POST", body: data }, from, target);
+  const url = new URL(form.action);
+  url.search = new URLSearchParams(data);
+  history.replaceState(null, "", url);
+  return show(url, {}, from, target);
 }
 
 document.addEventListener("submit", async (event) => {
@@ -12,15 +28,9 @@ document.addEventListener("submit", async (event) => {
   const target = document.getElementById(form.dataset.into);
   if (!target) return;
   event.preventDefault();
-  const data = new FormData(form);
-  if (form.method === "post") {
-    await show(form.action, { method: "POST", body: data }, `#${target.id}`, target);
-  } else {
-    const url = new URL(form.action);
-    url.search = new URLSearchParams(data);
-    history.replaceState(null, "", url);
-    await show(url, {}, `#${target.id}`, target);
-  }
+  if (await send(form, `#${target.id}`, target)) target.focus({ preventScroll: true });
+  // Another page than expected: let the browser go there, and show what it says.
+  else form.submit();
 });
 
 // What live.js asks for: a token taken apart, or only the verdicts on it, and what the server keeps by now.

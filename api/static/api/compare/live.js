@@ -36,12 +36,14 @@ async function ask(mode, method, url, { body, bearer } = {}) {
   }
   const answer = await fetch(url, options);
   const text = await answer.text();
-  const costs = costsOf(answer.headers.get("Server-Timing") ?? "");
-  tell("cost", { mode, costs });
+  const costs = costsOf(answer.headers.get("Server-Timing"));
+  if (costs) tell("cost", { mode, costs });
   return { mode, method, url, headers, body, answer, text, costs, data: text ? JSON.parse(text) : null };
 }
 
+// Null where the server did not tell: it has to see that the page is its own (Sec-Fetch-Site).
 function costsOf(header) {
+  if (!header) return null;
   const told = (name, what) => Number(header.match(new RegExp(`\\b${name}\\b[^,]*\\b${what}="?([\\d.]+)`))?.[1] ?? 0);
   return {
     bytes: told("sent", "desc") + told("answered", "desc"),
@@ -92,7 +94,9 @@ function answerText({ answer, data }) {
   return data ? `${lines.join("\n")}\n\n${written(data)}` : lines.join("\n");
 }
 
-function costsText({ bytes, credential, statements, trips, milliseconds }) {
+function costsText(costs) {
+  if (!costs) return words.untold;
+  const { bytes, credential, statements, trips, milliseconds } = costs;
   const ofThem = credential ? ` (${credential} ${words.credential})` : "";
   return [
     `${bytes} ${words.bytes}${ofThem}`,
