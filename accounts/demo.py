@@ -31,6 +31,12 @@ def new_password() -> str:
     return "-".join([*words, str(secrets.randbelow(900) + 100)])
 
 
+def make_throw_away() -> tuple[User, str]:
+    """A new account that lasts a day, and its password, which is told to nobody else."""
+    password = new_password()
+    return User.objects.make_throw_away(f"demo-{secrets.token_hex(4)}", password), password
+
+
 def support_permissions() -> QuerySet[Permission]:
     codenames = ["view_user", "view_signin", "end_signin", "view_securityevent"]
     return Permission.objects.filter(content_type__app_label="accounts", codename__in=codenames)

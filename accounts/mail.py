@@ -29,7 +29,7 @@ def send_later(template: str, user: "User", to: str = "", **context: Any) -> Non
     user's address unless told another, in the language of whoever asks now, with what is known of where they are.
     """
     address = to or user.email
-    if not address:
+    if not address or user.is_throw_away:
         return
     user_agent = origin.user_agent()
     context |= {

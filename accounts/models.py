@@ -31,6 +31,7 @@ from accounts.signals import sign_ins_ended
 ModelT = TypeVar("ModelT", bound=models.Model)
 
 LAST_SEEN_PRECISION = timedelta(minutes=5)
+THROW_AWAY_LIFETIME = timedelta(days=1)
 # How many of somebody's last sign-ins tell which devices are theirs.
 DEVICES_REMEMBERED = 100
 
@@ -139,6 +140,25 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
             raise
         return user
 
+    def make_throw_away(self, username: str, password: str) -> "User":
+        """Makes an account for somebody who is only trying. It has no mailbox, and goes after a day."""
+        user = self.model(
+            username=username,
+            # RFC 2606: an address that never exists.
+            email=f"{username}@throw-away.invalid",
+            delete_after=timezone.now() + THROW_AWAY_LIFETIME,
+        )
+        user.set_password(password)
+        with transaction.atomic():
+            user.save(force_insert=True)
+            SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_UP, user)
+        return user
+
+    def delete_outlived(self) -> int:
+        """Deletes the throw-away accounts whose day is over. Returns how many."""
+        outlived = self.filter(delete_after__lte=timezone.now())
+        return outlived.delete()[1].get(self.model._meta.label, 0)
+
     def by_email(self, email: str) -> "User | None":
         return self.alias(lower=Lower("email")).filter(lower=email.lower()).first()
 
@@ -204,6 +224,8 @@ class User(AbstractUser):
     new_email = models.EmailField(blank=True, editable=False)
     # Rises whenever sign-ins are ended wholesale, so that one that is under way just then does not slip past.
     generation = models.PositiveBigIntegerField(default=0, editable=False)
+    # Set for accounts that somebody made only to try the project.
+    delete_after = models.DateTimeField(null=True, editable=False)
 
     objects: ClassVar[AccountManager] = AccountManager()
 
@@ -252,6 +274,10 @@ class User(AbstractUser):
         if fields is not None and self.get_deferred_fields() & set(fields):
             fields = [field.attname for field in self._meta.concrete_fields]
         super().refresh_from_db(using, fields, from_queryset)
+
+    @property
+    def is_throw_away(self) -> bool:
+        return self.delete_after is not None
 
     def with_all_fields(self) -> Self:
         """Itself, with what the database says in place of what a token claimed. Raises User.DoesNotExist."""

@@ -79,6 +79,7 @@ INSTALLED_APPS = [
     "rest_framework",
 ]
 MIDDLEWARE = [
+    "api.compare.costs.CostMiddleware",
     "accounts.middleware.TrustedProxyMiddleware",
     "accounts.middleware.PolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -170,6 +171,7 @@ CACHES: dict[str, dict[str, Any]] = {
         "OPTIONS": {
             # Pickle, the default, would run the code of whoever writes to Redis.
             "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+            "CONNECTION_POOL_CLASS": "api.compare.costs.CountedPool",
             "SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_SECONDS,
             "SOCKET_TIMEOUT": REDIS_TIMEOUT_SECONDS,
             # Once more for a connection that Redis closed meanwhile, and never after a time-out.
@@ -179,6 +181,9 @@ CACHES: dict[str, dict[str, Any]] = {
     if REDIS_URL
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 }
+
+# Whether /compare/ gives every visitor a throw-away account: of its own accord only where nothing is at stake.
+DEMO = env.bool("DEMO", default=DEBUG and not DATABASE_URL)
 
 # Sign-ins
 

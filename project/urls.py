@@ -16,6 +16,7 @@ urlpatterns = [
     path("admin/password_change/", RedirectView.as_view(pattern_name="password_change")),
     path("admin/", admin.site.urls),
     path("api/", include("api.urls")),
+    path("compare/", include("api.compare.urls")),
     path("health/live", health.live),
     path("health/ready", health.ready),
 ]
