@@ -754,10 +754,10 @@ class SecurityEvent(models.Model):
     # What the account's owner is told.
     SENTENCES = {
         Type.SIGNED_UP: _("You made this account."),
-        Type.SIGNED_IN: _("Signed in"),
+        Type.SIGNED_IN: _("A browser signed in."),
         Type.SIGN_IN_FAILED: _("Somebody tried to sign in with a wrong password."),
-        Type.SIGNED_OUT: _("Signed out"),
-        Type.SIGN_IN_ENDED: _("A sign-in was ended"),
+        Type.SIGNED_OUT: _("Signed out."),
+        Type.SIGN_IN_ENDED: _("A sign-in was ended."),
         Type.TOKEN_REUSED: _("A refresh token came back a second time, so its sign-in was ended."),
         Type.PASSWORD_CHANGED: _("The password was changed."),
         Type.PASSWORD_RESET_ASKED: _("A link to set a new password was asked for."),
@@ -807,6 +807,8 @@ class SecurityEvent(models.Model):
     @property
     def sentence(self) -> str:
         """What happened, in plain words."""
+        if self.type == self.Type.SIGNED_IN and self.details.get("kind") == SignIn.Kind.CLIENT:
+            return str(_("A client signed in."))
         return str(self.SENTENCES[self.Type(self.type)])
 
     @property

@@ -25,7 +25,7 @@ from accounts.models import AccountChanged, SecurityEvent, SignIn, SignInQuerySe
 from accounts.sessions import BrowserRequest, SignedInRequest
 
 ENDED_SHOWN_FOR = timedelta(days=30)
-ENDED_SHOWN = 25
+ENDED_SHOWN = 15
 EVENTS_ON_HOME = 5
 SIGN_INS_ON_HOME = 3
 

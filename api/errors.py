@@ -1,9 +1,7 @@
 """Errors are answers: every one has a `detail` and a `code`, the right status, and the headers that go with it."""
 
 import sys
-from datetime import timedelta
 from http import HTTPStatus
-from math import ceil
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -86,8 +84,7 @@ def not_found(request: HttpRequest, exception: Http404) -> HttpResponse:
     return _answer(request, "not_found", HTTPStatus.NOT_FOUND, "There is nothing at this address.")
 
 
-def too_many_requests(request: HttpRequest, wait: timedelta) -> HttpResponse:
-    seconds = max(1, ceil(wait.total_seconds()))
+def too_many_requests(request: HttpRequest, seconds: int) -> HttpResponse:
     detail = f"Too many attempts. Try again in {seconds} seconds."
     response = _answer(request, "throttled", HTTPStatus.TOO_MANY_REQUESTS, detail)
     response["Retry-After"] = str(seconds)
