@@ -74,7 +74,9 @@ class Complaints:
             self.heard.append(f"{message.type}: {message.text} ({message.location.get('url')})")
 
     def _hear_failed_request(self, request: Request) -> None:
-        self.heard.append(f"failed: {request.method} {request.url} {request.failure}")
+        # What the browser gave up itself because its person went on to another page.
+        if request.failure != "net::ERR_ABORTED":
+            self.heard.append(f"failed: {request.method} {request.url} {request.failure}")
 
 
 @pytest.fixture

@@ -80,7 +80,8 @@ def running(folder: Path, database_url: str) -> Iterator[Site]:
     mails = folder / "mails"
     mails.mkdir()
     # DEBUG, so that plain HTTP on loopback will do and cookies are not Secure.
-    env = {"DATABASE_URL": database_url, "DEBUG": "true", "DEMO": "true", "EMAIL_URL": f"filemail://{mails}"}
+    # The path of a URL begins after its slash.
+    env = {"DATABASE_URL": database_url, "DEBUG": "true", "DEMO": "true", "EMAIL_URL": f"filemail:///{mails}"}
     manage(env, "migrate", "--verbosity=0")
     with servers.node(env, workers=2, args=["--threads=4"]) as node:
         yield Site(node.url, env, mails)
