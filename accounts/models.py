@@ -13,27 +13,28 @@ from typing import Any, ClassVar, Self
 from django.conf import settings
 from django.contrib.auth.hashers import check_password
 from django.contrib.auth.models import AbstractUser, UserManager
-from django.contrib.auth.tokens import default_token_generator
+from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.contrib.auth.validators import ASCIIUsernameValidator
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.validators import RegexValidator
 from django.db import IntegrityError, connection, models, transaction
-from django.db.models.functions import Greatest, Lower, Now
+from django.db.models.functions import Coalesce, Greatest, Lower, Now
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
-from django.utils.encoding import force_bytes
-from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
+from django.utils.http import urlsafe_base64_decode
 from django.utils.translation import gettext_lazy as _
 
-from accounts import devices, locks, mail, origin, passwords
+from accounts import devices, links, locks, mail, origin, passwords
 from accounts.rows import CompiledQuery, CompiledUpdate, from_fields
 from accounts.signals import sign_ins_ended
 
 LAST_SEEN_PRECISION = timedelta(minutes=5)
+THROW_AWAY_LIFETIME = timedelta(days=1)
+# How many of somebody's last sign-ins tell which devices are theirs.
+DEVICES_REMEMBERED = 100
 
 
 class SignInRefused(PermissionDenied):
@@ -79,6 +80,14 @@ class UserQuerySet(models.QuerySet["User"]):
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
 
+    def by_link(self, uid: str, token: str, tokens: PasswordResetTokenGenerator) -> "User | None":
+        """Whose link this is; None if it is nobody's, was used, or is out of date."""
+        try:
+            user = self.get(pk=urlsafe_base64_decode(uid).decode("ascii"), is_active=True, is_service=False)
+        except (ValueError, OverflowError, ValidationError, User.DoesNotExist):
+            return None
+        return user if tokens.check_token(user, token) else None
+
     @contextmanager
     def ending_sign_ins(self, keep: "SignIn | None" = None, event: str = "") -> Iterator[list[int]]:
         """
@@ -114,8 +123,8 @@ class UserQuerySet(models.QuerySet["User"]):
 class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
     def sign_up(self, username: str, email: str, password: str) -> "User":
         """
-        Makes an account. Raises ValidationError, by field, for a name or address that is taken, and Locked if too many
-        were made from there; the caller has validated the password.
+        Makes an account, and mails a link to confirm its address. Raises ValidationError, by field, for a name or
+        address that is taken, and Locked if too many were made from there; the caller has validated the password.
         """
         Lock.objects.take(locks.sign_ups(origin.ip_address()))
         user = self.model(username=username, email=self.normalize_email(email))
@@ -125,12 +134,32 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
             with transaction.atomic():
                 user.save(force_insert=True)
                 SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_UP, user)
+                user.ask_confirmation()
         except IntegrityError:
             # Somebody else took the name between the check and the insert: say so as the check would have.
             user.pk = None
             user.full_clean()
             raise
         return user
+
+    def make_throw_away(self, username: str, password: str) -> "User":
+        """Makes an account for somebody who is only trying. It has no mailbox, and goes after a day."""
+        user = self.model(
+            username=username,
+            # RFC 2606: an address that never exists.
+            email=f"{username}@throw-away.invalid",
+            delete_after=timezone.now() + THROW_AWAY_LIFETIME,
+        )
+        user.set_password(password)
+        with transaction.atomic():
+            user.save(force_insert=True)
+            SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_UP, user)
+        return user
+
+    def delete_outlived(self) -> int:
+        """Deletes the throw-away accounts whose day is over. Returns how many."""
+        outlived = self.filter(delete_after__lte=timezone.now())
+        return outlived.delete()[1].get(self.model._meta.label, 0)
 
     def by_email(self, email: str) -> "User | None":
         return self.alias(lower=Lower("email")).filter(lower=email.lower()).first()
@@ -157,17 +186,29 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
             return
         SecurityEvent.objects.record(SecurityEvent.Type.PASSWORD_RESET_ASKED, user)
         if user and user.is_active and not user.is_service and user.has_usable_password():
-            uid = urlsafe_base64_encode(force_bytes(user.pk))
-            path = reverse("password_reset_confirm", args=[uid, default_token_generator.make_token(user)])
-            mail.send_later("password_reset", user, link=origin.absolute_url(path))
+            link = links.url("password_reset_confirm", user, links.password_reset)
+            mail.send_later("password_reset", user, link=link)
 
     def by_reset_link(self, uid: str, token: str) -> "User | None":
-        """Whose link this is; None if it is nobody's, was used, or is out of date."""
+        return self.by_link(uid, token, links.password_reset)
+
+    def by_confirmation_link(self, uid: str, token: str) -> "User | None":
+        return self.by_link(uid, token, links.email_confirmation)
+
+    def confirm_email(self, uid: str, token: str) -> "User":
+        """
+        Gives an account the address that its link was mailed to. Raises AccountChanged if the link is good no more, or
+        the address has become somebody else's.
+        """
         try:
-            user = self.get(pk=urlsafe_base64_decode(uid).decode("ascii"), is_active=True, is_service=False)
-        except (ValueError, OverflowError, ValidationError, User.DoesNotExist):
-            return None
-        return user if default_token_generator.check_token(user, token) else None
+            with transaction.atomic():
+                user = self.lock().by_link(uid, token, links.email_confirmation)
+                if user is None:
+                    raise AccountChanged
+                user._take_confirmed_address()
+        except IntegrityError as error:
+            raise AccountChanged from error
+        return user
 
 
 def check_scopes(scopes: str) -> None:
@@ -204,8 +245,14 @@ class User(AbstractUser):
         validators=[check_scopes],
         help_text=_("What a service account may do, separated by spaces: introspect."),
     )
+    # Null: nobody has shown yet that they read mail there.
+    email_confirmed_at = models.DateTimeField(null=True, editable=False)
+    # Takes the place of the address once it is confirmed.
+    new_email = models.EmailField(blank=True, editable=False)
     # Rises whenever sign-ins are ended wholesale, so that one that is under way just then does not slip past.
     generation = models.PositiveBigIntegerField(default=0, editable=False)
+    # Set for accounts that somebody made only to try the project.
+    delete_after = models.DateTimeField(null=True, editable=False)
 
     objects: ClassVar[AccountManager] = AccountManager()
 
@@ -258,6 +305,10 @@ class User(AbstractUser):
     def has_scope(self, scope: str) -> bool:
         return self.is_service and scope in self.scopes.split()
 
+    @property
+    def is_throw_away(self) -> bool:
+        return self.delete_after is not None
+
     def with_all_fields(self) -> Self:
         """Itself, with what the database says in place of what a token claimed. Raises User.DoesNotExist."""
         if self.get_deferred_fields():
@@ -299,6 +350,40 @@ class User(AbstractUser):
             if upgraded:
                 self.sign_ins.filter(auth_hash=old_hash).update(auth_hash=self.get_session_auth_hash())
 
+    @property
+    def address_to_confirm(self) -> str:
+        """Empty if there is none."""
+        return self.new_email or ("" if self.email_confirmed_at else self.email)
+
+    def ask_confirmation(self) -> None:
+        """Mails a link, good once and for an hour, to the address that is to be confirmed."""
+        link = links.url("email_confirm", self, links.email_confirmation)
+        mail.send_later("confirm_email", self, to=self.address_to_confirm, link=link)
+
+    def ask_email_change(self, new_email: str) -> None:
+        """The address changes when the link mailed to it is followed. Raises ValidationError for one that is taken."""
+        new_email = User.objects.normalize_email(new_email)
+        if new_email == self.email:
+            raise ValidationError(_("This is your address already."), code="email_same")
+        owner = User.objects.by_email(new_email)
+        if owner and owner.pk != self.pk:
+            raise ValidationError(_("A user with that e-mail address already exists."), code="email_taken")
+        with transaction.atomic():
+            self.new_email = new_email
+            self.save(update_fields=["new_email"])
+            self.ask_confirmation()
+
+    def _take_confirmed_address(self) -> None:
+        old_email = self.email if self.new_email else ""
+        self.email, self.new_email = self.new_email or self.email, ""
+        self.email_confirmed_at = timezone.now()
+        self.save(update_fields=["email", "new_email", "email_confirmed_at"])
+        if not old_email:
+            SecurityEvent.objects.record(SecurityEvent.Type.EMAIL_CONFIRMED, self)
+            return
+        SecurityEvent.objects.record(SecurityEvent.Type.EMAIL_CHANGED, self)
+        mail.send_later("email_changed", self, to=old_email)
+
     def change_password(self, new_password: str, keep: "SignIn | None" = None) -> None:
         """
         Changes the password that was just verified on this instance; every sign-in but `keep` ends.
@@ -308,7 +393,8 @@ class User(AbstractUser):
             self._replace_password(new_password, SecurityEvent.Type.PASSWORD_CHANGED, keep)
             if keep:
                 keep.auth_hash = self.get_session_auth_hash()
-                keep.save(update_fields=["auth_hash"])
+                keep.proved_at = timezone.now()
+                keep.save(update_fields=["auth_hash", "proved_at"])
 
     def reset_password(self, new_password: str) -> None:
         """
@@ -319,6 +405,10 @@ class User(AbstractUser):
             self._replace_password(new_password, SecurityEvent.Type.PASSWORD_RESET)
             # Nobody has guessed at this password yet.
             Lock.objects.of(self).lift()
+            if self.email_confirmed_at is None:
+                # The link came by mail.
+                self.email_confirmed_at = timezone.now()
+                self.save(update_fields=["email_confirmed_at"])
 
     def _replace_password(self, new_password: str, event: str, keep: "SignIn | None" = None) -> None:
         unchanged = User.objects.filter(pk=self.pk, password=self.password, is_active=True)
@@ -333,6 +423,22 @@ class SignInQuerySet(models.QuerySet["SignIn"]):
     def live(self) -> Self:
         now = timezone.now()
         return self.filter(ended_at__isnull=True, expires_at__gt=now, created_at__gt=now - settings.SIGN_IN_MAX)
+
+    def over_since(self, moment: datetime) -> Self:
+        """Those that ended or ran out after that moment, the last first."""
+        now = timezone.now()
+        ran_out = models.Q(ended_at=None, expires_at__gt=moment, expires_at__lte=now)
+        over_at = Coalesce("ended_at", "expires_at")
+        return self.filter(models.Q(ended_at__gt=moment) | ran_out).order_by(over_at.desc(), "pk")
+
+    def current_first(self, current: "SignIn") -> Self:
+        is_other = models.Case(models.When(pk=current.pk, then=0), default=1)
+        return self.order_by(is_other, "-last_seen_at", "pk")
+
+    def devices(self) -> set[tuple[str, devices.Device]]:
+        """Kinds and devices of the sign-ins that were seen last. One statement."""
+        seen = self.order_by("-last_seen_at").values_list("kind", "user_agent")[:DEVICES_REMEMBERED]
+        return {(kind, devices.of(user_agent)) for kind, user_agent in seen}
 
     def end(self, reason: str) -> int:
         """Ends those that have not ended, and all that hangs on them. Returns how many."""
@@ -387,14 +493,15 @@ class SignInQuerySet(models.QuerySet["SignIn"]):
 
 
 class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: ignore[misc]
-    def start(self, user: User, kind: str, idle_timeout: timedelta, audience: str = "") -> "SignIn":
+    def start(self, user: User, kind: str, idle_timeout: timedelta, audience: str = "", name: str = "") -> "SignIn":
         """
-        Signs in a user whose password was just verified on this instance. Three statements.
+        Signs in a user whose password was just verified on this instance. Four statements.
         Raises SignInRefused if the account was changed, ended everywhere or deactivated since.
         """
         if user.is_service and kind == SignIn.Kind.BROWSER:
             raise SignInRefused
         now = timezone.now()
+        is_first = user.last_login is None
         with transaction.atomic():
             # Takes the row lock that every wholesale end takes too: one of the two comes first and the other sees it.
             unchanged = User._base_manager.filter(
@@ -403,20 +510,25 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
             if not unchanged:
                 raise SignInRefused
             user.last_login = now
+            known = self.filter(user=user.pk).devices()
             sign_in = self.create(
                 user=user,
                 kind=kind,
+                name=name,
                 user_agent=origin.user_agent(),
                 ip_address=origin.ip_address(),
                 auth_hash=user.get_session_auth_hash(),
                 created_at=now,
                 last_seen_at=now,
+                proved_at=now,
                 refreshed_at=now,
                 idle_timeout=idle_timeout,
                 expires_at=now + min(idle_timeout, settings.SIGN_IN_MAX),
                 audience=audience,
             )
             SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=kind)
+            if name or not (is_first or sign_in.is_on_one_of(known)):
+                mail.send_later("new_device", user, sign_in=sign_in)
         return sign_in
 
     def rotate(self, sid: uuid.UUID, user_id: int, refresh_id: uuid.UUID) -> "SignIn":
@@ -467,6 +579,7 @@ class SignIn(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sign_ins")
     kind = models.CharField(max_length=10, choices=Kind)
+    name = models.CharField(_("name"), max_length=60, blank=True, help_text=_("What its user calls a client."))
     user_agent = models.CharField(max_length=origin.USER_AGENT_MAX_LENGTH, blank=True)
     ip_address = models.GenericIPAddressField(null=True, blank=True)
     # Fingerprint of the password it was opened with: whoever changes that, even by raw SQL, ends the sign-in.
@@ -474,6 +587,8 @@ class SignIn(models.Model):
 
     created_at = models.DateTimeField(default=timezone.now)
     last_seen_at = models.DateTimeField(default=timezone.now)
+    # When the password was last given in it.
+    proved_at = models.DateTimeField(default=timezone.now, editable=False)
     idle_timeout = models.DurationField()
     expires_at = models.DateTimeField()
 
@@ -519,7 +634,7 @@ class SignIn(models.Model):
         indexes = [models.Index(fields=["user", "-last_seen_at"], name="sign_in_user_last_seen")]
 
     def __str__(self) -> str:
-        return f"{self.device}, {self.get_kind_display()}"
+        return f"{self.label}, {self.get_kind_display()}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         super().save(*args, **kwargs)
@@ -555,6 +670,30 @@ class SignIn(models.Model):
         return devices.name(self.user_agent)
 
     @property
+    def label(self) -> str:
+        """What its user calls it, or else the device in words."""
+        return self.name or self.device
+
+    @property
+    def icon(self) -> str:
+        return devices.of(self.user_agent).icon
+
+    def is_on_one_of(self, known: Iterable[tuple[str, devices.Device]]) -> bool:
+        device = devices.of(self.user_agent)
+        return any(kind == self.kind and device.is_like(each) for kind, each in known)
+
+    @property
+    def over_at(self) -> datetime:
+        return self.ended_at or self.expires_at
+
+    @property
+    def why_over(self) -> str:
+        """In words."""
+        if self.ended_at:
+            return str(self.get_end_reason_display())
+        return str(_("lasted as long as it may") if self.expires_at >= self.latest_end else _("not used for too long"))
+
+    @property
     def latest_end(self) -> datetime:
         """However much it is used, it lasts no longer."""
         return self.created_at + settings.SIGN_IN_MAX
@@ -573,6 +712,19 @@ class SignIn(models.Model):
     def _is_of_same_password(self) -> bool:
         hashes = chain([self.user.get_session_auth_hash()], self.user.get_session_auth_fallback_hash())
         return any(constant_time_compare(self.auth_hash, each) for each in hashes)
+
+    def is_recently_proved(self) -> bool:
+        """Whether whoever uses it has just shown to know the password, as what matters most asks for."""
+        return timezone.now() - self.proved_at < settings.RECENT_PROOF
+
+    def note_proof(self) -> None:
+        """The password was given once more."""
+        self.proved_at = timezone.now()
+        SignIn.objects.filter(pk=self.pk).update(proved_at=self.proved_at)
+
+    def rename(self, name: str) -> None:
+        self.name = name
+        SignIn.objects.filter(pk=self.pk).update(name=name)
 
     def touch(self) -> None:
         """Notes that it is in use, at most once in five minutes, and puts off its idle end."""
@@ -706,9 +858,29 @@ class SecurityEvent(models.Model):
         PASSWORD_CHANGED = "password_changed", _("password changed")
         PASSWORD_RESET_ASKED = "password_reset_asked", _("password reset asked")
         PASSWORD_RESET = "password_reset", _("password reset")
+        EMAIL_CONFIRMED = "email_confirmed", _("e-mail address confirmed")
+        EMAIL_CHANGED = "email_changed", _("e-mail address changed")
         USER_DEACTIVATED = "user_deactivated", _("account deactivated")
         LOCKED = "locked", _("locked after wrong guesses")
         UNLOCKED = "unlocked", _("unlocked")
+
+    # What the account's owner is told.
+    SENTENCES = {
+        Type.SIGNED_UP: _("You made this account."),
+        Type.SIGNED_IN: _("A browser signed in."),
+        Type.SIGN_IN_FAILED: _("Somebody tried to sign in with a wrong password."),
+        Type.SIGNED_OUT: _("Signed out."),
+        Type.SIGN_IN_ENDED: _("A sign-in was ended."),
+        Type.TOKEN_REUSED: _("A refresh token came back a second time, so its sign-in was ended."),
+        Type.PASSWORD_CHANGED: _("The password was changed."),
+        Type.PASSWORD_RESET_ASKED: _("A link to set a new password was asked for."),
+        Type.PASSWORD_RESET: _("A new password was set by a link from a mail."),
+        Type.EMAIL_CONFIRMED: _("The e-mail address was confirmed."),
+        Type.EMAIL_CHANGED: _("The e-mail address was changed."),
+        Type.USER_DEACTIVATED: _("The account was deactivated."),
+    }
+    # Of these one may say: this wasn't me.
+    DISPUTABLE = {Type.SIGNED_IN, Type.PASSWORD_CHANGED, Type.PASSWORD_RESET, Type.EMAIL_CHANGED}
 
     type = models.CharField(max_length=30, choices=Type)
     user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="security_events")
@@ -744,6 +916,22 @@ class SecurityEvent(models.Model):
     @property
     def device(self) -> str:
         return devices.name(self.user_agent)
+
+    @property
+    def sentence(self) -> str:
+        """What happened, in plain words."""
+        if self.type == self.Type.SIGNED_IN and self.details.get("kind") == SignIn.Kind.CLIENT:
+            return str(_("A client signed in."))
+        return str(self.SENTENCES[self.Type(self.type)])
+
+    @property
+    def reason(self) -> str:
+        """Why a sign-in was ended, in words."""
+        return str(dict(SignIn.Reason.choices).get(self.details.get("reason", ""), ""))
+
+    @property
+    def is_disputable(self) -> bool:
+        return self.Type(self.type) in self.DISPUTABLE
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.template.loader import render_to_string
 from rest_framework import exceptions, status, views
 from rest_framework.response import Response
 from rest_framework_simplejwt.exceptions import InvalidToken
@@ -73,7 +73,10 @@ def _with_detail_and_code(exc: Exception, data: Any) -> dict[str, Any]:
 def _answer(request: HttpRequest, code: str, http_status: HTTPStatus, detail: str) -> HttpResponse:
     if request.path.startswith("/api/"):
         return JsonResponse({"detail": detail, "code": code}, status=http_status)
-    return render(request, "error.html", {"status": http_status, "detail": detail}, status=http_status)
+    context = {"code": code, "status": http_status.value, "path": request.path}
+    # A page about our own trouble must not need what may be in trouble: it is made without session and database.
+    from_request = request if http_status < HTTPStatus.INTERNAL_SERVER_ERROR else None
+    return HttpResponse(render_to_string("error.html", context, from_request), status=http_status)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -91,6 +94,13 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def not_found(request: HttpRequest, exception: Http404) -> HttpResponse:
     return _answer(request, "not_found", HTTPStatus.NOT_FOUND, "There is nothing at this address.")
+
+
+def too_many_requests(request: HttpRequest, seconds: int) -> HttpResponse:
+    detail = f"Too many attempts. Try again in {seconds} seconds."
+    response = _answer(request, "throttled", HTTPStatus.TOO_MANY_REQUESTS, detail)
+    response["Retry-After"] = str(seconds)
+    return response
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -83,6 +83,7 @@ INSTALLED_APPS = [
     "corsheaders",
 ]
 MIDDLEWARE = [
+    "api.compare.costs.CostMiddleware",
     "accounts.middleware.TrustedProxyMiddleware",
     "accounts.middleware.PolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -177,6 +178,7 @@ CACHES: dict[str, dict[str, Any]] = {
         "OPTIONS": {
             # Pickle, the default, would run the code of whoever writes to Redis.
             "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+            "CONNECTION_POOL_CLASS": "api.compare.costs.CountedPool",
             "SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_SECONDS,
             "SOCKET_TIMEOUT": REDIS_TIMEOUT_SECONDS,
             # Once more for a connection that Redis closed meanwhile, and never after a time-out.
@@ -187,12 +189,15 @@ CACHES: dict[str, dict[str, Any]] = {
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 }
 
+# Whether /compare/ gives every visitor a throw-away account: of its own accord only where nothing is at stake.
+DEMO = env.bool("DEMO", default=DEBUG and not DATABASE_URL)
+
 # Sign-ins
 
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.backends.PasswordBackend"]
 LOGIN_URL = "login"
-LOGIN_REDIRECT_URL = "profile"
+LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = None
 
 PASSWORD_MIN_LENGTH = env.int("PASSWORD_MIN_LENGTH", default=15)
@@ -217,6 +222,8 @@ BROWSER_SESSION = timedelta(days=env.int("BROWSER_SESSION_DAYS", default=14))
 BROWSER_SESSION_UNKEPT = timedelta(days=1)
 ACCESS_TOKEN = timedelta(minutes=env.int("ACCESS_TOKEN_MINUTES", default=5))
 REFRESH_TOKEN = timedelta(days=env.int("REFRESH_TOKEN_DAYS", default=14))
+# What matters most asks for the password again if it was not given for this long.
+RECENT_PROOF = timedelta(minutes=env.int("RECENT_PROOF_MINUTES", default=15))
 REFRESH_GRACE = timedelta(seconds=env.int("REFRESH_GRACE_SECONDS", default=10))
 JWT_LEEWAY = timedelta(seconds=env.int("JWT_LEEWAY_SECONDS", default=15))
 

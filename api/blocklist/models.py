@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models, transaction
@@ -24,9 +24,13 @@ def last_expiry() -> datetime:
 
 
 class EntryQuerySet(models.QuerySet["Entry"]):
+    def in_force(self) -> Self:
+        """Those that still have tokens to refuse."""
+        return self.filter(until__gt=timezone.now())
+
     def delete(self) -> tuple[int, dict[str, int]]:
         """Raises ValueError for an entry that still has tokens to refuse: deleting rows never un-revokes."""
-        if self.filter(until__gt=timezone.now()).exists():
+        if self.in_force().exists():
             raise ValueError("These entries are in force.")
         return super().delete()
 
