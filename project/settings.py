@@ -202,6 +202,9 @@ BROWSER_SESSION_UNKEPT = timedelta(days=1)
 ACCESS_TOKEN = timedelta(minutes=env.int("ACCESS_TOKEN_MINUTES", default=5))
 REFRESH_TOKEN = timedelta(days=env.int("REFRESH_TOKEN_DAYS", default=14))
 REFRESH_GRACE = timedelta(seconds=env.int("REFRESH_GRACE_SECONDS", default=10))
+# How long `manage.py prune` leaves what is over: sign-ins that have ended, and security events.
+SIGN_IN_KEEP = timedelta(days=env.int("SIGN_IN_KEEP_DAYS", default=30))
+EVENT_KEEP = timedelta(days=env.int("EVENT_KEEP_DAYS", default=365))
 JWT_LEEWAY = timedelta(seconds=env.int("JWT_LEEWAY_SECONDS", default=15))
 
 # Session mode: the row decides how long a session lives (SignIn.expires_at), the cookie only has to last as long.
