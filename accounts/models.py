@@ -158,7 +158,7 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
         """
         user = self.by_email(email)
         try:
-            Lock.objects.take(locks.reset_mails(email))
+            Lock.objects.take(locks.reset_mails(email, origin.ip_address()))
         except locks.Locked:
             return
         SecurityEvent.objects.record(SecurityEvent.Type.PASSWORD_RESET_ASKED, user)

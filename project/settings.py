@@ -248,6 +248,11 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"]
     + (["rest_framework.renderers.BrowsableAPIRenderer"] if DEBUG else []),
     "DEFAULT_PAGINATION_CLASS": "api.pagination.Pages",
+    # From one address (api.throttling).
+    "DEFAULT_THROTTLE_RATES": {
+        "tokens": env.str("TOKEN_RATE", default="600/minute") or None,
+        "accounts": env.str("ACCOUNT_RATE", default="60/hour") or None,
+    },
     "EXCEPTION_HANDLER": "api.errors.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }

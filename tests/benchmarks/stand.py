@@ -23,6 +23,8 @@ ENVIRONMENT = stores.ENVIRONMENT | {
     "DJANGO_SETTINGS_MODULE": "project.settings",
     "ACCESS_TOKEN_MINUTES": "1440",
     "TRUSTED_PROXIES": "127.0.0.1",
+    # All of it comes from one address.
+    "TOKEN_RATE": "",
 }
 SITE = "tests.benchmarks.site.settings"
 
