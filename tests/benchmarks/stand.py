@@ -50,6 +50,17 @@ class Stand:
         )
         return json.loads(told.stdout.splitlines()[-1])
 
+    def manage(self, *command: str) -> str:
+        """What `manage.py` prints."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *command],
+            cwd=servers.ROOT,
+            env=os.environ | self.env,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout
+
     @contextmanager
     def node(self, contender: Contender | None = None) -> Iterator[servers.Node]:
         """One sync worker on a core of its own: the contender, or the whole project if none is named."""
