@@ -33,6 +33,7 @@ class Kind(models.TextChoices):
     DEVICE = "device", _("an account, from a browser where its owner is known")
     INSIDE = "inside", _("an account, from inside: its owner is signed in")
     RESET = "reset", _("password reset mails to an address")
+    RESETTING = "resetting", _("password resets asked from an address")
     SIGN_UP = "sign_up", _("accounts made from an address")
 
 
@@ -65,7 +66,8 @@ LIMITS = {
     Kind.DEVICE: Limit(5, timedelta(hours=1), 30, timedelta(hours=12)),
     Kind.INSIDE: Limit(5, timedelta(hours=1), 30, timedelta(hours=12)),
     Kind.RESET: Limit(3, timedelta(hours=1), 3, timedelta(hours=1)),
-    Kind.SIGN_UP: Limit(30, timedelta(hours=1), 30, timedelta(hours=1)),
+    Kind.RESETTING: Limit(30, timedelta(hours=1), 30, timedelta(hours=1)),
+    Kind.SIGN_UP: Limit(60, timedelta(hours=1), 60, timedelta(hours=1)),
 }
 
 
@@ -125,12 +127,11 @@ def strangers(username: str, address: str | None) -> list[Source]:
     trusted proxy) all clients look the same, so that a count of them would lock out everybody.
     """
     name = account(username)
-    sources = [Source(Kind.ACCOUNT, digest(Kind.ACCOUNT, name), name)]
-    if address:
-        block = network(address)
-        sources.append(Source(Kind.PAIR, digest(Kind.PAIR, name, block), name, block))
-        sources.append(Source(Kind.ADDRESS, digest(Kind.ADDRESS, block), None, block))
-    return sources
+    anywhere = Source(Kind.ACCOUNT, digest(Kind.ACCOUNT, name), name)
+    if address is None:
+        return [anywhere]
+    block = network(address)
+    return [anywhere, Source(Kind.PAIR, digest(Kind.PAIR, name, block), name, block), *_at(Kind.ADDRESS, address)]
 
 
 def known_browser(user: "User", device: str) -> list[Source]:
@@ -142,15 +143,19 @@ def inside(user: "User") -> list[Source]:
     return [Source(Kind.INSIDE, digest(Kind.INSIDE, user.pk), account(user.username))]
 
 
-def reset_mails(email: str) -> list[Source]:
-    return [Source(Kind.RESET, digest(Kind.RESET, email.casefold()))]
+def reset_mails(email: str, address: str | None) -> list[Source]:
+    return [Source(Kind.RESET, digest(Kind.RESET, email.casefold())), *_at(Kind.RESETTING, address)]
 
 
 def sign_ups(address: str | None) -> list[Source]:
+    return _at(Kind.SIGN_UP, address)
+
+
+def _at(kind: Kind, address: str | None) -> list[Source]:
     if address is None:
         return []
     block = network(address)
-    return [Source(Kind.SIGN_UP, digest(Kind.SIGN_UP, block), None, block)]
+    return [Source(kind, digest(kind, block), None, block)]
 
 
 # Where somebody is known

@@ -2,7 +2,7 @@
 
 import secrets
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,10 +15,10 @@ from django.contrib.auth.hashers import check_password
 from django.contrib.auth.models import AbstractUser, UserManager
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.contrib.auth.validators import ASCIIUsernameValidator
-from django.contrib.sessions.base_session import AbstractBaseSession
+from django.contrib.sessions.base_session import AbstractBaseSession, BaseSessionManager
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.validators import RegexValidator
-from django.db import IntegrityError, connection, models, transaction
+from django.db import IntegrityError, models, transaction
 from django.db.models.functions import Coalesce, Greatest, Lower, Now
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
@@ -27,9 +27,10 @@ from django.utils.crypto import constant_time_compare
 from django.utils.http import urlsafe_base64_decode
 from django.utils.translation import gettext_lazy as _
 
-from accounts import devices, links, locks, mail, origin, passwords
-from accounts.rows import CompiledQuery, CompiledUpdate, from_fields
-from accounts.signals import sign_ins_ended
+from accounts import devices, links, locks, mail, origin, passwords, sids
+from accounts.pruning import BATCH, PrunableQuerySet
+from accounts.rows import CompiledUpdate, from_fields
+from accounts.signals import all_ended, sign_ins_ended
 
 LAST_SEEN_PRECISION = timedelta(minutes=5)
 THROW_AWAY_LIFETIME = timedelta(days=1)
@@ -87,6 +88,20 @@ class UserQuerySet(models.QuerySet["User"]):
         except (ValueError, OverflowError, ValidationError, User.DoesNotExist):
             return None
         return user if tokens.check_token(user, token) else None
+
+    def raise_generations(self, size: int = BATCH) -> Iterator[int]:
+        """Refuses the sign-ins that are under way, a transaction to a batch. Yields how many users each held."""
+        last = 0
+        while True:
+            with transaction.atomic(using=self.db):
+                batch = list(self.filter(pk__gt=last).lock().values_list("pk", flat=True)[:size])
+                self.model._base_manager.using(self.db).filter(pk__in=batch).update(
+                    generation=models.F("generation") + 1
+                )
+            if not batch:
+                return
+            yield len(batch)
+            last = batch[-1]
 
     @contextmanager
     def ending_sign_ins(self, keep: "SignIn | None" = None, event: str = "") -> Iterator[list[int]]:
@@ -181,7 +196,7 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
         """
         user = self.by_email(email)
         try:
-            Lock.objects.take(locks.reset_mails(email))
+            Lock.objects.take(locks.reset_mails(email, origin.ip_address()))
         except locks.Locked:
             return
         SecurityEvent.objects.record(SecurityEvent.Type.PASSWORD_RESET_ASKED, user)
@@ -419,7 +434,7 @@ class User(AbstractUser):
             super().save(update_fields=["password"])
 
 
-class SignInQuerySet(models.QuerySet["SignIn"]):
+class SignInQuerySet(PrunableQuerySet["SignIn"]):
     def live(self) -> Self:
         now = timezone.now()
         return self.filter(ended_at__isnull=True, expires_at__gt=now, created_at__gt=now - settings.SIGN_IN_MAX)
@@ -440,23 +455,38 @@ class SignInQuerySet(models.QuerySet["SignIn"]):
         seen = self.order_by("-last_seen_at").values_list("kind", "user_agent")[:DEVICES_REMEMBERED]
         return {(kind, devices.of(user_agent)) for kind, user_agent in seen}
 
+    def past_keeping(self) -> Self:
+        """Ended or, if nobody ended them, out of date however much they were used, SIGN_IN_KEEP_DAYS ago."""
+        kept_since = timezone.now() - settings.SIGN_IN_KEEP
+        ended = models.Q(ended_at__lt=kept_since)
+        return self.filter(ended | models.Q(ended_at=None, created_at__lt=kept_since - settings.SIGN_IN_MAX)).order_by()
+
+    def _delete_for_good(self, batch: list[uuid.UUID]) -> None:
+        Session.objects.using(self.db).filter(sign_in__in=batch).delete()
+        super()._delete_for_good(batch)
+
     def end(self, reason: str) -> int:
         """Ends those that have not ended, and all that hangs on them. Returns how many."""
         with transaction.atomic(using=self.db):
-            ended = list(self.filter(ended_at__isnull=True).order_by("pk").select_for_update(of=("self",), no_key=True))
-            if not ended:
-                return 0
-            ids = [sign_in.pk for sign_in in ended]
-            models.QuerySet.update(
-                self.model._base_manager.using(self.db).filter(pk__in=ids),
-                ended_at=timezone.now(),
-                end_reason=reason,
-                ended_by=origin.actor(),
-            )
-            Session.objects.using(self.db).filter(sign_in__in=ids).delete()
-            SecurityEvent.objects.record_ends(ended, reason)
-            sign_ins_ended.send(sender=self.model, sign_ins=ended)
+            ended = self._end_rows(reason)
+            if ended:
+                sign_ins_ended.send(sender=self.model, sign_ins=ended)
         return len(ended)
+
+    def _end_rows(self, reason: str) -> list["SignIn"]:
+        ended = list(self.filter(ended_at__isnull=True).order_by("pk").select_for_update(of=("self",), no_key=True))
+        if not ended:
+            return []
+        ids = [sign_in.pk for sign_in in ended]
+        models.QuerySet.update(
+            self.model._base_manager.using(self.db).filter(pk__in=ids),
+            ended_at=timezone.now(),
+            end_reason=reason,
+            ended_by=origin.actor(),
+        )
+        Session.objects.using(self.db).filter(sign_in__in=ids).delete()
+        SecurityEvent.objects.record_ends(ended, reason)
+        return ended
 
     end.alters_data = True  # type: ignore[attr-defined]
 
@@ -465,13 +495,26 @@ class SignInQuerySet(models.QuerySet["SignIn"]):
         Ends, as end() does, those that are there when it begins, a transaction to a batch: no lock is held for long,
         and no list fills the memory. Yields how many each batch ended; may be left after any, and begun again.
         """
+        for batch in self._unended_batches(size):
+            yield batch.end(reason)
+
+    end_in_batches.alters_data = True  # type: ignore[attr-defined]
+
+    def end_told_in_batches(self, reason: str, size: int = BATCH) -> Iterator[int]:
+        """As end_in_batches(), for those of which `all_ended` was sent: they are not told one by one."""
+        for batch in self._unended_batches(size):
+            with transaction.atomic(using=self.db):
+                ended = batch._end_rows(reason)
+            yield len(ended)
+
+    end_told_in_batches.alters_data = True  # type: ignore[attr-defined]
+
+    def _unended_batches(self, size: int) -> Iterator[Self]:
         unended = self.filter(ended_at__isnull=True).order_by("pk")
         batch = list(unended.values_list("pk", flat=True)[:size])
         while batch:
-            yield self.filter(pk__in=batch).end(reason)
+            yield self.filter(pk__in=batch)
             batch = list(unended.filter(pk__gt=batch[-1]).values_list("pk", flat=True)[:size])
-
-    end_in_batches.alters_data = True  # type: ignore[attr-defined]
 
     def update(self, **values: Any) -> int:
         """An end that did not come by end() is told too."""
@@ -512,6 +555,7 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
             user.last_login = now
             known = self.filter(user=user.pk).devices()
             sign_in = self.create(
+                id=sids.new(now),
                 user=user,
                 kind=kind,
                 name=name,
@@ -531,16 +575,16 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
                 mail.send_later("new_device", user, sign_in=sign_in)
         return sign_in
 
-    def rotate(self, sid: uuid.UUID, user_id: int, refresh_id: uuid.UUID) -> "SignIn":
+    def rotate(self, find: Callable[[], "SignIn | None"], refresh_id: uuid.UUID) -> "SignIn":
         """
-        Uses up a refresh token of that user's sign-in, which then has the id of its successor: the same one for every
-        use within the grace period. Two statements, no lock held. Raises RefreshRefused; a token presented later is
-        theft.
+        Uses up a refresh token of the sign-in that `find` reads by one statement; it then has the id of its successor:
+        the same one for every use within the grace period. Two statements, no lock held. Raises RefreshRefused; a token
+        presented later is theft.
         """
         now = timezone.now()
         while True:
-            sign_in = SignIn.with_user(sid)
-            if sign_in is None or sign_in.user_id != user_id or not sign_in.is_live(now):
+            sign_in = find()
+            if sign_in is None or not sign_in.is_live(now):
                 raise RefreshRefused
             if refresh_id == sign_in.refresh_id:
                 if sign_in.swap_refresh_id(now):
@@ -559,6 +603,43 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
             sign_ins = self.filter(user_id=user.pk)
             return (sign_ins.exclude(pk=keep.pk) if keep else sign_ins).end(reason)
 
+    def end_all_in_batches(self, user: User, reason: str) -> Iterator[int]:
+        """
+        As end_all(), for somebody with a great many: from the first step on no token of theirs works, and none that is
+        under way will; the rows, and the browsers, follow in batches. Yields how many each ended.
+        """
+        with transaction.atomic():
+            User._base_manager.filter(pk=user.pk).update(generation=models.F("generation") + 1)
+            # Read while the row is locked: whoever starts afterwards sees the new generation.
+            before = sids.just_after(timezone.now())
+            all_ended.send(sender=self.model, before=before, user=user)
+        yield from self.filter(user_id=user.pk, created_at__lt=before).end_told_in_batches(reason)
+
+    def end_before(self, moment: datetime, reason: str) -> Iterator[int]:
+        """
+        Ends everybody's that started up to a moment, which is past: no token of theirs works from the first step on,
+        the rows, and the browsers, follow in batches. Yields how many each ended.
+        """
+        before = sids.just_after(moment)
+        with transaction.atomic():
+            all_ended.send(sender=self.model, before=before, user=None)
+        yield from self.filter(created_at__lt=before).end_told_in_batches(reason)
+
+    def end_everything(self, reason: str) -> Iterator[int]:
+        """
+        Ends everybody's. No token works from the first step on; the second refuses all sign-ins under way, whose
+        password was verified before; then the rows, and the browsers, follow in batches. Yields how many each ended.
+        """
+        with transaction.atomic():
+            all_ended.send(sender=self.model, before=sids.just_after(timezone.now()), user=None)
+        for _users in User.objects.raise_generations():
+            yield 0
+        now = timezone.now()
+        # By a node whose clock is ahead: they are told one by one.
+        ahead = self.filter(pk__in=list(self.filter(created_at__gt=now).values_list("pk", flat=True)))
+        yield from self.end_before(now, reason)
+        yield from ahead.end_in_batches(reason)
+
 
 class SignIn(models.Model):
     """One place where a user is signed in: a browser, or a client (a family of tokens)."""
@@ -576,7 +657,7 @@ class SignIn(models.Model):
         USER_DELETED = "user_deleted", _("account deleted")
         TOKEN_REUSED = "token_reused", _("a refresh token was used twice")
 
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    id = models.UUIDField(primary_key=True, default=sids.new, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sign_ins")
     kind = models.CharField(max_length=10, choices=Kind)
     name = models.CharField(_("name"), max_length=60, blank=True, help_text=_("What its user calls a client."))
@@ -631,7 +712,11 @@ class SignIn(models.Model):
         base_manager_name = "objects"
         ordering = ["-last_seen_at"]
         permissions = [("end_signin", "Can end sign-ins of others")]
-        indexes = [models.Index(fields=["user", "-last_seen_at"], name="sign_in_user_last_seen")]
+        indexes = [
+            models.Index(fields=["user", "-last_seen_at"], name="sign_in_user_last_seen"),
+            # Of those that have ended alone: a refresh touches no index.
+            models.Index(fields=["ended_at"], condition=models.Q(ended_at__isnull=False), name="sign_in_ended_at"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.label}, {self.get_kind_display()}"
@@ -640,12 +725,6 @@ class SignIn(models.Model):
         super().save(*args, **kwargs)
         if self.ended_at is not None:
             sign_ins_ended.send(sender=SignIn, sign_ins=[self])
-
-    @classmethod
-    def with_user(cls, sid: uuid.UUID) -> "SignIn | None":
-        """Ended or not. One statement."""
-        row = _by_sid.first(cls._meta.pk.get_db_prep_value(sid, connection))
-        return cls.from_columns(row) if row else None
 
     @classmethod
     def columns(cls, path: str = "") -> list[str]:
@@ -774,7 +853,6 @@ class SignIn(models.Model):
                 mail.send_later("token_reused", self.user, sign_in=self)
 
 
-_by_sid = CompiledQuery(lambda: SignIn._base_manager.filter(pk=uuid.UUID(int=0)).values_list(*SignIn.columns()))
 _swap_refresh_id = CompiledUpdate(
     "accounts.SignIn",
     fields=["refresh_id", "previous_refresh_id", "refreshed_at", "last_seen_at", "expires_at"],
@@ -789,11 +867,22 @@ def deleting_a_sign_in_ends_it(instance: SignIn, **kwargs: Any) -> None:
         sign_ins_ended.send(sender=SignIn, sign_ins=[instance])
 
 
+class SessionQuerySet(PrunableQuerySet["Session"]):
+    def past_keeping(self) -> Self:
+        return self.filter(expire_date__lt=timezone.now())
+
+
+class SessionManager(BaseSessionManager.from_queryset(SessionQuerySet)):  # type: ignore[misc]
+    pass
+
+
 class Session(AbstractBaseSession):
     """A browser's session. Its key is stored hashed: the table opens nothing."""
 
     session_key = models.CharField(_("SHA-256 of the session key"), max_length=64, primary_key=True)
     sign_in = models.ForeignKey(SignIn, null=True, on_delete=models.CASCADE, related_name="sessions")
+
+    objects: ClassVar[SessionManager] = SessionManager()
 
     @classmethod
     def get_session_store_class(cls) -> type:
@@ -802,7 +891,7 @@ class Session(AbstractBaseSession):
         return SessionStore
 
 
-class SecurityEventQuerySet(models.QuerySet["SecurityEvent"]):
+class SecurityEventQuerySet(PrunableQuerySet["SecurityEvent"]):
     def update(self, **values: Any) -> int:
         # Whoever deletes a user takes the name off what happened (on_delete=SET_NULL), and nothing else.
         if values.keys() <= {"user", "actor"} and not any(values.values()):
@@ -816,6 +905,24 @@ class SecurityEventQuerySet(models.QuerySet["SecurityEvent"]):
 
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
+
+    def past_keeping(self) -> Self:
+        return self.filter(created_at__lt=timezone.now() - settings.EVENT_KEEP)
+
+    def prune(self, size: int = BATCH) -> Iterator[int]:
+        """The one way in which events go: see PrunableQuerySet.prune()."""
+        # They are written in the order of time, or nearly: the oldest come first, and no index on the time is needed.
+        oldest = self.order_by("pk").select_for_update(skip_locked=True, of=("self",))
+        kept_since = timezone.now() - settings.EVENT_KEEP
+        while True:
+            with transaction.atomic(using=self.db):
+                batch = [pk for pk, at in oldest.values_list("pk", "created_at")[:size] if at < kept_since]
+                self._delete_for_good(batch)
+            if not batch:
+                return
+            yield len(batch)
+
+    prune.alters_data = True  # type: ignore[attr-defined]
 
 
 class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):  # type: ignore[misc]
@@ -967,7 +1074,7 @@ class Guess:
                 )
 
 
-class LockQuerySet(models.QuerySet["Lock"]):
+class LockQuerySet(PrunableQuerySet["Lock"]):
     def locked(self) -> Self:
         return self.filter(until__gt=timezone.now())
 
@@ -975,7 +1082,7 @@ class LockQuerySet(models.QuerySet["Lock"]):
         """Of whoever gave this user's name, and of the browsers where the user is known."""
         return self.filter(account=locks.account(user.username))
 
-    def past_use(self) -> Self:
+    def past_keeping(self) -> Self:
         now = timezone.now()
         return self.filter(until__lte=now, since__lt=now - max(limit.memory for limit in locks.LIMITS.values()))
 

@@ -109,7 +109,7 @@ class TokenRefreshSerializer(serializers.Serializer):
         token = RefreshToken(attrs["refresh"])
         asked_at = timezone.now()
         try:
-            sign_in = SignIn.objects.rotate(token.sid, token.user_id, token.jti)
+            sign_in = SignIn.objects.rotate(token.sign_in, token.jti)
         except RefreshRefused as error:
             raise TokenError(_("Token is blacklisted")) from error
         return token_pair(sign_in, asked_at)

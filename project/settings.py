@@ -225,6 +225,9 @@ REFRESH_TOKEN = timedelta(days=env.int("REFRESH_TOKEN_DAYS", default=14))
 # What matters most asks for the password again if it was not given for this long.
 RECENT_PROOF = timedelta(minutes=env.int("RECENT_PROOF_MINUTES", default=15))
 REFRESH_GRACE = timedelta(seconds=env.int("REFRESH_GRACE_SECONDS", default=10))
+# How long `manage.py prune` leaves what is over: sign-ins that have ended, and security events.
+SIGN_IN_KEEP = timedelta(days=env.int("SIGN_IN_KEEP_DAYS", default=30))
+EVENT_KEEP = timedelta(days=env.int("EVENT_KEEP_DAYS", default=365))
 JWT_LEEWAY = timedelta(seconds=env.int("JWT_LEEWAY_SECONDS", default=15))
 
 # Session mode: the row decides how long a session lives (SignIn.expires_at), the cookie only has to last as long.
@@ -274,6 +277,11 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"]
     + (["rest_framework.renderers.BrowsableAPIRenderer"] if DEBUG else []),
     "DEFAULT_PAGINATION_CLASS": "api.pagination.Pages",
+    # From one address (api.throttling).
+    "DEFAULT_THROTTLE_RATES": {
+        "tokens": env.str("TOKEN_RATE", default="600/minute") or None,
+        "accounts": env.str("ACCOUNT_RATE", default="60/hour") or None,
+    },
     "EXCEPTION_HANDLER": "api.errors.exception_handler",
     "DEFAULT_SCHEMA_CLASS": "api.schema.AutoSchema",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

@@ -47,6 +47,7 @@ class Migration(migrations.Migration):
                             ("device", "an account, from a browser where its owner is known"),
                             ("inside", "an account, from inside: its owner is signed in"),
                             ("reset", "password reset mails to an address"),
+                            ("resetting", "password resets asked from an address"),
                             ("sign_up", "accounts made from an address"),
                         ],
                         max_length=10,

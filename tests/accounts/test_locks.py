@@ -12,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import locks, mail
+from accounts import locks, mail, origin
 from accounts.models import Lock, SecurityEvent, User
 
 pytestmark = pytest.mark.django_db
@@ -388,6 +388,15 @@ def test_a_few_reset_mails_an_hour_and_the_answer_stays_the_same(
     assert len(mailoutbox) == 4
 
 
+def test_nobody_has_mails_sent_to_everybody(anonymous, db, mailoutbox, django_capture_on_commit_callbacks):
+    people = [User.objects.create_user(f"u{number}", f"u{number}@example.org", WRONG) for number in range(33)]
+    with django_capture_on_commit_callbacks(execute=True):
+        answers = [anonymous.post("/api/password/reset/", {"email": person.email}).status_code for person in people]
+    mail.wait()
+    assert set(answers) == {202}
+    assert len(mailoutbox) == locks.LIMITS[locks.Kind.RESETTING].most
+
+
 def test_nobody_makes_accounts_by_the_hundred(browser, db):
     form = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
     most = locks.LIMITS[locks.Kind.SIGN_UP].most
@@ -424,8 +433,6 @@ def test_a_refused_guess_is_no_event(api_door, ann):
 
 
 def test_lifting_the_locks_of_somebody_is_an_event_with_its_actor(api_door, ann, staff, password, rf):
-    from accounts import origin
-
     exhaust(api_door, "ann")
     exhaust(api_door, "nobody")
     request = rf.post("/admin/")
