@@ -468,15 +468,16 @@ class SignInQuerySet(PrunableQuerySet["SignIn"]):
     def end(self, reason: str) -> int:
         """Ends those that have not ended, and all that hangs on them. Returns how many."""
         with transaction.atomic(using=self.db):
-            ended = self._end_rows(reason)
+            ended = list(self._lock_unended())
             if ended:
+                self._end_locked(ended, reason)
                 sign_ins_ended.send(sender=self.model, sign_ins=ended)
         return len(ended)
 
-    def _end_rows(self, reason: str) -> list["SignIn"]:
-        ended = list(self.filter(ended_at__isnull=True).order_by("pk").select_for_update(of=("self",), no_key=True))
-        if not ended:
-            return []
+    def _lock_unended(self) -> Self:
+        return self.filter(ended_at__isnull=True).order_by("pk").select_for_update(of=("self",), no_key=True)
+
+    def _end_locked(self, ended: Sequence[Any], reason: str) -> None:
         ids = [sign_in.pk for sign_in in ended]
         models.QuerySet.update(
             self.model._base_manager.using(self.db).filter(pk__in=ids),
@@ -486,7 +487,6 @@ class SignInQuerySet(PrunableQuerySet["SignIn"]):
         )
         Session.objects.using(self.db).filter(sign_in__in=ids).delete()
         SecurityEvent.objects.record_ends(ended, reason)
-        return ended
 
     end.alters_data = True  # type: ignore[attr-defined]
 
@@ -504,7 +504,10 @@ class SignInQuerySet(PrunableQuerySet["SignIn"]):
         """As end_in_batches(), for those of which `all_ended` was sent: they are not told one by one."""
         for batch in self._unended_batches(size):
             with transaction.atomic(using=self.db):
-                ended = batch._end_rows(reason)
+                # No more of them than is told: there may be a million.
+                rows: Any = batch._lock_unended().values_list("pk", "user_id", "kind", named=True)
+                ended = list(rows)
+                self._end_locked(ended, reason)
             yield len(ended)
 
     end_told_in_batches.alters_data = True  # type: ignore[attr-defined]
@@ -932,7 +935,8 @@ class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):
         event.save(force_insert=True)
         return event
 
-    def record_ends(self, sign_ins: Sequence[SignIn], reason: str) -> None:
+    def record_ends(self, sign_ins: Sequence[Any], reason: str) -> None:
+        """Of sign-ins, or of what is needed of them: pk, user_id and kind."""
         type = SecurityEvent.Type.SIGNED_OUT if reason == SignIn.Reason.SIGNED_OUT else SecurityEvent.Type.SIGN_IN_ENDED
         self.bulk_create(
             [self.compose(type, user_id=each.user_id, sid=each.pk, kind=each.kind, reason=reason) for each in sign_ins],
