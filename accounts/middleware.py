@@ -12,7 +12,7 @@ from django.middleware import common
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import SimpleLazyObject
 
-from accounts import origin
+from accounts import origin, policy
 from accounts.sessions import BrowserRequest, signed_in_user
 
 
@@ -55,6 +55,26 @@ class CommonMiddleware(common.CommonMiddleware):
 
     def should_redirect_with_slash(self, request: HttpRequest) -> bool:
         return request.method in ("GET", "HEAD") and super().should_redirect_with_slash(request)
+
+
+class PolicyMiddleware(MiddlewareMixin):
+    """What a page may load and do, and who may load it. A view that has said so itself is left alone."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        super().__init__(get_response)
+        self.headers = {
+            "Content-Security-Policy": policy.content_security_policy(),
+            "Permissions-Policy": policy.permissions_policy(),
+            "Cross-Origin-Resource-Policy": "same-origin",
+        }
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        if settings.DEBUG and response.status_code in (404, 500):
+            # Django's pages for developers have their style inside.
+            return response
+        for name, value in self.headers.items():
+            response.headers.setdefault(name, value)
+        return response
 
 
 class NoStoreMiddleware(MiddlewareMixin):

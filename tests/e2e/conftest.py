@@ -1,0 +1,155 @@
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+
+from tests import chromium as program
+from tests import servers
+from tests.e2e.site import Person, Site, running, sign_in
+
+NARROW, WIDE = 360, 1280
+# Whatever a page asks for comes from the project itself: there are no other hosts.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-domain-reliability",
+    "--disable-sync",
+    "--no-first-run",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+
+
+# Not for the whole session: Playwright runs an event loop in this thread, in which Django refuses to ask the database.
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    path = program.found_or_left_out()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    program.found_or_left_out()
+    folder = tmp_path_factory.mktemp("site")
+    server_url = os.environ["DATABASE_URL"]
+    name = f"site_{uuid4().hex}"
+    database_url = servers.create_database(server_url, name) if server_url else f"sqlite:///{folder / name}.sqlite3"
+    with running(folder, database_url) as site:
+        yield site
+
+
+class Complaints:
+    """What a page did that it should not: errors and warnings on the console (the browser tells there what the
+    Content-Security-Policy forbade), exceptions that nobody caught, requests that failed."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self._expected: list[str] = []
+
+    def expect(self, pattern: str) -> None:
+        """The journey provokes this on purpose: to be heard at least once, as often as it likes."""
+        self._expected.append(pattern)
+
+    def listen_to(self, context: BrowserContext) -> None:
+        context.on("console", self._hear_console)
+        context.on("weberror", lambda error: self.heard.append(f"uncaught: {error.error}"))
+        context.on("requestfailed", self._hear_failed_request)
+
+    def check(self) -> None:
+        unexpected = [each for each in self.heard if not any(re.search(known, each) for known in self._expected)]
+        missed = [known for known in self._expected if not any(re.search(known, each) for each in self.heard)]
+        assert not unexpected, "\n".join(["The page complained:", *unexpected])
+        assert not missed, f"The page was expected to complain: {missed}"
+
+    def _hear_console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.heard.append(f"{message.type}: {message.text} ({message.location.get('url')})")
+
+    def _hear_failed_request(self, request: Request) -> None:
+        self.heard.append(f"failed: {request.method} {request.url} {request.failure}")
+
+
+@pytest.fixture
+def complaints() -> Complaints:
+    return Complaints()
+
+
+@pytest.fixture
+def new_page(chromium: Browser, site: Site, complaints: Complaints) -> Iterator[Callable[..., Page]]:
+    """Opens a page in a browser profile of its own; options are those of Playwright's new_context()."""
+    contexts = []
+
+    def open_page(**options: object) -> Page:
+        size = {"width": WIDE, "height": 800}
+        defaults = {"base_url": site.url, "viewport": size, "locale": "en-GB", "reduced_motion": "reduce"}
+        context = chromium.new_context(**defaults | options)
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        complaints.listen_to(context)
+        return context.new_page()
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    complaints.check()
+
+
+@pytest.fixture
+def page(new_page: Callable[..., Page]) -> Page:
+    return new_page()
+
+
+@pytest.fixture
+def ann(site: Site) -> Person:
+    return site.sign_up("ann")
+
+
+@pytest.fixture
+def anns_page(page: Page, ann: Person) -> Page:
+    """A page where Ann is signed in."""
+    sign_in(page, ann)
+    return page
+
+
+@pytest.fixture(scope="session")
+def album(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the screenshots."""
+    folder = request.config.getoption("screenshots") or tmp_path_factory.getbasetemp() / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def look_at(album: Path) -> Callable[[Page, str], None]:
+    """Looks closely at a page, light and dark, narrow and wide: screenshots under that name, nothing cut off,
+    and nothing that axe would hold against it."""
+
+    def look(page: Page, name: str) -> None:
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            for width in (NARROW, WIDE):
+                page.set_viewport_size({"width": width, "height": 800})
+                page.screenshot(path=album / f"{name}-{scheme}-{width}.png", full_page=True)
+                assert_fits(page, width)
+            assert_accessible(page)
+
+    return look
+
+
+def assert_fits(page: Page, width: int) -> None:
+    scrolls_to = page.evaluate("document.scrollingElement.scrollWidth")
+    assert scrolls_to <= width, f"{page.url} is {scrolls_to} pixels wide in a window of {width}"
+
+
+def assert_accessible(page: Page) -> None:
+    """By the debugger, not by a script element: the page's own policy may be as strict as it is."""
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()

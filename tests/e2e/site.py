@@ -1,0 +1,96 @@
+"""The project as its visitors meet it: a real node, the people on it, and the mail it sends."""
+
+import email
+import email.policy
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.message import EmailMessage
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+from playwright.sync_api import Page
+
+from tests import servers
+from tests.conftest import manage
+
+MAIL_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Person:
+    username: str
+    email: str
+    password: str
+
+
+@dataclass(frozen=True)
+class Site:
+    url: str
+    env: dict[str, str]
+    mails: Path
+
+    def shell(self, code: str) -> str:
+        """What that code prints, run by another process on the same stores."""
+        return manage(self.env, "shell", "--verbosity=0", "--command", code)
+
+    def sign_up(self, name: str = "ann") -> Person:
+        """Somebody with an account of their own, whatever other tests do on the same node."""
+        username = f"{name}-{uuid4().hex[:8]}"
+        person = Person(username, f"{username}@example.org", "violet anchor hums at dawn")
+        answer = httpx.post(f"{self.url}/api/register/", json=vars(person), trust_env=False)
+        assert answer.status_code == 201, answer.text
+        return person
+
+    def start_client(self, person: Person, user_agent: str = "curl/8.9.1") -> dict[str, str]:
+        """Signs a program in: its `access` and `refresh` token."""
+        answer = httpx.post(
+            f"{self.url}/api/token/",
+            json={"username": person.username, "password": person.password},
+            headers={"User-Agent": user_agent},
+            trust_env=False,
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def next_mail(self, person: Person, subject: str) -> EmailMessage:
+        """The newest mail to that person with that in its subject; waits for it: mail leaves in the background."""
+        deadline = time.monotonic() + MAIL_SECONDS
+        while time.monotonic() < deadline:
+            found = [mail for mail in self._mails_to(person) if subject in mail["Subject"]]
+            if found:
+                return found[-1]
+            time.sleep(0.05)
+        raise AssertionError(f"No mail to {person.email} about {subject!r}")
+
+    def _mails_to(self, person: Person) -> Iterator[EmailMessage]:
+        for path in sorted(self.mails.iterdir(), key=lambda path: path.stat().st_mtime_ns):
+            # Django's file backend ends each of a file's messages with a line of 79 dashes.
+            for message in path.read_bytes().split(b"-" * 79 + b"\n"):
+                mail = email.message_from_bytes(message, policy=email.policy.default)
+                if isinstance(mail, EmailMessage) and mail["To"] == person.email:
+                    yield mail
+
+
+@contextmanager
+def running(folder: Path, database_url: str) -> Iterator[Site]:
+    """One node of two processes with four threads each, as `manage.py start` has them."""
+    mails = folder / "mails"
+    mails.mkdir()
+    # DEBUG, so that plain HTTP on loopback will do and cookies are not Secure.
+    env = {"DATABASE_URL": database_url, "DEBUG": "true", "EMAIL_URL": f"filemail://{mails}"}
+    manage(env, "migrate", "--verbosity=0")
+    with servers.node(env, workers=2, args=["--threads=4"]) as node:
+        yield Site(node.url, env, mails)
+
+
+def sign_in(page: Page, person: Person) -> None:
+    """By the form, as people do."""
+    page.goto("/accounts/login/")
+    main = page.get_by_role("main")
+    main.get_by_label("Username").fill(person.username)
+    main.get_by_label("Password").fill(person.password)
+    main.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/accounts/profile/")
