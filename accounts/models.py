@@ -56,6 +56,16 @@ class UserQuerySet(models.QuerySet["User"]):
         # Not FOR UPDATE, which would also wait for events and sign-ins that merely refer to the user.
         return self.order_by("pk").select_for_update(no_key=True)
 
+    def within_reach_of(self, staff: "User") -> Self:
+        """Those to whom that member of staff may do anything: a superuser is touched by superusers only."""
+        return self if staff.is_superuser else self.filter(is_superuser=False)
+
+    def called(self, name: str) -> Self:
+        """Whose username or e-mail address that is, in whatever case. Two look-ups by index."""
+        return self.alias(lower_name=Lower("username"), lower_email=Lower("email")).filter(
+            models.Q(lower_name=name.lower()) | models.Q(lower_email=name.lower())
+        )
+
     def update(self, **values: Any) -> int:
         if not self.DECISIVE_FIELDS & values.keys():
             return super().update(**values)
@@ -91,10 +101,13 @@ class UserQuerySet(models.QuerySet["User"]):
             after = everyone.filter(pk__in=before)
             changed = [user for user in after if user.password != before[user.pk].password]
             deactivated = [user for user in after if before[user.pk].is_active and not user.is_active]
+            reactivated = [user for user in after if user.is_active and not before[user.pk].is_active]
             self._end_sign_ins(deactivated, SignIn.Reason.USER_DEACTIVATED)
             self._end_sign_ins(changed, SignIn.Reason.PASSWORD_CHANGED, keep)
             for user in deactivated:
                 SecurityEvent.objects.record(SecurityEvent.Type.USER_DEACTIVATED, user)
+            for user in reactivated:
+                SecurityEvent.objects.record(SecurityEvent.Type.USER_REACTIVATED, user)
             for user in changed:
                 SecurityEvent.objects.record(event or SecurityEvent.Type.PASSWORD_CHANGED, user)
                 mail.send_later("password_changed", user)
@@ -137,10 +150,8 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
         """Mails a link, good once and for an hour, if the address is somebody's; the caller cannot tell."""
         user = self.by_email(email)
         SecurityEvent.objects.record(SecurityEvent.Type.PASSWORD_RESET_ASKED, user)
-        if user and user.is_active and user.has_usable_password():
-            uid = urlsafe_base64_encode(force_bytes(user.pk))
-            path = reverse("password_reset_confirm", args=[uid, default_token_generator.make_token(user)])
-            mail.send_later("password_reset", user, link=origin.absolute_url(path))
+        if user and user.may_reset_password:
+            user.mail_reset_link()
 
     def by_reset_link(self, uid: str, token: str) -> "User | None":
         """Whose link this is; None if it is nobody's, was used, or is out of date."""
@@ -190,6 +201,10 @@ class User(AbstractUser):
         verbose_name_plural = _("users")
         # Related managers, cascades and Model.save() go the same way as everybody else.
         base_manager_name = "objects"
+        permissions = [
+            ("deactivate_user", "Can deactivate and reactivate users"),
+            ("send_password_reset", "Can send password resets to users"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 Lower("username"),
@@ -260,6 +275,22 @@ class User(AbstractUser):
             if upgraded:
                 self.sign_ins.filter(auth_hash=old_hash).update(auth_hash=self.get_session_auth_hash())
 
+    @property
+    def may_reset_password(self) -> bool:
+        return self.is_active and self.has_usable_password() and bool(self.email)
+
+    def send_password_reset(self) -> None:
+        """Staff ask for it in the user's place."""
+        SecurityEvent.objects.record(SecurityEvent.Type.PASSWORD_RESET_ASKED, self)
+        if self.may_reset_password:
+            self.mail_reset_link()
+
+    def mail_reset_link(self) -> None:
+        """Good once and for an hour."""
+        uid = urlsafe_base64_encode(force_bytes(self.pk))
+        path = reverse("password_reset_confirm", args=[uid, default_token_generator.make_token(self)])
+        mail.send_later("password_reset", self, link=origin.absolute_url(path))
+
     def change_password(self, new_password: str, keep: "SignIn | None" = None) -> None:
         """
         Changes the password that was just verified on this instance; every sign-in but `keep` ends.
@@ -292,6 +323,13 @@ class SignInQuerySet(models.QuerySet["SignIn"]):
         now = timezone.now()
         return self.filter(ended_at__isnull=True, expires_at__gt=now, created_at__gt=now - settings.SIGN_IN_MAX)
 
+    def within_reach_of(self, staff: User) -> Self:
+        """As for users: a superuser's are ended by superusers only."""
+        return self if staff.is_superuser else self.filter(user__is_superuser=False)
+
+    def unended(self) -> Self:
+        return self.filter(ended_at__isnull=True)
+
     def end(self, reason: str) -> int:
         """Ends those that have not ended, and all that hangs on them. Returns how many."""
         with transaction.atomic(using=self.db):
@@ -317,7 +355,7 @@ class SignInQuerySet(models.QuerySet["SignIn"]):
         Ends, as end() does, those that are there when it begins, a transaction to a batch: no lock is held for long,
         and no list fills the memory. Yields how many each batch ended; may be left after any, and begun again.
         """
-        unended = self.filter(ended_at__isnull=True).order_by("pk")
+        unended = self.unended().order_by("pk")
         batch = list(unended.values_list("pk", flat=True)[:size])
         while batch:
             yield self.filter(pk__in=batch).end(reason)
@@ -441,7 +479,16 @@ class SignIn(models.Model):
         base_manager_name = "objects"
         ordering = ["-last_seen_at"]
         permissions = [("end_signin", "Can end sign-ins of others")]
-        indexes = [models.Index(fields=["user", "-last_seen_at"], name="sign_in_user_last_seen")]
+        indexes = [
+            models.Index(fields=["user", "-last_seen_at"], name="sign_in_user_last_seen"),
+            models.Index(fields=["-created_at"], name="sign_in_newest"),
+            models.Index(fields=["ip_address"], name="sign_in_address"),
+            models.Index(
+                fields=["end_reason", "-created_at"],
+                condition=models.Q(ended_at__isnull=False),
+                name="sign_in_end_reason",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.device}, {self.get_kind_display()}"
@@ -608,6 +655,12 @@ class SecurityEvent(models.Model):
         PASSWORD_RESET_ASKED = "password_reset_asked", _("password reset asked")
         PASSWORD_RESET = "password_reset", _("password reset")
         USER_DEACTIVATED = "user_deactivated", _("account deactivated")
+        USER_REACTIVATED = "user_reactivated", _("account reactivated")
+        USER_EDITED = "user_edited", _("account edited by staff")
+        RIGHTS_CHANGED = "rights_changed", _("rights changed")
+        TOKEN_BLOCKED = "token_blocked", _("leaked token blocked")
+        BLOCK_LIFTED = "block_lifted", _("block of a token lifted")
+        EVENTS_EXPORTED = "events_exported", _("events exported")
 
     type = models.CharField(max_length=30, choices=Type)
     user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="security_events")
@@ -624,9 +677,13 @@ class SecurityEvent(models.Model):
         verbose_name = _("security event")
         base_manager_name = "objects"
         ordering = ["-id"]
+        permissions = [("export_securityevent", "Can export security events")]
         indexes = [
             models.Index(fields=["user", "-id"], name="event_user_newest"),
             models.Index(fields=["sid"], name="event_sid"),
+            models.Index(fields=["-created_at"], name="event_newest"),
+            models.Index(fields=["type", "-created_at"], name="event_type_newest"),
+            models.Index(fields=["ip_address"], name="event_address"),
         ]
 
     def __str__(self) -> str:

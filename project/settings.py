@@ -69,7 +69,7 @@ INSTALLED_APPS = [
     "accounts",
     "api",
     "api.blocklist",
-    "django.contrib.admin",
+    "project.apps.StaffAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.humanize",

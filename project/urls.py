@@ -15,7 +15,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("api.urls")),
     path("health/live", health.live),
-    path("health/ready", health.ready),
+    path("health/ready", health.ready, name="ready"),
 ]
 
 handler400 = "api.errors.bad_request"

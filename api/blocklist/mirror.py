@@ -25,6 +25,8 @@ from django.utils import timezone
 from api.blocklist import news
 from api.blocklist.models import Entry
 
+# A token's or sign-in's id, until when it is blocked, and when that was lifted.
+Row = tuple[UUID, datetime, datetime | None]
 # The first and last id that were skipped, and when that was noticed.
 Gap = tuple[int, int, float]
 
@@ -77,14 +79,15 @@ class UnreadRows:
         self._last = 0
         self._gaps: list[Gap] = []
 
-    def read(self) -> tuple[list[tuple[UUID, datetime]], bool]:
+    def read(self) -> tuple[list[Row], bool]:
         """The unexpired ones that are visible now, and whether there are more. One statement."""
         now = time.monotonic()
-        where = Q(id__gt=self._last)
+        # Those that were lifted come each time: they are few, and when one was lifted tells nothing of its commit.
+        where = Q(id__gt=self._last) | Q(lifted_at__isnull=False)
         for first, last, _noticed in self._gaps:
             where |= Q(id__range=(first, last))
         unexpired = Entry.objects.filter(where, until__gt=timezone.now())
-        rows = list(unexpired.order_by("id").values_list("id", "token_id", "until")[:ROWS_PER_READ])
+        rows = list(unexpired.order_by("id").values_list("id", "token_id", "until", "lifted_at")[:ROWS_PER_READ])
         self._note([row[0] for row in rows], now)
         return [row[1:] for row in rows], len(rows) == ROWS_PER_READ
 
@@ -115,6 +118,8 @@ class Mirror:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._ids = BlockedIds()
+        # Blocked once and lifted; whether they were blocked again, the database knows.
+        self._lifted = BlockedIds()
         self._unread = UnreadRows()
         self._subscriber = news.Subscriber()
         # On the monotonic clock, in seconds.
@@ -132,11 +137,18 @@ class Mirror:
             self._read_if_due()
             with self._lock:
                 if self._is_current():
-                    return self._ids.have_either(sid.int, jti.int)
+                    blocked = self._ids.have_either(sid.int, jti.int)
+                    if not blocked or not self._lifted.have_either(sid.int, jti.int):
+                        return blocked
         return Entry.objects.blocks(sid, jti)
 
     def __len__(self) -> int:
         return len(self._ids)
+
+    def is_current(self) -> bool:
+        """Whether checks cost no statement just now."""
+        with self._lock:
+            return bool(settings.REDIS_URL) and self._is_current()
 
     def _is_current(self) -> bool:
         """Takes in the news first: what Redis has announced is seen by the next check."""
@@ -189,10 +201,13 @@ class Mirror:
             return False
         return True
 
-    def _note_read(self, rows: list[tuple[UUID, datetime]], more: bool, started: float) -> None:
+    def _note_read(self, rows: list[Row], more: bool, started: float) -> None:
         self._ids.forget_expired()
-        for until, ids in groupby(rows, key=itemgetter(1)):
-            self._ids.add((token_id.int for token_id, _ in ids), until.timestamp())
+        self._lifted.forget_expired()
+        for until, group in groupby(rows, key=itemgetter(1)):
+            same_until = list(group)
+            self._ids.add((row[0].int for row in same_until), until.timestamp())
+            self._lifted.add((row[0].int for row in same_until if row[2]), until.timestamp())
         self._next_read = -math.inf if more else started + READ_EVERY
         if not more:
             self._last_read = started

@@ -4,18 +4,20 @@ import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import SignIn
+from accounts import origin
+from accounts.models import SecurityEvent, SignIn, User
 from api.blocklist import news
 
 # An entry outlasts the tokens it concerns by this much, for nodes whose clocks differ.
 MARGIN = timedelta(minutes=5)
+WHY_MAX_LENGTH = 200
 
 
 def last_expiry() -> datetime:
@@ -24,6 +26,16 @@ def last_expiry() -> datetime:
 
 
 class EntryQuerySet(models.QuerySet["Entry"]):
+    def in_force(self) -> Self:
+        return self.filter(until__gt=timezone.now(), lifted_at__isnull=True)
+
+    def update(self, **values: Any) -> int:
+        if "lifted_at" in values:
+            raise TypeError("Entries are lifted by lift().")
+        return super().update(**values)
+
+    update.alters_data = True  # type: ignore[attr-defined]
+
     def delete(self) -> tuple[int, dict[str, int]]:
         """Raises ValueError for an entry that still has tokens to refuse: deleting rows never un-revokes."""
         if self.filter(until__gt=timezone.now()).exists():
@@ -37,7 +49,7 @@ class EntryQuerySet(models.QuerySet["Entry"]):
 class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore[misc]
     def blocks(self, sid: uuid.UUID, jti: uuid.UUID) -> bool:
         """Whether an access token of this sign-in with this id is refused. One indexed statement."""
-        return self.filter(token_id__in=(sid, jti)).exists()
+        return self.filter(token_id__in=(sid, jti), lifted_at__isnull=True).exists()
 
     def block_sign_ins(self, sids: Iterable[uuid.UUID]) -> None:
         """Refuses every access token of these sign-ins."""
@@ -47,11 +59,18 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
         """Refuses this access token alone."""
         self._block(Entry.Kind.TOKEN, [jti])
 
-    def _block(self, kind: str, token_ids: list[uuid.UUID]) -> None:
+    def block_leaked_token(self, jti: uuid.UUID, why: str, sign_in: SignIn | None = None) -> None:
+        """As block_token(), by staff: `why` and who are kept, and it may be lifted. `sign_in`: whose token it is."""
+        with transaction.atomic(), origin.because(why):
+            self._block(Entry.Kind.TOKEN, [jti], why=why, blocked_by=origin.actor())
+            user = sign_in.user if sign_in else None
+            SecurityEvent.objects.record(SecurityEvent.Type.TOKEN_BLOCKED, user, sign_in, jti=jti.hex)
+
+    def _block(self, kind: str, token_ids: list[uuid.UUID], **fields: Any) -> None:
         if not token_ids:
             return
         until = last_expiry()
-        entries = [Entry(token_id=token_id, kind=kind, until=until) for token_id in token_ids]
+        entries = [Entry(token_id=token_id, kind=kind, until=until, **fields) for token_id in token_ids]
         with transaction.atomic():
             self.bulk_create(entries, batch_size=1000)
             if settings.REDIS_URL:
@@ -59,7 +78,10 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
 
 
 class Entry(models.Model):
-    """Only ever added: what is blocked twice has two, and a new one always has a new id, for mirrors to find it by."""
+    """
+    Only ever added, or lifted: what is blocked twice has two, and a new one always has a new id, for mirrors to find
+    it by.
+    """
 
     class Kind(models.TextChoices):
         SIGN_IN = "sid", _("all tokens of a sign-in")
@@ -69,6 +91,11 @@ class Entry(models.Model):
     kind = models.CharField(max_length=3, choices=Kind)
     blocked_at = models.DateTimeField(default=timezone.now)
     until = models.DateTimeField(db_index=True)
+    # Of what staff blocked; a sign-in knows itself why and by whom it was ended.
+    why = models.CharField(max_length=WHY_MAX_LENGTH, blank=True)
+    blocked_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
+    lifted_at = models.DateTimeField(null=True)
+    lifted_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
 
     objects = EntryManager()
 
@@ -77,9 +104,55 @@ class Entry(models.Model):
         verbose_name = _("blocklist entry")
         verbose_name_plural = _("blocklist entries")
         ordering = ["-id"]
+        permissions = [
+            ("block_token", "Can block leaked tokens"),
+            ("lift_entry", "Can lift entries of the blocklist"),
+        ]
+        # Of the few that staff made, so that the many others are added no more slowly.
+        indexes = [
+            models.Index(fields=[field], condition=models.Q((f"{field}__isnull", False)), name=f"entry_{field}")
+            for field in ("blocked_by", "lifted_at", "lifted_by")
+        ]
+        constraints = [
+            # A sign-in is ended for good, whoever asks.
+            models.CheckConstraint(
+                name="only_staff_entries_are_lifted",
+                condition=models.Q(lifted_at__isnull=True) | models.Q(kind="jti") & ~models.Q(why=""),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.token_id}"
+
+    @property
+    def is_in_force(self) -> bool:
+        return self.lifted_at is None and self.until > timezone.now()
+
+    @property
+    def may_be_lifted(self) -> bool:
+        """Whether staff made it, of a single token: what a sign-in's end or its owner has blocked stays blocked."""
+        return self.is_in_force and self.kind == Entry.Kind.TOKEN and bool(self.why)
+
+    def lift(self, why: str) -> bool:
+        """
+        Lets the token in again, unless anything else blocks it: every process knows within a second. Returns whether
+        it was there to be lifted.
+        """
+        with transaction.atomic(), origin.because(why):
+            liftable = Entry.objects.in_force().filter(pk=self.pk, kind=Entry.Kind.TOKEN).exclude(why="")
+            if not models.QuerySet.update(liftable, lifted_at=timezone.now(), lifted_by=origin.actor()):
+                return False
+            jti = self.token_id.hex
+            blocked = SecurityEvent.objects.filter(type=SecurityEvent.Type.TOKEN_BLOCKED, details__jti=jti).first()
+            sign_in = blocked and SignIn.objects.filter(pk=blocked.sid).select_related("user").first()
+            user = sign_in.user if sign_in else None
+            SecurityEvent.objects.record(SecurityEvent.Type.BLOCK_LIFTED, user, sign_in, jti=jti)
+        return True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("Entries of the blocklist are only ever added, or lifted by lift().")
+        super().save(*args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         return Entry.objects.filter(pk=self.pk).delete()
