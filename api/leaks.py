@@ -11,9 +11,10 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 
+from accounts.admin.search import as_uuid
 from accounts.models import SignIn
 from api.blocklist.models import Entry
-from api.tokens import AnyToken
+from api.tokens import AnyToken, RefreshToken
 
 KINDS: dict[str, Promise] = {
     "access": _("an access token"),
@@ -47,10 +48,8 @@ class Leak:
 def identify(found: str) -> Leak | None:
     """A token, or the id of one or of a sign-in. None: it is nothing of ours."""
     found = found.strip().removeprefix("Bearer ").strip()
-    try:
-        return _of_id(UUID(found))
-    except ValueError:
-        return _of_token(found)
+    found_id = as_uuid(found)
+    return _of_id(found_id) if found_id else _of_token(found)
 
 
 def _of_id(found: UUID) -> Leak:
@@ -65,8 +64,8 @@ def _of_id(found: UUID) -> Leak:
     if Entry.objects.in_force().filter(token_id=found).exists():
         return Leak("jti", _("It is on the blocklist already."), opens=False)
     unknown = _(
-        "We keep no list of access tokens: nobody can say from its id whose it is, or whether there is one. If there is, "
-        "it is good until it expires, unless you block it."
+        "We keep no list of access tokens: nobody can say from its id whose it is, or whether there is one. If there "
+        "is, it is good until it expires, unless you block it."
     )
     return Leak("jti", unknown, opens=True, blockable=found)
 
@@ -80,7 +79,7 @@ def _of_token(found: str) -> Leak | None:
     except TokenError:
         return None
     sign_in = token.family.select_related("user").first()
-    if token["token_type"] == "refresh":
+    if token["token_type"] == RefreshToken.token_type:
         return _of_refresh_token(sign_in, token.jti)
     try:
         token.check_honoured()

@@ -189,13 +189,14 @@ def _of_the_machinery() -> list[Figure]:
     state = {"up": _("up"), "down": _("down"), "not used": _("not used")}
     key = keyring.signing_key
     others = len(keyring.by_kid) - 1
+    also = ngettext("and %d that verifies", "and %d that verify", others) % others if others else ""
     return [
         Figure(_("Database"), state["up"], reverse("ready"), connection.display_name),
         Figure(_("Redis"), state[health.redis_state()], reverse("ready")),
         Figure(
             _("Signing key"),
             key.algorithm,
-            note=f"{key.kid} {ngettext('and %d that verifies', 'and %d that verify', others) % others if others else ''}",
+            note=f"{key.kid} {also}".strip(),
         ),
     ]
 

@@ -153,6 +153,11 @@ class SignInToken(tokens.Token):
     def jti(self) -> uuid.UUID:
         return _uuid(self.payload["jti"])
 
+    @property
+    def family(self) -> SignInQuerySet:
+        """The sign-in it claims to belong to, if it is its user's."""
+        return SignIn.objects.filter(user=self["sub"], pk=self.sid)
+
     def check_honoured(self) -> None:
         """Raises TokenError for a genuine token that is refused all the same."""
         raise NotImplementedError
@@ -203,11 +208,6 @@ class RefreshToken(SignInToken, tokens.RefreshToken):
     def for_sign_in(cls, sign_in: SignIn) -> "RefreshToken":
         """The current one: every call makes the same token."""
         return cls._of(sign_in, sign_in.refresh_id, sign_in.refreshed_at, sign_in.expires_at)
-
-    @property
-    def family(self) -> SignInQuerySet:
-        """The sign-in it claims to belong to, if it is its user's."""
-        return SignIn.objects.filter(user=self["sub"], pk=self.sid)
 
     def check_honoured(self) -> None:
         sign_in = self.family.select_related("user").first()

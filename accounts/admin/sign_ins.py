@@ -134,9 +134,7 @@ class SignInAdmin(ReadOnlyList):
         say_ended(self, request, ended)
         return None if is_all else self._ask_to_end(request, sign_ins, form)
 
-    def _ask_to_end(
-        self, request: HttpRequest, sign_ins: SignInQuerySet, form: confirm.Confirmation
-    ) -> HttpResponse:
+    def _ask_to_end(self, request: HttpRequest, sign_ins: SignInQuerySet, form: confirm.Confirmation) -> HttpResponse:
         unended = sign_ins.unended()
         reachable = unended.within_reach_of(request.user)
         counts = reachable.order_by().aggregate(

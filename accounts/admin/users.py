@@ -255,9 +255,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             notes = [", ".join(user.username for user in reachable[:20]) + (" …" if len(reachable) > 20 else "")]
             if not request.user.is_superuser and users.filter(is_superuser=True).exists():
                 notes.append(_("Superusers among the chosen are left alone: that is for superusers."))
-            return confirm.ask(
-                self, request, form, title=title, button=button, facts=facts(reachable), notes=notes
-            )
+            return confirm.ask(self, request, form, title=title, button=button, facts=facts(reachable), notes=notes)
         with origin.because(form.cleaned_data.get("why", "")):
             act(reachable)
         return None

@@ -17,9 +17,7 @@ def make_group(apps, schema_editor):
     group, _ = apps.get_model("auth", "Group").objects.using(using).get_or_create(name="Support")
     for model, codename, name in PERMISSIONS:
         content_type, _ = content_types.get_or_create(app_label="accounts", model=model)
-        permission, _ = permissions.get_or_create(
-            content_type=content_type, codename=codename, defaults={"name": name}
-        )
+        permission, _ = permissions.get_or_create(content_type=content_type, codename=codename, defaults={"name": name})
         group.permissions.add(permission)
 
 

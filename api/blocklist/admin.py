@@ -17,7 +17,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from accounts import origin
 from accounts.admin import confirm
-from accounts.admin.lists import ChoiceFilter, ListFilter, ReadOnlyList, WindowFilter, link
+from accounts.admin.lists import ChoiceFilter, ListFilter, ReadOnlyList, link
 from accounts.admin.search import as_uuid
 from accounts.admin.sign_ins import SignInAdmin, say_ended
 from accounts.models import SignIn, User

@@ -124,6 +124,11 @@ class Entry(models.Model):
     def __str__(self) -> str:
         return f"{self.kind} {self.token_id}"
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("Entries of the blocklist are only ever added, or lifted by lift().")
+        super().save(*args, **kwargs)
+
     @property
     def is_in_force(self) -> bool:
         return self.lifted_at is None and self.until > timezone.now()
@@ -148,11 +153,6 @@ class Entry(models.Model):
             user = sign_in.user if sign_in else None
             SecurityEvent.objects.record(SecurityEvent.Type.BLOCK_LIFTED, user, sign_in, jti=jti)
         return True
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        if not self._state.adding:
-            raise TypeError("Entries of the blocklist are only ever added, or lifted by lift().")
-        super().save(*args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         return Entry.objects.filter(pk=self.pk).delete()

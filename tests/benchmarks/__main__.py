@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.benchmarks import growth, in_process, machine, refresh, requests, revocation
+from tests.benchmarks import at_size, growth, in_process, machine, refresh, requests, revocation
 from tests.benchmarks.output import say
 from tests.benchmarks.wire import Failed
 
@@ -16,6 +16,7 @@ COMMANDS = {
     "in_process": in_process,
     "growth": growth,
     "revocation": revocation,
+    "at_size": at_size,
 }
 
 

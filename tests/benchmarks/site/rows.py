@@ -23,7 +23,7 @@ def block(count: int) -> None:
         sid = SignIn().sid
         Entry.objects.block_sign_ins([sid])
         _multiply(Entry.objects.get(token_id=sid), count - 1, token_id="gen_random_uuid()")
-        _settle(Entry)
+        settle(Entry)
 
 
 def sign_in(count: int, tokens: int) -> list[dict[str, str]]:
@@ -36,8 +36,8 @@ def sign_in(count: int, tokens: int) -> list[dict[str, str]]:
     first = User.objects.order_by("pk")[0].pk
     user_id = f"{first} + n %% {users}"
     _multiply(template, count - 1, id="gen_random_uuid()", refresh_id="gen_random_uuid()", user_id=user_id)
-    _settle(User)
-    _settle(SignIn)
+    settle(User)
+    settle(SignIn)
     every = max(1, count // tokens)
     sids = islice(SignIn.objects.order_by("pk").values_list("pk", flat=True).iterator(), 0, every * tokens, every)
     return pairs([str(sid) for sid in sids])
@@ -68,7 +68,7 @@ def _multiply(template: Model, count: int, **fresh: str) -> None:
             progress.step(end - start + 1)
 
 
-def _settle(model: type[Model]) -> None:
+def settle(model: type[Model]) -> None:
     """What PostgreSQL would otherwise do on its own while we measure."""
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(model._meta.db_table)))
