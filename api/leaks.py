@@ -73,7 +73,7 @@ def _of_id(found: UUID) -> Leak:
 @sensitive_variables()
 def _of_token(found: str) -> Leak | None:
     try:
-        token = AnyToken(found)
+        token = AnyToken(found)  # type: ignore[arg-type]
     except ExpiredTokenError:
         return _of_expired(found)
     except TokenError:
@@ -94,7 +94,7 @@ def _of_expired(found: str) -> Leak | None:
     claims: dict[str, Any] = jwt.decode(found, options={"verify_signature": False})
     try:
         sign_ins = SignIn.objects.filter(pk=UUID(claims["sid"]), user=int(claims["sub"]))
-        kind = KINDS[claims["token_type"]] and claims["token_type"]
+        kind = {"access": "access", "refresh": "refresh"}[claims["token_type"]]
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
     return Leak(

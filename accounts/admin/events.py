@@ -16,7 +16,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from accounts.admin.lists import ChoiceFilter, OneFilter, ReadOnlyList, WindowFilter, link
+from accounts.admin.lists import ChoiceFilter, OneUserFilter, ReadOnlyList, WindowFilter, link
 from accounts.admin.search import as_address, as_uuid
 from accounts.models import SecurityEvent, User
 
@@ -42,16 +42,14 @@ class TypeFilter(ChoiceFilter):
     options = SecurityEvent.Type.choices
 
 
-class UserFilter(OneFilter):
+class UserFilter(OneUserFilter):
     title = _("user")
     parameter_name = "user"
-    model = User
 
 
-class ActorFilter(OneFilter):
+class ActorFilter(OneUserFilter):
     title = _("by")
     parameter_name = "actor"
-    model = User
 
 
 @admin.register(SecurityEvent)

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import SuspiciousOperation, ValidationError
@@ -18,6 +19,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models import User
+
 # As far as a list is counted, and can be paged through.
 FURTHEST = 10_000
 PER_PAGE = 50
@@ -26,7 +29,8 @@ PER_PAGE = 50
 class BoundedPaginator(Paginator):
     @cached_property
     def _counted(self) -> int:
-        return self.object_list.order_by().values("pk")[: FURTHEST + 1].count()
+        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
+        return rows.order_by().values("pk")[: FURTHEST + 1].count()
 
     @property
     def count(self) -> int:
@@ -51,7 +55,7 @@ class BoundedList(admin.ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     list_per_page = PER_PAGE
     list_max_show_all = PER_PAGE
-    sortable_by: Sequence[str] = ()
+    sortable_by = ()
     actions_selection_counter = False
     change_form_template = "admin/object_with_actions.html"
 
@@ -70,7 +74,7 @@ class BoundedList(admin.ModelAdmin):
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         """A made-up id is a bad request."""
-        for pk in request.POST.getlist(admin.helpers.ACTION_CHECKBOX_NAME):
+        for pk in request.POST.getlist(ACTION_CHECKBOX_NAME):
             try:
                 self.model._meta.pk.clean(pk, None)
             except ValidationError as error:
@@ -141,7 +145,7 @@ class ChoiceFilter(ListFilter):
         return self.options
 
     def narrow(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        return queryset.filter(**{self.parameter_name: value})  # type: ignore[dict-item]
+        return queryset.filter((self.parameter_name, value))
 
 
 class WindowFilter(ListFilter):
@@ -165,22 +169,20 @@ class WindowFilter(ListFilter):
         return queryset.filter(**{f"{self.field}__gte": timezone.now() - self.WINDOWS[value][1]})
 
 
-class OneFilter(ListFilter):
-    """Those of one row of another table; offered only where a link leads to it, and to be taken away again."""
-
-    model: type[Model]
+class OneUserFilter(ListFilter):
+    """Those of one user; offered only where a link leads to it, and to be taken away again."""
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        value = self.used_parameters.get(self.parameter_name)
+        value = self.value()
         if value is None:
             return []
         try:
-            return [(value, str(self.model._default_manager.get(pk=self.model._meta.pk.clean(value, None))))]
-        except (ValidationError, self.model.DoesNotExist) as error:
+            return [(value, str(User.objects.get(pk=User._meta.pk.clean(value, None))))]
+        except (ValidationError, User.DoesNotExist) as error:
             raise IncorrectLookupParameters from error
 
     def narrow(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        return queryset.filter(**{self.parameter_name: value})  # type: ignore[dict-item]
+        return queryset.filter((self.parameter_name, value))
 
 
 def link(shown: Model | None) -> SafeString | str | None:

@@ -8,16 +8,16 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from accounts import origin
 from accounts.admin import confirm
 from accounts.admin.events import EVENT_HEADINGS, event_rows
-from accounts.admin.lists import ChoiceFilter, ListFilter, OneFilter, Panel, ReadOnlyList, WindowFilter, link
+from accounts.admin.lists import ChoiceFilter, ListFilter, OneUserFilter, Panel, ReadOnlyList, WindowFilter, link
 from accounts.admin.search import as_address, as_uuid
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
+from accounts.sessions import SignedInRequest
 
 # How long one request goes on ending, in seconds; what is left then is ended by the next.
 PATIENCE = 10.0
@@ -55,10 +55,9 @@ class SignedInFilter(WindowFilter):
     title = _("signed in")
 
 
-class UserFilter(OneFilter):
+class UserFilter(OneUserFilter):
     title = _("user")
     parameter_name = "user"
-    model = User
 
 
 @admin.register(SignIn)
@@ -123,7 +122,7 @@ class SignInAdmin(ReadOnlyList):
         return [Panel(_("Events"), EVENT_HEADINGS, event_rows(events), url)]
 
     @admin.action(description=_("End"), permissions=["end"])
-    def end_selected(self, request: HttpRequest, sign_ins: SignInQuerySet) -> HttpResponse | None:
+    def end_selected(self, request: SignedInRequest, sign_ins: SignInQuerySet) -> HttpResponse | None:
         """Of many, as many as a request has patience for: the page then asks whether to go on."""
         unended = sign_ins.unended().within_reach_of(request.user)
         form = confirm.ConfirmationWithReason(request)
@@ -134,7 +133,9 @@ class SignInAdmin(ReadOnlyList):
         say_ended(self, request, ended)
         return None if is_all else self._ask_to_end(request, sign_ins, form)
 
-    def _ask_to_end(self, request: HttpRequest, sign_ins: SignInQuerySet, form: confirm.Confirmation) -> HttpResponse:
+    def _ask_to_end(
+        self, request: SignedInRequest, sign_ins: SignInQuerySet, form: confirm.Confirmation
+    ) -> HttpResponse:
         unended = sign_ins.unended()
         reachable = unended.within_reach_of(request.user)
         counts = reachable.order_by().aggregate(
@@ -142,7 +143,7 @@ class SignInAdmin(ReadOnlyList):
             browsers=Count("pk", filter=Q(kind=SignIn.Kind.BROWSER)),
             clients=Count("pk", filter=Q(kind=SignIn.Kind.CLIENT)),
         )
-        notes = []
+        notes: list[Any] = []
         if not request.user.is_superuser and (others := unended.filter(user__is_superuser=True).count()):
             notes.append(
                 ngettext(
@@ -154,7 +155,8 @@ class SignInAdmin(ReadOnlyList):
             )
         if ended := sign_ins.filter(ended_at__isnull=False).count():
             notes.append(ngettext("%d has ended already.", "%d have ended already.", ended) % ended)
-        if reachable.filter(pk=own_sid(request)).exists():
+        own = request.session.sign_in
+        if own and reachable.filter(pk=own.pk).exists():
             notes.append(_("Your own, in this browser, is among them: you will have to sign in again."))
         return confirm.ask(
             self,
@@ -169,10 +171,6 @@ class SignInAdmin(ReadOnlyList):
             ],
             notes=notes,
         )
-
-
-def own_sid(request: HttpRequest) -> Any:
-    return request.session.sign_in.pk  # type: ignore[attr-defined]
 
 
 def end_with_patience(sign_ins: SignInQuerySet) -> tuple[int, bool]:
@@ -191,7 +189,7 @@ def say_ended(model_admin: admin.ModelAdmin, request: HttpRequest, ended: int) -
     model_admin.message_user(request, text, messages.SUCCESS)
 
 
-def state(sign_in: SignIn) -> SafeString | str:
+def state(sign_in: SignIn) -> Any:
     """In a word, and why."""
     if sign_in.ended_at:
         by = f", {sign_in.ended_by}" if sign_in.ended_by else ""

@@ -19,6 +19,7 @@ from accounts.admin.lists import BoundedList, ChoiceFilter, ListFilter, Panel, l
 from accounts.admin.search import as_address, as_uuid
 from accounts.admin.sign_ins import say_ended
 from accounts.models import SecurityEvent, SignIn, User, UserQuerySet
+from accounts.sessions import SignedInRequest
 
 # By one action: each is a transaction of its own, and a request has to end.
 AT_ONCE = 500
@@ -168,7 +169,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
     # Actions
 
     @admin.action(description=_("Sign out everywhere"), permissions=["end"])
-    def end_all_sign_ins(self, request: HttpRequest, users: UserQuerySet) -> HttpResponse | None:
+    def end_all_sign_ins(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
         def end_all(reachable: list[User]) -> None:
             say_ended(
                 self,
@@ -189,7 +190,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         return self._act(request, users, form, end_all, facts, _("Sign out everywhere?"), _("Sign them out"))
 
     @admin.action(description=_("Deactivate"), permissions=["deactivate"])
-    def deactivate(self, request: HttpRequest, users: UserQuerySet) -> HttpResponse | None:
+    def deactivate(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
         def deactivate_all(reachable: list[User]) -> None:
             changed = User.objects.filter(pk__in=[user.pk for user in reachable]).update(is_active=False)
             text = ngettext("%d account deactivated.", "%d accounts deactivated.", changed) % changed
@@ -202,12 +203,13 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
                 (_("sign-ins end at once"), unended.count()),
             ]
 
-        others = users.filter(is_active=True).exclude(pk=request.user.pk)
+        # Nobody locks themselves out.
+        others = users.filter(is_active=True).exclude(username=request.user.username)
         form = confirm.ConfirmationWithReason(request)
         return self._act(request, others, form, deactivate_all, facts, _("Deactivate?"), _("Deactivate them"))
 
     @admin.action(description=_("Reactivate"), permissions=["deactivate"])
-    def reactivate(self, request: HttpRequest, users: UserQuerySet) -> HttpResponse | None:
+    def reactivate(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
         def reactivate_all(reachable: list[User]) -> None:
             changed = User.objects.filter(pk__in=[user.pk for user in reachable]).update(is_active=True)
             text = ngettext("%d account reactivated.", "%d accounts reactivated.", changed) % changed
@@ -221,7 +223,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         return self._act(request, deactivated, form, reactivate_all, facts, _("Reactivate?"), _("Reactivate them"))
 
     @admin.action(description=_("Send a password reset"), permissions=["reset"])
-    def send_password_reset(self, request: HttpRequest, users: UserQuerySet) -> HttpResponse | None:
+    def send_password_reset(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
         def send_all(reachable: list[User]) -> None:
             for user in reachable:
                 user.send_password_reset()
@@ -237,7 +239,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
 
     def _act(
         self,
-        request: HttpRequest,
+        request: SignedInRequest,
         users: UserQuerySet,
         form: confirm.Confirmation,
         act: Callable[[list[User]], None],
@@ -252,7 +254,9 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             self.message_user(request, text, messages.ERROR)
             return None
         if not form.is_given:
-            notes = [", ".join(user.username for user in reachable[:20]) + (" …" if len(reachable) > 20 else "")]
+            notes: list[Any] = [
+                ", ".join(user.username for user in reachable[:20]) + (" …" if len(reachable) > 20 else "")
+            ]
             if not request.user.is_superuser and users.filter(is_superuser=True).exists():
                 notes.append(_("Superusers among the chosen are left alone: that is for superusers."))
             return confirm.ask(self, request, form, title=title, button=button, facts=facts(reachable), notes=notes)

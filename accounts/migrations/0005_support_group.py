@@ -1,4 +1,6 @@
+from django.apps.registry import Apps
 from django.db import migrations
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 # Finds people, ends their sign-ins, reads what happened, and nothing else.
 PERMISSIONS = [
@@ -9,7 +11,7 @@ PERMISSIONS = [
 ]
 
 
-def make_group(apps, schema_editor):
+def make_group(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     """Django makes permissions after all migrations, and takes those that it finds for its own."""
     using = schema_editor.connection.alias
     content_types = apps.get_model("contenttypes", "ContentType").objects.using(using)
@@ -21,7 +23,7 @@ def make_group(apps, schema_editor):
         group.permissions.add(permission)
 
 
-def remove_group(apps, schema_editor):
+def remove_group(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     apps.get_model("auth", "Group").objects.using(schema_editor.connection.alias).filter(name="Support").delete()
 
 

@@ -1,4 +1,6 @@
+from django.apps.registry import Apps
 from django.db import migrations
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 MESSAGE = "Security events are append-only."
 
@@ -40,13 +42,13 @@ SQLITE_BACK = [
 ]
 
 
-def add_triggers(apps, schema_editor):
+def add_triggers(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     statements = {"postgresql": [POSTGRESQL], "sqlite": SQLITE}
     for statement in statements[schema_editor.connection.vendor]:
         schema_editor.execute(statement, params=None)
 
 
-def drop_triggers(apps, schema_editor):
+def drop_triggers(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     statements = {"postgresql": [POSTGRESQL_BACK], "sqlite": SQLITE_BACK}
     for statement in statements[schema_editor.connection.vendor]:
         schema_editor.execute(statement, params=None)

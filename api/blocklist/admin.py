@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
@@ -196,7 +197,7 @@ class EntryAdmin(ReadOnlyList):
         if request.POST.get("do") == "end" and sign_in:
             self._end(request, sign_in, why)
         elif request.POST.get("do") == "block" and finding["jti"]:
-            Entry.objects.block_leaked_token(as_uuid(finding["jti"]), why, sign_in)
+            Entry.objects.block_leaked_token(UUID(finding["jti"]), why, sign_in)
             self.message_user(request, _("The token is refused from now on."), messages.SUCCESS)
         else:
             raise SuspiciousOperation("Nothing that can be done about it")
