@@ -234,9 +234,7 @@ def test_reactivating_is_an_event(browser_of, max_, ann):
     assert (ann.is_active, newest("user_reactivated").actor) == (True, max_)
 
 
-def test_a_password_reset_is_mailed_to_the_user(
-    browser_of, max_, ann, mailoutbox, django_capture_on_commit_callbacks
-):
+def test_a_password_reset_is_mailed_to_the_user(browser_of, max_, ann, mailoutbox, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
         act(browser_of(max_), USERS, "send_password_reset", ann)
     mail.wait()
@@ -383,9 +381,7 @@ def test_an_ended_clients_page_tells_its_place_in_the_blocklist(browser_of, clie
 
 def test_what_a_stranger_wrote_does_nothing(browser_of, browser, staff, ann, password):
     evil = "<img src=x onerror=alert(1)>"
-    browser().post(
-        "/accounts/login/", {"username": "ann", "password": password}, headers={"user-agent": f"{evil}/1.0"}
-    )
+    browser().post("/accounts/login/", {"username": "ann", "password": password}, headers={"user-agent": f"{evil}/1.0"})
     User.objects.filter(pk=ann.pk).update(first_name=evil)
     page = browser_of(staff)
     for url in every_page(ann):
