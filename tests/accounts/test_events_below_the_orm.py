@@ -22,7 +22,7 @@ def run(statement, *parameters):
     "change",
     [
         "type = 'signed_in'",
-        "details = '{}'",
+        "details = '{\"kind\": 1}'",
         "created_at = '2020-01-01'",
         "ip_address = '192.0.2.1'",
         "user_agent = 'x'",
