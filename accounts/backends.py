@@ -1,10 +1,11 @@
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest
 
-from accounts import passwords
-from accounts.models import User
+from accounts import locks, origin, passwords
+from accounts.models import Lock, User
 
 
 class PasswordBackend(ModelBackend):
@@ -13,6 +14,32 @@ class PasswordBackend(ModelBackend):
     def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
     ) -> User | None:
-        if password is not None and len(password) > passwords.MAX_LENGTH:
+        """Raises Locked, before it looks at the password, after too many guesses."""
+        if username is None or password is None:
             return None
-        return super().authenticate(request, username=username, password=password, **kwargs)
+        user = User.objects.filter(username=username).first()
+        guess = Lock.objects.take(self._sources(request, username, user))
+        if self._is_right(user, password):
+            guess.was_right()
+            return user
+        guess.was_wrong(user)
+        return None
+
+    async def aauthenticate(self, request: HttpRequest | None, **kwargs: Any) -> User | None:
+        # Django's own goes another way.
+        return await sync_to_async(self.authenticate)(request, **kwargs)
+
+    def _sources(self, request: HttpRequest | None, username: str, user: User | None) -> list[locks.Source]:
+        device = locks.device(request, user) if request and user else None
+        if user and device:
+            return locks.known_browser(user, device)
+        return locks.strangers(username, origin.ip_address())
+
+    def _is_right(self, user: User | None, password: str) -> bool:
+        if len(password) > passwords.MAX_LENGTH:
+            return False
+        if user is None:
+            # As long as for somebody: no answer tells by its time whether there is such an account.
+            User().set_password(password)
+            return False
+        return user.check_password(password) and self.user_can_authenticate(user)

@@ -5,7 +5,6 @@ from django.contrib.auth import forms as auth_forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from accounts import passwords
 from accounts.models import SignIn, User
 
 
@@ -36,9 +35,10 @@ class PasswordChangeForm(auth_forms.PasswordChangeForm):
         self.sign_in = sign_in
 
     def clean_old_password(self) -> str:
-        if len(self.cleaned_data["old_password"]) > passwords.MAX_LENGTH:
+        old_password: str = self.cleaned_data["old_password"]
+        if not self.user.guess_password(old_password):
             raise ValidationError(self.error_messages["password_incorrect"], code="password_incorrect")
-        return super().clean_old_password()
+        return old_password
 
     def save(self, commit: bool = True) -> User:
         self.user.change_password(self.cleaned_data["new_password1"], keep=self.sign_in)

@@ -3,8 +3,10 @@
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
+from operator import attrgetter
 from typing import Any, ClassVar, Self, TypeVar
 
 from django.conf import settings
@@ -12,12 +14,12 @@ from django.contrib.auth.hashers import check_password
 from django.contrib.auth.models import AbstractUser, UserManager
 from django.contrib.auth.tokens import default_token_generator
 from django.contrib.auth.validators import ASCIIUsernameValidator
-from django.contrib.sessions.base_session import AbstractBaseSession
+from django.contrib.sessions.base_session import AbstractBaseSession, BaseSessionManager
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.validators import RegexValidator
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, models, transaction
 from django.db.models.base import ModelState
-from django.db.models.functions import Lower
+from django.db.models.functions import Greatest, Lower, Now
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 from django.urls import reverse
@@ -27,8 +29,9 @@ from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 from django.utils.translation import gettext_lazy as _
 
-from accounts import devices, mail, origin
-from accounts.signals import sign_ins_ended
+from accounts import devices, locks, mail, origin, passwords, sids
+from accounts.pruning import BATCH, PrunableQuerySet
+from accounts.signals import all_ended, sign_ins_ended
 
 ModelT = TypeVar("ModelT", bound=models.Model)
 
@@ -88,6 +91,20 @@ class UserQuerySet(models.QuerySet["User"]):
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
 
+    def raise_generations(self, size: int = BATCH) -> Iterator[int]:
+        """Refuses the sign-ins that are under way, a transaction to a batch. Yields how many users each held."""
+        last = 0
+        while True:
+            with transaction.atomic(using=self.db):
+                batch = list(self.filter(pk__gt=last).lock().values_list("pk", flat=True)[:size])
+                self.model._base_manager.using(self.db).filter(pk__in=batch).update(
+                    generation=models.F("generation") + 1
+                )
+            if not batch:
+                return
+            yield len(batch)
+            last = batch[-1]
+
     @contextmanager
     def ending_sign_ins(self, keep: "SignIn | None" = None, event: str = "") -> Iterator[list[int]]:
         """
@@ -126,9 +143,10 @@ class UserQuerySet(models.QuerySet["User"]):
 class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
     def sign_up(self, username: str, email: str, password: str) -> "User":
         """
-        Makes an account. Raises ValidationError, by field, for a name or address that is taken;
-        the caller has validated the password.
+        Makes an account. Raises ValidationError, by field, for a name or address that is taken, and Locked if too many
+        were made from there; the caller has validated the password.
         """
+        Lock.objects.take(locks.sign_ups(origin.ip_address()))
         user = self.model(username=username, email=self.normalize_email(email))
         user.set_password(password)
         user.full_clean()
@@ -147,8 +165,15 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
         return self.alias(lower=Lower("email")).filter(lower=email.lower()).first()
 
     def ask_password_reset(self, email: str) -> None:
-        """Mails a link, good once and for an hour, if the address is somebody's; the caller cannot tell."""
+        """
+        Mails a link, good once and for an hour, if the address is somebody's; the caller cannot tell. A few in an hour:
+        more is no help to its owner.
+        """
         user = self.by_email(email)
+        try:
+            Lock.objects.take(locks.reset_mails(email, origin.ip_address()))
+        except locks.Locked:
+            return
         SecurityEvent.objects.record(SecurityEvent.Type.PASSWORD_RESET_ASKED, user)
         if user and user.may_reset_password:
             user.mail_reset_link()
@@ -264,6 +289,15 @@ class User(AbstractUser):
         """As Django's; a hash that is upgraded on the way is still the same password, so sign-ins go on."""
         return check_password(raw_password, self.password, self._upgrade_password_hash)
 
+    def guess_password(self, raw_password: str) -> bool:
+        """Whether this is the password of somebody who is signed in already. Raises Locked after too many guesses."""
+        guess = Lock.objects.take(locks.inside(self))
+        if len(raw_password) <= passwords.MAX_LENGTH and self.check_password(raw_password):
+            guess.was_right()
+            return True
+        guess.was_wrong(self)
+        return False
+
     def _upgrade_password_hash(self, raw_password: str) -> None:
         old_password, old_hash = self.password, self.get_session_auth_hash()
         self.set_password(raw_password)
@@ -307,7 +341,10 @@ class User(AbstractUser):
         Gives a new password to somebody who just proved to own the address; every sign-in ends.
         Raises AccountChanged if the link was used up meanwhile.
         """
-        self._replace_password(new_password, SecurityEvent.Type.PASSWORD_RESET)
+        with transaction.atomic():
+            self._replace_password(new_password, SecurityEvent.Type.PASSWORD_RESET)
+            # Nobody has guessed at this password yet.
+            Lock.objects.of(self).lift()
 
     def _replace_password(self, new_password: str, event: str, keep: "SignIn | None" = None) -> None:
         unchanged = User.objects.filter(pk=self.pk, password=self.password, is_active=True)
@@ -318,7 +355,7 @@ class User(AbstractUser):
             super().save(update_fields=["password"])
 
 
-class SignInQuerySet(models.QuerySet["SignIn"]):
+class SignInQuerySet(PrunableQuerySet["SignIn"]):
     def live(self) -> Self:
         now = timezone.now()
         return self.filter(ended_at__isnull=True, expires_at__gt=now, created_at__gt=now - settings.SIGN_IN_MAX)
@@ -330,23 +367,38 @@ class SignInQuerySet(models.QuerySet["SignIn"]):
     def unended(self) -> Self:
         return self.filter(ended_at__isnull=True)
 
+    def past_keeping(self) -> Self:
+        """Ended or, if nobody ended them, out of date however much they were used, SIGN_IN_KEEP_DAYS ago."""
+        kept_since = timezone.now() - settings.SIGN_IN_KEEP
+        ended = models.Q(ended_at__lt=kept_since)
+        return self.filter(ended | models.Q(ended_at=None, created_at__lt=kept_since - settings.SIGN_IN_MAX)).order_by()
+
+    def _delete_for_good(self, batch: list[uuid.UUID]) -> None:
+        Session.objects.using(self.db).filter(sign_in__in=batch).delete()
+        super()._delete_for_good(batch)
+
     def end(self, reason: str) -> int:
         """Ends those that have not ended, and all that hangs on them. Returns how many."""
         with transaction.atomic(using=self.db):
-            ended = list(self.filter(ended_at__isnull=True).order_by("pk").select_for_update(of=("self",), no_key=True))
-            if not ended:
-                return 0
-            ids = [sign_in.pk for sign_in in ended]
-            models.QuerySet.update(
-                self.model._base_manager.using(self.db).filter(pk__in=ids),
-                ended_at=timezone.now(),
-                end_reason=reason,
-                ended_by=origin.actor(),
-            )
-            Session.objects.using(self.db).filter(sign_in__in=ids).delete()
-            SecurityEvent.objects.record_ends(ended, reason)
-            sign_ins_ended.send(sender=self.model, sign_ins=ended)
+            ended = self._end_rows(reason)
+            if ended:
+                sign_ins_ended.send(sender=self.model, sign_ins=ended)
         return len(ended)
+
+    def _end_rows(self, reason: str) -> list["SignIn"]:
+        ended = list(self.filter(ended_at__isnull=True).order_by("pk").select_for_update(of=("self",), no_key=True))
+        if not ended:
+            return []
+        ids = [sign_in.pk for sign_in in ended]
+        models.QuerySet.update(
+            self.model._base_manager.using(self.db).filter(pk__in=ids),
+            ended_at=timezone.now(),
+            end_reason=reason,
+            ended_by=origin.actor(),
+        )
+        Session.objects.using(self.db).filter(sign_in__in=ids).delete()
+        SecurityEvent.objects.record_ends(ended, reason)
+        return ended
 
     end.alters_data = True  # type: ignore[attr-defined]
 
@@ -355,13 +407,26 @@ class SignInQuerySet(models.QuerySet["SignIn"]):
         Ends, as end() does, those that are there when it begins, a transaction to a batch: no lock is held for long,
         and no list fills the memory. Yields how many each batch ended; may be left after any, and begun again.
         """
-        unended = self.unended().order_by("pk")
-        batch = list(unended.values_list("pk", flat=True)[:size])
-        while batch:
-            yield self.filter(pk__in=batch).end(reason)
-            batch = list(unended.filter(pk__gt=batch[-1]).values_list("pk", flat=True)[:size])
+        for batch in self._unended_batches(size):
+            yield batch.end(reason)
 
     end_in_batches.alters_data = True  # type: ignore[attr-defined]
+
+    def end_told_in_batches(self, reason: str, size: int = BATCH) -> Iterator[int]:
+        """As end_in_batches(), for those of which `all_ended` was sent: they are not told one by one."""
+        for batch in self._unended_batches(size):
+            with transaction.atomic(using=self.db):
+                ended = batch._end_rows(reason)
+            yield len(ended)
+
+    end_told_in_batches.alters_data = True  # type: ignore[attr-defined]
+
+    def _unended_batches(self, size: int) -> Iterator[Self]:
+        unended = self.filter(ended_at__isnull=True).order_by("pk")
+        batch = list(unended.values_list("pk", flat=True)[:size])
+        while batch:
+            yield self.filter(pk__in=batch)
+            batch = list(unended.filter(pk__gt=batch[-1]).values_list("pk", flat=True)[:size])
 
     def update(self, **values: Any) -> int:
         """An end that did not come by end() is told too."""
@@ -412,6 +477,7 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
                 raise SignInRefused
             user.last_login = now
             sign_in = self.create(
+                id=sids.new(now),
                 user=user,
                 kind=kind,
                 user_agent=origin.user_agent(),
@@ -433,6 +499,43 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
             sign_ins = self.filter(user_id=user.pk)
             return (sign_ins.exclude(pk=keep.pk) if keep else sign_ins).end(reason)
 
+    def end_all_in_batches(self, user: User, reason: str) -> Iterator[int]:
+        """
+        As end_all(), for somebody with a great many: from the first step on no token of theirs works, and none that is
+        under way will; the rows, and the browsers, follow in batches. Yields how many each ended.
+        """
+        with transaction.atomic():
+            User._base_manager.filter(pk=user.pk).update(generation=models.F("generation") + 1)
+            # Read while the row is locked: whoever starts afterwards sees the new generation.
+            before = sids.just_after(timezone.now())
+            all_ended.send(sender=self.model, before=before, user=user)
+        yield from self.filter(user_id=user.pk, created_at__lt=before).end_told_in_batches(reason)
+
+    def end_before(self, moment: datetime, reason: str) -> Iterator[int]:
+        """
+        Ends everybody's that started up to a moment, which is past: no token of theirs works from the first step on,
+        the rows, and the browsers, follow in batches. Yields how many each ended.
+        """
+        before = sids.just_after(moment)
+        with transaction.atomic():
+            all_ended.send(sender=self.model, before=before, user=None)
+        yield from self.filter(created_at__lt=before).end_told_in_batches(reason)
+
+    def end_everything(self, reason: str) -> Iterator[int]:
+        """
+        Ends everybody's. No token works from the first step on; the second refuses all sign-ins under way, whose
+        password was verified before; then the rows, and the browsers, follow in batches. Yields how many each ended.
+        """
+        with transaction.atomic():
+            all_ended.send(sender=self.model, before=sids.just_after(timezone.now()), user=None)
+        for _users in User.objects.raise_generations():
+            yield 0
+        now = timezone.now()
+        # By a node whose clock is ahead: they are told one by one.
+        ahead = self.filter(pk__in=list(self.filter(created_at__gt=now).values_list("pk", flat=True)))
+        yield from self.end_before(now, reason)
+        yield from ahead.end_in_batches(reason)
+
 
 class SignIn(models.Model):
     """One place where a user is signed in: a browser, or a client (a family of tokens)."""
@@ -450,7 +553,7 @@ class SignIn(models.Model):
         USER_DELETED = "user_deleted", _("account deleted")
         TOKEN_REUSED = "token_reused", _("a refresh token was used twice")
 
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    id = models.UUIDField(primary_key=True, default=sids.new, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sign_ins")
     kind = models.CharField(max_length=10, choices=Kind)
     user_agent = models.CharField(max_length=origin.USER_AGENT_MAX_LENGTH, blank=True)
@@ -488,6 +591,8 @@ class SignIn(models.Model):
                 condition=models.Q(ended_at__isnull=False),
                 name="sign_in_end_reason",
             ),
+            # Of those that have ended alone: a refresh touches no index.
+            models.Index(fields=["ended_at"], condition=models.Q(ended_at__isnull=False), name="sign_in_ended_at"),
         ]
 
     def __str__(self) -> str:
@@ -585,11 +690,22 @@ def deleting_a_sign_in_ends_it(instance: SignIn, **kwargs: Any) -> None:
         sign_ins_ended.send(sender=SignIn, sign_ins=[instance])
 
 
+class SessionQuerySet(PrunableQuerySet["Session"]):
+    def past_keeping(self) -> Self:
+        return self.filter(expire_date__lt=timezone.now())
+
+
+class SessionManager(BaseSessionManager.from_queryset(SessionQuerySet)):  # type: ignore[misc]
+    pass
+
+
 class Session(AbstractBaseSession):
     """A browser's session. Its key is stored hashed: the table opens nothing."""
 
     session_key = models.CharField(_("SHA-256 of the session key"), max_length=64, primary_key=True)
     sign_in = models.ForeignKey(SignIn, null=True, on_delete=models.CASCADE, related_name="sessions")
+
+    objects: ClassVar[SessionManager] = SessionManager()
 
     @classmethod
     def get_session_store_class(cls) -> type:
@@ -598,7 +714,7 @@ class Session(AbstractBaseSession):
         return SessionStore
 
 
-class SecurityEventQuerySet(models.QuerySet["SecurityEvent"]):
+class SecurityEventQuerySet(PrunableQuerySet["SecurityEvent"]):
     def update(self, **values: Any) -> int:
         # Whoever deletes a user takes the name off what happened (on_delete=SET_NULL), and nothing else.
         if values.keys() <= {"user", "actor"} and not any(values.values()):
@@ -612,6 +728,24 @@ class SecurityEventQuerySet(models.QuerySet["SecurityEvent"]):
 
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
+
+    def past_keeping(self) -> Self:
+        return self.filter(created_at__lt=timezone.now() - settings.EVENT_KEEP)
+
+    def prune(self, size: int = BATCH) -> Iterator[int]:
+        """The one way in which events go: see PrunableQuerySet.prune()."""
+        # They are written in the order of time, or nearly: the oldest come first, and no index on the time is needed.
+        oldest = self.order_by("pk").select_for_update(skip_locked=True, of=("self",))
+        kept_since = timezone.now() - settings.EVENT_KEEP
+        while True:
+            with transaction.atomic(using=self.db):
+                batch = [pk for pk, at in oldest.values_list("pk", "created_at")[:size] if at < kept_since]
+                self._delete_for_good(batch)
+            if not batch:
+                return
+            yield len(batch)
+
+    prune.alters_data = True  # type: ignore[attr-defined]
 
 
 class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):  # type: ignore[misc]
@@ -655,6 +789,8 @@ class SecurityEvent(models.Model):
         PASSWORD_RESET_ASKED = "password_reset_asked", _("password reset asked")
         PASSWORD_RESET = "password_reset", _("password reset")
         USER_DEACTIVATED = "user_deactivated", _("account deactivated")
+        LOCKED = "locked", _("locked after wrong guesses")
+        UNLOCKED = "unlocked", _("unlocked")
         USER_REACTIVATED = "user_reactivated", _("account reactivated")
         USER_EDITED = "user_edited", _("account edited by staff")
         RIGHTS_CHANGED = "rights_changed", _("rights changed")
@@ -700,3 +836,136 @@ class SecurityEvent(models.Model):
     @property
     def device(self) -> str:
         return devices.name(self.user_agent)
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A guess that is being checked. It counts as wrong until it turns out to be right."""
+
+    counts: list["Lock"]
+
+    def was_right(self) -> None:
+        """Takes it back; a success clears the counts of its own account, never those of the address. One statement."""
+        now = timezone.now()
+        of_address = models.Q(kind=locks.Kind.ADDRESS)
+        own = max((count.until for count in self.counts if count.kind == locks.Kind.ADDRESS), default=now)
+        # Another guess from there may have made it wait since.
+        waits_for_others = of_address & models.Q(until__gt=own)
+        Lock.objects.filter(pk__in=[count.pk for count in self.counts]).update(
+            count=models.Case(models.When(of_address, then=Greatest(models.F("count") - 1, 0)), default=0),
+            until=models.Case(models.When(waits_for_others, then=models.F("until")), default=now),
+        )
+
+    def was_wrong(self, user: User | None) -> None:
+        """Says so if nobody may guess for a while now."""
+        now = timezone.now()
+        locked = [count for count in self.counts if count.until > now]
+        if not locked:
+            return
+        with transaction.atomic():
+            Lock.objects.filter(pk__in=[count.pk for count in locked if count.account]).update(user=user)
+            for count in locked:
+                whom = user if count.account else None
+                SecurityEvent.objects.record(
+                    SecurityEvent.Type.LOCKED, whom, kind=count.kind, until=count.until.isoformat(timespec="seconds")
+                )
+
+
+class LockQuerySet(PrunableQuerySet["Lock"]):
+    def locked(self) -> Self:
+        return self.filter(until__gt=timezone.now())
+
+    def of(self, user: User) -> Self:
+        """Of whoever gave this user's name, and of the browsers where the user is known."""
+        return self.filter(account=locks.account(user.username))
+
+    def past_keeping(self) -> Self:
+        now = timezone.now()
+        return self.filter(until__lte=now, since__lt=now - max(limit.memory for limit in locks.LIMITS.values()))
+
+    def lift(self) -> int:
+        """Forgets these counts, so that guesses are heard again. Returns how many were locked."""
+        with transaction.atomic(using=self.db):
+            lifted = list(self.select_related("user").select_for_update(of=("self",)))
+            self.model.objects.using(self.db).filter(pk__in=[each.pk for each in lifted]).delete()
+            locked = [each for each in lifted if each.is_locked]
+            for each in locked:
+                SecurityEvent.objects.record(SecurityEvent.Type.UNLOCKED, each.user, kind=each.kind)
+        return len(locked)
+
+    lift.alters_data = True  # type: ignore[attr-defined]
+
+
+class LockManager(models.Manager.from_queryset(LockQuerySet)):  # type: ignore[misc]
+    def take(self, sources: Sequence[locks.Source]) -> Guess:
+        """
+        Counts a guess before it is checked, so that guesses at the same time do not slip past. Two statements; raises
+        Locked, and counts nothing, if any of its sources has to wait.
+        """
+        if not sources:
+            return Guess([])
+        now = timezone.now()
+        # Everybody locks the rows in the same order.
+        counts = [
+            Lock(
+                pk=source.key,
+                kind=source.kind,
+                account=source.account,
+                ip_address=source.ip_address,
+                count=0,
+                since=now,
+                until=now,
+            )
+            for source in sorted(sources, key=attrgetter("key"))
+        ]
+        with transaction.atomic():
+            # Makes what is missing, locks all of it and brings what is there: fields with a db_default are returned.
+            self.bulk_create(counts, update_conflicts=True, unique_fields=["id"], update_fields=["kind"])
+            until = max(count.until for count in counts)
+            if until > now:
+                raise locks.Locked(until)
+            for count in counts:
+                count.add(now)
+            self.bulk_update(counts, ["count", "since", "until"])
+        return Guess(counts)
+
+
+class Lock(models.Model):
+    """
+    How many guesses there were from one source, and until when the next one waits. Rows, so that a Redis that lost its
+    memory renews nobody's guesses; of a name that was typed, a keyed digest only.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    kind = models.CharField(max_length=10, choices=locks.Kind)
+    account = models.UUIDField(_("digest of the name"), null=True, db_index=True, editable=False)
+    # Whose account it is, if anybody's; known once it is locked.
+    user = models.ForeignKey(User, null=True, on_delete=models.CASCADE, related_name="locks")
+    ip_address = models.GenericIPAddressField(_("address, or IPv6 network"), null=True)
+    count = models.PositiveIntegerField(_("guesses"), db_default=0)
+    since = models.DateTimeField(db_default=Now())
+    until = models.DateTimeField(_("locked until"), db_default=Now(), db_index=True)
+
+    objects = LockManager()
+
+    class Meta:
+        verbose_name = _("lock")
+        base_manager_name = "objects"
+        ordering = ["-until"]
+        default_permissions = ["view"]
+        permissions = [("lift_lock", "Can lift locks")]
+
+    def __str__(self) -> str:
+        return self.get_kind_display()
+
+    @property
+    def is_locked(self) -> bool:
+        return self.until > timezone.now()
+
+    def add(self, now: datetime) -> None:
+        """One more guess."""
+        limit = locks.LIMITS[locks.Kind(self.kind)]
+        if now - self.since >= limit.memory:
+            self.count, self.since = 0, now
+        self.count += 1
+        self.until = now + limit.wait(self.count)

@@ -14,6 +14,7 @@ from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection
 from django.http import HttpRequest
 from django.utils import timezone
 
+from accounts import locks
 from accounts.models import SecurityEvent, Session, SignIn, SignInRefused, User, from_fields
 
 KEY_LENGTH = 32
@@ -206,6 +207,7 @@ def start_browser_sign_in(request: BrowserRequest, user: User, **kwargs: Any) ->
         session.cycle_key()
     session.sign_in = sign_in
     session.set_expiry(0)
+    locks.remember(request, user)
 
 
 def record_failed_sign_in(credentials: dict[str, Any], **kwargs: Any) -> None:

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import FormView, ListView, TemplateView, UpdateView, View
 
-from accounts import forms
+from accounts import forms, locks
 from accounts.models import SecurityEvent, SignIn, SignInRefused, User
 from accounts.sessions import BrowserRequest, SignedInRequest
 
@@ -88,6 +88,10 @@ class PasswordChangeView(auth_views.PasswordChangeView):
     def get_form_kwargs(self) -> dict[str, Any]:
         return super().get_form_kwargs() | {"sign_in": self.request.session.sign_in}
 
+    def form_valid(self, form: forms.PasswordChangeForm) -> HttpResponse:
+        locks.remember(self.request, form.user)
+        return super().form_valid(form)
+
 
 class PasswordResetView(auth_views.PasswordResetView):
     form_class = forms.PasswordResetForm  # type: ignore[assignment]
@@ -120,6 +124,8 @@ class PasswordResetConfirmView(FormView):
 
     def form_valid(self, form: forms.SetPasswordForm) -> HttpResponse:
         form.save()
+        # A way in for whom strangers have locked out elsewhere.
+        locks.remember(self.request, form.user)
         return super().form_valid(form)
 
 

@@ -1,6 +1,8 @@
 """Errors are answers: every one has a `detail` and a `code`, the right status, and the headers that go with it."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -12,6 +14,7 @@ from rest_framework import exceptions, status, views
 from rest_framework.response import Response
 from rest_framework_simplejwt.exceptions import InvalidToken
 
+from accounts.locks import Locked
 from accounts.models import User
 from api.refusals import refusals
 
@@ -26,6 +29,15 @@ class Unavailable(exceptions.APIException):
     default_detail = "The service cannot reach its database. Try again in a moment."
     default_code = "unavailable"
     wait = RETRY_AFTER_SECONDS
+
+
+@contextmanager
+def throttling() -> Iterator[None]:
+    """To be put around a guess: inside a serializer, a Locked would pass for bad input."""
+    try:
+        yield
+    except Locked as error:
+        raise exceptions.Throttled(error.seconds) from error
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:

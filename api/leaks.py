@@ -55,12 +55,12 @@ def identify(found: str) -> Leak | None:
 def _of_id(found: UUID) -> Leak:
     sign_ins = SignIn.objects.select_related("user")
     if sign_in := sign_ins.filter(pk=found).first():
-        if sign_in.is_live():
+        if _goes_on(sign_in):
             return Leak("sid", _("The sign-in goes on, and its tokens are good."), opens=True, sign_in=sign_in)
         return Leak("sid", _("The sign-in is over, and its tokens are refused."), opens=False, sign_in=sign_in)
     # Without an index, since every refresh would have to keep it: the one slow look-up here, a second in millions.
     if sign_in := sign_ins.filter(Q(refresh_id=found) | Q(previous_refresh_id=found)).first():
-        return _of_refresh_token(sign_in, found)
+        return _of_refresh_token(sign_in, _goes_on(sign_in) and sign_in.accepts_refresh(found))
     if Entry.objects.in_force().filter(token_id=found).exists():
         return Leak("jti", _("It is on the blocklist already."), opens=False)
     unknown = _(
@@ -68,6 +68,10 @@ def _of_id(found: UUID) -> Leak:
         "is, it is good until it expires, unless you block it."
     )
     return Leak("jti", unknown, opens=True, blockable=found)
+
+
+def _goes_on(sign_in: SignIn) -> bool:
+    return sign_in.is_live() and not Entry.objects.blocking(sign_in.sid, sign_in.user_id).exists()
 
 
 @sensitive_variables()
@@ -78,14 +82,21 @@ def _of_token(found: str) -> Leak | None:
         return _of_expired(found)
     except TokenError:
         return None
-    sign_in = token.family.select_related("user").first()
+    sign_in = SignIn.objects.filter(pk=token.sid, user=token["sub"]).select_related("user").first()
+    is_honoured = _is_honoured(token)
     if token["token_type"] == RefreshToken.token_type:
-        return _of_refresh_token(sign_in, token.jti)
+        return _of_refresh_token(sign_in, is_honoured)
+    if is_honoured:
+        return Leak("access", _("Genuine, and still good."), opens=True, sign_in=sign_in, blockable=token.jti)
+    return Leak("access", _("Genuine, but refused already."), opens=False, sign_in=sign_in)
+
+
+def _is_honoured(token: AnyToken) -> bool:
     try:
         token.check_honoured()
     except TokenError:
-        return Leak("access", _("Genuine, but refused already."), opens=False, sign_in=sign_in)
-    return Leak("access", _("Genuine, and still good."), opens=True, sign_in=sign_in, blockable=token.jti)
+        return False
+    return True
 
 
 @sensitive_variables()
@@ -105,9 +116,8 @@ def _of_expired(found: str) -> Leak | None:
     )
 
 
-def _of_refresh_token(sign_in: SignIn | None, jti: UUID) -> Leak:
-    if sign_in is None or not sign_in.is_live():
-        return Leak("refresh", _("Genuine, but its sign-in is over: it opens nothing."), opens=False, sign_in=sign_in)
-    if sign_in.accepts_refresh(jti):
+def _of_refresh_token(sign_in: SignIn | None, is_good: bool) -> Leak:
+    if is_good:
         return Leak("refresh", _("Genuine, and still good."), opens=True, sign_in=sign_in)
-    return Leak("refresh", _("Genuine, but used up: its sign-in goes on with another."), opens=False, sign_in=sign_in)
+    used = _("Genuine, but used up, or its sign-in is over: it opens nothing.")
+    return Leak("refresh", used, opens=False, sign_in=sign_in)

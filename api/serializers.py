@@ -10,8 +10,8 @@ from rest_framework.exceptions import AuthenticationFailed, ValidationError
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.serializers import TokenObtainSerializer
 
-from accounts import passwords
 from accounts.models import RefreshRefused, SecurityEvent, SignIn, SignInRefused, User
+from api.errors import throttling
 from api.tokens import AccessToken, AnyToken, RefreshToken
 
 
@@ -56,7 +56,8 @@ class TokenPairSerializer(TokenObtainSerializer):
         self.fields["password"] = PasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
-        super().validate(attrs)
+        with throttling():
+            super().validate(attrs)
         asked_at = timezone.now()
         try:
             sign_in = SignIn.objects.start(self.user, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN)
@@ -131,7 +132,8 @@ class RegistrationSerializer(serializers.Serializer):
 
     def create(self, validated_data: dict[str, Any]) -> User:
         try:
-            return User.objects.sign_up(**validated_data)
+            with throttling():
+                return User.objects.sign_up(**validated_data)
         except DjangoValidationError as error:
             raise ValidationError(error.message_dict) from error
 
@@ -146,7 +148,9 @@ class PasswordChangeSerializer(serializers.Serializer):
     new_password = PasswordField()
 
     def validate_old_password(self, old_password: str) -> str:
-        if len(old_password) > passwords.MAX_LENGTH or not self.instance.check_password(old_password):
+        with throttling():
+            is_right = self.instance.guess_password(old_password)
+        if not is_right:
             raise ValidationError(_("Your old password was entered incorrectly."), "password_incorrect")
         return old_password
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import jwt
 from django.conf import settings
+from django.db.models import Exists
 from django.utils.translation import gettext_lazy as _
 from rest_framework_simplejwt import tokens
 from rest_framework_simplejwt.backends import TokenBackend
@@ -20,6 +21,7 @@ from rest_framework_simplejwt.utils import datetime_to_epoch
 from accounts.models import SignIn, SignInQuerySet
 from api import strict_json
 from api.blocklist.mirror import mirror
+from api.blocklist.models import Entry
 from api.keys import Key, keyring
 
 # RFC 9068, section 2.1, and its like: no kind of token passes for another.
@@ -153,11 +155,6 @@ class SignInToken(tokens.Token):
     def jti(self) -> uuid.UUID:
         return _uuid(self.payload["jti"])
 
-    @property
-    def family(self) -> SignInQuerySet:
-        """The sign-in it claims to belong to, if it is its user's."""
-        return SignIn.objects.filter(user=self["sub"], pk=self.sid)
-
     def check_honoured(self) -> None:
         """Raises TokenError for a genuine token that is refused all the same."""
         raise NotImplementedError
@@ -185,7 +182,7 @@ class AccessToken(SignInToken, tokens.AccessToken):
         self.check_honoured()
 
     def check_honoured(self) -> None:
-        if mirror.blocks(self.sid, self.jti):
+        if mirror.blocks(self.sid, self.jti, int(self.payload["sub"])):
             raise TokenError(_("Token is blacklisted"))
 
     @classmethod
@@ -208,6 +205,12 @@ class RefreshToken(SignInToken, tokens.RefreshToken):
     def for_sign_in(cls, sign_in: SignIn) -> "RefreshToken":
         """The current one: every call makes the same token."""
         return cls._of(sign_in, sign_in.refresh_id, sign_in.refreshed_at, sign_in.expires_at)
+
+    @property
+    def family(self) -> SignInQuerySet:
+        """The sign-in it claims to belong to, if it is its user's, and was not ended wholesale."""
+        blocking = Entry.objects.blocking(self.sid, int(self["sub"]))
+        return SignIn.objects.filter(~Exists(blocking), user=self["sub"], pk=self.sid)
 
     def check_honoured(self) -> None:
         sign_in = self.family.select_related("user").first()

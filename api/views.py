@@ -9,6 +9,7 @@ from rest_framework.views import APIView
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
 from api import serializers
 from api.authentication import AuthenticatedRequest
+from api.throttling import AccountThrottle
 
 
 class OpenToAll(APIView):
@@ -28,6 +29,7 @@ class MeView(generics.RetrieveUpdateAPIView):
 
 
 class RegisterView(OpenToAll, generics.CreateAPIView):
+    throttle_classes = (AccountThrottle,)
     serializer_class = serializers.RegistrationSerializer
 
 
@@ -46,6 +48,8 @@ class PasswordChangeView(APIView):
 
 
 class PasswordResetView(OpenToAll):
+    throttle_classes = (AccountThrottle,)
+
     def post(self, request: Request) -> Response:
         serializer = serializers.PasswordResetSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -54,6 +58,8 @@ class PasswordResetView(OpenToAll):
 
 
 class PasswordResetConfirmView(OpenToAll):
+    throttle_classes = (AccountThrottle,)
+
     def post(self, request: Request) -> Response:
         serializer = serializers.PasswordResetConfirmSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)

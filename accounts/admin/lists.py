@@ -56,7 +56,6 @@ class BoundedList(admin.ModelAdmin):
     list_per_page = PER_PAGE
     list_max_show_all = PER_PAGE
     sortable_by = ()
-    actions_selection_counter = False
     change_form_template = "admin/object_with_actions.html"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:

@@ -18,11 +18,12 @@ from accounts.admin.events import EVENT_HEADINGS, event_rows
 from accounts.admin.lists import BoundedList, ChoiceFilter, ListFilter, Panel, link
 from accounts.admin.search import as_address, as_uuid
 from accounts.admin.sign_ins import say_ended
-from accounts.models import SecurityEvent, SignIn, User, UserQuerySet
+from accounts.models import Lock, SecurityEvent, SignIn, User, UserQuerySet
 from accounts.sessions import SignedInRequest
 
 # By one action: each is a transaction of its own, and a request has to end.
 AT_ONCE = 500
+MANY = 1000
 ROWS_IN_PANEL = 10
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
@@ -62,7 +63,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         (_("Dates"), {"fields": ["last_login", "date_joined"]}),
     ]
     readonly_fields = ["last_login", "date_joined"]
-    actions = ["end_all_sign_ins", "deactivate", "reactivate", "send_password_reset"]
+    actions = ["end_all_sign_ins", "deactivate", "reactivate", "send_password_reset", "unlock"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         live = SignIn.objects.live().filter(user=OuterRef("pk")).order_by().values("user")
@@ -119,6 +120,9 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
     def has_reset_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.send_password_reset")
 
+    def has_unlock_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.lift_lock")
+
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         """
         Rights are given by superusers only. So is another address, which is as good as the account: whoever has it has
@@ -174,7 +178,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             say_ended(
                 self,
                 request,
-                sum(SignIn.objects.end_all(user, SignIn.Reason.ENDED_BY_STAFF) for user in reachable),
+                sum(_end_all(user) for user in reachable),
             )
 
         def facts(reachable: list[User]) -> list[tuple[Any, int]]:
@@ -237,6 +241,21 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         with_address = users.filter(is_active=True).exclude(email="")
         return self._act(request, with_address, form, send_all, facts, _("Send a password reset?"), _("Send it"))
 
+    @admin.action(description=_("Unlock"), permissions=["unlock"])
+    def unlock(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
+        def unlock_all(reachable: list[User]) -> None:
+            lifted = sum(Lock.objects.of(user).lift() for user in reachable)
+            self.message_user(
+                request, ngettext("%d lock lifted.", "%d locks lifted.", lifted) % lifted, messages.SUCCESS
+            )
+
+        def facts(reachable: list[User]) -> list[tuple[Any, int]]:
+            locked = sum(Lock.objects.of(user).locked().count() for user in reachable)
+            return [(_("accounts are heard again at once"), len(reachable)), (_("locks on them"), locked)]
+
+        form = confirm.ConfirmationWithReason(request)
+        return self._act(request, users, form, unlock_all, facts, _("Unlock?"), _("Unlock them"))
+
     def _act(
         self,
         request: SignedInRequest,
@@ -263,6 +282,13 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         with origin.because(form.cleaned_data.get("why", "")):
             act(reachable)
         return None
+
+
+def _end_all(user: User) -> int:
+    """In one step or, of somebody with a great many, in batches, before the first of which no token works."""
+    if user.sign_ins.unended()[: MANY + 1].count() <= MANY:
+        return SignIn.objects.end_all(user, SignIn.Reason.ENDED_BY_STAFF)
+    return sum(SignIn.objects.end_all_in_batches(user, SignIn.Reason.ENDED_BY_STAFF))
 
 
 admin.site.unregister(Group)

@@ -89,6 +89,8 @@ class EntryAdmin(ReadOnlyList):
 
     @admin.display(description=_("whose"))
     def whose(self, entry: Any) -> Any:
+        if entry.kind == Entry.Kind.USER:
+            return link(User.objects.filter(pk=entry.token_id.int).first())
         if entry.user_id is None:
             return None
         url = reverse("admin:accounts_user_change", args=[entry.user_id])

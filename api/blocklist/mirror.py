@@ -22,11 +22,13 @@ from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.models import Q
 from django.utils import timezone
 
+from accounts import sids
 from api.blocklist import news
 from api.blocklist.models import Entry
 
-# A token's or sign-in's id, until when it is blocked, and when that was lifted.
-Row = tuple[UUID, datetime, datetime | None]
+# An entry: its token_id, until when it is kept, before which moment the sign-ins started that it concerns, and when it
+# was lifted.
+Row = tuple[UUID, datetime, datetime | None, datetime | None]
 # The first and last id that were skipped, and when that was noticed.
 Gap = tuple[int, int, float]
 
@@ -69,6 +71,29 @@ class BlockedIds:
             del self._buckets[expired]
 
 
+class Moments:
+    """Before which moment sign-ins started, a user's or (0) everybody's, of which all tokens are refused."""
+
+    def __init__(self) -> None:
+        # In milliseconds, and until when it is kept, in seconds.
+        self._of_user: dict[int, tuple[int, float]] = {}
+
+    def have(self, sid: UUID, user_id: int) -> bool:
+        if not self._of_user:
+            return False
+        never = (0, 0.0)
+        return sids.started(sid) < max(self._of_user.get(user_id, never), self._of_user.get(0, never))[0]
+
+    def add(self, user_id: int, before: datetime, until: float) -> None:
+        moment = ((before - sids.EPOCH) // sids.MILLISECOND, until)
+        self._of_user[user_id] = max(moment, self._of_user.get(user_id, moment))
+
+    def forget_expired(self) -> None:
+        now = time.time()
+        if any(until < now for _, until in self._of_user.values()):
+            self._of_user = {user: each for user, each in self._of_user.items() if each[1] >= now}
+
+
 class UnreadRows:
     """
     Which row ids may hold what was not read yet: all beyond the last one, and those that were skipped. Rows become
@@ -87,7 +112,8 @@ class UnreadRows:
         for first, last, _noticed in self._gaps:
             where |= Q(id__range=(first, last))
         unexpired = Entry.objects.filter(where, until__gt=timezone.now())
-        rows = list(unexpired.order_by("id").values_list("id", "token_id", "until", "lifted_at")[:ROWS_PER_READ])
+        fields = ("id", "token_id", "until", "before", "lifted_at")
+        rows = list(unexpired.order_by("id").values_list(*fields)[:ROWS_PER_READ])
         self._note([row[0] for row in rows], now)
         return [row[1:] for row in rows], len(rows) == ROWS_PER_READ
 
@@ -120,17 +146,19 @@ class Mirror:
         self._ids = BlockedIds()
         # Blocked once and lifted; whether they were blocked again, the database knows.
         self._lifted = BlockedIds()
+        self._moments = Moments()
         self._unread = UnreadRows()
         self._subscriber = news.Subscriber()
         # On the monotonic clock, in seconds.
         self._next_read = 0.0
         self._last_read = -math.inf
         self._believed_until = -math.inf
+        self._doubted_at = -math.inf
 
-    def blocks(self, sid: UUID, jti: UUID) -> bool:
+    def blocks(self, sid: UUID, jti: UUID, user_id: int) -> bool:
         """
-        Whether an access token of this sign-in with this id is refused. No statement, or one where the mirror is not
-        known to be current; raises OperationalError where that cannot be asked.
+        Whether an access token of this sign-in of this user with this id is refused. No statement, or one where the
+        mirror is not known to be current; raises OperationalError where that cannot be asked.
         """
         # Inside a transaction only the database knows what the transaction itself has blocked.
         if settings.REDIS_URL and not connections[DEFAULT_DB_ALIAS].in_atomic_block:
@@ -139,8 +167,8 @@ class Mirror:
                 if self._is_current():
                     blocked = self._ids.have_either(sid.int, jti.int)
                     if not blocked or not self._lifted.have_either(sid.int, jti.int):
-                        return blocked
-        return Entry.objects.blocks(sid, jti)
+                        return blocked or self._moments.have(sid, user_id)
+        return Entry.objects.blocks(sid, jti, user_id)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -162,11 +190,19 @@ class Mirror:
         try:
             if subscription.has_news():
                 for ids, until in islice(subscription.read(), MESSAGES_PER_CHECK):
-                    self._ids.add(ids, until)
+                    if ids:
+                        self._ids.add(ids, until)
+                    else:
+                        self._doubt()
         except news.TROUBLE as error:
             self._drop_subscription(error)
             return False
         return not subscription.has_unread
+
+    def _doubt(self) -> None:
+        """There is something that only the database tells: nothing is believed that was read before, however long."""
+        self._doubted_at = time.monotonic()
+        self._next_read = self._last_read = self._believed_until = -math.inf
 
     def _drop_subscription(self, error: Exception) -> None:
         self._subscriber.drop(error)
@@ -204,10 +240,16 @@ class Mirror:
     def _note_read(self, rows: list[Row], more: bool, started: float) -> None:
         self._ids.forget_expired()
         self._lifted.forget_expired()
-        for until, group in groupby(rows, key=itemgetter(1)):
-            same_until = list(group)
-            self._ids.add((row[0].int for row in same_until), until.timestamp())
-            self._lifted.add((row[0].int for row in same_until if row[2]), until.timestamp())
+        self._moments.forget_expired()
+        for token_id, until, before, lifted_at in rows:
+            if before:
+                self._moments.add(token_id.int, before, until.timestamp())
+            if lifted_at:
+                self._lifted.add([token_id.int], until.timestamp())
+        for until, same in groupby((row for row in rows if row[2] is None), key=itemgetter(1)):
+            self._ids.add((row[0].int for row in same), until.timestamp())
+        # Doubt that came up meanwhile is not settled by it.
+        more = more or started <= self._doubted_at
         self._next_read = -math.inf if more else started + READ_EVERY
         if not more:
             self._last_read = started

@@ -11,8 +11,9 @@ from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts import origin
+from accounts import origin, sids
 from accounts.models import SecurityEvent, SignIn, User
+from accounts.pruning import PrunableQuerySet
 from api.blocklist import news
 
 # An entry outlasts the tokens it concerns by this much, for nodes whose clocks differ.
@@ -25,9 +26,29 @@ def last_expiry() -> datetime:
     return timezone.now() + settings.ACCESS_TOKEN + settings.JWT_LEEWAY + MARGIN
 
 
-class EntryQuerySet(models.QuerySet["Entry"]):
+# In place of a sid or jti, where all sign-ins of a user, or everybody's, are blocked. No token has such an id.
+EVERYBODY = uuid.UUID(int=0)
+
+
+def all_of(user_id: int) -> uuid.UUID:
+    return uuid.UUID(int=user_id)
+
+
+class EntryQuerySet(PrunableQuerySet["Entry"]):
     def in_force(self) -> Self:
         return self.filter(until__gt=timezone.now(), lifted_at__isnull=True)
+
+    def past_keeping(self) -> Self:
+        return self.filter(until__lt=timezone.now())
+
+    def blocking(self, sid: uuid.UUID, user_id: int, *token_ids: uuid.UUID) -> Self:
+        """What refuses the tokens of this sign-in of this user, or those with these ids alone."""
+        started = sids.started_at(sid)
+        return self.filter(
+            models.Q(before=None) | models.Q(before__gt=started),
+            token_id__in=(sid, *token_ids, all_of(user_id), EVERYBODY),
+            lifted_at=None,
+        )
 
     def update(self, **values: Any) -> int:
         if "lifted_at" in values:
@@ -47,9 +68,9 @@ class EntryQuerySet(models.QuerySet["Entry"]):
 
 
 class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore[misc]
-    def blocks(self, sid: uuid.UUID, jti: uuid.UUID) -> bool:
-        """Whether an access token of this sign-in with this id is refused. One indexed statement."""
-        return self.filter(token_id__in=(sid, jti), lifted_at__isnull=True).exists()
+    def blocks(self, sid: uuid.UUID, jti: uuid.UUID, user_id: int) -> bool:
+        """Whether an access token of this sign-in of this user with this id is refused. One indexed statement."""
+        return self.blocking(sid, user_id, jti).exists()
 
     def block_sign_ins(self, sids: Iterable[uuid.UUID]) -> None:
         """Refuses every access token of these sign-ins."""
@@ -65,6 +86,16 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
             self._block(Entry.Kind.TOKEN, [jti], why=why, blocked_by=origin.actor())
             user = sign_in.user if sign_in else None
             SecurityEvent.objects.record(SecurityEvent.Type.TOKEN_BLOCKED, user, sign_in, jti=jti.hex)
+
+    def block_all(self, before: datetime, user_id: int | None = None) -> None:
+        """Refuses every token of the sign-ins, of that user or of all, that started before a moment: in one entry."""
+        kind, token_id = (Entry.Kind.EVERYBODY, EVERYBODY) if user_id is None else (Entry.Kind.USER, all_of(user_id))
+        # As long as one of them might be refreshed: their rows are ended in batches, and somebody may stop that.
+        until = last_expiry() + settings.SIGN_IN_MAX
+        with transaction.atomic():
+            self.create(token_id=token_id, kind=kind, before=before, until=until)
+            if settings.REDIS_URL:
+                transaction.on_commit(news.publish_unread)
 
     def _block(self, kind: str, token_ids: list[uuid.UUID], **fields: Any) -> None:
         if not token_ids:
@@ -86,9 +117,13 @@ class Entry(models.Model):
     class Kind(models.TextChoices):
         SIGN_IN = "sid", _("all tokens of a sign-in")
         TOKEN = "jti", _("a single token")
+        USER = "sub", _("all tokens of a user")
+        EVERYBODY = "all", _("all tokens of everybody")
 
     token_id = models.UUIDField(_("sid or jti"), db_index=True)
     kind = models.CharField(max_length=3, choices=Kind)
+    # Of wholesale entries: they concern the sign-ins that started before.
+    before = models.DateTimeField(null=True)
     blocked_at = models.DateTimeField(default=timezone.now)
     until = models.DateTimeField(db_index=True)
     # Of what staff blocked; a sign-in knows itself why and by whom it was ended.
@@ -161,3 +196,8 @@ class Entry(models.Model):
 def block_ended_sign_ins(sign_ins: Sequence[SignIn], **kwargs: Any) -> None:
     """Inside the transaction that ends them. A browser has no tokens."""
     Entry.objects.block_sign_ins(each.sid for each in sign_ins if each.kind == SignIn.Kind.CLIENT)
+
+
+def block_all_ended(before: datetime, user: User | None, **kwargs: Any) -> None:
+    """Inside the transaction that ends them."""
+    Entry.objects.block_all(before, user.pk if user else None)

@@ -57,3 +57,22 @@ def test_revocation_counts_who_refused(results: Any) -> None:
     assert answers["refused"] == answers["next_requests"] == 3 * 3
     assert silent["seconds_until_refused"]["max"] < 30
     assert killed["seconds_until_refused"]["max"] < 30
+
+
+def test_guessing_measures_every_kind_of_account(results: Any) -> None:
+    measured = results("guessing", "--tries", "3")
+    assert [each["kind"] for each in measured] == ["known", "unknown", "inactive", "unusable"]
+    assert all(each["milliseconds"] > 0 for each in measured)
+
+
+def test_ending_ends_everything(results: Any) -> None:
+    (ended,) = results("ending", "--sign-ins", "200")
+    assert ended["ended"] == 200
+    assert ended["seconds_until_refused"] <= ended["seconds"]
+
+
+def test_pruning_deletes_what_is_past_keeping(results: Any) -> None:
+    quiet, busy = results("pruning", "--rows", "400", "--seconds", "1")
+    assert quiet["p99_milliseconds"] > 0
+    assert busy["p99_milliseconds"] > 0
+    assert busy["deleted"] == 400

@@ -11,7 +11,8 @@ from django.http import HttpRequest
 from django.test import RequestFactory
 from django.utils.module_loading import import_string
 
-from tests.benchmarks.site.credentials import PASSWORD, ann
+from tests.benchmarks import wire
+from tests.benchmarks.site.credentials import ann
 from tests.benchmarks.site.views import WhoAmI
 
 # Before the mirror of the blocklist is up, a check asks the database.
@@ -57,7 +58,7 @@ def sign_in(times: int) -> dict[str, list[float]]:
         spent += time.perf_counter() - started
         return verified
 
-    data = {"username": user.username, "password": PASSWORD}
+    data = {"username": user.username, "password": wire.PASSWORD}
     with patch.object(Argon2PasswordHasher, "verify", timed_verify):
         for _ in range(times + 1):
             request = RequestFactory().post("/api/token/", data, "application/json", secure=True)

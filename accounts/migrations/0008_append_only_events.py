@@ -62,7 +62,7 @@ class Migration(migrations.Migration):
     """
 
     dependencies = [
-        ("accounts", "0005_support_group"),
+        ("accounts", "0007_support_group"),
     ]
 
     operations = [

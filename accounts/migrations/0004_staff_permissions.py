@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """A permission for each thing that staff may do to others, and the events that tell of it."""
 
     dependencies = [
-        ("accounts", "0001_initial"),
+        ("accounts", "0003_time_ordered_sign_ins"),
     ]
 
     operations = [
@@ -45,6 +45,8 @@ class Migration(migrations.Migration):
                     ("password_reset_asked", "password reset asked"),
                     ("password_reset", "password reset"),
                     ("user_deactivated", "account deactivated"),
+                    ("locked", "locked after wrong guesses"),
+                    ("unlocked", "unlocked"),
                     ("user_reactivated", "account reactivated"),
                     ("user_edited", "account edited by staff"),
                     ("rights_changed", "rights changed"),

@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
     """What staff block has a reason, and may be lifted."""
 
     dependencies = [
-        ("blocklist", "0001_initial"),
+        ("blocklist", "0002_wholesale"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

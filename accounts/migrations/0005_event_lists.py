@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """What staff ask of the events: the newest, of one type, from one address."""
 
     dependencies = [
-        ("accounts", "0002_staff_permissions"),
+        ("accounts", "0004_staff_permissions"),
     ]
 
     operations = [

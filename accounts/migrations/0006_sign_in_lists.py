@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """What staff ask of the sign-ins: the newest, from one address, ended for one reason."""
 
     dependencies = [
-        ("accounts", "0003_event_lists"),
+        ("accounts", "0005_event_lists"),
     ]
 
     operations = [
