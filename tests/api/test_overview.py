@@ -53,13 +53,13 @@ def test_many_are_counted_by_a_sample_and_said_to_be_about_so_many(page, monkeyp
     assert figures_of(page.get("/admin/"))["Clients signed in"].value.startswith("about ")
 
 
-def test_it_counts_sign_ins_and_failures_of_two_days_by_the_hour(page, client_of, anonymous, ann):
+def test_it_counts_sign_ins_and_failures_of_two_days_by_the_hour(browser_of, staff, client_of, anonymous, ann):
     now = timezone.now()
     for hours in (49, 5, 0):
         with time_machine.travel(now - timedelta(hours=hours), tick=False):
             client_of(ann)
     anonymous.sign_in("ann", "not the right passphrase")
-    answer = page.get("/admin/")
+    answer = browser_of(staff).get("/admin/")
     figures = figures_of(answer)
     assert (figures["Sign-ins"].value, figures["Failed sign-ins"].value) == ("3", "1")
     heights = [[bar.height for bar in hour.bars] for hour in answer.context["chart"].hours]
