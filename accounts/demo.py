@@ -3,9 +3,8 @@
 import secrets
 from dataclasses import dataclass
 
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group
 from django.db import transaction
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts.models import User
@@ -39,11 +38,6 @@ def make_throw_away() -> tuple[User, str]:
     return User.objects.make_throw_away(f"demo-{secrets.token_hex(4)}", password), password
 
 
-def support_permissions() -> QuerySet[Permission]:
-    codenames = ["view_user", "view_signin", "end_signin", "view_securityevent"]
-    return Permission.objects.filter(content_type__app_label="accounts", codename__in=codenames)
-
-
 @transaction.atomic
 def make_people() -> list[Person]:
     """An ordinary user, staff, support and somebody deactivated, with random passwords. Nobody, if there are users."""
@@ -62,6 +56,6 @@ def make_people() -> list[Person]:
         )
     User.objects.filter(username="sam").update(is_staff=True, is_superuser=True)
     User.objects.filter(username="dana").update(is_staff=True)
-    User.objects.get(username="dana").user_permissions.set(support_permissions())
+    User.objects.get(username="dana").groups.add(Group.objects.get(name="Support"))
     User.objects.filter(username="carol").update(is_active=False)
     return people

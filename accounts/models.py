@@ -50,7 +50,7 @@ class RefreshRefused(Exception):
     """The refresh token's sign-in has ended, or the token itself was used up."""
 
 
-class UserQuerySet(models.QuerySet["User"]):
+class UserQuerySet(PrunableQuerySet["User"]):
     # Changing one of these changes who may come in.
     DECISIVE_FIELDS = frozenset({"is_active", "password"})
 
@@ -58,6 +58,16 @@ class UserQuerySet(models.QuerySet["User"]):
         """Holds the rows until the end of the transaction: sign-ins to these users wait, and then see what changed."""
         # Not FOR UPDATE, which would also wait for events and sign-ins that merely refer to the user.
         return self.order_by("pk").select_for_update(no_key=True)
+
+    def within_reach_of(self, staff: "User") -> Self:
+        """Those to whom that member of staff may do anything: a superuser is touched by superusers only."""
+        return self if staff.is_superuser else self.filter(is_superuser=False)
+
+    def called(self, name: str) -> Self:
+        """Whose username or e-mail address that is, in whatever case. Two look-ups by index."""
+        return self.alias(lower_name=Lower("username"), lower_email=Lower("email")).filter(
+            models.Q(lower_name=name.lower()) | models.Q(lower_email=name.lower())
+        )
 
     def update(self, **values: Any) -> int:
         if not self.DECISIVE_FIELDS & values.keys():
@@ -89,6 +99,18 @@ class UserQuerySet(models.QuerySet["User"]):
             return None
         return user if tokens.check_token(user, token) else None
 
+    def past_keeping(self) -> Self:
+        """Throw-away accounts whose day is over, and those that nobody confirmed the address of, or uses."""
+        now = timezone.now()
+        unused_since = now - max(settings.UNCONFIRMED_KEEP, settings.SIGN_IN_MAX)
+        unconfirmed = models.Q(email_confirmed_at=None, is_staff=False, is_service=False, date_joined__lt=unused_since)
+        unused = models.Q(last_login=None) | models.Q(last_login__lt=unused_since)
+        return self.filter(models.Q(delete_after__lte=now) | unconfirmed & unused).order_by("pk")
+
+    def _delete_for_good(self, batch: list[int]) -> None:
+        # Unlike other rows, a user may still be signed in, and has what goes along.
+        self.model._default_manager.using(self.db).filter(pk__in=batch).delete()
+
     def raise_generations(self, size: int = BATCH) -> Iterator[int]:
         """Refuses the sign-ins that are under way, a transaction to a batch. Yields how many users each held."""
         last = 0
@@ -116,10 +138,13 @@ class UserQuerySet(models.QuerySet["User"]):
             after = everyone.filter(pk__in=before)
             changed = [user for user in after if user.password != before[user.pk].password]
             deactivated = [user for user in after if before[user.pk].is_active and not user.is_active]
+            reactivated = [user for user in after if user.is_active and not before[user.pk].is_active]
             self._end_sign_ins(deactivated, SignIn.Reason.USER_DEACTIVATED)
             self._end_sign_ins(changed, SignIn.Reason.PASSWORD_CHANGED, keep)
             for user in deactivated:
                 SecurityEvent.objects.record(SecurityEvent.Type.USER_DEACTIVATED, user)
+            for user in reactivated:
+                SecurityEvent.objects.record(SecurityEvent.Type.USER_REACTIVATED, user)
             for user in changed:
                 SecurityEvent.objects.record(event or SecurityEvent.Type.PASSWORD_CHANGED, user)
                 mail.send_later("password_changed", user)
@@ -200,9 +225,8 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
         except locks.Locked:
             return
         SecurityEvent.objects.record(SecurityEvent.Type.PASSWORD_RESET_ASKED, user)
-        if user and user.is_active and not user.is_service and user.has_usable_password():
-            link = links.url("password_reset_confirm", user, links.password_reset)
-            mail.send_later("password_reset", user, link=link)
+        if user and user.may_reset_password:
+            user.mail_reset_link()
 
     def by_reset_link(self, uid: str, token: str) -> "User | None":
         return self.by_link(uid, token, links.password_reset)
@@ -279,6 +303,10 @@ class User(AbstractUser):
         verbose_name_plural = _("users")
         # Related managers, cascades and Model.save() go the same way as everybody else.
         base_manager_name = "objects"
+        permissions = [
+            ("deactivate_user", "Can deactivate and reactivate users"),
+            ("send_password_reset", "Can send password resets to users"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 Lower("username"),
@@ -364,6 +392,21 @@ class User(AbstractUser):
             )
             if upgraded:
                 self.sign_ins.filter(auth_hash=old_hash).update(auth_hash=self.get_session_auth_hash())
+
+    @property
+    def may_reset_password(self) -> bool:
+        return self.is_active and not self.is_service and self.has_usable_password() and bool(self.email)
+
+    def send_password_reset(self) -> None:
+        """Staff ask for it in the user's place."""
+        SecurityEvent.objects.record(SecurityEvent.Type.PASSWORD_RESET_ASKED, self)
+        if self.may_reset_password:
+            self.mail_reset_link()
+
+    def mail_reset_link(self) -> None:
+        """Good once and for an hour."""
+        link = links.url("password_reset_confirm", self, links.password_reset)
+        mail.send_later("password_reset", self, link=link)
 
     @property
     def address_to_confirm(self) -> str:
@@ -454,6 +497,13 @@ class SignInQuerySet(PrunableQuerySet["SignIn"]):
         """Kinds and devices of the sign-ins that were seen last. One statement."""
         seen = self.order_by("-last_seen_at").values_list("kind", "user_agent")[:DEVICES_REMEMBERED]
         return {(kind, devices.of(user_agent)) for kind, user_agent in seen}
+
+    def within_reach_of(self, staff: User) -> Self:
+        """As for users: a superuser's are ended by superusers only."""
+        return self if staff.is_superuser else self.filter(user__is_superuser=False)
+
+    def unended(self) -> Self:
+        return self.filter(ended_at__isnull=True)
 
     def past_keeping(self) -> Self:
         """Ended or, if nobody ended them, out of date however much they were used, SIGN_IN_KEEP_DAYS ago."""
@@ -717,6 +767,13 @@ class SignIn(models.Model):
         permissions = [("end_signin", "Can end sign-ins of others")]
         indexes = [
             models.Index(fields=["user", "-last_seen_at"], name="sign_in_user_last_seen"),
+            models.Index(fields=["-created_at"], name="sign_in_newest"),
+            models.Index(fields=["ip_address"], name="sign_in_address"),
+            models.Index(
+                fields=["end_reason", "-created_at"],
+                condition=models.Q(ended_at__isnull=False),
+                name="sign_in_end_reason",
+            ),
             # Of those that have ended alone: a refresh touches no index.
             models.Index(fields=["ended_at"], condition=models.Q(ended_at__isnull=False), name="sign_in_ended_at"),
         ]
@@ -974,6 +1031,12 @@ class SecurityEvent(models.Model):
         USER_DEACTIVATED = "user_deactivated", _("account deactivated")
         LOCKED = "locked", _("locked after wrong guesses")
         UNLOCKED = "unlocked", _("unlocked")
+        USER_REACTIVATED = "user_reactivated", _("account reactivated")
+        USER_EDITED = "user_edited", _("account edited by staff")
+        RIGHTS_CHANGED = "rights_changed", _("rights changed")
+        TOKEN_BLOCKED = "token_blocked", _("leaked token blocked")
+        BLOCK_LIFTED = "block_lifted", _("block of a token lifted")
+        EVENTS_EXPORTED = "events_exported", _("events exported")
 
     # What the account's owner is told.
     SENTENCES = {
@@ -989,6 +1052,14 @@ class SecurityEvent(models.Model):
         Type.EMAIL_CONFIRMED: _("The e-mail address was confirmed."),
         Type.EMAIL_CHANGED: _("The e-mail address was changed."),
         Type.USER_DEACTIVATED: _("The account was deactivated."),
+        Type.LOCKED: _("Too many wrong passwords: for a while no more were heard."),
+        Type.UNLOCKED: _("Passwords are heard again."),
+        Type.USER_REACTIVATED: _("The account was reactivated."),
+        Type.USER_EDITED: _("Staff edited the account."),
+        Type.RIGHTS_CHANGED: _("The account's rights were changed."),
+        Type.TOKEN_BLOCKED: _("An access token that had leaked was blocked."),
+        Type.BLOCK_LIFTED: _("The block of an access token was lifted."),
+        Type.EVENTS_EXPORTED: _("You exported security events."),
     }
     # Of these one may say: this wasn't me.
     DISPUTABLE = {Type.SIGNED_IN, Type.PASSWORD_CHANGED, Type.PASSWORD_RESET, Type.EMAIL_CHANGED}
@@ -1008,9 +1079,13 @@ class SecurityEvent(models.Model):
         verbose_name = _("security event")
         base_manager_name = "objects"
         ordering = ["-id"]
+        permissions = [("export_securityevent", "Can export security events")]
         indexes = [
             models.Index(fields=["user", "-id"], name="event_user_newest"),
             models.Index(fields=["sid"], name="event_sid"),
+            models.Index(fields=["-created_at"], name="event_newest"),
+            models.Index(fields=["type", "-created_at"], name="event_type_newest"),
+            models.Index(fields=["ip_address"], name="event_address"),
         ]
 
     def __str__(self) -> str:

@@ -16,6 +16,7 @@ from rest_framework_simplejwt.exceptions import InvalidToken
 
 from accounts.locks import Locked
 from accounts.models import User
+from api.refusals import refusals
 
 RETRY_AFTER_SECONDS = 2
 TOKEN_PRESENTED = {"token_not_valid", "bad_authorization_header"}
@@ -49,6 +50,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         return None
     response.data = _with_detail_and_code(exc, response.data)
     if response.data["code"] in TOKEN_PRESENTED:
+        refusals.note()
         # RFC 6750, section 3.1
         response["WWW-Authenticate"] = f'{response["WWW-Authenticate"]}, error="invalid_token"'
     return response

@@ -254,7 +254,7 @@ def _family(sid: uuid.UUID, user_id: int) -> SignInQuerySet:
     return SignIn.objects.filter(~Exists(Entry.objects.blocking(sid, user_id)), pk=sid)
 
 
-_family_row = CompiledQuery(lambda: _family(uuid.UUID(int=2), 1).values_list(*SignIn.columns()))
+_family_row = CompiledQuery(lambda: _family(uuid.UUID(int=2), 1).order_by().values_list(*SignIn.columns()))
 
 
 class RefreshToken(SignInToken, tokens.RefreshToken):
@@ -272,13 +272,10 @@ class RefreshToken(SignInToken, tokens.RefreshToken):
 
     def sign_in(self) -> SignIn | None:
         """The only one of its family, with its user. One statement."""
-        row = _family_row.first(
-            connection.ops.adapt_datetimefield_value(sids.started_at(self.sid)),
-            *(
-                SID.get_db_prep_value(each, connection)
-                for each in (self.sid, all_of(self.user_id), EVERYBODY, self.sid)
-            ),
-        )
+        started_at = connection.ops.adapt_datetimefield_value(sids.started_at(self.sid))
+        ids = (self.sid, all_of(self.user_id), EVERYBODY, self.sid)
+        # The first one is the constant that EXISTS selects.
+        row = _family_row.first(1, started_at, *(SID.get_db_prep_value(each, connection) for each in ids))
         sign_in = SignIn.from_columns(row) if row else None
         return sign_in if sign_in and sign_in.user_id == self.user_id else None
 

@@ -70,7 +70,7 @@ INSTALLED_APPS = [
     "accounts",
     "api",
     "api.blocklist",
-    "django.contrib.admin",
+    "project.apps.StaffAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.humanize",
@@ -228,6 +228,7 @@ REFRESH_GRACE = timedelta(seconds=env.int("REFRESH_GRACE_SECONDS", default=10))
 # How long `manage.py prune` leaves what is over: sign-ins that have ended, and security events.
 SIGN_IN_KEEP = timedelta(days=env.int("SIGN_IN_KEEP_DAYS", default=30))
 EVENT_KEEP = timedelta(days=env.int("EVENT_KEEP_DAYS", default=365))
+UNCONFIRMED_KEEP = timedelta(days=env.int("UNCONFIRMED_KEEP_DAYS", default=30))
 JWT_LEEWAY = timedelta(seconds=env.int("JWT_LEEWAY_SECONDS", default=15))
 
 # Session mode: the row decides how long a session lives (SignIn.expires_at), the cookie only has to last as long.

@@ -20,7 +20,7 @@ urlpatterns = [
     path(".well-known/jwks.json", JWKSView.as_view()),
     path("compare/", include("api.compare.urls")),
     path("health/live", health.live),
-    path("health/ready", health.ready),
+    path("health/ready", health.ready, name="ready"),
 ]
 
 handler400 = "api.errors.bad_request"

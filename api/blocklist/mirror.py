@@ -26,8 +26,9 @@ from accounts import sids
 from api.blocklist import news
 from api.blocklist.models import Entry
 
-# An entry: its token_id, until when it is kept, and before which moment the sign-ins started that it concerns.
-Row = tuple[UUID, datetime, datetime | None]
+# An entry: its token_id, until when it is kept, before which moment the sign-ins started that it concerns, and when it
+# was lifted.
+Row = tuple[UUID, datetime, datetime | None, datetime | None]
 # The first and last id that were skipped, and when that was noticed.
 Gap = tuple[int, int, float]
 
@@ -106,11 +107,13 @@ class UnreadRows:
     def read(self) -> tuple[list[Row], bool]:
         """The unexpired ones that are visible now, and whether there are more. One statement."""
         now = time.monotonic()
-        where = Q(id__gt=self._last)
+        # Those that were lifted come each time: they are few, and when one was lifted tells nothing of its commit.
+        where = Q(id__gt=self._last) | Q(lifted_at__isnull=False)
         for first, last, _noticed in self._gaps:
             where |= Q(id__range=(first, last))
         unexpired = Entry.objects.filter(where, until__gt=timezone.now())
-        rows = list(unexpired.order_by("id").values_list("id", "token_id", "until", "before")[:ROWS_PER_READ])
+        fields = ("id", "token_id", "until", "before", "lifted_at")
+        rows = list(unexpired.order_by("id").values_list(*fields)[:ROWS_PER_READ])
         self._note([row[0] for row in rows], now)
         return [row[1:] for row in rows], len(rows) == ROWS_PER_READ
 
@@ -141,6 +144,8 @@ class Mirror:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._ids = BlockedIds()
+        # Blocked once and lifted; whether they were blocked again, the database knows.
+        self._lifted = BlockedIds()
         self._moments = Moments()
         self._unread = UnreadRows()
         self._subscriber = news.Subscriber()
@@ -160,11 +165,18 @@ class Mirror:
             self._read_if_due()
             with self._lock:
                 if self._is_current():
-                    return self._ids.have_either(sid.int, jti.int) or self._moments.have(sid, user_id)
+                    blocked = self._ids.have_either(sid.int, jti.int)
+                    if not blocked or not self._lifted.have_either(sid.int, jti.int):
+                        return blocked or self._moments.have(sid, user_id)
         return Entry.objects.blocks(sid, jti, user_id)
 
     def __len__(self) -> int:
         return len(self._ids)
+
+    def is_current(self) -> bool:
+        """Whether checks cost no statement just now."""
+        with self._lock:
+            return bool(settings.REDIS_URL) and self._is_current()
 
     def _is_current(self) -> bool:
         """Takes in the news first: what Redis has announced is seen by the next check."""
@@ -227,10 +239,13 @@ class Mirror:
 
     def _note_read(self, rows: list[Row], more: bool, started: float) -> None:
         self._ids.forget_expired()
+        self._lifted.forget_expired()
         self._moments.forget_expired()
-        for token_id, until, before in rows:
+        for token_id, until, before, lifted_at in rows:
             if before:
                 self._moments.add(token_id.int, before, until.timestamp())
+            if lifted_at:
+                self._lifted.add([token_id.int], until.timestamp())
         for until, same in groupby((row for row in rows if row[2] is None), key=itemgetter(1)):
             self._ids.add((row[0].int for row in same), until.timestamp())
         # Doubt that came up meanwhile is not settled by it.

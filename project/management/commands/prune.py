@@ -5,17 +5,18 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from tqdm import tqdm
 
-from accounts.models import Lock, SecurityEvent, Session, SignIn
+from accounts.models import Lock, SecurityEvent, Session, SignIn, User
 from api.blocklist.models import Entry
 
-PRUNED: list[Any] = [Session, SignIn, Entry, SecurityEvent, Lock]
+PRUNED: list[Any] = [User, Session, SignIn, Entry, SecurityEvent, Lock]
 
 
 class Command(BaseCommand):
     help = (
         "Deletes what has served its time, in small batches, beside traffic: expired sessions, sign-ins that ended"
-        " SIGN_IN_KEEP_DAYS ago, expired blocklist entries, security events older than EVENT_KEEP_DAYS, and locks past"
-        " use. May be stopped and repeated at any time."
+        " SIGN_IN_KEEP_DAYS ago, expired blocklist entries, security events older than EVENT_KEEP_DAYS, locks past use,"
+        " throw-away accounts, and accounts without a confirmed address that were not used for UNCONFIRMED_KEEP_DAYS."
+        " May be stopped and repeated at any time."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

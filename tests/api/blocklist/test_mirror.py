@@ -319,3 +319,54 @@ def test_the_log_says_once_that_redis_went_and_once_that_it_is_back(
         "No news of blocks from Redis; every check asks the database meanwhile",
         "News of blocks from Redis again",
     ]
+
+
+# What staff lift
+
+
+def block_leaked() -> Entry:
+    jti = uuid4()
+    Entry.objects.block_leaked_token(jti, "It was in a log.")
+    return Entry.objects.get(token_id=jti)
+
+
+def blocks_token(mirror: Mirror, jti: UUID) -> bool:
+    return mirror.blocks(NOBODY, jti, 1)
+
+
+def test_a_lifted_token_is_let_in_within_the_bound(mirror: Mirror) -> None:
+    entry = block_leaked()
+    assert blocks_token(mirror, entry.token_id)
+    entry.lift("It was a mistake.")
+    assert eventually(lambda: not blocks_token(mirror, entry.token_id)) < BOUND + 0.1
+
+
+def test_a_new_process_knows_what_was_lifted(mirror: Mirror) -> None:
+    entry = block_leaked()
+    entry.lift("It was a mistake.")
+    another = Mirror()
+    eventually(lambda: statements_of_a_check(another) == 0)
+    assert not blocks_token(another, entry.token_id)
+
+
+def test_a_lifted_token_that_is_blocked_anew_is_refused_at_once(mirror: Mirror) -> None:
+    entry = block_leaked()
+    entry.lift("It was a mistake.")
+    eventually(lambda: not blocks_token(mirror, entry.token_id))
+    Entry.objects.block_leaked_token(entry.token_id, "It was none.")
+    assert blocks_token(mirror, entry.token_id)
+
+
+def test_a_lift_does_not_open_a_sign_in(mirror: Mirror) -> None:
+    entry, sid = block_leaked(), block()
+    entry.lift("It was a mistake.")
+    eventually(lambda: not blocks_token(mirror, entry.token_id))
+    assert mirror.blocks(sid, entry.token_id, 1)
+
+
+def test_what_was_lifted_slows_no_other_check(mirror: Mirror) -> None:
+    entry = block_leaked()
+    entry.lift("It was a mistake.")
+    eventually(lambda: not blocks_token(mirror, entry.token_id))
+    costs = [statements_of_a_check(mirror) for _ in range(100)]
+    assert sum(costs) <= 1

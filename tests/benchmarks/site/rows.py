@@ -26,7 +26,7 @@ def block(count: int) -> None:
         sid = SignIn().sid
         Entry.objects.block_sign_ins([sid])
         _multiply(Entry.objects.get(token_id=sid), count - 1, token_id="gen_random_uuid()")
-        _settle(Entry)
+        settle(Entry)
 
 
 def sign_in(count: int, tokens: int) -> list[dict[str, str]]:
@@ -39,8 +39,8 @@ def sign_in(count: int, tokens: int) -> list[dict[str, str]]:
     first = User.objects.order_by("pk")[0].pk
     user_id = f"{first} + n %% {users}"
     _multiply(template, count - 1, id="gen_random_uuid()", refresh_id="gen_random_uuid()", user_id=user_id)
-    _settle(User)
-    _settle(SignIn)
+    settle(User)
+    settle(SignIn)
     every = max(1, count // tokens)
     sids = islice(SignIn.objects.order_by("pk").values_list("pk", flat=True).iterator(), 0, every * tokens, every)
     return pairs([str(sid) for sid in sids])
@@ -71,7 +71,7 @@ def _multiply(template: Model, count: int, **fresh: str) -> None:
             progress.step(end - start + 1)
 
 
-def _settle(model: type[Model]) -> None:
+def settle(model: type[Model]) -> None:
     """What PostgreSQL would otherwise do on its own while we measure."""
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(model._meta.db_table)))
@@ -113,7 +113,7 @@ def live(count: int) -> list[dict[str, str]]:
             " WHERE kind = 'browser'"
         )
     for model in (User, SignIn, Session):
-        _settle(model)
+        settle(model)
     some = SignIn.objects.filter(kind=SignIn.Kind.CLIENT).order_by("pk").values_list("pk", flat=True)
     every = max(1, count // 2 // 100)
     return pairs([str(sid) for sid in some[::every][:100]])
@@ -138,7 +138,7 @@ def past_keeping(count: int) -> None:
     _multiply(entry, share, token_id="gen_random_uuid()", until="now() - interval '1 day'")
     _multiply(entry, share, token_id="gen_random_uuid()")
     for model in (SignIn, SecurityEvent, Entry):
-        _settle(model)
+        settle(model)
 
 
 def people(count: int) -> None:
@@ -148,4 +148,4 @@ def people(count: int) -> None:
     unusable = User.objects.create_user("unusable-0", "unusable-0@example.org", None)
     for user, kind in ((known, "known"), (inactive, "inactive"), (unusable, "unusable")):
         _multiply(user, count - 1, username=f"'{kind}-' || n", email=f"'{kind}-' || n || '@example.org'")
-    _settle(User)
+    settle(User)
