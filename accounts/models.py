@@ -80,7 +80,7 @@ class UserQuerySet(PrunableQuerySet["User"]):
     def bulk_create(self, objs: Iterable["User"], *args: Any, **kwargs: Any) -> list["User"]:
         if self.DECISIVE_FIELDS & set(kwargs.get("update_fields") or ()):
             raise ValueError("Use bulk_update(): an upsert does not tell whose password or activity it changed.")
-        return super().bulk_create(objs, *args, **kwargs)  # type: ignore[arg-type,return-value]
+        return super().bulk_create(objs, *args, **kwargs)
 
     def delete(self) -> tuple[int, dict[str, int]]:
         with transaction.atomic(using=self.db):

@@ -22,7 +22,8 @@ Verifier = Callable[[str], str | None]
 
 
 def of_pyjwt(issuer: Issuer, javascript: Any) -> Verifier:
-    keys = jwt.PyJWKClient(f"{issuer.url}/.well-known/jwks.json")
+    # It asks for the keys again at most every 30 seconds: enough where a key is published long before it signs.
+    keys = jwt.PyJWKClient(f"{issuer.url}/.well-known/jwks.json", cooldown_duration=0)
 
     def verify(token: str) -> str | None:
         try:

@@ -1,0 +1,85 @@
+"""The OpenAPI document itself: where it is, and that nothing is left out of it."""
+
+import pytest
+from django.test import override_settings
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from api.docs import document
+
+OPERATIONS = [
+    pytest.param(operation, id=operation["operationId"])
+    for path in document()["paths"].values()
+    for operation in path.values()
+]
+# Their answers are no API's.
+PAGES_FOR_PEOPLE = {"/api/docs/"}
+
+
+def test_the_document_is_json_unless_yaml_is_asked_for(browser):
+    assert browser().get("/api/schema/").json()["openapi"].startswith("3.1")
+    yaml = browser().get("/api/schema/", headers={"accept": "application/yaml"})
+    assert yaml.content.startswith(b"openapi: 3.1")
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_the_docs_are_there_in_debug_and_outside(browser, debug):
+    with override_settings(DEBUG=debug):
+        assert browser().get("/api/docs/").status_code == 200
+
+
+def test_document_and_docs_ask_no_database(browser, django_assert_num_queries, db):
+    with django_assert_num_queries(0):
+        browser().get("/api/schema/")
+        browser().get("/api/docs/")
+
+
+def test_the_docs_have_nothing_inline_and_ask_no_other_host(browser):
+    page = browser().get("/api/docs/").content.decode()
+    assert "<style" not in page
+    assert "<script>" not in page
+    assert "https://" not in page
+
+
+def test_the_document_is_in_one_language(browser):
+    german = browser().get("/api/schema/", headers={"accept-language": "de"})
+    assert german.content == browser().get("/api/schema/").content
+
+
+def test_every_endpoint_is_described():
+    known = {path.replace("{id}", "<uuid:pk>").replace("{number}", "<int:number>") for path in document()["paths"]}
+    served = {path for path in paths() if path.startswith(("/api/", "/.well-known/", "/health/"))}
+    assert served - PAGES_FOR_PEOPLE == known
+
+
+def paths(patterns=None, before="/"):
+    for each in get_resolver().url_patterns if patterns is None else patterns:
+        path = before + str(each.pattern)
+        if isinstance(each, URLResolver):
+            yield from paths(each.url_patterns, path)
+        elif isinstance(each, URLPattern):
+            yield path
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_operation_has_a_summary(operation):
+    assert operation["summary"]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_operation_that_needs_a_sign_in_takes_both_kinds_and_says_how_it_refuses(operation):
+    if {} in operation.get("security", [{}]):
+        return
+    assert operation["security"] == [{"accessToken": []}, {"session": []}]
+    assert {"401", "503"} <= operation["responses"].keys()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_operation_with_a_body_says_what_is_wrong_with_one(operation):
+    if "requestBody" in operation:
+        assert {"400", "413", "415"} <= operation["responses"].keys()
+
+
+@pytest.mark.parametrize("name", ["Unauthorized", "TooManyRequests", "Unavailable"])
+def test_refusals_name_the_header_that_goes_with_them(name):
+    headers = document()["components"]["responses"][name]["headers"]
+    assert headers.keys() & {"WWW-Authenticate", "Retry-After"}

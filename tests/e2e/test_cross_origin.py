@@ -1,0 +1,120 @@
+"""Pages on other origins, in a real browser. Ports of one host are one site, so SameSite keeps no cookie from them."""
+
+import os
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from uuid import uuid4
+
+import pytest
+
+from tests import servers
+from tests.conftest import manage
+from tests.e2e.site import Site, sign_in
+
+ASK = """async ([url, options]) => {
+    try {
+        const answer = await fetch(url, options)
+        return {status: answer.status, challenge: answer.headers.get("WWW-Authenticate"), body: await answer.text()}
+    } catch (error) {
+        return {refused: error.name}
+    }
+}"""
+REFUSED = {"refused": "TypeError"}
+
+
+class Page(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>Elsewhere</title><link rel=icon href=data:,>")
+
+    def log_message(self, *words):
+        pass
+
+
+@contextmanager
+def another_origin():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def friend():
+    with another_origin() as origin:
+        yield origin
+
+
+@pytest.fixture(scope="module")
+def stranger():
+    with another_origin() as origin:
+        yield origin
+
+
+@pytest.fixture(scope="module")
+def open_site(friend, tmp_path_factory):
+    """A site that lets the friend's pages use its API."""
+    folder, server_url, name = tmp_path_factory.mktemp("open"), os.environ["DATABASE_URL"], f"open_{uuid4().hex}"
+    database = servers.create_database(server_url, name) if server_url else f"sqlite:///{folder / name}.sqlite3"
+    env = {"DATABASE_URL": database, "DEBUG": "true", "CORS_ALLOWED_ORIGINS": friend}
+    manage(env, "migrate", "--verbosity=0")
+    with servers.node(env, workers=2, args=["--threads=4"]) as node:
+        yield Site(node.url, env, folder)
+
+
+@pytest.fixture
+def tab(chromium, open_site):
+    context = chromium.new_context(base_url=open_site.url, locale="en-GB")
+    yield context.new_page()
+    context.close()
+
+
+def bearer(open_site):
+    person = open_site.sign_up()
+    return person, {"headers": {"Authorization": f"Bearer {open_site.start_client(person)['access']}"}}
+
+
+def test_a_friends_page_signs_in_and_calls_the_api(tab, open_site, friend):
+    person = open_site.sign_up()
+    tab.goto(friend)
+    script = """async ([site, username, password]) => {
+        const json = {"Content-Type": "application/json"}
+        const body = JSON.stringify({username, password})
+        const tokens = await (await fetch(site + "/api/token/", {method: "POST", headers: json, body})).json()
+        const headers = {Authorization: "Bearer " + tokens.access, ...json}
+        const name = JSON.stringify({first_name: "Ann"})
+        return (await fetch(site + "/api/me/", {method: "PATCH", headers, body: name})).json()
+    }"""
+    me = tab.evaluate(script, [open_site.url, person.username, person.password])
+    assert (me["username"], me["first_name"]) == (person.username, "Ann")
+
+
+def test_a_friends_page_can_read_a_refusal_and_its_challenge(tab, open_site, friend):
+    tab.goto(friend)
+    told = tab.evaluate(ASK, [f"{open_site.url}/api/me/", {}])
+    assert (told["status"], told["challenge"]) == (401, 'Bearer realm="api"')
+
+
+def test_a_strangers_page_can_read_nothing_even_with_a_token(tab, open_site, stranger):
+    _person, with_token = bearer(open_site)
+    tab.goto(stranger)
+    assert tab.evaluate(ASK, [f"{open_site.url}/api/me/", with_token]) == REFUSED
+    assert tab.evaluate(ASK, [f"{open_site.url}/api/me/", {}]) == REFUSED
+
+
+def test_no_other_page_gets_anything_by_the_session_cookie(tab, open_site, friend, stranger):
+    sign_in(tab, open_site.sign_up())
+    url = f"{open_site.url}/api/me/"
+    assert tab.evaluate(ASK, [url, {}])["status"] == 200
+    for origin in (friend, stranger):
+        tab.goto(origin)
+        assert tab.evaluate(ASK, [url, {"credentials": "include"}]) == REFUSED
+        # The browser sends the cookie, and would not let the page read; the server does not honour it in the first place.
+        with tab.expect_response(url) as answered:
+            tab.evaluate(ASK, [url, {"credentials": "include", "mode": "no-cors"}])
+        assert "sessionid" in answered.value.request.all_headers()["cookie"]
+        assert answered.value.status == 401
