@@ -25,11 +25,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def packages_or_left_out() -> Path:
-<<<<<<< HEAD
-    """The folder of the pinned packages, installed on first use. Without Node, leaves the test out; fails it in CI."""
-=======
     """Where the pinned packages are, installed on first use; leaves the test out without Node, or fails it in CI."""
->>>>>>> openapi
     if not is_there():
         if os.environ.get("CI"):
             pytest.fail(MISSING, pytrace=False)

@@ -21,8 +21,16 @@ def generated(fleet: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
     document = tmp_path / "openapi.json"
     document.write_bytes(httpx.get(f"{fleet.url}/api/schema/", trust_env=False).content)
     made = subprocess.run(
-        [sys.executable, "-m", "openapi_python_client", "generate", "--meta=none", "--fail-on-warning"]
-        + [f"--path={document}", f"--output-path={tmp_path / PACKAGE}"],
+        [
+            sys.executable,
+            "-m",
+            "openapi_python_client",
+            "generate",
+            "--meta=none",
+            "--fail-on-warning",
+            f"--path={document}",
+            f"--output-path={tmp_path / PACKAGE}",
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

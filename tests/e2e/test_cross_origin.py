@@ -113,7 +113,7 @@ def test_no_other_page_gets_anything_by_the_session_cookie(tab, open_site, frien
     for origin in (friend, stranger):
         tab.goto(origin)
         assert tab.evaluate(ASK, [url, {"credentials": "include"}]) == REFUSED
-        # The browser sends the cookie, and would not let the page read; the server does not honour it in the first place.
+        # The browser sends the cookie, and would not let the page read; the server does not honour it.
         with tab.expect_response(url) as answered:
             tab.evaluate(ASK, [url, {"credentials": "include", "mode": "no-cors"}])
         assert "sessionid" in answered.value.request.all_headers()["cookie"]
