@@ -8,7 +8,7 @@ import time_machine
 from django.core.management import call_command
 from django.utils import timezone
 
-from accounts.models import Lock, SecurityEvent, Session, SignIn
+from accounts.models import Lock, SecurityEvent, Session, SignIn, User
 from api.blocklist.models import Entry
 
 pytestmark = pytest.mark.django_db
@@ -40,6 +40,30 @@ def test_what_is_in_use_stays(client_of, browser_of, ann, bob):
     assert browser.get("/accounts/profile/").status_code == 200
 
 
+def test_an_account_that_nobody_confirmed_or_uses_goes(ann, bob, staff, client_of, clock, settings):
+    User.objects.filter(pk=bob.pk).update(email_confirmed_at=timezone.now())
+    clock.shift(settings.UNCONFIRMED_KEEP - DAY)
+    client_of(ann)
+    clock.shift(2 * DAY)
+    prune()
+    assert set(User.objects.all()) == {ann, bob, staff}
+    clock.shift(settings.UNCONFIRMED_KEEP)
+    assert prune("--dry-run")["users"] == "1 to be deleted"
+    prune()
+    assert set(User.objects.all()) == {bob, staff}
+
+
+def test_a_throw_away_account_goes_after_its_day_and_its_client_is_out(clock, client_of, password):
+    client = client_of(User.objects.make_throw_away("demo", password))
+    clock.shift(DAY - timedelta(seconds=1))
+    prune()
+    assert client.renew().status_code == 200
+    clock.shift(timedelta(seconds=1))
+    prune()
+    assert client.get("/api/me/").status_code == 401
+    assert not User.objects.exists()
+
+
 def test_an_expired_session_goes(browser_of, ann, clock, settings):
     browser_of(ann)
     clock.shift(settings.SIGN_IN_MAX + DAY)
@@ -58,6 +82,7 @@ def test_a_sign_in_goes_some_time_after_it_ended(client_of, ann, clock, settings
 
 
 def test_a_sign_in_that_nobody_ended_goes_as_long_after_it_was_out_of_date(browser_of, ann, clock, settings):
+    User.objects.update(email_confirmed_at=timezone.now())
     browser_of(ann)
     clock.shift(settings.SIGN_IN_MAX + settings.SIGN_IN_KEEP - timedelta(seconds=1))
     prune()
