@@ -2,17 +2,21 @@
 
 from collections.abc import Callable
 from functools import lru_cache
+from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from itertools import chain
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import middleware as auth
+from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse
 from django.middleware import common
+from django.template.response import TemplateResponse
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import SimpleLazyObject
 
-from accounts import origin, policy
+from accounts import locks, origin, policy
 from accounts.sessions import BrowserRequest, signed_in_user
 
 
@@ -103,3 +107,22 @@ class OriginMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         with origin.request_at_hand(request):
             return self.get_response(request)
+
+
+class LockMiddleware(MiddlewareMixin):
+    """A form that was refused after too many guesses, the admin's too, is a 429; a browser that signed in is known."""
+
+    def process_template_response(self, request: HttpRequest, response: TemplateResponse) -> TemplateResponse:
+        form = (response.context_data or {}).get("form")
+        if not isinstance(form, BaseForm):
+            return response
+        for error in chain.from_iterable(form.errors.as_data().values()):
+            if isinstance(error, locks.Locked):
+                response.status_code = HTTPStatus.TOO_MANY_REQUESTS
+                response["Retry-After"] = str(error.seconds)
+        return response
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        if user := getattr(request, "known_user", None):
+            locks.set_cookie(response, user)
+        return response

@@ -2,38 +2,40 @@
 
 import secrets
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Any, ClassVar, Self, TypeVar
+from operator import attrgetter
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.contrib.auth.hashers import check_password
 from django.contrib.auth.models import AbstractUser, UserManager
-from django.contrib.auth.tokens import default_token_generator
+from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.contrib.auth.validators import ASCIIUsernameValidator
-from django.contrib.sessions.base_session import AbstractBaseSession
+from django.contrib.sessions.base_session import AbstractBaseSession, BaseSessionManager
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.validators import RegexValidator
-from django.db import DEFAULT_DB_ALIAS, IntegrityError, models, transaction
-from django.db.models.base import ModelState
-from django.db.models.functions import Lower
+from django.db import IntegrityError, models, transaction
+from django.db.models.functions import Coalesce, Greatest, Lower, Now
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
-from django.utils.encoding import force_bytes
-from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
+from django.utils.http import urlsafe_base64_decode
 from django.utils.translation import gettext_lazy as _
 
-from accounts import devices, mail, origin
-from accounts.signals import sign_ins_ended
-
-ModelT = TypeVar("ModelT", bound=models.Model)
+from accounts import devices, links, locks, mail, origin, passwords, sids
+from accounts.pruning import BATCH, PrunableQuerySet
+from accounts.rows import CompiledUpdate, from_fields
+from accounts.signals import all_ended, sign_ins_ended
 
 LAST_SEEN_PRECISION = timedelta(minutes=5)
+THROW_AWAY_LIFETIME = timedelta(days=1)
+# How many of somebody's last sign-ins tell which devices are theirs.
+DEVICES_REMEMBERED = 100
 
 
 class SignInRefused(PermissionDenied):
@@ -48,7 +50,7 @@ class RefreshRefused(Exception):
     """The refresh token's sign-in has ended, or the token itself was used up."""
 
 
-class UserQuerySet(models.QuerySet["User"]):
+class UserQuerySet(PrunableQuerySet["User"]):
     # Changing one of these changes who may come in.
     DECISIVE_FIELDS = frozenset({"is_active", "password"})
 
@@ -56,6 +58,16 @@ class UserQuerySet(models.QuerySet["User"]):
         """Holds the rows until the end of the transaction: sign-ins to these users wait, and then see what changed."""
         # Not FOR UPDATE, which would also wait for events and sign-ins that merely refer to the user.
         return self.order_by("pk").select_for_update(no_key=True)
+
+    def within_reach_of(self, staff: "User") -> Self:
+        """Those to whom that member of staff may do anything: a superuser is touched by superusers only."""
+        return self if staff.is_superuser else self.filter(is_superuser=False)
+
+    def called(self, name: str) -> Self:
+        """Whose username or e-mail address that is, in whatever case. Two look-ups by index."""
+        return self.alias(lower_name=Lower("username"), lower_email=Lower("email")).filter(
+            models.Q(lower_name=name.lower()) | models.Q(lower_email=name.lower())
+        )
 
     def update(self, **values: Any) -> int:
         if not self.DECISIVE_FIELDS & values.keys():
@@ -68,7 +80,7 @@ class UserQuerySet(models.QuerySet["User"]):
     def bulk_create(self, objs: Iterable["User"], *args: Any, **kwargs: Any) -> list["User"]:
         if self.DECISIVE_FIELDS & set(kwargs.get("update_fields") or ()):
             raise ValueError("Use bulk_update(): an upsert does not tell whose password or activity it changed.")
-        return super().bulk_create(objs, *args, **kwargs)  # type: ignore[arg-type,return-value]
+        return super().bulk_create(objs, *args, **kwargs)
 
     def delete(self) -> tuple[int, dict[str, int]]:
         with transaction.atomic(using=self.db):
@@ -78,6 +90,40 @@ class UserQuerySet(models.QuerySet["User"]):
 
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
+
+    def by_link(self, uid: str, token: str, tokens: PasswordResetTokenGenerator) -> "User | None":
+        """Whose link this is; None if it is nobody's, was used, or is out of date."""
+        try:
+            user = self.get(pk=urlsafe_base64_decode(uid).decode("ascii"), is_active=True, is_service=False)
+        except (ValueError, OverflowError, ValidationError, User.DoesNotExist):
+            return None
+        return user if tokens.check_token(user, token) else None
+
+    def past_keeping(self) -> Self:
+        """Throw-away accounts whose day is over, and those that nobody confirmed the address of, or uses."""
+        now = timezone.now()
+        unused_since = now - max(settings.UNCONFIRMED_KEEP, settings.SIGN_IN_MAX)
+        unconfirmed = models.Q(email_confirmed_at=None, is_staff=False, is_service=False, date_joined__lt=unused_since)
+        unused = models.Q(last_login=None) | models.Q(last_login__lt=unused_since)
+        return self.filter(models.Q(delete_after__lte=now) | unconfirmed & unused).order_by("pk")
+
+    def _delete_for_good(self, batch: list[int]) -> None:
+        # Unlike other rows, a user may still be signed in, and has what goes along.
+        self.model._default_manager.using(self.db).filter(pk__in=batch).delete()
+
+    def raise_generations(self, size: int = BATCH) -> Iterator[int]:
+        """Refuses the sign-ins that are under way, a transaction to a batch. Yields how many users each held."""
+        last = 0
+        while True:
+            with transaction.atomic(using=self.db):
+                batch = list(self.filter(pk__gt=last).lock().values_list("pk", flat=True)[:size])
+                self.model._base_manager.using(self.db).filter(pk__in=batch).update(
+                    generation=models.F("generation") + 1
+                )
+            if not batch:
+                return
+            yield len(batch)
+            last = batch[-1]
 
     @contextmanager
     def ending_sign_ins(self, keep: "SignIn | None" = None, event: str = "") -> Iterator[list[int]]:
@@ -92,10 +138,13 @@ class UserQuerySet(models.QuerySet["User"]):
             after = everyone.filter(pk__in=before)
             changed = [user for user in after if user.password != before[user.pk].password]
             deactivated = [user for user in after if before[user.pk].is_active and not user.is_active]
+            reactivated = [user for user in after if user.is_active and not before[user.pk].is_active]
             self._end_sign_ins(deactivated, SignIn.Reason.USER_DEACTIVATED)
             self._end_sign_ins(changed, SignIn.Reason.PASSWORD_CHANGED, keep)
             for user in deactivated:
                 SecurityEvent.objects.record(SecurityEvent.Type.USER_DEACTIVATED, user)
+            for user in reactivated:
+                SecurityEvent.objects.record(SecurityEvent.Type.USER_REACTIVATED, user)
             for user in changed:
                 SecurityEvent.objects.record(event or SecurityEvent.Type.PASSWORD_CHANGED, user)
                 mail.send_later("password_changed", user)
@@ -114,9 +163,10 @@ class UserQuerySet(models.QuerySet["User"]):
 class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
     def sign_up(self, username: str, email: str, password: str) -> "User":
         """
-        Makes an account. Raises ValidationError, by field, for a name or address that is taken;
-        the caller has validated the password.
+        Makes an account, and mails a link to confirm its address. Raises ValidationError, by field, for a name or
+        address that is taken, and Locked if too many were made from there; the caller has validated the password.
         """
+        Lock.objects.take(locks.sign_ups(origin.ip_address()))
         user = self.model(username=username, email=self.normalize_email(email))
         user.set_password(password)
         user.full_clean()
@@ -124,12 +174,32 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
             with transaction.atomic():
                 user.save(force_insert=True)
                 SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_UP, user)
+                user.ask_confirmation()
         except IntegrityError:
             # Somebody else took the name between the check and the insert: say so as the check would have.
             user.pk = None
             user.full_clean()
             raise
         return user
+
+    def make_throw_away(self, username: str, password: str) -> "User":
+        """Makes an account for somebody who is only trying. It has no mailbox, and goes after a day."""
+        user = self.model(
+            username=username,
+            # RFC 2606: an address that never exists.
+            email=f"{username}@throw-away.invalid",
+            delete_after=timezone.now() + THROW_AWAY_LIFETIME,
+        )
+        user.set_password(password)
+        with transaction.atomic():
+            user.save(force_insert=True)
+            SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_UP, user)
+        return user
+
+    def delete_outlived(self) -> int:
+        """Deletes the throw-away accounts whose day is over. Returns how many."""
+        outlived = self.filter(delete_after__lte=timezone.now())
+        return outlived.delete()[1].get(self.model._meta.label, 0)
 
     def by_email(self, email: str) -> "User | None":
         return self.alias(lower=Lower("email")).filter(lower=email.lower()).first()
@@ -145,33 +215,39 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
         return user, password
 
     def ask_password_reset(self, email: str) -> None:
-        """Mails a link, good once and for an hour, if the address is somebody's; the caller cannot tell."""
+        """
+        Mails a link, good once and for an hour, if the address is somebody's; the caller cannot tell. A few in an hour:
+        more is no help to its owner.
+        """
         user = self.by_email(email)
+        try:
+            Lock.objects.take(locks.reset_mails(email, origin.ip_address()))
+        except locks.Locked:
+            return
         SecurityEvent.objects.record(SecurityEvent.Type.PASSWORD_RESET_ASKED, user)
-        if user and user.is_active and not user.is_service and user.has_usable_password():
-            uid = urlsafe_base64_encode(force_bytes(user.pk))
-            path = reverse("password_reset_confirm", args=[uid, default_token_generator.make_token(user)])
-            mail.send_later("password_reset", user, link=origin.absolute_url(path))
+        if user and user.may_reset_password:
+            user.mail_reset_link()
 
     def by_reset_link(self, uid: str, token: str) -> "User | None":
-        """Whose link this is; None if it is nobody's, was used, or is out of date."""
+        return self.by_link(uid, token, links.password_reset)
+
+    def by_confirmation_link(self, uid: str, token: str) -> "User | None":
+        return self.by_link(uid, token, links.email_confirmation)
+
+    def confirm_email(self, uid: str, token: str) -> "User":
+        """
+        Gives an account the address that its link was mailed to. Raises AccountChanged if the link is good no more, or
+        the address has become somebody else's.
+        """
         try:
-            user = self.get(pk=urlsafe_base64_decode(uid).decode("ascii"), is_active=True, is_service=False)
-        except (ValueError, OverflowError, ValidationError, User.DoesNotExist):
-            return None
-        return user if default_token_generator.check_token(user, token) else None
-
-
-def from_fields(model: type[ModelT], fields: Iterable[tuple[str, Any]]) -> ModelT:
-    """
-    A row of which only these fields were read; the others are deferred. Built as Django unpickles a model, in a quarter
-    of the time of from_db(): somebody is built for every request.
-    """
-    instance = model.__new__(model)
-    instance._state = ModelState()
-    instance._state.adding, instance._state.db = False, DEFAULT_DB_ALIAS
-    vars(instance).update(fields)
-    return instance
+            with transaction.atomic():
+                user = self.lock().by_link(uid, token, links.email_confirmation)
+                if user is None:
+                    raise AccountChanged
+                user._take_confirmed_address()
+        except IntegrityError as error:
+            raise AccountChanged from error
+        return user
 
 
 def check_scopes(scopes: str) -> None:
@@ -208,8 +284,14 @@ class User(AbstractUser):
         validators=[check_scopes],
         help_text=_("What a service account may do, separated by spaces: introspect."),
     )
+    # Null: nobody has shown yet that they read mail there.
+    email_confirmed_at = models.DateTimeField(null=True, editable=False)
+    # Takes the place of the address once it is confirmed.
+    new_email = models.EmailField(blank=True, editable=False)
     # Rises whenever sign-ins are ended wholesale, so that one that is under way just then does not slip past.
     generation = models.PositiveBigIntegerField(default=0, editable=False)
+    # Set for accounts that somebody made only to try the project.
+    delete_after = models.DateTimeField(null=True, editable=False)
 
     objects: ClassVar[AccountManager] = AccountManager()
 
@@ -221,6 +303,10 @@ class User(AbstractUser):
         verbose_name_plural = _("users")
         # Related managers, cascades and Model.save() go the same way as everybody else.
         base_manager_name = "objects"
+        permissions = [
+            ("deactivate_user", "Can deactivate and reactivate users"),
+            ("send_password_reset", "Can send password resets to users"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 Lower("username"),
@@ -262,6 +348,10 @@ class User(AbstractUser):
     def has_scope(self, scope: str) -> bool:
         return self.is_service and scope in self.scopes.split()
 
+    @property
+    def is_throw_away(self) -> bool:
+        return self.delete_after is not None
+
     def with_all_fields(self) -> Self:
         """Itself, with what the database says in place of what a token claimed. Raises User.DoesNotExist."""
         if self.get_deferred_fields():
@@ -283,6 +373,15 @@ class User(AbstractUser):
         """As Django's; a hash that is upgraded on the way is still the same password, so sign-ins go on."""
         return check_password(raw_password, self.password, self._upgrade_password_hash)
 
+    def guess_password(self, raw_password: str) -> bool:
+        """Whether this is the password of somebody who is signed in already. Raises Locked after too many guesses."""
+        guess = Lock.objects.take(locks.inside(self))
+        if len(raw_password) <= passwords.MAX_LENGTH and self.check_password(raw_password):
+            guess.was_right()
+            return True
+        guess.was_wrong(self)
+        return False
+
     def _upgrade_password_hash(self, raw_password: str) -> None:
         old_password, old_hash = self.password, self.get_session_auth_hash()
         self.set_password(raw_password)
@@ -294,6 +393,55 @@ class User(AbstractUser):
             if upgraded:
                 self.sign_ins.filter(auth_hash=old_hash).update(auth_hash=self.get_session_auth_hash())
 
+    @property
+    def may_reset_password(self) -> bool:
+        return self.is_active and not self.is_service and self.has_usable_password() and bool(self.email)
+
+    def send_password_reset(self) -> None:
+        """Staff ask for it in the user's place."""
+        SecurityEvent.objects.record(SecurityEvent.Type.PASSWORD_RESET_ASKED, self)
+        if self.may_reset_password:
+            self.mail_reset_link()
+
+    def mail_reset_link(self) -> None:
+        """Good once and for an hour."""
+        link = links.url("password_reset_confirm", self, links.password_reset)
+        mail.send_later("password_reset", self, link=link)
+
+    @property
+    def address_to_confirm(self) -> str:
+        """Empty if there is none."""
+        return self.new_email or ("" if self.email_confirmed_at else self.email)
+
+    def ask_confirmation(self) -> None:
+        """Mails a link, good once and for an hour, to the address that is to be confirmed."""
+        link = links.url("email_confirm", self, links.email_confirmation)
+        mail.send_later("confirm_email", self, to=self.address_to_confirm, link=link)
+
+    def ask_email_change(self, new_email: str) -> None:
+        """The address changes when the link mailed to it is followed. Raises ValidationError for one that is taken."""
+        new_email = User.objects.normalize_email(new_email)
+        if new_email == self.email:
+            raise ValidationError(_("This is your address already."), code="email_same")
+        owner = User.objects.by_email(new_email)
+        if owner and owner.pk != self.pk:
+            raise ValidationError(_("A user with that e-mail address already exists."), code="email_taken")
+        with transaction.atomic():
+            self.new_email = new_email
+            self.save(update_fields=["new_email"])
+            self.ask_confirmation()
+
+    def _take_confirmed_address(self) -> None:
+        old_email = self.email if self.new_email else ""
+        self.email, self.new_email = self.new_email or self.email, ""
+        self.email_confirmed_at = timezone.now()
+        self.save(update_fields=["email", "new_email", "email_confirmed_at"])
+        if not old_email:
+            SecurityEvent.objects.record(SecurityEvent.Type.EMAIL_CONFIRMED, self)
+            return
+        SecurityEvent.objects.record(SecurityEvent.Type.EMAIL_CHANGED, self)
+        mail.send_later("email_changed", self, to=old_email)
+
     def change_password(self, new_password: str, keep: "SignIn | None" = None) -> None:
         """
         Changes the password that was just verified on this instance; every sign-in but `keep` ends.
@@ -303,14 +451,22 @@ class User(AbstractUser):
             self._replace_password(new_password, SecurityEvent.Type.PASSWORD_CHANGED, keep)
             if keep:
                 keep.auth_hash = self.get_session_auth_hash()
-                keep.save(update_fields=["auth_hash"])
+                keep.proved_at = timezone.now()
+                keep.save(update_fields=["auth_hash", "proved_at"])
 
     def reset_password(self, new_password: str) -> None:
         """
         Gives a new password to somebody who just proved to own the address; every sign-in ends.
         Raises AccountChanged if the link was used up meanwhile.
         """
-        self._replace_password(new_password, SecurityEvent.Type.PASSWORD_RESET)
+        with transaction.atomic():
+            self._replace_password(new_password, SecurityEvent.Type.PASSWORD_RESET)
+            # Nobody has guessed at this password yet.
+            Lock.objects.of(self).lift()
+            if self.email_confirmed_at is None:
+                # The link came by mail.
+                self.email_confirmed_at = timezone.now()
+                self.save(update_fields=["email_confirmed_at"])
 
     def _replace_password(self, new_password: str, event: str, keep: "SignIn | None" = None) -> None:
         unchanged = User.objects.filter(pk=self.pk, password=self.password, is_active=True)
@@ -321,30 +477,97 @@ class User(AbstractUser):
             super().save(update_fields=["password"])
 
 
-class SignInQuerySet(models.QuerySet["SignIn"]):
+class SignInQuerySet(PrunableQuerySet["SignIn"]):
     def live(self) -> Self:
         now = timezone.now()
         return self.filter(ended_at__isnull=True, expires_at__gt=now, created_at__gt=now - settings.SIGN_IN_MAX)
 
+    def over_since(self, moment: datetime) -> Self:
+        """Those that ended or ran out after that moment, the last first."""
+        now = timezone.now()
+        ran_out = models.Q(ended_at=None, expires_at__gt=moment, expires_at__lte=now)
+        over_at = Coalesce("ended_at", "expires_at")
+        return self.filter(models.Q(ended_at__gt=moment) | ran_out).order_by(over_at.desc(), "pk")
+
+    def current_first(self, current: "SignIn") -> Self:
+        is_other = models.Case(models.When(pk=current.pk, then=0), default=1)
+        return self.order_by(is_other, "-last_seen_at", "pk")
+
+    def devices(self) -> set[tuple[str, devices.Device]]:
+        """Kinds and devices of the sign-ins that were seen last. One statement."""
+        seen = self.order_by("-last_seen_at").values_list("kind", "user_agent")[:DEVICES_REMEMBERED]
+        return {(kind, devices.of(user_agent)) for kind, user_agent in seen}
+
+    def within_reach_of(self, staff: User) -> Self:
+        """As for users: a superuser's are ended by superusers only."""
+        return self if staff.is_superuser else self.filter(user__is_superuser=False)
+
+    def unended(self) -> Self:
+        return self.filter(ended_at__isnull=True)
+
+    def past_keeping(self) -> Self:
+        """Ended or, if nobody ended them, out of date however much they were used, SIGN_IN_KEEP_DAYS ago."""
+        kept_since = timezone.now() - settings.SIGN_IN_KEEP
+        ended = models.Q(ended_at__lt=kept_since)
+        return self.filter(ended | models.Q(ended_at=None, created_at__lt=kept_since - settings.SIGN_IN_MAX)).order_by()
+
+    def _delete_for_good(self, batch: list[uuid.UUID]) -> None:
+        Session.objects.using(self.db).filter(sign_in__in=batch).delete()
+        super()._delete_for_good(batch)
+
     def end(self, reason: str) -> int:
         """Ends those that have not ended, and all that hangs on them. Returns how many."""
         with transaction.atomic(using=self.db):
-            ended = list(self.filter(ended_at__isnull=True).order_by("pk").select_for_update(of=("self",), no_key=True))
-            if not ended:
-                return 0
-            ids = [sign_in.pk for sign_in in ended]
-            models.QuerySet.update(
-                self.model._base_manager.using(self.db).filter(pk__in=ids),
-                ended_at=timezone.now(),
-                end_reason=reason,
-                ended_by=origin.actor(),
-            )
-            Session.objects.using(self.db).filter(sign_in__in=ids).delete()
-            SecurityEvent.objects.record_ends(ended, reason)
-            sign_ins_ended.send(sender=self.model, sign_ins=ended)
+            ended = list(self._lock_unended())
+            if ended:
+                self._end_locked(ended, reason)
+                sign_ins_ended.send(sender=self.model, sign_ins=ended)
         return len(ended)
 
+    def _lock_unended(self) -> Self:
+        return self.filter(ended_at__isnull=True).order_by("pk").select_for_update(of=("self",), no_key=True)
+
+    def _end_locked(self, ended: Sequence[Any], reason: str) -> None:
+        ids = [sign_in.pk for sign_in in ended]
+        models.QuerySet.update(
+            self.model._base_manager.using(self.db).filter(pk__in=ids),
+            ended_at=timezone.now(),
+            end_reason=reason,
+            ended_by=origin.actor(),
+        )
+        Session.objects.using(self.db).filter(sign_in__in=ids).delete()
+        SecurityEvent.objects.record_ends(ended, reason)
+
     end.alters_data = True  # type: ignore[attr-defined]
+
+    def end_in_batches(self, reason: str, size: int = 1000) -> Iterator[int]:
+        """
+        Ends, as end() does, those that are there when it begins, a transaction to a batch: no lock is held for long,
+        and no list fills the memory. Yields how many each batch ended; may be left after any, and begun again.
+        """
+        for batch in self._unended_batches(size):
+            yield batch.end(reason)
+
+    end_in_batches.alters_data = True  # type: ignore[attr-defined]
+
+    def end_told_in_batches(self, reason: str, size: int = BATCH) -> Iterator[int]:
+        """As end_in_batches(), for those of which `all_ended` was sent: they are not told one by one."""
+        for batch in self._unended_batches(size):
+            with transaction.atomic(using=self.db):
+                # No more of them than is told: there may be a million.
+                rows: Any = batch._lock_unended().values_list("pk", "user_id", "kind", named=True)
+                ended = list(rows)
+                self._end_locked(ended, reason)
+            yield len(ended)
+
+    end_told_in_batches.alters_data = True  # type: ignore[attr-defined]
+
+    def _unended_batches(self, size: int) -> Iterator[Self]:
+        unended = self.filter(ended_at__isnull=True).order_by("pk")
+        batch = list(unended.values_list("pk", flat=True)[:size])
+        while batch:
+            yield self.filter(pk__in=batch)
+            batch = list(unended.filter(pk__gt=batch[-1]).values_list("pk", flat=True)[:size])
 
     def update(self, **values: Any) -> int:
         """An end that did not come by end() is told too."""
@@ -364,14 +587,56 @@ class SignInQuerySet(models.QuerySet["SignIn"]):
         latest: datetime | None = clients.aggregate(models.Max("expires_at"))["expires_at__max"]
         return latest
 
-    def rotate(self, refresh_id: uuid.UUID) -> "SignIn":
+
+class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: ignore[misc]
+    def start(self, user: User, kind: str, idle_timeout: timedelta, audience: str = "", name: str = "") -> "SignIn":
         """
-        Uses up a refresh token of this one sign-in, which then has the id of its successor: the same one for every use
-        within the grace period. Two statements, no lock held. Raises RefreshRefused; a token presented later is theft.
+        Signs in a user whose password was just verified on this instance. Four statements.
+        Raises SignInRefused if the account was changed, ended everywhere or deactivated since.
+        """
+        if user.is_service and kind == SignIn.Kind.BROWSER:
+            raise SignInRefused
+        now = timezone.now()
+        is_first = user.last_login is None
+        with transaction.atomic():
+            # Takes the row lock that every wholesale end takes too: one of the two comes first and the other sees it.
+            unchanged = User._base_manager.filter(
+                pk=user.pk, is_active=True, password=user.password, generation=user.generation
+            ).update(last_login=now)
+            if not unchanged:
+                raise SignInRefused
+            user.last_login = now
+            known = self.filter(user=user.pk).devices()
+            sign_in = self.create(
+                id=sids.new(now),
+                user=user,
+                kind=kind,
+                name=name,
+                user_agent=origin.user_agent(),
+                ip_address=origin.ip_address(),
+                auth_hash=user.get_session_auth_hash(),
+                created_at=now,
+                last_seen_at=now,
+                proved_at=now,
+                refreshed_at=now,
+                idle_timeout=idle_timeout,
+                expires_at=now + min(idle_timeout, settings.SIGN_IN_MAX),
+                audience=audience,
+            )
+            SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=kind)
+            if name or not (is_first or sign_in.is_on_one_of(known)):
+                mail.send_later("new_device", user, sign_in=sign_in)
+        return sign_in
+
+    def rotate(self, find: Callable[[], "SignIn | None"], refresh_id: uuid.UUID) -> "SignIn":
+        """
+        Uses up a refresh token of the sign-in that `find` reads by one statement; it then has the id of its successor:
+        the same one for every use within the grace period. Two statements, no lock held. Raises RefreshRefused; a token
+        presented later is theft.
         """
         now = timezone.now()
         while True:
-            sign_in = self.select_related("user").first()
+            sign_in = find()
             if sign_in is None or not sign_in.is_live(now):
                 raise RefreshRefused
             if refresh_id == sign_in.refresh_id:
@@ -384,46 +649,49 @@ class SignInQuerySet(models.QuerySet["SignIn"]):
             sign_in.end_as_stolen()
             raise RefreshRefused
 
-
-class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: ignore[misc]
-    def start(self, user: User, kind: str, idle_timeout: timedelta, audience: str = "") -> "SignIn":
-        """
-        Signs in a user whose password was just verified on this instance. Three statements.
-        Raises SignInRefused if the account was changed, ended everywhere or deactivated since.
-        """
-        if user.is_service and kind == SignIn.Kind.BROWSER:
-            raise SignInRefused
-        now = timezone.now()
-        with transaction.atomic():
-            # Takes the row lock that every wholesale end takes too: one of the two comes first and the other sees it.
-            unchanged = User._base_manager.filter(
-                pk=user.pk, is_active=True, password=user.password, generation=user.generation
-            ).update(last_login=now)
-            if not unchanged:
-                raise SignInRefused
-            user.last_login = now
-            sign_in = self.create(
-                user=user,
-                kind=kind,
-                user_agent=origin.user_agent(),
-                ip_address=origin.ip_address(),
-                auth_hash=user.get_session_auth_hash(),
-                created_at=now,
-                last_seen_at=now,
-                refreshed_at=now,
-                idle_timeout=idle_timeout,
-                expires_at=now + min(idle_timeout, settings.SIGN_IN_MAX),
-                audience=audience,
-            )
-            SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=kind)
-        return sign_in
-
     def end_all(self, user: User, reason: str, keep: "SignIn | None" = None) -> int:
         """Ends all sign-ins of a user, or all but `keep`, and those that are under way. Returns how many."""
         with transaction.atomic():
             User._base_manager.filter(pk=user.pk).update(generation=models.F("generation") + 1)
             sign_ins = self.filter(user_id=user.pk)
             return (sign_ins.exclude(pk=keep.pk) if keep else sign_ins).end(reason)
+
+    def end_all_in_batches(self, user: User, reason: str) -> Iterator[int]:
+        """
+        As end_all(), for somebody with a great many: from the first step on no token of theirs works, and none that is
+        under way will; the rows, and the browsers, follow in batches. Yields how many each ended.
+        """
+        with transaction.atomic():
+            User._base_manager.filter(pk=user.pk).update(generation=models.F("generation") + 1)
+            # Read while the row is locked: whoever starts afterwards sees the new generation.
+            before = sids.just_after(timezone.now())
+            all_ended.send(sender=self.model, before=before, user=user)
+        yield from self.filter(user_id=user.pk, created_at__lt=before).end_told_in_batches(reason)
+
+    def end_before(self, moment: datetime, reason: str) -> Iterator[int]:
+        """
+        Ends everybody's that started up to a moment, which is past: no token of theirs works from the first step on,
+        the rows, and the browsers, follow in batches. Yields how many each ended.
+        """
+        before = sids.just_after(moment)
+        with transaction.atomic():
+            all_ended.send(sender=self.model, before=before, user=None)
+        yield from self.filter(created_at__lt=before).end_told_in_batches(reason)
+
+    def end_everything(self, reason: str) -> Iterator[int]:
+        """
+        Ends everybody's. No token works from the first step on; the second refuses all sign-ins under way, whose
+        password was verified before; then the rows, and the browsers, follow in batches. Yields how many each ended.
+        """
+        with transaction.atomic():
+            all_ended.send(sender=self.model, before=sids.just_after(timezone.now()), user=None)
+        for _users in User.objects.raise_generations():
+            yield 0
+        now = timezone.now()
+        # By a node whose clock is ahead: they are told one by one.
+        ahead = self.filter(pk__in=list(self.filter(created_at__gt=now).values_list("pk", flat=True)))
+        yield from self.end_before(now, reason)
+        yield from ahead.end_in_batches(reason)
 
 
 class SignIn(models.Model):
@@ -442,9 +710,10 @@ class SignIn(models.Model):
         USER_DELETED = "user_deleted", _("account deleted")
         TOKEN_REUSED = "token_reused", _("a refresh token was used twice")
 
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    id = models.UUIDField(primary_key=True, default=sids.new, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sign_ins")
     kind = models.CharField(max_length=10, choices=Kind)
+    name = models.CharField(_("name"), max_length=60, blank=True, help_text=_("What its user calls a client."))
     user_agent = models.CharField(max_length=origin.USER_AGENT_MAX_LENGTH, blank=True)
     ip_address = models.GenericIPAddressField(null=True, blank=True)
     # Fingerprint of the password it was opened with: whoever changes that, even by raw SQL, ends the sign-in.
@@ -452,6 +721,8 @@ class SignIn(models.Model):
 
     created_at = models.DateTimeField(default=timezone.now)
     last_seen_at = models.DateTimeField(default=timezone.now)
+    # When the password was last given in it.
+    proved_at = models.DateTimeField(default=timezone.now, editable=False)
     idle_timeout = models.DurationField()
     expires_at = models.DateTimeField()
 
@@ -471,20 +742,63 @@ class SignIn(models.Model):
 
     objects = SignInManager()
 
+    # What decides whether it lets its user in, on every request and refresh.
+    DECISIVE_FIELDS = (
+        "id",
+        "user_id",
+        "kind",
+        "auth_hash",
+        "created_at",
+        "last_seen_at",
+        "idle_timeout",
+        "expires_at",
+        "ended_at",
+        "refresh_id",
+        "previous_refresh_id",
+        "refreshed_at",
+        "audience",
+        "status_index",
+    )
+
     class Meta:
         verbose_name = _("sign-in")
         base_manager_name = "objects"
         ordering = ["-last_seen_at"]
         permissions = [("end_signin", "Can end sign-ins of others")]
-        indexes = [models.Index(fields=["user", "-last_seen_at"], name="sign_in_user_last_seen")]
+        indexes = [
+            models.Index(fields=["user", "-last_seen_at"], name="sign_in_user_last_seen"),
+            models.Index(fields=["-created_at"], name="sign_in_newest"),
+            models.Index(fields=["ip_address"], name="sign_in_address"),
+            models.Index(
+                fields=["end_reason", "-created_at"],
+                condition=models.Q(ended_at__isnull=False),
+                name="sign_in_end_reason",
+            ),
+            # Of those that have ended alone: a refresh touches no index.
+            models.Index(fields=["ended_at"], condition=models.Q(ended_at__isnull=False), name="sign_in_ended_at"),
+        ]
 
     def __str__(self) -> str:
-        return f"{self.device}, {self.get_kind_display()}"
+        return f"{self.label}, {self.get_kind_display()}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         super().save(*args, **kwargs)
         if self.ended_at is not None:
             sign_ins_ended.send(sender=SignIn, sign_ins=[self])
+
+    @classmethod
+    def columns(cls, path: str = "") -> list[str]:
+        """For values_list(): what from_columns() takes, where `path` leads to the sign-in ("sign_in__")."""
+        of_user = [field.attname for field in User._meta.concrete_fields]
+        return [f"{path}{name}" for name in cls.DECISIVE_FIELDS] + [f"{path}user__{name}" for name in of_user]
+
+    @classmethod
+    def from_columns(cls, values: Sequence[Any]) -> "SignIn":
+        """With its user; what does not decide is deferred."""
+        of_user = [field.attname for field in User._meta.concrete_fields]
+        sign_in = from_fields(cls, zip(cls.DECISIVE_FIELDS, values, strict=False))
+        sign_in.user = from_fields(User, zip(of_user, values[len(cls.DECISIVE_FIELDS) :], strict=True))
+        return sign_in
 
     @property
     def sid(self) -> uuid.UUID:
@@ -493,6 +807,30 @@ class SignIn(models.Model):
     @property
     def device(self) -> str:
         return devices.name(self.user_agent)
+
+    @property
+    def label(self) -> str:
+        """What its user calls it, or else the device in words."""
+        return self.name or self.device
+
+    @property
+    def icon(self) -> str:
+        return devices.of(self.user_agent).icon
+
+    def is_on_one_of(self, known: Iterable[tuple[str, devices.Device]]) -> bool:
+        device = devices.of(self.user_agent)
+        return any(kind == self.kind and device.is_like(each) for kind, each in known)
+
+    @property
+    def over_at(self) -> datetime:
+        return self.ended_at or self.expires_at
+
+    @property
+    def why_over(self) -> str:
+        """In words."""
+        if self.ended_at:
+            return str(self.get_end_reason_display())
+        return str(_("lasted as long as it may") if self.expires_at >= self.latest_end else _("not used for too long"))
 
     @property
     def latest_end(self) -> datetime:
@@ -513,6 +851,19 @@ class SignIn(models.Model):
     def _is_of_same_password(self) -> bool:
         hashes = chain([self.user.get_session_auth_hash()], self.user.get_session_auth_fallback_hash())
         return any(constant_time_compare(self.auth_hash, each) for each in hashes)
+
+    def is_recently_proved(self) -> bool:
+        """Whether whoever uses it has just shown to know the password, as what matters most asks for."""
+        return timezone.now() - self.proved_at < settings.RECENT_PROOF
+
+    def note_proof(self) -> None:
+        """The password was given once more."""
+        self.proved_at = timezone.now()
+        SignIn.objects.filter(pk=self.pk).update(proved_at=self.proved_at)
+
+    def rename(self, name: str) -> None:
+        self.name = name
+        SignIn.objects.filter(pk=self.pk).update(name=name)
 
     def touch(self) -> None:
         """Notes that it is in use, at most once in five minutes, and puts off its idle end."""
@@ -539,13 +890,7 @@ class SignIn(models.Model):
         """Compare-and-swap of the current refresh token for a successor. One statement."""
         successor = uuid.uuid4()
         expires_at = min(now + self.idle_timeout, self.latest_end)
-        swapped = SignIn.objects.filter(pk=self.pk, refresh_id=self.refresh_id, ended_at__isnull=True).update(
-            refresh_id=successor,
-            previous_refresh_id=self.refresh_id,
-            refreshed_at=now,
-            last_seen_at=now,
-            expires_at=expires_at,
-        )
+        swapped = _swap_refresh_id.run(successor, self.refresh_id, now, now, expires_at, self.pk, self.refresh_id)
         if swapped:
             self.previous_refresh_id, self.refresh_id = self.refresh_id, successor
             self.refreshed_at = self.last_seen_at = now
@@ -568,10 +913,27 @@ class SignIn(models.Model):
                 mail.send_later("token_reused", self.user, sign_in=self)
 
 
+_swap_refresh_id = CompiledUpdate(
+    "accounts.SignIn",
+    fields=["refresh_id", "previous_refresh_id", "refreshed_at", "last_seen_at", "expires_at"],
+    where=["id", "refresh_id"],
+    null=["ended_at"],
+)
+
+
 @receiver(pre_delete, sender=SignIn)
 def deleting_a_sign_in_ends_it(instance: SignIn, **kwargs: Any) -> None:
     if instance.ended_at is None:
         sign_ins_ended.send(sender=SignIn, sign_ins=[instance])
+
+
+class SessionQuerySet(PrunableQuerySet["Session"]):
+    def past_keeping(self) -> Self:
+        return self.filter(expire_date__lt=timezone.now())
+
+
+class SessionManager(BaseSessionManager.from_queryset(SessionQuerySet)):  # type: ignore[misc]
+    pass
 
 
 class Session(AbstractBaseSession):
@@ -580,6 +942,8 @@ class Session(AbstractBaseSession):
     session_key = models.CharField(_("SHA-256 of the session key"), max_length=64, primary_key=True)
     sign_in = models.ForeignKey(SignIn, null=True, on_delete=models.CASCADE, related_name="sessions")
 
+    objects: ClassVar[SessionManager] = SessionManager()
+
     @classmethod
     def get_session_store_class(cls) -> type:
         from accounts.sessions import SessionStore
@@ -587,7 +951,7 @@ class Session(AbstractBaseSession):
         return SessionStore
 
 
-class SecurityEventQuerySet(models.QuerySet["SecurityEvent"]):
+class SecurityEventQuerySet(PrunableQuerySet["SecurityEvent"]):
     def update(self, **values: Any) -> int:
         # Whoever deletes a user takes the name off what happened (on_delete=SET_NULL), and nothing else.
         if values.keys() <= {"user", "actor"} and not any(values.values()):
@@ -602,6 +966,24 @@ class SecurityEventQuerySet(models.QuerySet["SecurityEvent"]):
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
 
+    def past_keeping(self) -> Self:
+        return self.filter(created_at__lt=timezone.now() - settings.EVENT_KEEP)
+
+    def prune(self, size: int = BATCH) -> Iterator[int]:
+        """The one way in which events go: see PrunableQuerySet.prune()."""
+        # They are written in the order of time, or nearly: the oldest come first, and no index on the time is needed.
+        oldest = self.order_by("pk").select_for_update(skip_locked=True, of=("self",))
+        kept_since = timezone.now() - settings.EVENT_KEEP
+        while True:
+            with transaction.atomic(using=self.db):
+                batch = [pk for pk, at in oldest.values_list("pk", "created_at")[:size] if at < kept_since]
+                self._delete_for_good(batch)
+            if not batch:
+                return
+            yield len(batch)
+
+    prune.alters_data = True  # type: ignore[attr-defined]
+
 
 class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):  # type: ignore[misc]
     def record(self, type: str, user: User | None, sign_in: SignIn | None = None, **details: str) -> "SecurityEvent":
@@ -610,7 +992,8 @@ class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):
         event.save(force_insert=True)
         return event
 
-    def record_ends(self, sign_ins: Sequence[SignIn], reason: str) -> None:
+    def record_ends(self, sign_ins: Sequence[Any], reason: str) -> None:
+        """Of sign-ins, or of what is needed of them: pk, user_id and kind."""
         type = SecurityEvent.Type.SIGNED_OUT if reason == SignIn.Reason.SIGNED_OUT else SecurityEvent.Type.SIGN_IN_ENDED
         self.bulk_create(
             [self.compose(type, user_id=each.user_id, sid=each.pk, kind=each.kind, reason=reason) for each in sign_ins],
@@ -626,7 +1009,7 @@ class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):
             sid=sid,
             ip_address=origin.ip_address(),
             user_agent=origin.user_agent(),
-            details=details,
+            details=details | ({"why": why} if (why := origin.why()) else {}),
         )
 
 
@@ -643,7 +1026,43 @@ class SecurityEvent(models.Model):
         PASSWORD_CHANGED = "password_changed", _("password changed")
         PASSWORD_RESET_ASKED = "password_reset_asked", _("password reset asked")
         PASSWORD_RESET = "password_reset", _("password reset")
+        EMAIL_CONFIRMED = "email_confirmed", _("e-mail address confirmed")
+        EMAIL_CHANGED = "email_changed", _("e-mail address changed")
         USER_DEACTIVATED = "user_deactivated", _("account deactivated")
+        LOCKED = "locked", _("locked after wrong guesses")
+        UNLOCKED = "unlocked", _("unlocked")
+        USER_REACTIVATED = "user_reactivated", _("account reactivated")
+        USER_EDITED = "user_edited", _("account edited by staff")
+        RIGHTS_CHANGED = "rights_changed", _("rights changed")
+        TOKEN_BLOCKED = "token_blocked", _("leaked token blocked")
+        BLOCK_LIFTED = "block_lifted", _("block of a token lifted")
+        EVENTS_EXPORTED = "events_exported", _("events exported")
+
+    # What the account's owner is told.
+    SENTENCES = {
+        Type.SIGNED_UP: _("You made this account."),
+        Type.SIGNED_IN: _("A browser signed in."),
+        Type.SIGN_IN_FAILED: _("Somebody tried to sign in with a wrong password."),
+        Type.SIGNED_OUT: _("Signed out."),
+        Type.SIGN_IN_ENDED: _("A sign-in was ended."),
+        Type.TOKEN_REUSED: _("A refresh token came back a second time, so its sign-in was ended."),
+        Type.PASSWORD_CHANGED: _("The password was changed."),
+        Type.PASSWORD_RESET_ASKED: _("A link to set a new password was asked for."),
+        Type.PASSWORD_RESET: _("A new password was set by a link from a mail."),
+        Type.EMAIL_CONFIRMED: _("The e-mail address was confirmed."),
+        Type.EMAIL_CHANGED: _("The e-mail address was changed."),
+        Type.USER_DEACTIVATED: _("The account was deactivated."),
+        Type.LOCKED: _("Too many wrong passwords: for a while no more were heard."),
+        Type.UNLOCKED: _("Passwords are heard again."),
+        Type.USER_REACTIVATED: _("The account was reactivated."),
+        Type.USER_EDITED: _("Staff edited the account."),
+        Type.RIGHTS_CHANGED: _("The account's rights were changed."),
+        Type.TOKEN_BLOCKED: _("An access token that had leaked was blocked."),
+        Type.BLOCK_LIFTED: _("The block of an access token was lifted."),
+        Type.EVENTS_EXPORTED: _("You exported security events."),
+    }
+    # Of these one may say: this wasn't me.
+    DISPUTABLE = {Type.SIGNED_IN, Type.PASSWORD_CHANGED, Type.PASSWORD_RESET, Type.EMAIL_CHANGED}
 
     type = models.CharField(max_length=30, choices=Type)
     user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="security_events")
@@ -660,9 +1079,13 @@ class SecurityEvent(models.Model):
         verbose_name = _("security event")
         base_manager_name = "objects"
         ordering = ["-id"]
+        permissions = [("export_securityevent", "Can export security events")]
         indexes = [
             models.Index(fields=["user", "-id"], name="event_user_newest"),
             models.Index(fields=["sid"], name="event_sid"),
+            models.Index(fields=["-created_at"], name="event_newest"),
+            models.Index(fields=["type", "-created_at"], name="event_type_newest"),
+            models.Index(fields=["ip_address"], name="event_address"),
         ]
 
     def __str__(self) -> str:
@@ -679,3 +1102,152 @@ class SecurityEvent(models.Model):
     @property
     def device(self) -> str:
         return devices.name(self.user_agent)
+
+    @property
+    def sentence(self) -> str:
+        """What happened, in plain words."""
+        if self.type == self.Type.SIGNED_IN and self.details.get("kind") == SignIn.Kind.CLIENT:
+            return str(_("A client signed in."))
+        return str(self.SENTENCES[self.Type(self.type)])
+
+    @property
+    def reason(self) -> str:
+        """Why a sign-in was ended, in words."""
+        return str(dict(SignIn.Reason.choices).get(self.details.get("reason", ""), ""))
+
+    @property
+    def is_disputable(self) -> bool:
+        return self.Type(self.type) in self.DISPUTABLE
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A guess that is being checked. It counts as wrong until it turns out to be right."""
+
+    counts: list["Lock"]
+
+    def was_right(self) -> None:
+        """Takes it back; a success clears the counts of its own account, never those of the address. One statement."""
+        now = timezone.now()
+        of_address = models.Q(kind=locks.Kind.ADDRESS)
+        own = max((count.until for count in self.counts if count.kind == locks.Kind.ADDRESS), default=now)
+        # Another guess from there may have made it wait since.
+        waits_for_others = of_address & models.Q(until__gt=own)
+        Lock.objects.filter(pk__in=[count.pk for count in self.counts]).update(
+            count=models.Case(models.When(of_address, then=Greatest(models.F("count") - 1, 0)), default=0),
+            until=models.Case(models.When(waits_for_others, then=models.F("until")), default=now),
+        )
+
+    def was_wrong(self, user: User | None) -> None:
+        """Says so if nobody may guess for a while now."""
+        now = timezone.now()
+        locked = [count for count in self.counts if count.until > now]
+        if not locked:
+            return
+        with transaction.atomic():
+            Lock.objects.filter(pk__in=[count.pk for count in locked if count.account]).update(user=user)
+            for count in locked:
+                whom = user if count.account else None
+                SecurityEvent.objects.record(
+                    SecurityEvent.Type.LOCKED, whom, kind=count.kind, until=count.until.isoformat(timespec="seconds")
+                )
+
+
+class LockQuerySet(PrunableQuerySet["Lock"]):
+    def locked(self) -> Self:
+        return self.filter(until__gt=timezone.now())
+
+    def of(self, user: User) -> Self:
+        """Of whoever gave this user's name, and of the browsers where the user is known."""
+        return self.filter(account=locks.account(user.username))
+
+    def past_keeping(self) -> Self:
+        now = timezone.now()
+        return self.filter(until__lte=now, since__lt=now - max(limit.memory for limit in locks.LIMITS.values()))
+
+    def lift(self) -> int:
+        """Forgets these counts, so that guesses are heard again. Returns how many were locked."""
+        with transaction.atomic(using=self.db):
+            lifted = list(self.select_related("user").select_for_update(of=("self",)))
+            self.model.objects.using(self.db).filter(pk__in=[each.pk for each in lifted]).delete()
+            locked = [each for each in lifted if each.is_locked]
+            for each in locked:
+                SecurityEvent.objects.record(SecurityEvent.Type.UNLOCKED, each.user, kind=each.kind)
+        return len(locked)
+
+    lift.alters_data = True  # type: ignore[attr-defined]
+
+
+class LockManager(models.Manager.from_queryset(LockQuerySet)):  # type: ignore[misc]
+    def take(self, sources: Sequence[locks.Source]) -> Guess:
+        """
+        Counts a guess before it is checked, so that guesses at the same time do not slip past. Two statements; raises
+        Locked, and counts nothing, if any of its sources has to wait.
+        """
+        if not sources:
+            return Guess([])
+        now = timezone.now()
+        # Everybody locks the rows in the same order.
+        counts = [
+            Lock(
+                pk=source.key,
+                kind=source.kind,
+                account=source.account,
+                ip_address=source.ip_address,
+                count=0,
+                since=now,
+                until=now,
+            )
+            for source in sorted(sources, key=attrgetter("key"))
+        ]
+        with transaction.atomic():
+            # Makes what is missing, locks all of it and brings what is there: fields with a db_default are returned.
+            self.bulk_create(counts, update_conflicts=True, unique_fields=["id"], update_fields=["kind"])
+            until = max(count.until for count in counts)
+            if until > now:
+                raise locks.Locked(until)
+            for count in counts:
+                count.add(now)
+            self.bulk_update(counts, ["count", "since", "until"])
+        return Guess(counts)
+
+
+class Lock(models.Model):
+    """
+    How many guesses there were from one source, and until when the next one waits. Rows, so that a Redis that lost its
+    memory renews nobody's guesses; of a name that was typed, a keyed digest only.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    kind = models.CharField(max_length=10, choices=locks.Kind)
+    account = models.UUIDField(_("digest of the name"), null=True, db_index=True, editable=False)
+    # Whose account it is, if anybody's; known once it is locked.
+    user = models.ForeignKey(User, null=True, on_delete=models.CASCADE, related_name="locks")
+    ip_address = models.GenericIPAddressField(_("address, or IPv6 network"), null=True)
+    count = models.PositiveIntegerField(_("guesses"), db_default=0)
+    since = models.DateTimeField(db_default=Now())
+    until = models.DateTimeField(_("locked until"), db_default=Now(), db_index=True)
+
+    objects = LockManager()
+
+    class Meta:
+        verbose_name = _("lock")
+        base_manager_name = "objects"
+        ordering = ["-until"]
+        default_permissions = ["view"]
+        permissions = [("lift_lock", "Can lift locks")]
+
+    def __str__(self) -> str:
+        return self.get_kind_display()
+
+    @property
+    def is_locked(self) -> bool:
+        return self.until > timezone.now()
+
+    def add(self, now: datetime) -> None:
+        """One more guess."""
+        limit = locks.LIMITS[locks.Kind(self.kind)]
+        if now - self.since >= limit.memory:
+            self.count, self.since = 0, now
+        self.count += 1
+        self.until = now + limit.wait(self.count)

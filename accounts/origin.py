@@ -1,4 +1,4 @@
-"""Where the work at hand comes from: what sign-ins and security events say of their request."""
+"""Where the work at hand comes from, and why it is done: what sign-ins and security events say of it."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 USER_AGENT_MAX_LENGTH = 512
 
 _request: ContextVar[HttpRequest | None] = ContextVar("request", default=None)
+_why: ContextVar[str] = ContextVar("why", default="")
 
 
 @contextmanager
@@ -23,6 +24,20 @@ def request_at_hand(request: HttpRequest) -> Iterator[None]:
         yield
     finally:
         _request.reset(token)
+
+
+@contextmanager
+def because(why: str) -> Iterator[None]:
+    """What is done inside was done for that reason, in the words of whoever does it: every event of it says so."""
+    token = _why.set(why)
+    try:
+        yield
+    finally:
+        _why.reset(token)
+
+
+def why() -> str:
+    return _why.get()
 
 
 def ip_address() -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 
 from django.conf import settings
-from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 
 
 def content_security_policy(**changes: Sequence[str]) -> str:
@@ -17,12 +17,14 @@ def permissions_policy() -> str:
     return ", ".join(f"{feature}=({' '.join(who)})" for feature, who in settings.PERMISSIONS_POLICY.items())
 
 
-def with_policy(**changes: Sequence[str]) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
+def with_policy(
+    **changes: Sequence[str],
+) -> Callable[[Callable[..., HttpResponseBase]], Callable[..., HttpResponseBase]]:
     """Decorates a view whose page needs more than SECURE_CSP allows."""
 
-    def decorate(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    def decorate(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
         @wraps(view)
-        def wrapper(*args: object, **kwargs: object) -> HttpResponse:
+        def wrapper(*args: object, **kwargs: object) -> HttpResponseBase:
             response = view(*args, **kwargs)
             response.headers["Content-Security-Policy"] = content_security_policy(**changes)
             return response

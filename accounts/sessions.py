@@ -2,19 +2,20 @@
 
 import hashlib
 from datetime import datetime
-from functools import cache
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.backends.base import VALID_KEY_CHARS, UpdateError
-from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection
+from django.db import IntegrityError
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts.models import SecurityEvent, Session, SignIn, SignInRefused, User, from_fields
+from accounts import locks
+from accounts.models import SecurityEvent, Session, SignIn, SignInRefused, User
+from accounts.rows import CompiledQuery
 
 KEY_LENGTH = 32
 KEY_CHARACTERS = frozenset(VALID_KEY_CHARS)
@@ -33,65 +34,24 @@ class Found(NamedTuple):
     sign_in: SignIn | None
 
 
-class Join:
-    """
-    A session with its sign-in and user, by one statement that is compiled once. The ORM compiles anew each time, which
-    takes longer than the database takes to answer, and every request of a browser asks.
-    """
+_by_key = CompiledQuery(
+    lambda: Session.objects.filter(pk="").values_list("session_data", "expire_date", *SignIn.columns("sign_in__"))
+)
 
-    # What decides whether it lets its user in; the rest of a sign-in is deferred.
-    OF_SIGN_IN = [
-        "id",
-        "user_id",
-        "kind",
-        "auth_hash",
-        "created_at",
-        "last_seen_at",
-        "idle_timeout",
-        "expires_at",
-        "ended_at",
-    ]
-    OF_USER = [field.attname for field in User._meta.concrete_fields]
 
-    def __init__(self) -> None:
-        of_sign_in = [f"sign_in__{name}" for name in self.OF_SIGN_IN]
-        of_user = [f"sign_in__user__{name}" for name in self.OF_USER]
-        columns = Session.objects.filter(pk="").values_list("session_data", "expire_date", *of_sign_in, *of_user)
-        compiler = columns.query.get_compiler(DEFAULT_DB_ALIAS)
-        self._sql, _parameters = compiler.as_sql()
-        self._converters = compiler.get_converters([column for column, _sql, _alias in compiler.select])
-
-    @classmethod
-    @cache
-    def once(cls) -> Self:
-        return cls()
-
-    def get(self, hashed_key: str) -> Found | None:
-        """One statement."""
-        with connection.cursor() as cursor:
-            cursor.execute(self._sql, [hashed_key])
-            row = cursor.fetchone()
-        if row is None:
-            return None
-        values = list(row)
-        for position, (converters, column) in self._converters.items():
-            for convert in converters:
-                values[position] = convert(values[position], column, connection)
-        session_data, expire_date, *rest = values
-        return Found(session_data, expire_date, self._sign_in(rest))
-
-    def _sign_in(self, values: list[Any]) -> SignIn | None:
-        if values[0] is None:
-            return None
-        number = len(self.OF_SIGN_IN)
-        sign_in = from_fields(SignIn, zip(self.OF_SIGN_IN, values[:number], strict=True))
-        sign_in.user = from_fields(User, zip(self.OF_USER, values[number:], strict=True))
-        return sign_in
+def find(session_key: str) -> Found | None:
+    """A session with its sign-in and user. One statement."""
+    row = _by_key.first(digest(session_key))
+    if row is None:
+        return None
+    session_data, expire_date, *of_sign_in = row
+    return Found(session_data, expire_date, SignIn.from_columns(of_sign_in) if of_sign_in[0] else None)
 
 
 class SessionStore(db.SessionStore):
     model: type[Session]
     _sign_in: SignIn | None = None
+    _found: Found | None = None
 
     @classmethod
     def get_model_class(cls) -> type[Session]:
@@ -100,7 +60,9 @@ class SessionStore(db.SessionStore):
     @property
     def sign_in(self) -> SignIn | None:
         """The live sign-in that this session belongs to. One statement, the first time."""
-        self._get_session()  # type: ignore[attr-defined]
+        self.accessed = True
+        if not hasattr(self, "_session_cache"):
+            self._find()
         return self._sign_in
 
     @sign_in.setter
@@ -142,13 +104,19 @@ class SessionStore(db.SessionStore):
             raise UpdateError from error
 
     def _get_session_from_db(self) -> Found | None:
+        self._find()
+        return self._found
+
+    def _find(self) -> None:
+        """Reads the row; its data is decoded when somebody asks for it, which the API never does."""
+        if self._found or self.session_key is None:
+            return
         now = timezone.now()
-        session = Join.once().get(digest(self.session_key or ""))
-        if session is None or session.expire_date <= now or (session.sign_in and not session.sign_in.is_live(now)):
+        found = find(self.session_key)
+        if found is None or found.expire_date <= now or (found.sign_in and not found.sign_in.is_live(now)):
             self._session_key = None
-            return None
-        self._sign_in = session.sign_in
-        return session
+            return
+        self._found, self._sign_in = found, found.sign_in
 
     def _validate_session_key(self, key: str | None) -> bool:
         """Only what the server could have made is looked up."""
@@ -206,6 +174,7 @@ def start_browser_sign_in(request: BrowserRequest, user: User, **kwargs: Any) ->
         session.cycle_key()
     session.sign_in = sign_in
     session.set_expiry(0)
+    locks.remember(request, user)
 
 
 def record_failed_sign_in(credentials: dict[str, Any], **kwargs: Any) -> None:

@@ -1,18 +1,22 @@
 """Errors are answers: every one has a `detail` and a `code`, the right status, and the headers that go with it."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.template.loader import render_to_string
 from rest_framework import exceptions, status, views
 from rest_framework.response import Response
 from rest_framework_simplejwt.exceptions import InvalidToken
 
+from accounts.locks import Locked
 from accounts.models import User
+from api.refusals import refusals
 
 RETRY_AFTER_SECONDS = 2
 TOKEN_PRESENTED = {"token_not_valid", "bad_authorization_header"}
@@ -27,6 +31,15 @@ class Unavailable(exceptions.APIException):
     wait = RETRY_AFTER_SECONDS
 
 
+@contextmanager
+def throttling() -> Iterator[None]:
+    """To be put around a guess: inside a serializer, a Locked would pass for bad input."""
+    try:
+        yield
+    except Locked as error:
+        raise exceptions.Throttled(error.seconds) from error
+
+
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(exc, (OperationalError, InterfaceError)):
         exc = Unavailable()
@@ -37,6 +50,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         return None
     response.data = _with_detail_and_code(exc, response.data)
     if response.data["code"] in TOKEN_PRESENTED:
+        refusals.note()
         # RFC 6750, section 3.1
         response["WWW-Authenticate"] = f'{response["WWW-Authenticate"]}, error="invalid_token"'
     return response
@@ -61,7 +75,10 @@ def _with_detail_and_code(exc: Exception, data: Any) -> dict[str, Any]:
 def _answer(request: HttpRequest, code: str, http_status: HTTPStatus, detail: str) -> HttpResponse:
     if request.path.startswith("/api/"):
         return JsonResponse({"detail": detail, "code": code}, status=http_status)
-    return render(request, "error.html", {"status": http_status, "detail": detail}, status=http_status)
+    context = {"code": code, "status": http_status.value, "path": request.path}
+    # A page about our own trouble must not need what may be in trouble: it is made without session and database.
+    from_request = request if http_status < HTTPStatus.INTERNAL_SERVER_ERROR else None
+    return HttpResponse(render_to_string("error.html", context, from_request), status=http_status)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -79,6 +96,13 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def not_found(request: HttpRequest, exception: Http404) -> HttpResponse:
     return _answer(request, "not_found", HTTPStatus.NOT_FOUND, "There is nothing at this address.")
+
+
+def too_many_requests(request: HttpRequest, seconds: int) -> HttpResponse:
+    detail = f"Too many attempts. Try again in {seconds} seconds."
+    response = _answer(request, "throttled", HTTPStatus.TOO_MANY_REQUESTS, detail)
+    response["Retry-After"] = str(seconds)
+    return response
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

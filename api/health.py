@@ -18,12 +18,12 @@ def live(request: HttpRequest) -> JsonResponse:
 @require_safe
 def ready(request: HttpRequest) -> JsonResponse:
     """503 without the database. Redis is told, but may be away: it costs speed only."""
-    database = "up" if _database_answers() else "down"
-    state = {"status": database, "database": database, "redis": _redis_state()}
+    database = "up" if database_answers() else "down"
+    state = {"status": database, "database": database, "redis": redis_state()}
     return JsonResponse(state, status=200 if database == "up" else 503)
 
 
-def _database_answers() -> bool:
+def database_answers() -> bool:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -32,7 +32,7 @@ def _database_answers() -> bool:
     return True
 
 
-def _redis_state() -> str:
+def redis_state() -> str:
     if not settings.REDIS_URL:
         return "not used"
     try:

@@ -14,6 +14,7 @@ from rest_framework_simplejwt.serializers import TokenObtainSerializer
 from accounts import passwords
 from accounts.models import RefreshRefused, SecurityEvent, SignIn, SignInRefused, User
 from api.blocklist.models import StatusIndex
+from api.errors import throttling
 from api.tokens import AccessToken, AnyToken, RefreshToken
 
 
@@ -88,7 +89,8 @@ class TokenPairSerializer(TokenObtainSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
         kind = SignIn.Kind.CLIENT
         audience = attrs.pop("audience", "")
-        user = authenticate(self.context.get("request"), **attrs, kind=kind)
+        with throttling():
+            user = authenticate(self.context.get("request"), **attrs, kind=kind)
         asked_at = timezone.now()
         try:
             if user is None:
@@ -107,7 +109,7 @@ class TokenRefreshSerializer(serializers.Serializer):
         token = RefreshToken(attrs["refresh"])
         asked_at = timezone.now()
         try:
-            sign_in = token.family.rotate(token.jti)
+            sign_in = SignIn.objects.rotate(token.sign_in, token.jti)
         except RefreshRefused as error:
             raise TokenError(_("Token is blacklisted")) from error
         return token_pair(sign_in, asked_at)
@@ -169,7 +171,8 @@ class RegistrationSerializer(serializers.Serializer):
 
     def create(self, validated_data: dict[str, Any]) -> User:
         try:
-            return User.objects.sign_up(**validated_data)
+            with throttling():
+                return User.objects.sign_up(**validated_data)
         except DjangoValidationError as error:
             raise ValidationError(error.message_dict) from error
 
@@ -184,7 +187,9 @@ class PasswordChangeSerializer(serializers.Serializer):
     new_password = NewPasswordField()
 
     def validate_old_password(self, old_password: str) -> str:
-        if len(old_password) > passwords.MAX_LENGTH or not self.instance.check_password(old_password):
+        with throttling():
+            is_right = self.instance.guess_password(old_password)
+        if not is_right:
             raise ValidationError(_("Your old password was entered incorrectly."), "password_incorrect")
         return old_password
 

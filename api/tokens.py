@@ -10,6 +10,8 @@ from typing import Any, Self
 
 import jwt
 from django.conf import settings
+from django.db import connection
+from django.db.models import Exists
 from django.utils.translation import gettext_lazy as _
 from rest_framework_simplejwt import tokens
 from rest_framework_simplejwt.backends import TokenBackend
@@ -18,11 +20,13 @@ from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.state import token_backend as configured
 from rest_framework_simplejwt.utils import datetime_to_epoch
 
+from accounts import sids
 from accounts.models import SignIn, SignInQuerySet
+from accounts.rows import CompiledQuery
 from api import strict_json
 from api.blocklist import status_list
 from api.blocklist.mirror import mirror
-from api.blocklist.models import Entry
+from api.blocklist.models import EVERYBODY, Entry, all_of
 from api.keys import Key, keyring
 
 # RFC 9068, section 2.1, and its like: no kind of token passes for another.
@@ -184,6 +188,10 @@ class SignInToken(tokens.Token):
     def jti(self) -> uuid.UUID:
         return _uuid(self.payload["jti"])
 
+    @property
+    def user_id(self) -> int:
+        return int(self.payload["sub"])
+
     def check_honoured(self) -> None:
         """Raises TokenError for a genuine token that is refused all the same."""
         raise NotImplementedError
@@ -194,8 +202,10 @@ class SignInToken(tokens.Token):
 
     @classmethod
     def _of(cls, sign_in: SignIn, jti: uuid.UUID, issued_at: datetime, expires_at: datetime) -> Self:
-        token = cls()
-        token.payload |= {
+        # Not by __init__, which makes up an id and the times first.
+        token = cls.__new__(cls)
+        token.payload = {
+            api_settings.TOKEN_TYPE_CLAIM: cls.token_type,
             "sub": str(sign_in.user_id),
             "sid": str(sign_in.sid),
             "jti": jti.hex,
@@ -211,7 +221,7 @@ class AccessToken(SignInToken, tokens.AccessToken):
         self.check_honoured()
 
     def check_honoured(self) -> None:
-        if mirror.blocks(self.sid, self.jti):
+        if mirror.blocks(self.sid, self.jti, self.user_id):
             raise TokenError(_("Token is blacklisted"))
 
     def revoke(self) -> None:
@@ -237,6 +247,16 @@ class AccessToken(SignInToken, tokens.AccessToken):
         return token
 
 
+SID = SignIn._meta.pk
+
+
+def _family(sid: uuid.UUID, user_id: int) -> SignInQuerySet:
+    return SignIn.objects.filter(~Exists(Entry.objects.blocking(sid, user_id)), pk=sid)
+
+
+_family_row = CompiledQuery(lambda: _family(uuid.UUID(int=2), 1).order_by().values_list(*SignIn.columns()))
+
+
 class RefreshToken(SignInToken, tokens.RefreshToken):
     access_token_class = AccessToken
 
@@ -247,8 +267,17 @@ class RefreshToken(SignInToken, tokens.RefreshToken):
 
     @property
     def family(self) -> SignInQuerySet:
-        """The sign-in it claims to belong to, if it is its user's."""
-        return SignIn.objects.filter(user=self["sub"], pk=self.sid)
+        """The sign-in it claims to belong to, if it is its user's, and was not ended wholesale."""
+        return _family(self.sid, self.user_id).filter(user=self.user_id)
+
+    def sign_in(self) -> SignIn | None:
+        """The only one of its family, with its user. One statement."""
+        started_at = connection.ops.adapt_datetimefield_value(sids.started_at(self.sid))
+        ids = (self.sid, all_of(self.user_id), EVERYBODY, self.sid)
+        # The first one is the constant that EXISTS selects.
+        row = _family_row.first(1, started_at, *(SID.get_db_prep_value(each, connection) for each in ids))
+        sign_in = SignIn.from_columns(row) if row else None
+        return sign_in if sign_in and sign_in.user_id == self.user_id else None
 
     def revoke(self) -> None:
         """Its whole sign-in. Raises TokenError if that had ended before."""
@@ -256,7 +285,7 @@ class RefreshToken(SignInToken, tokens.RefreshToken):
             raise TokenError(_("Token is blacklisted"))
 
     def check_honoured(self) -> None:
-        sign_in = self.family.select_related("user").first()
+        sign_in = self.sign_in()
         if sign_in is None or not sign_in.accepts_refresh(self.jti):
             raise TokenError(_("Token is blacklisted"))
 

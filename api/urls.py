@@ -2,12 +2,13 @@ from django.urls import path
 from rest_framework_simplejwt import views as simplejwt
 
 from api import docs, oauth, views
+from api.throttling import TokenThrottle
 
 urlpatterns = [
     path("token/", simplejwt.token_obtain_pair),
-    path("token/refresh/", simplejwt.token_refresh),
-    path("token/verify/", simplejwt.token_verify),
-    path("token/blacklist/", simplejwt.token_blacklist),
+    path("token/refresh/", simplejwt.TokenRefreshView.as_view(throttle_classes=[TokenThrottle])),
+    path("token/verify/", simplejwt.TokenVerifyView.as_view(throttle_classes=[TokenThrottle])),
+    path("token/blacklist/", simplejwt.TokenBlacklistView.as_view(throttle_classes=[TokenThrottle])),
     path("token/revoke/", oauth.RevokeView.as_view()),
     path("token/introspect/", oauth.IntrospectView.as_view()),
     path("token/status/<int:number>", oauth.StatusListView.as_view()),

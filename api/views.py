@@ -11,6 +11,7 @@ from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
 from api import serializers
 from api.authentication import AuthenticatedRequest
 from api.schema import EMPTY
+from api.throttling import AccountThrottle
 
 
 class OpenToAll(APIView):
@@ -52,6 +53,7 @@ class MeView(generics.RetrieveUpdateAPIView):
     )
 )
 class RegisterView(OpenToAll, generics.CreateAPIView):
+    throttle_classes = (AccountThrottle,)
     serializer_class = serializers.RegistrationSerializer
 
 
@@ -75,6 +77,8 @@ class PasswordChangeView(APIView):
 
 
 class PasswordResetView(OpenToAll):
+    throttle_classes = (AccountThrottle,)
+
     @extend_schema(
         operation_id="ask_password_reset",
         description="Mails a link that is good once and for an hour, if the address is somebody's. The answer does not "
@@ -91,6 +95,8 @@ class PasswordResetView(OpenToAll):
 
 
 class PasswordResetConfirmView(OpenToAll):
+    throttle_classes = (AccountThrottle,)
+
     @extend_schema(
         operation_id="reset_password",
         description="Gives a new password to whoever has the link of the mail, `…/reset/{uid}/{token}/`. Every sign-in "

@@ -70,7 +70,7 @@ INSTALLED_APPS = [
     "accounts",
     "api",
     "api.blocklist",
-    "django.contrib.admin",
+    "project.apps.StaffAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.humanize",
@@ -83,6 +83,7 @@ INSTALLED_APPS = [
     "corsheaders",
 ]
 MIDDLEWARE = [
+    "api.compare.costs.CostMiddleware",
     "accounts.middleware.TrustedProxyMiddleware",
     "accounts.middleware.PolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -97,6 +98,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "accounts.middleware.AuthenticationMiddleware",
     "accounts.middleware.OriginMiddleware",
+    "accounts.middleware.LockMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -176,6 +178,7 @@ CACHES: dict[str, dict[str, Any]] = {
         "OPTIONS": {
             # Pickle, the default, would run the code of whoever writes to Redis.
             "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+            "CONNECTION_POOL_CLASS": "api.compare.costs.CountedPool",
             "SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_SECONDS,
             "SOCKET_TIMEOUT": REDIS_TIMEOUT_SECONDS,
             # Once more for a connection that Redis closed meanwhile, and never after a time-out.
@@ -186,12 +189,15 @@ CACHES: dict[str, dict[str, Any]] = {
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 }
 
+# Whether /compare/ gives every visitor a throw-away account: of its own accord only where nothing is at stake.
+DEMO = env.bool("DEMO", default=DEBUG and not DATABASE_URL)
+
 # Sign-ins
 
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.backends.PasswordBackend"]
 LOGIN_URL = "login"
-LOGIN_REDIRECT_URL = "profile"
+LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = None
 
 PASSWORD_MIN_LENGTH = env.int("PASSWORD_MIN_LENGTH", default=15)
@@ -216,7 +222,13 @@ BROWSER_SESSION = timedelta(days=env.int("BROWSER_SESSION_DAYS", default=14))
 BROWSER_SESSION_UNKEPT = timedelta(days=1)
 ACCESS_TOKEN = timedelta(minutes=env.int("ACCESS_TOKEN_MINUTES", default=5))
 REFRESH_TOKEN = timedelta(days=env.int("REFRESH_TOKEN_DAYS", default=14))
+# What matters most asks for the password again if it was not given for this long.
+RECENT_PROOF = timedelta(minutes=env.int("RECENT_PROOF_MINUTES", default=15))
 REFRESH_GRACE = timedelta(seconds=env.int("REFRESH_GRACE_SECONDS", default=10))
+# How long `manage.py prune` leaves what is over: sign-ins that have ended, and security events.
+SIGN_IN_KEEP = timedelta(days=env.int("SIGN_IN_KEEP_DAYS", default=30))
+EVENT_KEEP = timedelta(days=env.int("EVENT_KEEP_DAYS", default=365))
+UNCONFIRMED_KEEP = timedelta(days=env.int("UNCONFIRMED_KEEP_DAYS", default=30))
 JWT_LEEWAY = timedelta(seconds=env.int("JWT_LEEWAY_SECONDS", default=15))
 
 # Session mode: the row decides how long a session lives (SignIn.expires_at), the cookie only has to last as long.
@@ -229,6 +241,9 @@ SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_NAME = "csrftoken" if DEBUG else "__Host-csrftoken"
 CSRF_COOKIE_SECURE = not DEBUG
 CSRF_COOKIE_SAMESITE = "Lax"
+# Says that its user signed in here before, and no more (accounts.locks).
+DEVICE_COOKIE_NAME = "device" if DEBUG else "__Host-device"
+DEVICE_COOKIE_AGE = 365 * 24 * 3600
 CSRF_FAILURE_VIEW = "api.errors.csrf_failure"
 
 # Token mode
@@ -263,6 +278,11 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"]
     + (["rest_framework.renderers.BrowsableAPIRenderer"] if DEBUG else []),
     "DEFAULT_PAGINATION_CLASS": "api.pagination.Pages",
+    # From one address (api.throttling).
+    "DEFAULT_THROTTLE_RATES": {
+        "tokens": env.str("TOKEN_RATE", default="600/minute") or None,
+        "accounts": env.str("ACCOUNT_RATE", default="60/hour") or None,
+    },
     "EXCEPTION_HANDLER": "api.errors.exception_handler",
     "DEFAULT_SCHEMA_CLASS": "api.schema.AutoSchema",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
@@ -305,7 +325,7 @@ SECURE_CSP = {
     "frame-ancestors": ["'none'"],
     "form-action": ["'self'"],
 }
-PERMISSIONS_POLICY = {
+PERMISSIONS_POLICY: dict[str, list[str]] = {
     feature: []
     for feature in (
         "camera",

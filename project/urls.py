@@ -6,18 +6,21 @@ from django.views.i18n import set_language
 from accounts.views import HomeView
 from api import health
 from api.oauth import JWKSView
+from api.pages import ConnectClientView
 
 urlpatterns = [
     path("", HomeView.as_view(), name="home"),
     path("accounts/", include("accounts.urls")),
+    path("accounts/clients/new/", ConnectClientView.as_view(), name="connect_client"),
     path("accounts/language/", set_language, name="set_language"),
     # The admin's own form would end the sign-in that it is filled in from.
     path("admin/password_change/", RedirectView.as_view(pattern_name="password_change")),
     path("admin/", admin.site.urls),
     path("api/", include("api.urls")),
     path(".well-known/jwks.json", JWKSView.as_view()),
+    path("compare/", include("api.compare.urls")),
     path("health/live", health.live),
-    path("health/ready", health.ready),
+    path("health/ready", health.ready, name="ready"),
 ]
 
 handler400 = "api.errors.bad_request"

@@ -1,11 +1,252 @@
-from django.contrib import admin
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
 
-from accounts.admin import ReadOnlyAdmin
-from api.blocklist.models import Entry
+from django import forms
+from django.contrib import admin, messages
+from django.core import signing
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+from django.views.decorators.debug import sensitive_post_parameters
+
+from accounts import origin
+from accounts.admin import confirm
+from accounts.admin.lists import ChoiceFilter, ListFilter, ReadOnlyList, link
+from accounts.admin.search import as_uuid
+from accounts.admin.sign_ins import SignInAdmin, say_ended
+from accounts.models import SignIn, User
+from api import leaks
+from api.blocklist.models import Entry, EntryQuerySet
+
+MAX_LENGTH = 8 * 1024
+# How long a finding may stand on the screen before it is acted on, in seconds.
+FINDING_MAX_AGE = 3600
+FINDING_SALT = "leaked token"
+
+
+class KindFilter(ChoiceFilter):
+    title = _("kind")
+    parameter_name = "kind"
+    options = Entry.Kind.choices
+
+
+class StateFilter(ListFilter):
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> Sequence[tuple[str, Any]]:
+        return [("in_force", _("In force")), ("lifted", _("Lifted"))]
+
+    def narrow(self, queryset: EntryQuerySet, value: str) -> EntryQuerySet:
+        return queryset.in_force() if value == "in_force" else queryset.filter(lifted_at__isnull=False)
+
+
+class FoundForm(forms.Form):
+    found = forms.CharField(
+        label=_("What was found"),
+        help_text=_("A token, its id (jti), or the id of its sign-in (sid). It is not kept, and not shown again."),
+        max_length=MAX_LENGTH,
+        # Never sent back, whatever is wrong with it.
+        widget=forms.PasswordInput(attrs={"class": "vTextField", "autocomplete": "off", "spellcheck": "false"}),
+    )
+
+
+class WhyForm(forms.Form):
+    why = confirm.WhyField()
 
 
 @admin.register(Entry)
-class EntryAdmin(ReadOnlyAdmin):
-    list_display = ["token_id", "kind", "blocked_at", "until"]
-    list_filter = ["kind"]
-    search_fields = ["=token_id"]
+class EntryAdmin(ReadOnlyList):
+    list_display = ["token_id", "kind", "whose", "reason", "by", "blocked_at", "until", "state"]
+    list_filter = [StateFilter, KindFilter]
+    list_select_related = ["blocked_by", "lifted_by"]
+    search_fields = ["token_id"]
+    search_help_text = _("The id of a sign-in (sid) or of a token (jti), a username or an e-mail address.")
+    fields = ["token_id", "kind", "whose", "reason", "by", "blocked_at", "until", "state", "lifted_at", "lifted_by"]
+    actions = ["lift"]
+    change_list_template = "admin/blocklist.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Entry]:
+        """A sign-in knows itself whose it is, and why and by whom it was ended."""
+        sign_in = SignIn.objects.filter(pk=OuterRef("token_id"))
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(
+                user_id=Subquery(sign_in.values("user_id")),
+                username=Subquery(sign_in.values("user__username")),
+                end_reason=Subquery(sign_in.values("end_reason")),
+                ended_by=Subquery(sign_in.values("ended_by__username")),
+            )
+        )
+
+    @admin.display(description=_("whose"))
+    def whose(self, entry: Any) -> Any:
+        if entry.kind == Entry.Kind.USER:
+            return link(User.objects.filter(pk=entry.token_id.int).first())
+        if entry.user_id is None:
+            return None
+        url = reverse("admin:accounts_user_change", args=[entry.user_id])
+        return format_html('<a href="{}">{}</a>', url, entry.username)
+
+    @admin.display(description=_("why"))
+    def reason(self, entry: Any) -> Any:
+        return entry.why or dict(SignIn.Reason.choices).get(entry.end_reason)
+
+    @admin.display(description=_("by"))
+    def by(self, entry: Any) -> Any:
+        return link(entry.blocked_by) if entry.blocked_by else entry.ended_by
+
+    @admin.display(description=_("state"))
+    def state(self, entry: Entry) -> Any:
+        if entry.lifted_at:
+            return _("lifted by %s") % (entry.lifted_by or "?")
+        return _("in force") if entry.is_in_force else _("past use")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: EntryQuerySet, search_term: str
+    ) -> tuple[EntryQuerySet, bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if token_id := as_uuid(term):
+            return queryset.filter(token_id=token_id), False
+        users = list(User.objects.called(term).values_list("pk", flat=True))
+        return queryset.filter(token_id__in=SignIn.objects.filter(user__in=users).values("pk")), False
+
+    def has_lift_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("blocklist.lift_entry")
+
+    def has_block_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request) and request.user.has_perm("blocklist.block_token")
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        context = {"may_block": self.has_block_permission(request)}
+        return super().changelist_view(request, context | (extra_context or {}))
+
+    def get_urls(self) -> list[URLPattern]:
+        view = path("leaked/", self.admin_site.admin_view(self.leaked), name="blocklist_entry_leaked")
+        return [view, *super().get_urls()]
+
+    @admin.action(description=_("Lift"), permissions=["lift"])
+    def lift(self, request: HttpRequest, entries: EntryQuerySet) -> HttpResponse | None:
+        """What staff blocked by mistake; never what a sign-in's end has blocked."""
+        chosen = list(entries[: self.list_per_page])
+        liftable = [entry for entry in chosen if entry.may_be_lifted]
+        form = confirm.ConfirmationWithReason(request)
+        if not form.is_given:
+            others = len(chosen) - len(liftable)
+            text = ngettext(
+                "%d stays: only what staff blocked, and is in force, can be lifted. What ended has ended for good.",
+                "%d stay: only what staff blocked, and is in force, can be lifted. What ended has ended for good.",
+                others,
+            )
+            return confirm.ask(
+                self,
+                request,
+                form,
+                title=_("Lift?"),
+                button=_("Let them in again"),
+                facts=[(_("tokens are good again within a second, until they expire"), len(liftable))],
+                notes=[text % others] if others else [],
+            )
+        lifted = sum(entry.lift(form.cleaned_data["why"]) for entry in liftable)
+        self.message_user(request, ngettext("%d lifted.", "%d lifted.", lifted) % lifted, messages.SUCCESS)
+        return None
+
+    # A leaked token
+
+    @method_decorator(sensitive_post_parameters("found"))
+    def leaked(self, request: HttpRequest) -> HttpResponse:
+        """Asks what was found, says what it is, and acts on it: three requests, of which the first alone has it."""
+        if not self.has_block_permission(request):
+            raise PermissionDenied
+        if "finding" in request.POST:
+            return self._act_on_leak(request)
+        form = FoundForm(request.POST or None)
+        if not form.is_valid():
+            return self._leak_page(request, form=form)
+        leak = leaks.identify(form.cleaned_data["found"])
+        return self._leak_page(request, form=FoundForm(), leak=leak, is_unknown=leak is None, **self._options(leak))
+
+    def _options(self, leak: leaks.Leak | None) -> dict[str, Any]:
+        """What may be done about it. Only ids go to the page and back, signed: it is done to what was shown."""
+        if leak is None:
+            return {}
+        finding = {
+            "jti": leak.blockable and leak.blockable.hex,
+            "sid": leak.sign_in and str(leak.sign_in.sid),
+        }
+        return {"finding": signing.dumps(finding, salt=FINDING_SALT), "why_form": WhyForm()}
+
+    def _act_on_leak(self, request: HttpRequest) -> HttpResponse:
+        try:
+            finding = signing.loads(request.POST["finding"], salt=FINDING_SALT, max_age=FINDING_MAX_AGE)
+        except signing.BadSignature as error:
+            raise SuspiciousOperation("Not a finding of ours, or too old") from error
+        sign_in = SignIn.objects.filter(pk=finding["sid"]).select_related("user").first() if finding["sid"] else None
+        form = WhyForm(request.POST)
+        if not form.is_valid():
+            return self._leak_page(request, form=FoundForm(), why_form=form, finding=request.POST["finding"])
+        why = form.cleaned_data["why"]
+        if request.POST.get("do") == "end" and sign_in:
+            self._end(request, sign_in, why)
+        elif request.POST.get("do") == "block" and finding["jti"]:
+            Entry.objects.block_leaked_token(UUID(finding["jti"]), why, sign_in)
+            self.message_user(request, _("The token is refused from now on."), messages.SUCCESS)
+        else:
+            raise SuspiciousOperation("Nothing that can be done about it")
+        return HttpResponseRedirect(reverse("admin:blocklist_entry_changelist"))
+
+    def _end(self, request: HttpRequest, sign_in: SignIn, why: str) -> None:
+        within_reach = SignIn.objects.within_reach_of(request.user).filter(pk=sign_in.pk)
+        if not request.user.has_perm("accounts.end_signin") or not within_reach.exists():
+            raise PermissionDenied
+        with origin.because(why):
+            say_ended(self, request, within_reach.end(SignIn.Reason.ENDED_BY_STAFF))
+
+    def _leak_page(self, request: HttpRequest, **context: Any) -> TemplateResponse:
+        leak = context.get("leak")
+        whole = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": _("Block a leaked token"),
+            "may_end": bool(
+                leak
+                and leak.endable
+                and request.user.has_perm("accounts.end_signin")
+                and (request.user.is_superuser or not leak.sign_in.user.is_superuser)
+            ),
+            "whose": leak and leak.sign_in and link(leak.sign_in.user),
+            "sign_in": leak and leak.sign_in and link(leak.sign_in),
+            **context,
+        }
+        return TemplateResponse(request, "admin/leaked.html", whole)
+
+
+admin.site.unregister(SignIn)
+
+
+@admin.register(SignIn)
+class SignInOnBlocklistAdmin(SignInAdmin):
+    """A sign-in's page, with its place in the blocklist."""
+
+    fields = [*SignInAdmin.fields, "on_blocklist"]
+
+    @admin.display(description=_("blocklist"))
+    def on_blocklist(self, sign_in: SignIn) -> Any:
+        entry = Entry.objects.filter(token_id=sign_in.sid).first()
+        if entry is None:
+            return _("not on it")
+        return format_html(
+            '<a href="{}">{}</a>',
+            reverse("admin:blocklist_entry_change", args=[entry.pk]),
+            _("its tokens are refused, an entry says until %s") % f"{entry.until:%Y-%m-%d %H:%M} UTC",
+        )

@@ -7,7 +7,8 @@ class BlocklistConfig(AppConfig):
     verbose_name = "Token blocklist"
 
     def ready(self) -> None:
-        from accounts.signals import sign_ins_ended
-        from api.blocklist.models import block_ended_sign_ins
+        from accounts.signals import all_ended, sign_ins_ended
+        from api.blocklist.models import block_all_ended, block_ended_sign_ins
 
         sign_ins_ended.connect(block_ended_sign_ins)
+        all_ended.connect(block_all_ended)

@@ -22,9 +22,13 @@ from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.models import Q
 from django.utils import timezone
 
+from accounts import sids
 from api.blocklist import news
 from api.blocklist.models import Entry
 
+# An entry: its token_id, until when it is kept, before which moment the sign-ins started that it concerns, and when it
+# was lifted.
+Row = tuple[UUID, datetime, datetime | None, datetime | None]
 # The first and last id that were skipped, and when that was noticed.
 Gap = tuple[int, int, float]
 
@@ -67,6 +71,29 @@ class BlockedIds:
             del self._buckets[expired]
 
 
+class Moments:
+    """Before which moment sign-ins started, a user's or (0) everybody's, of which all tokens are refused."""
+
+    def __init__(self) -> None:
+        # In milliseconds, and until when it is kept, in seconds.
+        self._of_user: dict[int, tuple[int, float]] = {}
+
+    def have(self, sid: UUID, user_id: int) -> bool:
+        if not self._of_user:
+            return False
+        never = (0, 0.0)
+        return sids.started(sid) < max(self._of_user.get(user_id, never), self._of_user.get(0, never))[0]
+
+    def add(self, user_id: int, before: datetime, until: float) -> None:
+        moment = ((before - sids.EPOCH) // sids.MILLISECOND, until)
+        self._of_user[user_id] = max(moment, self._of_user.get(user_id, moment))
+
+    def forget_expired(self) -> None:
+        now = time.time()
+        if any(until < now for _, until in self._of_user.values()):
+            self._of_user = {user: each for user, each in self._of_user.items() if each[1] >= now}
+
+
 class UnreadRows:
     """
     Which row ids may hold what was not read yet: all beyond the last one, and those that were skipped. Rows become
@@ -77,14 +104,16 @@ class UnreadRows:
         self._last = 0
         self._gaps: list[Gap] = []
 
-    def read(self) -> tuple[list[tuple[UUID, datetime]], bool]:
+    def read(self) -> tuple[list[Row], bool]:
         """The unexpired ones that are visible now, and whether there are more. One statement."""
         now = time.monotonic()
-        where = Q(id__gt=self._last)
+        # Those that were lifted come each time: they are few, and when one was lifted tells nothing of its commit.
+        where = Q(id__gt=self._last) | Q(lifted_at__isnull=False)
         for first, last, _noticed in self._gaps:
             where |= Q(id__range=(first, last))
         unexpired = Entry.objects.filter(where, until__gt=timezone.now())
-        rows = list(unexpired.order_by("id").values_list("id", "token_id", "until")[:ROWS_PER_READ])
+        fields = ("id", "token_id", "until", "before", "lifted_at")
+        rows = list(unexpired.order_by("id").values_list(*fields)[:ROWS_PER_READ])
         self._note([row[0] for row in rows], now)
         return [row[1:] for row in rows], len(rows) == ROWS_PER_READ
 
@@ -115,28 +144,39 @@ class Mirror:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._ids = BlockedIds()
+        # Blocked once and lifted; whether they were blocked again, the database knows.
+        self._lifted = BlockedIds()
+        self._moments = Moments()
         self._unread = UnreadRows()
         self._subscriber = news.Subscriber()
         # On the monotonic clock, in seconds.
         self._next_read = 0.0
         self._last_read = -math.inf
         self._believed_until = -math.inf
+        self._doubted_at = -math.inf
 
-    def blocks(self, sid: UUID, jti: UUID) -> bool:
+    def blocks(self, sid: UUID, jti: UUID, user_id: int) -> bool:
         """
-        Whether an access token of this sign-in with this id is refused. No statement, or one where the mirror is not
-        known to be current; raises OperationalError where that cannot be asked.
+        Whether an access token of this sign-in of this user with this id is refused. No statement, or one where the
+        mirror is not known to be current; raises OperationalError where that cannot be asked.
         """
         # Inside a transaction only the database knows what the transaction itself has blocked.
         if settings.REDIS_URL and not connections[DEFAULT_DB_ALIAS].in_atomic_block:
             self._read_if_due()
             with self._lock:
                 if self._is_current():
-                    return self._ids.have_either(sid.int, jti.int)
-        return Entry.objects.blocks(sid, jti)
+                    blocked = self._ids.have_either(sid.int, jti.int)
+                    if not blocked or not self._lifted.have_either(sid.int, jti.int):
+                        return blocked or self._moments.have(sid, user_id)
+        return Entry.objects.blocks(sid, jti, user_id)
 
     def __len__(self) -> int:
         return len(self._ids)
+
+    def is_current(self) -> bool:
+        """Whether checks cost no statement just now."""
+        with self._lock:
+            return bool(settings.REDIS_URL) and self._is_current()
 
     def _is_current(self) -> bool:
         """Takes in the news first: what Redis has announced is seen by the next check."""
@@ -150,11 +190,19 @@ class Mirror:
         try:
             if subscription.has_news():
                 for ids, until in islice(subscription.read(), MESSAGES_PER_CHECK):
-                    self._ids.add(ids, until)
+                    if ids:
+                        self._ids.add(ids, until)
+                    else:
+                        self._doubt()
         except news.TROUBLE as error:
             self._drop_subscription(error)
             return False
         return not subscription.has_unread
+
+    def _doubt(self) -> None:
+        """There is something that only the database tells: nothing is believed that was read before, however long."""
+        self._doubted_at = time.monotonic()
+        self._next_read = self._last_read = self._believed_until = -math.inf
 
     def _drop_subscription(self, error: Exception) -> None:
         self._subscriber.drop(error)
@@ -189,10 +237,19 @@ class Mirror:
             return False
         return True
 
-    def _note_read(self, rows: list[tuple[UUID, datetime]], more: bool, started: float) -> None:
+    def _note_read(self, rows: list[Row], more: bool, started: float) -> None:
         self._ids.forget_expired()
-        for until, ids in groupby(rows, key=itemgetter(1)):
-            self._ids.add((token_id.int for token_id, _ in ids), until.timestamp())
+        self._lifted.forget_expired()
+        self._moments.forget_expired()
+        for token_id, until, before, lifted_at in rows:
+            if before:
+                self._moments.add(token_id.int, before, until.timestamp())
+            if lifted_at:
+                self._lifted.add([token_id.int], until.timestamp())
+        for until, same in groupby((row for row in rows if row[2] is None), key=itemgetter(1)):
+            self._ids.add((row[0].int for row in same), until.timestamp())
+        # Doubt that came up meanwhile is not settled by it.
+        more = more or started <= self._doubted_at
         self._next_read = -math.inf if more else started + READ_EVERY
         if not more:
             self._last_read = started

@@ -4,18 +4,21 @@ import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import SignIn
+from accounts import origin, sids
+from accounts.models import SecurityEvent, SignIn, User
+from accounts.pruning import PrunableQuerySet
 from api.blocklist import news
 
 # An entry outlasts the tokens it concerns by this much, for nodes whose clocks differ.
 MARGIN = timedelta(minutes=5)
+WHY_MAX_LENGTH = 200
 
 
 def last_expiry() -> datetime:
@@ -23,10 +26,41 @@ def last_expiry() -> datetime:
     return timezone.now() + settings.ACCESS_TOKEN + settings.JWT_LEEWAY + MARGIN
 
 
-class EntryQuerySet(models.QuerySet["Entry"]):
+# In place of a sid or jti, where all sign-ins of a user, or everybody's, are blocked. No token has such an id.
+EVERYBODY = uuid.UUID(int=0)
+
+
+def all_of(user_id: int) -> uuid.UUID:
+    return uuid.UUID(int=user_id)
+
+
+class EntryQuerySet(PrunableQuerySet["Entry"]):
+    def in_force(self) -> Self:
+        """Those that still have tokens to refuse."""
+        return self.filter(until__gt=timezone.now(), lifted_at__isnull=True)
+
+    def past_keeping(self) -> Self:
+        return self.filter(until__lt=timezone.now())
+
+    def blocking(self, sid: uuid.UUID, user_id: int, *token_ids: uuid.UUID) -> Self:
+        """What refuses the tokens of this sign-in of this user, or those with these ids alone."""
+        started = sids.started_at(sid)
+        return self.filter(
+            models.Q(before=None) | models.Q(before__gt=started),
+            token_id__in=(sid, *token_ids, all_of(user_id), EVERYBODY),
+            lifted_at=None,
+        )
+
+    def update(self, **values: Any) -> int:
+        if "lifted_at" in values:
+            raise TypeError("Entries are lifted by lift().")
+        return super().update(**values)
+
+    update.alters_data = True  # type: ignore[attr-defined]
+
     def delete(self) -> tuple[int, dict[str, int]]:
         """Raises ValueError for an entry that still has tokens to refuse: deleting rows never un-revokes."""
-        if self.filter(until__gt=timezone.now()).exists():
+        if self.in_force().exists():
             raise ValueError("These entries are in force.")
         return super().delete()
 
@@ -35,9 +69,9 @@ class EntryQuerySet(models.QuerySet["Entry"]):
 
 
 class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore[misc]
-    def blocks(self, sid: uuid.UUID, jti: uuid.UUID) -> bool:
-        """Whether an access token of this sign-in with this id is refused. One indexed statement."""
-        return self.filter(token_id__in=(sid, jti)).exists()
+    def blocks(self, sid: uuid.UUID, jti: uuid.UUID, user_id: int) -> bool:
+        """Whether an access token of this sign-in of this user with this id is refused. One indexed statement."""
+        return self.blocking(sid, user_id, jti).exists()
 
     def block_sign_ins(self, sids: Iterable[uuid.UUID]) -> None:
         """Refuses every access token of these sign-ins."""
@@ -47,13 +81,31 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
         """Refuses this access token alone; others learn of it if its sign-in is told."""
         self._block(Entry.Kind.TOKEN, {jti: sid})
 
-    def _block(self, kind: str, token_ids: dict[uuid.UUID, uuid.UUID | None]) -> None:
+    def block_leaked_token(self, jti: uuid.UUID, why: str, sign_in: SignIn | None = None) -> None:
+        """As block_token(), by staff: `why` and who are kept, and it may be lifted. `sign_in`: whose token it is."""
+        with transaction.atomic(), origin.because(why):
+            self._block(Entry.Kind.TOKEN, {jti: sign_in.sid if sign_in else None}, why=why, blocked_by=origin.actor())
+            user = sign_in.user if sign_in else None
+            SecurityEvent.objects.record(SecurityEvent.Type.TOKEN_BLOCKED, user, sign_in, jti=jti.hex)
+
+    def block_all(self, before: datetime, user_id: int | None = None) -> None:
+        """Refuses every token of the sign-ins, of that user or of all, that started before a moment: in one entry."""
+        kind, token_id = (Entry.Kind.EVERYBODY, EVERYBODY) if user_id is None else (Entry.Kind.USER, all_of(user_id))
+        # As long as one of them might be refreshed: their rows are ended in batches, and somebody may stop that.
+        until = last_expiry() + settings.SIGN_IN_MAX
+        with transaction.atomic():
+            self.create(token_id=token_id, kind=kind, before=before, until=until)
+            if settings.REDIS_URL:
+                transaction.on_commit(news.publish_unread)
+
+    def _block(self, kind: str, token_ids: dict[uuid.UUID, uuid.UUID | None], **fields: Any) -> None:
         """With each token id comes the sign-in it belongs to."""
         if not token_ids:
             return
         until, places = last_expiry(), _status_indexes(token_ids.values())
         entries = [
-            Entry(token_id=id, kind=kind, until=until, status_index=places.get(sid)) for id, sid in token_ids.items()
+            Entry(token_id=id, kind=kind, until=until, status_index=places.get(sid), **fields)
+            for id, sid in token_ids.items()
         ]
         with transaction.atomic():
             self.bulk_create(entries, batch_size=1000)
@@ -62,18 +114,30 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
 
 
 class Entry(models.Model):
-    """Only ever added: what is blocked twice has two, and a new one always has a new id, for mirrors to find it by."""
+    """
+    Only ever added, or lifted: what is blocked twice has two, and a new one always has a new id, for mirrors to find
+    it by.
+    """
 
     class Kind(models.TextChoices):
         SIGN_IN = "sid", _("all tokens of a sign-in")
         TOKEN = "jti", _("a single token")
+        USER = "sub", _("all tokens of a user")
+        EVERYBODY = "all", _("all tokens of everybody")
 
     token_id = models.UUIDField(_("sid or jti"), db_index=True)
     kind = models.CharField(max_length=3, choices=Kind)
+    # Of wholesale entries: they concern the sign-ins that started before.
+    before = models.DateTimeField(null=True)
     blocked_at = models.DateTimeField(default=timezone.now)
     until = models.DateTimeField(db_index=True)
     # What others know it by, if they do.
     status_index = models.BigIntegerField(null=True, editable=False)
+    # Of what staff blocked; a sign-in knows itself why and by whom it was ended.
+    why = models.CharField(max_length=WHY_MAX_LENGTH, blank=True)
+    blocked_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
+    lifted_at = models.DateTimeField(null=True)
+    lifted_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
 
     objects = EntryManager()
 
@@ -82,14 +146,55 @@ class Entry(models.Model):
         verbose_name = _("blocklist entry")
         verbose_name_plural = _("blocklist entries")
         ordering = ["-id"]
+        permissions = [
+            ("block_token", "Can block leaked tokens"),
+            ("lift_entry", "Can lift entries of the blocklist"),
+        ]
+        # Of the few that staff made, so that the many others are added no more slowly.
         indexes = [
-            models.Index(
-                fields=["status_index"], name="entry_status_index", condition=models.Q(status_index__isnull=False)
-            )
+            models.Index(fields=[field], condition=models.Q((f"{field}__isnull", False)), name=f"entry_{field}")
+            for field in ("status_index", "blocked_by", "lifted_at", "lifted_by")
+        ]
+        constraints = [
+            # A sign-in is ended for good, whoever asks.
+            models.CheckConstraint(
+                name="only_staff_entries_are_lifted",
+                condition=models.Q(lifted_at__isnull=True) | models.Q(kind="jti") & ~models.Q(why=""),
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.token_id}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("Entries of the blocklist are only ever added, or lifted by lift().")
+        super().save(*args, **kwargs)
+
+    @property
+    def is_in_force(self) -> bool:
+        return self.lifted_at is None and self.until > timezone.now()
+
+    @property
+    def may_be_lifted(self) -> bool:
+        """Whether staff made it, of a single token: what a sign-in's end or its owner has blocked stays blocked."""
+        return self.is_in_force and self.kind == Entry.Kind.TOKEN and bool(self.why)
+
+    def lift(self, why: str) -> bool:
+        """
+        Lets the token in again, unless anything else blocks it: every process knows within a second. Returns whether
+        it was there to be lifted.
+        """
+        with transaction.atomic(), origin.because(why):
+            liftable = Entry.objects.in_force().filter(pk=self.pk, kind=Entry.Kind.TOKEN).exclude(why="")
+            if not models.QuerySet.update(liftable, lifted_at=timezone.now(), lifted_by=origin.actor()):
+                return False
+            jti = self.token_id.hex
+            blocked = SecurityEvent.objects.filter(type=SecurityEvent.Type.TOKEN_BLOCKED, details__jti=jti).first()
+            sign_in = blocked and SignIn.objects.filter(pk=blocked.sid).select_related("user").first()
+            user = sign_in.user if sign_in else None
+            SecurityEvent.objects.record(SecurityEvent.Type.BLOCK_LIFTED, user, sign_in, jti=jti)
+        return True
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         return Entry.objects.filter(pk=self.pk).delete()
@@ -100,8 +205,13 @@ def block_ended_sign_ins(sign_ins: Sequence[SignIn], **kwargs: Any) -> None:
     Entry.objects.block_sign_ins(each.sid for each in sign_ins if each.kind == SignIn.Kind.CLIENT)
 
 
+def block_all_ended(before: datetime, user: User | None, **kwargs: Any) -> None:
+    """Inside the transaction that ends them."""
+    Entry.objects.block_all(before, user.pk if user else None)
+
+
 def _status_indexes(sids: Iterable[uuid.UUID | None]) -> dict[uuid.UUID | None, int | None]:
-    """The places that sign-ins have in the status list. By now their rows say that they ended: none is given later."""
+    """The places of sign-ins in the status list. Their rows say by now that they ended: none is given later."""
     if not settings.JWT_STATUS_LIST:
         return {}
     return dict(SignIn.objects.filter(pk__in=list(sids)).values_list("pk", "status_index"))

@@ -55,10 +55,23 @@ _publishing = Health(
 def publish(token_ids: Iterable[UUID], until: datetime) -> None:
     """Tells every process. Returns when they can hear it, or when Redis did not answer: they will read it then."""
     ids = [token_id.hex for token_id in token_ids]
+    parts = [ids[start : start + IDS_PER_MESSAGE] for start in range(0, len(ids), IDS_PER_MESSAGE)]
+    _publish([part, math.ceil(until.timestamp())] for part in parts)
+
+
+def publish_unread() -> None:
+    """
+    Tells every process that the database knows more than the news tells: what is blocked wholesale. Were it told here,
+    whoever can write to Redis could sign out everybody; like this, they make checks ask the database.
+    """
+    _publish([[[], 0]])
+
+
+def _publish(messages: Iterable[object]) -> None:
     redis = get_redis_connection("default")
     try:
-        for start in range(0, len(ids), IDS_PER_MESSAGE):
-            redis.publish(CHANNEL, json.dumps([ids[start : start + IDS_PER_MESSAGE], math.ceil(until.timestamp())]))
+        for message in messages:
+            redis.publish(CHANNEL, json.dumps(message))
         # Redis answers the publisher before it writes to the subscribers, and writes to them before it reads on.
         redis.ping()
         _publishing.is_well()

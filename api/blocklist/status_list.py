@@ -92,7 +92,7 @@ class StatusList:
 def _places(number: int, kind: str) -> Iterable[int]:
     first = number * PLACES_PER_LIST
     marked = Entry.objects.filter(kind=kind, until__gt=timezone.now())
-    marked = marked.filter(status_index__range=(first, first + PLACES_PER_LIST - 1))
+    marked = marked.filter(status_index__range=(first, first + PLACES_PER_LIST - 1)).order_by()
     return (index - first for index in marked.values_list("status_index", flat=True).iterator(chunk_size=10_000))
 
 

@@ -160,7 +160,10 @@ def test_staff_ending_a_sign_in_is_an_event_that_names_them(client_of, browser_o
     page, url = browser_of(staff), reverse("admin:accounts_signin_changelist")
     pattern = r'<option value="(?!delete_selected)(\w+)"[^>]*>[^<]*\b[Ee]nd'
     action = re.search(pattern, page.get(url).content.decode()).group(1)
-    page.post(url, {"action": action, "_selected_action": [sid_of(client)]})
+    page.post(
+        url,
+        {"action": action, "_selected_action": [sid_of(client)], "confirmed": "yes", "why": "The phone was stolen."},
+    )
     event = SecurityEvent.objects.get(type="sign_in_ended")
     assert (event.user, event.actor, str(event.sid)) == (ann, staff, sid_of(client))
 

@@ -243,7 +243,8 @@ def end_sign_ins_in_the_admin(world):
     url = reverse("admin:accounts_signin_changelist")
     action = re.search(ACTIONS_OF_OUR_OWN, world.staff.get(url).content.decode()).group(1)
     ids = [str(pk) for pk in SignIn.objects.filter(user=world.ann).values_list("pk", flat=True)]
-    world.staff.post(url, {"action": action, "_selected_action": ids})
+    agreed = {"confirmed": "yes", "why": "The phone was stolen."}
+    world.staff.post(url, {"action": action, "_selected_action": ids} | agreed)
 
 
 WAYS = [

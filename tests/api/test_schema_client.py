@@ -1,6 +1,7 @@
 """A typed client, made from the schema by a public generator, works."""
 
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -22,18 +23,25 @@ def generated(fleet: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
     document = tmp_path / "openapi.json"
     document.write_bytes(httpx.get(f"{fleet.url}/api/schema/", trust_env=False).content)
     config = tmp_path / "config.json"
-    # The generator knows no signed lists.
-    config.write_text('{"content_type_overrides": {"application/statuslist+jwt": "text/plain"}}')
+    config.write_text(json.dumps({"content_type_overrides": {"application/statuslist+jwt": "text/plain"}}))
+    # It calls ruff, which is beside our Python, wherever that is.
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     made = subprocess.run(
         [
-            *(sys.executable, "-m", "openapi_python_client", "generate", "--meta=none", "--fail-on-warning"),
-            *(f"--config={config}", f"--path={document}", f"--output-path={tmp_path / PACKAGE}"),
+            sys.executable,
+            "-m",
+            "openapi_python_client",
+            "generate",
+            "--meta=none",
+            "--fail-on-warning",
+            f"--config={config}",
+            f"--path={document}",
+            f"--output-path={tmp_path / PACKAGE}",
         ],
-        # It calls ruff.
-        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        env=os.environ | {"PATH": programs},
     )
     assert made.returncode == 0, made.stdout
     monkeypatch.syspath_prepend(tmp_path)

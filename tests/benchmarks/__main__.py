@@ -6,7 +6,18 @@ from argparse import ArgumentParser
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.benchmarks import growth, in_process, machine, refresh, requests, revocation
+from tests.benchmarks import (
+    at_size,
+    ending,
+    growth,
+    guessing,
+    in_process,
+    machine,
+    pruning,
+    refresh,
+    requests,
+    revocation,
+)
 from tests.benchmarks.output import say
 from tests.benchmarks.wire import Failed
 
@@ -16,6 +27,10 @@ COMMANDS = {
     "in_process": in_process,
     "growth": growth,
     "revocation": revocation,
+    "at_size": at_size,
+    "guessing": guessing,
+    "ending": ending,
+    "pruning": pruning,
 }
 
 

@@ -23,6 +23,8 @@ ENVIRONMENT = stores.ENVIRONMENT | {
     "DJANGO_SETTINGS_MODULE": "project.settings",
     "ACCESS_TOKEN_MINUTES": "1440",
     "TRUSTED_PROXIES": "127.0.0.1",
+    # All of it comes from one address.
+    "TOKEN_RATE": "",
 }
 SITE = "tests.benchmarks.site.settings"
 
@@ -47,6 +49,17 @@ class Stand:
             check=True,
         )
         return json.loads(told.stdout.splitlines()[-1])
+
+    def manage(self, *command: str) -> str:
+        """What `manage.py` prints."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *command],
+            cwd=servers.ROOT,
+            env=os.environ | self.env,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout
 
     @contextmanager
     def node(self, contender: Contender | None = None) -> Iterator[servers.Node]:

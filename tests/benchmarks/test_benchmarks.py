@@ -39,7 +39,7 @@ def test_refresh_measures_ours_and_theirs(results: Any) -> None:
 
 def test_in_process_measures_dispatch_and_a_sign_in(results: Any) -> None:
     *dispatch, sign_in = results("in_process", "--rounds", "1", "--seconds", "0.1", "--sign-ins", "2")
-    assert all(each["microseconds"] > 0 for each in dispatch)
+    assert all(each["added"] > 0 for each in dispatch)
     assert sign_in["hash_milliseconds"] > 0
 
 
@@ -57,3 +57,29 @@ def test_revocation_counts_who_refused(results: Any) -> None:
     assert answers["refused"] == answers["next_requests"] == 3 * 3
     assert silent["seconds_until_refused"]["max"] < 30
     assert killed["seconds_until_refused"]["max"] < 30
+
+
+def test_guessing_measures_every_kind_of_account(results: Any) -> None:
+    measured = results("guessing", "--tries", "3")
+    assert [each["kind"] for each in measured] == ["known", "unknown", "inactive", "unusable"]
+    assert all(each["milliseconds"] > 0 for each in measured)
+
+
+def test_ending_ends_everything(results: Any) -> None:
+    (ended,) = results("ending", "--sign-ins", "200")
+    assert ended["ended"] == 200
+    assert ended["seconds_until_refused"] <= ended["seconds"]
+
+
+def test_pruning_deletes_what_is_past_keeping(results: Any) -> None:
+    quiet, busy = results("pruning", "--rows", "400", "--seconds", "1")
+    assert quiet["p99_milliseconds"] > 0
+    assert busy["p99_milliseconds"] > 0
+    assert busy["deleted"] == 400
+
+
+def test_at_size_waits_for_every_page(results: Any) -> None:
+    sizes = ["--users", "200", "--sign-ins", "2000", "--events", "2000", "--entries", "200"]
+    pages = results("at_size", "--times", "1", *sizes)
+    assert {"overview", "users", "sign-ins", "events", "blocklist"} <= {each["page"] for each in pages}
+    assert all(each["median_milliseconds"] > 0 and each["statements"] > 0 for each in pages)

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 TIMEOUT_SECONDS = 30
 # As a proxy that ends TLS would put it (TRUSTED_PROXIES).
 HTTPS = {"X-Forwarded-Proto": "https"}
+# Everybody's, for those who sign in.
+PASSWORD = "violet anchor hums at dawn"
 
 
 class Failed(Exception):

@@ -12,7 +12,7 @@ from tests import chromium as program
 from tests import servers
 from tests.e2e.site import Person, Site, running, sign_in
 
-NARROW, WIDE = 360, 1280
+NARROWEST, NARROW, WIDE = 320, 360, 1280
 # Whatever a page asks for comes from the project itself: there are no other hosts.
 FLAGS = [
     "--no-sandbox",
@@ -74,7 +74,9 @@ class Complaints:
             self.heard.append(f"{message.type}: {message.text} ({message.location.get('url')})")
 
     def _hear_failed_request(self, request: Request) -> None:
-        self.heard.append(f"failed: {request.method} {request.url} {request.failure}")
+        # What the browser gave up itself because its person went on to another page.
+        if request.failure != "net::ERR_ABORTED":
+            self.heard.append(f"failed: {request.method} {request.url} {request.failure}")
 
 
 @pytest.fixture
@@ -88,8 +90,14 @@ def new_page(chromium: Browser, site: Site, complaints: Complaints) -> Iterator[
     contexts = []
 
     def open_page(**options: object) -> Page:
-        size = {"width": WIDE, "height": 800}
-        defaults = {"base_url": site.url, "viewport": size, "locale": "en-GB", "reduced_motion": "reduce"}
+        defaults = {
+            "base_url": site.url,
+            "viewport": {"width": WIDE, "height": 800},
+            "locale": "en-GB",
+            "reduced_motion": "reduce",
+            # As people's browsers call themselves.
+            "user_agent": f"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/{chromium.version} Safari/537.36",
+        }
         context = chromium.new_context(**defaults | options)
         context.set_default_timeout(15_000)
         contexts.append(context)
@@ -140,6 +148,9 @@ def look_at(album: Path) -> Callable[[Page, str], None]:
                 page.screenshot(path=album / f"{name}-{scheme}-{width}.png", full_page=True)
                 assert_fits(page, width)
             assert_accessible(page)
+        page.set_viewport_size({"width": NARROWEST, "height": 800})
+        assert_fits(page, NARROWEST)
+        page.set_viewport_size({"width": WIDE, "height": 800})
 
     return look
 

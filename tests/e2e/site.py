@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests import servers
 from tests.conftest import manage
@@ -80,7 +80,8 @@ def running(folder: Path, database_url: str) -> Iterator[Site]:
     mails = folder / "mails"
     mails.mkdir()
     # DEBUG, so that plain HTTP on loopback will do and cookies are not Secure.
-    env = {"DATABASE_URL": database_url, "DEBUG": "true", "EMAIL_URL": f"filemail://{mails}"}
+    # The path of a URL begins after its slash.
+    env = {"DATABASE_URL": database_url, "DEBUG": "true", "DEMO": "true", "EMAIL_URL": f"filemail:///{mails}"}
     manage(env, "migrate", "--verbosity=0")
     with servers.node(env, workers=2, args=["--threads=4"]) as node:
         yield Site(node.url, env, mails)
@@ -93,4 +94,4 @@ def sign_in(page: Page, person: Person) -> None:
     main.get_by_label("Username").fill(person.username)
     main.get_by_label("Password").fill(person.password)
     main.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/accounts/profile/")
+    expect(page.get_by_role("banner").get_by_role("button", name="Sign out")).to_be_visible()

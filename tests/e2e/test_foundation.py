@@ -28,6 +28,15 @@ def test_a_person_signs_in_sees_the_list_ends_a_client_and_signs_out(page, site,
     expect(page).to_have_url(re.compile("/accounts/login/"))
 
 
+def test_mail_that_the_site_sends_is_found(page, site, ann):
+    page.goto("/accounts/password_reset/")
+    page.get_by_label("E-mail address").fill(ann.email)
+    page.get_by_role("main").get_by_role("button").click()
+    link = re.search(r"http://\S+/reset/\S+", site.next_mail(ann, "password").get_body(("plain",)).get_content())
+    page.goto(link.group())
+    expect(page.get_by_role("heading", level=1)).to_have_text("Set a new password")
+
+
 @pytest.mark.parametrize(
     ("script", "told"),
     [

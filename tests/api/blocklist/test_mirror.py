@@ -70,7 +70,7 @@ def mirror(valkey: servers.Valkey) -> Mirror:
 
 def statements_of_a_check(mirror: Mirror) -> int:
     with CaptureQueriesContext(connection) as queries:
-        mirror.blocks(NOBODY, NOBODY)
+        mirror.blocks(NOBODY, NOBODY, 1)
     return len(queries)
 
 
@@ -96,7 +96,7 @@ def block_unannounced(**fields: Any) -> UUID:
 
 
 def blocks(mirror: Mirror, sid: UUID) -> bool:
-    return mirror.blocks(sid, NOBODY)
+    return mirror.blocks(sid, NOBODY, 1)
 
 
 def test_a_check_asks_neither_database_nor_redis(mirror: Mirror) -> None:
@@ -129,8 +129,8 @@ def test_what_was_announced_is_seen_by_the_next_check(mirror: Mirror) -> None:
 def test_a_single_token_is_blocked_alone(mirror: Mirror) -> None:
     jti = uuid4()
     Entry.objects.block_token(jti)
-    assert mirror.blocks(NOBODY, jti)
-    assert not mirror.blocks(NOBODY, NOBODY)
+    assert mirror.blocks(NOBODY, jti, 1)
+    assert not mirror.blocks(NOBODY, NOBODY, 1)
 
 
 def test_what_was_blocked_before_the_process_started_is_known(valkey: servers.Valkey) -> None:
@@ -241,7 +241,7 @@ def test_a_redis_that_stopped_answering_costs_no_second_and_no_request_its_patie
         sid = uuid4()
         assert duration(lambda: Entry.objects.block_sign_ins([sid])) < LONGEST_WAIT
         assert eventually(lambda: blocks(mirror, sid)) <= BOUND
-        waits = [duration(lambda: mirror.blocks(NOBODY, NOBODY)) for _ in range(3000)]
+        waits = [duration(lambda: mirror.blocks(NOBODY, NOBODY, 1)) for _ in range(3000)]
         assert max(waits) < LONGEST_WAIT
         eventually(lambda: statements_of_a_check(mirror) == 1)
     finally:
@@ -259,7 +259,7 @@ def test_a_bad_way_to_redis_costs_no_second_and_no_request_its_patience(
     sid = uuid4()
     assert duration(lambda: Entry.objects.block_sign_ins([sid])) < LONGEST_WAIT
     assert eventually(lambda: blocks(mirror, sid)) <= BOUND
-    assert max(duration(lambda: mirror.blocks(NOBODY, NOBODY)) for _ in range(3000)) < LONGEST_WAIT
+    assert max(duration(lambda: mirror.blocks(NOBODY, NOBODY, 1)) for _ in range(3000)) < LONGEST_WAIT
     eventually(lambda: statements_of_a_check(mirror) == 1)
     way.heal()
     eventually(lambda: statements_of_a_check(mirror) == 0, within=10)
@@ -319,3 +319,54 @@ def test_the_log_says_once_that_redis_went_and_once_that_it_is_back(
         "No news of blocks from Redis; every check asks the database meanwhile",
         "News of blocks from Redis again",
     ]
+
+
+# What staff lift
+
+
+def block_leaked() -> Entry:
+    jti = uuid4()
+    Entry.objects.block_leaked_token(jti, "It was in a log.")
+    return Entry.objects.get(token_id=jti)
+
+
+def blocks_token(mirror: Mirror, jti: UUID) -> bool:
+    return mirror.blocks(NOBODY, jti, 1)
+
+
+def test_a_lifted_token_is_let_in_within_the_bound(mirror: Mirror) -> None:
+    entry = block_leaked()
+    assert blocks_token(mirror, entry.token_id)
+    entry.lift("It was a mistake.")
+    assert eventually(lambda: not blocks_token(mirror, entry.token_id)) < BOUND + 0.1
+
+
+def test_a_new_process_knows_what_was_lifted(mirror: Mirror) -> None:
+    entry = block_leaked()
+    entry.lift("It was a mistake.")
+    another = Mirror()
+    eventually(lambda: statements_of_a_check(another) == 0)
+    assert not blocks_token(another, entry.token_id)
+
+
+def test_a_lifted_token_that_is_blocked_anew_is_refused_at_once(mirror: Mirror) -> None:
+    entry = block_leaked()
+    entry.lift("It was a mistake.")
+    eventually(lambda: not blocks_token(mirror, entry.token_id))
+    Entry.objects.block_leaked_token(entry.token_id, "It was none.")
+    assert blocks_token(mirror, entry.token_id)
+
+
+def test_a_lift_does_not_open_a_sign_in(mirror: Mirror) -> None:
+    entry, sid = block_leaked(), block()
+    entry.lift("It was a mistake.")
+    eventually(lambda: not blocks_token(mirror, entry.token_id))
+    assert mirror.blocks(sid, entry.token_id, 1)
+
+
+def test_what_was_lifted_slows_no_other_check(mirror: Mirror) -> None:
+    entry = block_leaked()
+    entry.lift("It was a mistake.")
+    eventually(lambda: not blocks_token(mirror, entry.token_id))
+    costs = [statements_of_a_check(mirror) for _ in range(100)]
+    assert sum(costs) <= 1

@@ -13,12 +13,12 @@ from accounts.models import SignIn, User
 from tests.benchmarks import wire
 from tests.benchmarks.output import Progress
 
-PASSWORD = "violet anchor hums at dawn"
-
 
 def ann() -> User:
     """The first user."""
-    return User.objects.filter(username="ann").first() or User.objects.create_user("ann", "ann@example.org", PASSWORD)
+    return User.objects.filter(username="ann").first() or User.objects.create_user(
+        "ann", "ann@example.org", wire.PASSWORD
+    )
 
 
 def none() -> dict[str, str]:

@@ -1,15 +1,18 @@
 """Many rows at once."""
 
 import math
+from datetime import timedelta
 from itertools import islice
 
 from django.conf import settings
 from django.db import connection
 from django.db.models import AutoField, Model
+from django.utils import timezone
 from psycopg import sql
 
-from accounts.models import SignIn, User
+from accounts.models import SecurityEvent, Session, SignIn, User
 from api.blocklist.models import Entry
+from tests.benchmarks import wire
 from tests.benchmarks.output import Progress
 from tests.benchmarks.site.credentials import ann, pairs
 
@@ -23,7 +26,7 @@ def block(count: int) -> None:
         sid = SignIn().sid
         Entry.objects.block_sign_ins([sid])
         _multiply(Entry.objects.get(token_id=sid), count - 1, token_id="gen_random_uuid()")
-        _settle(Entry)
+        settle(Entry)
 
 
 def sign_in(count: int, tokens: int) -> list[dict[str, str]]:
@@ -36,8 +39,8 @@ def sign_in(count: int, tokens: int) -> list[dict[str, str]]:
     first = User.objects.order_by("pk")[0].pk
     user_id = f"{first} + n %% {users}"
     _multiply(template, count - 1, id="gen_random_uuid()", refresh_id="gen_random_uuid()", user_id=user_id)
-    _settle(User)
-    _settle(SignIn)
+    settle(User)
+    settle(SignIn)
     every = max(1, count // tokens)
     sids = islice(SignIn.objects.order_by("pk").values_list("pk", flat=True).iterator(), 0, every * tokens, every)
     return pairs([str(sid) for sid in sids])
@@ -68,7 +71,81 @@ def _multiply(template: Model, count: int, **fresh: str) -> None:
             progress.step(end - start + 1)
 
 
-def _settle(model: type[Model]) -> None:
+def settle(model: type[Model]) -> None:
     """What PostgreSQL would otherwise do on its own while we measure."""
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(model._meta.db_table)))
+
+
+def _sign_in_of(kind: str, ago: timedelta) -> SignIn:
+    then = timezone.now() - ago
+    sign_in = SignIn.objects.start(ann(), kind, settings.REFRESH_TOKEN)
+    SignIn.objects.filter(pk=sign_in.pk).update(created_at=then)
+    return sign_in
+
+
+# As sids.new() does: from a moment, so that no two are the same moment's.
+def _sid(ago: str) -> str:
+    milliseconds = f"(extract(epoch FROM now() - {ago}) * 1000)::bigint"
+    return f"(lpad(to_hex({milliseconds}), 12, '0') || '7' || substr(md5(random()::text), 1, 19))::uuid"
+
+
+def live(count: int) -> list[dict[str, str]]:
+    """That many live sign-ins of ten times fewer users, half of them browsers with a session. Returns some tokens."""
+    users = math.ceil(count / SIGN_INS_PER_USER)
+    user = ann()
+    _multiply(user, users - 1, username="'user-' || n", email="'user-' || n || '@example.org'")
+    first = User.objects.order_by("pk")[0].pk
+    for kind in (SignIn.Kind.CLIENT, SignIn.Kind.BROWSER):
+        ago = "n * interval '1 second'"
+        _multiply(
+            _sign_in_of(kind, timedelta(minutes=1)),
+            count // 2 - 1,
+            id=_sid(ago),
+            created_at=f"now() - {ago}",
+            refresh_id="gen_random_uuid()",
+            user_id=f"{first} + n %% {users}",
+        )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO accounts_session (session_key, session_data, expire_date, sign_in_id)"
+            " SELECT md5(id::text) || md5(id::text), '', now() + interval '1 day', id FROM accounts_signin"
+            " WHERE kind = 'browser'"
+        )
+    for model in (User, SignIn, Session):
+        settle(model)
+    some = SignIn.objects.filter(kind=SignIn.Kind.CLIENT).order_by("pk").values_list("pk", flat=True)
+    every = max(1, count // 2 // 100)
+    return pairs([str(sid) for sid in some[::every][:100]])
+
+
+def past_keeping(count: int) -> None:
+    """That many rows that nobody needs any more, and as many that stay."""
+    user, share = ann(), count // 4
+    for ended, rows in (("now() - interval '100 days'", share), ("NULL", share)):
+        _multiply(
+            SignIn.objects.start(user, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN),
+            rows,
+            id="gen_random_uuid()",
+            refresh_id="gen_random_uuid()",
+            ended_at=ended,
+        )
+    event = SecurityEvent.objects.latest("pk")
+    _multiply(event, 2 * share, created_at="now() - interval '1000 days'")
+    _multiply(event, 2 * share)
+    Entry.objects.block_sign_ins([SignIn().sid])
+    entry = Entry.objects.latest("pk")
+    _multiply(entry, share, token_id="gen_random_uuid()", until="now() - interval '1 day'")
+    _multiply(entry, share, token_id="gen_random_uuid()")
+    for model in (SignIn, SecurityEvent, Entry):
+        settle(model)
+
+
+def people(count: int) -> None:
+    """That many of each: known, with another password than is tried; inactive; with no usable password."""
+    known = User.objects.create_user("known-0", "known-0@example.org", "another passphrase than is tried")
+    inactive = User.objects.create_user("inactive-0", "inactive-0@example.org", wire.PASSWORD, is_active=False)
+    unusable = User.objects.create_user("unusable-0", "unusable-0@example.org", None)
+    for user, kind in ((known, "known"), (inactive, "inactive"), (unusable, "unusable")):
+        _multiply(user, count - 1, username=f"'{kind}-' || n", email=f"'{kind}-' || n || '@example.org'")
+    settle(User)

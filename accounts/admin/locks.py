@@ -1,0 +1,85 @@
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from accounts import locks, origin
+from accounts.admin import confirm
+from accounts.admin.lists import ChoiceFilter, ListFilter, ReadOnlyList, link
+from accounts.admin.search import as_address
+from accounts.models import Lock, LockQuerySet
+
+
+class StateFilter(ListFilter):
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> Sequence[tuple[str, Any]]:
+        return [("locked", _("Locked now"))]
+
+    def narrow(self, queryset: LockQuerySet, value: str) -> LockQuerySet:
+        return queryset.locked()
+
+
+class KindFilter(ChoiceFilter):
+    title = _("what is locked")
+    parameter_name = "kind"
+    options = locks.Kind.choices
+
+
+@admin.register(Lock)
+class LockAdmin(ReadOnlyList):
+    """Who has to wait after wrong guesses. Of a name that is nobody's there is a digest only, shown nowhere."""
+
+    list_display = ["kind", "who", "ip_address", "count", "since", "until", "is_locked_now"]
+    list_filter = [StateFilter, KindFilter]
+    list_select_related = ["user"]
+    ordering = ["-until"]
+    search_fields = ["user"]
+    search_help_text = _("A username, whether or not it is anybody's, or an IP address.")
+    fields = ["kind", "who", "ip_address", "count", "since", "until"]
+    actions = ["lift"]
+
+    @admin.display(description=_("user"))
+    def who(self, lock: Lock) -> Any:
+        return link(lock.user)
+
+    @admin.display(description=_("locked"), boolean=True)
+    def is_locked_now(self, lock: Lock) -> bool:
+        return lock.is_locked
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: LockQuerySet, search_term: str
+    ) -> tuple[LockQuerySet, bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if address := as_address(term):
+            return queryset.filter(ip_address=locks.network(address)), False
+        return queryset.filter(account=locks.account(term)), False
+
+    def has_lift_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.lift_lock")
+
+    @admin.action(description=_("Lift"), permissions=["lift"])
+    def lift(self, request: HttpRequest, chosen: LockQuerySet) -> HttpResponse | None:
+        form = confirm.ConfirmationWithReason(request)
+        if not form.is_given:
+            return confirm.ask(
+                self,
+                request,
+                form,
+                title=_("Lift?"),
+                button=_("Lift them"),
+                facts=[
+                    (_("counts of guesses start anew"), chosen.count()),
+                    (_("of them locked"), chosen.locked().count()),
+                ],
+            )
+        with origin.because(form.cleaned_data["why"]):
+            lifted = Lock.objects.filter(pk__in=list(chosen.values_list("pk", flat=True))).lift()
+        self.message_user(request, ngettext("%d lock lifted.", "%d locks lifted.", lifted) % lifted, messages.SUCCESS)
+        return None

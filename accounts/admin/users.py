@@ -1,0 +1,308 @@
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, reverse
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from accounts import origin
+from accounts.admin import confirm
+from accounts.admin.events import EVENT_HEADINGS, event_rows
+from accounts.admin.lists import BoundedList, ChoiceFilter, ListFilter, Panel, link
+from accounts.admin.search import as_address, as_uuid
+from accounts.admin.sign_ins import say_ended
+from accounts.models import Lock, SecurityEvent, SignIn, User, UserQuerySet
+from accounts.sessions import SignedInRequest
+
+# By one action: each is a transaction of its own, and a request has to end.
+AT_ONCE = 500
+MANY = 1000
+ROWS_IN_PANEL = 10
+RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+
+class StateFilter(ListFilter):
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> Sequence[tuple[str, Any]]:
+        return [("active", _("Active")), ("deactivated", _("Deactivated"))]
+
+    def narrow(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return queryset.filter(is_active=value == "active")
+
+
+class RoleFilter(ChoiceFilter):
+    title = _("role")
+    parameter_name = "role"
+    options = [("staff", _("Staff")), ("superuser", _("Superusers"))]
+
+    def narrow(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return queryset.filter(**{f"is_{value}": True})
+
+
+@admin.register(User)
+class UserAdmin(BoundedList, DjangoUserAdmin):
+    """People make their accounts and passwords themselves: staff neither set nor see a password."""
+
+    list_display = ["username", "email", "state", "role", "last_login", "live_sign_ins"]
+    list_filter = [StateFilter, RoleFilter]
+    ordering = ["username"]
+    search_fields = ["username"]
+    search_help_text = _("The beginning of a username, a whole e-mail or IP address, or the id of a sign-in (sid).")
+    fieldsets = [
+        (None, {"fields": ["username", "email", "first_name", "last_name"]}),
+        (_("Permissions"), {"fields": ["is_active", *RIGHTS]}),
+        (_("Dates"), {"fields": ["last_login", "date_joined"]}),
+    ]
+    readonly_fields = ["last_login", "date_joined"]
+    actions = ["end_all_sign_ins", "deactivate", "reactivate", "send_password_reset", "unlock"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        live = SignIn.objects.live().filter(user=OuterRef("pk")).order_by().values("user")
+        counted = Subquery(live.annotate(number=Count("pk")).values("number"))
+        return super().get_queryset(request).annotate(live_count=Coalesce(counted, 0))
+
+    @admin.display(description=_("state"))
+    def state(self, user: User) -> Any:
+        return _("active") if user.is_active else _("deactivated")
+
+    @admin.display(description=_("role"), empty_value="")
+    def role(self, user: User) -> Any:
+        if user.is_superuser:
+            return _("superuser")
+        return _("staff") if user.is_staff else None
+
+    @admin.display(description=_("live sign-ins"))
+    def live_sign_ins(self, user: User) -> int:
+        return user.live_count  # type: ignore[attr-defined]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: UserQuerySet, search_term: str
+    ) -> tuple[UserQuerySet, bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if sid := as_uuid(term):
+            return queryset.filter(pk__in=SignIn.objects.filter(pk=sid).values("user")), False
+        if address := as_address(term):
+            return queryset.filter(pk__in=SignIn.objects.filter(ip_address=address).values("user")), False
+        ids = list(User.objects.called(term).values_list("pk", flat=True))
+        return queryset.filter(Q(pk__in=ids) | Q(username__startswith=term)), False
+
+    # What may be done to whom
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and self._may_touch(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and self._may_touch(request, obj)
+
+    def _may_touch(self, request: HttpRequest, obj: User | None) -> bool:
+        return request.user.is_superuser or obj is None or not obj.is_superuser
+
+    def has_end_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.end_signin")
+
+    def has_deactivate_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.deactivate_user")
+
+    def has_reset_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.send_password_reset")
+
+    def has_unlock_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.lift_lock")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
+        """
+        Rights are given by superusers only. So is another address, which is as good as the account: whoever has it has
+        the next reset link.
+        """
+        fields = list(super().get_readonly_fields(request, obj))
+        return fields if request.user.is_superuser else [*fields, "email", "is_active", *RIGHTS]
+
+    def get_urls(self) -> list[URLPattern]:
+        return [url for url in super().get_urls() if url.name != "auth_user_password_change"]
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], Any]:
+        """In numbers, since somebody may have had a million; what is a user's goes with the user."""
+        users = list(objs)
+        missing = {str(self.opts.verbose_name) for user in users if not self.has_delete_permission(request, user)}
+        counts = {
+            self.opts.verbose_name_plural: len(users),
+            SignIn._meta.verbose_name_plural: SignIn.objects.filter(user__in=users).count(),
+        }
+        return [str(user) for user in users], counts, missing, []
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        rights = [name for name in form.changed_data if name in RIGHTS]
+        # A change of activity tells of itself.
+        rest = [name for name in form.changed_data if name not in (*RIGHTS, "is_active")]
+        if rights:
+            SecurityEvent.objects.record(SecurityEvent.Type.RIGHTS_CHANGED, form.instance, changed=", ".join(rights))
+        if rest:
+            SecurityEvent.objects.record(SecurityEvent.Type.USER_EDITED, form.instance, changed=", ".join(rest))
+
+    # What hangs on a user
+
+    def panels(self, request: HttpRequest, shown: User) -> list[Panel]:
+        panels = []
+        if request.user.has_perm("accounts.view_signin"):
+            live = SignIn.objects.live().filter(user=shown).order_by("-last_seen_at")[:ROWS_IN_PANEL]
+            rows = [[link(each), each.ip_address, each.created_at, each.last_seen_at] for each in live]
+            url = reverse("admin:accounts_signin_changelist", query={"user": shown.pk})
+            headings = [_("sign-in"), _("IP address"), _("signed in"), _("last seen")]
+            panels.append(Panel(_("Live sign-ins"), headings, rows, url))
+        if request.user.has_perm("accounts.view_securityevent"):
+            events = SecurityEvent.objects.filter(user=shown).select_related("actor")[:ROWS_IN_PANEL]
+            url = reverse("admin:accounts_securityevent_changelist", query={"user": shown.pk})
+            panels.append(Panel(_("Last events"), EVENT_HEADINGS, event_rows(events), url))
+        return panels
+
+    # Actions
+
+    @admin.action(description=_("Sign out everywhere"), permissions=["end"])
+    def end_all_sign_ins(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
+        def end_all(reachable: list[User]) -> None:
+            say_ended(
+                self,
+                request,
+                sum(_end_all(user) for user in reachable),
+            )
+
+        def facts(reachable: list[User]) -> list[tuple[Any, int]]:
+            unended = SignIn.objects.unended().filter(user__in=reachable)
+            of_kind = dict(unended.order_by().values_list("kind").annotate(Count("pk")))
+            return [
+                (_("users are signed out everywhere"), len(reachable)),
+                (_("browsers lose their sessions"), of_kind.get(SignIn.Kind.BROWSER, 0)),
+                (_("clients have their access and refresh tokens refused"), of_kind.get(SignIn.Kind.CLIENT, 0)),
+            ]
+
+        form = confirm.ConfirmationWithReason(request)
+        return self._act(request, users, form, end_all, facts, _("Sign out everywhere?"), _("Sign them out"))
+
+    @admin.action(description=_("Deactivate"), permissions=["deactivate"])
+    def deactivate(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
+        def deactivate_all(reachable: list[User]) -> None:
+            changed = User.objects.filter(pk__in=[user.pk for user in reachable]).update(is_active=False)
+            text = ngettext("%d account deactivated.", "%d accounts deactivated.", changed) % changed
+            self.message_user(request, text, messages.SUCCESS)
+
+        def facts(reachable: list[User]) -> list[tuple[Any, int]]:
+            unended = SignIn.objects.unended().filter(user__in=reachable)
+            return [
+                (_("accounts can no longer sign in"), len(reachable)),
+                (_("sign-ins end at once"), unended.count()),
+            ]
+
+        # Nobody locks themselves out.
+        others = users.filter(is_active=True).exclude(username=request.user.username)
+        form = confirm.ConfirmationWithReason(request)
+        return self._act(request, others, form, deactivate_all, facts, _("Deactivate?"), _("Deactivate them"))
+
+    @admin.action(description=_("Reactivate"), permissions=["deactivate"])
+    def reactivate(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
+        def reactivate_all(reachable: list[User]) -> None:
+            changed = User.objects.filter(pk__in=[user.pk for user in reachable]).update(is_active=True)
+            text = ngettext("%d account reactivated.", "%d accounts reactivated.", changed) % changed
+            self.message_user(request, text, messages.SUCCESS)
+
+        def facts(reachable: list[User]) -> list[tuple[Any, int]]:
+            return [(_("accounts can sign in again, with the password they had"), len(reachable))]
+
+        form = confirm.ConfirmationWithReason(request)
+        deactivated = users.filter(is_active=False)
+        return self._act(request, deactivated, form, reactivate_all, facts, _("Reactivate?"), _("Reactivate them"))
+
+    @admin.action(description=_("Send a password reset"), permissions=["reset"])
+    def send_password_reset(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
+        def send_all(reachable: list[User]) -> None:
+            for user in reachable:
+                user.send_password_reset()
+            text = ngettext("%d mail is on its way.", "%d mails are on their way.", len(reachable)) % len(reachable)
+            self.message_user(request, text, messages.SUCCESS)
+
+        def facts(reachable: list[User]) -> list[tuple[Any, int]]:
+            return [(_("people get a mail with a link, good once and for an hour"), len(reachable))]
+
+        form = confirm.Confirmation(request)
+        with_address = users.filter(is_active=True).exclude(email="")
+        return self._act(request, with_address, form, send_all, facts, _("Send a password reset?"), _("Send it"))
+
+    @admin.action(description=_("Unlock"), permissions=["unlock"])
+    def unlock(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
+        def unlock_all(reachable: list[User]) -> None:
+            lifted = sum(Lock.objects.of(user).lift() for user in reachable)
+            self.message_user(
+                request, ngettext("%d lock lifted.", "%d locks lifted.", lifted) % lifted, messages.SUCCESS
+            )
+
+        def facts(reachable: list[User]) -> list[tuple[Any, int]]:
+            locked = sum(Lock.objects.of(user).locked().count() for user in reachable)
+            return [(_("accounts are heard again at once"), len(reachable)), (_("locks on them"), locked)]
+
+        form = confirm.ConfirmationWithReason(request)
+        return self._act(request, users, form, unlock_all, facts, _("Unlock?"), _("Unlock them"))
+
+    def _act(
+        self,
+        request: SignedInRequest,
+        users: UserQuerySet,
+        form: confirm.Confirmation,
+        act: Callable[[list[User]], None],
+        facts: Callable[[list[User]], list[tuple[Any, int]]],
+        title: Any,
+        button: Any,
+    ) -> HttpResponse | None:
+        """Acts on those within reach, once that has been agreed to; otherwise asks."""
+        reachable = list(users.within_reach_of(request.user).order_by("pk")[: AT_ONCE + 1])
+        if len(reachable) > AT_ONCE:
+            text = _("That is more than %d users. Choose fewer.") % AT_ONCE
+            self.message_user(request, text, messages.ERROR)
+            return None
+        if not form.is_given:
+            notes: list[Any] = [
+                ", ".join(user.username for user in reachable[:20]) + (" …" if len(reachable) > 20 else "")
+            ]
+            if not request.user.is_superuser and users.filter(is_superuser=True).exists():
+                notes.append(_("Superusers among the chosen are left alone: that is for superusers."))
+            return confirm.ask(self, request, form, title=title, button=button, facts=facts(reachable), notes=notes)
+        with origin.because(form.cleaned_data.get("why", "")):
+            act(reachable)
+        return None
+
+
+def _end_all(user: User) -> int:
+    """In one step or, of somebody with a great many, in batches, before the first of which no token works."""
+    if user.sign_ins.unended()[: MANY + 1].count() <= MANY:
+        return SignIn.objects.end_all(user, SignIn.Reason.ENDED_BY_STAFF)
+    return sum(SignIn.objects.end_all_in_batches(user, SignIn.Reason.ENDED_BY_STAFF))
+
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin):
+    """Who may change a group may give themselves whatever they like: superusers only."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.is_superuser
+
+    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return request.user.is_superuser
+
+    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return request.user.is_superuser

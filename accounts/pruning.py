@@ -1,0 +1,35 @@
+"""Rows that have served their time leave in small batches."""
+
+from collections.abc import Iterator
+from typing import Any, Self, TypeVar
+
+from django.db import models, transaction
+
+ModelT = TypeVar("ModelT", bound=models.Model)
+BATCH = 1000
+
+
+class PrunableQuerySet(models.QuerySet[ModelT]):
+    def past_keeping(self) -> Self:
+        """Those that nobody needs any more."""
+        raise NotImplementedError
+
+    def prune(self, size: int = BATCH) -> Iterator[int]:
+        """
+        Deletes those past keeping, a transaction to a batch; yields how many each deleted. May be left after any batch
+        and begun again, and done by several at once: none waits for a row that another holds.
+        """
+        rows = self.past_keeping().select_for_update(skip_locked=True, of=("self",))
+        while True:
+            with transaction.atomic(using=self.db):
+                batch = list(rows.values_list("pk", flat=True)[:size])
+                self._delete_for_good(batch)
+            if not batch:
+                return
+            yield len(batch)
+
+    prune.alters_data = True  # type: ignore[attr-defined]
+
+    def _delete_for_good(self, batch: list[Any]) -> None:
+        # Past delete(), which refuses or announces it: nothing depends on these rows any more.
+        self.model._base_manager.using(self.db).filter(pk__in=batch)._raw_delete(self.db)

@@ -1,0 +1,23 @@
+// Adds a copy button to every secret and every piece of code. Without JavaScript, people select and copy by hand.
+
+const COPIED_FOR = 2000;
+
+function addButton(source, copy, copied) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "quiet copy-button";
+  button.textContent = copy;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(source.textContent);
+    button.textContent = copied;
+    setTimeout(() => { button.textContent = copy; }, COPIED_FOR);
+  });
+  button.setAttribute("aria-live", "polite");
+  source.after(button);
+}
+
+// The clipboard is out of reach on plain HTTP.
+if (navigator.clipboard) {
+  const { copy, copied } = document.querySelector("[data-copied]").dataset;
+  document.querySelectorAll(".secret, pre").forEach((source) => addButton(source, copy, copied));
+}

@@ -1,0 +1,11 @@
+from django.urls import path
+
+from api.compare import views
+
+urlpatterns = [
+    path("", views.CompareView.as_view(), name="compare"),
+    path("token/", views.InspectView.as_view(), name="compare_token"),
+    path("throw-away/", views.ThrowAwayView.as_view(), name="compare_throw_away"),
+    path("client/", views.ClientView.as_view(), name="compare_client"),
+    path("who/", views.WhoView.as_view(), name="compare_who"),
+]

@@ -1,0 +1,40 @@
+"""Where somebody in a browser makes tokens for a program."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpResponse
+from django.utils import timezone
+from django.views.generic import FormView
+
+from accounts.forms import ConnectClientForm
+from accounts.models import SignIn
+from accounts.sessions import SignedInRequest
+from accounts.views import RecentProofMixin
+from api.serializers import token_pair
+
+
+class ConnectClientView(RecentProofMixin, FormView):
+    """Starts a named client's sign-in. Its tokens are in this one answer, and nowhere else."""
+
+    request: SignedInRequest
+    form_class = ConnectClientForm
+    template_name = "accounts/client_new.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**kwargs) | {
+            "access_minutes": settings.ACCESS_TOKEN // timedelta(minutes=1),
+            "refresh_days": settings.REFRESH_TOKEN.days,
+            "most_days": settings.SIGN_IN_MAX.days,
+        }
+
+    def form_valid(self, form: ConnectClientForm) -> HttpResponse:
+        asked_at = timezone.now()
+        name = form.cleaned_data["name"]
+        sign_in = SignIn.objects.start(self.request.user, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN, name=name)
+        self.template_name = "accounts/client_connected.html"
+        base = self.request.build_absolute_uri("/").rstrip("/")
+        return self.render_to_response(
+            self.get_context_data(form=None, sign_in=sign_in, tokens=token_pair(sign_in, asked_at), base=base)
+        )

@@ -1,0 +1,54 @@
+// Sends a form and puts the answer's element where the form says, so that the page, and what is in its memory, stays.
+
+// Whose answer a place is waiting for: an earlier one that comes later is too late.
+const latest = new WeakMap();
+
+async function show(url, options, from, target) {
+  const turn = {};
+  latest.set(target, turn);
+  const answer = await fetch(url, { credentials: "same-origin", ...options });
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const found = page.querySelector(from);
+  if (!found) return false;
+  if (latest.get(target) === turn) target.replaceChildren(...found.childNodes);
+  return true;
+}
+
+function send(form, from, target) {
+  const data = new FormData(form);
+  if (form.method === "post") return show(form.action, { method: "POST", body: data }, from, target);
+  const url = new URL(form.action);
+  url.search = new URLSearchParams(data);
+  history.replaceState(null, "", url);
+  return show(url, {}, from, target);
+}
+
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  const target = document.getElementById(form.dataset.into);
+  if (!target) return;
+  event.preventDefault();
+  if (await send(form, `#${target.id}`, target)) target.focus({ preventScroll: true });
+  // Another page than expected: let the browser go there, and show what it says.
+  else form.submit();
+});
+
+// What live.js asks for: a token taken apart, or only the verdicts on it, and what the server keeps by now.
+function inspect(token, from, target) {
+  const form = document.querySelector("#take-apart form");
+  const data = new FormData(form);
+  data.set("token", token);
+  return show(form.action, { method: "POST", body: data }, from, target);
+}
+
+document.addEventListener("compare:token", ({ detail }) => {
+  inspect(detail.token, "#inspected", document.getElementById("mine"));
+});
+
+document.addEventListener("compare:verdicts", ({ detail }) => {
+  inspect(detail.token, "#inspected .verdicts", detail.target);
+});
+
+document.addEventListener("compare:kept", ({ detail }) => {
+  show(detail.url, {}, "#kept", document.getElementById("kept"));
+});

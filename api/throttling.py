@@ -1,0 +1,50 @@
+"""How often an address may ask for what costs something. Guesses at passwords are counted by accounts.locks."""
+
+import time
+
+from django.core.cache import cache
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.locmem import LocMemCache
+from redis.exceptions import RedisError
+from rest_framework.request import Request
+from rest_framework.throttling import SimpleRateThrottle
+from rest_framework.views import APIView
+
+from accounts import locks, origin
+
+TROUBLE = (RedisError, OSError)
+# How long a Redis that did not answer is left alone, in seconds.
+RETRY_AFTER = 1.0
+
+
+class AddressThrottle(SimpleRateThrottle):
+    """Counts in the cache that all processes share; in this process alone while Redis does not answer."""
+
+    own_cache = LocMemCache("throttles", {})
+    _retry_at = 0.0
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        if time.monotonic() < AddressThrottle._retry_at:
+            return self._is_allowed(request, view, self.own_cache)
+        try:
+            return self._is_allowed(request, view, cache)
+        except TROUBLE:
+            AddressThrottle._retry_at = time.monotonic() + RETRY_AFTER
+            return self._is_allowed(request, view, self.own_cache)
+
+    def _is_allowed(self, request: Request, view: APIView, counts: BaseCache) -> bool:
+        self.cache = counts
+        return super().allow_request(request, view)
+
+    def get_cache_key(self, request: Request, view: APIView) -> str | None:
+        # Not DRF's own idea of an address, which believes every client's X-Forwarded-For.
+        address = origin.ip_address()
+        return address and self.cache_format % {"scope": self.scope, "ident": locks.network(address)}
+
+
+class TokenThrottle(AddressThrottle):
+    scope = "tokens"
+
+
+class AccountThrottle(AddressThrottle):
+    scope = "accounts"

@@ -1,0 +1,42 @@
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from tqdm import tqdm
+
+from accounts.models import Lock, SecurityEvent, Session, SignIn, User
+from api.blocklist.models import Entry
+
+PRUNED: list[Any] = [User, Session, SignIn, Entry, SecurityEvent, Lock]
+
+
+class Command(BaseCommand):
+    help = (
+        "Deletes what has served its time, in small batches, beside traffic: expired sessions, sign-ins that ended"
+        " SIGN_IN_KEEP_DAYS ago, expired blocklist entries, security events older than EVENT_KEEP_DAYS, locks past use,"
+        " throw-away accounts, and accounts without a confirmed address that were not used for UNCONFIRMED_KEEP_DAYS."
+        " May be stopped and repeated at any time."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
+
+    def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
+        for model in PRUNED:
+            past_keeping = model.objects.past_keeping().count()
+            pruned = past_keeping if dry_run else prune(model, past_keeping)
+            self.stdout.write(f"{model._meta.verbose_name_plural}: {pruned} {'to be ' if dry_run else ''}deleted")
+
+
+def prune(model: Any, total: int) -> int:
+    pruned = 0
+    with tqdm(total=total, desc=str(model._meta.verbose_name_plural), unit="", disable=None) as bar:
+        started = time.monotonic()
+        for number in model.objects.prune():
+            pruned += number
+            bar.update(number)
+            # As long a rest as the work took: others write meanwhile.
+            time.sleep(time.monotonic() - started)
+            started = time.monotonic()
+    return pruned

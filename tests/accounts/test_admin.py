@@ -1,0 +1,428 @@
+"""The admin: who may do what to whom, and that nothing is done before it was agreed to."""
+
+import pytest
+from django.apps import apps
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, Permission
+
+from accounts import mail
+from accounts.models import SecurityEvent, Session, SignIn, User
+from api.blocklist.models import Entry
+from tests.accounts.admin_pages import (
+    BLOCKLIST,
+    EVENTS,
+    LEAKED,
+    SIGN_INS,
+    USERS,
+    act,
+    make_staff,
+    make_support,
+    text_of,
+)
+
+pytestmark = pytest.mark.django_db
+
+PAGES = [USERS, SIGN_INS, EVENTS, BLOCKLIST, LEAKED]
+ALL_OF_STAFF = [
+    "accounts.view_user",
+    "accounts.change_user",
+    "accounts.deactivate_user",
+    "accounts.send_password_reset",
+    "accounts.view_signin",
+    "accounts.end_signin",
+    "accounts.view_securityevent",
+    "accounts.export_securityevent",
+    "blocklist.view_entry",
+    "blocklist.block_token",
+    "blocklist.lift_entry",
+    "auth.change_group",
+    "auth.view_group",
+    "auth.add_group",
+]
+
+
+@pytest.fixture
+def dana(db, password):
+    return make_support("dana", password)
+
+
+@pytest.fixture
+def max_(db, password):
+    """Has every permission that staff can be given, and is no superuser."""
+    return make_staff("max", password, *ALL_OF_STAFF)
+
+
+def sign_in_of(user):
+    return SignIn.objects.filter(user=user).latest("created_at")
+
+
+def newest(type):
+    return SecurityEvent.objects.filter(type=type).latest("id")
+
+
+# Who sees what
+
+
+@pytest.mark.parametrize("url", ["/admin/", *PAGES])
+def test_somebody_who_is_no_staff_is_sent_to_the_sign_in(browser_of, ann, url):
+    answer = browser_of(ann).get(url)
+    assert (answer.status_code, answer["Location"].partition("?")[0]) == (302, "/admin/login/")
+
+
+@pytest.mark.parametrize("url", ["/admin/", *PAGES])
+def test_a_token_opens_no_page_of_the_admin(browser, client_of, staff, url):
+    answer = browser().get(url, headers={"authorization": f"Bearer {client_of(staff).access}"})
+    assert answer.status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("url", "status"), [(USERS, 200), (SIGN_INS, 200), (EVENTS, 200), (BLOCKLIST, 403), (LEAKED, 403)]
+)
+def test_support_sees_people_sign_ins_and_events(browser_of, dana, url, status):
+    assert browser_of(dana).get(url).status_code == status
+
+
+def test_support_can_do_four_things_and_nothing_else():
+    codenames = Group.objects.get(name="Support").permissions.values_list("codename", flat=True)
+    assert set(codenames) == {"view_user", "view_signin", "end_signin", "view_securityevent"}
+
+
+@pytest.mark.parametrize("url", [*PAGES, "/admin/auth/group/"])
+def test_staff_without_permissions_see_nothing(browser_of, password, db, url):
+    assert browser_of(make_staff("new", password)).get(url).status_code == 403
+
+
+@pytest.mark.parametrize("url", [USERS, SIGN_INS, EVENTS, BLOCKLIST])
+def test_nobody_adds_rows(browser_of, staff, url):
+    assert browser_of(staff).get(f"{url}add/").status_code == 403
+    assert browser_of(staff).post(f"{url}add/", {"username": "x"}).status_code == 403
+
+
+@pytest.mark.parametrize("url", [SIGN_INS, EVENTS, BLOCKLIST])
+def test_not_even_a_superuser_changes_or_deletes_a_row_of_the_record(browser_of, client_of, staff, ann, url):
+    client_of(ann)
+    sign_in_of(ann).end(SignIn.Reason.ENDED_BY_STAFF)
+    model = {SIGN_INS: SignIn, EVENTS: SecurityEvent, BLOCKLIST: Entry}[url]
+    page, row = browser_of(staff), model.objects.order_by("pk")[0]
+    before = model.objects.filter(pk=row.pk).values().get()
+    assert page.post(f"{url}{row.pk}/change/", {"type": "signed_up", "kind": "client"}).status_code == 403
+    assert page.post(f"{url}{row.pk}/delete/", {"post": "yes"}).status_code == 403
+    act(page, url, "delete_selected", row, post="yes")
+    assert model.objects.filter(pk=row.pk).values().get() == before
+
+
+def test_users_are_not_deleted_by_the_dozen(browser_of, staff, ann):
+    act(browser_of(staff), USERS, "delete_selected", ann, post="yes")
+    assert User.objects.filter(pk=ann.pk).exists()
+
+
+# Nothing happens by accident
+
+
+@pytest.mark.parametrize("action", ["end_all_sign_ins", "deactivate", "send_password_reset"])
+def test_an_action_on_users_asks_first(browser_of, client_of, staff, ann, action, mailoutbox):
+    client = client_of(ann)
+    answer = act(browser_of(staff), USERS, action, ann, agree=False)
+    mail.wait()
+    assert (answer.status_code, client.get("/api/me/").status_code, len(mailoutbox)) == (200, 200, 0)
+    assert "1 " in text_of(answer)
+
+
+def test_the_page_that_asks_counts_by_kind(browser_of, client_of, staff, ann):
+    client_of(ann)
+    client_of(ann)
+    browser_of(ann)
+    text = text_of(act(browser_of(staff), USERS, "end_all_sign_ins", ann, agree=False))
+    assert "1 users are signed out" in text
+    assert "1 browsers lose" in text
+    assert "2 clients have" in text
+
+
+@pytest.mark.parametrize("why", ["", "   ", "two\nlines", "back \u202e wards", "x" * 201])
+def test_an_action_without_a_reason_asks_again(browser_of, client_of, staff, ann, why):
+    client = client_of(ann)
+    answer = act(browser_of(staff), SIGN_INS, "end_selected", sign_in_of(ann), why=why)
+    assert (answer.status_code, client.get("/api/me/").status_code) == (200, 200)
+
+
+def test_nothing_happens_by_a_link(browser_of, client_of, staff, ann):
+    client = client_of(ann)
+    form = {"action": "end_selected", "_selected_action": str(sign_in_of(ann).pk), "confirmed": "yes", "why": "x"}
+    browser_of(staff).get(SIGN_INS, form)
+    assert client.get("/api/me/").status_code == 200
+
+
+def test_a_form_from_elsewhere_is_refused(browser_of, client_of, staff, ann):
+    client, page = client_of(ann), browser_of(staff)
+    page.handler.enforce_csrf_checks = True
+    assert act(page, SIGN_INS, "end_selected", sign_in_of(ann)).status_code == 403
+    assert client.get("/api/me/").status_code == 200
+
+
+@pytest.mark.parametrize("url", [USERS, SIGN_INS])
+@pytest.mark.parametrize("made_up", ["zzz", "\0", "9" * 40, "-1", ""])
+def test_a_made_up_id_is_no_server_error(browser_of, staff, url, made_up):
+    form = {"action": "end_selected" if url == SIGN_INS else "deactivate", "_selected_action": made_up}
+    assert browser_of(staff).post(url, form).status_code in (200, 302, 400)
+
+
+# What actions do
+
+
+def test_support_ends_a_sign_in(browser_of, client_of, dana, ann):
+    client = client_of(ann)
+    assert act(browser_of(dana), SIGN_INS, "end_selected", sign_in_of(ann)).status_code == 302
+    assert client.get("/api/me/").status_code == 401
+
+
+def test_the_event_names_who_ended_it_and_why(browser_of, client_of, dana, ann):
+    client_of(ann)
+    act(browser_of(dana), SIGN_INS, "end_selected", sign_in_of(ann))
+    event = newest("sign_in_ended")
+    assert (event.user, event.actor, event.details["why"]) == (ann, dana, "The phone was stolen.")
+
+
+def test_all_that_match_the_filter_end_and_no_others(browser_of, client_of, staff, ann, bob, monkeypatch):
+    monkeypatch.setattr("accounts.admin.lists.BoundedList.list_per_page", 2)
+    anns, bobs = [client_of(ann) for _ in range(5)], client_of(bob)
+    page = browser_of(staff)
+    act(page, f"{SIGN_INS}?kind=client&user={ann.pk}", "end_selected", sign_in_of(ann), select_across="1")
+    assert [client.get("/api/me/").status_code for client in anns] == [401] * 5
+    assert bobs.get("/api/me/").status_code == 200
+    assert page.get("/admin/").status_code == 200
+
+
+def test_what_takes_too_long_goes_on_at_the_next_request(browser_of, client_of, staff, ann, monkeypatch):
+    monkeypatch.setattr("accounts.admin.sign_ins.PATIENCE", -1.0)
+    original = SignIn.objects.all().__class__.end_in_batches
+    monkeypatch.setattr("accounts.models.SignInQuerySet.end_in_batches", lambda self, reason: original(self, reason, 2))
+    for _ in range(3):
+        client_of(ann)
+    page, url = browser_of(staff), f"{SIGN_INS}?user={ann.pk}"
+    answer = act(page, url, "end_selected", sign_in_of(ann), select_across="1")
+    assert (answer.status_code, SignIn.objects.live().filter(user=ann).count()) == (200, 1)
+    assert "1 sign-ins end at once" in text_of(answer)
+    assert act(page, url, "end_selected", sign_in_of(ann), select_across="1").status_code == 302
+    assert not SignIn.objects.live().filter(user=ann).exists()
+
+
+def test_sign_out_everywhere_ends_both_kinds(browser_of, client_of, dana, ann):
+    client, page = client_of(ann), browser_of(ann)
+    act(browser_of(dana), USERS, "end_all_sign_ins", ann)
+    assert client.get("/api/me/").status_code == 401
+    assert page.get("/accounts/profile/").status_code == 302
+
+
+def test_deactivating_signs_out_everywhere_and_is_an_event(browser_of, client_of, max_, ann):
+    client = client_of(ann)
+    act(browser_of(max_), USERS, "deactivate", ann)
+    ann.refresh_from_db()
+    event = newest("user_deactivated")
+    assert (ann.is_active, client.get("/api/me/").status_code) == (False, 401)
+    assert (event.user, event.actor, event.details["why"]) == (ann, max_, "The phone was stolen.")
+
+
+def test_nobody_deactivates_themselves(browser_of, max_, ann):
+    act(browser_of(max_), USERS, "deactivate", max_, ann)
+    assert set(User.objects.filter(is_active=False)) == {ann}
+
+
+def test_reactivating_is_an_event(browser_of, max_, ann):
+    User.objects.filter(pk=ann.pk).update(is_active=False)
+    act(browser_of(max_), USERS, "reactivate", ann)
+    ann.refresh_from_db()
+    assert (ann.is_active, newest("user_reactivated").actor) == (True, max_)
+
+
+def test_a_password_reset_is_mailed_to_the_user(browser_of, max_, ann, mailoutbox, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        act(browser_of(max_), USERS, "send_password_reset", ann)
+    mail.wait()
+    assert [each.to for each in mailoutbox] == [[ann.email]]
+    assert (newest("password_reset_asked").user, newest("password_reset_asked").actor) == (ann, max_)
+
+
+@pytest.mark.parametrize("action", ["deactivate", "reactivate", "send_password_reset"])
+def test_support_cannot_do_more_than_end(browser_of, dana, ann, action, mailoutbox):
+    act(browser_of(dana), USERS, action, ann)
+    mail.wait()
+    ann.refresh_from_db()
+    assert (ann.is_active, mailoutbox) == (True, [])
+
+
+def test_staff_who_only_look_end_nothing(browser_of, client_of, password, ann):
+    client = client_of(ann)
+    watcher = make_staff("watcher", password, "accounts.view_signin", "accounts.view_user")
+    page = browser_of(watcher)
+    act(page, SIGN_INS, "end_selected", sign_in_of(ann))
+    act(page, USERS, "end_all_sign_ins", ann)
+    assert client.get("/api/me/").status_code == 200
+
+
+# Superusers, and rights
+
+
+@pytest.mark.parametrize("action", ["end_all_sign_ins", "deactivate", "reactivate", "send_password_reset"])
+def test_staff_do_nothing_to_a_superuser(browser_of, client_of, max_, staff, action, mailoutbox):
+    client = client_of(staff)
+    act(browser_of(max_), USERS, action, staff)
+    mail.wait()
+    staff.refresh_from_db()
+    assert (client.get("/api/me/").status_code, staff.is_active, mailoutbox) == (200, True, [])
+
+
+def test_staff_do_not_end_a_superusers_sign_in(browser_of, client_of, max_, staff):
+    client = client_of(staff)
+    answer = act(browser_of(max_), SIGN_INS, "end_selected", sign_in_of(staff), agree=False)
+    assert "left alone" in text_of(answer)
+    act(browser_of(max_), SIGN_INS, "end_selected", sign_in_of(staff))
+    assert client.get("/api/me/").status_code == 200
+
+
+FORGED = {
+    "username": "max",
+    "email": "evil@example.org",
+    "is_active": "on",
+    "is_staff": "on",
+    "is_superuser": "on",
+    "password": "pbkdf2_sha256$1$x$x",
+    "password1": "let me in, please do",
+    "password2": "let me in, please do",
+    "usable_password": "true",
+    "first_name": "Max",
+    "last_name": "",
+}
+
+
+def test_staff_cannot_raise_their_own_rights(browser_of, max_):
+    everything = [str(pk) for pk in Permission.objects.values_list("pk", flat=True)]
+    before = max_.password
+    page = browser_of(max_)
+    assert page.post(f"{USERS}{max_.pk}/change/", {**FORGED, "user_permissions": everything}).status_code == 302
+    max_.refresh_from_db()
+    assert max_.first_name == "Max"
+    assert (max_.is_superuser, max_.email, max_.password) == (False, "max@example.org", before)
+    assert max_.user_permissions.count() == len(ALL_OF_STAFF)
+
+
+def test_staff_cannot_change_a_superuser(browser_of, max_, staff):
+    assert browser_of(max_).post(f"{USERS}{staff.pk}/change/", {**FORGED, "username": "sue2"}).status_code == 403
+    staff.refresh_from_db()
+    assert staff.username == "sue"
+
+
+def test_staff_cannot_change_a_group_that_they_are_in(browser_of, max_, dana):
+    group = Group.objects.get(name="Support")
+    max_.groups.add(group)
+    page = browser_of(max_)
+    everything = [str(pk) for pk in Permission.objects.values_list("pk", flat=True)]
+    form = {"name": "Support", "permissions": everything}
+    assert page.post(f"/admin/auth/group/{group.pk}/change/", form).status_code == 403
+    assert page.post("/admin/auth/group/add/", form | {"name": "Kings"}).status_code == 403
+    assert group.permissions.count() == 4
+
+
+def test_nobody_sets_a_password(browser_of, staff, ann):
+    before = ann.password
+    page = browser_of(staff)
+    page.post(f"{USERS}{ann.pk}/change/", FORGED | {"username": "ann"})
+    page.post(f"{USERS}{ann.pk}/password/", FORGED)
+    ann.refresh_from_db()
+    assert ann.password == before
+
+
+def test_rights_given_by_a_superuser_are_an_event(browser_of, staff, ann):
+    form = {"username": "ann", "email": ann.email, "is_active": "on", "is_staff": "on"}
+    browser_of(staff).post(f"{USERS}{ann.pk}/change/", form)
+    event = newest("rights_changed")
+    assert (event.user, event.actor, event.details["changed"]) == (ann, staff, "is_staff")
+
+
+def test_another_address_given_by_a_superuser_is_an_event(browser_of, staff, ann):
+    form = {"username": "ann", "email": "new@example.org", "is_active": "on"}
+    browser_of(staff).post(f"{USERS}{ann.pk}/change/", form)
+    event = newest("user_edited")
+    assert (event.user, event.actor, event.details["changed"]) == (ann, staff, "email")
+
+
+def test_deleting_a_user_keeps_what_happened_and_what_is_blocked(browser_of, client_of, staff, ann):
+    client = client_of(ann)
+    events = SecurityEvent.objects.count()
+    page = browser_of(staff)
+    assert "sign-ins: 1" in text_of(page.get(f"{USERS}{ann.pk}/delete/")).casefold()
+    page.post(f"{USERS}{ann.pk}/delete/", {"post": "yes"})
+    assert not User.objects.filter(username="ann").exists()
+    assert SecurityEvent.objects.count() > events
+    assert client.get("/api/me/").status_code == 401
+
+
+# What a page shows
+
+
+def test_a_users_page_leads_to_sign_ins_and_events_and_back(browser_of, client_of, dana, ann):
+    client_of(ann)
+    page, sign_in = browser_of(dana), sign_in_of(ann)
+    of_user = page.get(f"{USERS}{ann.pk}/change/").content.decode()
+    of_sign_in = page.get(f"{SIGN_INS}{sign_in.pk}/change/").content.decode()
+    assert f"{SIGN_INS}{sign_in.pk}/change/" in of_user
+    assert f"{SIGN_INS}?user={ann.pk}" in of_user
+    assert f"{EVENTS}?user={ann.pk}" in of_user
+    assert f"{USERS}{ann.pk}/change/" in of_sign_in
+    assert "signed in" in of_sign_in
+
+
+def test_an_ended_clients_page_tells_its_place_in_the_blocklist(browser_of, client_of, staff, ann):
+    client_of(ann)
+    page, sign_in = browser_of(staff), sign_in_of(ann)
+    assert "not on it" in text_of(page.get(f"{SIGN_INS}{sign_in.pk}/change/"))
+    sign_in.end(SignIn.Reason.ENDED_BY_STAFF)
+    assert "its tokens are refused" in text_of(page.get(f"{SIGN_INS}{sign_in.pk}/change/"))
+
+
+def test_what_a_stranger_wrote_does_nothing(browser_of, browser, staff, ann, password):
+    evil = "<img src=x onerror=alert(1)>"
+    browser().post("/accounts/login/", {"username": "ann", "password": password}, headers={"user-agent": f"{evil}/1.0"})
+    User.objects.filter(pk=ann.pk).update(first_name=evil)
+    page = browser_of(staff)
+    for url in every_page(ann):
+        answer = page.get(url)
+        assert answer.status_code == 200, url
+        assert "<img src=x" not in answer.content.decode(), url
+
+
+def every_page(user):
+    sign_in, event = sign_in_of(user), SecurityEvent.objects.filter(user=user)[0]
+    yield from ["/admin/", USERS, SIGN_INS, EVENTS, BLOCKLIST, LEAKED]
+    yield from [f"{USERS}{user.pk}/change/", f"{USERS}{user.pk}/delete/", f"{USERS}{user.pk}/history/"]
+    yield from [f"{SIGN_INS}{sign_in.pk}/change/", f"{EVENTS}{event.pk}/change/", f"{SIGN_INS}?q={sign_in.pk}"]
+    yield from [f"{BLOCKLIST}{entry.pk}/change/" for entry in Entry.objects.all()[:1]]
+
+
+def test_no_page_shows_a_secret(browser_of, client_of, staff, ann, password):
+    client, anns_page = client_of(ann), browser_of(ann)
+    client.renew()
+    ended = client_of(ann)
+    SignIn.objects.filter(pk=sign_in_of(ann).pk).end(SignIn.Reason.ENDED_BY_STAFF)
+    sign_ins = SignIn.objects.filter(user=ann)
+    secrets = {User.objects.get(pk=ann.pk).password, client.access, client.refresh, ended.access, ended.refresh}
+    secrets |= {cookie.value for cookie in anns_page.cookies.values()}
+    secrets |= set(Session.objects.values_list("session_key", flat=True))
+    for sign_in in sign_ins:
+        ids = [sign_in.refresh_id, sign_in.previous_refresh_id or sign_in.refresh_id]
+        secrets |= {sign_in.auth_hash, *(form for each in ids for form in (str(each), each.hex))}
+    page = browser_of(staff)
+    for url in every_page(ann):
+        text = page.get(url).content.decode()
+        assert not [secret for secret in secrets if secret in text], url
+    exported = b"".join(page.post(f"{EVENTS}export/").streaming_content).decode()
+    assert not [secret for secret in secrets if secret in exported]
+
+
+def test_the_history_of_the_admin_holds_no_secret_either(browser_of, client_of, staff, ann):
+    client = client_of(ann)
+    browser_of(staff).post(LEAKED, {"found": client.access})
+    act(browser_of(staff), USERS, "end_all_sign_ins", ann)
+    dump = str([list(model._base_manager.values()) for model in apps.get_models()])
+    assert client.access not in dump
+    assert client.access.rpartition(".")[2] not in dump
+    assert not LogEntry.objects.filter(change_message__contains=client.access).exists()

@@ -1,0 +1,58 @@
+"""Staff see who has to wait after wrong guesses, and lift it."""
+
+import pytest
+
+from accounts.models import Lock, SecurityEvent
+from tests.accounts.admin_pages import USERS, act, make_staff, make_support, text_of
+
+pytestmark = pytest.mark.django_db
+
+LOCKS = "/admin/accounts/lock/"
+LIFTER = ["accounts.view_user", "accounts.view_lock", "accounts.lift_lock"]
+
+
+@pytest.fixture
+def locked(anonymous, ann, password):
+    """Ann, after a stranger's guesses."""
+    for number in range(8):
+        anonymous.sign_in("ann", f"not the right passphrase {number}")
+    assert anonymous.sign_in("ann", password).status_code == 429
+    return ann
+
+
+def test_staff_see_locks(browser_of, staff, locked):
+    page = browser_of(staff)
+    assert "ann" in text_of(page.get(LOCKS, {"q": "ann", "state": "locked"}))
+
+
+def test_the_name_of_nobody_is_shown_nowhere(browser_of, staff, anonymous):
+    for _ in range(8):
+        anonymous.sign_in("my-secret-typed-here", "not the right passphrase")
+    assert "my-secret" not in text_of(browser_of(staff).get(LOCKS))
+
+
+@pytest.mark.parametrize("where", ["user", "lock"])
+def test_a_lock_is_lifted(browser_of, locked, anonymous, password, where):
+    lifter = make_staff("lifter", password, *LIFTER)
+    page = browser_of(lifter)
+    if where == "user":
+        act(page, USERS, "unlock", locked)
+    else:
+        act(page, LOCKS, "lift", *Lock.objects.locked())
+    assert anonymous.sign_in("ann", password).status_code == 200
+    event = SecurityEvent.objects.filter(type="unlocked").latest("id")
+    assert (event.actor, event.details["why"]) == (lifter, "The phone was stolen.")
+
+
+def test_lifting_asks_first(browser_of, staff, locked, anonymous, password):
+    act(browser_of(staff), USERS, "unlock", locked, agree=False)
+    act(browser_of(staff), LOCKS, "lift", *Lock.objects.locked(), agree=False)
+    assert anonymous.sign_in("ann", password).status_code == 429
+
+
+def test_support_lifts_nothing(browser_of, locked, anonymous, password):
+    page = browser_of(make_support("dana", password))
+    assert page.get(LOCKS).status_code == 403
+    act(page, USERS, "unlock", locked)
+    act(page, LOCKS, "lift", *Lock.objects.locked())
+    assert anonymous.sign_in("ann", password).status_code == 429

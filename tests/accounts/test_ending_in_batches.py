@@ -1,0 +1,55 @@
+"""Ending many sign-ins: in batches, each of which holds by itself."""
+
+import pytest
+from django.db.models import Q
+
+from accounts import origin
+from accounts.models import SecurityEvent, SignIn
+from api.blocklist.models import Entry
+
+pytestmark = pytest.mark.django_db
+
+REASON = SignIn.Reason.ENDED_BY_STAFF
+
+
+@pytest.fixture
+def sign_ins(ann, client_of):
+    return [client_of(ann) for _ in range(5)]
+
+
+def test_all_are_ended_batch_by_batch(sign_ins, ann):
+    assert list(SignIn.objects.filter(user=ann).end_in_batches(REASON, size=2)) == [2, 2, 1]
+    assert not SignIn.objects.live().exists()
+
+
+def test_their_tokens_are_refused(sign_ins, ann):
+    list(SignIn.objects.filter(user=ann).end_in_batches(REASON, size=2))
+    assert [client.get("/api/me/").status_code for client in sign_ins] == [401] * 5
+    assert Entry.objects.count() == 5
+
+
+def test_only_those_of_the_query_are_ended(sign_ins, ann, bob, client_of):
+    other = client_of(bob)
+    assert sum(SignIn.objects.filter(~Q(user=bob)).end_in_batches(REASON, size=2)) == 5
+    assert other.get("/api/me/").status_code == 200
+
+
+def test_what_was_left_after_a_batch_is_ended_the_next_time(sign_ins):
+    assert next(SignIn.objects.end_in_batches(REASON, size=2)) == 2
+    assert SignIn.objects.live().count() == 3
+    assert sum(SignIn.objects.end_in_batches(REASON, size=2)) == 3
+    assert SecurityEvent.objects.filter(type="sign_in_ended").count() == 5
+
+
+def test_each_event_says_why(sign_ins):
+    with origin.because("The laptops were stolen."):
+        list(SignIn.objects.end_in_batches(REASON, size=2))
+    events = SecurityEvent.objects.filter(type="sign_in_ended")
+    assert {event.details["why"] for event in events} == {"The laptops were stolen."}
+
+
+def test_what_is_done_afterwards_has_no_such_reason(sign_ins):
+    with origin.because("The laptops were stolen."):
+        pass
+    list(SignIn.objects.end_in_batches(REASON))
+    assert not any("why" in event.details for event in SecurityEvent.objects.filter(type="sign_in_ended"))

@@ -1,0 +1,54 @@
+"""What happened cannot be told otherwise by SQL either."""
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+
+from accounts.models import SecurityEvent
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def event(ann):
+    return SecurityEvent.objects.record(SecurityEvent.Type.SIGN_IN_FAILED, ann)
+
+
+def run(statement, *parameters):
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "type = 'signed_in'",
+        "details = '{\"kind\": 1}'",
+        "created_at = '2020-01-01'",
+        "ip_address = '192.0.2.1'",
+        "user_agent = 'x'",
+        "sid = NULL, type = 'signed_in'",
+        "id = id + 1000",
+    ],
+)
+def test_an_update_is_refused(event, change):
+    before = SecurityEvent.objects.values().get()
+    with pytest.raises(IntegrityError, match="append-only"):
+        run(f"UPDATE accounts_securityevent SET {change}")  # noqa: S608
+    assert SecurityEvent.objects.values().get() == before
+
+
+@pytest.mark.parametrize("column", ["user_id", "actor_id"])
+def test_nobody_elses_name_is_put_in(event, bob, column):
+    with pytest.raises(IntegrityError, match="append-only"):
+        run(f"UPDATE accounts_securityevent SET {column} = %s", bob.pk)  # noqa: S608
+
+
+@pytest.mark.parametrize("column", ["user_id", "actor_id"])
+def test_a_name_is_taken_off(event, column):
+    run(f"UPDATE accounts_securityevent SET {column} = NULL")  # noqa: S608
+    assert SecurityEvent.objects.values(column).get() == {column: None}
+
+
+def test_a_user_can_be_deleted_with_what_happened_to_them(event, ann):
+    ann.delete()
+    assert SecurityEvent.objects.filter(type="sign_in_failed", user=None).count() == 1

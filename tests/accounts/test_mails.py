@@ -1,0 +1,187 @@
+"""Mails: when they leave, what they say, as text and as HTML."""
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from accounts.models import SignIn, User
+
+pytestmark = pytest.mark.django_db
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:125.0) Gecko/20100101 Firefox/125.0"
+NEWER_FIREFOX = FIREFOX.replace("125", "126")
+SAFARI = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_2 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+    "Version/17.2 Mobile/15E148 Safari/604.1"
+)
+NEW_PASSWORD = "a quite different passphrase"
+
+
+@pytest.fixture
+def sign_in(browser, ann, password):
+    def on_page(user_agent, address="192.0.2.7"):
+        form = {"username": ann.username, "password": password}
+        browser().post("/accounts/login/", form, headers={"user-agent": user_agent}, REMOTE_ADDR=address)
+
+    return on_page
+
+
+@pytest.fixture
+def sign_in_client(anonymous, ann, password):
+    def on_api(user_agent):
+        body = {"username": ann.username, "password": password}
+        anonymous.post("/api/token/", body, headers={"user-agent": user_agent})
+
+    return on_api
+
+
+# A new device
+
+
+def test_the_very_first_sign_in_is_no_news(sign_in, mails_of):
+    assert mails_of(lambda: sign_in(FIREFOX)) == []
+
+
+def test_a_new_device_is_told_with_device_address_and_time(sign_in, mails_of):
+    sign_in(FIREFOX)
+    [mail] = mails_of(lambda: sign_in(SAFARI))
+    assert mail.subject == "A new device signed in to your account"
+    assert "Safari on iOS" in mail.body
+    assert "192.0.2.7" in mail.body
+    assert re.search(r"Time: .+ UTC", mail.body)
+    assert "https://testserver/accounts/sign-ins/" in mail.body
+
+
+@pytest.mark.parametrize("again", [FIREFOX, NEWER_FIREFOX])
+def test_a_known_device_is_no_news_in_a_newer_version_either(sign_in, mails_of, again):
+    sign_in(FIREFOX)
+    sign_in(SAFARI)
+    assert mails_of(lambda: sign_in(again)) == []
+
+
+def test_a_device_stays_known_when_its_sign_in_has_ended(sign_in, mails_of):
+    sign_in(FIREFOX)
+    sign_in(SAFARI)
+    SignIn.objects.end(SignIn.Reason.ENDED_BY_USER)
+    assert mails_of(lambda: sign_in(SAFARI)) == []
+
+
+def test_a_client_that_says_it_is_a_known_browser_is_news(sign_in, sign_in_client, mails_of):
+    sign_in(FIREFOX)
+    assert len(mails_of(lambda: sign_in_client(FIREFOX))) == 1
+
+
+def test_the_device_of_somebody_else_is_news(sign_in, browser, bob, password, mails_of):
+    sign_in(FIREFOX)
+    form = {"username": bob.username, "password": password}
+    browser().post("/accounts/login/", form, headers={"user-agent": SAFARI})
+    assert len(mails_of(lambda: sign_in(SAFARI))) == 1
+
+
+def test_after_long_absence_any_device_is_news(sign_in, mails_of):
+    sign_in(FIREFOX)
+    SignIn.objects.all().delete()
+    assert len(mails_of(lambda: sign_in(FIREFOX))) == 1
+
+
+def test_a_connected_client_is_always_told_by_its_name(browser_of, ann, mails_of):
+    browser = browser_of(ann)
+    for name in ["backup script", "another script"]:
+        [mail] = mails_of(lambda name=name: browser.post("/accounts/clients/new/", {"name": name}))
+        assert mail.subject == "A new client was connected to your account"
+        assert name in mail.body
+
+
+def test_a_sign_in_takes_four_statements_however_many_there_were(ann, django_assert_num_queries):
+    def start():
+        return SignIn.objects.start(User.objects.get(pk=ann.pk), SignIn.Kind.CLIENT, timedelta(days=1))
+
+    for _ in range(30):
+        start()
+    # One more reads the user, two are the savepoint.
+    with django_assert_num_queries(4 + 1 + 2):
+        start()
+
+
+# Every mail
+
+MAILS = ["confirm", "reset", "changed", "email", "device", "reuse"]
+
+
+@pytest.fixture
+def letters(sign_in, browser, browser_of, client_of, anonymous, ann, password, mails_of):
+    """One of each kind."""
+
+    def asked(path, data):
+        return lambda: browser().post(path, data)
+
+    def link(mail):
+        return re.search(r"https://testserver(/accounts/\S+/\S+/)", mail.body).group(1)
+
+    client = client_of(ann)
+    used_up = client.refresh
+    client.renew()
+    client.renew()
+    ask_email = {"new_email": "ann@new.example.org"}
+    page = browser_of(ann)
+    [confirm] = mails_of(lambda: page.post("/accounts/email/", ask_email))
+    return {
+        "reuse": mails_of(lambda: anonymous.post("/api/token/refresh/", {"refresh": used_up})),
+        "device": mails_of(lambda: sign_in(SAFARI)),
+        "confirm": [confirm],
+        "email": mails_of(lambda: browser().post(link(confirm))),
+        "reset": mails_of(asked("/accounts/password_reset/", {"email": "ann@new.example.org"})),
+        "changed": mails_of(
+            lambda: page.post(
+                "/accounts/password_change/",
+                {"old_password": password, "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD},
+            )
+        ),
+    }
+
+
+@pytest.mark.parametrize("kind", MAILS)
+def test_every_mail_is_text_and_html(letters, kind):
+    [mail] = letters[kind]
+    [(html, mimetype)] = mail.alternatives
+    assert mimetype == "text/html"
+    assert "<script" not in html
+    assert mail.subject in html
+    assert "Hello ann," in mail.body
+    assert "Hello ann," in html
+
+
+@pytest.mark.parametrize("kind", MAILS)
+def test_every_mail_says_what_to_do_by_a_link_of_its_own(letters, kind):
+    [mail] = letters[kind]
+    [link] = re.findall(r"^https://testserver/\S+$", mail.body, re.MULTILINE)
+    assert f'href="{link}"' in mail.alternatives[0][0]
+
+
+@pytest.mark.parametrize("kind", MAILS)
+def test_no_mail_leaves_a_gap_or_a_template_tag(letters, kind):
+    [mail] = letters[kind]
+    assert "\n\n\n" not in mail.body
+    assert not re.search(r"[{}%]", mail.body)
+
+
+def test_what_a_client_says_of_itself_is_no_html(sign_in, mails_of):
+    sign_in(FIREFOX)
+    [mail] = mails_of(lambda: sign_in("<b>bold</b>"))
+    assert "<b>bold" not in mail.alternatives[0][0]
+
+
+def test_mail_is_in_the_language_of_whoever_asks(browser, ann, mails_of):
+    form = {"email": ann.email}
+    [mail] = mails_of(lambda: browser().post("/accounts/password_reset/", form, headers={"accept-language": "de"}))
+    assert '<html lang="de">' in mail.alternatives[0][0]
+
+
+def test_mail_from_a_command_has_no_half_link(ann, mails_of):
+    def change():
+        ann.set_password(NEW_PASSWORD)
+        ann.save()
+
+    [mail] = mails_of(change)
+    assert "/accounts/" not in mail.body

@@ -1,0 +1,128 @@
+"""What matters most asks for the password again, if it was not given in the last quarter of an hour."""
+
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import pytest
+from django.utils import timezone
+
+from accounts.models import SecurityEvent, SignIn
+
+pytestmark = pytest.mark.django_db
+
+FRESH, STALE = timedelta(minutes=14), timedelta(minutes=16)
+ASKS = ["/accounts/email/", "/accounts/clients/new/", "/accounts/sign-ins/end-others/", "/accounts/sign-ins/end-all/"]
+
+
+@pytest.fixture
+def stale_browser(clock, browser_of, ann):
+    browser = browser_of(ann)
+    clock.shift(STALE)
+    return browser
+
+
+def confirm(browser, password, to="/accounts/email/"):
+    return browser.post("/accounts/confirm/", {"password": password, "next": to})
+
+
+@pytest.mark.parametrize("path", ASKS)
+def test_a_fresh_proof_goes_straight_on(clock, browser_of, ann, path):
+    browser = browser_of(ann)
+    clock.shift(FRESH)
+    assert browser.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("path", ASKS)
+def test_a_stale_one_leads_to_the_question_and_back(stale_browser, path, method):
+    location = urlsplit(getattr(stale_browser, method)(path).headers["Location"])
+    assert (location.path, location.query) == ("/accounts/confirm/", f"next={path}")
+
+
+def test_another_sign_in_is_not_ended_on_a_stale_proof(stale_browser, client_of, ann):
+    client = client_of(ann)
+    other = SignIn.objects.get(kind="client")
+    stale_browser.post(f"/accounts/sign-ins/{other.pk}/end/")
+    assert client.get("/api/me/").status_code == 200
+
+
+def test_all_others_are_not_ended_on_a_stale_proof(stale_browser, client_of, ann):
+    client = client_of(ann)
+    stale_browser.post("/accounts/sign-ins/end-others/")
+    assert client.get("/api/me/").status_code == 200
+
+
+def test_no_client_is_connected_on_a_stale_proof(stale_browser, ann):
+    stale_browser.post("/accounts/clients/new/", {"name": "thief"})
+    assert not SignIn.objects.filter(kind="client").exists()
+
+
+def test_the_right_password_leads_back(stale_browser, password):
+    response = confirm(stale_browser, password)
+    assert (response.status_code, response.headers["Location"]) == (302, "/accounts/email/")
+
+
+def test_the_right_password_opens_what_asked(stale_browser, password):
+    confirm(stale_browser, password)
+    assert stale_browser.get("/accounts/email/").status_code == 200
+
+
+def test_it_holds_for_this_sign_in_alone(clock, browser_of, ann, password):
+    here, there = browser_of(ann), browser_of(ann)
+    clock.shift(STALE)
+    confirm(here, password)
+    assert there.get("/accounts/email/").status_code == 302
+
+
+@pytest.mark.parametrize("wrong", ["", "not the right passphrase", "x" * 200_000, "a\x00b"])
+def test_a_wrong_password_opens_nothing(stale_browser, wrong):
+    assert confirm(stale_browser, wrong).status_code == 200
+    assert stale_browser.get("/accounts/email/").status_code == 302
+
+
+def test_a_wrong_password_is_recorded_as_a_failed_sign_in(stale_browser, ann):
+    confirm(stale_browser, "not the right passphrase")
+    assert SecurityEvent.objects.filter(user=ann, type="sign_in_failed").count() == 1
+
+
+def test_a_wrong_old_password_is_recorded_as_a_failed_sign_in(browser_of, ann):
+    form = {"old_password": "not the right one", "new_password1": "a quite different passphrase"}
+    browser_of(ann).post("/accounts/password_change/", form | {"new_password2": form["new_password1"]})
+    assert SecurityEvent.objects.filter(user=ann, type="sign_in_failed").count() == 1
+
+
+@pytest.mark.parametrize(
+    "target", ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)"]
+)
+def test_it_never_leads_to_another_site(stale_browser, password, target):
+    assert confirm(stale_browser, password, target).headers["Location"] == "/"
+
+
+def test_a_stranger_is_asked_to_sign_in(browser):
+    assert urlsplit(browser().get("/accounts/confirm/").headers["Location"]).path == "/accounts/login/"
+
+
+def test_a_change_of_the_password_is_a_proof(stale_browser, password):
+    new = "a quite different passphrase"
+    stale_browser.post(
+        "/accounts/password_change/", {"old_password": password, "new_password1": new, "new_password2": new}
+    )
+    assert stale_browser.get("/accounts/email/").status_code == 200
+
+
+def test_how_long_it_holds_is_a_setting(clock, browser_of, ann, settings):
+    settings.RECENT_PROOF = timedelta(minutes=1)
+    browser = browser_of(ann)
+    clock.shift(timedelta(minutes=2))
+    assert browser.get("/accounts/email/").status_code == 302
+
+
+def test_asking_costs_one_statement_more_than_the_page(stale_browser, django_assert_num_queries):
+    stale_browser.get("/")
+    with django_assert_num_queries(2):
+        stale_browser.get("/accounts/email/")
+
+
+def test_a_sign_in_begins_proved(clock, browser_of, ann):
+    browser_of(ann)
+    assert SignIn.objects.get().proved_at == timezone.now()

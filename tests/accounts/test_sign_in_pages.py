@@ -1,0 +1,273 @@
+"""The pages around the list of sign-ins: what each row says, what ends what, and what stays to be seen."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+from django.utils.html import escape
+
+from accounts.models import SignIn, User
+
+pytestmark = pytest.mark.django_db
+
+PAGE = "/accounts/sign-ins/"
+FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:125.0) Gecko/20100101 Firefox/125.0"
+
+
+@pytest.fixture
+def here(browser, ann, password):
+    """Ann's Firefox."""
+    firefox = browser(headers={"user-agent": FIREFOX})
+    firefox.post("/accounts/login/", {"username": ann.username, "password": password}, REMOTE_ADDR="192.0.2.7")
+    return firefox
+
+
+@pytest.fixture
+def start(ann):
+    """Another sign-in of Ann's."""
+
+    def start(user=ann, kind=SignIn.Kind.CLIENT, user_agent="curl/8.9.1", **fields):
+        sign_in = SignIn.objects.start(User.objects.get(pk=user.pk), kind, timedelta(days=14))
+        SignIn.objects.filter(pk=sign_in.pk).update(user_agent=user_agent, **fields)
+        return SignIn.objects.get(pk=sign_in.pk)
+
+    return start
+
+
+def text(response):
+    """What a page says, in one line."""
+    main = re.search(r"<main.*</main>", response.content.decode(), re.DOTALL).group()
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", main)).replace("&#x27;", "'")
+
+
+def rows(response):
+    return re.findall(r'<li class="card.*?</li>', response.content.decode(), re.DOTALL)
+
+
+def is_live(sign_in):
+    return SignIn.objects.filter(pk=sign_in.pk).live().exists()
+
+
+# What it shows
+
+
+@pytest.mark.parametrize("word", ["Firefox on Windows", "browser", "this device", "192.0.2.7", "Sign out"])
+def test_the_row_of_this_device_says(here, word):
+    assert word in rows(here.get(PAGE))[0]
+
+
+def test_the_row_of_a_client_says_what_it_is_and_how_to_end_it(here, start):
+    start()
+    row = rows(here.get(PAGE))[1]
+    assert re.search(r"<strong>curl</strong>", row)
+    assert "client" in row
+    assert 'aria-label="End curl"' in row
+
+
+def test_this_device_comes_first_even_if_others_were_seen_later(clock, here, start):
+    clock.shift(timedelta(minutes=3))
+    start()
+    assert "this device" in rows(here.get(PAGE))[0]
+
+
+def test_times_are_relative_and_exact_on_hover(clock, here):
+    clock.shift(timedelta(minutes=3))
+    row = rows(here.get(PAGE))[0]
+    began = SignIn.objects.get().created_at
+    assert f'datetime="{began.isoformat()}"' in row
+    assert re.search(r'title="[^"]* UTC">3\xa0minutes ago', row)
+
+
+def test_the_whole_user_agent_is_behind_a_disclosure(here):
+    assert re.search(rf"<details>.*{re.escape(FIREFOX)}.*</details>", rows(here.get(PAGE))[0], re.DOTALL)
+
+
+@pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])
+def test_what_a_client_says_of_itself_is_shown_as_text(here, start, hostile):
+    start(user_agent=hostile, name=hostile[:60])
+    page = here.get(PAGE).content.decode()
+    assert hostile not in page
+    assert escape(hostile) in page
+
+
+def test_the_only_sign_in_has_no_others_to_end(here):
+    assert "This is your only sign-in." in text(here.get(PAGE))
+    assert "/end-others/" not in here.get(PAGE).content.decode()
+
+
+def test_the_others_are_counted(here, start):
+    start()
+    start()
+    assert "End the 2 others" in text(here.get(PAGE))
+
+
+def test_somebody_elses_are_not_there(here, start, bob):
+    start(user=bob, user_agent="bobs-program/1.0")
+    assert "bobs-program" not in here.get(PAGE).content.decode()
+
+
+def test_there_are_25_a_page(here, start):
+    for _ in range(25):
+        start()
+    first = text(here.get(PAGE))
+    assert "page 1 of 2" in first
+    assert "End the 25 others" in first
+    assert len(rows(here.get(PAGE))) == 25
+    assert len(rows(here.get(f"{PAGE}?page=2"))) == 1
+
+
+@pytest.mark.parametrize("number", ["0", "99", "x", "-1"])
+def test_a_page_that_is_none_is_not_found(here, number):
+    assert here.get(f"{PAGE}?page={number}").status_code == 404
+
+
+def test_it_takes_four_statements_however_many_there_are(here, start, django_assert_num_queries):
+    for _ in range(10):
+        start()
+        start().end(SignIn.Reason.ENDED_BY_USER)
+    here.get(PAGE)
+    # The session, the number, the page, those that ended.
+    with django_assert_num_queries(4):
+        here.get(PAGE)
+
+
+def test_it_stays_under_60_kilobytes_at_its_longest(here, start):
+    for _ in range(30):
+        start(user_agent="x" * 512, name="n" * 60)
+        start(user_agent="x" * 512, name="n" * 60).end(SignIn.Reason.ENDED_BY_USER)
+    assert len(here.get(PAGE).content) < 60_000
+
+
+# Those that ended
+
+
+def test_an_ended_one_stays_to_be_seen_with_its_reason(here, start):
+    start().end(SignIn.Reason.TOKEN_REUSED)
+    assert "A refresh token was used twice" in text(here.get(PAGE))
+
+
+def test_one_that_ran_out_stays_to_be_seen(clock, here, start):
+    start(expires_at=timezone.now() + timedelta(minutes=1))
+    clock.shift(timedelta(minutes=2))
+    assert "Not used for too long" in text(here.get(PAGE))
+
+
+def test_after_thirty_days_it_is_no_longer_shown(clock, browser_of, ann, start):
+    start().end(SignIn.Reason.TOKEN_REUSED)
+    clock.shift(timedelta(days=30, minutes=1))
+    assert "Ended in the last 30 days" not in text(browser_of(ann).get(PAGE))
+
+
+# Ending
+
+
+def test_ending_one_ends_it_and_names_it(here, start):
+    other = start()
+    response = here.post(f"{PAGE}{other.pk}/end/", follow=True)
+    assert not is_live(other)
+    assert "Ended: curl." in text(response)
+
+
+def test_a_flash_names_a_client_by_the_name_it_was_given(here, start):
+    other = start(name="backup script")
+    assert "Ended: backup script." in text(here.post(f"{PAGE}{other.pk}/end/", follow=True))
+
+
+def test_opening_the_page_ends_nothing(here, start):
+    other = start()
+    assert here.get(f"{PAGE}{other.pk}/end/").status_code == 200
+    assert is_live(other)
+
+
+def test_ending_one_twice_is_no_error(here, start):
+    other = start()
+    for _ in range(2):
+        assert here.post(f"{PAGE}{other.pk}/end/").status_code == 302
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_the_sign_in_of_somebody_else_is_not_found(here, start, bob, method):
+    bobs = start(user=bob)
+    assert getattr(here, method)(f"{PAGE}{bobs.pk}/end/").status_code == 404
+    assert is_live(bobs)
+
+
+def test_ending_the_one_in_use_signs_out(here):
+    here.post(f"{PAGE}{SignIn.objects.get().pk}/end/")
+    assert here.get(PAGE).status_code == 302
+
+
+def test_ending_all_others_leaves_this_one_and_tells_how_many(here, start):
+    start()
+    start()
+    assert "2 other sign-ins ended." in text(here.post(f"{PAGE}end-others/", follow=True))
+    assert SignIn.objects.live().count() == 1
+
+
+def test_signing_out_everywhere_ends_this_one_too(here, start):
+    start()
+    response = here.post(f"{PAGE}end-all/")
+    assert "2 sign-ins have ended" in text(response)
+    assert response.headers["Clear-Site-Data"] == '"cache"'
+    assert not SignIn.objects.live().exists()
+    assert here.get(PAGE).status_code == 302
+
+
+@pytest.mark.parametrize("path", ["end-others/", "end-all/"])
+def test_a_link_ends_nothing(here, start, path):
+    start()
+    here.get(f"{PAGE}{path}")
+    assert SignIn.objects.live().count() == 2
+
+
+@pytest.mark.parametrize("path", ["end-others/", "end-all/", "{pk}/end/", "{pk}/name/"])
+def test_every_change_needs_a_csrf_token(here, start, path):
+    other = start()
+    here.handler.enforce_csrf_checks = True
+    assert here.post(PAGE + path.format(pk=other.pk), {"name": "x"}).status_code == 403
+    assert is_live(other)
+
+
+# Names
+
+
+def test_a_client_can_be_given_a_name(here, start):
+    other = start()
+    response = here.post(f"{PAGE}{other.pk}/name/", {"name": "backup script"}, follow=True)
+    assert "Saved: backup script." in text(response)
+    assert "<strong>backup script</strong>" in rows(response)[1]
+
+
+def test_an_empty_name_takes_it_away(here, start):
+    other = start(name="backup script")
+    here.post(f"{PAGE}{other.pk}/name/", {"name": ""})
+    assert SignIn.objects.get(pk=other.pk).label == "curl"
+
+
+@pytest.mark.parametrize("bad", ["x" * 61, "a\x00b", "two\nlines", "\u202etxet"])
+def test_a_bad_name_is_refused(here, start, bad):
+    other = start()
+    assert here.post(f"{PAGE}{other.pk}/name/", {"name": bad}).status_code == 200
+    assert SignIn.objects.get(pk=other.pk).name == ""
+
+
+def test_a_browser_is_not_named(here):
+    assert here.post(f"{PAGE}{SignIn.objects.get().pk}/name/", {"name": "x"}).status_code == 404
+
+
+def test_somebody_elses_client_is_not_named(here, start, bob):
+    bobs = start(user=bob)
+    assert here.post(f"{PAGE}{bobs.pk}/name/", {"name": "x"}).status_code == 404
+
+
+def test_a_name_ends_nothing_and_proves_nothing(here, start):
+    other = start()
+    before = SignIn.objects.filter(pk=other.pk).values("proved_at", "refresh_id", "expires_at").get()
+    here.post(f"{PAGE}{other.pk}/name/", {"name": "x"})
+    assert SignIn.objects.filter(pk=other.pk).values("proved_at", "refresh_id", "expires_at").get() == before
+
+
+def test_the_session_key_is_not_on_the_page(here):
+    assert here.cookies[settings.SESSION_COOKIE_NAME].value not in here.get(PAGE).content.decode()

@@ -1,0 +1,348 @@
+"""Staff and the blocklist: a leaked token is found out, stopped and never kept; a mistake is lifted."""
+
+import logging
+import re
+from datetime import timedelta
+from html import unescape
+from uuid import uuid4
+
+import jwt
+import pytest
+import time_machine
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from accounts.models import SecurityEvent, SignIn
+from api.blocklist.models import Entry
+from tests.accounts.admin_pages import BLOCKLIST, LEAKED, act, make_staff, text_of
+
+pytestmark = pytest.mark.django_db
+
+BLOCKER = ["blocklist.view_entry", "blocklist.block_token"]
+
+
+@pytest.fixture
+def page(browser_of, staff):
+    return browser_of(staff)
+
+
+def claims_of(token):
+    return jwt.decode(token, options={"verify_signature": False})
+
+
+def show(page, found):
+    return page.post(LEAKED, {"found": found})
+
+
+def do(page, answer, what, why="It was in a log."):
+    finding = unescape(re.search(r'name="finding" value="([^"]+)"', answer.content.decode()).group(1))
+    return page.post(LEAKED, {"finding": finding, "do": what, "why": why})
+
+
+def offers(answer):
+    return set(re.findall(r'name="do" value="(\w+)"', answer.content.decode()))
+
+
+def sign_in_of(user):
+    return SignIn.objects.filter(user=user).latest("created_at")
+
+
+# What was found
+
+
+def test_a_good_access_token(page, client_of, ann):
+    answer = show(page, client_of(ann).access)
+    assert "an access token Whose ann" in text_of(answer)
+    assert "Genuine, and still good" in text_of(answer)
+    assert offers(answer) == {"block", "end"}
+
+
+def test_a_good_refresh_token(page, client_of, ann):
+    answer = show(page, client_of(ann).refresh)
+    assert "a refresh token Whose ann" in text_of(answer)
+    assert "Genuine, and still good" in text_of(answer)
+    assert offers(answer) == {"end"}
+
+
+def test_a_used_up_refresh_token(page, client_of, ann):
+    client = client_of(ann)
+    first = client.refresh
+    client.renew()
+    client.renew()
+    answer = show(page, first)
+    assert "used up" in text_of(answer)
+    assert offers(answer) == {"end"}
+
+
+def test_a_token_after_its_time(page, client_of, ann):
+    access = client_of(ann).access
+    with time_machine.travel(timezone.now() + settings.ACCESS_TOKEN * 2, tick=False):
+        answer = show(page, access)
+    assert "Whose ann" in text_of(answer)
+    assert "its time is over" in text_of(answer)
+    assert offers(answer) == {"end"}
+
+
+def test_a_token_whose_sign_in_has_ended(page, client_of, ann):
+    client = client_of(ann)
+    sign_in_of(ann).end(SignIn.Reason.ENDED_BY_STAFF)
+    for token in (client.access, client.refresh):
+        assert "Whose ann" in text_of(show(page, token))
+        assert offers(show(page, token)) == set()
+
+
+def test_the_id_of_a_sign_in(page, client_of, ann):
+    client_of(ann)
+    answer = show(page, str(sign_in_of(ann).sid))
+    assert "the id of a sign-in Whose ann" in text_of(answer)
+    assert offers(answer) == {"end"}
+
+
+@pytest.mark.parametrize("form", ["hex", "__str__"])
+def test_the_id_of_a_refresh_token(page, client_of, ann, form):
+    client_of(ann)
+    refresh_id = sign_in_of(ann).refresh_id
+    answer = show(page, refresh_id.hex if form == "hex" else str(refresh_id))
+    assert "a refresh token Whose ann" in text_of(answer)
+    assert offers(answer) == {"end"}
+
+
+def test_the_id_of_an_access_token_tells_nobodys_name(page, client_of, ann):
+    answer = show(page, claims_of(client_of(ann).access)["jti"])
+    assert "Nobody's that we know of" in text_of(answer)
+    assert offers(answer) == {"block"}
+
+
+def forged(token):
+    return jwt.encode(claims_of(token), "k" * 32, headers={"kid": jwt.get_unverified_header(token)["kid"]})
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        forged,
+        lambda token: token[:-2],
+        lambda token: "a.b.c",
+        lambda token: "hello",
+        lambda token: "\N{SNOWMAN}" * 50,
+        lambda token: jwt.encode(claims_of(token) | {"exp": 1}, "k" * 32),
+        lambda token: token + "=" * 5000,
+    ],
+)
+def test_what_is_not_ours_is_said_to_be_nothing(page, client_of, ann, spoil):
+    answer = show(page, spoil(client_of(ann).access))
+    assert answer.status_code == 200
+    assert "not a token of ours" in text_of(answer)
+    assert offers(answer) == set()
+
+
+@pytest.mark.parametrize("found", ["", "   ", "x" * 9000, "\0"])
+def test_what_is_no_answer_is_asked_again(page, found):
+    answer = show(page, found)
+    assert answer.status_code == 200
+    assert "errors" in answer.content.decode()
+
+
+# What is done about it
+
+
+def test_the_token_alone_is_blocked(page, client_of, ann):
+    client = client_of(ann)
+    assert do(page, show(page, client.access), "block").status_code == 302
+    assert client.get("/api/me/").status_code == 401
+    client.renew()
+    assert client.get("/api/me/").status_code == 200
+
+
+def test_the_id_of_a_token_is_blocked(page, client_of, ann):
+    client = client_of(ann)
+    do(page, show(page, claims_of(client.access)["jti"]), "block")
+    assert client.get("/api/me/").status_code == 401
+
+
+@pytest.mark.parametrize("which", ["access", "refresh"])
+def test_its_sign_in_is_ended(page, client_of, ann, which):
+    client = client_of(ann)
+    do(page, show(page, getattr(client, which)), "end")
+    assert (client.get("/api/me/").status_code, client.renew().status_code) == (401, 401)
+
+
+def test_the_event_says_whose_by_whom_and_why(page, client_of, staff, ann):
+    client = client_of(ann)
+    do(page, show(page, client.access), "block")
+    event = SecurityEvent.objects.get(type="token_blocked")
+    assert (event.user, event.actor, event.sid) == (ann, staff, sign_in_of(ann).sid)
+    assert event.details == {"jti": claims_of(client.access)["jti"], "why": "It was in a log."}
+
+
+def test_the_list_says_why_and_by_whom(page, client_of, staff, ann):
+    do(page, show(page, client_of(ann).access), "block")
+    client_of(ann)
+    sign_in_of(ann).end(SignIn.Reason.SIGNED_OUT)
+    text = text_of(page.get(BLOCKLIST))
+    assert "It was in a log. sue" in text
+    assert "ann signed out" in text
+
+
+def test_nothing_is_done_without_a_reason(page, client_of, ann):
+    client = client_of(ann)
+    assert do(page, show(page, client.access), "block", why="").status_code == 200
+    assert client.get("/api/me/").status_code == 200
+
+
+@pytest.mark.parametrize("finding", ["", "made up", "eyJqdGkiOiJ4In0:1x:xx"])
+def test_a_finding_is_not_made_up(page, finding):
+    assert page.post(LEAKED, {"finding": finding, "do": "block", "why": "x"}).status_code == 400
+
+
+def test_a_finding_gets_old(page, client_of, ann):
+    answer = show(page, client_of(ann).access)
+    with time_machine.travel(timezone.now() + timedelta(hours=2), tick=False):
+        assert do(page, answer, "block").status_code == 400
+    assert not Entry.objects.exists()
+
+
+@pytest.mark.parametrize("what", ["block", "nonsense"])
+def test_only_what_was_offered_is_done(page, client_of, ann, what):
+    assert do(page, show(page, client_of(ann).refresh), what).status_code == 400
+
+
+def test_the_token_is_kept_and_shown_nowhere(page, client_of, ann, caplog):
+    client = client_of(ann)
+    with caplog.at_level(logging.DEBUG):
+        shown = show(page, client.access)
+        answers = [shown, do(page, shown, "block", why=""), do(page, shown, "block"), page.get(BLOCKLIST)]
+    signature = client.access.rpartition(".")[2]
+    assert not [answer for answer in answers if signature in answer.content.decode()]
+    assert signature not in caplog.text
+    assert "no-store" in shown["Cache-Control"]
+
+
+# Who may
+
+
+def test_who_may_only_look_blocks_nothing(browser_of, client_of, password, ann):
+    page = browser_of(make_staff("watcher", password, "blocklist.view_entry"))
+    assert "Block a leaked token" not in text_of(page.get(BLOCKLIST))
+    assert show(page, client_of(ann).access).status_code == 403
+
+
+def test_who_may_block_does_not_thereby_end(browser_of, client_of, password, ann):
+    page, client = browser_of(make_staff("blocker", password, *BLOCKER)), client_of(ann)
+    answer = show(page, client.access)
+    assert offers(answer) == {"block"}
+    assert do(page, answer, "end").status_code == 403
+    assert client.get("/api/me/").status_code == 200
+
+
+def test_a_superusers_sign_in_is_ended_by_superusers_only(browser_of, client_of, password, staff):
+    page = browser_of(make_staff("blocker", password, *BLOCKER, "accounts.end_signin"))
+    client = client_of(staff)
+    answer = show(page, client.access)
+    assert offers(answer) == {"block"}
+    assert do(page, answer, "end").status_code == 403
+    assert client.get("/api/me/").status_code == 200
+
+
+# Lifting
+
+
+@pytest.fixture
+def blocked(page, client_of, ann):
+    client = client_of(ann)
+    do(page, show(page, client.access), "block")
+    assert client.get("/api/me/").status_code == 401
+    return client
+
+
+def test_a_lifted_token_is_good_again(page, blocked):
+    act(page, BLOCKLIST, "lift", Entry.objects.get())
+    assert blocked.get("/api/me/").status_code == 200
+
+
+def test_lifting_is_an_event(page, blocked, staff, ann):
+    act(page, BLOCKLIST, "lift", Entry.objects.get())
+    event = SecurityEvent.objects.get(type="block_lifted")
+    assert (event.user, event.actor, event.details["why"]) == (ann, staff, "The phone was stolen.")
+    entry = Entry.objects.get()
+    assert (entry.lifted_by, entry.lifted_at is not None) == (staff, True)
+
+
+@pytest.mark.parametrize("why", ["", "  "])
+def test_nothing_is_lifted_without_a_reason(page, blocked, why):
+    act(page, BLOCKLIST, "lift", Entry.objects.get(), why=why)
+    assert blocked.get("/api/me/").status_code == 401
+
+
+def test_nothing_is_lifted_unasked(page, blocked):
+    answer = act(page, BLOCKLIST, "lift", Entry.objects.get(), agree=False)
+    assert "1 tokens are good again" in text_of(answer)
+    assert blocked.get("/api/me/").status_code == 401
+
+
+def test_lifting_does_not_bring_back_a_sign_in(page, client_of, ann):
+    client = client_of(ann)
+    sign_in_of(ann).end(SignIn.Reason.ENDED_BY_STAFF)
+    answer = act(page, BLOCKLIST, "lift", Entry.objects.get(), agree=False)
+    assert "ended for good" in text_of(answer)
+    act(page, BLOCKLIST, "lift", Entry.objects.get())
+    assert client.get("/api/me/").status_code == 401
+
+
+def test_a_lifted_token_of_an_ended_sign_in_stays_out(page, blocked, ann):
+    sign_in_of(ann).end(SignIn.Reason.ENDED_BY_STAFF)
+    act(page, BLOCKLIST, "lift", Entry.objects.get(kind="jti"))
+    assert blocked.get("/api/me/").status_code == 401
+
+
+def test_what_was_not_blocked_by_staff_is_not_lifted(page, client_of, ann):
+    client = client_of(ann)
+    Entry.objects.block_token(uuid4())
+    act(page, BLOCKLIST, "lift", Entry.objects.get())
+    assert Entry.objects.get().lifted_at is None
+    assert client.get("/api/me/").status_code == 200
+
+
+def test_what_is_blocked_twice_is_lifted_twice(page, blocked):
+    first = Entry.objects.get()
+    Entry.objects.block_leaked_token(first.token_id, "Seen again.")
+    act(page, BLOCKLIST, "lift", first)
+    assert blocked.get("/api/me/").status_code == 401
+    act(page, BLOCKLIST, "lift", Entry.objects.get(why="Seen again."))
+    assert blocked.get("/api/me/").status_code == 200
+
+
+def test_a_token_is_blocked_anew_after_a_lift(page, blocked):
+    act(page, BLOCKLIST, "lift", Entry.objects.get())
+    do(page, show(page, blocked.access), "block")
+    assert blocked.get("/api/me/").status_code == 401
+
+
+def test_who_may_block_does_not_thereby_lift(browser_of, password, blocked):
+    page = browser_of(make_staff("blocker", password, *BLOCKER))
+    act(page, BLOCKLIST, "lift", Entry.objects.get())
+    assert blocked.get("/api/me/").status_code == 401
+
+
+def lift_by_update(entry):
+    Entry.objects.filter(pk=entry.pk).update(lifted_at=timezone.now())
+
+
+def lift_by_save(entry):
+    entry.lifted_at = timezone.now()
+    entry.save()
+
+
+@pytest.mark.parametrize("way", [lift_by_update, lift_by_save])
+def test_there_is_no_other_way_to_lift(blocked, way):
+    with pytest.raises(TypeError):
+        way(Entry.objects.get())
+    assert blocked.get("/api/me/").status_code == 401
+
+
+def test_the_database_keeps_a_sign_ins_entry_from_being_lifted(client_of, ann):
+    client_of(ann)
+    sign_in_of(ann).end(SignIn.Reason.ENDED_BY_STAFF)
+    with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("UPDATE blocklist_entry SET lifted_at = blocked_at")

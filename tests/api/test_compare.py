@@ -1,0 +1,610 @@
+"""What stands behind /compare/: the token inspector, the costs, the throw-away users, the advice and the figures."""
+
+import json
+import re
+from datetime import timedelta
+from itertools import product
+
+import jwt
+import pytest
+import time_machine
+from django.conf import settings
+from django.utils import timezone
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from accounts import mail
+from accounts.models import SecurityEvent, Session, SignIn, User
+from api.compare import choice, figures
+from api.compare.inspector import MAX_BYTES
+from api.keys import keyring
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def clock():
+    with time_machine.travel(timezone.now().replace(microsecond=0), tick=False) as traveller:
+        yield traveller
+
+
+@pytest.fixture
+def paste(browser):
+    """Pastes a token into the page, as a guest unless told by whom."""
+
+    def send(token, by=None):
+        return (by or browser()).post("/compare/token/", {"token": token})
+
+    return send
+
+
+@pytest.fixture
+def verdicts(paste):
+    def read(token):
+        found = paste(token).context["inspection"].verdicts
+        return found.signature.state, found.time.state, found.honoured.state
+
+    return read
+
+
+def claims_of(token):
+    return jwt.decode(token, options={"verify_signature": False})
+
+
+def signed(claims, key=None, **header):
+    """A token as we make them, with these claims."""
+    key = key or keyring.signing_key
+    return jwt.encode(claims, key.signing, key.algorithm, {"kid": key.kid, "typ": "at+jwt", **header})
+
+
+def end(client):
+    SignIn.objects.get(pk=claims_of(client.access)["sid"]).end(SignIn.Reason.SIGNED_OUT)
+
+
+# The page
+
+
+@pytest.mark.parametrize("path", ["/compare/", "/compare/?client=pages&origin=same&services=one&end=at_once"])
+def test_the_page_is_there_for_everybody(browser, browser_of, ann, path):
+    assert browser().get(path).status_code == 200
+    assert browser_of(ann).get(path).status_code == 200
+
+
+def test_the_page_takes_three_statements(browser_of, ann, django_assert_num_queries):
+    browser = browser_of(ann)
+    browser.get("/compare/")
+    # The session with its user, the row that is shown, the length of the blocklist.
+    with django_assert_num_queries(3):
+        browser.get("/compare/")
+
+
+def test_the_page_never_shows_the_cookies_value(browser_of, ann):
+    browser = browser_of(ann)
+    page = browser.get("/compare/").content.decode()
+    assert settings.SESSION_COOKIE_NAME in page
+    assert browser.cookies[settings.SESSION_COOKIE_NAME].value not in page
+
+
+def test_the_page_tells_the_true_size_of_the_cookie(browser_of, ann):
+    browser = browser_of(ann)
+    size = len(f"{settings.SESSION_COOKIE_NAME}={browser.cookies[settings.SESSION_COOKIE_NAME].value}")
+    assert browser.get("/compare/").context["cookie"]["size"] == size
+
+
+def test_the_page_tells_the_length_of_the_blocklist(browser, client_of, ann):
+    end(client_of(ann))
+    assert browser().get("/compare/").context["blocked"] == 1
+
+
+# The inspector
+
+
+@pytest.mark.parametrize("kind", ["access", "refresh"])
+def test_a_live_token_is_good_in_every_way(verdicts, client_of, ann, kind):
+    assert verdicts(getattr(client_of(ann), kind)) == ("good", "good", "good")
+
+
+@pytest.mark.parametrize("kind", ["access", "refresh"])
+def test_a_token_whose_sign_in_ended_is_signed_and_in_time_and_not_honoured(verdicts, client_of, ann, kind):
+    client = client_of(ann)
+    end(client)
+    assert verdicts(getattr(client, kind)) == ("good", "good", "bad")
+
+
+def test_a_refresh_token_that_was_used_up_is_not_honoured(verdicts, client_of, ann, clock):
+    client = client_of(ann)
+    used = client.refresh
+    client.renew()
+    clock.shift(settings.REFRESH_GRACE)
+    assert verdicts(used) == ("good", "good", "bad")
+
+
+def test_a_token_after_its_time_is_signed_and_that_is_all(verdicts, client_of, ann, clock):
+    access = client_of(ann).access
+    clock.shift(settings.ACCESS_TOKEN + settings.JWT_LEEWAY)
+    assert verdicts(access) == ("good", "bad", "unasked")
+
+
+def test_a_token_before_its_time_is_signed_and_that_is_all(verdicts, client_of, ann):
+    claims = claims_of(client_of(ann).access)
+    assert verdicts(signed(claims | {"iat": claims["iat"] + 3600})) == ("good", "bad", "unasked")
+
+
+@pytest.mark.parametrize("part", [0, 1, 2])
+def test_a_changed_letter_breaks_the_signature(verdicts, client_of, ann, part):
+    parts = client_of(ann).access.split(".")
+    parts[part] = parts[part][:9] + ("x" if parts[part][9] != "x" else "y") + parts[part][10:]
+    assert verdicts(".".join(parts)) == ("bad", "unasked", "unasked")
+
+
+def test_a_token_of_another_key_is_not_signed_by_us(verdicts, client_of, ann, settings):
+    access = client_of(ann).access
+    settings.SECRET_KEY = "another-key-of-another-site-3Kd8sLq0Zx7Vb5Nm2Ty9Rw4"
+    assert verdicts(access) == ("bad", "unasked", "unasked")
+
+
+@pytest.mark.parametrize("claims", [{"aud": "elsewhere"}, {"iss": "elsewhere"}, {"sid": "not an id"}, {"sub": 1}])
+def test_a_signed_token_that_is_none_of_ours_is_not_honoured(verdicts, client_of, ann, claims):
+    assert verdicts(signed(claims_of(client_of(ann).access) | claims)) == ("good", "unasked", "bad")
+
+
+def test_each_claim_is_shown_with_what_it_means(paste, client_of, ann):
+    access = client_of(ann).access
+    inspection = paste(access).context["inspection"]
+    assert {claim.name for claim in inspection.claims} == claims_of(access).keys()
+    assert {claim.name for claim in inspection.header} == {"alg", "kid", "typ"}
+    assert not [claim for claim in inspection.claims if "Not a claim" in str(claim.meaning)]
+
+
+def test_the_size_is_that_of_the_token(paste, client_of, ann):
+    access = client_of(ann).access
+    assert paste(f"  {access}\n").context["inspection"].size == len(access)
+
+
+def test_the_page_does_not_repeat_a_whole_token(paste, client_of, ann):
+    access = client_of(ann).access
+    page = paste(access).content.decode()
+    assert access.split(".")[1] in page
+    assert access.split(".")[2] not in page
+
+
+def test_whose_token_it_is_is_not_told(paste, browser_of, client_of, ann, password):
+    # Too long a name to be in the token.
+    somebody = User.objects.create_user(
+        "somebody-with-a-long-name", "private@example.org", password, last_name="Secret"
+    )
+    token = client_of(somebody).access
+    page = paste(token, by=browser_of(ann)).content.decode()
+    for private in (somebody.username, somebody.email, somebody.last_name):
+        assert private not in page
+
+
+def test_nothing_of_a_token_is_kept(paste, browser_of, client_of, ann, caplog):
+    browser, access = browser_of(ann), client_of(ann).access
+    tables = (SignIn, SecurityEvent, Session, User)
+    before = [list(table.objects.order_by("pk").values()) for table in tables]
+    paste(access, by=browser)
+    assert [list(table.objects.order_by("pk").values()) for table in tables] == before
+    assert access.split(".")[1] not in caplog.text
+
+
+def test_the_answer_is_kept_by_nobody(paste, client_of, ann):
+    assert paste(client_of(ann).access)["Cache-Control"] == "no-store"
+
+
+def test_an_inspection_takes_two_statements_at_most(paste, client_of, ann, django_assert_max_num_queries):
+    access = client_of(ann).access
+    # The blocklist for this token, where no mirror of it is to be had, and its length.
+    with django_assert_max_num_queries(2):
+        paste(access)
+
+
+@pytest.mark.parametrize("path", ["/compare/token/", "/compare/"])
+def test_a_token_in_an_address_is_not_read(browser, client_of, ann, path):
+    response = browser().get(path, {"token": client_of(ann).access}, follow=True)
+    assert response.redirect_chain in ([], [("/compare/", 302)])
+    assert "inspection" not in response.context
+
+
+def test_a_form_from_elsewhere_is_refused(browser, client_of, ann):
+    strict = browser(enforce_csrf_checks=True)
+    assert strict.post("/compare/token/", {"token": client_of(ann).access}).status_code == 403
+
+
+@pytest.mark.parametrize("size", [MAX_BYTES + 1, 200_000])
+def test_more_than_eight_kilobytes_are_refused(paste, size):
+    response = paste("e" * size)
+    assert response.status_code == 413
+    assert "8 kB" in response.content.decode()
+    assert "inspection" not in response.context
+
+
+def test_eight_kilobytes_are_read(paste):
+    assert paste("e" * MAX_BYTES).status_code == 200
+
+
+def test_a_body_beyond_all_bounds_is_refused(paste):
+    assert paste("e" * 300_000).status_code in (400, 413)
+
+
+@pytest.mark.parametrize("token", ["", " ", "\n\t"])
+def test_nothing_is_a_mistake(paste, token):
+    assert paste(token).status_code == 400
+
+
+STRANGE = {
+    "NUL": "\0",
+    "NULs in form": "\0.\0.\0",
+    "dots": "..",
+    "emoji": "🛂.🛂.🛂",
+    "markup": "<script>alert(1)</script>",
+    "surrogate": "\ud800",
+    "not JSON": "e30.bm90.e30",
+    "no letters": "!!!.???.###",
+    "none": jwt.encode({"sub": "1"}, None, "none") + "x",
+    "four parts": "e30.e30.e30.e30",
+}
+
+
+@pytest.mark.parametrize("token", STRANGE.values(), ids=STRANGE)
+def test_what_is_no_token_is_told_to_be_none(paste, token):
+    response = paste(token.encode(errors="surrogatepass"))
+    assert response.status_code == 200
+    assert response.context["inspection"].verdicts.signature.state == "bad"
+
+
+STRANGE_CLAIMS = {
+    "surrogates": {"\ud800": "\udfff"},
+    "NUL": {"a\0b": "c\0d"},
+    "markup": {"<img src=x onerror=alert(1)>": "<script>alert(1)</script>"},
+    "right to left": {"\u202e": "\u202egnirts"},
+    "many": {str(number): number for number in range(250)},
+    "long": {"a" * 1500: "b" * 1000},
+    "huge number": {"exp": 10**400, "iat": -1, "nbf": True},
+    "infinite": {"exp": float("1e308") * 10},
+    "no numbers": {"exp": "soon", "iat": None, "nbf": [1]},
+    "nested": {"a": [[[[{"b": [1]}]]]]},
+}
+
+
+@pytest.mark.parametrize("claims", STRANGE_CLAIMS.values(), ids=STRANGE_CLAIMS)
+def test_strange_claims_are_shown_and_do_no_harm(paste, claims):
+    part = jwt.utils.base64url_encode(json.dumps(claims).encode()).decode()
+    page = paste(f"{part}.{part}.{'e' * 43}")
+    assert page.status_code == 200
+    assert "<script>alert" not in page.content.decode()
+    assert "\0" not in page.content.decode()
+
+
+@hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(header=st.binary(max_size=60), claims=st.binary(max_size=200), signature=st.binary(min_size=1, max_size=40))
+def test_any_bytes_in_the_form_of_a_token_get_an_answer(browser, header, claims, signature):
+    token = ".".join(jwt.utils.base64url_encode(part).decode() for part in (header, claims, signature))
+    assert browser().post("/compare/token/", {"token": token}).status_code == 200
+
+
+# The costs
+
+ASKED = {"X-Compare": "1", "Sec-Fetch-Site": "same-origin"}
+
+
+def told(response):
+    """What Server-Timing says, by name: its numbers."""
+    metrics = {}
+    for metric in response["Server-Timing"].split(", "):
+        name, *parameters = metric.split(";")
+        metrics[name] = {key: float(value.strip('"')) for key, value in (each.split("=") for each in parameters)}
+    return metrics
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-Compare": "1"},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"X-Compare": "1", "Sec-Fetch-Site": "same-site"},
+        {"X-Compare": "1", "Sec-Fetch-Site": "cross-site"},
+        {"X-Compare": "1", "Sec-Fetch-Site": "none"},
+    ],
+)
+def test_costs_are_told_only_to_the_page_that_asks(client_of, ann, headers):
+    assert "Server-Timing" not in client_of(ann).get("/compare/who/", headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        ("/api/token/", {"username": "ann", "password": "a wrong one, quite wrong"}),
+        ("/api/password/reset/", {"email": "ann@example.org"}),
+        ("/api/register/", {"username": "ann", "email": "ann@example.org", "password": "x"}),
+        ("/api/token/verify/", {"token": "x"}),
+        ("/accounts/login/", {}),
+    ],
+)
+def test_costs_are_not_told_where_they_would_tell_who_has_an_account(anonymous, ann, path, data):
+    assert "Server-Timing" not in anonymous.post(path, data, headers=ASKED)
+
+
+def test_a_browser_costs_one_statement(browser_of, ann):
+    response = browser_of(ann).get("/compare/who/", headers=ASKED)
+    assert response.json()["mode"] == "wristband"
+    assert told(response)["sql"]["desc"] == 1
+    assert told(response)["redis"]["desc"] == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_token_costs_nothing_with_redis_and_one_statement_without(client_of, ann):
+    client = client_of(ann)
+
+    def statements():
+        response = client.get("/compare/who/", headers=ASKED)
+        assert response.json()["mode"] == "passport"
+        assert told(response)["redis"]["desc"] == 0
+        return told(response)["sql"]["desc"]
+
+    if not settings.REDIS_URL:
+        assert statements() == 1
+        return
+    # The mirror is up within a moment.
+    deadline = timezone.now() + timedelta(seconds=10)
+    while statements() and timezone.now() < deadline:
+        pass
+    assert statements() == 0
+
+
+def test_a_refresh_costs_two_statements(client_of, ann, anonymous):
+    response = anonymous.post("/api/token/refresh/", {"refresh": client_of(ann).refresh}, headers=ASKED)
+    assert told(response)["sql"]["desc"] == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_news_of_an_end_costs_two_round_trips_to_redis(client_of, ann, anonymous):
+    response = anonymous.post("/api/token/blacklist/", {"refresh": client_of(ann).refresh}, headers=ASKED)
+    # PUBLISH, and a PING that comes back when all have heard.
+    assert told(response)["redis"]["desc"] == (2 if settings.REDIS_URL else 0)
+
+
+def test_the_bytes_are_those_of_the_request_and_the_answer(client_of, ann):
+    client = client_of(ann)
+    response = client.get("/compare/who/", headers=ASKED)
+    costs = told(response)
+    assert costs["credential"]["desc"] == len(f"Authorization: Bearer {client.access}\r\n")
+    assert costs["sent"]["desc"] > costs["credential"]["desc"]
+    assert costs["answered"]["desc"] > len(response.content)
+    longer = told(client.get("/compare/who/?ten=letters", headers=ASKED))
+    assert longer["sent"]["desc"] == costs["sent"]["desc"] + len("?ten=letters")
+
+
+def test_the_answer_is_the_same_whether_its_costs_are_told_or_not(client_of, ann):
+    client = client_of(ann)
+    plain, asked = client.get("/compare/who/"), client.get("/compare/who/", headers=ASKED)
+    assert plain.json() == asked.json()
+    assert dict(asked.headers) == dict(plain.headers) | {"Server-Timing": asked["Server-Timing"]}
+
+
+def test_a_refusal_has_its_costs_too(anonymous):
+    anonymous.access = "e30.e30.e30"
+    response = anonymous.get("/compare/who/", headers=ASKED)
+    assert response.status_code == 401
+    assert told(response)["sql"]["desc"] == 0
+
+
+# The page's own client
+
+
+def test_the_page_signs_in_as_a_client_that_stands_on_the_list(browser_of, ann):
+    browser = browser_of(ann)
+    response = browser.post("/compare/client/")
+    assert response.status_code == 201
+    assert response["Cache-Control"] == "no-store"
+    kinds = [each["kind"] for each in browser.get("/api/sign-ins/").json()["results"]]
+    assert sorted(kinds) == ["browser", "client"]
+
+
+def test_the_clients_tokens_work_and_end_with_it(browser_of, ann, anonymous):
+    tokens = browser_of(ann).post("/compare/client/").json()
+    anonymous.access = tokens["access"]
+    assert anonymous.get("/api/me/").json()["username"] == ann.username
+    assert anonymous.post("/api/token/blacklist/", {"refresh": tokens["refresh"]}).status_code == 200
+    assert anonymous.get("/api/me/").status_code == 401
+
+
+def test_a_client_that_was_left_behind_ends_within_the_hour(browser_of, ann, clock):
+    browser_of(ann).post("/compare/client/")
+    clock.shift(timedelta(hours=1))
+    assert not SignIn.objects.filter(kind=SignIn.Kind.CLIENT).live().exists()
+
+
+def test_a_password_of_long_ago_gets_no_client(browser_of, ann, clock):
+    browser = browser_of(ann)
+    clock.shift(settings.RECENT_PROOF)
+    response = browser.post("/compare/client/")
+    assert (response.status_code, response.json()["code"]) == (403, "proof_needed")
+    assert "/accounts/confirm/?next=/compare/" in browser.get("/compare/").content.decode()
+    assert not SignIn.objects.filter(kind=SignIn.Kind.CLIENT).exists()
+
+
+def test_a_guest_gets_no_client(browser):
+    assert browser().post("/compare/client/").status_code == 403
+    assert not SignIn.objects.exists()
+
+
+def test_a_token_does_not_make_another(client_of, ann):
+    assert client_of(ann).post("/compare/client/").status_code == 403
+    assert SignIn.objects.count() == 1
+
+
+def test_another_site_gets_no_client(browser_of, ann):
+    browser = browser_of(ann)
+    browser.handler.enforce_csrf_checks = True
+    assert browser.post("/compare/client/").status_code == 403
+    assert not SignIn.objects.filter(kind=SignIn.Kind.CLIENT).exists()
+
+
+# Throw-away users
+
+
+@pytest.fixture
+def guest(browser, settings):
+    """A browser that made itself a throw-away user, and the page that told the password."""
+    settings.DEMO = True
+    guest = browser()
+    guest.page = guest.post("/compare/throw-away/")
+    return guest
+
+
+def test_one_click_makes_a_guest_somebody(guest):
+    user = User.objects.get()
+    assert guest.page.status_code == 200
+    assert guest.page["Cache-Control"] == "no-store"
+    assert guest.get("/api/me/").json()["username"] == user.username
+    assert user.is_throw_away
+
+
+def test_the_password_is_told_once_and_works(guest, client_of, anonymous):
+    password = guest.page.context["password"]
+    assert password in guest.page.content.decode()
+    assert password not in guest.get("/compare/").content.decode()
+    assert anonymous.sign_in(User.objects.get().username, password).status_code == 200
+
+
+def test_a_throw_away_user_gets_no_mail(guest, mailoutbox, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        User.objects.get().change_password("a quite different passphrase")
+    mail.wait()
+    assert not mailoutbox
+
+
+def test_a_throw_away_user_goes_after_a_day_and_takes_its_sign_ins_along(guest, anonymous, clock, ann):
+    anonymous.sign_in(User.objects.get(delete_after__isnull=False).username, guest.page.context["password"])
+    clock.shift(timedelta(hours=23))
+    assert User.objects.delete_outlived() == 0
+    clock.shift(timedelta(hours=1, seconds=1))
+    anonymous.renew()
+    assert User.objects.delete_outlived() == 1
+    assert list(User.objects.all()) == [ann]
+    assert anonymous.get("/api/me/").status_code == 401
+    assert guest.get("/api/me/").status_code == 401
+
+
+def test_nobody_else_is_ever_outlived(ann, clock):
+    clock.shift(timedelta(days=10_000))
+    assert User.objects.delete_outlived() == 0
+
+
+def test_without_demo_there_are_no_throw_away_users(browser, settings):
+    settings.DEMO = False
+    assert browser().post("/compare/throw-away/").status_code == 404
+    assert "throw-away" not in browser().get("/compare/").content.decode()
+    assert not User.objects.exists()
+
+
+def test_somebody_with_an_account_is_not_signed_out_by_it(browser_of, ann, settings):
+    settings.DEMO = True
+    browser = browser_of(ann)
+    assert browser.post("/compare/throw-away/").status_code == 302
+    assert browser.get("/api/me/").json()["username"] == ann.username
+    assert User.objects.count() == 1
+
+
+def test_asking_for_a_throw_away_user_makes_none(browser, settings):
+    settings.DEMO = True
+    assert browser().get("/compare/throw-away/").status_code == 302
+    assert not User.objects.exists()
+
+
+# The advice
+
+
+@pytest.mark.parametrize(
+    ("client", "origin", "services", "kind"),
+    [
+        ("pages", "same", "one", "wristband"),
+        ("script", "same", "one", "wristband"),
+        ("pages", "same", "many", "both"),
+        ("script", "same", "many", "both"),
+        ("pages", "cross", "one", "passport"),
+        ("script", "cross", "many", "passport"),
+        ("program", "same", "one", "passport"),
+        ("program", "cross", "many", "passport"),
+        ("mixed", "same", "one", "both"),
+        ("mixed", "cross", "many", "both"),
+    ],
+)
+def test_the_advice_fits_the_answers(browser, client, origin, services, kind):
+    answers = {"client": client, "origin": origin, "services": services, "end": "at_once"}
+    assert browser().get("/compare/", answers).context["recommendation"].kind == kind
+
+
+def test_every_way_to_answer_gets_an_advice_with_a_reason_for_each_answer():
+    names = [question.name for question in choice.QUESTIONS]
+    for options in product(*(question.options for question in choice.QUESTIONS)):
+        advice = choice.recommend(dict(zip(names, (option.name for option in options), strict=True)))
+        assert advice.reasons == [option.reason for option in options]
+
+
+@pytest.mark.parametrize(
+    "answers", [{}, {"client": "pages"}, {"client": "\0", "origin": "x"}, {"services": "🛂" * 999}]
+)
+def test_half_an_answer_gets_no_advice(browser, answers):
+    response = browser().get("/compare/", answers)
+    assert response.status_code == 200
+    assert response.context["recommendation"] is None
+
+
+# The figures
+
+
+def numbers_in(benchmark):
+    """Every number in the kept results of a benchmark."""
+
+    def walk(value):
+        if isinstance(value, dict):
+            value = list(value.values())
+        if isinstance(value, list):
+            for each in value:
+                yield from walk(each)
+        elif isinstance(value, int | float):
+            yield value
+
+    path = settings.BASE_DIR / "tests" / "benchmarks" / "results" / f"{benchmark}.json"
+    return list(walk(json.loads(path.read_text())["results"]))
+
+
+def shown(cell):
+    """The numbers in a cell: as text, and how many decimals they have."""
+    for text in re.findall(r"\d[\d,]*(?:\.\d+)?", cell):
+        number = text.replace(",", "")
+        yield float(number), len(number.partition(".")[2]), "%" in cell
+
+
+@pytest.mark.parametrize("row", range(len(figures.rows())))
+def test_every_figure_is_one_of_the_kept_results(row):
+    row = figures.rows()[row]
+    measured = numbers_in(row.source)
+    for number, decimals, is_share in (
+        each for cell in (row.wristband, row.passport, row.usual) for each in shown(cell)
+    ):
+        assert any(round(each * (100 if is_share else 1), decimals) == number for each in measured), number
+
+
+def test_the_figures_are_on_the_page(browser):
+    page = browser().get("/compare/").content.decode()
+    results = settings.BASE_DIR / "tests" / "benchmarks" / "results"
+    requests = {each["name"]: each for each in json.loads((results / "requests.json").read_text())["results"]}
+    for name in ("wristband", "passport HS256"):
+        assert (
+            f"{round(requests[name]['share'] * 100)}\xa0%" in page
+            or f"{round(requests[name]['share'] * 100)} %" in page
+        )
+
+
+def test_a_server_without_the_results_says_so(browser, monkeypatch, tmp_path):
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    figures.measured.cache_clear()
+    page = browser().get("/compare/")
+    figures.measured.cache_clear()
+    assert page.status_code == 200
+    assert "not deployed along" in page.content.decode()

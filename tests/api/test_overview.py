@@ -1,0 +1,165 @@
+"""The admin's first page: how things are, for those who may see what it is counted from."""
+
+import re
+from datetime import timedelta
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+import time_machine
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from accounts.models import SecurityEvent, SignIn
+from api import overview
+from api.keys import keyring
+from api.refusals import Refusals
+from tests.accounts.admin_pages import make_staff, make_support
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def page(browser_of, staff):
+    return browser_of(staff)
+
+
+def figures_of(answer):
+    return {figure.title: figure for figure in answer.context["figures"]}
+
+
+def test_it_counts_live_sign_ins_by_kind(page, client_of, browser_of, ann):
+    for _ in range(3):
+        client_of(ann)
+    SignIn.objects.filter(user=ann)[0].end(SignIn.Reason.ENDED_BY_STAFF)
+    browser_of(ann)
+    figures = figures_of(page.get("/admin/"))
+    assert (figures["Browsers signed in"].value, figures["Clients signed in"].value) == ("2", "2")
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no samples")
+def test_many_are_counted_by_a_sample_and_said_to_be_about_so_many(page, monkeypatch, client_of, ann):
+    client_of(ann)
+    template = SignIn.objects.filter(user=ann).values().get()
+    SignIn.objects.bulk_create(SignIn(**template | {"id": uuid4()}) for _ in range(5000))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE accounts_signin")
+    monkeypatch.setattr(overview, "COUNTED_SIGN_INS", 1000)
+    monkeypatch.setattr(overview, "SAMPLE", 2)
+    counts, is_exact = overview.live_by_kind()
+    assert not is_exact
+    assert 2500 < counts["client"] < 7500
+    assert figures_of(page.get("/admin/"))["Clients signed in"].value.startswith("about ")
+
+
+def test_it_counts_sign_ins_and_failures_of_two_days_by_the_hour(browser_of, staff, client_of, anonymous, ann):
+    now = timezone.now()
+    for hours in (49, 5, 0):
+        with time_machine.travel(now - timedelta(hours=hours), tick=False):
+            client_of(ann)
+    anonymous.sign_in("ann", "not the right passphrase")
+    answer = browser_of(staff).get("/admin/")
+    figures = figures_of(answer)
+    assert (figures["Sign-ins"].value, figures["Failed sign-ins"].value) == ("3", "1")
+    heights = [[bar.height for bar in hour.bars] for hour in answer.context["chart"].hours]
+    assert len(heights) == 48
+    assert sum(1 for signed_in, _failed in heights if signed_in) == 2
+    assert heights[-1][1] > 0
+
+
+def test_it_tells_of_reused_tokens(page, ann):
+    SecurityEvent.objects.record(SecurityEvent.Type.TOKEN_REUSED, ann)
+    assert figures_of(page.get("/admin/"))["Refresh tokens used twice"].value == "1"
+
+
+def test_it_tells_of_the_blocklist_and_the_tokens_refused(page, client_of, ann):
+    before = int(figures_of(page.get("/admin/"))["Tokens refused"].value.removeprefix("about "))
+    client = client_of(ann)
+    SignIn.objects.filter(user=ann).end(SignIn.Reason.ENDED_BY_STAFF)
+    for _ in range(3):
+        assert client.get("/api/me/").status_code == 401
+    figures = figures_of(page.get("/admin/"))
+    assert figures["Blocklist"].value == "1"
+    assert int(figures["Tokens refused"].value.removeprefix("about ")) - before == 3
+
+
+def test_it_tells_of_the_machinery(page):
+    figures = figures_of(page.get("/admin/"))
+    assert figures["Database"].value == "up"
+    assert figures["Redis"].value == ("up" if settings.REDIS_URL else "not used")
+    assert keyring.signing_key.kid in figures["Signing key"].note
+
+
+def test_each_figure_leads_to_its_list(page, client_of, ann):
+    client_of(ann)
+    SignIn.objects.filter(user=ann).end(SignIn.Reason.ENDED_BY_STAFF)
+    for figure in figures_of(page.get("/admin/")).values():
+        if figure.url:
+            answer = page.get(figure.url)
+            assert answer.status_code == 200, figure
+            assert urlsplit(figure.url).path.startswith(("/admin/", "/health/"))
+
+
+def test_the_figure_is_the_length_of_the_list_it_leads_to(page, client_of, ann):
+    for _ in range(3):
+        client_of(ann)
+    SignIn.objects.filter(user=ann)[0].end(SignIn.Reason.ENDED_BY_STAFF)
+    figures = figures_of(page.get("/admin/"))
+    for title in ("Browsers signed in", "Clients signed in", "Sign-ins", "Failed sign-ins", "Blocklist"):
+        listed = page.get(figures[title].url).context["cl"].result_count
+        assert figures[title].value == str(listed), title
+
+
+def test_support_sees_figures_of_sign_ins_and_events_only(browser_of, password, db):
+    figures = figures_of(browser_of(make_support("dana", password)).get("/admin/"))
+    assert set(figures) == {
+        "Browsers signed in",
+        "Clients signed in",
+        "Sign-ins",
+        "Failed sign-ins",
+        "Refresh tokens used twice",
+    }
+
+
+def test_staff_without_permissions_see_no_figures(browser_of, password, db):
+    answer = browser_of(make_staff("new", password)).get("/admin/")
+    assert (answer.status_code, answer.context["figures"], answer.context["chart"]) == (200, [], None)
+
+
+def test_it_needs_six_statements_or_five(page, staff, django_assert_num_queries):
+    page.get("/admin/")
+    # The session, one or two for sign-ins, one for events, one for entries, and the admin's own list of recent actions.
+    with django_assert_num_queries(6 if connection.vendor == "postgresql" else 5):
+        page.get("/admin/")
+
+
+@pytest.mark.parametrize("url", ["/admin/", "/admin/accounts/signin/", "/admin/blocklist/entry/leaked/"])
+def test_nothing_on_the_page_is_inline(page, url):
+    text = page.get(url).content.decode()
+    assert "style=" not in text
+    assert "<style" not in text
+    assert not re.search(r"<script(?![^>]*\bsrc=)[^>]*>", text)
+
+
+def test_it_answers_without_its_cache(page, settings):
+    settings.CACHES = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}}
+    answer = page.get("/admin/")
+    assert (answer.status_code, figures_of(answer)["Tokens refused"].value) == (200, "unknown")
+
+
+def test_refusals_are_told_once_a_second_and_none_is_lost(monkeypatch):
+    refusals = Refusals()
+    told = []
+    monkeypatch.setattr("api.refusals._tell", lambda count: told.append(count) or True)
+    for _ in range(100):
+        refusals.note()
+    assert (told, refusals._untold) == ([1], 99)
+
+
+def test_refusals_that_cannot_be_told_are_kept(monkeypatch):
+    refusals = Refusals()
+    monkeypatch.setattr("api.refusals._tell", lambda count: False)
+    for _ in range(3):
+        refusals.note()
+    assert refusals._untold == 3

@@ -1,0 +1,93 @@
+"""Staff in the admin, in a real browser: the overview, somebody's account, a leaked token."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import NARROW, WIDE
+from tests.e2e.site import sign_in
+
+
+@pytest.fixture
+def photograph(album):
+    """Screenshots, light and dark, narrow and wide. How Django's admin looks in itself is not ours to judge."""
+
+    def take(page: Page, name: str) -> None:
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            for width in (NARROW, WIDE):
+                page.set_viewport_size({"width": width, "height": 800})
+                page.screenshot(path=album / f"{name}-{scheme}-{width}.png", full_page=True)
+
+    return take
+
+
+@pytest.fixture
+def staff_page(page, site):
+    """A page where a superuser is signed in."""
+    sue = site.sign_up("sue")
+    site.shell(
+        "from accounts.models import User;"
+        f"User.objects.filter(username='{sue.username}').update(is_staff=True, is_superuser=True)"
+    )
+    sign_in(page, sue)
+    return page
+
+
+def test_the_overview_leads_to_its_lists(staff_page, site, ann, photograph):
+    site.start_client(ann)
+    staff_page.goto("/admin/")
+    expect(staff_page.get_by_role("heading", name="How things are")).to_be_visible()
+    expect(staff_page.get_by_role("img", name="Sign-ins and failures, by the hour")).to_be_visible()
+    photograph(staff_page, "admin-overview")
+    staff_page.get_by_role("term").filter(has_text="Clients signed in").locator("xpath=..").get_by_role("link").click()
+    expect(staff_page).to_have_url(re.compile(r"/admin/accounts/signin/\?state=live&kind=client"))
+    photograph(staff_page, "admin-sign-ins")
+
+
+def test_somebody_is_found_and_signed_out_everywhere(staff_page, site, ann, photograph):
+    site.start_client(ann)
+    staff_page.goto("/admin/accounts/user/")
+    staff_page.locator("#searchbar").fill(ann.username)
+    staff_page.locator("#searchbar").press("Enter")
+    photograph(staff_page, "admin-users")
+    staff_page.get_by_role("link", name=ann.username, exact=True).click()
+    expect(staff_page.get_by_role("heading", name="Live sign-ins")).to_be_visible()
+    photograph(staff_page, "admin-user")
+    staff_page.get_by_role("button", name="Sign out everywhere").click()
+    expect(staff_page.get_by_text("clients have their access and refresh tokens refused")).to_be_visible()
+    photograph(staff_page, "admin-confirm")
+    staff_page.get_by_label("Why").fill("The phone was stolen.")
+    staff_page.get_by_role("button", name="Sign them out").click()
+    expect(staff_page.get_by_text("1 sign-in ended.")).to_be_visible()
+
+
+def test_a_leaked_token_is_found_out_blocked_and_lifted(staff_page, site, ann, photograph):
+    access = site.start_client(ann)["access"]
+    staff_page.goto("/admin/blocklist/entry/")
+    staff_page.get_by_role("link", name="Block a leaked token").click()
+    staff_page.get_by_label("What was found").fill(access)
+    staff_page.get_by_role("button", name="Say what it is").click()
+    expect(staff_page.get_by_text("Genuine, and still good.")).to_be_visible()
+    assert access not in staff_page.content()
+    photograph(staff_page, "admin-leaked-token")
+    staff_page.get_by_label("Why").fill("It was in a repository.")
+    staff_page.get_by_role("button", name="Block this token alone").click()
+    expect(staff_page.get_by_text("The token is refused from now on.")).to_be_visible()
+    photograph(staff_page, "admin-blocklist")
+    staff_page.locator("#result_list tbody input[type=checkbox]").first.check()
+    staff_page.locator("select[name=action]").select_option(label="Lift")
+    staff_page.get_by_role("button", name="Go").click()
+    staff_page.get_by_label("Why").fill("It was a test token.")
+    staff_page.get_by_role("button", name="Let them in again").click()
+    expect(staff_page.get_by_text("1 lifted.")).to_be_visible()
+
+
+def test_the_events_are_exported(staff_page, complaints):
+    # So a browser calls a request that becomes a download.
+    complaints.expect("ERR_ABORTED")
+    staff_page.goto("/admin/accounts/securityevent/?within=day")
+    with staff_page.expect_download() as download:
+        staff_page.get_by_role("button", name="Export what matches as CSV").click()
+    assert download.value.suggested_filename.endswith(".csv")

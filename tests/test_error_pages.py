@@ -1,0 +1,147 @@
+"""Error pages, and what every page says to the browser of what it may do."""
+
+import json
+
+import pytest
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.db import OperationalError
+from django.http import HttpResponse
+from django.test import RequestFactory
+from django.urls import include, path
+
+from accounts.policy import with_policy
+from api import errors
+
+
+def fail_with(error):
+    def view(request):
+        raise error
+
+    return view
+
+
+@with_policy(img_src=["'self'", "data:"])
+def pictures(request):
+    return HttpResponse("pictures")
+
+
+urlpatterns = [
+    path("", include("project.urls")),
+    path("bad/", fail_with(SuspiciousOperation("?"))),
+    path("forbidden/", fail_with(PermissionDenied)),
+    path("broken/", fail_with(ZeroDivisionError)),
+    path("away/", fail_with(OperationalError)),
+    path("pictures/", pictures),
+]
+handler400, handler403 = "api.errors.bad_request", "api.errors.permission_denied"
+handler404, handler500 = "api.errors.not_found", "api.errors.server_error"
+
+PAGES = [
+    ("/bad/", 400, "could not understand"),
+    ("/forbidden/", 403, "may not do this"),
+    ("/nowhere/", 404, "nothing at this address"),
+    ("/broken/", 500, "went wrong on our side"),
+    ("/away/", 503, "back in a moment"),
+]
+
+
+@pytest.fixture
+def visitor(browser, settings):
+    settings.ROOT_URLCONF = __name__
+    return browser(raise_request_exception=False)
+
+
+@pytest.mark.parametrize(("address", "status", "words"), PAGES)
+def test_an_error_is_a_page_that_says_what_to_do(visitor, address, status, words):
+    response = visitor.get(address)
+    assert response.status_code == status
+    content = response.content.decode()
+    assert words in content
+    assert "To the first page" in content
+    assert "Wristband &amp; Passport" in content
+
+
+@pytest.mark.parametrize(("address", "status"), [("/broken/", 500), ("/away/", 503)])
+def test_a_page_about_our_own_trouble_needs_no_database(visitor, address, status):
+    # This test may use none: pytest-django refuses every statement.
+    visitor.cookies[settings.SESSION_COOKIE_NAME] = "f" * 32
+    assert visitor.get(address).status_code == status
+
+
+def test_our_own_trouble_says_when_to_come_back(visitor):
+    assert visitor.get("/away/").headers["Retry-After"] == "2"
+
+
+def test_a_form_without_its_token_is_explained(visitor):
+    visitor.handler.enforce_csrf_checks = True
+    response = visitor.post("/accounts/login/", {})
+    assert response.status_code == 403
+    assert "The form has expired" in response.content.decode()
+
+
+def test_too_many_attempts_are_a_page_that_says_when_to_come_back():
+    response = errors.too_many_requests(RequestFactory().get("/accounts/login/"), 61)
+    assert (response.status_code, response.headers["Retry-After"]) == (429, "61")
+    assert "Too many attempts" in response.content.decode()
+
+
+def test_too_many_attempts_at_the_api_are_json():
+    response = errors.too_many_requests(RequestFactory().get("/api/token/"), 61)
+    assert (response.status_code, json.loads(response.content)["code"]) == (429, "throttled")
+
+
+def test_no_error_page_repeats_the_address_as_html(visitor):
+    assert "<script>" not in visitor.get("/<script>alert(1)</script>/").content.decode()
+    assert "<b>" not in visitor.get("/broken/?<b>").content.decode()
+
+
+# What every page may do
+
+STRICT = {"default-src 'self'", "object-src 'none'", "base-uri 'none'", "frame-ancestors 'none'", "form-action 'self'"}
+
+
+@pytest.mark.parametrize("address", ["/", "/accounts/login/", "/admin/login/", "/nowhere/", "/broken/", "/health/live"])
+def test_every_answer_has_the_strict_policy(visitor, address):
+    headers = visitor.get(address).headers
+    assert set(headers["Content-Security-Policy"].split("; ")) == STRICT
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert "camera=()" in headers["Permissions-Policy"]
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_view_can_ask_for_more(visitor):
+    policy = visitor.get("/pictures/").headers["Content-Security-Policy"]
+    assert set(policy.split("; ")) == STRICT | {"img-src 'self' data:"}
+
+
+# Languages
+
+
+@pytest.mark.parametrize(("asked", "language"), [("de", "de"), ("de-AT,en;q=0.5", "de"), ("en", "en"), ("xx", "en")])
+def test_a_page_is_in_the_language_the_browser_asks_for(visitor, asked, language):
+    assert f'<html lang="{language}">' in visitor.get("/", headers={"accept-language": asked}).content.decode()
+
+
+def test_the_switch_wins_over_the_browser(visitor):
+    visitor.post("/accounts/language/", {"language": "de", "next": "/"})
+    assert '<html lang="de">' in visitor.get("/", headers={"accept-language": "en"}).content.decode()
+
+
+def test_the_switch_leads_back_and_never_away(visitor):
+    there = visitor.post("/accounts/language/", {"language": "de", "next": "/accounts/login/"})
+    away = visitor.post("/accounts/language/", {"language": "de", "next": "https://evil.example/"})
+    assert (there.headers["Location"], away.headers["Location"]) == ("/accounts/login/", "/")
+
+
+def test_the_choice_of_language_is_kept_in_a_careful_cookie(visitor):
+    visitor.post("/accounts/language/", {"language": "de"})
+    morsel = visitor.cookies["__Host-language"]
+    assert (morsel["secure"], morsel["httponly"], morsel["samesite"]) == (True, True, "Lax")
+
+
+def test_choosing_a_language_needs_a_csrf_token(visitor):
+    visitor.handler.enforce_csrf_checks = True
+    assert visitor.post("/accounts/language/", {"language": "de"}).status_code == 403
