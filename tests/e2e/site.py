@@ -36,10 +36,13 @@ class Site:
         """What that code prints, run by another process on the same stores."""
         return manage(self.env, "shell", "--verbosity=0", "--command", code)
 
+    def someone(self, name: str) -> Person:
+        username = f"{name}-{uuid4().hex[:8]}"
+        return Person(username, f"{username}@example.org", "violet anchor hums at dawn")
+
     def sign_up(self, name: str = "ann") -> Person:
         """Somebody with an account of their own, whatever other tests do on the same node."""
-        username = f"{name}-{uuid4().hex[:8]}"
-        person = Person(username, f"{username}@example.org", "violet anchor hums at dawn")
+        person = self.someone(name)
         answer = httpx.post(f"{self.url}/api/register/", json=vars(person), trust_env=False)
         assert answer.status_code == 201, answer.text
         return person

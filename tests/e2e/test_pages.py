@@ -1,0 +1,252 @@
+"""The pages of an account, clicked through as their people do, and looked at closely."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.site import sign_in
+
+NEW_PASSWORD = "a quite different passphrase"
+MORE_THAN_RECENT = (
+    "from accounts.models import SignIn; from datetime import timedelta; from django.db.models import F; "
+)
+MORE_THAN_RECENT += (
+    "SignIn.objects.filter(user__username={name!r}).update(proved_at=F('proved_at') - timedelta(hours=1))"
+)
+
+
+def link_in(mail):
+    return re.search(r"^http\S+$", mail.get_body(("plain",)).get_content(), re.MULTILINE).group()
+
+
+def main(page):
+    return page.get_by_role("main")
+
+
+def test_somebody_signs_up_confirms_the_address_and_sees_their_account(page, site, look_at):
+    person = site.someone("zoe")
+    page.goto("/")
+    look_at(page, "home-visitor")
+    main(page).get_by_role("link", name="Make an account").click()
+    look_at(page, "signup")
+    main(page).get_by_label("Username").fill(person.username)
+    main(page).get_by_label("E-mail address").fill(person.email)
+    main(page).get_by_label("Password", exact=False).first.fill(person.password)
+    main(page).get_by_label("Password confirmation").fill(person.password)
+    main(page).get_by_role("button", name="Sign up").click()
+    expect(main(page)).to_contain_text("Please confirm")
+    look_at(page, "home-account")
+
+    page.goto(link_in(site.next_mail(person, "Confirm your e-mail address")))
+    look_at(page, "email-confirm")
+    main(page).get_by_role("button", name="Yes, confirm it").click()
+    expect(main(page)).to_contain_text("is confirmed")
+    look_at(page, "email-confirmed")
+    page.goto("/")
+    expect(main(page)).not_to_contain_text("Please confirm")
+
+
+def test_a_wrong_password_is_told_beside_the_form(page, ann, look_at):
+    page.goto("/accounts/login/")
+    look_at(page, "login")
+    main(page).get_by_label("Username").fill(ann.username)
+    main(page).get_by_label("Password").fill("not the right passphrase")
+    main(page).get_by_role("button", name="Sign in").click()
+    expect(main(page)).to_contain_text("Please enter a correct username and password")
+    look_at(page, "login-refused")
+
+
+def test_the_list_is_walked_through_by_name_and_by_end(anns_page, site, ann, look_at):
+    page = anns_page
+    for agent in ["curl/8.9.1", "your-app/2.1 (iPhone; iOS 17.2)", "python-httpx/0.28.1"]:
+        site.start_client(ann, agent)
+    page.goto("/accounts/sign-ins/")
+    main(page).get_by_role("link", name="Name curl").click()
+    look_at(page, "sign-in-name")
+    main(page).get_by_label("Name").fill("backup script")
+    main(page).get_by_role("button", name="Save").click()
+    expect(main(page).get_by_role("status")).to_contain_text("Saved: backup script.")
+
+    main(page).get_by_role("button", name="End backup script").click()
+    expect(main(page).get_by_role("status")).to_contain_text("Ended: backup script.")
+    main(page).get_by_text("Ended in the last 30 days").click()
+    expect(main(page)).to_contain_text("Ended from the list")
+    main(page).get_by_text("What it says of itself").first.click()
+    look_at(page, "sign-ins-open")
+
+    main(page).get_by_role("button", name="End the 2 others").click()
+    expect(main(page).get_by_role("status")).to_contain_text("2 other sign-ins ended.")
+    expect(main(page)).to_contain_text("This is your only sign-in.")
+
+    main(page).get_by_role("link", name="Sign out everywhere").click()
+    look_at(page, "sign-ins-end-all")
+    main(page).get_by_role("button", name="Sign out everywhere").click()
+    expect(main(page)).to_contain_text("You are signed out")
+    look_at(page, "logged-out")
+
+
+def test_after_a_while_the_password_is_asked_for_and_one_comes_back(anns_page, site, ann, look_at):
+    page = anns_page
+    site.start_client(ann)
+    site.shell(MORE_THAN_RECENT.format(name=ann.username))
+    page.goto("/accounts/sign-ins/")
+    main(page).get_by_role("button", name="End curl").click()
+    expect(main(page)).to_contain_text("It's you? Your password, please")
+    look_at(page, "confirm")
+    main(page).get_by_label("Your password").fill("not the right passphrase")
+    main(page).get_by_role("button", name="Go on").click()
+    expect(main(page)).to_contain_text("This is not your password.")
+    main(page).get_by_label("Your password").fill(ann.password)
+    main(page).get_by_role("button", name="Go on").click()
+    expect(main(page)).to_contain_text("End curl?")
+    look_at(page, "sign-in-end")
+    main(page).get_by_role("button", name="End it").click()
+    expect(main(page).get_by_role("status")).to_contain_text("Ended: curl.")
+
+
+def test_a_client_is_connected_its_lines_run_and_it_is_ended(anns_page, look_at, tmp_path):
+    page = anns_page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto("/accounts/clients/new/")
+    look_at(page, "client-new")
+    main(page).get_by_label("Name").fill("backup script")
+    main(page).get_by_role("button", name="Make the tokens").click()
+    expect(main(page)).to_contain_text("backup script is connected")
+    main(page).get_by_role("button", name="Copy").first.click()
+    expect(main(page).get_by_role("button", name="Copied")).to_have_count(1)
+    refresh = main(page).get_by_role("textbox", name="Refresh token").inner_text()
+    assert page.evaluate("navigator.clipboard.readText()") == refresh
+    look_at(page, "client-connected")
+
+    curl, python = (code.text_content() for code in page.locator("pre code").all())
+    answers = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, check=True).stdout
+    assert '"username":"ann-' in answers
+    assert '"access":' in answers
+    ran = subprocess.run([sys.executable, "-c", python], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "'username': 'ann-" in ran.stdout
+
+    main(page).get_by_role("link", name="I have saved them").click()
+    main(page).get_by_role("button", name="End backup script").click()
+    expect(main(page).get_by_role("status")).to_contain_text("Ended: backup script.")
+
+
+def test_who_finds_a_stranger_ends_it_and_changes_the_password(anns_page, site, ann, look_at):
+    page = anns_page
+    site.start_client(ann, "thief/1.0")
+    page.goto("/accounts/activity/")
+    look_at(page, "activity")
+    main(page).get_by_role("link", name="This wasn't me").first.click()
+    expect(main(page)).to_contain_text("This wasn't you?")
+    look_at(page, "not-me")
+    main(page).get_by_role("button", name="End it and change my password").click()
+    look_at(page, "password-change")
+    main(page).get_by_label("Old password").fill(ann.password)
+    main(page).get_by_label("New password", exact=False).first.fill(NEW_PASSWORD)
+    main(page).get_by_label("New password confirmation").fill(NEW_PASSWORD)
+    main(page).get_by_role("button", name="Change it").click()
+    expect(main(page)).to_contain_text("Password changed")
+    look_at(page, "password-change-done")
+    assert "changed" in site.next_mail(ann, "Your password was changed")["Subject"]
+
+
+def test_a_forgotten_password_is_set_anew(page, site, ann, look_at):
+    page.goto("/accounts/login/")
+    main(page).get_by_role("link", name="Forgot your password?").click()
+    look_at(page, "password-reset")
+    main(page).get_by_label("E-mail address").fill(ann.email)
+    main(page).get_by_role("button", name="Send the link").click()
+    look_at(page, "password-reset-done")
+    link = link_in(site.next_mail(ann, "Set a new password"))
+    page.goto(link)
+    look_at(page, "password-reset-confirm")
+    main(page).get_by_label("New password", exact=False).first.fill(NEW_PASSWORD)
+    main(page).get_by_label("New password confirmation").fill(NEW_PASSWORD)
+    main(page).get_by_role("button", name="Set it").click()
+    look_at(page, "password-reset-complete")
+
+
+def test_a_link_used_up_is_explained(page, site, ann, complaints, look_at):
+    complaints.expect("status of 400")
+    link = link_in(site.next_mail(ann, "Confirm your e-mail address"))
+    page.goto(link)
+    main(page).get_by_role("button", name="Yes, confirm it").click()
+    page.goto(link)
+    expect(main(page)).to_contain_text("This link is not valid")
+    look_at(page, "link-used-up")
+
+
+def test_the_address_is_changed_by_a_link_to_the_new_one(anns_page, site, ann, look_at):
+    page = anns_page
+    there = ann.__class__(ann.username, f"new-{ann.email}", ann.password)
+    page.goto("/accounts/profile/")
+    main(page).get_by_label("First name").fill("Ann")
+    main(page).get_by_role("button", name="Save").click()
+    expect(main(page).get_by_role("status")).to_contain_text("Saved.")
+    main(page).get_by_role("link", name="Change it").click()
+    look_at(page, "email-change")
+    main(page).get_by_label("New e-mail address").fill(there.email)
+    main(page).get_by_role("button", name="Send the link").click()
+    expect(main(page).get_by_role("status")).to_contain_text(there.email)
+    look_at(page, "profile")
+    page.goto(link_in(site.next_mail(there, "Confirm your e-mail address")))
+    main(page).get_by_role("button", name="Yes, confirm it").click()
+    expect(main(page)).to_contain_text(there.email)
+    site.next_mail(ann, "Your e-mail address was changed")
+
+
+def test_an_account_is_deleted(anns_page, ann, look_at):
+    page = anns_page
+    page.goto("/accounts/profile/")
+    main(page).get_by_role("link", name="Delete my account").click()
+    look_at(page, "delete")
+    main(page).get_by_label("Your password").fill(ann.password)
+    main(page).get_by_role("button", name="Delete my account").click()
+    expect(main(page)).to_contain_text("Your account is deleted")
+    look_at(page, "deleted")
+
+
+def test_the_language_is_switched_and_stays(page):
+    page.goto("/accounts/login/")
+    page.get_by_role("contentinfo").get_by_role("button", name="Deutsch").click()
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    expect(page).to_have_url(re.compile("/accounts/login/"))
+    page.goto("/")
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+
+
+def test_the_way_through_by_keyboard(page, ann):
+    page.goto("/accounts/login/")
+    page.keyboard.type(ann.username)
+    page.keyboard.press("Tab")
+    page.keyboard.type(ann.password)
+    page.keyboard.press("Enter")
+    expect(main(page)).to_contain_text("Where you're signed in")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(main(page)).to_be_focused()
+
+
+def test_a_form_that_lost_its_token_is_explained(page, complaints, look_at):
+    complaints.expect("status of 403")
+    page.goto("/accounts/login/")
+    page.context.clear_cookies()
+    main(page).get_by_label("Username").fill("ann")
+    main(page).get_by_label("Password").fill("whatever it is")
+    main(page).get_by_role("button", name="Sign in").click()
+    expect(main(page)).to_contain_text("The form has expired")
+    look_at(page, "error-csrf")
+
+
+@pytest.mark.parametrize("path", ["/", "/accounts/login/", "/accounts/sign-ins/", "/accounts/activity/"])
+def test_a_page_is_small_asks_nobody_else_and_works_without_scripts(new_page, site, ann, path):
+    page = new_page(java_script_enabled=False)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    sign_in(page, ann)
+    response = page.goto(path)
+    assert len(response.body()) < 60_000
+    assert not [url for url in asked if not url.startswith(site.url)]
+    expect(page.get_by_role("main")).to_be_visible()
