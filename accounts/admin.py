@@ -33,7 +33,10 @@ class UserAdmin(DjangoUserAdmin):
     list_display = ["username", "email", "is_active", "is_staff", "last_login"]
     fieldsets = [
         (None, {"fields": ["username", "email", "first_name", "last_name"]}),
-        (_("Permissions"), {"fields": ["is_active", "is_staff", "is_superuser", "groups", "user_permissions"]}),
+        (
+            _("Permissions"),
+            {"fields": ["is_active", "bound_tokens_only", "is_staff", "is_superuser", "groups", "user_permissions"]},
+        ),
         (_("Dates"), {"fields": ["last_login", "date_joined"]}),
     ]
     readonly_fields = ["last_login", "date_joined"]
