@@ -33,8 +33,7 @@ ID_MAX_LENGTH = 256
 COORDINATE = re.compile(r"[A-Za-z0-9_-]{43}")
 URI = re.compile(r"https?://[\x21-\x7e]+", re.IGNORECASE)
 DEFAULT_PORTS = {"http": 80, "https": 443}
-# How old a proof may be, and how far its client's clock may be ahead, is told by its `iat`, in seconds; or else, however
-# wrong that clock is, by our nonce.
+# By the client's clock, in seconds. Where that is wrong, our nonce tells the time instead.
 MAX_AGE = 60
 KEYS_KEPT = 1000
 
@@ -154,7 +153,7 @@ def _key_in(header: dict[str, Any]) -> tuple[Any, str, str]:
 
 @lru_cache(maxsize=KEYS_KEPT)
 def _public_key(curve: str, kind: str, *coordinates: str) -> tuple[Any, str]:
-    """With its thumbprint. A client comes back with the same key, which takes as long to load as a signature to check."""
+    """With its thumbprint. Clients come back with the same key, and to load one takes long."""
     if not all(COORDINATE.fullmatch(each) for each in coordinates):
         raise ValueError("coordinates")
     algorithm = ALGORITHMS_OF[kind, curve][0]
@@ -164,7 +163,7 @@ def _public_key(curve: str, kind: str, *coordinates: str) -> tuple[Any, str]:
 
 
 def _place(uri: str) -> object:
-    """What is left of an address once it is normalised (RFC 3986, section 6.2) and its query and fragment are cut off."""
+    """An address without query and fragment, normalised (RFC 3986, section 6.2); None if it is none."""
     if not URI.fullmatch(uri):
         return None
     try:
