@@ -42,6 +42,10 @@ class SignInRefused(PermissionDenied):
     """The account was ended, changed or deactivated while somebody signed in to it: the end wins."""
 
 
+class KeyNeeded(SignInRefused):
+    """Tokens of this user must be bound to a key of the client's."""
+
+
 class AccountChanged(PermissionDenied):
     """What was proved about the account a moment ago holds no longer."""
 
@@ -284,6 +288,11 @@ class User(AbstractUser):
         validators=[check_scopes],
         help_text=_("What a service account may do, separated by spaces: introspect."),
     )
+    bound_tokens_only = models.BooleanField(
+        _("bound tokens only"),
+        default=False,
+        help_text=_("Clients get tokens only if they prove to hold a key that the tokens are then bound to (DPoP)."),
+    )
     # Null: nobody has shown yet that they read mail there.
     email_confirmed_at = models.DateTimeField(null=True, editable=False)
     # Takes the place of the address once it is confirmed.
@@ -344,6 +353,11 @@ class User(AbstractUser):
         if fields is not None and self.get_deferred_fields() & set(fields):
             fields = [field.attname for field in self._meta.concrete_fields]
         super().refresh_from_db(using, fields, from_queryset)
+
+    @property
+    def needs_bound_tokens(self) -> bool:
+        required = settings.DPOP_REQUIRED
+        return self.bound_tokens_only or required == "all" or (required == "staff" and self.is_staff)
 
     def has_scope(self, scope: str) -> bool:
         return self.is_service and scope in self.scopes.split()
@@ -589,13 +603,23 @@ class SignInQuerySet(PrunableQuerySet["SignIn"]):
 
 
 class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: ignore[misc]
-    def start(self, user: User, kind: str, idle_timeout: timedelta, audience: str = "", name: str = "") -> "SignIn":
+    def start(
+        self,
+        user: User,
+        kind: str,
+        idle_timeout: timedelta,
+        audience: str = "",
+        name: str = "",
+        bound_to: str = "",
+    ) -> "SignIn":
         """
         Signs in a user whose password was just verified on this instance. Four statements.
-        Raises SignInRefused if the account was changed, ended everywhere or deactivated since.
+        Raises SignInRefused if the account was changed, ended everywhere or deactivated since, and KeyNeeded.
         """
         if user.is_service and kind == SignIn.Kind.BROWSER:
             raise SignInRefused
+        if kind == SignIn.Kind.CLIENT and user.needs_bound_tokens and not bound_to:
+            raise KeyNeeded
         now = timezone.now()
         is_first = user.last_login is None
         with transaction.atomic():
@@ -622,6 +646,7 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
                 idle_timeout=idle_timeout,
                 expires_at=now + min(idle_timeout, settings.SIGN_IN_MAX),
                 audience=audience,
+                bound_to=bound_to,
             )
             SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=kind)
             if name or not (is_first or sign_in.is_on_one_of(known)):
@@ -728,6 +753,8 @@ class SignIn(models.Model):
 
     # The service that its access tokens are for; blank for our own API.
     audience = models.CharField(max_length=255, blank=True, editable=False)
+    # The thumbprint (RFC 7638) of the key that its tokens are bound to; blank if whoever holds them may use them.
+    bound_to = models.CharField(max_length=43, blank=True, editable=False)
 
     ended_at = models.DateTimeField(null=True, blank=True)
     end_reason = models.CharField(max_length=20, choices=Reason, blank=True)
@@ -758,6 +785,7 @@ class SignIn(models.Model):
         "refreshed_at",
         "audience",
         "status_index",
+        "bound_to",
     )
 
     class Meta:
@@ -845,6 +873,7 @@ class SignIn(models.Model):
             and now < min(self.expires_at, self.latest_end)
             and self.user.is_active
             and not (self.user.is_service and self.kind == self.Kind.BROWSER)
+            and not (self.kind == self.Kind.CLIENT and self.user.needs_bound_tokens and not self.bound_to)
             and self._is_of_same_password()
         )
 

@@ -2,14 +2,15 @@
 
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
-from rest_framework import authentication
+from rest_framework import authentication, status
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
-from rest_framework_simplejwt.exceptions import AuthenticationFailed
+from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken
 
 from accounts.models import SignIn, User
 from accounts.rows import from_fields
+from api import dpop
 from api.tokens import AccessToken
 
 
@@ -20,15 +21,38 @@ class TokenAuthentication(JWTAuthentication):
         # One is made for every request: SimpleJWT's own looks up the user model, which is not used here.
         pass
 
-    def get_raw_token(self, header: bytes) -> bytes:
-        """Whatever is in the header, it is meant: it never falls back to the cookie."""
-        scheme, _separator, token = header.partition(b" ")
-        if scheme.lower() != b"bearer" or not token:
+    def authenticate(self, request: Request) -> tuple[User, AccessToken] | None:
+        """Whatever is in the header, it is meant: it never falls back to the cookie, nor to the other scheme."""
+        header = self.get_header(request)
+        if header is None:
+            return None
+        scheme, _separator, raw = header.partition(b" ")
+        scheme = scheme.lower()
+        if scheme not in (b"bearer", b"dpop") or not raw:
             raise AuthenticationFailed(
-                _("The Authorization header must be: Bearer, a space, and an access token."),  # type: ignore[arg-type]
+                _("The Authorization header must be: Bearer or DPoP, a space, and an access token."),  # type: ignore[arg-type]
                 code="bad_authorization_header",
             )
-        return token
+        token = self.get_validated_token(raw)
+        if scheme == b"dpop":
+            self._check_holder(request, raw, token)
+        elif token.bound_to:
+            raise InvalidToken(_("The token is bound to a key: it needs the scheme DPoP, and a proof."))  # type: ignore[arg-type]
+        return self.get_user(token), token
+
+    def authenticate_header(self, request: Request) -> str:
+        if request.META.get("HTTP_AUTHORIZATION", "").lower().startswith("dpop"):
+            return dpop.challenge()
+        return super().authenticate_header(request)
+
+    def _check_holder(self, request: Request, raw: bytes, token: AccessToken) -> None:
+        if not token.bound_to:
+            raise InvalidToken(_("The token is not bound to a key: it needs the scheme Bearer."))  # type: ignore[arg-type]
+        try:
+            dpop.proven_key(request, raw, token.bound_to)
+        except dpop.ProofRefused as refusal:
+            refusal.status_code = status.HTTP_401_UNAUTHORIZED
+            raise
 
     def get_user(self, validated_token: AccessToken) -> User:
         """From the claims; every other field is read from the database if and when code asks for one."""

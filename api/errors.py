@@ -16,6 +16,7 @@ from rest_framework_simplejwt.exceptions import InvalidToken
 
 from accounts.locks import Locked
 from accounts.models import User
+from api import dpop
 from api.refusals import refusals
 
 RETRY_AFTER_SECONDS = 2
@@ -53,7 +54,19 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         refusals.note()
         # RFC 6750, section 3.1
         response["WWW-Authenticate"] = f'{response["WWW-Authenticate"]}, error="invalid_token"'
+    if isinstance(exc, dpop.ProofRefused):
+        _say_which_proof_is_needed(response, exc)
     return response
+
+
+def _say_which_proof_is_needed(response: Response, refusal: dpop.ProofRefused) -> None:
+    """RFC 9449, sections 5, 7.1 and 8."""
+    if refusal.status_code == status.HTTP_401_UNAUTHORIZED:
+        response["WWW-Authenticate"] = dpop.challenge(refusal.error)
+    else:
+        response.data["error"] = refusal.error
+    if refusal.nonce:
+        response["DPoP-Nonce"] = refusal.nonce
 
 
 def _of_deleted_user(context: dict[str, Any]) -> Response:

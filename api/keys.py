@@ -74,7 +74,7 @@ class Key:
     @classmethod
     def _of(cls, algorithm: str, private: Any) -> Self:
         public = private.public_key()
-        return cls(_thumbprint(_public_jwk(algorithm, public)), algorithm, private, public)
+        return cls(thumbprint(public_jwk(algorithm, public)), algorithm, private, public)
 
     @property
     def is_public(self) -> bool:
@@ -84,7 +84,7 @@ class Key:
     @property
     def jwk(self) -> dict[str, str]:
         """What others need to verify with it (RFC 7517)."""
-        return _public_jwk(self.algorithm, self.verifying) | {"kid": self.kid, "use": "sig", "alg": self.algorithm}
+        return public_jwk(self.algorithm, self.verifying) | {"kid": self.kid, "use": "sig", "alg": self.algorithm}
 
     @property
     def pem(self) -> bytes:
@@ -115,12 +115,12 @@ def _is_of_roca(modulus: int) -> bool:
     return all(modulus % p in {pow(65537, exponent, p) for exponent in range(p)} for p in ROCA_PRIMES)
 
 
-def _public_jwk(algorithm: str, public: Any) -> dict[str, str]:
+def public_jwk(algorithm: str, public: Any) -> dict[str, str]:
     jwk: dict[str, str] = get_default_algorithms()[algorithm].to_jwk(public, as_dict=True)
     return {name: jwk[name] for name in PUBLIC_MEMBERS[jwk["kty"]]}
 
 
-def _thumbprint(jwk: dict[str, str]) -> str:
+def thumbprint(jwk: dict[str, str]) -> str:
     canonical = json.dumps(jwk, sort_keys=True, separators=(",", ":")).encode()
     return base64url_encode(hashlib.sha256(canonical).digest()).decode()
 

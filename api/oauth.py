@@ -159,7 +159,11 @@ class IntrospectView(FormView):
         if user is None or token["token_type"] != AccessToken.token_type:
             return Response({"active": False})
         told = {name: token[name] for name in ("iss", "sub", "aud", "exp", "iat", "jti", "sid")}
-        return Response({"active": True, "token_type": "Bearer", "username": user.username, **told})
+        if token.bound_to:
+            # RFC 9449, section 6.2
+            told["cnf"] = {"jkt": token.bound_to}
+        scheme = "DPoP" if token.bound_to else "Bearer"
+        return Response({"active": True, "token_type": scheme, "username": user.username, **told})
 
 
 class StatusListView(OpenToAll):

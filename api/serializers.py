@@ -12,7 +12,8 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.serializers import TokenObtainSerializer
 
 from accounts import passwords
-from accounts.models import RefreshRefused, SecurityEvent, SignIn, SignInRefused, User
+from accounts.models import KeyNeeded, RefreshRefused, SecurityEvent, SignIn, SignInRefused, User
+from api import dpop
 from api.blocklist.models import StatusIndex
 from api.errors import throttling
 from api.tokens import AccessToken, AnyToken, RefreshToken
@@ -73,7 +74,7 @@ class AudienceField(TextField):
 
 
 class TokenPairSerializer(TokenObtainSerializer):
-    """Starts a client's sign-in."""
+    """Starts a client's sign-in, bound to the key of the DPoP proof that comes with it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -89,13 +90,17 @@ class TokenPairSerializer(TokenObtainSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
         kind = SignIn.Kind.CLIENT
         audience = attrs.pop("audience", "")
+        request = self.context["request"]
+        bound_to = dpop.proven_key(request) if dpop.is_offered(request) else ""
         with throttling():
-            user = authenticate(self.context.get("request"), **attrs, kind=kind)
+            user = authenticate(request, **attrs, kind=kind)
         asked_at = timezone.now()
         try:
             if user is None:
                 raise SignInRefused
-            sign_in = SignIn.objects.start(user, kind, settings.REFRESH_TOKEN, audience)
+            sign_in = SignIn.objects.start(user, kind, settings.REFRESH_TOKEN, audience, bound_to=bound_to)
+        except KeyNeeded as error:
+            raise dpop.ProofRefused(_("A DPoP proof is needed.")) from error
         except SignInRefused as error:
             raise AuthenticationFailed(self.error_messages["no_active_account"], "no_active_account") from error
         return token_pair(sign_in, asked_at)
@@ -107,6 +112,9 @@ class TokenRefreshSerializer(serializers.Serializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
         token = RefreshToken(attrs["refresh"])
+        if token.bound_to:
+            # First of all: whoever holds the token and not the key uses nothing up, and raises no alarm.
+            dpop.proven_key(self.context["request"], bound_to=token.bound_to)
         asked_at = timezone.now()
         try:
             sign_in = SignIn.objects.rotate(token.sign_in, token.jti)
@@ -121,10 +129,12 @@ def token_pair(sign_in: SignIn, asked_at: Any) -> dict[str, str]:
         raise TokenError(_("Token is invalid"))
     if settings.JWT_STATUS_LIST and sign_in.status_index is None and not StatusIndex.objects.give(sign_in):
         raise TokenError(_("Token is blacklisted"))
-    return {
+    pair = {
         "access": str(AccessToken.for_sign_in(sign_in, asked_at)),
         "refresh": str(RefreshToken.for_sign_in(sign_in)),
     }
+    # RFC 9449, section 5
+    return pair | {"token_type": "DPoP"} if sign_in.bound_to else pair
 
 
 class TokenVerifySerializer(serializers.Serializer):

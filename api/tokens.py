@@ -139,6 +139,7 @@ class StrictTokenBackend(TokenBackend):
             and _is_uuid(claims["sid"], str)
             and _is_uuid(claims["jti"], lambda jti: jti.hex)
             and isinstance(claims.get("username", ""), str)
+            and ("cnf" not in claims or _is_confirmation(claims["cnf"]))
         )
         if not well_formed:
             raise TokenBackendError(_("Token is invalid"))
@@ -161,6 +162,10 @@ def _is_uuid(claim: object, form: Any) -> bool:
         return isinstance(claim, str) and form(uuid.UUID(claim)) == claim
     except ValueError:
         return False
+
+
+def _is_confirmation(claim: object) -> bool:
+    return isinstance(claim, dict) and claim.keys() == {"jkt"} and isinstance(claim["jkt"], str) and bool(claim["jkt"])
 
 
 BACKEND = {
@@ -192,6 +197,12 @@ class SignInToken(tokens.Token):
     def user_id(self) -> int:
         return int(self.payload["sub"])
 
+    @property
+    def bound_to(self) -> str:
+        """The thumbprint of the key that whoever shows it must hold; empty if it needs none."""
+        confirmation = self.payload.get("cnf")
+        return confirmation["jkt"] if confirmation else ""
+
     def check_honoured(self) -> None:
         """Raises TokenError for a genuine token that is refused all the same."""
         raise NotImplementedError
@@ -212,6 +223,9 @@ class SignInToken(tokens.Token):
             "iat": datetime_to_epoch(issued_at),
             "exp": datetime_to_epoch(expires_at),
         }
+        if sign_in.bound_to:
+            # RFC 9449, section 6.1
+            token.payload["cnf"] = {"jkt": sign_in.bound_to}
         return token
 
 

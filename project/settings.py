@@ -230,6 +230,9 @@ SIGN_IN_KEEP = timedelta(days=env.int("SIGN_IN_KEEP_DAYS", default=30))
 EVENT_KEEP = timedelta(days=env.int("EVENT_KEEP_DAYS", default=365))
 UNCONFIRMED_KEEP = timedelta(days=env.int("UNCONFIRMED_KEEP_DAYS", default=30))
 JWT_LEEWAY = timedelta(seconds=env.int("JWT_LEEWAY_SECONDS", default=15))
+DPOP_REQUIRED = env.str("DPOP_REQUIRED", default="")
+if DPOP_REQUIRED not in ("", "staff", "all"):
+    raise ImproperlyConfigured("DPOP_REQUIRED must be empty, staff or all.")
 
 # Session mode: the row decides how long a session lives (SignIn.expires_at), the cookie only has to last as long.
 
@@ -343,8 +346,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 CORS_URLS_REGEX = r"^/(api|\.well-known)/"
 CORS_ALLOW_CREDENTIALS = False
 CORS_ALLOW_METHODS = ["GET", "POST", "PATCH", "DELETE", "OPTIONS"]
-CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type"]
-CORS_EXPOSE_HEADERS = ["Retry-After", "WWW-Authenticate"]
+CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "dpop"]
+CORS_EXPOSE_HEADERS = ["DPoP-Nonce", "Retry-After", "WWW-Authenticate"]
 # Browsers keep a preflight's answer no longer than two hours.
 CORS_PREFLIGHT_MAX_AGE = 7200
 

@@ -50,7 +50,12 @@ def test_a_preflight_touches_neither_session_nor_database(browser_of, ann, djang
 
 def test_a_preflight_allows_what_token_mode_needs_and_no_more(browser):
     response = preflight(browser, FRIEND)
-    assert words(response.headers["Access-Control-Allow-Headers"]) == {"accept", "authorization", "content-type"}
+    assert words(response.headers["Access-Control-Allow-Headers"]) == {
+        "accept",
+        "authorization",
+        "content-type",
+        "dpop",
+    }
     assert words(response.headers["Access-Control-Allow-Methods"]) == {"get", "post", "patch", "delete", "options"}
 
 
@@ -80,7 +85,7 @@ def test_a_friend_can_read_an_answer_even_a_refusal(browser, path, db):
 
 def test_a_friend_can_read_why_and_for_how_long_it_was_refused(browser, db):
     response = browser().get("/api/me/", headers={"origin": FRIEND})
-    assert words(response.headers["Access-Control-Expose-Headers"]) == {"retry-after", "www-authenticate"}
+    assert words(response.headers["Access-Control-Expose-Headers"]) == {"dpop-nonce", "retry-after", "www-authenticate"}
 
 
 @pytest.mark.parametrize("origin", LOOK_ALIKES)
