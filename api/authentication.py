@@ -33,7 +33,7 @@ class TokenAuthentication(JWTAuthentication):
                 _("The Authorization header must be: Bearer or DPoP, a space, and an access token."),  # type: ignore[arg-type]
                 code="bad_authorization_header",
             )
-        token = self.get_validated_token(raw)
+        token: AccessToken = self.get_validated_token(raw)  # type: ignore[assignment]
         if scheme == b"dpop":
             self._check_holder(request, raw, token)
         elif token.bound_to:

@@ -44,7 +44,7 @@ _jws.register_algorithm("Ed25519", OKPAlgorithm())
 class ProofRefused(APIException):
     """400 where tokens are asked for (section 5); 401 where one is presented (section 7.1)."""
 
-    status_code = status.HTTP_400_BAD_REQUEST
+    status_code: int = status.HTTP_400_BAD_REQUEST
 
     def __init__(self, detail: Any, error: str = INVALID_PROOF, nonce: str = "") -> None:
         super().__init__(detail, error)
