@@ -206,8 +206,8 @@ class Mirror:
 
     def _drop_subscription(self, error: Exception) -> None:
         self._subscriber.drop(error)
-        # What is announced from now on is missed: read everything anew once there is another.
-        self._believed_until = -math.inf
+        # What is announced from now on is missed: nothing is believed until the database was read once more.
+        self._believed_until = self._last_read = -math.inf
 
     def _read_if_due(self) -> None:
         with self._lock:
@@ -219,7 +219,7 @@ class Mirror:
         try:
             rows, more = self._unread.read()
         except Error:
-            self._note_failed_read()
+            self._note_failed_read(started)
             return
         with self._lock:
             self._note_read(rows, more, started)
@@ -255,13 +255,13 @@ class Mirror:
             self._last_read = started
             self._believed_until = started + BELIEVED_FOR
 
-    def _note_failed_read(self) -> None:
-        """The news still comes in, so that what is known is believed for a while."""
+    def _note_failed_read(self, started: float) -> None:
+        """The news still comes in, so that what is known is believed for a while, without waiting for the next read."""
         with self._lock:
             now = time.monotonic()
-            self._next_read = now + READ_EVERY
-            if now - self._last_read < TRUSTED_FOR:
-                self._believed_until = now + BELIEVED_FOR
+            # A read that waits for its time-out takes up at most half of one thread.
+            self._next_read = now + max(READ_EVERY, now - started)
+            self._believed_until = self._last_read + TRUSTED_FOR
 
 
 mirror = Mirror()
