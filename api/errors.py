@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from rest_framework import exceptions, status, views
@@ -20,6 +20,8 @@ from api import dpop
 from api.refusals import refusals
 
 RETRY_AFTER_SECONDS = 2
+# Away, stuck, out of connections, a deadlock, a serialization failure; a closed connection; read-only after a failover.
+DATABASE_TROUBLE = (OperationalError, InterfaceError, InternalError)
 TOKEN_PRESENTED = {"token_not_valid", "bad_authorization_header"}
 
 
@@ -42,7 +44,7 @@ def throttling() -> Iterator[None]:
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
-    if isinstance(exc, (OperationalError, InterfaceError)):
+    if isinstance(exc, DATABASE_TROUBLE):
         exc = Unavailable()
     if isinstance(exc, User.DoesNotExist):
         return _of_deleted_user(context)
@@ -119,7 +121,7 @@ def too_many_requests(request: HttpRequest, seconds: int) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    if isinstance(sys.exc_info()[1], (OperationalError, InterfaceError)):
+    if isinstance(sys.exc_info()[1], DATABASE_TROUBLE):
         response = _answer(request, "unavailable", HTTPStatus.SERVICE_UNAVAILABLE, Unavailable.default_detail)
         response["Retry-After"] = str(RETRY_AFTER_SECONDS)
         return response
