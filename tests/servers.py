@@ -125,14 +125,16 @@ ServerT = TypeVar("ServerT", bound=Server)
 
 
 class Postgres(Server):
-    def __init__(self, folder: Path, programs: Path, account: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, programs: Path, account: Mapping[str, Any], tuning: Mapping[str, Any] | None = None
+    ) -> None:
         data = folder / "data"
         options = {"cwd": folder, "env": {"HOME": str(folder), "LC_ALL": "C"}, **account}
         initdb = [programs / "initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", data]
         made = subprocess.run(initdb, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
         if made.returncode:
             raise RuntimeError(f"initdb failed:\n{made.stdout}")
-        tuning = {
+        parameters = {
             "listen_addresses": "",
             "unix_socket_directories": folder,
             "max_connections": 200,
@@ -141,10 +143,11 @@ class Postgres(Server):
             "full_page_writes": "off",
             # A killed server would leave its shared memory behind; a file goes with the folder.
             "dynamic_shared_memory_type": "mmap",
-        }
-        settings = [word for name, value in tuning.items() for word in ("-c", f"{name}={value}")]
+        } | dict(tuning or {})
+        settings = [word for name, value in parameters.items() for word in ("-c", f"{name}={value}")]
         super().__init__(folder, [programs / "postgres", "-D", data, *settings], **options)
         self.url = f"postgres://postgres@{quote(str(folder), safe='')}/postgres"
+        self.socket = str(folder / ".s.PGSQL.5432")
 
     def create_database(self, name: str) -> str:
         """Returns its URL."""
@@ -175,30 +178,96 @@ class Valkey(Server):
 
 
 class Node(Server):
-    def __init__(self, folder: Path, env: Mapping[str, str], workers: int, args: Sequence[str]) -> None:
-        address = f"127.0.0.1:{free_port()}"
-        self.url = f"http://{address}"
-        command = [sys.executable, "-m", "gunicorn", "project.wsgi", f"--bind={address}", f"--workers={workers}"]
+    def __init__(
+        self,
+        folder: Path,
+        env: Mapping[str, str],
+        workers: int,
+        args: Sequence[str],
+        application: str = "project.wsgi",
+    ) -> None:
+        self.address = f"127.0.0.1:{free_port()}"
+        self.url = f"http://{self.address}"
+        command = [sys.executable, "-m", "gunicorn", application, f"--bind={self.address}", f"--workers={workers}"]
         # Nodes of one machine would share gunicorn's control socket, which is in the home folder.
         command += ["--no-control-socket", *args]
         super().__init__(folder, command, cwd=ROOT, env=os.environ | env)
 
     def answers(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/health/live", timeout=5, trust_env=False).status_code == 200
-        except httpx.TransportError:
-            return False
+        return answers_live(self.url)
+
+
+class Balancer(Server):
+    """A node that does not answer is left alone for two seconds; where none does, the answer is a 503 of its own."""
+
+    def __init__(self, folder: Path, nodes: Sequence[Node], port: int | None = None) -> None:
+        nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        if nginx is None:
+            raise RuntimeError("nginx is missing: apt-get install nginx-light")
+        address = f"127.0.0.1:{port or free_port()}"
+        self.url = f"http://{address}"
+        upstream = "\n".join(f"    server {node.address} max_fails=1 fail_timeout=2s;" for node in nodes)
+        (folder / "nginx.conf").write_text(NGINX.format(folder=folder, address=address, upstream=upstream))
+        super().__init__(folder, [nginx, "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr"], cwd=folder)
+
+    def answers(self) -> bool:
+        return answers_live(self.url)
+
+
+NGINX = """
+daemon off;
+master_process off;
+pid {folder}/pid;
+error_log stderr crit;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  upstream nodes {{
+{upstream}
+  }}
+  server {{
+    listen {address};
+    location / {{
+      proxy_pass http://nodes;
+      proxy_set_header Host $http_host;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_connect_timeout 1s;
+      proxy_read_timeout 8s;
+      proxy_next_upstream error timeout http_502 http_503;
+      proxy_next_upstream_timeout 10s;
+      add_header X-Node $upstream_addr always;
+      error_page 502 504 = @away;
+    }}
+    location @away {{
+      default_type application/json;
+      add_header Retry-After 2 always;
+      add_header X-Node $upstream_addr always;
+      return 503 '{{"detail": "No node answers. Try again in a moment.", "code": "unavailable"}}';
+    }}
+  }}
+}}
+"""
+
+
+def answers_live(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/live", timeout=5, trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 @contextmanager
-def postgres() -> Iterator[Postgres]:
+def postgres(**tuning: Any) -> Iterator[Postgres]:
     """A PostgreSQL on a Unix socket, where the user postgres needs no password."""
     account = _account()
     with TemporaryDirectory(prefix="postgres-", dir=_open_folder(account)) as name:
         folder = Path(name)
         if account:
             shutil.chown(folder, account["user"], account["group"])
-        with _running(Postgres(folder, _postgres_programs(folder, account), account)) as server:
+        with _running(Postgres(folder, _postgres_programs(folder, account), account, tuning)) as server:
             yield server
 
 
@@ -210,9 +279,19 @@ def valkey() -> Iterator[Valkey]:
 
 
 @contextmanager
-def node(env: Mapping[str, str], workers: int = 4, args: Sequence[str] = ()) -> Iterator[Node]:
+def node(
+    env: Mapping[str, str], workers: int = 4, args: Sequence[str] = (), application: str = "project.wsgi"
+) -> Iterator[Node]:
     """The project under gunicorn on loopback, with our environment and `env` over it."""
-    with TemporaryDirectory(prefix="node-") as folder, _running(Node(Path(folder), env, workers, args)) as server:
+    with TemporaryDirectory(prefix="node-") as name:
+        with _running(Node(Path(name), env, workers, args, application)) as server:
+            yield server
+
+
+@contextmanager
+def balancer(nodes: Sequence[Node], port: int | None = None) -> Iterator[Balancer]:
+    """An nginx on loopback before these nodes. Raises RuntimeError where there is no nginx."""
+    with TemporaryDirectory(prefix="balancer-") as folder, _running(Balancer(Path(folder), nodes, port)) as server:
         yield server
 
 

@@ -9,9 +9,9 @@ CHUNK = 64 * 1024
 
 
 class Proxy:
-    """Relays a port of loopback to another. What is told to it holds for open connections and new ones."""
+    """Relays a port of loopback to another, or to a Unix socket. What is told to it holds for open connections and new ones."""
 
-    def __init__(self, port: int, target: int) -> None:
+    def __init__(self, port: int, target: int | str) -> None:
         self.port = port
         self._target = target
         self._delay = 0.0
@@ -37,7 +37,7 @@ class Proxy:
         self._delay, self._is_silent = 0.0, False
 
     async def _cut(self) -> None:
-        for writer in self._open:
+        for writer in list(self._open):
             writer.transport.abort()
 
     @contextmanager
@@ -59,13 +59,18 @@ class Proxy:
 
     async def _relay(self, near_reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
         try:
-            far_reader, far = await asyncio.open_connection("127.0.0.1", self._target)
+            far_reader, far = await self._reach()
         except OSError:
             near.transport.abort()
             return
         self._open |= {near, far}
         await asyncio.gather(self._pump(near_reader, far), self._pump(far_reader, near))
         self._open -= {near, far}
+
+    async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if isinstance(self._target, str):
+            return await asyncio.open_unix_connection(self._target)
+        return await asyncio.open_connection("127.0.0.1", self._target)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):

@@ -1,0 +1,43 @@
+"""project.wsgi on a machine with a clock of its own, which dies where it is told to. For tests only."""
+
+import os
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import time_machine
+
+from project.wsgi import application as project
+
+CLOCK_OFFSET = timedelta(seconds=float(os.environ["CLOCK_OFFSET"]))
+# A file of a failpoint's name in here kills the next process that comes by.
+FAILPOINTS = Path(os.environ["FAILPOINTS"])
+
+
+def dies_at(name: str, function: Callable[..., Any], *, after: bool = False) -> Callable[..., Any]:
+    def maybe_dying(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs) if after else None
+        try:
+            (FAILPOINTS / name).unlink()
+        except FileNotFoundError:
+            return result if after else function(*args, **kwargs)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    return maybe_dying
+
+
+def arm() -> None:
+    from accounts.models import SignIn
+    from api.blocklist import news
+
+    news.publish = dies_at("between commit and broadcast", news.publish)
+    SignIn.swap_refresh_id = dies_at("in a refresh, before the commit", SignIn.swap_refresh_id)
+    SignIn.swap_refresh_id = dies_at("in a refresh, after the commit", SignIn.swap_refresh_id, after=True)
+
+
+arm()
+time_machine.travel(datetime.now(UTC) + CLOCK_OFFSET, tick=True).start()
+application = project
