@@ -233,7 +233,8 @@ http {{
       proxy_pass http://nodes;
       proxy_set_header Host $http_host;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header X-Forwarded-Proto $scheme;
+      # Whoever ends TLS says so; here that is who asks.
+      proxy_set_header X-Forwarded-Proto $http_x_forwarded_proto;
       proxy_connect_timeout 1s;
       proxy_read_timeout 8s;
       proxy_next_upstream error timeout http_502 http_503;

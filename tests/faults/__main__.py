@@ -1,0 +1,126 @@
+"""python -m tests.faults --minutes 5 --seed 1: a load on a fleet to which faults happen, and what the checker says."""
+
+import asyncio
+import json
+import os
+import random
+import sys
+import time
+from argparse import ArgumentParser
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+
+from tests.conftest import manage
+from tests.faults import load
+from tests.faults.checker import Violation, check
+from tests.faults.fleet import Fleet, fleet
+from tests.faults.history import History, Record
+from tests.faults.throw import throw
+
+PEOPLE = 10
+# Faults of different parts happen at the same time.
+THROWERS = ({"valkey"}, {"postgres"}, {"node"})
+
+MAKE_PEOPLE = f"""
+from accounts.models import User
+for number in range({PEOPLE}):
+    User.objects.create_user(f"person{{number}}", f"person{{number}}@example.org", {load.PASSWORD!r})
+"""
+READ_RECORD = """
+import json
+from collections import Counter
+from accounts.models import SecurityEvent, SignIn
+from api.blocklist.models import Entry
+events = Counter()
+for type, sid, name in SecurityEvent.objects.values_list("type", "sid", "user__username"):
+    events[f"{type} {sid or name}"] += 1
+    if type == "password_changed":
+        events[f"{type} {name}"] += 1 if sid else 0
+print(json.dumps({
+    "reasons": {
+        str(pk): f"{reason} at {at:%X}"
+        for pk, reason, at in SignIn.objects.exclude(ended_at=None).values_list("pk", "end_reason", "ended_at")
+    },
+    "blocked": [each.hex for each in Entry.objects.values_list("token_id", flat=True)],
+    "events": events,
+}))
+"""
+
+
+def run(minutes: float, seed: int) -> tuple[History, list[Violation]]:
+    history = History()
+    with fleet() as stand:
+        manage(stand.env, "shell", "--verbosity=0", "--command", MAKE_PEOPLE)
+        names = [f"person{number}" for number in range(PEOPLE)]
+        ends = time.monotonic() + 60 * minutes
+        with ThreadPoolExecutor(len(THROWERS)) as pool:
+            thrown = [pool.submit(throw, stand, parts, ends, history, seed) for parts in THROWERS]
+            asyncio.run(load.run(stand.balancer.url, names, ends, history, seed))
+            for each in thrown:
+                each.result()
+        healed = time.monotonic()
+        wait_until_ready(stand)
+        print(f"ready {time.monotonic() - healed:.1f} s after the last fault", file=sys.stderr)
+        # Without faults all that is left must go on, or be refused, as ever.
+        asyncio.run(load.run(stand.balancer.url, names, time.monotonic() + 5, history, seed + 1))
+        history.record = read_record(stand)
+        if folder := os.environ.get("FAULTS_LOGS"):
+            for number, node in enumerate(stand.nodes):
+                open(f"{folder}/node{number}.log", "w").write(node.log)
+    return history, check(history)
+
+
+def wait_until_ready(stand: Fleet) -> None:
+    """By itself: nothing is restarted for it. Raises TimeoutError."""
+    deadline = time.monotonic() + 30
+    for node in stand.nodes:
+        while True:
+            try:
+                if httpx.get(f"{node.url}/health/ready", timeout=10, trust_env=False).json()["redis"] == "up":
+                    break
+            except (httpx.TransportError, ValueError, KeyError):
+                pass
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{node.url} did not recover")
+            time.sleep(0.2)
+
+
+def read_record(stand: Fleet) -> Record:
+    told = json.loads(manage(stand.env, "shell", "--verbosity=0", "--command", READ_RECORD))
+    events = {(kind, about): times for key, times in told["events"].items() for kind, about in [key.split(" ", 1)]}
+    return Record(frozenset(told["reasons"]), frozenset(told["blocked"]), events, told["reasons"])
+
+
+def report(history: History, violations: list[Violation]) -> str:
+    thrown = Counter(fault.kind for fault in history.faults)
+    slowest = max((call.told - call.asked for call in history.calls), default=0.0)
+    lines = [
+        f"{len(history.calls)} requests, {len(history.ends)} ends of which "
+        f"{sum(end.acknowledged for end in history.ends)} were acknowledged, {len(history.faults)} faults; "
+        f"{sum(call.status == 503 for call in history.calls)} answers were 503, the slowest took {slowest:.1f} s",
+        "",
+        "| fault | times |",
+        "|---|---:|",
+        *(f"| {kind} | {times} |" for kind, times in sorted(thrown.items())),
+        "",
+        f"Violations: {len(violations)}",
+        *(f"- {each.rule}: {each.what}" for each in violations[:40]),
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    options = parser.parse_args()
+    print(f"seed {options.seed}", file=sys.stderr)
+    history, violations = run(options.minutes, options.seed)
+    print(report(history, violations))
+    sys.exit(bool(violations))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""Proves over a history that every promise was kept. Each rule yields what speaks against it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.faults.history import Call, End, Fault, History
+
+# How long a token of an ended sign-in may be accepted where Valkey is in trouble, in seconds.
+BOUND = 1.0
+# The same where the news is lost and the database is out of reach at the same time (DESIGN: the mirror is trusted).
+DOUBLE_BOUND = 30.0
+# After a fault of a store, its trouble may last this much longer in a node.
+AFTERMATH = 4.0
+# A retry of a refresh whose answer was lost is theft after this long; the stand sets it.
+GRACE = 45.0
+# No answer takes longer, in seconds.
+PATIENCE = 20.0
+CONTRACT = {200, 201, 202, 204, 302, 400, 401, 403, 404, 429}
+
+
+@dataclass(frozen=True)
+class Violation:
+    rule: str
+    what: str
+
+
+def check(history: History) -> list[Violation]:
+    return [
+        Violation(rule.__name__.replace("_", " ").strip(), what) for rule in RULES for what in rule(_Indexed(history))
+    ]
+
+
+class _Indexed:
+    def __init__(self, history: History) -> None:
+        self.calls = history.calls
+        self.faults = history.faults
+        self.record = history.record
+        self.ends = history.ends
+        self.ends_of: dict[str, list[End]] = defaultdict(list)
+        self.blocks_of: dict[str, list[End]] = defaultdict(list)
+        for end in history.ends:
+            for sid in end.sids:
+                self.ends_of[sid].append(end)
+            if end.jti:
+                self.blocks_of[end.jti].append(end)
+
+    def ends_for(self, call: Call) -> list[End]:
+        return self.ends_of[call.sid] + (self.blocks_of[call.jti] if call.jti else [])
+
+    def troubled(self, part: str, since: float, until: float) -> bool:
+        return any(
+            fault.part == part and fault.began <= until and since <= fault.over + AFTERMATH for fault in self.faults
+        )
+
+    def bound(self, end: End, call: Call) -> float:
+        """In seconds after the end was acknowledged."""
+        if call.mode == "session" or call.action == "refresh":
+            return 0.0
+        if not self.troubled("valkey", end.asked, call.told):
+            return 0.0
+        return DOUBLE_BOUND if self.troubled("postgres", end.asked, call.told) else BOUND
+
+
+def nothing_is_accepted_after_its_end(history: _Indexed) -> Iterator[str]:
+    for call in history.calls:
+        if not call.accepted or call.action == "sign in":
+            continue
+        for end in history.ends_for(call):
+            # Asked after the bound, so decided after it.
+            late = call.asked - end.told - history.bound(end, call)
+            if end.acknowledged and late > 0:
+                yield (
+                    f"{call.action} ({call.mode}, {call.node}) of {call.sid} was accepted {call.asked - end.told:.2f} s "
+                    f"after {end.action} was acknowledged"
+                )
+
+
+def nobody_is_signed_out_for_nothing(history: _Indexed) -> Iterator[str]:
+    lost: dict[str, float] = {}
+    # By when it was told: a client calls one after the other.
+    for call in sorted(history.calls, key=lambda call: call.told):
+        if call.action == "refresh":
+            unanswered = call.left or call.status in (0, 503)
+            if unanswered:
+                lost.setdefault(call.presented, call.asked)
+        refused = call.status == 401 or (call.status == 302 and call.mode == "session")
+        if not refused or not call.sid or call.action == "sign in":
+            continue
+        expired = call.expires < call.told
+        ended = any(end.asked <= call.told for end in history.ends_for(call))
+        theft = call.presented in lost and call.asked - lost[call.presented] > GRACE - 31
+        if not (expired or ended or theft):
+            reason = history.record.reasons.get(call.sid, "live") if history.record else "unknown"
+            yield (
+                f"{call.action} ({call.mode}, {call.node}) of {call.sid} was refused with {call.status} at "
+                f"{call.asked:.2f} without an end; in the database it is {reason}"
+            )
+
+
+def no_family_forks(history: _Indexed) -> Iterator[str]:
+    successors: dict[str, set[str]] = defaultdict(set)
+    for call in history.calls:
+        if call.action == "refresh" and call.accepted:
+            successors[call.presented].add(call.returned)
+    for presented, returned in successors.items():
+        if len(returned) > 1:
+            yield f"the refresh token {presented} has {len(returned)} successors"
+    predecessors = Counter(each for returned in successors.values() for each in returned)
+    for returned_id, times in predecessors.items():
+        if times > 1:
+            yield f"{times} refresh tokens have the successor {returned_id}"
+
+
+def every_answer_is_in_the_contract(history: _Indexed) -> Iterator[str]:
+    for call in history.calls:
+        if call.left:
+            continue
+        if call.told - call.asked > PATIENCE:
+            yield f"{call.action} took {call.told - call.asked:.1f} s"
+        if call.status == 503:
+            if not call.retry_after.isdecimal():
+                yield f"{call.action} ({call.node}) was a 503 without Retry-After"
+        elif call.status not in CONTRACT:
+            yield f"{call.action} ({call.mode}, {call.node}) was answered with {call.status} at {call.asked:.2f}"
+
+
+def nothing_acknowledged_is_lost(history: _Indexed) -> Iterator[str]:
+    record = history.record
+    if record is None:
+        yield "what the database holds was never read"
+        return
+    for call in history.calls:
+        if call.action == "sign in" and call.sid and not record.events.get(("signed_in", call.sid)):
+            yield f"the sign-in {call.sid} has no event"
+    for end in history.ends:
+        if not end.acknowledged:
+            continue
+        if end.jti and end.jti not in record.blocked:
+            yield f"the block of token {end.jti} is lost"
+        for sid in end.sids - record.ended:
+            yield f"{end.action} of {sid} is lost"
+        for sid in end.sids & record.ended:
+            if not any(record.events.get((kind, sid)) for kind in ("signed_out", "sign_in_ended")):
+                yield f"{end.action} of {sid} has no event"
+    changes = Counter(end.user for end in history.ends if end.acknowledged and end.action == "password")
+    for user, times in changes.items():
+        if record.events.get(("password_changed", user), 0) < times:
+            yield f"{times} password changes of {user} have too few events"
+
+
+RULES = (
+    nothing_is_accepted_after_its_end,
+    nobody_is_signed_out_for_nothing,
+    no_family_forks,
+    every_answer_is_in_the_contract,
+    nothing_acknowledged_is_lost,
+)
