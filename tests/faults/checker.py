@@ -12,6 +12,9 @@ BOUND = 1.0
 DOUBLE_BOUND = 30.0
 # After a fault of a store, its trouble may last this much longer in a node.
 AFTERMATH = 4.0
+WHOLESALE = ("password", "end others")
+# How long after it was asked a request may still be carried out that got no answer, in seconds.
+STUCK_FOR = 20.0
 # A retry of a refresh whose answer was lost is theft after this long; the stand sets it.
 GRACE = 45.0
 # No answer takes longer, in seconds.
@@ -48,6 +51,20 @@ class _Indexed:
     def ends_for(self, call: Call) -> list[End]:
         return self.ends_of[call.sid] + (self.blocks_of[call.jti] if call.jti else [])
 
+    def may_have_ended_late(self, call: Call) -> bool:
+        """
+        A wholesale end without an answer may be done by a node that was stuck, when others have signed in anew; and a
+        browser whose new key was lost with the answer to its change of password is out.
+        """
+        return any(
+            end.action in WHOLESALE
+            and end.user == call.user
+            and not end.acknowledged
+            and end.asked <= call.told
+            and (end.asked + STUCK_FOR >= call.asked or call.mode == "session")
+            for end in self.ends
+        )
+
     def troubled(self, part: str, since: float, until: float) -> bool:
         return any(
             fault.part == part and fault.began <= until and since <= fault.over + AFTERMATH for fault in self.faults
@@ -64,7 +81,8 @@ class _Indexed:
 
 def nothing_is_accepted_after_its_end(history: _Indexed) -> Iterator[str]:
     for call in history.calls:
-        if not call.accepted or call.action == "sign in":
+        # To sign out of what has ended is no error, and no entrance.
+        if not call.accepted or call.action in ("sign in", "sign out"):
             continue
         for end in history.ends_for(call):
             # Asked after the bound, so decided after it.
@@ -88,7 +106,7 @@ def nobody_is_signed_out_for_nothing(history: _Indexed) -> Iterator[str]:
         if not refused or not call.sid or call.action == "sign in":
             continue
         expired = call.expires < call.told
-        ended = any(end.asked <= call.told for end in history.ends_for(call))
+        ended = any(end.asked <= call.told for end in history.ends_for(call)) or history.may_have_ended_late(call)
         theft = call.presented in lost and call.asked - lost[call.presented] > GRACE - 31
         if not (expired or ended or theft):
             reason = history.record.reasons.get(call.sid, "live") if history.record else "unknown"

@@ -67,7 +67,13 @@ class Client:
             await self.call()
 
     async def ask(
-        self, action: str, method: str, path: str, patience: float = 30.0, note: dict[str, Any] | None = None, **how: Any
+        self,
+        action: str,
+        method: str,
+        path: str,
+        patience: float = 30.0,
+        note: dict[str, Any] | None = None,
+        **how: Any,
     ) -> tuple[Call, httpx.Response | None]:
         headers = self.headers | self.credentials() | how.pop("headers", {})
         told: dict[str, Any] = {"sid": self.sid, "user": self.person.name, "mode": self.mode} | (note or {})
@@ -101,8 +107,11 @@ class Client:
         number = len(self.history.ends)
         # From this moment on it may happen.
         self.history.ends.append(End(action, time.monotonic(), FOREVER, False, self.person.name, sids, jti))
-        call, _ = await self.ask("end", method, path, **how)
+        # Signing out of what has ended already is no error.
+        call, response = await self.ask("sign out" if action == "sign out" else "end", method, path, **how)
         self.history.calls.append(call)
+        if response is not None:
+            self.take_cookies(response)
         # Our own sign-in may have ended before: then nothing else did.
         self.history.ends[number] = End(action, call.asked, call.told, call.accepted, self.person.name, sids, jti)
         if call.status == 401 or (call.accepted and self.sid in sids):
@@ -135,6 +144,9 @@ class Client:
             self.person.passwords = [new]
 
     own_ends: tuple[str, ...] = ()
+
+    def take_cookies(self, response: httpx.Response) -> None:
+        """A changed password comes with a new session key."""
 
     async def sign_in(self) -> None:
         raise NotImplementedError
@@ -220,7 +232,8 @@ class Browser(Client):
 
     def credentials(self) -> dict[str, str]:
         cookie = f"__Host-csrftoken={self.csrf}; __Host-sessionid={self.cookie}"
-        return {"Cookie": cookie, "X-CSRFToken": self.csrf, "Origin": str(self.http.base_url).replace("http:", "https:").rstrip("/")}
+        origin = str(self.http.base_url).replace("http:", "https:").rstrip("/")
+        return {"Cookie": cookie, "X-CSRFToken": self.csrf, "Origin": origin}
 
     async def sign_in(self) -> None:
         self.cookie = self.csrf = ""
@@ -228,12 +241,12 @@ class Browser(Client):
         self.history.calls.append(page)
         if response is None or page.status != 200:
             return
-        self._take_cookies(response)
+        self.take_cookies(response)
         for password in list(self.person.passwords):
             form = {"username": self.person.name, "password": password}
             call, response = await self.ask("sign in", "POST", "/accounts/login/", data=form)
             if response is not None and call.status == 302:
-                self._take_cookies(response)
+                self.take_cookies(response)
                 self.person.passwords = [password]
                 await self._learn_sid()
                 call = Call(**{**vars(call), "sid": self.sid})
@@ -251,7 +264,7 @@ class Browser(Client):
                 return
             await asyncio.sleep(1)
 
-    def _take_cookies(self, response: httpx.Response) -> None:
+    def take_cookies(self, response: httpx.Response) -> None:
         for line in response.headers.get_list("Set-Cookie"):
             if found := re.match(r"__Host-(sessionid|csrftoken)=([^;]*)", line):
                 if found[1] == "sessionid":

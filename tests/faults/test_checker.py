@@ -73,6 +73,13 @@ def test_a_refusal_before_the_end_was_asked() -> None:
     assert rules([at(1.5, status=401)], [END]) == ["nobody is signed out for nothing"]
 
 
+def test_a_wholesale_end_without_an_answer_may_come_late() -> None:
+    end = End("end others", 0.5, 30, False, "ann", frozenset({"another"}))
+    assert rules([at(3, status=401)], [end]) == []
+    assert rules([at(30, status=401)], [end]) == ["nobody is signed out for nothing"]
+    assert rules([at(3, status=401, user="bob")], [end]) == ["nobody is signed out for nothing"]
+
+
 def test_an_expired_token_may_be_refused() -> None:
     assert rules([at(3, status=401, expires=3)]) == []
 
