@@ -39,7 +39,7 @@ def send_later(template: str, user: "User", to: str = "", **context: Any) -> Non
         "device": devices.name(user_agent) if user_agent else "",
         "ip_address": origin.ip_address(),
     }
-    transaction.on_commit(partial(_postman.submit, _send, template, address, context, translation.get_language()))
+    transaction.on_commit(partial(_postman.submit, _send, template, address, context, origin.language()))
 
 
 def wait() -> None:

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from django.http import HttpRequest
+from django.utils import translation
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -62,6 +63,11 @@ def absolute_url(path: str) -> str:
     """On the host that was asked, which ALLOWED_HOSTS has checked; outside a request, the path alone."""
     request = _request.get()
     return request.build_absolute_uri(path) if request else path
+
+
+def language() -> str | None:
+    """The one that was asked for, whatever the answer is in."""
+    return getattr(_request.get(), "LANGUAGE_CODE", None) or translation.get_language()
 
 
 def actor() -> "User | None":

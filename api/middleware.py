@@ -1,5 +1,7 @@
 from django.conf import settings
 from django.http import HttpRequest, JsonResponse
+from django.middleware.locale import LocaleMiddleware
+from django.utils import translation
 from django.utils.deprecation import MiddlewareMixin
 
 
@@ -10,3 +12,12 @@ class HttpsOnlyMiddleware(MiddlewareMixin):
         if not settings.SECURE_SSL_REDIRECT or request.is_secure() or not request.path.startswith("/api/"):
             return None
         return JsonResponse({"detail": "Use HTTPS.", "code": "https_required"}, status=403)
+
+
+class LanguageMiddleware(LocaleMiddleware):
+    """Pages and mails speak the language of whoever asks; the API's answers are for programs, and stay as they are."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        super().process_request(request)
+        if request.path.startswith("/api/"):
+            translation.activate(settings.LANGUAGE_CODE)

@@ -1,10 +1,11 @@
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class BlocklistConfig(AppConfig):
     name = "api.blocklist"
     label = "blocklist"
-    verbose_name = "Token blocklist"
+    verbose_name = _("Token blocklist")
 
     def ready(self) -> None:
         from accounts.signals import all_ended, sign_ins_ended
