@@ -284,9 +284,11 @@ def node(
     env: Mapping[str, str], workers: int = 4, args: Sequence[str] = (), application: str = "project.wsgi"
 ) -> Iterator[Node]:
     """The project under gunicorn on loopback, with our environment and `env` over it."""
-    with TemporaryDirectory(prefix="node-") as name:
-        with _running(Node(Path(name), env, workers, args, application)) as server:
-            yield server
+    with (
+        TemporaryDirectory(prefix="node-") as name,
+        _running(Node(Path(name), env, workers, args, application)) as server,
+    ):
+        yield server
 
 
 @contextmanager

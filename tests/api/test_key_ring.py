@@ -392,7 +392,7 @@ def test_a_project_does_not_start_with_a_folder_that_makes_no_sense(tmp_path, se
 
 def of_roca():
     """A key as the library behind CVE-2017-15361 made them."""
-    random, modulus = Random(7), 2 * prod(ROCA_PRIMES)  # noqa: S311
+    random, modulus = Random(7), 2 * prod(ROCA_PRIMES)
 
     def prime():
         while True:

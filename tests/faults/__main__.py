@@ -9,6 +9,7 @@ import time
 from argparse import ArgumentParser
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 
@@ -62,13 +63,13 @@ def run(minutes: float, seed: int) -> tuple[History, list[Violation]]:
                 each.result()
         healed = time.monotonic()
         wait_until_ready(stand)
-        print(f"ready {time.monotonic() - healed:.1f} s after the last fault", file=sys.stderr)
+        sys.stderr.write(f"ready {time.monotonic() - healed:.1f} s after the last fault" + "\n")
         # Without faults all that is left must go on, or be refused, as ever.
         asyncio.run(load.run(stand.balancer.url, names, time.monotonic() + 5, history, seed + 1))
         history.record = read_record(stand)
         if folder := os.environ.get("FAULTS_LOGS"):
             for number, node in enumerate(stand.nodes):
-                open(f"{folder}/node{number}.log", "w").write(node.log)
+                Path(folder, f"node{number}.log").write_text(node.log)
     return history, check(history)
 
 
@@ -116,9 +117,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     options = parser.parse_args()
-    print(f"seed {options.seed}", file=sys.stderr)
+    sys.stderr.write(f"seed {options.seed}" + "\n")
     history, violations = run(options.minutes, options.seed)
-    print(report(history, violations))
+    sys.stdout.write(f"{report(history, violations)}\n")
     sys.exit(bool(violations))
 
 

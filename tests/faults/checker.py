@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.faults.history import Call, End, Fault, History
+from tests.faults.history import Call, End, History
 
 # How long a token of an ended sign-in may be accepted where Valkey is in trouble, in seconds.
 BOUND = 1.0
@@ -89,8 +89,8 @@ def nothing_is_accepted_after_its_end(history: _Indexed) -> Iterator[str]:
             late = call.asked - end.told - history.bound(end, call)
             if end.acknowledged and late > 0:
                 yield (
-                    f"{call.action} ({call.mode}, {call.node}) of {call.sid} was accepted {call.asked - end.told:.2f} s "
-                    f"after {end.action} was acknowledged"
+                    f"{call.action} ({call.mode}, {call.node}) of {call.sid} was accepted "
+                    f"{call.asked - end.told:.2f} s after {end.action} was acknowledged"
                 )
 
 

@@ -1,4 +1,4 @@
-"""What clients asked and were told, and what was done to the fleet meanwhile; times are seconds on one monotonic clock."""
+"""What clients asked and were told, and what was done to the fleet; times are seconds on one monotonic clock."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -9,7 +9,7 @@ CHUNK = 64 * 1024
 
 
 class Proxy:
-    """Relays a port of loopback to another, or to a Unix socket. What is told to it holds for open connections and new ones."""
+    """Relays a port of loopback to another, or to a Unix socket. What it is told holds for open connections and new."""
 
     def __init__(self, port: int, target: int | str) -> None:
         self.port = port
