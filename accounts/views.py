@@ -178,7 +178,8 @@ class LinkView(FormView):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         self.user = self.find_user()
         response = super().dispatch(request, *args, **kwargs) if self.user else self.not_valid()
-        response["Referrer-Policy"] = "no-referrer"
+        # Not "no-referrer": with that, browsers send the form from the origin "null", which is refused.
+        response["Referrer-Policy"] = "strict-origin"
         return response
 
     def not_valid(self) -> HttpResponse:

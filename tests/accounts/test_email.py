@@ -215,4 +215,4 @@ def test_a_link_that_is_none_is_an_answer(browser, ann, path, method):
 
 
 def test_the_page_behind_the_link_tells_its_address_to_nobody(ask, browser):
-    assert browser().get(link_in(ask())).headers["Referrer-Policy"] == "no-referrer"
+    assert browser().get(link_in(ask())).headers["Referrer-Policy"] == "strict-origin"
