@@ -604,13 +604,7 @@ class SignInQuerySet(PrunableQuerySet["SignIn"]):
 
 class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: ignore[misc]
     def start(
-        self,
-        user: User,
-        kind: str,
-        idle_timeout: timedelta,
-        audience: str = "",
-        name: str = "",
-        bound_to: str = "",
+        self, user: User, kind: str, idle_timeout: timedelta, audience: str = "", name: str = "", bound_to: str = ""
     ) -> "SignIn":
         """
         Signs in a user whose password was just verified on this instance. Four statements.
@@ -784,8 +778,8 @@ class SignIn(models.Model):
         "previous_refresh_id",
         "refreshed_at",
         "audience",
-        "status_index",
         "bound_to",
+        "status_index",
     )
 
     class Meta:

@@ -25,6 +25,8 @@ class TokenPair(serializers.Serializer):
 
     access = serializers.CharField(help_text="Opens the API, for minutes.")
     refresh = serializers.CharField(help_text="Good for one refresh, within days.")
+    token_type = serializers.ChoiceField(["DPoP"], help_text="Told if they are bound to a key of the client's.")
+    optional = ["token_type"]
 
 
 TOKEN = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"  # noqa: S105
@@ -32,7 +34,8 @@ TOKEN_PAIR = OpenApiResponse(TokenPair, examples=[OpenApiExample("tokens", {"acc
 DESCRIBED = {
     "TokenObtainPairView": extend_schema(
         operation_id="sign_in",
-        description="Starts a client's sign-in.",
+        description="Starts a client's sign-in. With a proof in the header `DPoP` (RFC 9449), its tokens are bound to "
+        "the key of that proof.",
         responses={200: TOKEN_PAIR, 429: None},
         examples=[
             OpenApiExample("alice", {"username": "alice", "password": "violet anchor hums at dawn"}, request_only=True)
@@ -41,7 +44,8 @@ DESCRIBED = {
     "TokenRefreshView": extend_schema(
         operation_id="refresh",
         description="Uses up a refresh token for the next pair. The same token again gives the same pair for some "
-        "seconds (a lost answer, two tabs); later it is theft, and the sign-in ends.",
+        "seconds (a lost answer, two tabs); later it is theft, and the sign-in ends. "
+        "A bound token needs a proof in the header `DPoP`.",
         responses=TOKEN_PAIR,
         examples=[OpenApiExample("refresh", {"refresh": TOKEN}, request_only=True)],
     ),

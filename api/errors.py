@@ -43,6 +43,11 @@ def throttling() -> Iterator[None]:
         raise exceptions.Throttled(error.seconds) from error
 
 
+class RecentSignInRequired(exceptions.PermissionDenied):
+    default_detail = "Confirm your password first, at /api/password/confirm/: you gave it too long ago."
+    default_code = "recent_sign_in_required"
+
+
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(exc, DATABASE_TROUBLE):
         exc = Unavailable()

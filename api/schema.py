@@ -47,6 +47,7 @@ REFUSALS = {
             "no JSON": {"detail": "The request body is not valid JSON.", "code": "parse_error"},
         },
         schema="InvalidInput",
+        headers=NO_STORE | {"DPoP-Nonce": "Nonce"},
     ),
     "401": Refusal(
         "Unauthorized",
@@ -60,11 +61,12 @@ REFUSALS = {
                 "code": "no_active_account",
             },
         },
-        headers=NO_STORE | {"WWW-Authenticate": "Challenge"},
+        headers=NO_STORE | {"WWW-Authenticate": "Challenge", "DPoP-Nonce": "Nonce"},
     ),
     "403": Refusal(
         "Forbidden",
-        "Not allowed to whoever asks; or a session cookie came without its CSRF token.",
+        "Not allowed to whoever asks; or not before they confirm their password (`recent_sign_in_required`); or a "
+        "session cookie came without its CSRF token.",
         {"not allowed": {"detail": "You do not have permission to perform this action.", "code": "permission_denied"}},
     ),
     "404": Refusal(
@@ -134,7 +136,13 @@ SCHEMAS: dict[str, Json] = {
     },
     "InvalidInput": {
         "type": "object",
-        "properties": ERROR_PROPERTIES,
+        "properties": ERROR_PROPERTIES
+        | {
+            "error": {
+                "type": "string",
+                "description": "As OAuth names it, where tokens are given (RFC 9449, section 5).",
+            }
+        },
         "required": ["detail", "code"],
         "additionalProperties": {"type": "array", "items": {"type": "string"}},
     },
@@ -167,7 +175,13 @@ INTROSPECTED: Json = {
             "type": "boolean",
             "description": "Whether it is good now; if not, nothing else is told.",
         },
-        "token_type": {"type": "string", "enum": ["Bearer"]},
+        "token_type": {"type": "string", "enum": ["Bearer", "DPoP"]},
+        "cnf": {
+            "type": "object",
+            "description": "With DPoP: the key that the token is bound to, by its thumbprint (RFC 7638).",
+            "properties": {"jkt": {"type": "string"}},
+            "required": ["jkt"],
+        },
         "username": {"type": "string"},
         "iss": {"type": "string"},
         "sub": {"type": "string"},
@@ -179,7 +193,12 @@ INTROSPECTED: Json = {
     },
     "required": ["active"],
 }
+CHALLENGE = r'^(Bearer realm="api"|DPoP (error="[a-z_]+", )?algs="ES256 EdDSA")(, error="invalid_token")?$'
 HEADERS: dict[str, Json] = {
+    "Nonce": {
+        "description": "Belongs into the next proof; comes with `use_dpop_nonce` (RFC 9449, section 8).",
+        "schema": {"type": "string"},
+    },
     "NoStore": {
         "description": "Nobody keeps the answer.",
         "required": True,
@@ -192,9 +211,9 @@ HEADERS: dict[str, Json] = {
     },
     "ETag": {"required": True, "schema": {"type": "string"}},
     "Challenge": {
-        "description": "RFC 6750, section 3.",
+        "description": "RFC 6750, section 3; RFC 9449, section 7.1.",
         "required": True,
-        "schema": {"type": "string", "pattern": '^Bearer realm="api"(, error="invalid_token")?$'},
+        "schema": {"type": "string", "pattern": CHALLENGE},
     },
     "Wait": {
         "description": "Seconds.",
@@ -253,7 +272,7 @@ class AutoSchema(openapi.AutoSchema):
         properties: dict[str, Json] = schema.get("properties", {})
         if direction == "response":
             # Whether or not it may be left out of a request.
-            schema["required"] = sorted(properties)
+            schema["required"] = sorted(properties.keys() - getattr(serializer, "optional", ()))
             return schema
         for name, facts in properties.items():
             field = serializer.fields[name]
@@ -326,15 +345,27 @@ OPEN_DOORS = (permissions.AllowAny, permissions.IsAuthenticated)
 
 class AccessTokenScheme(OpenApiAuthenticationExtension):
     target_class = "api.authentication.TokenAuthentication"
-    name = "accessToken"
+    name = ["accessToken", "boundToken"]
 
-    def get_security_definition(self, auto_schema: AutoSchema) -> Json:
-        return {
-            "type": "http",
-            "scheme": "bearer",
-            "bearerFormat": "JWT",
-            "description": "For programs, from anywhere: the `access` token of `POST /api/token/`.",
-        }
+    def get_security_requirement(self, auto_schema: AutoSchema) -> list[Json]:
+        return [{name: []} for name in self.name]
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> list[Json]:
+        return [
+            {
+                "type": "http",
+                "scheme": "bearer",
+                "bearerFormat": "JWT",
+                "description": "For programs, from anywhere: the `access` token of `POST /api/token/`.",
+            },
+            {
+                "type": "http",
+                "scheme": "dpop",
+                "bearerFormat": "JWT",
+                "description": "As `accessToken`, where a proof in the header `DPoP` came with the sign-in (RFC 9449): "
+                "the token opens nothing without a new proof of the same key, at every call.",
+            },
+        ]
 
 
 class SessionScheme(OpenApiAuthenticationExtension):

@@ -207,6 +207,19 @@ class PasswordChangeSerializer(serializers.Serializer):
         return check_new_password(new_password, self.instance)
 
 
+class PasswordConfirmSerializer(serializers.Serializer):
+    instance: User
+
+    password = PasswordField()
+
+    def validate_password(self, password: str) -> str:
+        with throttling():
+            is_right = self.instance.guess_password(password)
+        if not is_right:
+            raise ValidationError(_("Your password was entered incorrectly."), "password_incorrect")
+        return password
+
+
 class PasswordResetSerializer(serializers.Serializer):
     email = serializers.EmailField(max_length=254)
 

@@ -20,6 +20,7 @@ urlpatterns = [
     path("events/", views.SecurityEventView.as_view()),
     path("register/", views.RegisterView.as_view()),
     path("password/change/", views.PasswordChangeView.as_view()),
+    path("password/confirm/", views.PasswordConfirmView.as_view()),
     path("password/reset/", views.PasswordResetView.as_view()),
     path("password/reset/confirm/", views.PasswordResetConfirmView.as_view()),
     path("schema/", docs.SchemaView.as_view(), name="schema"),

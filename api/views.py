@@ -10,6 +10,7 @@ from rest_framework.views import APIView
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
 from api import serializers
 from api.authentication import AuthenticatedRequest
+from api.errors import RecentSignInRequired
 from api.schema import EMPTY
 from api.throttling import AccountThrottle
 
@@ -76,6 +77,21 @@ class PasswordChangeView(APIView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
+class PasswordConfirmView(APIView):
+    @extend_schema(
+        operation_id="confirm_password",
+        request=serializers.PasswordConfirmSerializer,
+        responses={204: OpenApiResponse(description="It is right."), 429: None},
+        examples=[OpenApiExample("alice", {"password": "violet anchor hums at dawn"}, request_only=True)],
+    )
+    def post(self, request: AuthenticatedRequest) -> Response:
+        """Gives the password once more, as what is refused with `recent_sign_in_required` asks for."""
+        serializer = serializers.PasswordConfirmSerializer(request.user.with_all_fields(), data=request.data)
+        serializer.is_valid(raise_exception=True)
+        generics.get_object_or_404(SignIn, pk=request.auth.sid).note_proof()
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
 class PasswordResetView(OpenToAll):
     throttle_classes = (AccountThrottle,)
 
@@ -136,12 +152,15 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
 
     @extend_schema(
         operation_id="end_other_sign_ins",
-        description="Ends all of one's own sign-ins but the one that asks.",
+        description="Ends all of one's own sign-ins but the one that asks. Refused with `recent_sign_in_required` if "
+        "that gave its password too long ago: `POST /api/password/confirm/`, then try once more.",
         request=None,
         responses=ENDED,
     )
     def end_others(self, request: AuthenticatedRequest) -> Response:
         current = SignIn.objects.filter(pk=request.auth.sid).first()
+        if current is None or not current.is_recently_proved():
+            raise RecentSignInRequired
         return Response({"ended": SignIn.objects.end_all(request.user, SignIn.Reason.ENDED_BY_USER, keep=current)})
 
     @extend_schema(

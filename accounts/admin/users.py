@@ -25,7 +25,7 @@ from accounts.sessions import SignedInRequest
 AT_ONCE = 500
 MANY = 1000
 ROWS_IN_PANEL = 10
-RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+RIGHTS = ("bound_tokens_only", "is_staff", "is_superuser", "groups", "user_permissions")
 
 
 class StateFilter(ListFilter):
@@ -59,7 +59,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
     search_help_text = _("The beginning of a username, a whole e-mail or IP address, or the id of a sign-in (sid).")
     fieldsets = [
         (None, {"fields": ["username", "email", "first_name", "last_name"]}),
-        (_("Permissions"), {"fields": ["is_active", "bound_tokens_only", *RIGHTS]}),
+        (_("Permissions"), {"fields": ["is_active", *RIGHTS]}),
         (_("Dates"), {"fields": ["last_login", "date_joined"]}),
     ]
     readonly_fields = ["last_login", "date_joined"]
@@ -129,7 +129,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         the next reset link.
         """
         fields = list(super().get_readonly_fields(request, obj))
-        return fields if request.user.is_superuser else [*fields, "email", "is_active", "bound_tokens_only", *RIGHTS]
+        return fields if request.user.is_superuser else [*fields, "email", "is_active", *RIGHTS]
 
     def get_urls(self) -> list[URLPattern]:
         return [url for url in super().get_urls() if url.name != "auth_user_password_change"]

@@ -66,10 +66,10 @@ def test_every_operation_has_a_summary(operation):
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_every_operation_that_needs_a_sign_in_takes_both_kinds_and_says_how_it_refuses(operation):
+def test_every_operation_that_needs_a_sign_in_takes_every_kind_and_says_how_it_refuses(operation):
     if {} in operation.get("security", [{}]):
         return
-    assert operation["security"] == [{"accessToken": []}, {"session": []}]
+    assert operation["security"] == [{"accessToken": []}, {"boundToken": []}, {"session": []}]
     assert {"401", "503"} <= operation["responses"].keys()
 
 

@@ -42,6 +42,9 @@ PASSPORT = Contender("passport HS256", "api.authentication.TokenAuthentication",
 PASSPORT_ES256 = Contender(
     "passport ES256", "api.authentication.TokenAuthentication", "credentials.passport", algorithm="ES256"
 )
+PASSPORT_BOUND = Contender(
+    "passport HS256, bound by DPoP (ES256)", "api.authentication.TokenAuthentication", "credentials.bound_passport"
+)
 PASSPORT_RS256 = Contender(
     "passport RS256", "api.authentication.TokenAuthentication", "credentials.passport", algorithm="RS256"
 )
@@ -116,4 +119,4 @@ PEERS = (
     KNOX,
 )
 ALL = (FLOOR, *OURS, *PEERS)
-BY_NAME = {contender.name: contender for contender in (*ALL, SIMPLEJWT_ROTATION)}
+BY_NAME = {contender.name: contender for contender in (*ALL, SIMPLEJWT_ROTATION, PASSPORT_BOUND)}

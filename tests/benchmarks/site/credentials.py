@@ -1,12 +1,17 @@
 """What ann shows to each contender."""
 
+import time
+from collections.abc import Callable
+from hashlib import sha256
 from importlib import import_module
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import jwt
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, login
 from django.http import HttpRequest
 from django.utils import timezone
+from jwt.utils import base64url_encode
 from rest_framework_simplejwt import tokens as simplejwt_tokens
 
 from accounts.models import SignIn, User
@@ -55,6 +60,31 @@ def pair(sign_in: SignIn) -> dict[str, str]:
 
     access = AccessToken.for_sign_in(sign_in, timezone.now())
     return {"access": str(access), "refresh": str(RefreshToken.for_sign_in(sign_in))}
+
+
+def bound_passport() -> Callable[[], dict[str, str]]:
+    """What makes the headers of one call: each has a proof of its own."""
+    from api.keys import Key
+    from api.used_proofs import _new_nonce, redis_memory
+
+    key = Key.generate("ES256")
+    sign_in = SignIn.objects.start(ann(), SignIn.Kind.CLIENT, settings.REFRESH_TOKEN, bound_to=key.kid)
+    access = pair(sign_in)["access"]
+    _is_new, birthday = redis_memory.remember(uuid4())
+    claims = {
+        "htm": "GET",
+        "htu": "http://localhost/whoami/",
+        "ath": base64url_encode(sha256(access.encode()).digest()).decode(),
+        "nonce": _new_nonce(str(birthday)),
+    }
+    headers = {"typ": "dpop+jwt", "jwk": {name: key.jwk[name] for name in ("kty", "crv", "x", "y")}}
+
+    def call() -> dict[str, str]:
+        told = claims | {"iat": int(time.time()), "jti": uuid4().hex}
+        proof = jwt.encode(told, key.signing, algorithm="ES256", headers=headers)
+        return {"Authorization": f"DPoP {access}", "DPoP": proof, "Host": "localhost"}
+
+    return call
 
 
 def pairs(sids: list[str]) -> list[dict[str, str]]:

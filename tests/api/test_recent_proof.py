@@ -1,0 +1,79 @@
+"""What matters most asks for a password that was given within fifteen minutes, in both modes."""
+
+import time
+
+import pytest
+
+PASSWORD_CONFIRM = "/api/password/confirm/"
+END_OTHERS = "/api/sign-ins/end-others/"
+
+
+@pytest.fixture(params=["browser", "client"])
+def caller(request, ann, browser_of, client_of):
+    """Posts JSON as ann, who is signed in in that mode."""
+    if request.param == "client":
+        return client_of(ann).post
+    browser = browser_of(ann)
+    return lambda path, data=None: browser.post(path, data or {}, "application/json")
+
+
+def test_just_after_a_sign_in_nothing_is_asked(caller):
+    assert caller(END_OTHERS).json() == {"ended": 0}
+
+
+def test_the_password_lets_one_go_on(ann, password, browser_of, client_of, time_machine):
+    browser, client = browser_of(ann), client_of(ann)
+    time_machine.move_to(time.time() + 16 * 60)
+    client.renew()
+    for post in (client.post, lambda path, data=None: browser.post(path, data or {}, "application/json")):
+        response = post(END_OTHERS)
+        assert response.status_code == 403
+        assert response.json()["code"] == "recent_sign_in_required"
+        assert ann.sign_ins.live().count() == 2
+        assert post(PASSWORD_CONFIRM, {"password": password}).status_code == 204
+    assert client.post(END_OTHERS).json() == {"ended": 1}
+
+
+def test_a_refresh_is_no_proof(ann, client_of, time_machine):
+    client = client_of(ann)
+    time_machine.move_to(time.time() + 16 * 60)
+    assert client.renew().status_code == 200
+    assert client.post(END_OTHERS).status_code == 403
+
+
+def test_a_wrong_password_proves_nothing(ann, client_of, time_machine):
+    client = client_of(ann)
+    time_machine.move_to(time.time() + 16 * 60)
+    client.renew()
+    response = client.post(PASSWORD_CONFIRM, {"password": "wrong"})
+    assert response.status_code == 400
+    assert response.json()["password"] == ["Your password was entered incorrectly."]
+    assert client.post(END_OTHERS).status_code == 403
+
+
+def test_wrong_passwords_are_counted(ann, client_of, password):
+    client = client_of(ann)
+    answers = [client.post(PASSWORD_CONFIRM, {"password": "wrong"}).status_code for _ in range(30)]
+    assert answers[0] == 400
+    assert answers[-1] == 429
+    assert client.post(PASSWORD_CONFIRM, {"password": password}).status_code == 429
+
+
+def test_a_proof_is_of_its_own_sign_in_only(ann, password, client_of, time_machine):
+    one, other = client_of(ann), client_of(ann)
+    time_machine.move_to(time.time() + 16 * 60)
+    one.renew()
+    other.renew()
+    assert one.post(PASSWORD_CONFIRM, {"password": password}).status_code == 204
+    assert other.post(END_OTHERS).status_code == 403
+
+
+def test_nobody_else_can_confirm(anonymous, db):
+    assert anonymous.post(PASSWORD_CONFIRM, {"password": "x"}).status_code == 401
+
+
+def test_everything_can_be_ended_without_a_proof(ann, client_of, time_machine):
+    client = client_of(ann)
+    time_machine.move_to(time.time() + 16 * 60)
+    client.renew()
+    assert client.post("/api/sign-ins/end-all/").json() == {"ended": 1}
