@@ -361,7 +361,6 @@ class AccessTokenScheme(OpenApiAuthenticationExtension):
             {
                 "type": "http",
                 "scheme": "dpop",
-                "bearerFormat": "JWT",
                 "description": "As `accessToken`, where a proof in the header `DPoP` came with the sign-in (RFC 9449): "
                 "the token opens nothing without a new proof of the same key, at every call.",
             },
