@@ -65,7 +65,7 @@ REFUSALS = {
     ),
     "403": Refusal(
         "Forbidden",
-        "Not allowed to whoever asks; or not before they confirm their password (`recent_sign_in_required`); or a "
+        "Not allowed to whoever asks, or not before they confirm their password (`recent_sign_in_required`); or a "
         "session cookie came without its CSRF token.",
         {"not allowed": {"detail": "You do not have permission to perform this action.", "code": "permission_denied"}},
     ),
