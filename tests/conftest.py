@@ -183,7 +183,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     else:
         database_url = f"sqlite:///{tmp_path_factory.mktemp('fleet') / name}.sqlite3"
     # DEBUG, so that plain HTTP on loopback will do and cookies are not Secure.
-    env = {"DATABASE_URL": database_url, "DEBUG": "true"}
+    # All tests ask from one address.
+    env = {"DATABASE_URL": database_url, "DEBUG": "true", "TOKEN_RATE": "", "ACCOUNT_RATE": ""}
     manage(env, "migrate", "--verbosity=0")
     with servers.node(env) as node:
         yield Fleet(node.url, env)

@@ -219,6 +219,7 @@ def test_the_language_is_switched_and_stays(page):
 
 def test_the_way_through_by_keyboard(page, ann):
     page.goto("/accounts/login/")
+    expect(page.locator("#id_username")).to_be_focused()
     page.keyboard.type(ann.username)
     page.keyboard.press("Tab")
     page.keyboard.type(ann.password)

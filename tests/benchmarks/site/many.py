@@ -22,14 +22,14 @@ WARM_UP = 2
 SIGN_INS = """
 INSERT INTO accounts_signin (
     id, user_id, kind, user_agent, ip_address, auth_hash, created_at, last_seen_at, idle_timeout, expires_at,
-    ended_at, end_reason, ended_by_id, refresh_id, previous_refresh_id, refreshed_at
+    ended_at, end_reason, ended_by_id, refresh_id, previous_refresh_id, refreshed_at, proved_at, name, audience, bound_to
 )
 SELECT gen_random_uuid(), %s + n %% %s, CASE WHEN n %% 5 < 3 THEN 'browser' ELSE 'client' END, agent, address,
     template.auth_hash, started, started + interval '1 hour', interval '14 days', started + interval '14 days',
     CASE WHEN n %% 2 = 0 THEN started + interval '2 hours' END,
     CASE WHEN n %% 2 = 1 THEN '' WHEN n %% 1000 = 0 THEN 'token_reused' WHEN n %% 10 = 0 THEN 'ended_by_staff'
         WHEN n %% 4 = 0 THEN 'ended_by_user' ELSE 'signed_out' END,
-    NULL, gen_random_uuid(), gen_random_uuid(), started
+    NULL, gen_random_uuid(), gen_random_uuid(), started, started, '', '', ''
 FROM accounts_signin template, generate_series(%s::int, %s::int) n,
     LATERAL (
         SELECT now() - random() * CASE WHEN n %% 2 = 1 THEN interval '13 days' ELSE interval '90 days' END AS started,
@@ -57,10 +57,10 @@ ORDER BY id LIMIT %s
 USERS = """
 INSERT INTO accounts_user (
     username, email, password, is_superuser, is_staff, is_active, first_name, last_name, date_joined, last_login,
-    generation
+    generation, email_confirmed_at, new_email, is_service, scopes, bound_tokens_only
 )
 SELECT 'user-' || n, 'user-' || n || '@example.org', password, false, n %% 10000 = 0, n %% 100 > 0,
-    'First', 'Last-' || n, now(), now(), 0
+    'First', 'Last-' || n, now(), now(), 0, now(), '', false, '', false
 FROM accounts_user template, generate_series(%s::int, %s::int) n WHERE template.id = %s
 """
 
