@@ -68,5 +68,13 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     os.environ["REDIS_URL"] = stores.enter_context(servers.valkey()).url
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.distributed:
+        return
+    left_to_the_other_run = [item for item in items if item.get_closest_marker("once")]
+    config.hook.pytest_deselected(items=left_to_the_other_run)
+    items[:] = [item for item in items if not item.get_closest_marker("once")]
+
+
 def pytest_report_header() -> str:
     return f"stores: {os.environ['DATABASE_URL'] or 'SQLite'}, {os.environ['REDIS_URL'] or 'no Redis'}"

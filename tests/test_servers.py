@@ -4,6 +4,8 @@ import redis
 
 from tests import servers
 
+pytestmark = pytest.mark.once
+
 
 def test_a_postgres_starts_answers_and_stops():
     with servers.postgres() as postgres, psycopg.connect(postgres.create_database("library")) as connection:

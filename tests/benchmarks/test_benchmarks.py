@@ -10,6 +10,8 @@ import pytest
 
 from tests.servers import ROOT
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def results(tmp_path: Path) -> Any:

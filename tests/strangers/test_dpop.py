@@ -14,6 +14,8 @@ from tests import servers
 from tests.conftest import manage
 from tests.strangers.conftest import PASSWORD, Issuer
 
+pytestmark = pytest.mark.once
+
 HERE = Path(__file__).parent
 
 

@@ -9,6 +9,8 @@ from authlib.integrations.httpx_client import OAuth2Client
 from tests.conftest import manage
 from tests.strangers.conftest import Issuer
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def authlib(issuer: Issuer) -> Iterator[OAuth2Client]:

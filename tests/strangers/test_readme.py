@@ -13,6 +13,8 @@ import pytest
 from tests import servers
 from tests.strangers.conftest import AUDIENCE, Issuer
 
+pytestmark = pytest.mark.once
+
 HERE = Path(__file__).parent
 SECTION = "## Trust our tokens from your service"
 # Of the status list (`ttl`), and a moment for the list to be made and for a slow machine.

@@ -4,7 +4,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.strangers.conftest import Issuer
+
+pytestmark = pytest.mark.once
 
 VALID, INVALID = "0", "1"
 # A list is rebuilt after a second.

@@ -16,6 +16,8 @@ from jwt.utils import base64url_decode, base64url_encode
 
 from tests.strangers.conftest import AUDIENCE, Issuer, Tokens
 
+pytestmark = pytest.mark.once
+
 HERE = Path(__file__).parent
 # The subject of a good token; None for any other.
 Verifier = Callable[[str], str | None]

@@ -15,6 +15,8 @@ from tests import servers
 from tests.api.blocklist.test_workers import mint
 from tests.conftest import manage
 
+pytestmark = pytest.mark.once
+
 # DESIGN.md, rule 3, in seconds, less and more what a slow machine may add.
 STILL_TRUSTED = 25
 TRUSTED_NO_MORE = 33
