@@ -80,6 +80,20 @@ def test_a_refresh_takes_two_statements(client_of, ann, refresh, django_assert_n
         assert refresh(token).status_code == 200
 
 
+def test_neither_a_refresh_nor_a_last_seen_time_touches_an_index(clock, client_of, browser_of, ann, refresh):
+    indexed = {name.strip("-") for index in SignIn._meta.indexes for name in index.fields}
+    indexed |= {field.name for field in SignIn._meta.concrete_fields if field.db_index or field.unique}
+    token, ann_in_a_browser = client_of(ann).refresh, browser_of(ann)
+    before = {sign_in["id"]: sign_in for sign_in in SignIn.objects.values()}
+    clock.shift(600)
+    assert refresh(token).status_code == 200
+    assert ann_in_a_browser.get("/accounts/sign-ins/").status_code == 200
+    for sign_in in SignIn.objects.values():
+        changed = {name for name, value in sign_in.items() if value != before[sign_in["id"]][name]}
+        assert "last_seen_at" in changed
+        assert changed.isdisjoint(indexed | {f"{name}_id" for name in indexed})
+
+
 def test_a_refresh_adds_no_row(client_of, ann, refresh):
     token = client_of(ann).refresh
     before = rows()
