@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from tests.benchmarks import machine, wire
 
 CLIENTS = 4
 WRK_CONNECTIONS = 8
+REFRESH_SCRIPT = Path(__file__).with_name("refresh.lua")
 
 # Asks once; raises when the answer is wrong, StopIteration when there is nothing left to ask.
 Step = Callable[[], object]
@@ -33,18 +35,26 @@ class Tally:
 def requests_per_second(url: str, path: str, headers: Mapping[str, str], seconds: float) -> float:
     """By wrk where it is installed, by our own clients elsewhere. Raises wire.Failed on any answer but a 2xx."""
     if shutil.which("wrk"):
-        return _wrk(url + path, headers, seconds)
+        options = [word for name, value in headers.items() for word in ("-H", f"{name}: {value}")]
+        return _wrk(url + path, options, seconds, connections=WRK_CONNECTIONS)
     request = wire.get(path, headers)
     return drive([lambda: wire.ask(url, request).expect(200)] * CLIENTS, seconds).per_second
 
 
-def _wrk(url: str, headers: Mapping[str, str], seconds: float) -> float:
+def refreshes_per_second(url: str, path: str, tokens: Sequence[str], seconds: float) -> float:
+    """As many clients as tokens, each with a chain of its own; by wrk, which has to be installed. Raises wire.Failed."""
+    options = ["-s", str(REFRESH_SCRIPT)]
+    return _wrk(url + path, options, seconds, connections=len(tokens), threads=len(tokens), arguments=tokens)
+
+
+def _wrk(
+    url: str, options: Sequence[str], seconds: float, connections: int, threads: int = 1, arguments: Sequence[str] = ()
+) -> float:
     # wrk knows whole seconds only.
-    command = ["wrk", "-t1", f"-c{WRK_CONNECTIONS}", f"-d{math.ceil(seconds)}s", "--timeout", "10s"]
-    command += [word for name, value in headers.items() for word in ("-H", f"{name}: {value}")]
+    command = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{math.ceil(seconds)}s", "--timeout", "10s", *options]
     with machine.pinned(machine.OTHER_CORES):
-        told = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
-    if trouble := re.search(r"Non-2xx.*|Socket errors.*", told):
+        told = subprocess.run([*command, url, *arguments], capture_output=True, text=True, check=True).stdout
+    if trouble := re.search(r"Non-2xx.*|Socket errors.*|Trouble:.*", told):
         raise wire.Failed(trouble[0])
     rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
     if not rate:
