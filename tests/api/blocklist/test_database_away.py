@@ -71,3 +71,37 @@ def test_tokens_are_checked_from_memory_for_half_a_minute_and_then_refused_as_un
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
             assert verify(refused).status_code == 401
+
+
+def test_what_a_lost_subscription_may_have_missed_is_not_answered_from_memory(postgres: servers.Postgres) -> None:
+    with servers.valkey() as valkey:
+        env = {"DATABASE_URL": postgres.create_database("away"), "REDIS_URL": valkey.url, "DEBUG": "true"}
+        manage(env, "migrate", "--verbosity=0")
+        ((kept, _),) = mint(env, 1)
+        with servers.node(env, workers=1) as node, httpx.Client(base_url=node.url, timeout=30) as http:
+
+            def verify() -> int:
+                return http.post("/api/token/verify/", json={"token": kept}).status_code
+
+            assert verify() == 200
+            time.sleep(1.5)
+            assert verify() == 200
+            postgres.kill()
+            assert verify() == 200
+
+            operator = redis.Redis.from_url(valkey.url)
+            assert operator.client_kill_filter(_type="pubsub") == 1
+            # It subscribes anew, and yet knows nothing of what was announced in between.
+            deadline = time.monotonic() + 10
+            answers = set()
+            while not dict(operator.pubsub_numsub(news.CHANNEL))[news.CHANNEL.encode()]:
+                answers.add(verify())
+                assert time.monotonic() < deadline
+            answers |= {verify() for _ in range(20)}
+            assert answers == {503}
+
+            postgres.start()
+            deadline = time.monotonic() + 10
+            while verify() != 200:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
