@@ -276,6 +276,14 @@ def test_two_sign_ins_have_two_keys(browser_of, ann):
     assert key_of(browser_of(ann)) != key_of(browser_of(ann))
 
 
+def test_a_session_key_has_more_than_128_random_bits(browser_of, ann):
+    keys = {key_of(browser_of(ann)) for _ in range(10)}
+    assert len(keys) == 10
+    assert {len(key) for key in keys} == {32}
+    # Of 36 letters and digits: 165 bits, and 10 keys use nearly all of them.
+    assert len(set("".join(keys))) >= 30
+
+
 def test_the_session_key_is_nowhere_in_the_database(browser_of, ann):
     key = key_of(browser_of(ann))
     dump = {model._meta.label: str(list(model._base_manager.values())) for model in apps.get_models()}
@@ -589,6 +597,12 @@ def test_a_bad_new_password_changes_nothing(browser_of, anonymous, ann, password
 def test_a_new_password_is_taken_exactly(browser_of, anonymous, ann, password, new):
     change(browser_of(ann), password, new)
     assert anonymous.sign_in(ann.username, new).status_code == 200
+
+
+def test_a_password_does_not_grow_old(clock, browser, ann, password):
+    clock.shift(timedelta(days=3 * 365))
+    response = browser().post("/accounts/login/", {"username": ann.username, "password": password})
+    assert response.headers["Location"] == "/"
 
 
 # Resetting it
