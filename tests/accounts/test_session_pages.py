@@ -681,9 +681,9 @@ def test_the_link_shows_no_form_once_used(browser, reset_link, ann):
     assert b'name="new_password1"' not in browser().get(link).content
 
 
-def test_the_link_dies_after_a_day(browser, reset_link, ann, clock):
+def test_the_link_dies_after_an_hour(browser, reset_link, ann, clock):
     link = reset_link(ann)
-    clock.shift(timedelta(hours=24, minutes=1))
+    clock.shift(timedelta(hours=1, minutes=1))
     assert b'name="new_password1"' not in browser().get(link).content
 
 
