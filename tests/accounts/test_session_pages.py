@@ -284,6 +284,14 @@ def test_a_session_key_has_more_than_128_random_bits(browser_of, ann):
     assert len(set("".join(keys))) >= 30
 
 
+def test_a_new_secret_key_signs_nobody_out_while_the_old_one_is_named(browser_of, ann, settings):
+    browser, old = browser_of(ann), settings.SECRET_KEY
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another-9Rk2mVx7Lq4TzWc8NfHs3YbJd6PgAu5EeKt1Ro", [old]
+    assert signed_in(browser)
+    settings.SECRET_KEY_FALLBACKS = []
+    assert not signed_in(browser)
+
+
 def test_the_session_key_is_nowhere_in_the_database(browser_of, ann):
     key = key_of(browser_of(ann))
     dump = {model._meta.label: str(list(model._base_manager.values())) for model in apps.get_models()}
