@@ -97,7 +97,7 @@ def test_every_cookie_is_for_this_host_over_https_and_small(browser, ann, passwo
     visitor = browser()
     for path in ["/accounts/login/", "/admin/login/"]:
         visitor.get(path)
-    visitor.post("/accounts/language/", {"language": "de"})
+    visitor.post("/accounts/language/", {"language": "en"})
     visitor.post("/accounts/login/", {"username": "ann", "password": password, "keep": "on"})
     assert len(visitor.cookies) == 4
     for name, morsel in visitor.cookies.items():
@@ -111,11 +111,21 @@ def test_every_cookie_is_for_this_host_over_https_and_small(browser, ann, passwo
 # Methods
 
 
-@pytest.mark.parametrize("path", ["/", "/accounts/profile/", "/admin/", "/api/me/", "/health/live"])
+@pytest.mark.parametrize("method", ["TRACE", "OPTIONS", "PUT", "PATCH", "DELETE", "FOO"])
+@pytest.mark.parametrize(
+    "path", ["/", "/accounts/login/", "/accounts/profile/", "/admin/", "/compare/", "/health/live"]
+)
+def test_a_page_takes_no_method_that_it_has_no_use_for(browser_of, staff, path, method):
+    response = browser_of(staff).generic(method, path)
+    assert response.status_code == 405
+    assert set(response.headers["Allow"].split(", ")) <= {"GET", "HEAD", "POST"}
+
+
+@pytest.mark.parametrize("path", ["/", "/accounts/profile/", "/admin/", "/api/me/", "/.well-known/jwks.json"])
 def test_nothing_that_a_trace_brings_is_sent_back(browser_of, staff, path):
     response = browser_of(staff).trace(path, headers={"x-marker": "echo-me"})
+    assert response.status_code == 405
     assert "echo-me" not in response.content.decode() + str(response.headers)
-    assert path == "/admin/" or response.status_code == 405
 
 
 # Files
