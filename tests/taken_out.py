@@ -76,6 +76,14 @@ CONTROLS = [
         "accounts/locks::what_a_client_says_of_its_own_address_counts_for_nothing",
     ),
     Control(
+        "4.1.4",
+        "pages take three methods",
+        "accounts/middleware.py",
+        "if request.method not in self.PAGES_TAKE and not",
+        "if False and not",
+        "every_answer::a_page_takes_no_method_that_it_has_no_use_for",
+    ),
+    Control(
         "6.2.1",
         "a password of 15 characters",
         "project/settings.py",
