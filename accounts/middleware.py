@@ -59,10 +59,12 @@ class CommonMiddleware(common.CommonMiddleware):
     """As Django's, but pages take three methods, and only what has no body is sent on to the address with the slash."""
 
     PAGES_TAKE = ("GET", "HEAD", "POST")
+    # What is no page tells by itself what it takes.
+    NO_PAGES = ("/api/", "/.well-known/", "/health/")
 
     def process_request(self, request: HttpRequest) -> HttpResponseBase | None:
         # Forms of Django's take a PUT for a POST, and the admin's pages whatever comes for a GET.
-        if request.method not in self.PAGES_TAKE and not request.path.startswith(("/api/", "/.well-known/")):
+        if request.method not in self.PAGES_TAKE and not request.path.startswith(self.NO_PAGES):
             return HttpResponseNotAllowed(self.PAGES_TAKE)
         return super().process_request(request)
 
