@@ -125,6 +125,8 @@ class ConfirmView(LoginRequiredMixin, RedirectURLMixin, FormView):
 
     def form_valid(self, form: forms.ProofForm) -> HttpResponse:
         self.request.session.sign_in.note_proof()  # type: ignore[union-attr]
+        # Whoever proves again goes on with a new key (ASVS 7.2.4).
+        self.request.session.cycle_key()
         return super().form_valid(form)
 
 

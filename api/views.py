@@ -89,6 +89,8 @@ class PasswordConfirmView(APIView):
         serializer = serializers.PasswordConfirmSerializer(request.user.with_all_fields(), data=request.data)
         serializer.is_valid(raise_exception=True)
         generics.get_object_or_404(SignIn, pk=request.auth.sid).note_proof()
+        if isinstance(request.auth, SignIn):
+            request._request.session.cycle_key()
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

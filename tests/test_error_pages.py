@@ -1,6 +1,8 @@
 """Error pages, and what every page says to the browser of what it may do."""
 
 import json
+import logging
+import re
 
 import pytest
 from django.conf import settings
@@ -60,6 +62,13 @@ def test_an_error_is_a_page_that_says_what_to_do(visitor, address, status, words
     assert words in content
     assert "To the first page" in content
     assert "Wristband &amp; Passport" in content
+
+
+def test_an_error_of_ours_is_in_the_log_and_not_in_the_answer(visitor, caplog):
+    answer = visitor.get("/broken/").content.decode()
+    assert not re.search(r"ZeroDivision|Traceback|\.py", answer)
+    [record] = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert record.exc_info[0] is ZeroDivisionError
 
 
 @pytest.mark.parametrize(("address", "status"), [("/broken/", 500), ("/away/", 503)])

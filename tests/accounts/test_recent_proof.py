@@ -4,6 +4,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 
 from accounts.models import SecurityEvent, SignIn
@@ -65,6 +66,14 @@ def test_the_right_password_leads_back(stale_browser, password):
 def test_the_right_password_opens_what_asked(stale_browser, password):
     confirm(stale_browser, password)
     assert stale_browser.get("/accounts/email/").status_code == 200
+
+
+def test_it_gives_a_new_session_key(stale_browser, browser, password):
+    replay = browser()
+    replay.cookies[settings.SESSION_COOKIE_NAME] = stale_browser.cookies[settings.SESSION_COOKIE_NAME].value
+    confirm(stale_browser, password)
+    assert replay.get("/accounts/profile/").status_code == 302
+    assert stale_browser.get("/accounts/profile/").status_code == 200
 
 
 def test_it_holds_for_this_sign_in_alone(clock, browser_of, ann, password):

@@ -1,9 +1,12 @@
 """Four worker processes, real stores, real requests at the same time."""
 
+import re
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
@@ -106,3 +109,24 @@ def test_a_deactivation_by_another_process_is_known_to_every_worker(
     assert {me(http, tokens["access"]) for _ in range(20)} == {401}
     assert refresh(http, tokens["refresh"]).status_code == 401
     assert sign_in(http, someone).status_code == 401
+
+
+SMUGGLED = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+TWO_BOUNDARIES = {
+    "both a length and chunks": "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two lengths": f"Content-Length: 0\r\nContent-Length: {len(SMUGGLED)}\r\n\r\n",
+    "a length that is none": "Content-Length: +0\r\n\r\n",
+    "chunks spelled oddly": "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("framing", TWO_BOUNDARIES.values(), ids=TWO_BOUNDARIES)
+def test_a_request_whose_end_can_be_read_in_two_ways_is_refused(fleet: Any, framing: str) -> None:
+    address = urlsplit(fleet.url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.sendall(f"POST /api/token/verify/ HTTP/1.1\r\nHost: localhost\r\n{framing}{SMUGGLED}".encode())
+        answer = connection.makefile("rb").read()
+    assert re.findall(rb"HTTP/1.1 (\d\d)", answer) in ([b"40"], [b"50"])
+    assert b'"up"' not in answer
+    # It does not tell its version either.
+    assert not re.search(rb"gunicorn/|Python", answer)

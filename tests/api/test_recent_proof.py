@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from django.conf import settings
 
 PASSWORD_CONFIRM = "/api/password/confirm/"
 END_OTHERS = "/api/sign-ins/end-others/"
@@ -32,6 +33,13 @@ def test_the_password_lets_one_go_on(ann, password, browser_of, client_of, time_
         assert ann.sign_ins.live().count() == 2
         assert post(PASSWORD_CONFIRM, {"password": password}).status_code == 204
     assert client.post(END_OTHERS).json() == {"ended": 1}
+
+
+def test_a_browser_that_gives_it_goes_on_with_a_new_session_key(ann, password, browser, browser_of):
+    anns, replay = browser_of(ann), browser()
+    replay.cookies[settings.SESSION_COOKIE_NAME] = anns.cookies[settings.SESSION_COOKIE_NAME].value
+    assert anns.post(PASSWORD_CONFIRM, {"password": password}, "application/json").status_code == 204
+    assert [each.get("/api/me/").status_code for each in (replay, anns)] == [401, 200]
 
 
 def test_a_refresh_is_no_proof(ann, client_of, time_machine):
