@@ -577,11 +577,12 @@ class SignInQuerySet(PrunableQuerySet["SignIn"]):
     end_told_in_batches.alters_data = True  # type: ignore[attr-defined]
 
     def _unended_batches(self, size: int) -> Iterator[Self]:
-        unended = self.filter(ended_at__isnull=True).order_by("pk")
+        # The newest first: a browser that was just signing in brings its session after the others' sessions are gone.
+        unended = self.filter(ended_at__isnull=True).order_by("-pk")
         batch = list(unended.values_list("pk", flat=True)[:size])
         while batch:
             yield self.filter(pk__in=batch)
-            batch = list(unended.filter(pk__gt=batch[-1]).values_list("pk", flat=True)[:size])
+            batch = list(unended.filter(pk__lt=batch[-1]).values_list("pk", flat=True)[:size])
 
     def update(self, **values: Any) -> int:
         """An end that did not come by end() is told too."""
@@ -677,33 +678,36 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
 
     def end_all_in_batches(self, user: User, reason: str) -> Iterator[int]:
         """
-        As end_all(), for somebody with a great many: from the first step on no token of theirs works, and none that is
-        under way will; the rows, and the browsers, follow in batches. Yields how many each ended.
+        As end_all(), for somebody with a great many: from the first step on no token or session of theirs works, and
+        none that is under way will; the rows follow in batches. Yields how many each ended.
         """
         with transaction.atomic():
             User._base_manager.filter(pk=user.pk).update(generation=models.F("generation") + 1)
             # Read while the row is locked: whoever starts afterwards sees the new generation.
             before = sids.just_after(timezone.now())
-            all_ended.send(sender=self.model, before=before, user=user)
+            self._shut_out(before, user)
+        yield 0
         yield from self.filter(user_id=user.pk, created_at__lt=before).end_told_in_batches(reason)
 
     def end_before(self, moment: datetime, reason: str) -> Iterator[int]:
         """
-        Ends everybody's that started up to a moment, which is past: no token of theirs works from the first step on,
-        the rows, and the browsers, follow in batches. Yields how many each ended.
+        Ends everybody's that started up to a moment, which is past: no token or session of theirs works from the first
+        step on, the rows follow in batches. Yields how many each ended.
         """
         before = sids.just_after(moment)
         with transaction.atomic():
-            all_ended.send(sender=self.model, before=before, user=None)
+            self._shut_out(before)
+        yield 0
         yield from self.filter(created_at__lt=before).end_told_in_batches(reason)
 
     def end_everything(self, reason: str) -> Iterator[int]:
         """
-        Ends everybody's. No token works from the first step on; the second refuses all sign-ins under way, whose
-        password was verified before; then the rows, and the browsers, follow in batches. Yields how many each ended.
+        Ends everybody's. No token or session works from the first step on; the second refuses all sign-ins under way,
+        whose password was verified before; then the rows follow in batches. Yields how many each ended.
         """
         with transaction.atomic():
-            all_ended.send(sender=self.model, before=sids.just_after(timezone.now()), user=None)
+            self._shut_out(sids.just_after(timezone.now()))
+        yield 0
         for _users in User.objects.raise_generations():
             yield 0
         now = timezone.now()
@@ -711,6 +715,13 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
         ahead = self.filter(pk__in=list(self.filter(created_at__gt=now).values_list("pk", flat=True)))
         yield from self.end_before(now, reason)
         yield from ahead.end_in_batches(reason)
+
+    def _shut_out(self, before: datetime, user: User | None = None) -> None:
+        """In two statements, whatever their number: those that started before then let nobody in any more."""
+        all_ended.send(sender=self.model, before=before, user=user)
+        started = self.filter(created_at__lt=before)
+        sign_ins = started.filter(user_id=user.pk) if user else started
+        Session.objects.using(self.db).filter(sign_in__in=sign_ins)._raw_delete(self.db)
 
 
 class SignIn(models.Model):
@@ -786,7 +797,10 @@ class SignIn(models.Model):
         verbose_name = _("sign-in")
         base_manager_name = "objects"
         ordering = ["-last_seen_at"]
-        permissions = [("end_signin", "Can end sign-ins of others")]
+        permissions = [
+            ("end_signin", "Can end sign-ins of others"),
+            ("end_everyone", "Can end everyone's sign-ins, superusers' too"),
+        ]
         indexes = [
             models.Index(fields=["user", "-last_seen_at"], name="sign_in_user_last_seen"),
             models.Index(fields=["-created_at"], name="sign_in_newest"),
