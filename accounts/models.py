@@ -29,11 +29,13 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import devices, links, locks, mail, origin, passwords, sids
 from accounts.pruning import BATCH, PrunableQuerySet
-from accounts.rows import CompiledUpdate, from_fields
+from accounts.rows import CompiledUpdate, from_fields, parts
 from accounts.signals import all_ended, sign_ins_ended
 
 LAST_SEEN_PRECISION = timedelta(minutes=5)
 THROW_AWAY_LIFETIME = timedelta(days=1)
+# Sign-ins of one user that end in one step. Few have more than a handful.
+MANY = 1000
 # How many of somebody's last sign-ins tell which devices are theirs.
 DEVICES_REMEMBERED = 100
 
@@ -542,14 +544,15 @@ class SignInQuerySet(PrunableQuerySet["SignIn"]):
         return self.filter(ended_at__isnull=True).order_by("pk").select_for_update(of=("self",), no_key=True)
 
     def _end_locked(self, ended: Sequence[Any], reason: str) -> None:
-        ids = [sign_in.pk for sign_in in ended]
-        models.QuerySet.update(
-            self.model._base_manager.using(self.db).filter(pk__in=ids),
-            ended_at=timezone.now(),
-            end_reason=reason,
-            ended_by=origin.actor(),
-        )
-        Session.objects.using(self.db).filter(sign_in__in=ids).delete()
+        now = timezone.now()
+        for ids in parts([sign_in.pk for sign_in in ended]):
+            models.QuerySet.update(
+                self.model._base_manager.using(self.db).filter(pk__in=ids),
+                ended_at=now,
+                end_reason=reason,
+                ended_by=origin.actor(),
+            )
+            Session.objects.using(self.db).filter(sign_in__in=ids).delete()
         SecurityEvent.objects.record_ends(ended, reason)
 
     end.alters_data = True  # type: ignore[attr-defined]
@@ -670,7 +673,12 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
             raise RefreshRefused
 
     def end_all(self, user: User, reason: str, keep: "SignIn | None" = None) -> int:
-        """Ends all sign-ins of a user, or all but `keep`, and those that are under way. Returns how many."""
+        """
+        Ends all sign-ins of a user, or all but `keep`, and those that are under way. Returns how many. In one step or,
+        all of somebody's with a great many, in batches, before the first of which nothing of theirs works.
+        """
+        if keep is None and self.filter(user_id=user.pk).unended()[: MANY + 1].count() > MANY:
+            return sum(self.end_all_in_batches(user, reason))
         with transaction.atomic():
             User._base_manager.filter(pk=user.pk).update(generation=models.F("generation") + 1)
             sign_ins = self.filter(user_id=user.pk)

@@ -157,7 +157,7 @@ class SignInAdmin(ReadOnlyList):
         own = request.session.sign_in
         with origin.because(form.cleaned_data["why"]):
             ended, is_all = end_up_to(up_to)
-        is_own_over = bool(own) and not (up_to and own.created_at >= sids.just_after(up_to))
+        is_own_over = own is not None and (up_to is None or own.created_at < sids.just_after(up_to))
         if is_own_over:
             logout(request)
         return TemplateResponse(

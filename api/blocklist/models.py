@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts import origin, sids
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
 from accounts.pruning import PrunableQuerySet
+from accounts.rows import parts
 from api.blocklist import news
 
 # An entry outlasts the tokens it concerns by this much, for nodes whose clocks differ.
@@ -65,7 +66,7 @@ class EntryQuerySet(PrunableQuerySet["Entry"]):
         """Ends, in their rows too, those that were left half-way. Yields how many each batch ended."""
         for entry in self.of_many():
             with origin.because(entry.why, entry.blocked_by):
-                yield from SignIn.objects.filter(entry.concerned()).end_told_in_batches(SignIn.Reason.ENDED_BY_STAFF)
+                yield from SignIn.objects.filter(entry.concerned()).end_told_in_batches(entry.reason)
 
     finish_ends.alters_data = True  # type: ignore[attr-defined]
 
@@ -210,6 +211,12 @@ class Entry(models.Model):
         started = models.Q(created_at__lt=self.before)
         return started if self.kind == Entry.Kind.EVERYBODY else started & models.Q(user=self.token_id.int)
 
+    @property
+    def reason(self) -> str:
+        """Why they ended, of an entry of many."""
+        by_user = self.kind == Entry.Kind.USER and self.blocked_by_id == self.token_id.int
+        return SignIn.Reason.ENDED_BY_USER if by_user else SignIn.Reason.ENDED_BY_STAFF
+
     def lift(self, why: str) -> bool:
         """
         Lets the token in again, unless anything else blocks it: every process knows within a second. Returns whether
@@ -244,7 +251,10 @@ def _status_indexes(sids: Iterable[uuid.UUID | None]) -> dict[uuid.UUID | None, 
     """The places of sign-ins in the status list. Their rows say by now that they ended: none is given later."""
     if not settings.JWT_STATUS_LIST:
         return {}
-    return dict(SignIn.objects.filter(pk__in=list(sids)).values_list("pk", "status_index"))
+    indexes: dict[uuid.UUID | None, int | None] = {}
+    for some in parts(list(sids)):
+        indexes.update(SignIn.objects.filter(pk__in=some).values_list("pk", "status_index"))
+    return indexes
 
 
 class StatusIndexManager(models.Manager["StatusIndex"]):
