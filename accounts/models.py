@@ -27,7 +27,7 @@ from django.utils.crypto import constant_time_compare
 from django.utils.http import urlsafe_base64_decode
 from django.utils.translation import gettext_lazy as _
 
-from accounts import devices, links, locks, mail, origin, passwords, sids
+from accounts import devices, hashing, links, locks, mail, origin, passwords, sids
 from accounts.pruning import BATCH, PrunableQuerySet
 from accounts.rows import CompiledUpdate, from_fields, parts
 from accounts.signals import all_ended, sign_ins_ended
@@ -170,11 +170,13 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
     def sign_up(self, username: str, email: str, password: str) -> "User":
         """
         Makes an account, and mails a link to confirm its address. Raises ValidationError, by field, for a name or
-        address that is taken, and Locked if too many were made from there; the caller has validated the password.
+        address that is taken, and Locked if too many were made from there, or are being made; the caller has validated
+        the password.
         """
-        Lock.objects.take(locks.sign_ups(origin.ip_address()))
         user = self.model(username=username, email=self.normalize_email(email))
-        user.set_password(password)
+        with hashing.turn():
+            Lock.objects.take(locks.sign_ups(origin.ip_address()))
+            user.set_password(password)
         user.full_clean()
         try:
             with transaction.atomic():
