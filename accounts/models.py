@@ -432,7 +432,14 @@ class User(AbstractUser):
         return self.new_email or ("" if self.email_confirmed_at else self.email)
 
     def ask_confirmation(self) -> None:
-        """Mails a link, good once and for an hour, to the address that is to be confirmed."""
+        """
+        Mails a link, good once and for an hour, to the address that is to be confirmed; nothing, and the caller cannot
+        tell, if a few were in this hour.
+        """
+        try:
+            Lock.objects.take(locks.confirmation_mails(self, self.address_to_confirm))
+        except locks.Locked:
+            return
         link = links.url("email_confirm", self, links.email_confirmation)
         mail.send_later("confirm_email", self, to=self.address_to_confirm, link=link)
 
