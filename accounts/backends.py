@@ -4,7 +4,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest
 
-from accounts import locks, origin, passwords
+from accounts import hashing, locks, origin, passwords
 from accounts.models import Lock, SignIn, User
 
 
@@ -20,18 +20,20 @@ class PasswordBackend(ModelBackend):
         **kwargs: Any,
     ) -> User | None:
         """
-        Raises Locked, before it looks at the password, after too many guesses. `kind` is the sign-in that is to follow:
-        a service gets no browser's, and is told so after the same work.
+        Raises Locked, before it looks at the password, after too many guesses or while too many are being checked.
+        `kind` is the sign-in that is to follow: a service gets no browser's, and is told so after the same work.
         """
         if username is None or password is None:
             return None
-        user = User.objects.filter(username=username).first()
-        guess = Lock.objects.take(self._sources(request, username, user))
-        if self._is_right(user, password, kind):
-            guess.was_right()
-            return user
-        guess.was_wrong(user)
-        return None
+        # Before anything is asked of the database: to be refused has to cost next to nothing.
+        with hashing.turn():
+            user = User.objects.filter(username=username).first()
+            guess = Lock.objects.take(self._sources(request, username, user))
+            if self._is_right(user, password, kind):
+                guess.was_right()
+                return user
+            guess.was_wrong(user)
+            return None
 
     async def aauthenticate(self, request: HttpRequest | None, **kwargs: Any) -> User | None:
         # Django's own goes another way.

@@ -35,6 +35,8 @@ class Kind(models.TextChoices):
     RESET = "reset", _("password reset mails to an address")
     RESETTING = "resetting", _("password resets asked from an address")
     SIGN_UP = "sign_up", _("accounts made from an address")
+    CONFIRM = "confirm", _("confirmation mails to an address")
+    CONFIRMING = "confirming", _("confirmation mails asked for by an account")
 
 
 class Limit(NamedTuple):
@@ -68,6 +70,10 @@ LIMITS = {
     Kind.RESET: Limit(3, timedelta(hours=1), 3, timedelta(hours=1)),
     Kind.RESETTING: Limit(30, timedelta(hours=1), 30, timedelta(hours=1)),
     Kind.SIGN_UP: Limit(60, timedelta(hours=1), 60, timedelta(hours=1)),
+    # The one at signing up is among them.
+    Kind.CONFIRM: Limit(3, timedelta(hours=1), 3, timedelta(hours=1)),
+    # Whoever mistypes an address tries another one.
+    Kind.CONFIRMING: Limit(6, timedelta(hours=1), 6, timedelta(hours=1)),
 }
 
 
@@ -145,6 +151,13 @@ def inside(user: "User") -> list[Source]:
 
 def reset_mails(email: str, address: str | None) -> list[Source]:
     return [Source(Kind.RESET, digest(Kind.RESET, email.casefold())), *_at(Kind.RESETTING, address)]
+
+
+def confirmation_mails(user: "User", email: str) -> list[Source]:
+    return [
+        Source(Kind.CONFIRM, digest(Kind.CONFIRM, email.casefold())),
+        Source(Kind.CONFIRMING, digest(Kind.CONFIRMING, user.pk)),
+    ]
 
 
 def sign_ups(address: str | None) -> list[Source]:

@@ -27,13 +27,15 @@ from django.utils.crypto import constant_time_compare
 from django.utils.http import urlsafe_base64_decode
 from django.utils.translation import gettext_lazy as _
 
-from accounts import devices, links, locks, mail, origin, passwords, sids
+from accounts import devices, hashing, links, locks, mail, origin, passwords, sids
 from accounts.pruning import BATCH, PrunableQuerySet
-from accounts.rows import CompiledUpdate, from_fields
+from accounts.rows import CompiledUpdate, from_fields, parts
 from accounts.signals import all_ended, sign_ins_ended
 
 LAST_SEEN_PRECISION = timedelta(minutes=5)
 THROW_AWAY_LIFETIME = timedelta(days=1)
+# Sign-ins of one user that end in one step. Few have more than a handful.
+MANY = 1000
 # How many of somebody's last sign-ins tell which devices are theirs.
 DEVICES_REMEMBERED = 100
 
@@ -168,11 +170,13 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
     def sign_up(self, username: str, email: str, password: str) -> "User":
         """
         Makes an account, and mails a link to confirm its address. Raises ValidationError, by field, for a name or
-        address that is taken, and Locked if too many were made from there; the caller has validated the password.
+        address that is taken, and Locked if too many were made from there, or are being made; the caller has validated
+        the password.
         """
-        Lock.objects.take(locks.sign_ups(origin.ip_address()))
         user = self.model(username=username, email=self.normalize_email(email))
-        user.set_password(password)
+        with hashing.turn():
+            Lock.objects.take(locks.sign_ups(origin.ip_address()))
+            user.set_password(password)
         user.full_clean()
         try:
             with transaction.atomic():
@@ -428,7 +432,14 @@ class User(AbstractUser):
         return self.new_email or ("" if self.email_confirmed_at else self.email)
 
     def ask_confirmation(self) -> None:
-        """Mails a link, good once and for an hour, to the address that is to be confirmed."""
+        """
+        Mails a link, good once and for an hour, to the address that is to be confirmed; nothing, and the caller cannot
+        tell, if a few were in this hour.
+        """
+        try:
+            Lock.objects.take(locks.confirmation_mails(self, self.address_to_confirm))
+        except locks.Locked:
+            return
         link = links.url("email_confirm", self, links.email_confirmation)
         mail.send_later("confirm_email", self, to=self.address_to_confirm, link=link)
 
@@ -542,14 +553,15 @@ class SignInQuerySet(PrunableQuerySet["SignIn"]):
         return self.filter(ended_at__isnull=True).order_by("pk").select_for_update(of=("self",), no_key=True)
 
     def _end_locked(self, ended: Sequence[Any], reason: str) -> None:
-        ids = [sign_in.pk for sign_in in ended]
-        models.QuerySet.update(
-            self.model._base_manager.using(self.db).filter(pk__in=ids),
-            ended_at=timezone.now(),
-            end_reason=reason,
-            ended_by=origin.actor(),
-        )
-        Session.objects.using(self.db).filter(sign_in__in=ids).delete()
+        now = timezone.now()
+        for ids in parts([sign_in.pk for sign_in in ended]):
+            models.QuerySet.update(
+                self.model._base_manager.using(self.db).filter(pk__in=ids),
+                ended_at=now,
+                end_reason=reason,
+                ended_by=origin.actor(),
+            )
+            Session.objects.using(self.db).filter(sign_in__in=ids).delete()
         SecurityEvent.objects.record_ends(ended, reason)
 
     end.alters_data = True  # type: ignore[attr-defined]
@@ -577,11 +589,12 @@ class SignInQuerySet(PrunableQuerySet["SignIn"]):
     end_told_in_batches.alters_data = True  # type: ignore[attr-defined]
 
     def _unended_batches(self, size: int) -> Iterator[Self]:
-        unended = self.filter(ended_at__isnull=True).order_by("pk")
+        # The newest first: a browser that was just signing in brings its session after the others' sessions are gone.
+        unended = self.filter(ended_at__isnull=True).order_by("-pk")
         batch = list(unended.values_list("pk", flat=True)[:size])
         while batch:
             yield self.filter(pk__in=batch)
-            batch = list(unended.filter(pk__gt=batch[-1]).values_list("pk", flat=True)[:size])
+            batch = list(unended.filter(pk__lt=batch[-1]).values_list("pk", flat=True)[:size])
 
     def update(self, **values: Any) -> int:
         """An end that did not come by end() is told too."""
@@ -669,7 +682,12 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
             raise RefreshRefused
 
     def end_all(self, user: User, reason: str, keep: "SignIn | None" = None) -> int:
-        """Ends all sign-ins of a user, or all but `keep`, and those that are under way. Returns how many."""
+        """
+        Ends all sign-ins of a user, or all but `keep`, and those that are under way. Returns how many. In one step or,
+        all of somebody's with a great many, in batches, before the first of which nothing of theirs works.
+        """
+        if keep is None and self.filter(user_id=user.pk).unended()[: MANY + 1].count() > MANY:
+            return sum(self.end_all_in_batches(user, reason))
         with transaction.atomic():
             User._base_manager.filter(pk=user.pk).update(generation=models.F("generation") + 1)
             sign_ins = self.filter(user_id=user.pk)
@@ -677,33 +695,36 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
 
     def end_all_in_batches(self, user: User, reason: str) -> Iterator[int]:
         """
-        As end_all(), for somebody with a great many: from the first step on no token of theirs works, and none that is
-        under way will; the rows, and the browsers, follow in batches. Yields how many each ended.
+        As end_all(), for somebody with a great many: from the first step on no token or session of theirs works, and
+        none that is under way will; the rows follow in batches. Yields how many each ended.
         """
         with transaction.atomic():
             User._base_manager.filter(pk=user.pk).update(generation=models.F("generation") + 1)
             # Read while the row is locked: whoever starts afterwards sees the new generation.
             before = sids.just_after(timezone.now())
-            all_ended.send(sender=self.model, before=before, user=user)
+            self._shut_out(before, user)
+        yield 0
         yield from self.filter(user_id=user.pk, created_at__lt=before).end_told_in_batches(reason)
 
     def end_before(self, moment: datetime, reason: str) -> Iterator[int]:
         """
-        Ends everybody's that started up to a moment, which is past: no token of theirs works from the first step on,
-        the rows, and the browsers, follow in batches. Yields how many each ended.
+        Ends everybody's that started up to a moment, which is past: no token or session of theirs works from the first
+        step on, the rows follow in batches. Yields how many each ended.
         """
         before = sids.just_after(moment)
         with transaction.atomic():
-            all_ended.send(sender=self.model, before=before, user=None)
+            self._shut_out(before)
+        yield 0
         yield from self.filter(created_at__lt=before).end_told_in_batches(reason)
 
     def end_everything(self, reason: str) -> Iterator[int]:
         """
-        Ends everybody's. No token works from the first step on; the second refuses all sign-ins under way, whose
-        password was verified before; then the rows, and the browsers, follow in batches. Yields how many each ended.
+        Ends everybody's. No token or session works from the first step on; the second refuses all sign-ins under way,
+        whose password was verified before; then the rows follow in batches. Yields how many each ended.
         """
         with transaction.atomic():
-            all_ended.send(sender=self.model, before=sids.just_after(timezone.now()), user=None)
+            self._shut_out(sids.just_after(timezone.now()))
+        yield 0
         for _users in User.objects.raise_generations():
             yield 0
         now = timezone.now()
@@ -711,6 +732,13 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
         ahead = self.filter(pk__in=list(self.filter(created_at__gt=now).values_list("pk", flat=True)))
         yield from self.end_before(now, reason)
         yield from ahead.end_in_batches(reason)
+
+    def _shut_out(self, before: datetime, user: User | None = None) -> None:
+        """In two statements, whatever their number: those that started before then let nobody in any more."""
+        all_ended.send(sender=self.model, before=before, user=user)
+        started = self.filter(created_at__lt=before)
+        sign_ins = started.filter(user_id=user.pk) if user else started
+        Session.objects.using(self.db).filter(sign_in__in=sign_ins)._raw_delete(self.db)
 
 
 class SignIn(models.Model):
@@ -786,7 +814,10 @@ class SignIn(models.Model):
         verbose_name = _("sign-in")
         base_manager_name = "objects"
         ordering = ["-last_seen_at"]
-        permissions = [("end_signin", "Can end sign-ins of others")]
+        permissions = [
+            ("end_signin", "Can end sign-ins of others"),
+            ("end_everyone", "Can end everyone's sign-ins, superusers' too"),
+        ]
         indexes = [
             # None of these has a column that a refresh writes, so that PostgreSQL leaves all of them alone (HOT).
             models.Index(fields=["user", "-created_at"], name="sign_in_user_newest"),

@@ -16,6 +16,7 @@ USER_AGENT_MAX_LENGTH = 512
 
 _request: ContextVar[HttpRequest | None] = ContextVar("request", default=None)
 _why: ContextVar[str] = ContextVar("why", default="")
+_actor: ContextVar["User | None"] = ContextVar("actor", default=None)
 
 
 @contextmanager
@@ -28,13 +29,17 @@ def request_at_hand(request: HttpRequest) -> Iterator[None]:
 
 
 @contextmanager
-def because(why: str) -> Iterator[None]:
-    """What is done inside was done for that reason, in the words of whoever does it: every event of it says so."""
-    token = _why.set(why)
+def because(why: str, actor: "User | None" = None) -> Iterator[None]:
+    """
+    What is done inside was done for that reason, in the words of whoever does it: every event of it says so. `actor`:
+    whose work it goes on with, if it is not done by whoever asks.
+    """
+    tokens = _why.set(why), _actor.set(actor)
     try:
         yield
     finally:
-        _why.reset(token)
+        _why.reset(tokens[0])
+        _actor.reset(tokens[1])
 
 
 def why() -> str:
@@ -72,5 +77,5 @@ def language() -> str | None:
 
 def actor() -> "User | None":
     """Who is signed in and asks for the work at hand; None for a command or a stranger."""
-    user = getattr(_request.get(), "user", None)
+    user = _actor.get() or getattr(_request.get(), "user", None)
     return user if user is not None and user.is_authenticated else None

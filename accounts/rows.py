@@ -1,16 +1,25 @@
 """Rows at the price of reading them: for what is read on every request, and on every refresh."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS, connection, models
 from django.db.models.base import ModelState
 
+T = TypeVar("T")
 ModelT = TypeVar("ModelT", bound=models.Model)
 
+# Values in one statement: PostgreSQL takes 65,535, SQLite 32,766 or as many as it was built for.
+VALUES = 10_000
 # psycopg.pq.Format.BINARY, without asking for psycopg where there is only SQLite
 BINARY = 1
+
+
+def parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Of a long list, no longer than a statement takes."""
+    for start in range(0, len(values), VALUES):
+        yield values[start : start + VALUES]
 
 
 def from_fields(model: type[ModelT], fields: Iterable[tuple[str, Any]]) -> ModelT:

@@ -206,6 +206,8 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
+# Of a node's workers all but one; gunicorn reads the same variable.
+HASHES_AT_ONCE = env.int("HASHES_AT_ONCE", default=max(1, env.int("WEB_CONCURRENCY", default=4) - 1))
 AUTH_PASSWORD_VALIDATORS = [
     {
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",

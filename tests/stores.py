@@ -27,6 +27,7 @@ DEFAULTS = (
     "DEMO",
     "DPOP_REQUIRED",
     "EVENT_KEEP_DAYS",
+    "HASHES_AT_ONCE",
     "JWT_AUDIENCE",
     "JWT_AUDIENCES",
     "JWT_ISSUER",

@@ -56,6 +56,7 @@ def ask(
     button: Any,
     facts: Sequence[tuple[Any, int]],
     notes: Sequence[Any] = (),
+    back: str = "",
 ) -> TemplateResponse:
     """
     The page that asks; `facts` are words and how many. Agreeing sends the same action once more, on the same
@@ -76,6 +77,6 @@ def ask(
             for value in request.POST.getlist(name)
         ],
         "confirmed": CONFIRMED,
-        "back": request.get_full_path(),
+        "back": back or request.get_full_path(),
     }
     return TemplateResponse(request, "admin/confirm.html", context)

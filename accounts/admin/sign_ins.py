@@ -1,17 +1,23 @@
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
-from django.db.models import Count, Q, QuerySet
+from django.contrib.auth import logout
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts import origin
+from accounts import origin, sids
 from accounts.admin import confirm
 from accounts.admin.events import EVENT_HEADINGS, event_rows
 from accounts.admin.lists import ChoiceFilter, ListFilter, OneUserFilter, Panel, ReadOnlyList, WindowFilter, link
@@ -58,6 +64,21 @@ class SignedInFilter(WindowFilter):
 class UserFilter(OneUserFilter):
     title = _("user")
     parameter_name = "user"
+
+
+class EndEveryoneForm(confirm.ConfirmationWithReason):
+    up_to = forms.DateTimeField(
+        label=_("Signed in up to"),
+        required=False,
+        help_text=_("In UTC. Empty: until now."),
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"}),
+    )
+
+    def clean_up_to(self) -> datetime | None:
+        up_to: datetime | None = self.cleaned_data["up_to"]
+        if up_to and up_to > timezone.now():
+            raise ValidationError(_("That is not past yet."))
+        return up_to
 
 
 @admin.register(SignIn)
@@ -114,6 +135,60 @@ class SignInAdmin(ReadOnlyList):
     def has_end_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.end_signin")
 
+    def may_end_everyone(self, request: HttpRequest) -> bool:
+        return self.has_end_permission(request) and request.user.has_perm("accounts.end_everyone")
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.end_everyone)
+        return [path("end-everyone/", view, name="accounts_signin_end_everyone"), *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        context = {"may_end_everyone": self.may_end_everyone(request)}
+        return super().changelist_view(request, context | (extra_context or {}))
+
+    def end_everyone(self, request: SignedInRequest) -> HttpResponse:
+        """By a moment, as `manage.py end_sign_ins --all` and `--before` do: nobody is told one by one."""
+        if not self.may_end_everyone(request):
+            raise PermissionDenied
+        form = EndEveryoneForm(request)
+        if not form.is_given:
+            return self._ask_to_end_everyone(request, form)
+        up_to = form.cleaned_data["up_to"]
+        own = request.session.sign_in
+        with origin.because(form.cleaned_data["why"]):
+            ended, is_all = end_up_to(up_to)
+        is_own_over = own is not None and (up_to is None or own.created_at < sids.just_after(up_to))
+        if is_own_over:
+            logout(request)
+        return TemplateResponse(
+            request,
+            "admin/everyone_ended.html",
+            {
+                **self.admin_site.each_context(request),
+                "opts": self.opts,
+                "title": _("Everyone is signed out"),
+                "up_to": up_to,
+                "ended": ended,
+                "is_all": is_all,
+                "is_own_over": is_own_over,
+            },
+        )
+
+    def _ask_to_end_everyone(self, request: SignedInRequest, form: confirm.Confirmation) -> HttpResponse:
+        return confirm.ask(
+            self,
+            request,
+            form,
+            title=_("End everyone's sign-ins?"),
+            button=_("Sign everyone out"),
+            facts=facts(SignIn.objects.unended()),
+            notes=[
+                _("Nobody's token or session works from the first moment on, superusers' and your own among them."),
+                _("Whoever still has the password can sign in again at once."),
+            ],
+            back=reverse("admin:accounts_signin_changelist"),
+        )
+
     def panels(self, request: HttpRequest, shown: SignIn) -> list[Panel]:
         if not request.user.has_perm("accounts.view_securityevent"):
             return []
@@ -124,25 +199,26 @@ class SignInAdmin(ReadOnlyList):
     @admin.action(description=_("End"), permissions=["end"])
     def end_selected(self, request: SignedInRequest, sign_ins: SignInQuerySet) -> HttpResponse | None:
         """Of many, as many as a request has patience for: the page then asks whether to go on."""
+        if self._is_about_everyone(request) and self.may_end_everyone(request):
+            return redirect("admin:accounts_signin_end_everyone")
         unended = sign_ins.unended().within_reach_of(request.user)
         form = confirm.ConfirmationWithReason(request)
         if not form.is_given:
             return self._ask_to_end(request, sign_ins, form)
         with origin.because(form.cleaned_data["why"]):
-            ended, is_all = end_with_patience(unended)
+            ended, is_all = with_patience(unended.end_in_batches(SignIn.Reason.ENDED_BY_STAFF))
         say_ended(self, request, ended)
-        return None if is_all else self._ask_to_end(request, sign_ins, form)
+        return None if is_all or not unended.exists() else self._ask_to_end(request, sign_ins, form)
+
+    def _is_about_everyone(self, request: HttpRequest) -> bool:
+        asked_for = {name: value for name, value in request.GET.items() if name != "p"}
+        return request.POST.get("select_across") == "1" and asked_for in ({}, {"state": "live"})
 
     def _ask_to_end(
         self, request: SignedInRequest, sign_ins: SignInQuerySet, form: confirm.Confirmation
     ) -> HttpResponse:
         unended = sign_ins.unended()
         reachable = unended.within_reach_of(request.user)
-        counts = reachable.order_by().aggregate(
-            all=Count("pk"),
-            browsers=Count("pk", filter=Q(kind=SignIn.Kind.BROWSER)),
-            clients=Count("pk", filter=Q(kind=SignIn.Kind.CLIENT)),
-        )
         notes: list[Any] = []
         if not request.user.is_superuser and (others := unended.filter(user__is_superuser=True).count()):
             notes.append(
@@ -164,24 +240,42 @@ class SignInAdmin(ReadOnlyList):
             form,
             title=_("End sign-ins?"),
             button=_("End them"),
-            facts=[
-                (_("sign-ins end at once"), counts["all"]),
-                (_("of them browsers, whose sessions are gone"), counts["browsers"]),
-                (_("of them clients, whose access and refresh tokens are refused"), counts["clients"]),
-            ],
+            facts=facts(reachable),
             notes=notes,
         )
 
 
-def end_with_patience(sign_ins: SignInQuerySet) -> tuple[int, bool]:
+def facts(unended: SignInQuerySet) -> list[tuple[Any, int]]:
+    """What happens to how many, if they end."""
+    of_kind = dict(unended.order_by().values_list("kind").annotate(Count("pk")))
+    return [
+        (_("sign-ins end at once"), sum(of_kind.values())),
+        (_("of them browsers, whose sessions are gone"), of_kind.get(SignIn.Kind.BROWSER, 0)),
+        (_("of them clients, whose access and refresh tokens are refused"), of_kind.get(SignIn.Kind.CLIENT, 0)),
+    ]
+
+
+def with_patience(batches: Iterator[int]) -> tuple[int, bool]:
     """Ends what it can in PATIENCE seconds: how many it ended, and whether that is all."""
     enough = time.monotonic() + PATIENCE
     ended = 0
-    for number in sign_ins.end_in_batches(SignIn.Reason.ENDED_BY_STAFF):
+    for number in batches:
         ended += number
         if time.monotonic() > enough:
-            return ended, not sign_ins.exists()
+            return ended, False
     return ended, True
+
+
+def end_up_to(moment: datetime | None) -> tuple[int, bool]:
+    """As with_patience(), but whatever is left lets nobody in, and `manage.py prune` ends it."""
+    reason = SignIn.Reason.ENDED_BY_STAFF
+    if moment:
+        return with_patience(SignIn.objects.end_before(moment, reason))
+    ended, is_all = with_patience(SignIn.objects.end_everything(reason))
+    if not is_all:
+        # Some may have come in meanwhile by a password that was checked before.
+        next(SignIn.objects.end_before(timezone.now(), reason))
+    return ended, is_all
 
 
 def say_ended(model_admin: admin.ModelAdmin, request: HttpRequest, ended: int) -> None:

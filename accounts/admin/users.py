@@ -23,7 +23,6 @@ from accounts.sessions import SignedInRequest
 
 # By one action: each is a transaction of its own, and a request has to end.
 AT_ONCE = 500
-MANY = 1000
 ROWS_IN_PANEL = 10
 RIGHTS = ("bound_tokens_only", "is_staff", "is_superuser", "groups", "user_permissions")
 
@@ -178,7 +177,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             say_ended(
                 self,
                 request,
-                sum(_end_all(user) for user in reachable),
+                sum(SignIn.objects.end_all(user, SignIn.Reason.ENDED_BY_STAFF) for user in reachable),
             )
 
         def facts(reachable: list[User]) -> list[tuple[Any, int]]:
@@ -282,13 +281,6 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         with origin.because(form.cleaned_data.get("why", "")):
             act(reachable)
         return None
-
-
-def _end_all(user: User) -> int:
-    """In one step or, of somebody with a great many, in batches, before the first of which no token works."""
-    if user.sign_ins.unended()[: MANY + 1].count() <= MANY:
-        return SignIn.objects.end_all(user, SignIn.Reason.ENDED_BY_STAFF)
-    return sum(SignIn.objects.end_all_in_batches(user, SignIn.Reason.ENDED_BY_STAFF))
 
 
 admin.site.unregister(Group)

@@ -1,9 +1,10 @@
 """The token blocklist: tokens that are signed and unexpired, yet refused."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from typing import Any, Self
 
 from django.conf import settings
@@ -12,8 +13,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts import origin, sids
-from accounts.models import SecurityEvent, SignIn, User
+from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
 from accounts.pruning import PrunableQuerySet
+from accounts.rows import parts
 from api.blocklist import news
 
 # An entry outlasts the tokens it concerns by this much, for nodes whose clocks differ.
@@ -50,6 +52,23 @@ class EntryQuerySet(PrunableQuerySet["Entry"]):
             token_id__in=(sid, *token_ids, all_of(user_id), EVERYBODY),
             lifted_at=None,
         )
+
+    def of_many(self) -> Self:
+        """Those of all sign-ins that started before a moment."""
+        return self.in_force().exclude(before=None).select_related("blocked_by").order_by("-before")
+
+    def left_half_way(self) -> SignInQuerySet:
+        """Sign-ins that entries of many shut out, and whose rows do not say so yet."""
+        concerned = (entry.concerned() for entry in self.of_many())
+        return SignIn.objects.unended().filter(reduce(or_, concerned, models.Q(pk__in=[])))
+
+    def finish_ends(self) -> Iterator[int]:
+        """Ends, in their rows too, those that were left half-way. Yields how many each batch ended."""
+        for entry in self.of_many():
+            with origin.because(entry.why, entry.blocked_by):
+                yield from SignIn.objects.filter(entry.concerned()).end_told_in_batches(entry.reason)
+
+    finish_ends.alters_data = True  # type: ignore[attr-defined]
 
     def update(self, **values: Any) -> int:
         if "lifted_at" in values:
@@ -94,7 +113,14 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
         # As long as one of them might be refreshed: their rows are ended in batches, and somebody may stop that.
         until = last_expiry() + settings.SIGN_IN_MAX
         with transaction.atomic():
-            self.create(token_id=token_id, kind=kind, before=before, until=until)
+            self.create(
+                token_id=token_id,
+                kind=kind,
+                before=before,
+                until=until,
+                why=origin.why()[:WHY_MAX_LENGTH],
+                blocked_by=origin.actor(),
+            )
             if settings.REDIS_URL:
                 transaction.on_commit(news.publish_unread)
 
@@ -180,6 +206,17 @@ class Entry(models.Model):
         """Whether staff made it, of a single token: what a sign-in's end or its owner has blocked stays blocked."""
         return self.is_in_force and self.kind == Entry.Kind.TOKEN and bool(self.why)
 
+    def concerned(self) -> models.Q:
+        """Which sign-ins, of an entry of many."""
+        started = models.Q(created_at__lt=self.before)
+        return started if self.kind == Entry.Kind.EVERYBODY else started & models.Q(user=self.token_id.int)
+
+    @property
+    def reason(self) -> str:
+        """Why they ended, of an entry of many."""
+        by_user = self.kind == Entry.Kind.USER and self.blocked_by_id == self.token_id.int
+        return SignIn.Reason.ENDED_BY_USER if by_user else SignIn.Reason.ENDED_BY_STAFF
+
     def lift(self, why: str) -> bool:
         """
         Lets the token in again, unless anything else blocks it: every process knows within a second. Returns whether
@@ -214,7 +251,10 @@ def _status_indexes(sids: Iterable[uuid.UUID | None]) -> dict[uuid.UUID | None, 
     """The places of sign-ins in the status list. Their rows say by now that they ended: none is given later."""
     if not settings.JWT_STATUS_LIST:
         return {}
-    return dict(SignIn.objects.filter(pk__in=list(sids)).values_list("pk", "status_index"))
+    indexes: dict[uuid.UUID | None, int | None] = {}
+    for some in parts(list(sids)):
+        indexes.update(SignIn.objects.filter(pk__in=some).values_list("pk", "status_index"))
+    return indexes
 
 
 class StatusIndexManager(models.Manager["StatusIndex"]):

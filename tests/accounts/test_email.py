@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.conf import settings
 
-from accounts.models import SecurityEvent, Session, User
+from accounts.models import Lock, SecurityEvent, Session, User
 
 pytestmark = pytest.mark.django_db
 
@@ -216,3 +216,48 @@ def test_a_link_that_is_none_is_an_answer(browser, ann, path, method):
 
 def test_the_page_behind_the_link_tells_its_address_to_nobody(ask, browser):
     assert browser().get(link_in(ask())).headers["Referrer-Policy"] == "strict-origin"
+
+
+# Not too many
+
+
+@pytest.fixture
+def carols(browser):
+    """Of somebody who was just mailed for the first time."""
+    carols = browser()
+    carols.post("/accounts/signup/", SIGN_UP)
+    return carols
+
+
+def test_an_address_gets_three_mails_an_hour_and_the_answer_is_the_same(clock, carols, mails_of):
+    def ask_again():
+        answers.append(carols.post("/accounts/email/ask/", follow=True))
+
+    answers = []
+    assert [len(mails_of(ask_again)) for _ in range(5)] == [1, 1, 0, 0, 0]
+    assert {answer.status_code for answer in answers} == {200}
+    assert all("A link is on its way to carol@example.com." in answer.content.decode() for answer in answers)
+    clock.shift(timedelta(minutes=61))
+    assert len(mails_of(ask_again)) == 1
+
+
+def test_several_accounts_send_one_address_no_more(ask, carols, browser_of, bob, mails_of):
+    bobs = browser_of(bob)
+    assert [len(ask()), len(ask(NEW.upper()))] == [1, 1]
+    for sender, mails in ((carols, 1), (bobs, 0), (carols, 0)):
+        assert len(mails_of(lambda sender=sender: sender.post("/accounts/email/", {"new_email": NEW}))) == mails
+
+
+def test_an_account_sends_six_mails_an_hour_to_whatever_addresses(browser_of, ann, mails_of):
+    page = browser_of(ann)
+    sent = [
+        len(mails_of(lambda n=n: page.post("/accounts/email/", {"new_email": f"n{n}@example.org"}))) for n in range(8)
+    ]
+    assert sent == [1] * 6 + [0] * 2
+
+
+def test_mails_that_were_not_sent_lock_nobody_out(browser_of, ann, ask):
+    for number in range(8):
+        ask(f"n{number}@example.org")
+    assert browser_of(ann).get("/accounts/profile/").status_code == 200
+    assert not Lock.objects.of(ann).locked().exists()

@@ -99,8 +99,16 @@ def test_the_only_sign_in_has_no_others_to_end(here):
 
 def test_the_others_are_counted(here, start):
     start()
+    assert "End the other one" in text(here.get(PAGE))
     start()
     assert "End the 2 others" in text(here.get(PAGE))
+
+
+def test_they_are_counted_in_german(here, start):
+    start()
+    assert "Die andere beenden" in text(here.get(PAGE, headers={"accept-language": "de"}))
+    start()
+    assert "Die 2 anderen beenden" in text(here.get(PAGE, headers={"accept-language": "de"}))
 
 
 def test_somebody_elses_are_not_there(here, start, bob):

@@ -15,6 +15,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--sign-ins", type=int, default=2_000_000, help="half of them live")
     parser.add_argument("--events", type=int, default=5_000_000)
     parser.add_argument("--entries", type=int, default=500_000, help="of the blocklist")
+    parser.add_argument("--locks", type=int, default=500_000, help="one in a hundred locked now")
 
 
 def run(options: Namespace) -> list[dict[str, object]]:
@@ -25,6 +26,7 @@ def run(options: Namespace) -> list[dict[str, object]]:
             sign_ins=options.sign_ins,
             events=options.events,
             entries=options.entries,
+            locks=options.locks,
         )
         waited = here.call("many.wait_for_pages", times=options.times)
     table(["rows", "seconds to load"], [[model, f"{seconds:.0f}"] for model, seconds in took.items()])

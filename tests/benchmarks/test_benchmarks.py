@@ -81,7 +81,7 @@ def test_pruning_deletes_what_is_past_keeping(results: Any) -> None:
 
 
 def test_at_size_waits_for_every_page(results: Any) -> None:
-    sizes = ["--users", "200", "--sign-ins", "2000", "--events", "2000", "--entries", "200"]
+    sizes = ["--users", "200", "--sign-ins", "2000", "--events", "2000", "--entries", "200", "--locks", "200"]
     pages = results("at_size", "--times", "1", *sizes)
-    assert {"overview", "users", "sign-ins", "events", "blocklist"} <= {each["page"] for each in pages}
+    assert {"overview", "users", "sign-ins", "events", "blocklist", "locks"} <= {each["page"] for each in pages}
     assert all(each["median_milliseconds"] > 0 and each["statements"] > 0 for each in pages)

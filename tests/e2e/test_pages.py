@@ -251,3 +251,17 @@ def test_a_page_is_small_asks_nobody_else_and_works_without_scripts(new_page, si
     assert len(response.body()) < 60_000
     assert not [url for url in asked if not url.startswith(site.url)]
     expect(page.get_by_role("main")).to_be_visible()
+
+
+def test_in_german_nothing_is_cut_off_and_axe_is_content(new_page, site, ann, look_at):
+    page = new_page(locale="de-DE")
+    page.goto("/accounts/login/")
+    look_at(page, "german-login")
+    main(page).locator("#id_username").fill(ann.username)
+    main(page).locator("#id_password").fill(ann.password)
+    main(page).get_by_role("button").click()
+    site.start_client(ann)
+    for path in ("/", "/accounts/sign-ins/", "/accounts/activity/", "/compare/"):
+        page.goto(path)
+        expect(page.locator("html")).to_have_attribute("lang", "de")
+        look_at(page, f"german-{path.strip('/').replace('/', '-') or 'home'}")

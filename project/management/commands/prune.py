@@ -1,5 +1,6 @@
 import time
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -13,7 +14,8 @@ PRUNED: list[Any] = [User, Session, SignIn, Entry, SecurityEvent, Lock]
 
 class Command(BaseCommand):
     help = (
-        "Deletes what has served its time, in small batches, beside traffic: expired sessions, sign-ins that ended"
+        "Ends in their rows the sign-ins that were shut out wholesale, where that was left half-way. Then deletes what"
+        " has served its time, in small batches, beside traffic: expired sessions, sign-ins that ended"
         " SIGN_IN_KEEP_DAYS ago, expired blocklist entries, security events older than EVENT_KEEP_DAYS, locks past use,"
         " throw-away accounts, and accounts without a confirmed address that were not used for UNCONFIRMED_KEEP_DAYS."
         " May be stopped and repeated at any time."
@@ -23,6 +25,8 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
 
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
+        ended = Entry.objects.left_half_way().count() if dry_run else unhurried(Entry.objects.finish_ends(), "ends")
+        self.stdout.write(f"ends left half-way: {ended} sign-ins {'to be ' if dry_run else ''}ended")
         for model in PRUNED:
             past_keeping = model.objects.past_keeping().count()
             pruned = past_keeping if dry_run else prune(model, past_keeping)
@@ -30,13 +34,17 @@ class Command(BaseCommand):
 
 
 def prune(model: Any, total: int) -> int:
-    pruned = 0
-    with tqdm(total=total, desc=str(model._meta.verbose_name_plural), unit="", disable=None) as bar:
+    return unhurried(model.objects.prune(), str(model._meta.verbose_name_plural), total)
+
+
+def unhurried(batches: Iterator[int], what: str, total: int | None = None) -> int:
+    done = 0
+    with tqdm(total=total, desc=what, unit="", disable=None) as bar:
         started = time.monotonic()
-        for number in model.objects.prune():
-            pruned += number
+        for number in batches:
+            done += number
             bar.update(number)
             # As long a rest as the work took: others write meanwhile.
             time.sleep(time.monotonic() - started)
             started = time.monotonic()
-    return pruned
+    return done

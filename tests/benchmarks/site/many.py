@@ -10,7 +10,7 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
 from accounts.admin.lists import FURTHEST, PER_PAGE
-from accounts.models import SecurityEvent, Session, SignIn, User
+from accounts.models import Lock, SecurityEvent, Session, SignIn, User
 from api.blocklist.models import Entry
 from tests.benchmarks.output import Progress
 from tests.benchmarks.site.credentials import ann
@@ -55,6 +55,18 @@ INSERT INTO blocklist_entry (token_id, kind, why, blocked_at, until)
 SELECT id, 'sid', '', now(), now() + interval '1 day' FROM accounts_signin WHERE ended_at IS NOT NULL
 ORDER BY id LIMIT %s
 """
+# Some kinds of a thousand names and addresses each hour; a few are locked just now, and a tenth of those is somebody's.
+LOCKS = """
+INSERT INTO accounts_lock (id, kind, account, user_id, ip_address, count, since, until)
+SELECT gen_random_uuid(), kind, CASE WHEN kind <> 'address' THEN gen_random_uuid() END,
+    CASE WHEN kind = 'pair' AND n %% 1000 = 0 THEN %s + n %% %s END,
+    CASE WHEN kind <> 'account'
+        THEN ('10.' || n / 65536 %% 256 || '.' || n / 256 %% 256 || '.' || n %% 256)::inet END,
+    1 + n %% 30, now() - random() * interval '12 hours',
+    now() + CASE WHEN n %% 100 = 0 THEN interval '12 hours' ELSE interval '-12 hours' END * random()
+FROM generate_series(%s::int, %s::int) n,
+    LATERAL (SELECT ('{pair,pair,account,address}'::text[])[1 + n %% 4] AS kind) made
+"""
 USERS = """
 INSERT INTO accounts_user (
     username, email, password, is_superuser, is_staff, is_active, first_name, last_name, date_joined, last_login,
@@ -66,7 +78,7 @@ FROM accounts_user template, generate_series(%s::int, %s::int) n WHERE template.
 """
 
 
-def load(users: int, sign_ins: int, events: int, entries: int) -> dict[str, float]:
+def load(users: int, sign_ins: int, events: int, entries: int, locks: int) -> dict[str, float]:
     """Fills the database; returns the seconds that each kind of row took."""
     user = ann()
     template = SignIn.objects.start(user, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN)
@@ -75,8 +87,9 @@ def load(users: int, sign_ins: int, events: int, entries: int) -> dict[str, floa
         (User, USERS, users, [], [user.pk]),
         (SignIn, SIGN_INS, sign_ins, [user.pk, users], [template.pk]),
         (SecurityEvent, EVENTS, events, [events], [user.pk, users]),
+        (Lock, LOCKS, locks, [user.pk, users], []),
     ]
-    with connection.cursor() as cursor, Progress(users + sign_ins + events + entries) as progress:
+    with connection.cursor() as cursor, Progress(users + sign_ins + events + locks + entries) as progress:
         for model, statement, count, before, after in steps:
             started = time.perf_counter()
             for first, last in _chunks(count):
@@ -88,7 +101,7 @@ def load(users: int, sign_ins: int, events: int, entries: int) -> dict[str, floa
         progress.at(str(Entry._meta.verbose_name_plural))
         cursor.execute(ENTRIES, [entries])
         took[Entry._meta.label] = time.perf_counter() - started
-    for model in (User, SignIn, SecurityEvent, Entry, Session):
+    for model in (User, SignIn, SecurityEvent, Lock, Entry, Session):
         settle(model)
     return took
 
@@ -104,8 +117,10 @@ def pages() -> dict[str, str]:
     sign_in = SignIn.objects.filter(user=user)[0]
     event = SecurityEvent.objects.filter(user=user)[0]
     entry = Entry.objects.all()[0]
+    lock = Lock.objects.exclude(ip_address=None)[0]
     users, sign_ins = f"{ADMIN}accounts/user/", f"{ADMIN}accounts/signin/"
     events, entries = f"{ADMIN}accounts/securityevent/", f"{ADMIN}blocklist/entry/"
+    locks = f"{ADMIN}accounts/lock/"
     return {
         "overview": ADMIN,
         "users": users,
@@ -137,6 +152,7 @@ def pages() -> dict[str, str]:
         "sign-ins, ended for a reason there never was": f"{sign_ins}?end_reason=password_changed",
         "sign-ins, last hour": f"{sign_ins}?within=hour",
         "sign-ins, last month": f"{sign_ins}?within=month",
+        "before everyone's sign-ins end": f"{sign_ins}end-everyone/",
         "sign-ins, all filters": f"{sign_ins}?state=ended&kind=client&end_reason=token_reused&within=week",
         "sign-ins, live clients of the last day": f"{sign_ins}?state=live&kind=client&within=day",
         "a sign-in": f"{sign_ins}{sign_in.pk}/change/",
@@ -163,6 +179,16 @@ def pages() -> dict[str, str]:
         "blocklist, single tokens": f"{entries}?kind=jti",
         "an entry": f"{entries}{entry.pk}/change/",
         "block a leaked token": f"{entries}leaked/",
+        "locks": locks,
+        "locks, last page": f"{locks}?p={_last_page(Lock)}",
+        "locks, locked now": f"{locks}?state=locked",
+        "locks, of an account from anywhere": f"{locks}?kind=account",
+        "locks, of a kind there never was": f"{locks}?kind=reset",
+        "locks, locked now, of an address": f"{locks}?state=locked&kind=address",
+        "locks, by name": f"{locks}?q={user.username}",
+        "locks, by address": f"{locks}?q={lock.ip_address}",
+        "locks, by an address never seen": f"{locks}?q=192.0.2.1",
+        "a lock": f"{locks}{lock.pk}/change/",
     }
 
 

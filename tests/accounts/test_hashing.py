@@ -1,0 +1,101 @@
+"""Few passwords are hashed at once: the next is refused at once, at every door, and nothing of it is counted."""
+
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+
+import httpx
+import pytest
+from django.conf import settings
+
+from accounts import hashing
+from accounts.models import Lock, SecurityEvent, User
+from tests import servers
+
+pytestmark = pytest.mark.django_db
+
+HOLD = """
+import sys
+from django.conf import settings
+from accounts import hashing
+turns = [hashing.turn() for _ in range(settings.HASHES_AT_ONCE)]
+for each in turns:
+    each.__enter__()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def all_at_it():
+    """Whatever may hash at once does."""
+    with ExitStack() as stack:
+        for _ in range(settings.HASHES_AT_ONCE):
+            stack.enter_context(hashing.turn())
+        yield stack
+
+
+def test_one_worker_is_left_for_others():
+    assert settings.HASHES_AT_ONCE == 3
+
+
+@pytest.mark.parametrize("path", ["/api/token/", "/accounts/login/", "/admin/login/"])
+def test_a_sign_in_too_many_is_refused_without_a_statement_and_heard_a_moment_later(
+    all_at_it, browser, anonymous, staff, password, path, django_assert_num_queries
+):
+    credentials = {"username": staff.username, "password": password}
+    door = anonymous if path.startswith("/api/") else browser()
+    with django_assert_num_queries(0):
+        answer = door.post(path, credentials)
+    assert (answer.status_code, answer["Retry-After"]) == (429, "1")
+    assert not Lock.objects.exists()
+    assert not SecurityEvent.objects.exists()
+    all_at_it.close()
+    assert door.post(path, credentials).status_code in (200, 302)
+
+
+def test_the_page_says_what_to_do(all_at_it, browser, ann, password):
+    answer = browser().post("/accounts/login/", {"username": "ann", "password": password})
+    assert "Try again in a moment." in answer.content.decode()
+
+
+def test_an_account_too_many_is_refused_and_counted_nowhere(all_at_it, browser, anonymous, password):
+    form = {"username": "ann", "email": "ann@example.org", "password": password}
+    assert anonymous.post("/api/register/", form).status_code == 429
+    form |= {"password1": password, "password2": password}
+    assert browser().post("/accounts/signup/", form).status_code == 429
+    assert not User.objects.exists()
+    assert not Lock.objects.exists()
+    all_at_it.close()
+    assert anonymous.post("/api/register/", form).status_code == 201
+
+
+def test_whoever_is_signed_in_notices_nothing(client_of, browser_of, ann, request):
+    client, browser = client_of(ann), browser_of(ann)
+    request.getfixturevalue("all_at_it")
+    assert client.get("/api/me/").status_code == 200
+    assert client.renew().status_code == 200
+    assert browser.get("/accounts/profile/").status_code == 200
+
+
+def test_turns_are_common_to_the_processes_of_a_node_and_outlive_none_of_them(fleet):
+    holder = subprocess.Popen(
+        [sys.executable, "manage.py", "shell", "--verbosity=0", "--command", HOLD],
+        cwd=servers.ROOT,
+        env=os.environ | fleet.env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        assert sign_in(fleet) == 429
+    finally:
+        holder.kill()
+        holder.wait()
+    assert sign_in(fleet) == 401
+
+
+def sign_in(fleet):
+    credentials = {"username": "nobody", "password": "not the right passphrase at all"}
+    return httpx.post(f"{fleet.url}/api/token/", json=credentials, trust_env=False).status_code
