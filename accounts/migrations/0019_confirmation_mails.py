@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """Confirmation mails are counted, too."""
 
     dependencies = [
-        ("accounts", "0016_end_everyone"),
+        ("accounts", "0018_end_everyone"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """A permission of its own: whoever ends everyone's sign-ins ends superusers' too, which Support may not."""
 
     dependencies = [
-        ("accounts", "0015_bound_tokens"),
+        ("accounts", "0017_room_for_refreshes"),
     ]
 
     operations = [
