@@ -1,9 +1,11 @@
-"""Few passwords are hashed at once: the next is refused at once, at every door, and nothing of it is counted."""
+"""In a flood few passwords are hashed at once: the next is refused at every door, and nothing of it is counted."""
 
 import os
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
 import pytest
@@ -19,7 +21,7 @@ HOLD = """
 import sys
 from django.conf import settings
 from accounts import hashing
-turns = [hashing.turn() for _ in range(settings.HASHES_AT_ONCE)]
+turns = [hashing.turn() for _ in range((1 + hashing.MORE_PER_TURN) * settings.HASHES_AT_ONCE)]
 for each in turns:
     each.__enter__()
 print("held", flush=True)
@@ -29,15 +31,24 @@ sys.stdin.read()
 
 @pytest.fixture
 def all_at_it():
-    """Whatever may hash at once does."""
+    """Whatever may hash at once does, and as many more came as are let in before that is called a flood."""
     with ExitStack() as stack:
-        for _ in range(settings.HASHES_AT_ONCE):
+        for _ in range((1 + hashing.MORE_PER_TURN) * settings.HASHES_AT_ONCE):
             stack.enter_context(hashing.turn())
         yield stack
+    Path(hashing.path("more")).unlink()
 
 
 def test_one_worker_is_left_for_others():
     assert settings.HASHES_AT_ONCE == 3
+
+
+def test_after_ten_seconds_of_calm_it_is_no_flood_any_more(all_at_it, anonymous, ann, password):
+    credentials = {"username": "ann", "password": password}
+    assert anonymous.post("/api/token/", credentials).status_code == 429
+    before = time.time() - hashing.CALM_SECONDS - 1
+    os.utime(hashing.path("more"), (before, before))
+    assert anonymous.post("/api/token/", credentials).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/api/token/", "/accounts/login/", "/admin/login/"])
