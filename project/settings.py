@@ -363,7 +363,8 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"links": {"()": "accounts.reports.WithoutLinkTokens"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["links"]}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "django": {"handlers": [], "level": "WARNING"},
@@ -371,3 +372,6 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
     },
 }
+# Of whoever adds Django's handler that mails errors.
+DEFAULT_EXCEPTION_REPORTER = "accounts.reports.Report"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "accounts.reports.ReportFilter"
