@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from django.http import HttpRequest
+from django.http.request import split_domain_port
 from django.utils import translation
 
 if TYPE_CHECKING:
@@ -63,6 +64,12 @@ def absolute_url(path: str) -> str:
     """On the host that was asked, which ALLOWED_HOSTS has checked; outside a request, the path alone."""
     request = _request.get()
     return request.build_absolute_uri(path) if request else path
+
+
+def host() -> str:
+    """The name that was asked, without the port; empty outside a request."""
+    request = _request.get()
+    return split_domain_port(request.get_host())[0] if request else ""
 
 
 def language() -> str | None:
