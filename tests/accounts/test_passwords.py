@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.contrib.auth.password_validation import (
     get_default_password_validators,
     password_validators_help_texts,
@@ -11,7 +12,8 @@ from django.contrib.auth.password_validation import (
 from django.core.exceptions import ValidationError
 
 from accounts import origin
-from accounts.models import User
+from accounts.models import SecurityEvent, User
+from tests.conftest import ApiClient
 
 COMMON = "one or two common words"
 PERSONAL = "little more than your name"
@@ -135,3 +137,66 @@ def test_every_door_refuses_it(browser, browser_of, client_of, anonymous, ann, p
     ]
     for page in pages:
         assert (page.status_code, PERSONAL in page.content.decode()) == (200, True)
+
+
+# Stronger parameters
+
+
+class Yesterdays(Argon2PasswordHasher):
+    time_cost, memory_cost, parallelism = 1, 8, 1
+
+
+class Todays(Yesterdays):
+    time_cost = 2
+
+
+def sign_in_on_page(browser, user, password):
+    answer = browser().post("/accounts/login/", {"username": user.username, "password": password})
+    assert answer.status_code == 302
+
+
+def sign_in_to_admin(browser, user, password):
+    answer = browser().post("/admin/login/?next=/admin/", {"username": user.username, "password": password})
+    assert answer.status_code == 302
+
+
+def sign_in_over_the_api(browser, user, password):
+    assert ApiClient().sign_in(user.username, password).status_code == 200
+
+
+@pytest.mark.parametrize("sign_in_at", [sign_in_on_page, sign_in_to_admin, sign_in_over_the_api])
+def test_a_sign_in_brings_the_hash_up_to_date_and_ends_nothing(
+    browser, browser_of, client_of, staff, password, settings, mails_of, sign_in_at
+):
+    settings.PASSWORD_HASHERS = [f"{__name__}.Yesterdays"]
+    staff.set_password(password)
+    staff.save()
+    there, client = browser_of(staff), client_of(staff)
+    settings.PASSWORD_HASHERS = [f"{__name__}.Todays"]
+    mails = mails_of(lambda: sign_in_at(browser, staff, password))
+    staff.refresh_from_db()
+    assert "$m=8,t=2,p=1$" in staff.password
+    assert there.get("/accounts/profile/").status_code == 200
+    assert client.get("/api/me/").status_code == client.renew().status_code == 200
+    # Nor is it told as a change of the password.
+    assert not SecurityEvent.objects.filter(type="password_changed").exclude(created_at__lt=staff.last_login).exists()
+    assert [mail.subject for mail in mails if "password" in mail.subject] == []
+
+
+def change_on_page(browser_of, client_of, user, old, new):
+    form = {"old_password": old, "new_password1": new, "new_password2": new}
+    assert browser_of(user).post("/accounts/password_change/", form).status_code == 302
+
+
+def change_over_the_api(browser_of, client_of, user, old, new):
+    answer = client_of(user).post("/api/password/change/", {"old_password": old, "new_password": new})
+    assert answer.status_code == 204
+
+
+@pytest.mark.parametrize("change", [change_on_page, change_over_the_api])
+def test_a_change_is_told_by_mail_without_either_password(browser_of, client_of, ann, password, mails_of, change):
+    new = "a quite different passphrase"
+    mails = mails_of(lambda: change(browser_of, client_of, ann, password, new))
+    [mail] = [mail for mail in mails if mail.subject == "Your password was changed"]
+    assert mail.to == [ann.email]
+    assert not [text for text in (password, new) if text in str(mail.message())]
