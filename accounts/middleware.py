@@ -86,8 +86,8 @@ class PolicyMiddleware(MiddlewareMixin):
 
 class ForeignPageMiddleware(MiddlewareMixin):
     """
-    A change that rides on a cookie comes from a page of ours, or of CSRF_TRUSTED_ORIGINS: before any token is looked at.
-    Browsers that do not say where it comes from, and what is no browser, are left to the CSRF token.
+    What rides on a cookie and changes something comes from a page of ours, or of CSRF_TRUSTED_ORIGINS. Browsers that do
+    not say where it comes from, and what is no browser, are left to the CSRF token.
     """
 
     def process_view(

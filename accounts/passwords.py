@@ -65,7 +65,9 @@ class GuessableValidator(CommonPasswordValidator):
             raise self._too_personal()
 
     def get_help_text(self) -> str:
-        return _("Your password can’t be one or two common words, nor names of yours or of this site. Three words will do.")
+        return _(
+            "Your password can’t be one or two common words, nor names of yours or of this site. Three words will do."
+        )
 
     def _is_common(self, word: str) -> bool:
         return word in self.passwords or word in ROWS_BOTH_WAYS

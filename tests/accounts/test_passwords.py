@@ -37,7 +37,13 @@ REFUSED = {
         "abcdefghijklmnopqrstuvwxyz",
         "summer vacation 01011990",
     ],
-    REPEATS: ["aaaaaaaaaaaaaaa", "kp7kp7kp7kp7kp7", "abcdeabcdeabcdea", "P@ssw0rdP@ssw0rd", "🐙🦔🪁🐙🦔🪁🐙🦔🪁🐙🦔🪁🐙🦔🪁"],
+    REPEATS: [
+        "aaaaaaaaaaaaaaa",
+        "kp7kp7kp7kp7kp7",
+        "abcdeabcdeabcdea",
+        "P@ssw0rdP@ssw0rd",
+        "🐙🦔🪁🐙🦔🪁🐙🦔🪁🐙🦔🪁🐙🦔🪁",
+    ],
     PERSONAL: [
         "wristbandpassport",
         "Wristband & Passport 2026",
