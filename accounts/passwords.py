@@ -48,7 +48,7 @@ class GuessableValidator(CommonPasswordValidator):
     and a piece over and over that would itself be too short. Whoever takes three words or more is let be.
     """
 
-    def validate(self, password: str, user: object = None) -> None:
+    def validate(self, password: str, user: Any = None) -> None:
         if len(password) > MAX_LENGTH:
             return
         super().validate(password, user)
@@ -65,9 +65,7 @@ class GuessableValidator(CommonPasswordValidator):
             raise self._too_personal()
 
     def get_help_text(self) -> str:
-        return _(
-            "Your password can’t be one or two common words, nor names of yours or of this site. Three words will do."
-        )
+        return _("Your password cannot be one or two common words, or names of yours or this site: take three words.")
 
     def _is_common(self, word: str) -> bool:
         return word in self.passwords or word in ROWS_BOTH_WAYS

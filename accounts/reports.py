@@ -33,8 +33,8 @@ def _link_token(request: HttpRequest | None) -> str | None:
 
 class Report(ExceptionReporter):
     """
-    Knows nothing of the request outside DEBUG: passwords and tokens come in forms, JSON, headers, cookies and paths, and
-    a list of those to leave out would always lack one.
+    Knows nothing of the request outside DEBUG: passwords and tokens come in forms, JSON, headers, cookies and paths,
+    and a list of those to leave out would always lack one.
     """
 
     def __init__(self, request: HttpRequest | None, *args: Any, **kwargs: Any) -> None:

@@ -258,7 +258,7 @@ def of_database():
         tables = connection.introspection.table_names(cursor)
         assert {"accounts_signin", "accounts_session", "api_usedproof", "blocklist_entry"} <= set(tables)
         for table in tables:
-            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
+            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")  # noqa: S608
             yield from itertools.chain.from_iterable(cursor.fetchall())
 
 
