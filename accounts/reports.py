@@ -21,8 +21,8 @@ class WithoutLinkTokens(logging.Filter):
         return True
 
 
-def _link_token(request: HttpRequest | None) -> str | None:
-    if request is None:
+def _link_token(request: object) -> str | None:
+    if not isinstance(request, HttpRequest):
         return None
     try:
         match: ResolverMatch = request.resolver_match or resolve(request.path_info)

@@ -81,6 +81,17 @@ def test_a_password_is_shown_while_its_button_is_pressed_and_sent_as_a_password(
     assert page.evaluate("name") == "password"
 
 
+def test_after_signing_out_the_way_back_leads_to_nothing_private(anns_page, ann):
+    page = anns_page
+    page.goto("/accounts/profile/")
+    expect(main(page)).to_contain_text(ann.email)
+    page.get_by_role("banner").get_by_role("button", name="Sign out").click()
+    expect(main(page)).to_contain_text("You are signed out")
+    page.go_back()
+    expect(main(page).get_by_role("button", name="Sign in")).to_be_visible()
+    assert ann.email not in page.content()
+
+
 def test_without_javascript_there_is_no_button_that_does_nothing(new_page, ann):
     page = new_page(java_script_enabled=False)
     page.goto("/accounts/login/")
