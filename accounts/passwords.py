@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -95,17 +96,22 @@ def _is_made_of(is_known: Callable[[str], bool], password: str) -> bool:
 
 def _is_run_of(is_known: Callable[[str], bool], text: str, words: int) -> bool:
     """Of so many known words at most, each as often as it likes in a row."""
-    if not text or not words:
-        return not text
-    for end in range(SHORTEST_WORD, len(text) + 1):
-        word, rest = text[:end], text
-        if not is_known(word):
-            continue
-        while rest.startswith(word):
-            rest = rest[end:]
-            if _is_run_of(is_known, rest, words - 1):
-                return True
-    return False
+
+    @cache
+    def goes_on(start: int, words: int) -> bool:
+        if start == len(text) or not words:
+            return start == len(text)
+        for end in range(start + SHORTEST_WORD, len(text) + 1):
+            word, after = text[start:end], start
+            if not is_known(word):
+                continue
+            while text.startswith(word, after):
+                after += len(word)
+                if goes_on(after, words - 1):
+                    return True
+        return False
+
+    return goes_on(0, words)
 
 
 def _words_around(user: Any) -> Iterator[str]:
