@@ -339,6 +339,8 @@ class Thief:
 
     def __init__(self):
         self.key = Holder("EdDSA")
+        # One for all: each of its own would put the middleware together anew.
+        self.http = Browser()
         self.addresses = itertools.count(1)
         self.users = list(User.objects.all())
 
@@ -377,8 +379,9 @@ class Thief:
     def send(self, method, path, data=None, **headers):
         address = str(IPv4Address(10 << 24 | next(self.addresses)))
         body = "" if data is None else json.dumps(data)
-        answer = Browser().generic(method, path, body, "application/json", headers=headers, REMOTE_ADDR=address)
+        answer = self.http.generic(method, path, body, "application/json", headers=headers, REMOTE_ADDR=address)
         assert answer.status_code in {200, 400, 401}, answer.content
+        self.http.cookies.clear()
         return answer.status_code
 
 
