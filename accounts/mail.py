@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.core.mail import send_mail
-from django.db import transaction
+from django.db import connections, transaction
 from django.template.loader import render_to_string
 from django.utils import timezone, translation
 
@@ -59,6 +59,9 @@ def _send(template: str, address: str, context: dict[str, Any], language: str | 
     except Exception:
         # Nothing of the letter goes into the log: it may hold a reset link.
         logger.exception("A mail could not be sent: %s", template)
+    finally:
+        # What a template read: no request ends here, after which Django would look after the connection.
+        connections.close_all()
 
 
 def _paragraph(text: str) -> dict[str, str]:

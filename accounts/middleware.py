@@ -14,11 +14,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.middleware import common
 from django.template.response import TemplateResponse
+from django.urls import get_callable
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import SimpleLazyObject
 
 from accounts import locks, origin, policy
 from accounts.sessions import BrowserRequest, signed_in_user
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
 @lru_cache
@@ -90,6 +93,24 @@ class PolicyMiddleware(MiddlewareMixin):
         for name, value in self.headers.items():
             response.headers.setdefault(name, value)
         return response
+
+
+class ForeignPageMiddleware(MiddlewareMixin):
+    """
+    What rides on a cookie and changes something comes from a page of ours, or of CSRF_TRUSTED_ORIGINS. Browsers that do
+    not say where it comes from, and what is no browser, are left to the CSRF token.
+    """
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., HttpResponse], args: object, kwargs: object
+    ) -> HttpResponse | None:
+        # The API is exempt: there a foreign page's cookie does not count (api.authentication), and tokens do.
+        if request.method in SAFE_METHODS or getattr(view, "csrf_exempt", False):
+            return None
+        if not origin.is_foreign_page(request) or request.headers.get("Origin") in settings.CSRF_TRUSTED_ORIGINS:
+            return None
+        refusal: HttpResponse = get_callable(settings.CSRF_FAILURE_VIEW)(request, reason="from a foreign page")
+        return refusal
 
 
 class NoStoreMiddleware(MiddlewareMixin):

@@ -1089,6 +1089,7 @@ class SecurityEvent(models.Model):
         USER_REACTIVATED = "user_reactivated", _("account reactivated")
         USER_EDITED = "user_edited", _("account edited by staff")
         RIGHTS_CHANGED = "rights_changed", _("rights changed")
+        TOKEN_REVOKED = "token_revoked", _("access token revoked")
         TOKEN_BLOCKED = "token_blocked", _("leaked token blocked")
         BLOCK_LIFTED = "block_lifted", _("block of a token lifted")
         EVENTS_EXPORTED = "events_exported", _("events exported")
@@ -1112,6 +1113,7 @@ class SecurityEvent(models.Model):
         Type.USER_REACTIVATED: _("The account was reactivated."),
         Type.USER_EDITED: _("Staff edited the account."),
         Type.RIGHTS_CHANGED: _("The account's rights were changed."),
+        Type.TOKEN_REVOKED: _("An access token was revoked by whoever held it."),
         Type.TOKEN_BLOCKED: _("An access token that had leaked was blocked."),
         Type.BLOCK_LIFTED: _("The block of an access token was lifted."),
         Type.EVENTS_EXPORTED: _("You exported security events."),

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.http import HttpRequest
+from django.http.request import split_domain_port
 from django.utils import translation
 
 if TYPE_CHECKING:
@@ -68,6 +70,24 @@ def absolute_url(path: str) -> str:
     """On the host that was asked, which ALLOWED_HOSTS has checked; outside a request, the path alone."""
     request = _request.get()
     return request.build_absolute_uri(path) if request else path
+
+
+def is_foreign_page(request: HttpRequest) -> bool:
+    """
+    SameSite keeps cookies from other sites only: to a sibling domain or another port they go along. Browsers say so
+    (Fetch Metadata); those that do not yet name the origin, at least where the foreign page could read the answer.
+    """
+    if site := request.headers.get("Sec-Fetch-Site"):
+        return site not in ("same-origin", "none")
+    origin = request.headers.get("Origin")
+    own = f"{request.scheme}://{request.get_host()}"
+    return origin is not None and origin not in (own, *settings.CSRF_TRUSTED_ORIGINS)
+
+
+def host() -> str:
+    """The name that was asked, without the port; empty outside a request."""
+    request = _request.get()
+    return split_domain_port(request.get_host())[0] if request else ""
 
 
 def language() -> str | None:

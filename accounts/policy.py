@@ -6,6 +6,10 @@ from functools import wraps
 from django.conf import settings
 from django.http.response import HttpResponseBase
 
+# What a browser forgets on signing out: pages that "back" would show. Not its cookies: the session's opens nothing any
+# more, and the header would take those of sibling domains along, and the one by which strangers lock nobody out.
+CLEAR_SITE_DATA = '"cache"'
+
 
 def content_security_policy(**changes: Sequence[str]) -> str:
     """SECURE_CSP as a header; `img_src=["'self'", "data:"]` adds or replaces one directive."""

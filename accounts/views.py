@@ -22,6 +22,7 @@ from django.views.generic import FormView, ListView, TemplateView, UpdateView, V
 
 from accounts import forms, locks
 from accounts.models import AccountChanged, SecurityEvent, SignIn, SignInQuerySet, SignInRefused, User
+from accounts.policy import CLEAR_SITE_DATA
 from accounts.sessions import BrowserRequest, SignedInRequest
 
 ENDED_SHOWN_FOR = timedelta(days=30)
@@ -70,7 +71,7 @@ def leave(request: HttpRequest, template: str, **context: Any) -> HttpResponse:
     """Ends the session, and shows a last page."""
     logout(request)
     response = render(request, template, context)
-    response["Clear-Site-Data"] = '"cache"'
+    response["Clear-Site-Data"] = CLEAR_SITE_DATA
     return response
 
 

@@ -1,6 +1,5 @@
 """Who is calling: by access token from anywhere, or by session from the project's own pages."""
 
-from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 from rest_framework import authentication, status
 from rest_framework.permissions import SAFE_METHODS
@@ -8,6 +7,7 @@ from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken
 
+from accounts import origin
 from accounts.models import SignIn, User
 from accounts.rows import from_fields
 from api import dpop
@@ -73,7 +73,7 @@ class SessionAuthentication(authentication.SessionAuthentication):
     """`request.auth` is the sign-in. A cookie that comes along with a request of a foreign page does not count."""
 
     def authenticate(self, request: Request) -> tuple[User, SignIn] | None:
-        if _is_from_foreign_page(request):
+        if origin.is_foreign_page(request):
             return None
         authenticated = super().authenticate(request)
         return authenticated and (authenticated[0], request._request.session.sign_in)  # type: ignore[attr-defined]
@@ -82,15 +82,3 @@ class SessionAuthentication(authentication.SessionAuthentication):
         """DRF builds a middleware for each request to find that a safe one needs no token."""
         if request.method not in SAFE_METHODS:
             super().enforce_csrf(request)
-
-
-def _is_from_foreign_page(request: Request) -> bool:
-    """
-    SameSite keeps cookies from other sites only: to a sibling domain or another port they go along. Browsers say so
-    (Fetch Metadata); those that do not yet name the origin, at least where the foreign page could read the answer.
-    """
-    if site := request.headers.get("Sec-Fetch-Site"):
-        return site not in ("same-origin", "none")
-    origin = request.headers.get("Origin")
-    own = f"{request.scheme}://{request.get_host()}"
-    return origin is not None and origin not in (own, *settings.CSRF_TRUSTED_ORIGINS)

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import jwt
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Exists
 from django.utils.translation import gettext_lazy as _
 from jwt.utils import base64url_decode
@@ -22,7 +22,7 @@ from rest_framework_simplejwt.state import token_backend as configured
 from rest_framework_simplejwt.utils import datetime_to_epoch
 
 from accounts import sids
-from accounts.models import SignIn, SignInQuerySet
+from accounts.models import SecurityEvent, SignIn, SignInQuerySet
 from accounts.rows import CompiledQuery
 from api import strict_json
 from api.blocklist import status_list
@@ -253,7 +253,14 @@ class AccessToken(SignInToken, tokens.AccessToken):
     def revoke(self) -> None:
         """It alone. Raises TokenError if it was refused before."""
         self.check_honoured()
-        Entry.objects.block_token(self.jti, self.sid)
+        own = SignIn.objects.filter(pk=self.sid, user=self.user_id).select_related("user")
+        with transaction.atomic():
+            # Held, so that whoever deletes the user comes before or after.
+            sign_in = own.select_for_update(of=("self",), no_key=True).first()
+            if sign_in is None:
+                raise TokenError(_("Token is blacklisted"))
+            Entry.objects.block_token(self.jti, self.sid)
+            SecurityEvent.objects.record(SecurityEvent.Type.TOKEN_REVOKED, sign_in.user, sign_in, jti=self.jti.hex)
 
     @classmethod
     def for_sign_in(cls, sign_in: SignIn, issued_at: datetime) -> "AccessToken":

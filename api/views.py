@@ -8,6 +8,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
+from accounts.policy import CLEAR_SITE_DATA
 from api import serializers
 from api.authentication import AuthenticatedRequest
 from api.errors import RecentSignInRequired
@@ -150,7 +151,7 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
         """Ending what has ended is no error."""
         sign_in = generics.get_object_or_404(SignIn, user=request.user.pk, pk=pk)
         sign_in.end(SignIn.Reason.ENDED_BY_USER)
-        return Response(status=status.HTTP_204_NO_CONTENT)
+        return Response(status=status.HTTP_204_NO_CONTENT, headers=_on_leaving(request, sign_in == request.auth))
 
     @extend_schema(
         operation_id="end_other_sign_ins",
@@ -172,7 +173,13 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
         responses=ENDED,
     )
     def end_all(self, request: AuthenticatedRequest) -> Response:
-        return Response({"ended": SignIn.objects.end_all(request.user, SignIn.Reason.ENDED_BY_USER)})
+        ended = SignIn.objects.end_all(request.user, SignIn.Reason.ENDED_BY_USER)
+        return Response({"ended": ended}, headers=_on_leaving(request))
+
+
+def _on_leaving(request: AuthenticatedRequest, leaves: bool = True) -> dict[str, str]:
+    """The headers of an answer after which a browser is signed out."""
+    return {"Clear-Site-Data": CLEAR_SITE_DATA} if leaves and isinstance(request.auth, SignIn) else {}
 
 
 @extend_schema_view(

@@ -13,6 +13,7 @@ from django.core.cache import cache
 from django.test import override_settings
 from jwt.algorithms import get_default_algorithms
 
+from api.keys import Key
 from tests.conftest import ApiClient
 
 ME = "https://testserver/api/me/"
@@ -132,6 +133,23 @@ def test_a_refresh_keeps_the_key(any_holder):
 
 def test_an_access_token_that_is_bound_stays_small(holder):
     assert len(holder.access) < 500
+
+
+@pytest.mark.parametrize(("username", "is_told"), [("a" * 16, True), ("a" * 17, False)])
+def test_with_es256_too_it_is_no_longer_than_its_thumbprint_makes_it(
+    tmp_path, settings, password, django_user_model, username, is_told
+):
+    """The name goes before the token gets longer; whoever needs it asks the database."""
+    (tmp_path / "key.pem").write_bytes(Key.generate("ES256").pem)
+    settings.JWT_KEYS = str(tmp_path)
+    django_user_model.objects.create_user(username, "a@example.org", password, pk=10**9)
+    holder, unbound = Holder(), ApiClient()
+    holder.sign_in(username, password)
+    unbound.sign_in(username, password)
+    assert (len(unbound.access) < 500, len(holder.access) < 580) == (True, True)
+    assert len(holder.access) - len(unbound.access) <= 80
+    assert ("username" in claims_of(holder.access)) == is_told
+    assert holder.me().json()["username"] == username
 
 
 def test_a_bound_token_never_works_as_bearer(holder):

@@ -8,6 +8,8 @@ from urllib.parse import urlencode
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from django.db import OperationalError
+from django.db.models.signals import pre_save
 from django.test import Client
 
 from accounts.models import SecurityEvent, SignIn, User
@@ -188,6 +190,34 @@ def test_a_revoked_access_token_is_blocked_alone(send, client_of, ann):
     assert send(REVOKE, {"token": client.access}).status_code == 200
     assert client.get("/api/me/").status_code == 401
     assert client.renew().status_code == 200
+    assert client.get("/api/me/").status_code == 200
+
+
+def test_its_owner_is_told_of_a_revoked_access_token_once(send, client_of, browser_of, ann):
+    client = client_of(ann)
+    for _ in range(2):
+        send(REVOKE, {"token": client.access})
+    send(REVOKE, {"token": client.access[:-2]})
+    client.renew()
+    [event] = [each for each in client.get("/api/events/").json()["results"] if each["type"] == "token_revoked"]
+    claims = claims_of(client.access)
+    assert (event["sid"], event["ip_address"]) == (claims["sid"], "127.0.0.1")
+    assert event["details"]["jti"] != claims["jti"]
+    assert "An access token was revoked" in browser_of(ann).get("/accounts/activity/").content.decode()
+    assert client.access not in str(list(SecurityEvent.objects.values()))
+
+
+def test_no_access_token_is_revoked_without_a_record_of_it(send, client_of, ann):
+    def fails(**kwargs):
+        raise OperationalError
+
+    client = client_of(ann)
+    pre_save.connect(fails, sender=SecurityEvent)
+    try:
+        assert send(REVOKE, {"token": client.access}).status_code == 503
+    finally:
+        pre_save.disconnect(fails, sender=SecurityEvent)
+    assert not Entry.objects.exists()
     assert client.get("/api/me/").status_code == 200
 
 

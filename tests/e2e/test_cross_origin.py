@@ -118,3 +118,28 @@ def test_no_other_page_gets_anything_by_the_session_cookie(tab, open_site, frien
             tab.evaluate("url => { location.href = url }", url)
         assert "sessionid" in followed.value.request.all_headers()["cookie"]
         assert followed.value.status == 401
+
+
+def test_no_other_page_sends_our_forms_even_with_their_token(tab, open_site, stranger):
+    sign_in(tab, open_site.sign_up())
+    tab.goto("/accounts/profile/")
+    # As if it had leaked.
+    token = tab.locator("main [name=csrfmiddlewaretoken]").first.get_attribute("value")
+    tab.goto(stranger)
+    with tab.expect_navigation() as sent:
+        tab.evaluate(
+            """([action, token]) => {
+                const form = Object.assign(document.createElement("form"), {method: "post", action})
+                for (const [name, value] of [["csrfmiddlewaretoken", token], ["first_name", "Mallory"]])
+                    form.append(Object.assign(document.createElement("input"), {name, value}))
+                document.body.append(form)
+                form.submit()
+            }""",
+            [f"{open_site.url}/accounts/profile/", token],
+        )
+    headers = sent.value.request.all_headers()
+    assert "sessionid" in headers["cookie"]
+    assert headers["sec-fetch-site"] in {"same-site", "cross-site"}
+    assert sent.value.status == 403
+    tab.goto(f"{open_site.url}/accounts/profile/")
+    assert tab.locator("[name=first_name]").input_value() == ""

@@ -59,6 +59,57 @@ def test_a_wrong_password_is_told_beside_the_form(page, ann, look_at):
     look_at(page, "login-refused")
 
 
+def test_a_password_is_shown_while_its_button_is_pressed_and_sent_as_a_password(page, ann, look_at):
+    page.goto("/accounts/login/")
+    field, button = main(page).get_by_label("Password"), main(page).get_by_role("button", name="Show Password")
+    field.fill(ann.password)
+    expect(button).to_have_attribute("aria-pressed", "false")
+    field.press("Tab")
+    expect(button).to_be_focused()
+    button.press("Enter")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    assert (field.get_attribute("type"), field.input_value()) == ("text", ann.password)
+    look_at(page, "login-shown")
+    button.click()
+    assert field.get_attribute("type") == "password"
+    button.click()
+    main(page).get_by_label("Username").fill(ann.username)
+    # As the browser has it at the moment of sending, which is when it asks whether to keep it.
+    page.evaluate("addEventListener('submit', () => { name = document.querySelector('[name=password]').type })")
+    main(page).get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("banner").get_by_role("button", name="Sign out")).to_be_visible()
+    assert page.evaluate("name") == "password"
+
+
+def test_after_signing_out_the_way_back_leads_to_nothing_private(anns_page, ann):
+    page = anns_page
+    page.goto("/accounts/profile/")
+    expect(main(page)).to_contain_text(ann.email)
+    page.get_by_role("banner").get_by_role("button", name="Sign out").click()
+    expect(main(page)).to_contain_text("You are signed out")
+    page.go_back()
+    expect(main(page).get_by_role("button", name="Sign in")).to_be_visible()
+    assert ann.email not in page.content()
+
+
+def test_without_javascript_there_is_no_button_that_does_nothing(new_page, ann):
+    page = new_page(java_script_enabled=False)
+    page.goto("/accounts/login/")
+    expect(main(page).get_by_role("button")).to_have_text(["Sign in"])
+    sign_in(page, ann)
+
+
+def test_a_password_can_be_pasted_and_managers_know_what_it_is_for(anns_page):
+    anns_page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    anns_page.goto("/accounts/password_change/")
+    new = main(anns_page).get_by_label("New password", exact=False).first
+    anns_page.evaluate("navigator.clipboard.writeText('pasted from a manager of passwords')")
+    new.press("Control+v")
+    expect(new).to_have_value("pasted from a manager of passwords")
+    kinds = anns_page.eval_on_selector_all("main input:not([type=hidden])", "all => all.map(each => each.autocomplete)")
+    assert kinds == ["username", "current-password", "new-password", "new-password"]
+
+
 def test_the_list_is_walked_through_by_name_and_by_end(anns_page, site, ann, look_at):
     page = anns_page
     for agent in ["curl/8.9.1", "your-app/2.1 (iPhone; iOS 17.2)", "python-httpx/0.28.1"]:

@@ -15,6 +15,9 @@ BEYOND_ANY_SCHEMA = (
     "A user with that username already exists.",
     "A user with that e-mail address already exists.",
     "This password is too common.",
+    "This password is one or two common words",
+    "This password repeats itself",
+    "This password says little more than ",
     "The password is too similar to the ",
 )
 

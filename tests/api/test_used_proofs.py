@@ -1,0 +1,144 @@
+"""A DPoP proof is good once, whatever happens to the Redis that remembers it, and calls go on meanwhile."""
+
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+import redis
+from django.db import connection
+
+from api import used_proofs
+from api.blocklist.mirror import Mirror
+from tests import servers
+from tests.api.blocklist.test_mirror import use
+from tests.api.test_bound_tokens import ME, Holder
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# Redis may be waited for twice in a request, a quarter of a second each; the rest is for a slow machine.
+LONGEST_ANSWER = 1.5
+
+
+@pytest.fixture(scope="module")
+def one_valkey():
+    with servers.valkey() as valkey:
+        yield valkey
+
+
+@pytest.fixture
+def valkey(one_valkey, settings, monkeypatch):
+    use(one_valkey.url, settings)
+    monkeypatch.setattr(used_proofs, "redis_memory", used_proofs.RedisMemory())
+    monkeypatch.setattr("api.tokens.mirror", Mirror())
+    return one_valkey
+
+
+class Client:
+    """Calls, follows the server to its nonces, and lets a thief play every proof again, twice at once."""
+
+    def __init__(self, username, password):
+        self.holder = Holder()
+        self.taken = Counter()
+        assert self.holder.sign_in(username, password).status_code == 200
+
+    def call(self):
+        for _ in range(3):
+            proof = self.holder.proof("GET", ME, self.holder.access)
+            answers = self.show(proof, times=2)
+            if any(answer.status_code == 200 for answer in answers):
+                return
+            for answer in answers:
+                assert answer.json()["code"] in {"use_dpop_nonce", "invalid_dpop_proof"}
+                self.holder.nonce = answer.headers.get("DPoP-Nonce", self.holder.nonce)
+        raise AssertionError("the call did not go on")
+
+    def replay(self):
+        """What was refused for want of Redis may be taken later, once."""
+        for proof in list(self.taken):
+            self.show(proof, times=1)
+        assert max(self.taken.values()) == 1
+
+    def show(self, proof, times):
+        barrier = Barrier(times)
+
+        def send(_):
+            try:
+                barrier.wait()
+                started = time.perf_counter()
+                answer = self.holder.send("GET", "/api/me/", proof=proof)
+                assert time.perf_counter() - started < LONGEST_ANSWER
+                return answer
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(times) as pool:
+            answers = list(pool.map(send, range(times)))
+        self.taken[proof] += sum(answer.status_code == 200 for answer in answers)
+        return answers
+
+
+def stopped(valkey):
+    valkey.pause()
+    yield
+    valkey.resume()
+
+
+def killed(valkey):
+    valkey.kill()
+    yield
+    valkey.start()
+
+
+def flushed(valkey):
+    with redis.Redis.from_url(valkey.url) as client:
+        client.flushall()
+        yield
+        client.flushall()
+
+
+def evicted(valkey):
+    with redis.Redis.from_url(valkey.url) as client:
+        assert client.delete(used_proofs.RedisMemory.KEY)
+        yield
+
+
+def out_of_reach_of_one_node(valkey):
+    """The others go on with it."""
+    used_proofs.redis_memory._retry_at = float("inf")
+    yield
+    used_proofs.redis_memory._retry_at = 0.0
+
+
+@pytest.mark.parametrize("fault", [stopped, killed, flushed, evicted, out_of_reach_of_one_node])
+def test_no_proof_is_taken_twice_and_calls_go_on(valkey, ann, password, fault):
+    client = Client(ann.username, password)
+    client.call()
+    for _ in fault(valkey):
+        client.replay()
+        client.call()
+        client.replay()
+    # Redis is looked for again after a second.
+    for _ in range(3):
+        client.call()
+        client.replay()
+        used_proofs.redis_memory._retry_at = 0.0
+    assert sum(client.taken.values()) >= 5
+
+
+def test_a_proof_that_was_on_its_way_when_redis_stopped_is_not_taken_afterwards(valkey, ann, password):
+    client = Client(ann.username, password)
+    client.call()
+    proof = client.holder.proof("GET", ME, client.holder.access)
+    valkey.pause()
+    [answer] = client.show(proof, times=1)
+    assert answer.json()["code"] == "use_dpop_nonce"
+    client.call()
+    valkey.resume()
+    used_proofs.redis_memory._retry_at = 0.0
+    # Redis has read by now what was sent to it before anybody gave up, and so may this proof have been used up.
+    taken = [client.show(proof, times=1)[0].status_code == 200 for _ in range(3)]
+    assert sum(taken) <= 1
+    client.call()
+    client.replay()
