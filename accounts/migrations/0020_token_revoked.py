@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """Choices only: the database is left as it is, and so are the triggers that keep events append-only."""
 
     dependencies = [
-        ("accounts", "0015_bound_tokens"),
+        ("accounts", "0019_confirmation_mails"),
     ]
 
     operations = [
