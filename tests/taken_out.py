@@ -54,7 +54,7 @@ CONTROLS = [
     Control(
         "3.5.2",
         "no cookie from a foreign page",
-        "api/authentication.py",
+        "accounts/origin.py",
         'return site not in ("same-origin", "none")',
         "return False",
         "api/cross_origin::a_cookie_that_a_foreign_page_makes_the_browser_send_opens_nothing",
