@@ -44,7 +44,7 @@ class Stay:
         self.proved = self.seen = self.began
         self.expires = self.began + min(self.idle, LONGEST)
 
-    def is_on(self, now: datetime) -> bool:
+    def is_good(self, now: datetime) -> bool:
         return not self.over and now < min(self.expires, self.began + LONGEST)
 
     def use(self, now: datetime) -> None:
@@ -59,7 +59,7 @@ class Cookie:
     is_replaced: bool = False
 
     def is_good(self, now: datetime) -> bool:
-        return not self.is_replaced and self.stay.is_on(now)
+        return not self.is_replaced and self.stay.is_good(now)
 
 
 @dataclass(eq=False)
@@ -92,4 +92,4 @@ class Refresh:
 
     def is_good(self, now: datetime) -> bool:
         honoured = self.rotated is None or self.is_in_grace(now)
-        return honoured and self.is_genuine(now) and self.stay.is_on(now) and not self.stay.tokens_over
+        return honoured and self.is_genuine(now) and self.stay.is_good(now) and not self.stay.tokens_over

@@ -270,6 +270,20 @@ class Walk(RuleBasedStateMachine):
         if just_used:
             self.show_refresh(just_used[refresh % len(just_used)])
 
+    def are_used_up(self) -> list[Refresh]:
+        return [
+            each
+            for each in self.refreshes
+            if each.rotated and not each.is_in_grace(self.now) and each.stay.is_good(self.now)
+        ]
+
+    @precondition(lambda self: self.are_used_up())
+    @rule(refresh=pick)
+    def steal_a_refresh_token(self, refresh: int) -> None:
+        self.step("steal a refresh token")
+        if used_up := self.are_used_up():
+            self.show_refresh(used_up[refresh % len(used_up)])
+
     def show_refresh(self, shown: Refresh) -> None:
         stay, now = shown.stay, self.now
         is_good = shown.is_good(now)
@@ -281,7 +295,7 @@ class Walk(RuleBasedStateMachine):
         assert response.status_code == (200 if is_good else 401), response.content
         if is_good:
             self.rotated(shown, response.json())
-        elif shown.is_genuine(now) and stay.is_on(now) and not stay.tokens_over:
+        elif shown.is_genuine(now) and stay.is_good(now) and not stay.tokens_over:
             # Used up before: somebody else has it too.
             stay.over = True
 
@@ -319,7 +333,7 @@ class Walk(RuleBasedStateMachine):
     @rule(credential=pick, stay=pick)
     def end_one(self, credential: int, stay: int) -> None:
         self.step("end one")
-        by, target = self.some(self.credentials, credential), self.stays[stay % len(self.stays)]
+        by, target = self.some(self.credentials, credential), self.some(self.stays, stay)
         response = self.called(by, "DELETE", f"/api/sign-ins/{target.sid}/")
         if response is None:
             return
@@ -520,7 +534,7 @@ class Walk(RuleBasedStateMachine):
     @rule(stay=pick, way=st.sampled_from(["instance", "queryset", "save", "update", "delete", "delete rows"]))
     def staff_end_one(self, stay: int, way: str) -> None:
         self.step("staff end one")
-        target = self.stays[stay % len(self.stays)]
+        target = self.some(self.stays, stay)
         rows = SignIn.objects.filter(pk=target.sid)
         row = rows.first()
         if row is None:
