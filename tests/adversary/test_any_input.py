@@ -168,8 +168,8 @@ def test_whatever_is_sent_to_the_api(world, data):
     method = data.draw(st.sampled_from([*place.methods, *place.methods, "GET", "PATCH", "DELETE", "PUT", "OPTIONS"]))
     who, content_type = data.draw(st.sampled_from(AS)), data.draw(st.sampled_from(CONTENT_TYPES))
     values = {name: data.draw(st.sampled_from(world.sign_ins)) for name in place.parameters if name == "pk"}
-    wanted = st.fixed_dictionaries({}, optional=dict.fromkeys(NAMES, world.known | scalars))
-    thing = data.draw(shapes(world.known) | st.dictionaries(st.sampled_from(NAMES), world.known | scalars) | wanted)
+    some_fields = st.dictionaries(st.sampled_from(NAMES), world.known | scalars, max_size=8)
+    thing = data.draw(shapes(world.known) | some_fields | wanted_at(place, world.known))
     query = data.draw(st.dictionaries(st.sampled_from(NAMES), texts, max_size=2))
     path = f"{place.path(**values)}?{urlencode(query, errors='replace')}"
     body = data.draw(
