@@ -609,6 +609,10 @@ class Walk(RuleBasedStateMachine):
         for refresh in self.refreshes:
             status = send("POST", "/api/token/verify/", {"token": refresh.token}).status_code
             assert status == (200 if refresh.is_good(self.now) else 401), (status, refresh)
+        listed = SignIn.objects.filter(user__in=[person.id for person in self.people]).live()
+        assert {str(sid) for sid in listed.values_list("pk", flat=True)} == {
+            stay.sid for stay in self.stays if stay.is_good(self.now)
+        }
 
     def judge(self, credential: Any, response: Any, mode: str) -> None:
         is_good = credential.is_good(self.now)

@@ -6,6 +6,7 @@ import pytest
 from django.conf import settings
 from django.contrib.sessions.backends.base import UpdateError
 from django.core.signing import dumps
+from django.utils import timezone
 
 from accounts.models import Session, SignIn, User
 from accounts.sessions import SessionStore, digest
