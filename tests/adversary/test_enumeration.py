@@ -12,6 +12,7 @@ from django.contrib.auth import hashers
 from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from django.utils.http import urlsafe_base64_encode
 
 from accounts.locks import LIMITS, Kind
@@ -24,6 +25,12 @@ WRONG = "not the right passphrase at all"
 # What differs from answer to answer whoever is asked for.
 OF_EACH_ANSWER = re.compile(rb'name="csrfmiddlewaretoken" value="[^"]*"|<input[^>]* name="csrfmiddlewaretoken"[^>]*>')
 HASHER = hashers.MD5PasswordHasher
+
+
+@pytest.fixture(autouse=True)
+def clock(time_machine):
+    """Stands still: no answer differs by its second."""
+    time_machine.move_to(timezone.now(), tick=False)
 
 
 @pytest.fixture
