@@ -257,33 +257,21 @@ class Walk(RuleBasedStateMachine):
 
     # Refreshing
 
-    @precondition(lambda self: self.refreshes)
-    @rule(refresh=pick)
-    def refresh(self, refresh: int) -> None:
+    @rule(refresh=pick, waits=st.lists(st.sampled_from([1, 5, 9, 10, 11]), max_size=3))
+    def refresh(self, refresh: int, waits: list[int]) -> None:
+        """And with the same token once more, and again: a retry, or theft."""
         self.step("refresh")
-        self.show_refresh(self.some(self.refreshes, refresh))
+        shown = self.some(self.refreshes, refresh)
+        self.show_refresh(shown)
+        for wait in waits:
+            self.traveller.shift(wait)
+            self.show_refresh(shown)
 
-    @precondition(lambda self: any(each.is_in_grace(self.now) for each in self.refreshes))
     @rule(refresh=pick)
-    def refresh_once_more(self, refresh: int) -> None:
-        self.step("refresh once more")
-        just_used = [each for each in self.refreshes if each.is_in_grace(self.now)]
-        if just_used:
-            self.show_refresh(just_used[refresh % len(just_used)])
-
-    def are_used_up(self) -> list[Refresh]:
-        return [
-            each
-            for each in self.refreshes
-            if each.rotated and not each.is_in_grace(self.now) and each.stay.is_good(self.now)
-        ]
-
-    @precondition(lambda self: self.are_used_up())
-    @rule(refresh=pick)
-    def steal_a_refresh_token(self, refresh: int) -> None:
-        self.step("steal a refresh token")
-        if used_up := self.are_used_up():
-            self.show_refresh(used_up[refresh % len(used_up)])
+    def refresh_with_any(self, refresh: int) -> None:
+        """Parents, grandparents, and those of families that are over."""
+        self.step("refresh with any")
+        self.show_refresh(self.refreshes[refresh % len(self.refreshes)])
 
     def show_refresh(self, shown: Refresh) -> None:
         stay, now = shown.stay, self.now
