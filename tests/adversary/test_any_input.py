@@ -162,7 +162,7 @@ def world(ann, bob, staff, browser_of, client_of, password):
     return World()
 
 
-@hypothesis_settings(max_examples=examples(250), suppress_health_check=list(HealthCheck))
+@hypothesis_settings(max_examples=examples(200), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_whatever_is_sent_to_the_api(world, data):
     place = data.draw(st.sampled_from(API))
@@ -191,7 +191,7 @@ def test_whatever_is_sent_to_the_api(world, data):
         transaction.set_rollback(True)
 
 
-@hypothesis_settings(max_examples=examples(250), suppress_health_check=list(HealthCheck))
+@hypothesis_settings(max_examples=examples(150), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_whatever_is_sent_to_a_page(world, data):
     place = data.draw(st.sampled_from(PAGES))

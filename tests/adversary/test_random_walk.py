@@ -623,7 +623,7 @@ def test_nobody_who_should_be_out_is_in_and_nobody_who_should_be_in_is_out():
     run_state_machine_as_test(
         Walk,
         settings=hypothesis_settings(
-            max_examples=examples(12),
+            max_examples=examples(10),
             stateful_step_count=25,
             suppress_health_check=list(HealthCheck),
         ),
