@@ -213,3 +213,70 @@ def test_whatever_is_sent_to_a_page(world, data):
         if who != "staff":
             world.assert_nobody_overreached(before, all_rows(), body)
         transaction.set_rollback(True)
+
+
+HEADERS = [
+    "accept",
+    "accept-language",
+    "accept-encoding",
+    "authorization",
+    "content-type",
+    "content-encoding",
+    "cookie",
+    "dpop",
+    "forwarded",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "origin",
+    "range",
+    "referer",
+    "sec-fetch-site",
+    "user-agent",
+    "x-csrftoken",
+    "x-forwarded-for",
+    "x-requested-with",
+]
+# As WSGI hands them on: bytes as letters of latin-1.
+header_values = st.text(st.characters(codec="latin-1"), max_size=30) | st.sampled_from(
+    [
+        "null",
+        "*",
+        "*/*;q=x",
+        "," * 3000,
+        ";" * 3000,
+        "text/html" + ";q=0.1" * 500,
+        "-" * 3000,
+        "x" * 8192,
+        "https://[",
+        "https://testserver:x",
+        "https://\xff",
+        "//",
+        "W/",
+        '"',
+        'W/"' * 500,
+        "application/json; charset=rot13",
+        "multipart/form-data; boundary=" + "x" * 500,
+        "multipart/form-data; boundary=\xff",
+        "multipart/form-data; charset=idna; boundary=x",
+        "Bearer \xff.\xff.\xff",
+        "DPoP a.b.c",
+        "bytes=-1-",
+        "=;=;==;\x00",
+        "__Host-sessionid=\x00; __Host-csrftoken=\xff; __Host-language=..",
+    ]
+)
+
+
+@hypothesis_settings(max_examples=examples(150), suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_whatever_the_headers_say(world, data):
+    place = data.draw(st.sampled_from([*API, *PAGES]))
+    method = data.draw(st.sampled_from(["GET", "HEAD", "OPTIONS", *place.methods]))
+    headers = data.draw(st.dictionaries(st.sampled_from(HEADERS), header_values, min_size=1, max_size=3))
+    lent = world.cookies["browser"] if data.draw(st.booleans()) else {}
+    world.http.cookies.clear()
+    with transaction.atomic():
+        response = world.http.generic(method, place.path(), "a=b", FORM, headers=lent | headers)
+        assert response.status_code < 500
+        transaction.set_rollback(True)
