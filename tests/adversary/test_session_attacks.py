@@ -135,49 +135,35 @@ def test_whose_browser_it_was_before_leaves_nothing_to_whoever_signs_in_next(ann
 # WSTG-SESS-06, F16: replay
 
 
-@pytest.fixture
-def ways_out(ann, password, settings):
-    """What ends a sign-in, by name; each gets its browser."""
-
-    def secret_key_swapped(browser):
-        settings.SECRET_KEY = "another-secret-key-that-is-long-enough-0123456789-abcdefghij"
-
-    def other(browser):
-        return sign_in(ann, password)
-
-    return {
-        "signed out": lambda browser: browser.post("/accounts/logout/"),
-        "ended from the list": lambda browser: browser.post(f"/accounts/sign-ins/{SignIn.objects.get().pk}/end/"),
-        "everywhere": lambda browser: browser.post("/accounts/sign-ins/end-all/"),
-        "the others ended": lambda browser: other(browser).post("/accounts/sign-ins/end-others/"),
-        "password changed elsewhere": lambda browser: other(browser).post(
-            "/accounts/password_change/",
-            {"old_password": password, "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD},
-        ),
-        "deleted": lambda browser: browser.post("/accounts/delete/", {"password": password}),
-        "secret key swapped": secret_key_swapped,
-        "signed in anew": lambda browser: browser.post(LOGIN, {"username": "ann", "password": password}),
-    }
+def change_password(browser, password):
+    form = {"old_password": password, "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
+    return browser.post("/accounts/password_change/", form)
 
 
-WAYS_OUT = [
-    "signed out",
-    "ended from the list",
-    "everywhere",
-    "the others ended",
-    "password changed elsewhere",
-    "deleted",
-    "secret key swapped",
-    "signed in anew",
-]
+def swap_secret_key(settings):
+    settings.SECRET_KEY = "another-secret-key-that-is-long-enough-0123456789-abcdefghij"
 
 
-@pytest.mark.parametrize("way", WAYS_OUT)
-def test_a_cookie_replayed_after_its_end_opens_nothing_anywhere(way, ways_out, ann, password):
-    browser = sign_in(ann, password)
-    key = key_of(browser)
-    assert who(key) == ann.pk
-    ways_out[way](browser)
+# What ends a sign-in: in that browser, in another one of hers, or on the server.
+WAYS_OUT = {
+    "signed out": lambda here, elsewhere, **_: here.post("/accounts/logout/"),
+    "ended from the list": lambda here, elsewhere, sid, **_: elsewhere.post(f"/accounts/sign-ins/{sid}/end/"),
+    "signed out everywhere": lambda here, elsewhere, **_: elsewhere.post("/accounts/sign-ins/end-all/"),
+    "the others ended": lambda here, elsewhere, **_: elsewhere.post("/accounts/sign-ins/end-others/"),
+    "password changed": lambda here, elsewhere, password, **_: change_password(here, password),
+    "password changed elsewhere": lambda here, elsewhere, password, **_: change_password(elsewhere, password),
+    "deleted": lambda here, elsewhere, password, **_: elsewhere.post("/accounts/delete/", {"password": password}),
+    "signed in anew": lambda here, password, **_: here.post(LOGIN, {"username": "ann", "password": password}),
+    "secret key swapped": lambda settings, **_: swap_secret_key(settings),
+}
+
+
+@pytest.mark.parametrize("way", WAYS_OUT.values(), ids=WAYS_OUT)
+def test_a_cookie_replayed_after_its_end_opens_nothing_anywhere(way, ann, password, settings):
+    here, elsewhere = sign_in(ann, password), sign_in(ann, password)
+    key = key_of(here)
+    sid = Browser().get(WHO, headers={"cookie": f"{NAME}={key}"}).json()["sid"]
+    way(here=here, elsewhere=elsewhere, sid=sid, password=password, settings=settings)
     sessions = Session.objects.count()
     for place in all_places():
         if not place.is_admin:
