@@ -144,7 +144,7 @@ class Proof:
 def _key_in(header: dict[str, Any]) -> tuple[Any, str, str]:
     """The public key, its thumbprint, and its algorithm (checks 4, 5 and 7). Raises ValueError, KeyError and more."""
     jwk, algorithm = header["jwk"], header["alg"]
-    if header["typ"] != "dpop+jwt" or "crit" in header or PRIVATE_MEMBERS & jwk.keys():
+    if header["typ"] != "dpop+jwt" or "crit" in header or not isinstance(jwk, dict) or PRIVATE_MEMBERS & jwk.keys():
         raise ValueError("header")
     if algorithm not in ALGORITHMS_OF[jwk["kty"], jwk["crv"]]:
         raise ValueError("algorithm")

@@ -165,6 +165,14 @@ class IssuerBackend(StrictTokenBackend):
         return settings.JWT_AUDIENCES
 
 
+def _header_of(raw: bytes) -> dict[str, Any]:
+    """PyJWT's own takes duplicate keys. Raises ValueError."""
+    header = strict_json.loads(base64url_decode(raw.partition(b".")[0]))
+    if not isinstance(header, dict):
+        raise ValueError("not an object")
+    return header
+
+
 # To build one costs a tenth of the whole check of a token that was seen before.
 _uuid = lru_cache(maxsize=2 * VERIFIED_TOKENS)(uuid.UUID)
 

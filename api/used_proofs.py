@@ -141,5 +141,6 @@ def _memory_of(nonce: str | None) -> str | None:
     """Which memory it names; None if it is not ours, or too old."""
     try:
         return _signer().unsign(nonce, max_age=NONCE) if nonce is not None else None
-    except BadSignature:
+    except (BadSignature, UnicodeEncodeError):
+        # The latter for a lone surrogate, which JSON can spell and no nonce of ours has.
         return None

@@ -273,6 +273,11 @@ def test_6_a_changed_proof_is_refused(holder):
     assert refused(holder.send("GET", "/api/me/", proof=f"{header}.{other}.{signature}"))
 
 
+@pytest.mark.parametrize("jwk", [None, True, 1, "key", [], ["kty"]])
+def test_6_what_is_no_object_is_no_key(holder, jwk):
+    assert refused(holder.send("GET", "/api/me/", proof=holder.proof("GET", ME, holder.access, header={"jwk": jwk})))
+
+
 @pytest.mark.parametrize(
     "change", [{"x": "A" * 43}, {"x": "A"}, {"x": 1}, {"crv": "P-384"}, {"crv": []}, {"kty": "oct"}]
 )
@@ -332,7 +337,7 @@ def test_9_a_host_that_a_stranger_claims_to_forward_does_not_count(holder):
     assert refused(ApiClient().get("/api/me/", headers=headers))
 
 
-@pytest.mark.parametrize("nonce", ["", "x", "database:1:x"])
+@pytest.mark.parametrize("nonce", ["", "x", "database:1:x", "database:1:\ud800", "\ud800:1:x"])
 def test_10_a_nonce_that_is_not_ours_is_refused_and_a_better_one_given(holder, nonce):
     response = holder.send("GET", "/api/me/", proof=holder.proof("GET", ME, holder.access, nonce=nonce))
     assert refused(response, "use_dpop_nonce")

@@ -69,11 +69,15 @@ def encoded(data):
 
 
 def signed(header, claims, secret=None, digest="sha256"):
-    """A token made by hand, since PyJWT rightly declines to make most of these."""
-    secret = keyring.signing_key.signing if secret is None else secret
+    """A token made by hand, since PyJWT rightly declines to make most of these; with the real key if none is given."""
+    key = keyring.signing_key
     parts = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in (header, claims)]
     text = ".".join(encoded(part) for part in parts)
-    return f"{text}.{encoded(hmac.digest(secret, text.encode(), digest))}"
+    if secret is None and key.is_public:
+        signature = jwt.get_algorithm_by_name(key.algorithm).sign(text.encode(), key.signing)
+    else:
+        signature = hmac.digest(key.signing if secret is None else secret, text.encode(), digest)
+    return f"{text}.{encoded(signature)}"
 
 
 def header(**changes):

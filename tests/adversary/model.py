@@ -1,0 +1,95 @@
+"""Who should be in: the rules of staying signed in once more, in plain Python and by the words of the contract."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+ACCESS = timedelta(minutes=5)
+LEEWAY = timedelta(seconds=15)
+GRACE = timedelta(seconds=10)
+CLIENT_IDLE = timedelta(days=14)
+BROWSER_IDLE = timedelta(days=1)
+BROWSER_IDLE_KEPT = timedelta(days=14)
+LONGEST = timedelta(days=30)
+# What matters most asks for a password that was given in this time.
+RECENT = timedelta(minutes=15)
+# Use is noted no more often than this.
+PRECISION = timedelta(minutes=5)
+
+
+@dataclass(eq=False)
+class Person:
+    id: int
+    name: str
+    password: str
+    old_passwords: list[str] = field(default_factory=list)
+    is_active: bool = True
+    exists: bool = True
+
+
+@dataclass(eq=False)
+class Stay:
+    """A sign-in: a browser's, or a client's, which may hold a key."""
+
+    person: Person
+    sid: str
+    began: datetime
+    idle: timedelta
+    holder: Any = None
+    over: bool = False
+    # No token of it works, whatever its row says.
+    tokens_over: bool = False
+
+    def __post_init__(self) -> None:
+        self.proved = self.seen = self.began
+        self.expires = self.began + min(self.idle, LONGEST)
+
+    def is_good(self, now: datetime) -> bool:
+        return not self.over and now < min(self.expires, self.began + LONGEST)
+
+    def use(self, now: datetime) -> None:
+        self.seen = now
+        self.expires = min(now + self.idle, self.began + LONGEST)
+
+
+@dataclass(eq=False)
+class Cookie:
+    stay: Stay
+    key: str
+    is_replaced: bool = False
+
+    def is_good(self, now: datetime) -> bool:
+        return not self.is_replaced and self.stay.is_good(now)
+
+
+@dataclass(eq=False)
+class Access:
+    stay: Stay
+    token: str
+    made: datetime
+    is_blocked: bool = False
+
+    def is_good(self, now: datetime) -> bool:
+        expires = min(self.made + ACCESS, self.stay.began + LONGEST)
+        return not (self.stay.over or self.stay.tokens_over or self.is_blocked) and now < expires + LEEWAY
+
+
+@dataclass(eq=False)
+class Refresh:
+    stay: Stay
+    token: str
+    jti: str
+    expires: datetime
+    # When another took its place, and whether that is still the one.
+    rotated: datetime | None = None
+    is_predecessor: bool = False
+
+    def is_genuine(self, now: datetime) -> bool:
+        return now < self.expires + LEEWAY
+
+    def is_in_grace(self, now: datetime) -> bool:
+        return self.is_predecessor and self.rotated is not None and now - self.rotated < GRACE
+
+    def is_good(self, now: datetime) -> bool:
+        honoured = self.rotated is None or self.is_in_grace(now)
+        return honoured and self.is_genuine(now) and self.stay.is_good(now) and not self.stay.tokens_over

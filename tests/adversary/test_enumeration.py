@@ -1,0 +1,210 @@
+"""
+Nobody learns from an answer whether there is such an account: not from its words, its headers, or the work it takes.
+Work is counted, in statements and in hashes; what a clock says is measured by tests/benchmarks/guessing.py.
+"""
+
+import re
+from contextlib import contextmanager
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth import hashers
+from django.core.cache import cache
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from django.utils.http import urlsafe_base64_encode
+
+from accounts.locks import LIMITS, Kind
+from accounts.models import Lock, User
+from tests.conftest import Browser
+
+pytestmark = pytest.mark.django_db
+
+WRONG = "not the right passphrase at all"
+# What differs from answer to answer whoever is asked for.
+OF_EACH_ANSWER = re.compile(rb'name="csrfmiddlewaretoken" value="[^"]*"|<input[^>]* name="csrfmiddlewaretoken"[^>]*>')
+HASHER = hashers.MD5PasswordHasher
+
+
+@pytest.fixture(autouse=True)
+def clock(time_machine):
+    """Stands still: no answer differs by its second."""
+    time_machine.move_to(timezone.now(), tick=False)
+
+
+@pytest.fixture
+def accounts(ann, bob, staff, password):
+    """Names and addresses, by what there is of them."""
+    for name in ("inactive", "unusable", "service", "bound", "unconfirmed"):
+        User.objects.create_user(name, f"{name}@example.org", password)
+    User.objects.filter(username="inactive").update(is_active=False)
+    unusable = User.objects.get(username="unusable")
+    unusable.set_unusable_password()
+    unusable.save()
+    User.objects.filter(username="service").update(is_service=True)
+    User.objects.filter(username="bound").update(bound_tokens_only=True)
+    return {
+        "known": "ann",
+        "unknown": "zaphod",
+        "inactive": "inactive",
+        "of an unusable password": "unusable",
+        "of a service": "service",
+        "of bound tokens only": "bound",
+        "of a superuser": "sue",
+    }
+
+
+@contextmanager
+def work():
+    """Counts hashes, and the statements by table and kind."""
+    done = {"hashes": 0}
+    original = HASHER.encode
+
+    def encode(self, *args, **kwargs):
+        done["hashes"] += 1
+        return original(self, *args, **kwargs)
+
+    HASHER.encode = encode
+    try:
+        with CaptureQueriesContext(connection) as queries:
+            yield done
+    finally:
+        HASHER.encode = original
+    # Savepoints have numbers; values do not matter.
+    done["statements"] = [re.sub(r"\W.*", "", query["sql"]) for query in queries]
+
+
+def seen_from_outside(response, name):
+    """All that an attacker can compare, without what was typed in."""
+    body = OF_EACH_ANSWER.sub(b"", response.content).replace(f'value="{name}"'.encode(), b"")
+    headers = {key: value for key, value in response.headers.items() if key != "Content-Length"}
+    cookies = {key: (morsel["max-age"], morsel["path"]) for key, morsel in response.cookies.items()}
+    return response.status_code, body, headers, cookies
+
+
+def ask(path, data, name):
+    """From a new browser, with counts that are new."""
+    Lock.objects.all().delete()
+    cache.clear()
+    browser = Browser()
+    browser.get("/accounts/login/")
+    with work() as done:
+        response = post(browser, path, data)
+    return seen_from_outside(response, name), done
+
+
+def post(browser, path, data):
+    return browser.post(path, data, **({"content_type": "application/json"} if path.startswith("/api/") else {}))
+
+
+DOORS = {
+    "page": "/accounts/login/",
+    "API": "/api/token/",
+    "admin": "/admin/login/",
+    "page, to go elsewhere": "/accounts/login/?next=/admin/",
+}
+
+
+@pytest.mark.parametrize("path", DOORS.values(), ids=DOORS)
+def test_a_refused_sign_in_says_nothing_of_the_account(accounts, path):
+    answers = {kind: ask(path, {"username": name, "password": WRONG}, name) for kind, name in accounts.items()}
+    seen, done = answers.pop("known")
+    assert done["hashes"] == 1
+    for kind, (other, other_done) in answers.items():
+        assert other == seen, kind
+        assert other_done == done, kind
+
+
+@pytest.mark.parametrize("path", DOORS.values(), ids=DOORS)
+def test_the_right_password_of_who_may_not_come_in_is_a_wrong_one(accounts, path, password):
+    seen, _done = ask(path, {"username": "ann", "password": WRONG}, "ann")
+    others = ["inactive", "unusable"] + (["service"] if not path.startswith("/api/") else [])
+    for name in others:
+        assert ask(path, {"username": name, "password": password}, name)[0] == seen, name
+
+
+@pytest.mark.parametrize("path", ["/api/password/reset/", "/accounts/password_reset/"])
+def test_a_reset_that_is_asked_for_says_nothing_of_the_account(accounts, path):
+    """Whether a mail was made too: it leaves after the commit, in the background."""
+    answers = {}
+    for kind, name in accounts.items():
+        address = f"{name}@example.org"
+        answers[kind] = ask(path, {"email": address}, address)
+    seen, done = answers.pop("known")
+    assert seen[0] in (202, 302)
+    assert done["hashes"] == 0
+    for kind, (other, other_done) in answers.items():
+        assert other == seen, kind
+        assert other_done == done, kind
+
+
+@pytest.mark.parametrize("path", ["/api/password/reset/confirm/", "/accounts/reset/{uid}/{token}/"])
+def test_a_link_that_is_none_says_nothing_of_the_account(accounts, path):
+    """The ids of accounts are no secret, and that one has no account neither."""
+    answers = {}
+    ids = {kind: str(User.objects.get(username=name).pk) for kind, name in accounts.items() if kind != "unknown"}
+    for kind, pk in (ids | {"unknown": "987654"}).items():
+        uid = urlsafe_base64_encode(pk.encode())
+        new = "a quite different passphrase"
+        data = {"uid": uid, "token": "c1u2v3-abcdef", "new_password": new, "new_password1": new, "new_password2": new}
+        answers[kind] = ask(path.format(uid=uid, token="c1u2v3-abcdef"), data, uid)
+    seen, done = answers.pop("known")
+    assert seen[0] == 400
+    for kind, (other, other_done) in answers.items():
+        assert other == seen, kind
+        assert other_done["hashes"] == done["hashes"] == 0
+        assert len(other_done["statements"]) == len(done["statements"]), kind
+
+
+def test_somebody_elses_name_and_address_are_taken_in_the_same_words(accounts, password):
+    """Who makes an account must be told that a name is taken; but not what kind of account has it."""
+    for field in ("username", "email"):
+        answers = {}
+        for kind, name in accounts.items():
+            if kind == "unknown":
+                continue
+            data = {"username": "carol", "email": "carol@example.org", "password": "a quite different passphrase"}
+            data[field] = name if field == "username" else f"{name}@example.org"
+            answers[kind] = ask("/api/register/", data, data[field])
+        seen, done = answers.pop("known")
+        assert seen[0] == 400
+        for kind, (other, other_done) in answers.items():
+            assert (other, other_done) == (seen, done), (field, kind)
+
+
+def test_a_locked_account_is_answered_like_a_locked_name(accounts):
+    for path in ("/api/token/", "/accounts/login/", "/admin/login/"):
+        answers = {}
+        for kind, name in accounts.items():
+            Lock.objects.all().delete()
+            for _ in range(LIMITS[Kind.PAIR].free + 1):
+                with work() as done:
+                    response = post(Browser(), path, {"username": name, "password": WRONG})
+            answers[kind] = seen_from_outside(response, name), done
+        seen, done = answers.pop("known")
+        assert seen[0] == 429
+        assert done["hashes"] == 0
+        for kind, (other, other_done) in answers.items():
+            assert (other, other_done) == (seen, done), (path, kind)
+
+
+def test_an_id_of_somebody_else_is_like_one_of_nobody(client_of, browser_of, ann, bob):
+    """What is there and not one's own, is not there."""
+    hers, his = client_of(ann), client_of(bob)
+    sid_of_bob = his.get("/api/sign-ins/").json()["results"][0]["id"]
+    event_of_bob = bob.security_events.first().pk
+    browser = browser_of(ann)
+    for theirs, nobodys in (
+        (f"/api/sign-ins/{sid_of_bob}/", f"/api/sign-ins/{uuid4()}/"),
+        (f"/accounts/sign-ins/{sid_of_bob}/end/", f"/accounts/sign-ins/{uuid4()}/end/"),
+        (f"/accounts/sign-ins/{sid_of_bob}/name/", f"/accounts/sign-ins/{uuid4()}/name/"),
+        (f"/accounts/activity/{event_of_bob}/not-me/", "/accounts/activity/987654/not-me/"),
+    ):
+        answers = []
+        for path in (theirs, nobodys):
+            with work() as done:
+                response = hers.delete(path) if path.startswith("/api/") else browser.post(path)
+            answers.append((seen_from_outside(response, path), done))
+        assert answers[0] == answers[1]
+        assert answers[0][0][0] == 404
