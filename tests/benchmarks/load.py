@@ -42,7 +42,7 @@ def requests_per_second(url: str, path: str, headers: Mapping[str, str], seconds
 
 
 def refreshes_per_second(url: str, path: str, tokens: Sequence[str], seconds: float) -> float:
-    """As many clients as tokens, each with a chain of its own; by wrk, which has to be installed. Raises wire.Failed."""
+    """As many clients as tokens, each with a chain of its own; by wrk, which must be there. Raises wire.Failed."""
     options = ["-s", str(REFRESH_SCRIPT)]
     return _wrk(url + path, options, seconds, connections=len(tokens), threads=len(tokens), arguments=tokens)
 
