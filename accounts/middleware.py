@@ -11,7 +11,6 @@ from django.conf import settings
 from django.contrib.auth import middleware as auth
 from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
-from django.http.response import HttpResponseBase
 from django.middleware import common
 from django.template.response import TemplateResponse
 from django.urls import get_callable
@@ -62,14 +61,15 @@ class CommonMiddleware(common.CommonMiddleware):
     """As Django's, but pages take three methods, and only what has no body is sent on to the address with the slash."""
 
     PAGES_TAKE = ("GET", "HEAD", "POST")
-    # What is no page tells by itself what it takes.
-    NO_PAGES = ("/api/", "/.well-known/", "/health/")
 
-    def process_request(self, request: HttpRequest) -> HttpResponseBase | None:
-        # Forms of Django's take a PUT for a POST, and the admin's pages whatever comes for a GET.
-        if request.method not in self.PAGES_TAKE and not request.path.startswith(self.NO_PAGES):
-            return HttpResponseNotAllowed(self.PAGES_TAKE)
-        return super().process_request(request)
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., HttpResponse], args: object, kwargs: object
+    ) -> HttpResponse | None:
+        # Forms of Django's take a PUT for a POST, and the admin's pages whatever comes for a GET. What is exempt from
+        # CSRF is no page, and tells by itself what it takes.
+        if request.method in self.PAGES_TAKE or getattr(view, "csrf_exempt", False):
+            return None
+        return HttpResponseNotAllowed(self.PAGES_TAKE)
 
     def should_redirect_with_slash(self, request: HttpRequest) -> bool:
         return request.method in ("GET", "HEAD") and super().should_redirect_with_slash(request)

@@ -276,7 +276,7 @@ class Walk(RuleBasedStateMachine):
         assert response.status_code == (200 if is_good else 401), response.content
         if is_good:
             self.rotated(shown, response.json())
-        elif shown.is_genuine(now) and stay.is_good(now) and not stay.tokens_over:
+        elif shown.is_genuine(now) and stay.is_good(now) and not stay.is_shut_out:
             # Used up before: somebody else has it too.
             stay.over = True
 
@@ -352,6 +352,9 @@ class Walk(RuleBasedStateMachine):
         if response := self.called(by, "POST", "/api/password/confirm/", {"password": by.stay.person.password}):
             assert response.status_code == 204, response.content
             by.stay.proved = self.now
+            if isinstance(by, Cookie):
+                by.is_replaced = True
+                self.cookies.append(Cookie(by.stay, key_in(response)))
 
     @precondition(some_are_in)
     @rule(cookie=pick)
@@ -377,7 +380,7 @@ class Walk(RuleBasedStateMachine):
         target = self.some(self.refreshes, refresh)
         field = "token" if door == "revoke" else "refresh"
         response = send("POST", f"/api/token/{door}/", {field: target.token}, form=door == "revoke")
-        ends = target.is_genuine(self.now) and not target.stay.over and not target.stay.tokens_over
+        ends = target.is_genuine(self.now) and not target.stay.over and not target.stay.is_shut_out
         assert response.status_code == (200 if ends or door == "revoke" else 401), response.content
         target.stay.over = target.stay.over or ends
 
@@ -533,14 +536,14 @@ class Walk(RuleBasedStateMachine):
     @precondition(some_are_in)
     @rule(person=pick, of_everybody=st.booleans(), to_the_end=st.booleans())
     def staff_end_many(self, person: int, of_everybody: bool, to_the_end: bool) -> None:
-        """Who ends everybody's may stop after the first step: by then no token works."""
+        """Who ends everybody's may stop after the first step: by then nobody is in."""
         self.step("staff end many")
         whose = self.people[person % 2]
         if of_everybody:
             ending = SignIn.objects.end_everything(SignIn.Reason.ENDED_BY_STAFF)
             next(ending, None)
             for stay in self.stays:
-                stay.tokens_over = True
+                stay.is_shut_out = True
             if to_the_end:
                 list(ending)
                 self.end(self.stays)
@@ -561,6 +564,7 @@ class Walk(RuleBasedStateMachine):
         self.step("nothing happens")
         if what == "prune":
             call_command("prune", verbosity=0)
+            self.end(stay for stay in self.stays if stay.is_shut_out)
             kept = set(User.objects.filter(pk__in=[each.id for each in self.people]).values_list("pk", flat=True))
             assert kept == {each.id for each in self.people if each.exists}
         elif what == "restart":
