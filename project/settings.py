@@ -155,11 +155,26 @@ def database(url: str) -> dict[str, Any]:
     host = urlsplit(url).netloc.rpartition("@")[2]
     if host.upper().startswith("%2F"):
         config["HOST"] = unquote(host)
+    config["ENGINE"] = "project.postgresql"
     config["CONN_MAX_AGE"] = 600
     # Planned once per connection: PostgreSQL plans the statement of every browser's request longer than it runs it.
     prepared = {"server_side_binding": True, "prepare_threshold": 3}
-    config["OPTIONS"] = {"connect_timeout": 3} | prepared | config.get("OPTIONS", {})
+    config["OPTIONS"] = DATABASE_PATIENCE | prepared | config.get("OPTIONS", {})
     return config
+
+
+# A statement of a request is given up after so long. Commands wait as long as they need.
+DATABASE_TIMEOUT_SECONDS = env.float("DATABASE_TIMEOUT_SECONDS", default=5.0)
+DATABASE_PATIENCE = {
+    "connect_timeout": 3,
+    # A way that drops packets is noticed by commands, too: in seconds, and by the kernel in milliseconds.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+    # Of project.postgresql: whether the limit goes along at the start of a connection, for PostgreSQL to keep.
+    "sends_limits": env.bool("DATABASE_SENDS_LIMITS", default=True),
+}
 
 
 DATABASE_URL = env.str("DATABASE_URL", default="")
