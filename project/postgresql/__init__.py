@@ -1,6 +1,6 @@
 """
-Django's PostgreSQL, for which a process that answers requests does not wait for ever. TCP tells of a server that is gone,
-and PostgreSQL ends its own slow statements; of one that is stopped in mid-air only the clock tells.
+Django's PostgreSQL, for which a process that answers requests does not wait for ever. TCP tells of a server that is
+gone, and PostgreSQL ends its own slow statements; of one that is stopped in mid-air only the clock tells.
 """
 
 
