@@ -85,6 +85,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "api.compare.costs.CostMiddleware",
     "accounts.middleware.TrustedProxyMiddleware",
+    "accounts.middleware.OriginMiddleware",
     "accounts.middleware.PolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -97,7 +98,6 @@ MIDDLEWARE = [
     "accounts.middleware.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "accounts.middleware.AuthenticationMiddleware",
-    "accounts.middleware.OriginMiddleware",
     "accounts.middleware.LockMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -328,7 +328,7 @@ SPECTACULAR_SETTINGS = {
 
 SECURE_SSL_REDIRECT = not DEBUG
 # The API refuses plain HTTP (api.middleware): a redirect would teach clients to send their tokens in the clear.
-SECURE_REDIRECT_EXEMPT = [r"^api/", r"^health/"]
+SECURE_REDIRECT_EXEMPT = [r"^api/", r"^health/", r"^metrics$"]
 SECURE_HSTS_SECONDS = 0 if DEBUG else 365 * 24 * 3600
 SECURE_HSTS_INCLUDE_SUBDOMAINS = not DEBUG
 SECURE_HSTS_PRELOAD = not DEBUG
@@ -372,17 +372,29 @@ vars().update(env.email_url("EMAIL_URL", default="consolemail://" if DEBUG else 
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Wristband & Passport <noreply@localhost>")
 
+# Metrics: whoever is not named here, or does not know the secret, gets none.
+
+METRICS_ADDRESSES = env.list("METRICS_ADDRESSES", default=[])
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+if METRICS_TOKEN and len(METRICS_TOKEN) < 32:
+    raise ImproperlyConfigured("METRICS_TOKEN must have 32 characters or more.")
+
 # Logging
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"},
+        "json": {"()": "project.logs.Formatter"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line" if DEBUG else "json"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "django": {"handlers": [], "level": "WARNING"},
         # A refused request is an answer, not an incident.
         "django.request": {"level": "ERROR"},
+        # A line for each security event.
+        "accounts.events": {"level": "WARNING" if DEBUG else "INFO"},
     },
 }

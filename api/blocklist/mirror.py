@@ -23,6 +23,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts import sids
+from api import metrics
 from api.blocklist import news
 from api.blocklist.models import Entry
 
@@ -39,6 +40,8 @@ BELIEVED_FOR = 1.0
 TRUSTED_FOR = 30.0
 # A read of the database that takes longer says that it is out of reach, for the time being, in seconds.
 ANSWERS_WITHIN = 0.2
+# The age of a mirror that was never read, as Prometheus is told it, in seconds.
+NEVER = 1e6
 # At once from the database: some 10 ms. A longer list is loaded over several checks, which ask the database meanwhile.
 ROWS_PER_READ = 2_000
 MESSAGES_PER_CHECK = 100
@@ -173,6 +176,7 @@ class Mirror:
                     blocked = self._ids.have_either(sid.int, jti.int)
                     if not blocked or not self._lifted.have_either(sid.int, jti.int):
                         return blocked or self._moments.have(sid, user_id)
+            metrics.asked.inc()
         return Entry.objects.blocks(sid, jti, user_id)
 
     def __len__(self) -> int:
@@ -259,7 +263,6 @@ class Mirror:
         return True
 
     def _note_read(self, rows: list[Row], more: bool, started: float) -> None:
-        self._note_end_of_read()
         self._ids.forget_expired()
         self._lifted.forget_expired()
         self._moments.forget_expired()
@@ -276,6 +279,7 @@ class Mirror:
         if not more:
             self._last_read = started
             self._believed_until = started + BELIEVED_FOR
+        self._note_end_of_read()
 
     def _note_failed_read(self, started: float) -> None:
         """The news still comes in, so that what is known is believed for a while, without waiting for the next read."""
@@ -289,6 +293,8 @@ class Mirror:
     def _note_end_of_read(self) -> None:
         self._reads_since = math.inf
         self._read_is_over.notify_all()
+        metrics.mirror_ids.set(len(self))
+        metrics.mirror_age.set(min(time.monotonic() - self._last_read, NEVER))
 
 
 mirror = Mirror()

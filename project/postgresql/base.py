@@ -8,6 +8,7 @@ from django.db.backends.postgresql import base
 from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
 
+from api import metrics
 from project.postgresql import patience
 
 # How much longer than PostgreSQL's own limit we wait, in seconds: what it refuses itself leaves a good connection.
@@ -28,6 +29,7 @@ class Silence:
         self.ask_again_at = 0.0
 
     def note(self) -> None:
+        metrics.silences.inc()
         self.is_noticed, self.ask_again_at = True, time.monotonic() + ASK_EVERY
 
 
@@ -79,4 +81,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 silence.note()
             raise
         silence.is_noticed = False
+        metrics.connections.inc()
         return connection
+
+    def _close(self) -> None:
+        if self.connection is not None:
+            metrics.connections.dec()
+        super()._close()  # type: ignore[misc]
