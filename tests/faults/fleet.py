@@ -44,7 +44,7 @@ def fleet() -> Iterator[Fleet]:
         os.environ.pop(name, None)
     with ExitStack() as stack:
         enter = stack.enter_context
-        postgres = enter(servers.postgres(max_connections=60, superuser_reserved_connections=5))
+        postgres = enter(servers.postgres(max_connections=60, superuser_reserved_connections=5, synchronous_commit="on"))
         valkey = enter(servers.valkey())
         failpoints = Path(enter(TemporaryDirectory(prefix="failpoints-")))
         database = postgres.create_database("fleet")

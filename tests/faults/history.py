@@ -45,6 +45,8 @@ class End:
     user: str
     sids: frozenset[str]
     jti: str = ""
+    # The sign-in that asked for it.
+    by: str = ""
 
 
 @dataclass(frozen=True)

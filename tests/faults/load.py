@@ -104,16 +104,16 @@ class Client:
 
     async def end(self, action: str, method: str, path: str, sids: Iterable[str], jti: str = "", **how: Any) -> bool:
         sids = frozenset(sids)
-        number = len(self.history.ends)
+        number, by = len(self.history.ends), self.sid
         # From this moment on it may happen.
-        self.history.ends.append(End(action, time.monotonic(), FOREVER, False, self.person.name, sids, jti))
+        self.history.ends.append(End(action, time.monotonic(), FOREVER, False, self.person.name, sids, jti, by))
         # Signing out of what has ended already is no error.
         call, response = await self.ask("sign out" if action == "sign out" else "end", method, path, **how)
         self.history.calls.append(call)
         if response is not None:
             self.take_cookies(response)
         # Our own sign-in may have ended before: then nothing else did.
-        self.history.ends[number] = End(action, call.asked, call.told, call.accepted, self.person.name, sids, jti)
+        self.history.ends[number] = End(action, call.asked, call.told, call.accepted, self.person.name, sids, jti, by)
         if call.status == 401 or (call.accepted and self.sid in sids):
             self.forget()
         return call.accepted
