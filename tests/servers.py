@@ -242,7 +242,8 @@ http {{
       proxy_set_header X-Forwarded-Proto $http_x_forwarded_proto;
       proxy_connect_timeout 1s;
       proxy_read_timeout 8s;
-      proxy_next_upstream error timeout http_502 http_503;
+      # Not http_503: it would count as a failure, and nodes that say that the database is away are well.
+      proxy_next_upstream error timeout http_502;
       proxy_next_upstream_timeout 10s;
       add_header X-Node $upstream_addr always;
       error_page 502 504 = @away;

@@ -123,7 +123,7 @@ def nobody_is_signed_out_for_nothing(history: _Indexed) -> Iterator[str]:
             reason = history.record.reasons.get(call.sid, "live") if history.record else "unknown"
             yield (
                 f"{call.action} ({call.mode}, {call.node}) of {call.sid} was refused with {call.status} at "
-                f"{call.asked:.2f} without an end; in the database it is {reason}"
+                f"{call.asked:.2f} without an end; in the database it is {reason}; {call.said}"
             )
 
 

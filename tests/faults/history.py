@@ -26,6 +26,8 @@ class Call:
     # Of an access token: its id, and when it expires by the clock of the checker.
     jti: str = ""
     expires: float = FOREVER
+    # Of a refusal: what was asked for, and what was said.
+    said: str = ""
     # The client went away before the answer.
     left: bool = False
 

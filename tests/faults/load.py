@@ -76,7 +76,8 @@ class Client:
         **how: Any,
     ) -> tuple[Call, httpx.Response | None]:
         headers = self.headers | self.credentials() | how.pop("headers", {})
-        told: dict[str, Any] = {"sid": self.sid, "user": self.person.name, "mode": self.mode} | (note or {})
+        told: dict[str, Any] = {"sid": self.sid, "user": self.person.name, "mode": self.mode}
+        told |= {"expires": self.expires_at} | (note or {})
         asked, response = time.monotonic(), None
         try:
             response = await asyncio.wait_for(self.http.request(method, path, headers=headers, **how), patience)
@@ -85,6 +86,8 @@ class Client:
                 "node": response.headers.get("X-Node", ""),
                 "retry_after": response.headers.get("Retry-After", ""),
             }
+            if response.status_code == 401:
+                told["said"] = f"{path} {response.text[:200]}"
         except (httpx.TransportError, TimeoutError):
             told |= {"status": 0, "left": patience < 1}
         return Call(action, asked, time.monotonic(), **told), response
@@ -144,6 +147,8 @@ class Client:
             self.person.passwords = [new]
 
     own_ends: tuple[str, ...] = ()
+    # Of what it shows to get in: when it expires by the clock of the checker.
+    expires_at = FOREVER
 
     def take_cookies(self, response: httpx.Response) -> None:
         """A changed password comes with a new session key."""
@@ -186,10 +191,12 @@ class Program(Client):
         self.sid = claims(self.access)["sid"]
         # By the earliest clock of all.
         self.expires = asked + ACCESS_SECONDS - 31
+        # Whole seconds are what a token knows.
+        self.expires_at = asked + ACCESS_SECONDS - 1
 
     async def renew(self) -> None:
         presented = self.refresh
-        note = {"presented": claims(presented)["jti"]}
+        note = {"presented": claims(presented)["jti"], "expires": FOREVER}
         patience = self.rng.uniform(0.001, 0.05) if self.rng.random() < LEAVE_SHARE * 4 else 30.0
         call, response = await self.ask(
             "refresh", "POST", "/api/token/refresh/", patience, note, json={"refresh": presented}
@@ -204,7 +211,7 @@ class Program(Client):
         if time.monotonic() > self.expires:
             await self.renew()
             return
-        note = {"jti": UUID(claims(self.access)["jti"]).hex, "expires": self.expires + 31}
+        note = {"jti": UUID(claims(self.access)["jti"]).hex}
         if self.rng.random() < 0.5:
             call, _ = await self.ask("call", "GET", "/api/me/", note=note)
         else:
@@ -220,7 +227,7 @@ class Program(Client):
         blocked = await self.end("block", "POST", "/api/token/revoke/", (), jti, data={"token": self.access})
         # What is left of it is tried for some while, as a thief would.
         for _ in range(3 if blocked else 0):
-            call, _ = await self.ask("call", "GET", "/api/me/", note={"jti": jti, "expires": self.expires + 31})
+            call, _ = await self.ask("call", "GET", "/api/me/", note={"jti": jti})
             self.history.calls.append(call)
         self.expires = 0.0
 
