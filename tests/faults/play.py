@@ -23,8 +23,8 @@ TOLD = """
   PostgreSQL  pid {postgres:<8} {postgres_folder}
   Valkey      pid {valkey:<8} {valkey_url}
 
-  Kill what you like (kill -9 PID), or stop it in mid-air (kill -STOP PID; PostgreSQL's children too: pkill -STOP -P PID),
-  let it go on (-CONT), and see what the others make of it.
+  Kill what you like (kill -9 PID), or stop it in mid-air (kill -STOP PID; PostgreSQL's children, too: pkill -STOP -P
+  PID), let it go on (-CONT), and see what the others make of it.
 
   Demo people
 {people}
