@@ -90,8 +90,8 @@ class _Indexed:
 
 def nothing_is_accepted_after_its_end(history: _Indexed) -> Iterator[str]:
     for call in history.calls:
-        # To sign out of what has ended is no error, and no entrance.
-        if not call.accepted or call.action in ("sign in", "sign out"):
+        # To sign out of what has ended, or to block it, is no error, and no entrance.
+        if not call.accepted or call.action in ("sign in", "sign out", "block"):
             continue
         for end in history.ends_for(call):
             # Asked after the bound, so decided after it.

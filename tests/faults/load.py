@@ -77,7 +77,7 @@ class Client:
     ) -> tuple[Call, httpx.Response | None]:
         headers = self.headers | self.credentials() | how.pop("headers", {})
         told: dict[str, Any] = {"sid": self.sid, "user": self.person.name, "mode": self.mode}
-        told |= {"expires": self.expires_at} | (note or {})
+        told |= {"expires": self.expires_at, "jti": self.jti} | (note or {})
         asked, response = time.monotonic(), None
         try:
             response = await asyncio.wait_for(self.http.request(method, path, headers=headers, **how), patience)
@@ -110,8 +110,9 @@ class Client:
         number, by = len(self.history.ends), self.sid
         # From this moment on it may happen.
         self.history.ends.append(End(action, time.monotonic(), FOREVER, False, self.person.name, sids, jti, by))
-        # Signing out of what has ended already is no error.
-        call, response = await self.ask("sign out" if action == "sign out" else "end", method, path, **how)
+        # To sign out of what has ended already, or to block a token that is refused, is no error.
+        named = action if action in ("sign out", "block") else "end"
+        call, response = await self.ask(named, method, path, **how)
         self.history.calls.append(call)
         if response is not None:
             self.take_cookies(response)
@@ -147,7 +148,8 @@ class Client:
             self.person.passwords = [new]
 
     own_ends: tuple[str, ...] = ()
-    # Of what it shows to get in: when it expires by the clock of the checker.
+    # Of what it shows to get in: its id, and when it expires by the clock of the checker.
+    jti = ""
     expires_at = FOREVER
 
     def take_cookies(self, response: httpx.Response) -> None:
@@ -188,7 +190,7 @@ class Program(Client):
     def _take(self, response: httpx.Response, asked: float) -> None:
         pair = response.json()
         self.access, self.refresh = pair["access"], pair["refresh"]
-        self.sid = claims(self.access)["sid"]
+        self.sid, self.jti = claims(self.access)["sid"], UUID(claims(self.access)["jti"]).hex
         # By the earliest clock of all.
         self.expires = asked + ACCESS_SECONDS - 31
         # Whole seconds are what a token knows.
@@ -196,7 +198,7 @@ class Program(Client):
 
     async def renew(self) -> None:
         presented = self.refresh
-        note = {"presented": claims(presented)["jti"], "expires": FOREVER}
+        note = {"presented": claims(presented)["jti"], "jti": "", "expires": FOREVER}
         patience = self.rng.uniform(0.001, 0.05) if self.rng.random() < LEAVE_SHARE * 4 else 30.0
         call, response = await self.ask(
             "refresh", "POST", "/api/token/refresh/", patience, note, json={"refresh": presented}
@@ -211,23 +213,22 @@ class Program(Client):
         if time.monotonic() > self.expires:
             await self.renew()
             return
-        note = {"jti": UUID(claims(self.access)["jti"]).hex}
         if self.rng.random() < 0.5:
-            call, _ = await self.ask("call", "GET", "/api/me/", note=note)
+            call, _ = await self.ask("call", "GET", "/api/me/")
         else:
             # No statement at all: what the mirror alone decides.
-            call, _ = await self.ask("call", "POST", "/api/token/verify/", note=note, json={"token": self.access})
+            call, _ = await self.ask("call", "POST", "/api/token/verify/", json={"token": self.access})
         self.keep(call)
 
     async def sign_out(self) -> None:
         await self.end("sign out", "POST", "/api/token/blacklist/", {self.sid}, json={"refresh": self.refresh})
 
     async def block(self) -> None:
-        jti = UUID(claims(self.access)["jti"]).hex
+        jti = self.jti
         blocked = await self.end("block", "POST", "/api/token/revoke/", (), jti, data={"token": self.access})
         # What is left of it is tried for some while, as a thief would.
         for _ in range(3 if blocked else 0):
-            call, _ = await self.ask("call", "GET", "/api/me/", note={"jti": jti})
+            call, _ = await self.ask("call", "GET", "/api/me/")
             self.history.calls.append(call)
         self.expires = 0.0
 

@@ -41,6 +41,6 @@ def arm() -> None:
 
 arm()
 time_machine.travel(datetime.now(UTC) + CLOCK_OFFSET, tick=True).start()
-# It stands still until it is asked for the first time: a node that nobody asked for a while would be late by that while.
+# It stands still until it is asked for the first time: whom nobody asks for a while would be late by that while.
 time.time()
 application = project
