@@ -105,7 +105,7 @@ class Client:
         self.person.live.discard(self.sid)
         self.sid = ""
 
-    async def end(self, action: str, method: str, path: str, sids: Iterable[str], jti: str = "", **how: Any) -> bool:
+    async def end(self, action: str, method: str, path: str, sids: Iterable[str], jti: str = "", **how: Any) -> Call:
         sids = frozenset(sids)
         number, by = len(self.history.ends), self.sid
         # From this moment on it may happen.
@@ -120,7 +120,7 @@ class Client:
         self.history.ends[number] = End(action, call.asked, call.told, call.accepted, self.person.name, sids, jti, by)
         if call.status == 401 or (call.accepted and self.sid in sids):
             self.forget()
-        return call.accepted
+        return call
 
     async def end_something(self) -> None:
         way = self.rng.choice(["other", "others", "password", *self.own_ends])
@@ -140,12 +140,16 @@ class Client:
                 await getattr(self, way)()
 
     async def change_password(self, others: set[str]) -> None:
+        if len(self.person.passwords) > 1:
+            # Nobody knows which one it is until the next sign-in.
+            return
         old, new = self.person.passwords[0], f"{PASSWORD} {self.rng.randrange(10**9)}"
         body = {"old_password": old, "new_password": new}
         # Until it is told, both may be the right one.
         self.person.passwords = [old, new]
-        if await self.end("password", "POST", "/api/password/change/", others, json=body):
-            self.person.passwords = [new]
+        call = await self.end("password", "POST", "/api/password/change/", others, json=body)
+        if call.status not in (0, 503):
+            self.person.passwords = [new if call.accepted else old]
 
     own_ends: tuple[str, ...] = ()
     # Of what it shows to get in: its id, and when it expires by the clock of the checker.
@@ -227,7 +231,7 @@ class Program(Client):
         jti = self.jti
         blocked = await self.end("block", "POST", "/api/token/revoke/", (), jti, data={"token": self.access})
         # What is left of it is tried for some while, as a thief would.
-        for _ in range(3 if blocked else 0):
+        for _ in range(3 if blocked.accepted else 0):
             call, _ = await self.ask("call", "GET", "/api/me/")
             self.history.calls.append(call)
         self.expires = 0.0
