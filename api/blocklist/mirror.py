@@ -276,7 +276,10 @@ class Mirror:
         # Doubt that came up meanwhile is not settled by it.
         more = more or started <= self._doubted_at
         self._next_read = -math.inf if more else started + READ_EVERY
-        if not more:
+        if more:
+            # It answers again, and knows more: what it was trusted for while it was silent is over.
+            self._believed_until = min(self._believed_until, self._last_read + BELIEVED_FOR)
+        else:
             self._last_read = started
             self._believed_until = started + BELIEVED_FOR
         self._note_end_of_read()
