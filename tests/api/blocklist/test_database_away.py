@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import httpx
@@ -99,6 +100,11 @@ def test_a_stopped_database_is_waited_for_no_longer_than_said_and_a_dead_one_not
             postgres.pause()
             stopped, answers = time.monotonic(), {}
             client.take_slowest()
+            # From the first moment on: one of them reads the database in vain, and the others do not.
+            with ThreadPoolExecutor(4) as threads:
+                for _ in range(5):
+                    assert {each.status_code for each in threads.map(client.verify, [kept] * 8)} == {200}
+                    time.sleep(0.1)
             # What needs the database: of a program, and of a browser.
             assert is_unavailable(client.me(kept))
             page = client.ask("GET", "/accounts/profile/")
