@@ -165,7 +165,8 @@ def nothing_acknowledged_is_lost(history: _Indexed) -> Iterator[str]:
     for end in history.ends:
         if not end.acknowledged:
             continue
-        if end.jti and end.jti not in record.blocked:
+        # Of a sign-in that has ended all tokens are refused: to block one adds nothing.
+        if end.jti and end.jti not in record.blocked and end.by not in record.ended:
             yield f"the block of token {end.jti} is lost"
         for sid in end.sids - record.ended:
             yield f"{end.action} of {sid} is lost"

@@ -228,6 +228,9 @@ class Program(Client):
         await self.end("sign out", "POST", "/api/token/blacklist/", {self.sid}, json={"refresh": self.refresh})
 
     async def block(self) -> None:
+        if time.monotonic() > self.expires:
+            # One that has expired needs no block, and gets none.
+            return
         jti = self.jti
         blocked = await self.end("block", "POST", "/api/token/revoke/", (), jti, data={"token": self.access})
         # What is left of it is tried for some while, as a thief would.

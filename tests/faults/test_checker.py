@@ -62,6 +62,8 @@ def test_a_blocked_token_concerns_no_other() -> None:
     assert rules([at(3, jti="other")], [block], record=record) == []
     assert rules([at(3)], [block], record=record) == ["nothing is accepted after its end"]
     assert rules([], [block]) == ["nothing acknowledged is lost"]
+    assert rules([], [replace(block, by="s")]) == []
+    assert rules([], [replace(block, by="another")]) == ["nothing acknowledged is lost"]
 
 
 @pytest.mark.parametrize("changes", [{"status": 401}, {"status": 302, "mode": "session"}])
