@@ -227,6 +227,8 @@ error_log stderr crit;
 events {{ worker_connections 1024; }}
 http {{
   access_log off;
+  # A connection that is closed for its age may be in use just then.
+  keepalive_requests 1000000; keepalive_timeout 1h;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
   upstream nodes {{

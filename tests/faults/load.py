@@ -88,8 +88,8 @@ class Client:
             }
             if response.status_code == 401:
                 told["said"] = f"{path} {response.text[:200]}"
-        except (httpx.TransportError, TimeoutError):
-            told |= {"status": 0, "left": patience < 1}
+        except (httpx.TransportError, TimeoutError) as error:
+            told |= {"status": 0, "left": patience < 1, "said": repr(error)}
         return Call(action, asked, time.monotonic(), **told), response
 
     def credentials(self) -> dict[str, str]:
