@@ -151,7 +151,8 @@ def every_answer_is_in_the_contract(history: _Indexed) -> Iterator[str]:
             if not call.retry_after.isdecimal():
                 yield f"{call.action} ({call.node}) was a 503 without Retry-After"
         elif call.status not in CONTRACT:
-            yield f"{call.action} ({call.mode}, {call.node}) was answered with {call.status} at {call.asked:.2f}; {call.said}"
+            where = f"{call.action} ({call.mode}, {call.node})"
+            yield f"{where} was answered with {call.status} at {call.asked:.2f}; {call.said}"
 
 
 def nothing_acknowledged_is_lost(history: _Indexed) -> Iterator[str]:
