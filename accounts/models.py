@@ -1,11 +1,13 @@
 """Who people are, where they are signed in, and what happened: the rules of staying signed in live here."""
 
+import logging
 import secrets
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain
 from operator import attrgetter
 from typing import Any, ClassVar, Self
@@ -30,8 +32,12 @@ from django.utils.translation import gettext_lazy as _
 from accounts import devices, hashing, links, locks, mail, origin, passwords, sids
 from accounts.pruning import BATCH, PrunableQuerySet
 from accounts.rows import CompiledUpdate, from_fields, parts
-from accounts.signals import all_ended, sign_ins_ended
+from accounts.signals import all_ended, events_recorded, sign_ins_ended
 
+log = logging.getLogger("accounts.events")
+
+# What happens to more sign-ins at once is one line of the log.
+LINES_PER_CHANGE = 20
 LAST_SEEN_PRECISION = timedelta(minutes=5)
 THROW_AWAY_LIFETIME = timedelta(days=1)
 # Sign-ins of one user that end in one step. Few have more than a handful.
@@ -1045,15 +1051,22 @@ class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):
         """Writes what just happened, in the transaction it happened in. `details` must hold no secret."""
         event = self.compose(type, user_id=user.pk if user else None, sid=sign_in.pk if sign_in else None, **details)
         event.save(force_insert=True)
+        self._tell_of([event])
         return event
 
     def record_ends(self, sign_ins: Sequence[Any], reason: str) -> None:
         """Of sign-ins, or of what is needed of them: pk, user_id and kind."""
         type = SecurityEvent.Type.SIGNED_OUT if reason == SignIn.Reason.SIGNED_OUT else SecurityEvent.Type.SIGN_IN_ENDED
-        self.bulk_create(
-            [self.compose(type, user_id=each.user_id, sid=each.pk, kind=each.kind, reason=reason) for each in sign_ins],
-            batch_size=1000,
-        )
+        events = [
+            self.compose(type, user_id=each.user_id, sid=each.pk, kind=each.kind, reason=reason) for each in sign_ins
+        ]
+        self.bulk_create(events, batch_size=1000)
+        self._tell_of(events)
+
+    def _tell_of(self, events: Sequence["SecurityEvent"]) -> None:
+        """The log, and whoever counts, once they are sure to have happened."""
+        if events:
+            transaction.on_commit(partial(_tell_of, events), robust=True)
 
     def compose(self, type: str, user_id: int | None, sid: uuid.UUID | None, **details: str) -> "SecurityEvent":
         actor = origin.actor()
@@ -1066,6 +1079,16 @@ class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):
             user_agent=origin.user_agent(),
             details=details | ({"why": why} if (why := origin.why()) else {}),
         )
+
+
+def _tell_of(events: Sequence["SecurityEvent"]) -> None:
+    type = events[0].type
+    events_recorded.send(sender=SecurityEvent, type=type, count=len(events))
+    if len(events) > LINES_PER_CHANGE:
+        log.info("%s, %d times", type, len(events))
+        return
+    for event in events:
+        log.info(type, extra={"sid": event.sid and str(event.sid), "user_id": event.user_id})
 
 
 class SecurityEvent(models.Model):

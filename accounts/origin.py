@@ -1,6 +1,8 @@
 """Where the work at hand comes from, and why it is done: what sign-ins and security events say of it."""
 
 import ipaddress
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 USER_AGENT_MAX_LENGTH = 512
 
+REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{8,64}")
+
 _request: ContextVar[HttpRequest | None] = ContextVar("request", default=None)
 _why: ContextVar[str] = ContextVar("why", default="")
 _actor: ContextVar["User | None"] = ContextVar("actor", default=None)
@@ -28,6 +32,20 @@ def request_at_hand(request: HttpRequest) -> Iterator[None]:
         yield
     finally:
         _request.reset(token)
+
+
+def request() -> HttpRequest | None:
+    """None for a command."""
+    return _request.get()
+
+
+def id_of(request: HttpRequest) -> str:
+    """By which its lines in the log are found: the one that a proxy gave it, or a new one."""
+    meta = request.META
+    given = meta.get("HTTP_X_REQUEST_ID", "")
+    if not given or not REQUEST_ID.fullmatch(given):
+        meta["HTTP_X_REQUEST_ID"] = given = os.urandom(16).hex()
+    return given
 
 
 @contextmanager

@@ -70,6 +70,11 @@ class SessionStore(db.SessionStore):
         self["sid"] = str(sign_in.sid)
         self._sign_in = sign_in
 
+    @property
+    def known_sign_in(self) -> SignIn | None:
+        """The same, if it was asked for before. No statement."""
+        return self._sign_in
+
     def keep(self) -> None:
         """Outlasts the browser's being closed."""
         self.set_expiry(None)

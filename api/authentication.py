@@ -10,7 +10,7 @@ from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidTok
 from accounts import origin
 from accounts.models import SignIn, User
 from accounts.rows import from_fields
-from api import dpop
+from api import dpop, metrics
 from api.tokens import AccessToken
 
 
@@ -22,6 +22,13 @@ class TokenAuthentication(JWTAuthentication):
         pass
 
     def authenticate(self, request: Request) -> tuple[User, AccessToken] | None:
+        if not metrics.samples.is_due:
+            return self._authenticate(request)
+        metrics.samples.is_due = False
+        with metrics.checks.time():
+            return self._authenticate(request)
+
+    def _authenticate(self, request: Request) -> tuple[User, AccessToken] | None:
         """Whatever is in the header, it is meant: it never falls back to the cookie, nor to the other scheme."""
         header = self.get_header(request)
         if header is None:

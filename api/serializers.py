@@ -13,7 +13,7 @@ from rest_framework_simplejwt.serializers import TokenObtainSerializer
 
 from accounts import passwords
 from accounts.models import KeyNeeded, RefreshRefused, SecurityEvent, SignIn, SignInRefused, User
-from api import dpop
+from api import dpop, metrics
 from api.blocklist.models import StatusIndex
 from api.errors import throttling
 from api.tokens import AccessToken, AnyToken, RefreshToken
@@ -119,7 +119,9 @@ class TokenRefreshSerializer(serializers.Serializer):
         try:
             sign_in = SignIn.objects.rotate(token.sign_in, token.jti)
         except RefreshRefused as error:
+            metrics.refreshes.labels("refused").inc()
             raise TokenError(_("Token is blacklisted")) from error
+        metrics.refreshes.labels("rotated").inc()
         return token_pair(sign_in, asked_at)
 
 

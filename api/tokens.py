@@ -24,7 +24,7 @@ from rest_framework_simplejwt.utils import datetime_to_epoch
 from accounts import sids
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet
 from accounts.rows import CompiledQuery
-from api import strict_json
+from api import metrics, strict_json
 from api.blocklist import status_list
 from api.blocklist.mirror import mirror
 from api.blocklist.models import EVERYBODY, Entry, all_of
@@ -74,8 +74,10 @@ class StrictTokenBackend(TokenBackend):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._leeway_seconds = self.get_leeway().total_seconds()
+        self._hits = self._misses = 0
         self._forget()
         keyring.on_drop.append(self._forget)
+        keyring.on_look.append(self._tell)
 
     def _forget(self) -> None:
         """
@@ -83,6 +85,15 @@ class StrictTokenBackend(TokenBackend):
         replaced: what is being verified just now with a key that was dropped ends up in the old one.
         """
         self._claims_of = lru_cache(maxsize=VERIFIED_TOKENS)(self._read)
+        self._hits = self._misses = 0
+
+    def _tell(self) -> None:
+        """What the cache has counted since it was last told."""
+        cached = self._claims_of.cache_info()
+        metrics.known_tokens.inc(max(0, cached.hits - self._hits))
+        metrics.new_tokens.inc(max(0, cached.misses - self._misses))
+        self._hits, self._misses = cached.hits, cached.misses
+        metrics.samples.is_due = True
 
     def encode(self, payload: dict[str, Any]) -> str:
         key = keyring.signing_key

@@ -85,6 +85,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "api.compare.costs.CostMiddleware",
     "accounts.middleware.TrustedProxyMiddleware",
+    "accounts.middleware.OriginMiddleware",
     "accounts.middleware.PolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -98,7 +99,6 @@ MIDDLEWARE = [
     "accounts.middleware.ForeignPageMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "accounts.middleware.AuthenticationMiddleware",
-    "accounts.middleware.OriginMiddleware",
     "accounts.middleware.LockMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -156,11 +156,26 @@ def database(url: str) -> dict[str, Any]:
     host = urlsplit(url).netloc.rpartition("@")[2]
     if host.upper().startswith("%2F"):
         config["HOST"] = unquote(host)
+    config["ENGINE"] = "project.postgresql"
     config["CONN_MAX_AGE"] = 600
     # Planned once per connection: PostgreSQL plans the statement of every browser's request longer than it runs it.
     prepared = {"server_side_binding": True, "prepare_threshold": 3}
-    config["OPTIONS"] = {"connect_timeout": 3} | prepared | config.get("OPTIONS", {})
+    config["OPTIONS"] = DATABASE_PATIENCE | prepared | config.get("OPTIONS", {})
     return config
+
+
+# A statement of a request is given up after so long. Commands wait as long as they need.
+DATABASE_TIMEOUT_SECONDS = env.float("DATABASE_TIMEOUT_SECONDS", default=5.0)
+DATABASE_PATIENCE = {
+    "connect_timeout": 3,
+    # A way that drops packets is noticed by commands, too: in seconds, and by the kernel in milliseconds.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+    # Of project.postgresql: whether the limit goes along at the start of a connection, for PostgreSQL to keep.
+    "sends_limits": env.bool("DATABASE_SENDS_LIMITS", default=True),
+}
 
 
 DATABASE_URL = env.str("DATABASE_URL", default="")
@@ -316,7 +331,7 @@ SPECTACULAR_SETTINGS = {
 
 SECURE_SSL_REDIRECT = not DEBUG
 # The API refuses plain HTTP (api.middleware): a redirect would teach clients to send their tokens in the clear.
-SECURE_REDIRECT_EXEMPT = [r"^api/", r"^health/"]
+SECURE_REDIRECT_EXEMPT = [r"^api/", r"^health/", r"^metrics$"]
 SECURE_HSTS_SECONDS = 0 if DEBUG else 365 * 24 * 3600
 SECURE_HSTS_INCLUDE_SUBDOMAINS = not DEBUG
 SECURE_HSTS_PRELOAD = not DEBUG
@@ -360,19 +375,30 @@ vars().update(env.email_url("EMAIL_URL", default="consolemail://" if DEBUG else 
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Wristband & Passport <noreply@localhost>")
 
+# Metrics: whoever is not named here, or does not know the secret, gets none.
+
+METRICS_ADDRESSES = env.list("METRICS_ADDRESSES", default=[])
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+if METRICS_TOKEN and len(METRICS_TOKEN) < 32:
+    raise ImproperlyConfigured("METRICS_TOKEN must have 32 characters or more.")
+
 # Logging
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "filters": {"links": {"()": "accounts.reports.WithoutLinkTokens"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["links"]}},
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"},
+        "json": {"()": "project.logs.Formatter"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line" if DEBUG else "json"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "django": {"handlers": [], "level": "WARNING"},
         # A refused request is an answer, not an incident.
         "django.request": {"level": "ERROR"},
+        # A line for each security event.
+        "accounts.events": {"level": "WARNING" if DEBUG else "INFO"},
     },
 }
 # Of whoever adds Django's handler that mails errors.

@@ -5,6 +5,7 @@ from django.views.i18n import set_language
 
 from accounts.views import HomeView
 from api import health
+from api.metrics import metrics
 from api.oauth import JWKSView
 from api.pages import ConnectClientView
 
@@ -21,6 +22,7 @@ urlpatterns = [
     path("compare/", include("api.compare.urls")),
     path("health/live", health.live),
     path("health/ready", health.ready, name="ready"),
+    path("metrics", metrics),
 ]
 
 handler400 = "api.errors.bad_request"

@@ -129,8 +129,15 @@ class Postgres(Server):
         self, folder: Path, programs: Path, account: Mapping[str, Any], tuning: Mapping[str, Any] | None = None
     ) -> None:
         data = folder / "data"
-        options = {"cwd": folder, "env": {"HOME": str(folder), "LC_ALL": "C"}, **account}
-        initdb = [programs / "initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", data]
+        options: dict[str, Any] = {"cwd": folder, "env": {"HOME": str(folder), "LC_ALL": "C"}, **account}
+        initdb: list[Any] = [
+            programs / "initdb",
+            "--username=postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--no-sync",
+            data,
+        ]
         made = subprocess.run(initdb, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
         if made.returncode:
             raise RuntimeError(f"initdb failed:\n{made.stdout}")
@@ -201,9 +208,7 @@ class Balancer(Server):
     """A node that does not answer is left alone for two seconds; where none does, the answer is a 503 of its own."""
 
     def __init__(self, folder: Path, nodes: Sequence[Node], port: int | None = None) -> None:
-        nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-        if nginx is None:
-            raise RuntimeError("nginx is missing: apt-get install nginx-light")
+        nginx = nginx_program()
         address = f"127.0.0.1:{port or free_port()}"
         self.url = f"http://{address}"
         upstream = "\n".join(f"    server {node.address} max_fails=1 fail_timeout=2s;" for node in nodes)
@@ -222,6 +227,8 @@ error_log stderr crit;
 events {{ worker_connections 1024; }}
 http {{
   access_log off;
+  # A connection that is closed for its age may be in use just then.
+  keepalive_requests 1000000; keepalive_timeout 1h;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
   upstream nodes {{
@@ -237,7 +244,8 @@ http {{
       proxy_set_header X-Forwarded-Proto $http_x_forwarded_proto;
       proxy_connect_timeout 1s;
       proxy_read_timeout 8s;
-      proxy_next_upstream error timeout http_502 http_503;
+      # Not http_503: it would count as a failure, and nodes that say that the database is away are well.
+      proxy_next_upstream error timeout http_502;
       proxy_next_upstream_timeout 10s;
       add_header X-Node $upstream_addr always;
       error_page 502 504 = @away;
@@ -251,6 +259,14 @@ http {{
   }}
 }}
 """
+
+
+def nginx_program() -> str:
+    """Raises RuntimeError where there is none."""
+    program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if program is None:
+        raise RuntimeError("nginx is missing: apt-get install nginx-light")
+    return program
 
 
 def answers_live(url: str) -> bool:

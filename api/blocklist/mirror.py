@@ -23,6 +23,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts import sids
+from api import metrics
 from api.blocklist import news
 from api.blocklist.models import Entry
 
@@ -37,6 +38,10 @@ READ_EVERY = 0.8
 BELIEVED_FOR = 1.0
 # How long the mirror is believed while the news comes in and the database does not answer, in seconds.
 TRUSTED_FOR = 30.0
+# A read of the database that takes longer says that it is out of reach, for the time being, in seconds.
+ANSWERS_WITHIN = 0.2
+# The age of a mirror that was never read, as Prometheus is told it, in seconds.
+NEVER = 1e6
 # At once from the database: some 10 ms. A longer list is loaded over several checks, which ask the database meanwhile.
 ROWS_PER_READ = 2_000
 MESSAGES_PER_CHECK = 100
@@ -143,6 +148,7 @@ def _without(span: Gap, ids: list[int]) -> Iterator[Gap]:
 class Mirror:
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._read_is_over = threading.Condition(self._lock)
         self._ids = BlockedIds()
         # Blocked once and lifted; whether they were blocked again, the database knows.
         self._lifted = BlockedIds()
@@ -151,6 +157,8 @@ class Mirror:
         self._subscriber = news.Subscriber()
         # On the monotonic clock, in seconds.
         self._next_read = 0.0
+        # Infinite while nobody reads.
+        self._reads_since = math.inf
         self._last_read = -math.inf
         self._believed_until = -math.inf
         self._doubted_at = -math.inf
@@ -164,10 +172,11 @@ class Mirror:
         if settings.REDIS_URL and not connections[DEFAULT_DB_ALIAS].in_atomic_block:
             self._read_if_due()
             with self._lock:
-                if self._is_current():
+                if self._is_current() or self._is_current_after_read():
                     blocked = self._ids.have_either(sid.int, jti.int)
                     if not blocked or not self._lifted.have_either(sid.int, jti.int):
                         return blocked or self._moments.have(sid, user_id)
+            metrics.asked.inc()
         return Entry.objects.blocks(sid, jti, user_id)
 
     def __len__(self) -> int:
@@ -181,6 +190,20 @@ class Mirror:
     def _is_current(self) -> bool:
         """Takes in the news first: what Redis has announced is seen by the next check."""
         return self._take_in_news() and time.monotonic() < self._believed_until
+
+    def _is_current_after_read(self) -> bool:
+        """
+        Waits for another thread's read, if there is one, but only for a moment: whoever asks a database that has gone
+        silent waits for long.
+        """
+        reads_since = self._reads_since
+        answers_until = reads_since + ANSWERS_WITHIN
+        while self._last_read > -math.inf and reads_since == self._reads_since < math.inf:
+            if (seconds := answers_until - time.monotonic()) <= 0:
+                self._believed_until = self._last_read + TRUSTED_FOR
+                break
+            self._read_is_over.wait(seconds)
+        return self._is_current()
 
     def _take_in_news(self) -> bool:
         """Whether all of it was taken in."""
@@ -206,7 +229,9 @@ class Mirror:
 
     def _drop_subscription(self, error: Exception) -> None:
         self._subscriber.drop(error)
-        # What is announced from now on is missed: nothing is believed until the database was read once more.
+        # What is announced from now on is missed: nothing is believed until the database was read once more, from the
+        # beginning.
+        self._doubted_at = time.monotonic()
         self._believed_until = self._last_read = -math.inf
 
     def _read_if_due(self) -> None:
@@ -215,7 +240,7 @@ class Mirror:
                 return
             # Nobody else reads meanwhile; the lock is not held while the database is asked.
             self._next_read = math.inf
-        started = time.monotonic()
+            started = self._reads_since = time.monotonic()
         try:
             rows, more = self._unread.read()
         except Error:
@@ -251,9 +276,13 @@ class Mirror:
         # Doubt that came up meanwhile is not settled by it.
         more = more or started <= self._doubted_at
         self._next_read = -math.inf if more else started + READ_EVERY
-        if not more:
+        if more:
+            # It answers again, and knows more: what it was trusted for while it was silent is over.
+            self._believed_until = min(self._believed_until, self._last_read + BELIEVED_FOR)
+        else:
             self._last_read = started
             self._believed_until = started + BELIEVED_FOR
+        self._note_end_of_read()
 
     def _note_failed_read(self, started: float) -> None:
         """The news still comes in, so that what is known is believed for a while, without waiting for the next read."""
@@ -262,6 +291,13 @@ class Mirror:
             # A read that waits for its time-out takes up at most half of one thread.
             self._next_read = now + max(READ_EVERY, now - started)
             self._believed_until = self._last_read + TRUSTED_FOR
+            self._note_end_of_read()
+
+    def _note_end_of_read(self) -> None:
+        self._reads_since = math.inf
+        self._read_is_over.notify_all()
+        metrics.mirror_ids.set(len(self))
+        metrics.mirror_age.set(min(time.monotonic() - self._last_read, NEVER))
 
 
 mirror = Mirror()

@@ -17,7 +17,7 @@ from tests.conftest import manage
 from tests.faults import load
 from tests.faults.checker import Violation, check
 from tests.faults.fleet import Fleet, fleet
-from tests.faults.history import History, Record
+from tests.faults.history import Call, History, Record
 from tests.faults.throw import throw
 
 PEOPLE = 10
@@ -94,13 +94,30 @@ def read_record(stand: Fleet) -> Record:
     return Record(frozenset(told["reasons"]), frozenset(told["blocked"]), events, told["reasons"])
 
 
+ANSWERS = ("granted", "503", "refused", "client left")
+
+
+def _answer(call: Call) -> str:
+    if call.left:
+        return "client left"
+    if call.status == 503:
+        return "503"
+    return "granted" if 200 <= call.status < 400 else "refused"
+
+
 def report(history: History, violations: list[Violation]) -> str:
     thrown = Counter(fault.kind for fault in history.faults)
     slowest = max((call.told - call.asked for call in history.calls), default=0.0)
+    actions = sorted({call.action for call in history.calls})
+    answers = Counter((call.action, _answer(call)) for call in history.calls)
     lines = [
         f"{len(history.calls)} requests, {len(history.ends)} ends of which "
         f"{sum(end.acknowledged for end in history.ends)} were acknowledged, {len(history.faults)} faults; "
         f"{sum(call.status == 503 for call in history.calls)} answers were 503, the slowest took {slowest:.1f} s",
+        "",
+        f"| request | {' | '.join(ANSWERS)} |",
+        f"|---|{'---:|' * len(ANSWERS)}",
+        *(f"| {each} | {' | '.join(str(answers[each, answer]) for answer in ANSWERS)} |" for each in actions),
         "",
         "| fault | times |",
         "|---|---:|",

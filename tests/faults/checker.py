@@ -12,7 +12,8 @@ BOUND = 1.0
 DOUBLE_BOUND = 30.0
 # After a fault of a store, its trouble may last this much longer in a node.
 AFTERMATH = 4.0
-WHOLESALE = ("password", "end others")
+# What ends whoever is there, and the reason that the database then gives.
+WHOLESALE = {"password": "password_changed", "end others": "ended_by_user"}
 # How long after it was asked a request may still be carried out that got no answer, in seconds.
 STUCK_FOR = 20.0
 # A retry of a refresh whose answer was lost is theft after this long; the stand sets it.
@@ -52,18 +53,26 @@ class _Indexed:
         return self.ends_of[call.sid] + (self.blocks_of[call.jti] if call.jti else [])
 
     def may_have_ended_late(self, call: Call) -> bool:
-        """
-        A wholesale end without an answer may be done by a node that was stuck, when others have signed in anew; and a
-        browser whose new key was lost with the answer to its change of password is out.
-        """
+        """A wholesale end without an answer may be done by a node that was stuck, when others have signed in anew."""
         return any(
-            end.action in WHOLESALE
+            WHOLESALE.get(end.action) == self.reason(call)
             and end.user == call.user
             and not end.acknowledged
             and end.asked <= call.told
-            and (end.asked + STUCK_FOR >= call.asked or call.mode == "session")
+            and end.asked + STUCK_FOR >= call.asked
             for end in self.ends
         )
+
+    def lost_its_key(self, call: Call) -> bool:
+        """A browser's own change of password gives it a new key, which is lost with the answer."""
+        return call.mode == "session" and any(
+            end.action == "password" and end.by == call.sid and not end.acknowledged and end.asked <= call.told
+            for end in self.ends
+        )
+
+    def reason(self, call: Call) -> str:
+        """Why its sign-in has ended, by the database; empty for one that is live."""
+        return self.record.reasons.get(call.sid, "").partition(" ")[0] if self.record else ""
 
     def troubled(self, part: str, since: float, until: float) -> bool:
         return any(
@@ -81,8 +90,8 @@ class _Indexed:
 
 def nothing_is_accepted_after_its_end(history: _Indexed) -> Iterator[str]:
     for call in history.calls:
-        # To sign out of what has ended is no error, and no entrance.
-        if not call.accepted or call.action in ("sign in", "sign out"):
+        # To sign out of what has ended, or to block it, is no error, and no entrance.
+        if not call.accepted or call.action in ("sign in", "sign out", "block"):
             continue
         for end in history.ends_for(call):
             # Asked after the bound, so decided after it.
@@ -106,13 +115,15 @@ def nobody_is_signed_out_for_nothing(history: _Indexed) -> Iterator[str]:
         if not refused or not call.sid or call.action == "sign in":
             continue
         expired = call.expires < call.told
-        ended = any(end.asked <= call.told for end in history.ends_for(call)) or history.may_have_ended_late(call)
-        theft = call.presented in lost and call.asked - lost[call.presented] > GRACE - 31
-        if not (expired or ended or theft):
+        ended = any(end.asked <= call.told for end in history.ends_for(call))
+        ended = ended or history.may_have_ended_late(call) or history.lost_its_key(call)
+        # Decided at any time until it was told.
+        theft = call.presented in lost and call.told - lost[call.presented] > GRACE - 31
+        if not (expired or ended or (theft and history.reason(call) == "token_reused")):
             reason = history.record.reasons.get(call.sid, "live") if history.record else "unknown"
             yield (
                 f"{call.action} ({call.mode}, {call.node}) of {call.sid} was refused with {call.status} at "
-                f"{call.asked:.2f} without an end; in the database it is {reason}"
+                f"{call.asked:.2f} without an end; in the database it is {reason}; {call.said}"
             )
 
 
@@ -140,7 +151,8 @@ def every_answer_is_in_the_contract(history: _Indexed) -> Iterator[str]:
             if not call.retry_after.isdecimal():
                 yield f"{call.action} ({call.node}) was a 503 without Retry-After"
         elif call.status not in CONTRACT:
-            yield f"{call.action} ({call.mode}, {call.node}) was answered with {call.status} at {call.asked:.2f}"
+            where = f"{call.action} ({call.mode}, {call.node})"
+            yield f"{where} was answered with {call.status} at {call.asked:.2f}; {call.said}"
 
 
 def nothing_acknowledged_is_lost(history: _Indexed) -> Iterator[str]:
@@ -154,7 +166,8 @@ def nothing_acknowledged_is_lost(history: _Indexed) -> Iterator[str]:
     for end in history.ends:
         if not end.acknowledged:
             continue
-        if end.jti and end.jti not in record.blocked:
+        # Of a sign-in that has ended all tokens are refused: to block one adds nothing.
+        if end.jti and end.jti not in record.blocked and end.by not in record.ended:
             yield f"the block of token {end.jti} is lost"
         for sid in end.sids - record.ended:
             yield f"{end.action} of {sid} is lost"

@@ -39,24 +39,33 @@ class Fleet:
 
 
 @contextmanager
-def fleet() -> Iterator[Fleet]:
+def fleet(
+    offsets: Sequence[float] = CLOCK_OFFSETS,
+    environment: Mapping[str, str] = ENVIRONMENT,
+    application: str = "tests.faults.node",
+    port: int | None = None,
+) -> Iterator[Fleet]:
+    """A node for each offset of a clock. Raises RuntimeError where nginx is missing."""
+    servers.nginx_program()
     for name in stores.DEFAULTS:
         os.environ.pop(name, None)
     with ExitStack() as stack:
         enter = stack.enter_context
-        postgres = enter(servers.postgres(max_connections=60, superuser_reserved_connections=5))
+        # What was committed outlives a kill -9 of PostgreSQL, as on a server that keeps its promises.
+        tuning = {"max_connections": 60, "superuser_reserved_connections": 5, "synchronous_commit": "on"}
+        postgres = enter(servers.postgres(**tuning))
         valkey = enter(servers.valkey())
         failpoints = Path(enter(TemporaryDirectory(prefix="failpoints-")))
         database = postgres.create_database("fleet")
-        straight = ENVIRONMENT | {"DATABASE_URL": database, "REDIS_URL": valkey.url}
+        straight = {**environment, "DATABASE_URL": database, "REDIS_URL": valkey.url}
         manage(straight, "migrate", "--verbosity=0")
-        to_postgres = [enter(Proxy(servers.free_port(), postgres.socket).running()) for _ in CLOCK_OFFSETS]
-        to_valkey = [enter(Proxy(servers.free_port(), valkey.port).running()) for _ in CLOCK_OFFSETS]
+        to_postgres = [enter(Proxy(servers.free_port(), postgres.socket).running()) for _ in offsets]
+        to_valkey = [enter(Proxy(servers.free_port(), valkey.port).running()) for _ in offsets]
         nodes = [
             enter(
                 servers.node(
-                    ENVIRONMENT
-                    | {
+                    {
+                        **environment,
                         "DATABASE_URL": f"postgres://postgres@127.0.0.1:{to_postgres[which].port}/fleet",
                         "REDIS_URL": f"redis://127.0.0.1:{to_valkey[which].port}",
                         "CLOCK_OFFSET": str(offset),
@@ -65,10 +74,10 @@ def fleet() -> Iterator[Fleet]:
                     workers=WORKERS,
                     # A worker that says nothing for so long is replaced.
                     args=["--threads=4", "--timeout=8", "--graceful-timeout=3", "--log-level=warning"],
-                    application="tests.faults.node",
+                    application=application,
                 )
             )
-            for which, offset in enumerate(CLOCK_OFFSETS)
+            for which, offset in enumerate(offsets)
         ]
-        balancer = enter(servers.balancer(nodes))
+        balancer = enter(servers.balancer(nodes, port))
         yield Fleet(postgres, valkey, nodes, balancer, to_postgres, to_valkey, failpoints, straight)

@@ -26,6 +26,8 @@ class Call:
     # Of an access token: its id, and when it expires by the clock of the checker.
     jti: str = ""
     expires: float = FOREVER
+    # Of a refusal: what was asked for, and what was said.
+    said: str = ""
     # The client went away before the answer.
     left: bool = False
 
@@ -45,6 +47,8 @@ class End:
     user: str
     sids: frozenset[str]
     jti: str = ""
+    # The sign-in that asked for it.
+    by: str = ""
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,8 @@ class Client:
         **how: Any,
     ) -> tuple[Call, httpx.Response | None]:
         headers = self.headers | self.credentials() | how.pop("headers", {})
-        told: dict[str, Any] = {"sid": self.sid, "user": self.person.name, "mode": self.mode} | (note or {})
+        told: dict[str, Any] = {"sid": self.sid, "user": self.person.name, "mode": self.mode}
+        told |= {"expires": self.expires_at, "jti": self.jti} | (note or {})
         asked, response = time.monotonic(), None
         try:
             response = await asyncio.wait_for(self.http.request(method, path, headers=headers, **how), patience)
@@ -85,8 +86,10 @@ class Client:
                 "node": response.headers.get("X-Node", ""),
                 "retry_after": response.headers.get("Retry-After", ""),
             }
-        except (httpx.TransportError, TimeoutError):
-            told |= {"status": 0, "left": patience < 1}
+            if response.status_code == 401:
+                told["said"] = f"{path} {response.text[:200]}"
+        except (httpx.TransportError, TimeoutError) as error:
+            told |= {"status": 0, "left": patience < 1, "said": repr(error)}
         return Call(action, asked, time.monotonic(), **told), response
 
     def credentials(self) -> dict[str, str]:
@@ -102,21 +105,22 @@ class Client:
         self.person.live.discard(self.sid)
         self.sid = ""
 
-    async def end(self, action: str, method: str, path: str, sids: Iterable[str], jti: str = "", **how: Any) -> bool:
+    async def end(self, action: str, method: str, path: str, sids: Iterable[str], jti: str = "", **how: Any) -> Call:
         sids = frozenset(sids)
-        number = len(self.history.ends)
+        number, by = len(self.history.ends), self.sid
         # From this moment on it may happen.
-        self.history.ends.append(End(action, time.monotonic(), FOREVER, False, self.person.name, sids, jti))
-        # Signing out of what has ended already is no error.
-        call, response = await self.ask("sign out" if action == "sign out" else "end", method, path, **how)
+        self.history.ends.append(End(action, time.monotonic(), FOREVER, False, self.person.name, sids, jti, by))
+        # To sign out of what has ended already, or to block a token that is refused, is no error.
+        named = action if action in ("sign out", "block") else "end"
+        call, response = await self.ask(named, method, path, **how)
         self.history.calls.append(call)
         if response is not None:
             self.take_cookies(response)
         # Our own sign-in may have ended before: then nothing else did.
-        self.history.ends[number] = End(action, call.asked, call.told, call.accepted, self.person.name, sids, jti)
+        self.history.ends[number] = End(action, call.asked, call.told, call.accepted, self.person.name, sids, jti, by)
         if call.status == 401 or (call.accepted and self.sid in sids):
             self.forget()
-        return call.accepted
+        return call
 
     async def end_something(self) -> None:
         way = self.rng.choice(["other", "others", "password", *self.own_ends])
@@ -136,14 +140,21 @@ class Client:
                 await getattr(self, way)()
 
     async def change_password(self, others: set[str]) -> None:
+        if len(self.person.passwords) > 1:
+            # Nobody knows which one it is until the next sign-in.
+            return
         old, new = self.person.passwords[0], f"{PASSWORD} {self.rng.randrange(10**9)}"
         body = {"old_password": old, "new_password": new}
         # Until it is told, both may be the right one.
         self.person.passwords = [old, new]
-        if await self.end("password", "POST", "/api/password/change/", others, json=body):
-            self.person.passwords = [new]
+        call = await self.end("password", "POST", "/api/password/change/", others, json=body)
+        if call.status not in (0, 503):
+            self.person.passwords = [new if call.accepted else old]
 
     own_ends: tuple[str, ...] = ()
+    # Of what it shows to get in: its id, and when it expires by the clock of the checker.
+    jti = ""
+    expires_at = FOREVER
 
     def take_cookies(self, response: httpx.Response) -> None:
         """A changed password comes with a new session key."""
@@ -183,13 +194,15 @@ class Program(Client):
     def _take(self, response: httpx.Response, asked: float) -> None:
         pair = response.json()
         self.access, self.refresh = pair["access"], pair["refresh"]
-        self.sid = claims(self.access)["sid"]
+        self.sid, self.jti = claims(self.access)["sid"], UUID(claims(self.access)["jti"]).hex
         # By the earliest clock of all.
         self.expires = asked + ACCESS_SECONDS - 31
+        # Whole seconds are what a token knows.
+        self.expires_at = asked + ACCESS_SECONDS - 1
 
     async def renew(self) -> None:
         presented = self.refresh
-        note = {"presented": claims(presented)["jti"]}
+        note = {"presented": claims(presented)["jti"], "jti": "", "expires": FOREVER}
         patience = self.rng.uniform(0.001, 0.05) if self.rng.random() < LEAVE_SHARE * 4 else 30.0
         call, response = await self.ask(
             "refresh", "POST", "/api/token/refresh/", patience, note, json={"refresh": presented}
@@ -204,23 +217,25 @@ class Program(Client):
         if time.monotonic() > self.expires:
             await self.renew()
             return
-        note = {"jti": UUID(claims(self.access)["jti"]).hex, "expires": self.expires + 31}
         if self.rng.random() < 0.5:
-            call, _ = await self.ask("call", "GET", "/api/me/", note=note)
+            call, _ = await self.ask("call", "GET", "/api/me/")
         else:
             # No statement at all: what the mirror alone decides.
-            call, _ = await self.ask("call", "POST", "/api/token/verify/", note=note, json={"token": self.access})
+            call, _ = await self.ask("call", "POST", "/api/token/verify/", json={"token": self.access})
         self.keep(call)
 
     async def sign_out(self) -> None:
         await self.end("sign out", "POST", "/api/token/blacklist/", {self.sid}, json={"refresh": self.refresh})
 
     async def block(self) -> None:
-        jti = UUID(claims(self.access)["jti"]).hex
+        if time.monotonic() > self.expires:
+            # One that has expired needs no block, and gets none.
+            return
+        jti = self.jti
         blocked = await self.end("block", "POST", "/api/token/revoke/", (), jti, data={"token": self.access})
         # What is left of it is tried for some while, as a thief would.
-        for _ in range(3 if blocked else 0):
-            call, _ = await self.ask("call", "GET", "/api/me/", note={"jti": jti, "expires": self.expires + 31})
+        for _ in range(3 if blocked.accepted else 0):
+            call, _ = await self.ask("call", "GET", "/api/me/")
             self.history.calls.append(call)
         self.expires = 0.0
 

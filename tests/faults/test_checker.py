@@ -62,6 +62,8 @@ def test_a_blocked_token_concerns_no_other() -> None:
     assert rules([at(3, jti="other")], [block], record=record) == []
     assert rules([at(3)], [block], record=record) == ["nothing is accepted after its end"]
     assert rules([], [block]) == ["nothing acknowledged is lost"]
+    assert rules([], [replace(block, by="s")]) == []
+    assert rules([], [replace(block, by="another")]) == ["nothing acknowledged is lost"]
 
 
 @pytest.mark.parametrize("changes", [{"status": 401}, {"status": 302, "mode": "session"}])
@@ -75,9 +77,20 @@ def test_a_refusal_before_the_end_was_asked() -> None:
 
 def test_a_wholesale_end_without_an_answer_may_come_late() -> None:
     end = End("end others", 0.5, 30, False, "ann", frozenset({"another"}))
-    assert rules([at(3, status=401)], [end]) == []
+    record = replace(RECORD, reasons={"s": "ended_by_user at 12:00"})
+    assert rules([at(3, status=401)], [end], record=record) == []
+    assert rules([at(3, status=401)], [end]) == ["nobody is signed out for nothing"]
+    assert rules([at(3, status=401)], [replace(end, action="password")], record=record) != []
     assert rules([at(30, status=401)], [end]) == ["nobody is signed out for nothing"]
     assert rules([at(3, status=401, user="bob")], [end]) == ["nobody is signed out for nothing"]
+
+
+def test_a_browser_whose_new_key_was_lost_is_out_and_no_other() -> None:
+    change = End("password", 0.5, 30, False, "ann", frozenset({"another"}), by="s")
+    refused = at(40, status=302, mode="session")
+    assert rules([refused], [change]) == []
+    assert rules([refused], [replace(change, by="another")]) == ["nobody is signed out for nothing"]
+    assert rules([replace(refused, mode="token", status=401)], [change]) == ["nobody is signed out for nothing"]
 
 
 def test_an_expired_token_may_be_refused() -> None:
@@ -86,8 +99,12 @@ def test_an_expired_token_may_be_refused() -> None:
 
 def test_a_refresh_repeated_too_late_is_theft_by_the_book() -> None:
     lost = at(3, action="refresh", status=0, presented="a", left=True)
-    assert rules([lost, at(40, action="refresh", status=401, presented="a")]) == []
-    assert rules([lost, at(5, action="refresh", status=401, presented="a")]) == ["nobody is signed out for nothing"]
+    record = replace(RECORD, reasons={"s": "token_reused at 12:00"})
+    late, stuck, soon = (at(seconds, action="refresh", status=401, presented="a") for seconds in (40, 10, 5))
+    assert rules([lost, late], record=record) == []
+    assert rules([lost, replace(stuck, told=18)], record=record) == []
+    assert rules([lost, soon], record=record) == ["nobody is signed out for nothing"]
+    assert rules([lost, late]) == ["nobody is signed out for nothing"]
 
 
 def test_a_fork() -> None:

@@ -233,6 +233,7 @@ def kinds() -> dict[str, tuple[str, Staged]]:
         "a node's way to Valkey slow by 2 s": ("valkey", way_to_valkey(Proxy.slow_down, 2.0)),
         "a node's way to Valkey reset": ("valkey", way_to_valkey(Proxy.cut)),
         "PostgreSQL restarted": ("postgres", postgres_restarted),
+        "PostgreSQL killed -9": ("postgres", postgres_killed),
         "PostgreSQL paused up to 8 s": ("postgres", postgres_paused),
         "PostgreSQL's connections killed": ("postgres", postgres_connections_killed),
         "PostgreSQL out of connections": ("postgres", postgres_out_of_connections),

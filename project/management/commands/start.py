@@ -18,6 +18,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument(
+            "--fleet",
+            type=int,
+            metavar="N",
+            help="N nodes behind nginx, on a PostgreSQL and a Valkey of their own, to play with",
+        )
         people = parser.add_mutually_exclusive_group()
         people.add_argument("--no-demo", action="store_true", help="make no demo people")
         people.add_argument(
@@ -28,12 +34,27 @@ class Command(BaseCommand):
         if not is_free(port):
             raise CommandError(f"Port {port} is taken. The next free one: --port {next_free(port)}")
         self.stdout.write("Preparing the database and the static files ...")
-        call_command("migrate", verbosity=0)
         call_command("collectstatic", interactive=False, verbosity=0)
+        if options["fleet"]:
+            self.play(port, options["fleet"])
+            return
+        call_command("migrate", verbosity=0)
         embedded = settings.DEBUG and not settings.DATABASE_URL
         self.introduce(port, wants_demo=options["demo"] or (embedded and not options["no_demo"]))
         self.stdout.flush()
         serve(port)
+
+    def play(self, port: int, nodes: int) -> None:
+        """Returns when it is interrupted."""
+        try:
+            from tests.faults.play import play
+
+            play(port, nodes, self.stdout)
+        except ImportError as error:
+            needed = "pip install -r tests/requirements.txt"
+            raise CommandError(f"The fleet is made of what the tests are made of: {needed} ({error})") from error
+        except RuntimeError as error:
+            raise CommandError(str(error)) from error
 
     def introduce(self, port: int, wants_demo: bool) -> None:
         base = f"http://{HOST}:{port}"

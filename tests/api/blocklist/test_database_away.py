@@ -1,8 +1,9 @@
-"""The database dies under a good subscription to Redis: tokens are checked from memory, for half a minute."""
+"""PostgreSQL stops in mid-air, or dies, under nodes that go on by themselves, before and after."""
 
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import httpx
@@ -18,8 +19,61 @@ from tests.conftest import manage
 pytestmark = pytest.mark.once
 
 # DESIGN.md, rule 3, in seconds, less and more what a slow machine may add.
-STILL_TRUSTED = 25
+STILL_TRUSTED = 20
 TRUSTED_NO_MORE = 33
+# A statement's second, the margin's, and what a slow machine may add.
+BOUND = 1 + 1 + 1.5
+# To connect takes no longer than three seconds.
+CONNECT_BOUND = 3 + 1.5
+AS_DEPLOYED = {
+    "DATABASE_TIMEOUT_SECONDS": "1",
+    "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
+    "TRUSTED_PROXIES": "127.0.0.1",
+}
+PASSWORD = "violet anchor hums at dawn"
+MAKE_ANN = f"""
+from accounts.models import User
+User.objects.create_user("anna", "anna@example.org", {PASSWORD!r})
+"""
+
+
+class Asker:
+    """Asks a node, and knows how long the slowest answer took since it was last asked for that."""
+
+    def __init__(self, url: str) -> None:
+        # As a proxy that ends TLS would.
+        headers = {"X-Forwarded-Proto": "https", "Origin": url.replace("http:", "https:")}
+        self.http = httpx.Client(base_url=url, timeout=30, headers=headers)
+        self.slowest = 0.0
+
+    def ask(self, method: str, path: str, **how: object) -> httpx.Response:
+        asked = time.monotonic()
+        answer = self.http.request(method, path, **how)  # type: ignore[arg-type]
+        self.slowest = max(self.slowest, time.monotonic() - asked)
+        for cookie in self.http.cookies.jar:
+            cookie.secure = False
+        return answer
+
+    def verify(self, token: str) -> httpx.Response:
+        return self.ask("POST", "/api/token/verify/", json={"token": token})
+
+    def answers_until(self, ends: float, token: str) -> set[int]:
+        statuses = set()
+        while time.monotonic() < ends:
+            statuses.add(self.verify(token).status_code)
+            time.sleep(0.02)
+        return statuses
+
+    def me(self, token: str) -> httpx.Response:
+        return self.ask("GET", "/api/me/", headers={"Authorization": f"Bearer {token}"})
+
+    def health(self) -> tuple[int, int]:
+        """Of live, and of ready."""
+        return self.ask("GET", "/health/live").status_code, self.ask("GET", "/health/ready").status_code
+
+    def take_slowest(self) -> float:
+        slowest, self.slowest = self.slowest, 0.0
+        return slowest
 
 
 @pytest.fixture
@@ -28,49 +82,81 @@ def postgres() -> Iterator[servers.Postgres]:
         yield postgres
 
 
-def test_tokens_are_checked_from_memory_for_half_a_minute_and_then_refused_as_unknown(
+def is_unavailable(answer: httpx.Response) -> bool:
+    return answer.status_code == 503 and answer.headers["Retry-After"].isdecimal()
+
+
+def test_a_stopped_database_is_waited_for_no_longer_than_said_and_a_dead_one_not_at_all(
     postgres: servers.Postgres,
 ) -> None:
+    """Tokens are checked from memory for half a minute, and then refused as unknown."""
     with servers.valkey() as valkey:
-        env = {"DATABASE_URL": postgres.create_database("away"), "REDIS_URL": valkey.url, "DEBUG": "true"}
+        env = {"DATABASE_URL": postgres.create_database("away"), "REDIS_URL": valkey.url, **AS_DEPLOYED}
         manage(env, "migrate", "--verbosity=0")
+        manage(env, "shell", "--verbosity=0", "--command", MAKE_ANN)
         (kept, _), (blocked, _), (refused, refresh) = mint(env, 3)
-        with servers.node(env, workers=1) as node, httpx.Client(base_url=node.url, timeout=30) as http:
-
-            def verify(token: str) -> httpx.Response:
-                return http.post("/api/token/verify/", json={"token": token})
-
-            assert http.post("/api/token/blacklist/", json={"refresh": refresh}).status_code == 200
+        with servers.node(env, workers=1, args=["--threads=4"]) as node:
+            client = Asker(node.url)
+            assert client.ask("POST", "/api/token/blacklist/", json={"refresh": refresh}).status_code == 200
+            page = client.ask("GET", "/accounts/login/")
+            form = {"username": "anna", "password": PASSWORD, "csrfmiddlewaretoken": page.cookies["__Host-csrftoken"]}
+            assert client.ask("POST", "/accounts/login/", data=form).status_code == 302
+            assert client.ask("GET", "/accounts/profile/").status_code == 200
             # Beyond the first second the mirror is up, and has read everything.
             time.sleep(1.5)
-            assert [verify(token).status_code for token in (kept, blocked, refused)] == [200, 200, 401]
+            assert [client.verify(token).status_code for token in (kept, blocked, refused)] == [200, 200, 401]
 
-            postgres.kill()
-            died = time.monotonic()
-            answers = {}
-            while (age := time.monotonic() - died) < STILL_TRUSTED:
-                answers[age] = verify(kept).status_code
+            postgres.pause()
+            stopped, answers = time.monotonic(), {}
+            client.take_slowest()
+            # From the first moment on: one of them reads the database in vain, and the others do not.
+            with ThreadPoolExecutor(4) as threads:
+                told = [threads.submit(client.answers_until, stopped + BOUND, kept) for _ in range(4)]
+                assert {status for each in told for status in each.result()} == {200}
+            # What needs the database: of a program, and of a browser.
+            assert is_unavailable(client.me(kept))
+            page = client.ask("GET", "/accounts/profile/")
+            assert is_unavailable(page)
+            assert "text/html" in page.headers["Content-Type"]
+            assert client.take_slowest() < BOUND + CONNECT_BOUND
+            while (age := time.monotonic() - stopped) < STILL_TRUSTED:
+                answers[age] = (client.verify(kept).status_code, client.verify(refused).status_code, *client.health())
                 time.sleep(0.1)
-            assert set(answers.values()) == {200}, answers
-            assert verify(refused).status_code == 401
+            assert set(answers.values()) == {(200, 401, 200, 503)}, answers
+            assert client.take_slowest() < CONNECT_BOUND
 
             # What another process announces is heard all the while.
             sid = UUID(jwt.decode(blocked, options={"verify_signature": False})["sid"])
             redis.Redis.from_url(valkey.url).publish(news.CHANNEL, json.dumps([[sid.hex], int(time.time()) + 900]))
-            assert verify(blocked).status_code == 401
+            assert client.verify(blocked).status_code == 401
 
-            time.sleep(max(0, TRUSTED_NO_MORE - (time.monotonic() - died)))
-            answer = verify(kept)
-            assert answer.status_code == 503
-            assert answer.headers["Retry-After"].isdecimal()
+            time.sleep(max(0, TRUSTED_NO_MORE - (time.monotonic() - stopped)))
+            answer = client.verify(kept)
+            assert is_unavailable(answer)
             assert answer.json()["code"] == "unavailable"
+            assert client.take_slowest() < CONNECT_BOUND
+
+            postgres.resume()
+            wait_until(lambda: client.verify(kept).status_code == 200)
+            wait_until(lambda: client.me(kept).status_code == 200)
+            wait_until(lambda: client.ask("GET", "/accounts/profile/").status_code == 200)
+            # Each thread finds out for itself that its connection is gone.
+            wait_until(lambda: client.health() == (200, 200))
+            wait_until(lambda: client.verify(refused).status_code == 401)
+            # The next read comes no sooner than the last one took.
+            time.sleep(CONNECT_BOUND)
+            assert client.verify(kept).status_code == 200
+
+            postgres.kill()
+            client.take_slowest()
+            assert client.verify(kept).status_code == 200
+            assert is_unavailable(client.me(kept))
+            assert client.health() == (200, 503)
+            assert client.take_slowest() < 1
 
             postgres.start()
-            deadline = time.monotonic() + 10
-            while verify(kept).status_code != 200:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-            assert verify(refused).status_code == 401
+            wait_until(lambda: client.me(kept).status_code == 200)
+            wait_until(lambda: client.health() == (200, 200))
 
 
 def test_what_a_lost_subscription_may_have_missed_is_not_answered_from_memory(postgres: servers.Postgres) -> None:
@@ -105,3 +191,10 @@ def test_what_a_lost_subscription_may_have_missed_is_not_answered_from_memory(po
             while verify() != 200:
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
+
+
+def wait_until(condition: object, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -1,0 +1,155 @@
+"""What Prometheus is told, by every worker of a node, and by whom it is asked."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import prometheus_client
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from accounts.models import SecurityEvent
+from tests import servers
+from tests.conftest import ApiClient, Browser, manage
+
+SECRET = "only-for-prometheus-4f9a2c7be1d05836"
+BEARER = {"Authorization": f"Bearer {SECRET}"}
+
+
+def names_of(text: str) -> set[str]:
+    return {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
+
+
+def value_of(text: str, name: str, **labels: str) -> float:
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return sum(each.value for each in samples if each.name == name and labels.items() <= each.labels.items())
+
+
+# Who is told
+
+
+def test_nobody_is_told_anything_unless_it_is_set() -> None:
+    assert Browser().get("/metrics", headers=BEARER).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Bearer ", "Bearer x", f"Basic {SECRET}", SECRET, f"Bearer {SECRET}x", "Bearer é"]
+)
+def test_strangers_are_refused(settings: Any, header: str) -> None:
+    settings.METRICS_TOKEN = SECRET
+    settings.METRICS_ADDRESSES = ["10.0.0.0/8"]
+    answer = Browser().get("/metrics", headers={"Authorization": header, "X-Forwarded-For": "10.0.0.1"})
+    assert answer.status_code == 403
+    assert b"wristband" not in answer.content
+
+
+def test_an_empty_secret_opens_nothing(settings: Any) -> None:
+    settings.METRICS_ADDRESSES = ["10.0.0.0/8"]
+    assert Browser().get("/metrics", headers={"Authorization": "Bearer "}).status_code == 403
+
+
+def test_whoever_knows_the_secret_is_told_but_not_in_the_clear(settings: Any, client: Any) -> None:
+    settings.METRICS_TOKEN = SECRET
+    answer = Browser().get("/metrics", headers=BEARER)
+    assert (answer.status_code, answer["Cache-Control"]) == (200, "no-store")
+    assert client.get("/metrics", headers=BEARER).status_code == 403
+
+
+def test_a_known_address_is_told_and_only_by_whom_we_trust(settings: Any) -> None:
+    settings.METRICS_ADDRESSES = ["10.0.0.0/8"]
+    for proxies, status in (([], 403), (["127.0.0.1"], 200)):
+        settings.TRUSTED_PROXIES = proxies
+        assert Browser().get("/metrics", headers={"X-Forwarded-For": "10.1.2.3"}).status_code == status
+
+
+# What is told
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_happens_is_counted(settings: Any, ann: Any, password: str) -> None:
+    settings.METRICS_TOKEN = SECRET
+    settings.REFRESH_GRACE = settings.REFRESH_GRACE * 0
+
+    def told() -> str:
+        return Browser().get("/metrics", headers=BEARER).content.decode()
+
+    def events(text: str) -> dict[str, float]:
+        types = ("signed_in", "sign_in_failed", "token_reused", "sign_in_ended", "signed_out")
+        return {type: value_of(text, "wristband_security_events_total", type=type) for type in types}
+
+    before = told()
+    api = ApiClient()
+    api.sign_in("ann", "a wrong passphrase")
+    api.sign_in("ann", password)
+    api.renew()
+    used_up = api.refresh
+    api.renew()
+    ApiClient().post("/api/token/refresh/", {"refresh": used_up})
+    api.sign_in("ann", password)
+    ApiClient().post("/api/token/blacklist/", {"refresh": api.refresh})
+    after = told()
+
+    assert {type: events(after)[type] - times for type, times in events(before).items()} == {
+        "signed_in": 2,
+        "sign_in_failed": 1,
+        "token_reused": 1,
+        "sign_in_ended": 1,
+        "signed_out": 1,
+    }
+    for outcome, times in (("rotated", 2), ("refused", 1)):
+        name = "wristband_refreshes_total"
+        assert value_of(after, name, outcome=outcome) - value_of(before, name, outcome=outcome) == times
+
+
+def test_workers_are_counted_together_and_those_that_died_hold_no_connections(tmp_path: Path) -> None:
+    with servers.valkey() as valkey:
+        url = os.environ["DATABASE_URL"]
+        database = servers.create_database(url, "metrics") if url else f"sqlite:///{tmp_path / 'db'}"
+        folder = tmp_path / "metrics"
+        folder.mkdir()
+        env = {"DATABASE_URL": database, "REDIS_URL": valkey.url, "DEBUG": "true", "METRICS_ADDRESSES": "127.0.0.1"}
+        manage(env, "migrate", "--verbosity=0")
+        make = (
+            "from accounts.models import User; User.objects.create_user('ann', 'ann@example.org', 'violet anchor hums')"
+        )
+        manage(env, "shell", "--verbosity=0", "--command", make)
+        env["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+        with servers.node(env, workers=2) as node:
+
+            def ask(method: str, path: str, **how: Any) -> httpx.Response:
+                # Each on a connection of its own, so that both workers get some.
+                return httpx.request(method, f"{node.url}{path}", timeout=30, **how)
+
+            for _ in range(6):
+                body = {"username": "ann", "password": "violet anchor hums"}
+                pair = ask("POST", "/api/token/", json=body).json()
+            bearer = {"Authorization": f"Bearer {pair['access']}"}
+            deadline = 40
+            while deadline:
+                deadline -= 1
+                assert ask("GET", "/api/me/", headers=bearer).status_code == 200
+                told = ask("GET", "/metrics").text
+                if value_of(told, "wristband_mirror_age_seconds") and value_of(told, "wristband_tokens_known_total"):
+                    break
+            assert value_of(told, "wristband_security_events_total", type="signed_in") == 6
+            assert value_of(told, "wristband_mirror_age_seconds") < 1
+            assert value_of(told, "wristband_token_check_seconds_count") >= 1
+            if url:
+                assert value_of(told, "wristband_database_connections") >= 1
+            node.stop()
+            node.start()
+            told = ask("GET", "/metrics").text
+            assert value_of(told, "wristband_security_events_total", type="signed_in") == 6
+            assert value_of(told, "wristband_database_connections") == 0
+
+
+def test_every_alert_of_the_readme_names_metrics_that_there_are() -> None:
+    readme = (servers.ROOT / "README.md").read_text()
+    [rules] = [block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "alert:" in block]
+    named = set(re.findall(r"\bwristband_\w+", rules))
+    told = names_of(prometheus_client.generate_latest().decode())
+    assert set(re.findall(r'type="(\w+)"', rules)) <= set(SecurityEvent.Type.values)
+    assert len(named) >= 6
+    assert named <= told
