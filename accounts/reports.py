@@ -1,5 +1,6 @@
-"""What error reports tell: where something went wrong, and nothing that opens anything."""
+"""What logs and error reports tell: where something went wrong, and nothing that opens anything."""
 
+import logging
 from collections.abc import Iterable
 from types import FrameType
 from typing import Any
@@ -7,6 +8,24 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
+
+
+class WithoutPaths(logging.Filter):
+    """For whatever handler: Django names the path of what it refuses, and of what fails."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        request = getattr(record, "request", None)
+        if isinstance(request, HttpRequest):
+            record.msg, record.args = without_path(record.getMessage(), request), None
+        return True
+
+
+def without_path(text: str, request: HttpRequest) -> str:
+    """With the route in its place: the path of a link in a mail is as good as a password."""
+    if request.path == "/":
+        return text
+    match = request.resolver_match
+    return text.replace(request.path, f"/{match.route}" if match else "an unknown address")
 
 
 class Report(ExceptionReporter):

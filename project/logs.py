@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from pythonjsonlogger.json import JsonFormatter
 
 from accounts import origin
+from accounts.reports import without_path
 
 
 class Formatter(JsonFormatter):
@@ -19,28 +20,20 @@ class Formatter(JsonFormatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": _without_path(record.message, request),
+            "message": without_path(record.message, request) if request else record.message,
         }
         if request:
             log_data |= {"request_id": origin.id_of(request)} | _who(request)
         extra = {name: getattr(record, name, None) for name in ("sid", "user_id", "status_code")}
         log_data |= {name: value for name, value in extra.items() if value is not None}
         if trace := message_dict.get("exc_info"):
-            log_data["exception"] = _without_path(trace, request)
+            log_data["exception"] = without_path(trace, request) if request else trace
 
 
 def _request_of(record: logging.LogRecord) -> HttpRequest | None:
     """Django says of itself which one it speaks of, after all middleware."""
     named = getattr(record, "request", None)
     return named if isinstance(named, HttpRequest) else origin.request()
-
-
-def _without_path(text: str, request: HttpRequest | None) -> str:
-    """Django names the path, and that of a link in a mail is as good as a password."""
-    if request is None or request.path == "/":
-        return text
-    match = request.resolver_match
-    return text.replace(request.path, f"/{match.route}" if match else "an unknown address")
 
 
 def _who(request: HttpRequest) -> dict[str, Any]:

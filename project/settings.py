@@ -391,7 +391,14 @@ LOGGING = {
         "line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"},
         "json": {"()": "project.logs.Formatter"},
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line" if DEBUG else "json"}},
+    "filters": {"paths": {"()": "accounts.reports.WithoutPaths"}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line" if DEBUG else "json",
+            "filters": [] if DEBUG else ["paths"],
+        }
+    },
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "django": {"handlers": [], "level": "WARNING"},
@@ -401,6 +408,6 @@ LOGGING = {
         "accounts.events": {"level": "WARNING" if DEBUG else "INFO"},
     },
 }
-# Of whoever adds Django's handler that mails errors.
+# Of whoever adds Django's handler that mails errors; it wants the filter, too.
 DEFAULT_EXCEPTION_REPORTER = "accounts.reports.Report"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "accounts.reports.ReportFilter"

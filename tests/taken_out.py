@@ -79,8 +79,8 @@ CONTROLS = [
         "4.1.4",
         "pages take three methods",
         "accounts/middleware.py",
-        "if request.method not in self.PAGES_TAKE and not",
-        "if False and not",
+        "if request.method in self.PAGES_TAKE or",
+        "if True or",
         "every_answer::a_page_takes_no_method_that_it_has_no_use_for",
     ),
     Control(

@@ -78,7 +78,7 @@ def work():
 def seen_from_outside(response, name):
     """All that an attacker can compare, without what was typed in."""
     body = OF_EACH_ANSWER.sub(b"", response.content).replace(f'value="{name}"'.encode(), b"")
-    headers = {key: value for key, value in response.headers.items() if key != "Content-Length"}
+    headers = {key: value for key, value in response.headers.items() if key not in ("Content-Length", "X-Request-ID")}
     cookies = {key: (morsel["max-age"], morsel["path"]) for key, morsel in response.cookies.items()}
     return response.status_code, body, headers, cookies
 
