@@ -310,7 +310,7 @@ def test_in_german_nothing_is_cut_off_and_axe_is_content(new_page, site, ann, lo
     look_at(page, "german-login")
     main(page).locator("#id_username").fill(ann.username)
     main(page).locator("#id_password").fill(ann.password)
-    main(page).get_by_role("button").click()
+    main(page).get_by_role("button", name="Anmelden").click()
     site.start_client(ann)
     for path in ("/", "/accounts/sign-ins/", "/accounts/activity/", "/compare/"):
         page.goto(path)
