@@ -170,7 +170,8 @@ class Mirror:
         """
         # Inside a transaction only the database knows what the transaction itself has blocked.
         if settings.REDIS_URL and not connections[DEFAULT_DB_ALIAS].in_atomic_block:
-            self._read_if_due()
+            if time.monotonic() >= self._next_read:
+                self._read_if_due()
             with self._lock:
                 if self._is_current() or self._is_current_after_read():
                     blocked = self._ids.have_either(sid.int, jti.int)
