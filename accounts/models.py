@@ -709,7 +709,9 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
             # Read while the row is locked: whoever starts afterwards sees the new generation.
             before = sids.just_after(timezone.now())
             self._shut_out(before, user)
-        yield 0
+            # By a node whose clock is ahead: the moment does not tell of them. None is new, while the row is locked.
+            ahead = self.filter(user_id=user.pk, created_at__gte=before).end(reason)
+        yield ahead
         yield from self.filter(user_id=user.pk, created_at__lt=before).end_told_in_batches(reason)
 
     def end_before(self, moment: datetime, reason: str) -> Iterator[int]:

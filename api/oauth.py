@@ -31,6 +31,7 @@ from api.keys import keyring
 from api.parsers import FORM_MAX_FIELDS, StrictFormParser
 from api.schema import EMPTY, INTROSPECTED, JWK_SET
 from api.serializers import TextField
+from api.throttling import TokenThrottle
 from api.tokens import AccessToken, IssuedToken
 from api.views import OpenToAll
 
@@ -105,6 +106,8 @@ class TokenFormSerializer(serializers.Serializer):
 
 
 class RevokeView(OpenToAll, FormView):
+    throttle_classes = (TokenThrottle,)
+
     @extend_schema(
         operation_id="revoke",
         request=TokenFormSerializer,

@@ -24,8 +24,8 @@ class StrictJSONParser(BaseParser):
     media_type = "application/json"
 
     def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> Any:
-        """Raises ParseError, TooLarge (over 1.5 MB) or UnsupportedMediaType (any charset but UTF-8)."""
-        body = _read(stream, media_type or "", MAX_BYTES)
+        """Raises ParseError, TooLarge (over 1.5 MB) or UnsupportedMediaType (packed, or not UTF-8)."""
+        body = _read(stream, media_type or "", parser_context, MAX_BYTES)
         try:
             return strict_json.loads(body)
         except ValueError as error:
@@ -39,7 +39,7 @@ class StrictFormParser(BaseParser):
 
     def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> dict[str, str]:
         """Raises ParseError (a field given twice too: RFC 6749, section 3.2), TooLarge or UnsupportedMediaType."""
-        body = _read(stream, media_type or "", FORM_MAX_BYTES)
+        body = _read(stream, media_type or "", parser_context, FORM_MAX_BYTES)
         try:
             pairs = parse_qsl(
                 body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=FORM_MAX_FIELDS
@@ -52,7 +52,10 @@ class StrictFormParser(BaseParser):
         return fields
 
 
-def _read(stream: IO[bytes], media_type: str, max_bytes: int) -> bytes:
+def _read(stream: IO[bytes], media_type: str, context: Any, max_bytes: int) -> bytes:
+    if context["request"].headers.get("Content-Encoding", "identity").lower() != "identity":
+        # Nothing is unpacked here, and what says that it is packed may be taken for something else on the way.
+        raise UnsupportedMediaType(media_type)
     _, parameters = parse_header_parameters(media_type)
     if parameters.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
         raise UnsupportedMediaType(media_type)

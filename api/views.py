@@ -70,9 +70,7 @@ class PasswordChangeView(APIView):
         user = request.user.with_all_fields()
         serializer = serializers.PasswordChangeSerializer(user, data=request.data)
         serializer.is_valid(raise_exception=True)
-        user.change_password(
-            serializer.validated_data["new_password"], keep=SignIn.objects.filter(pk=request.auth.sid).first()
-        )
+        user.change_password(serializer.validated_data["new_password"], keep=_sign_in_of(request))
         if isinstance(request.auth, SignIn):
             update_session_auth_hash(request._request, user)
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -89,7 +87,7 @@ class PasswordConfirmView(APIView):
         """Gives the password once more, as what is refused with `recent_sign_in_required` asks for."""
         serializer = serializers.PasswordConfirmSerializer(request.user.with_all_fields(), data=request.data)
         serializer.is_valid(raise_exception=True)
-        generics.get_object_or_404(SignIn, pk=request.auth.sid).note_proof()
+        generics.get_object_or_404(SignIn, pk=request.auth.sid, user=request.user.pk).note_proof()
         if isinstance(request.auth, SignIn):
             request._request.session.cycle_key()
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -161,7 +159,7 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
         responses=ENDED,
     )
     def end_others(self, request: AuthenticatedRequest) -> Response:
-        current = SignIn.objects.filter(pk=request.auth.sid).first()
+        current = _sign_in_of(request)
         if current is None or not current.is_recently_proved():
             raise RecentSignInRequired
         return Response({"ended": SignIn.objects.end_all(request.user, SignIn.Reason.ENDED_BY_USER, keep=current)})
@@ -175,6 +173,11 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
     def end_all(self, request: AuthenticatedRequest) -> Response:
         ended = SignIn.objects.end_all(request.user, SignIn.Reason.ENDED_BY_USER)
         return Response({"ended": ended}, headers=_on_leaving(request))
+
+
+def _sign_in_of(request: AuthenticatedRequest) -> SignIn | None:
+    """Which a token names; its user's all the same."""
+    return SignIn.objects.filter(pk=request.auth.sid, user=request.user.pk).first()
 
 
 def _on_leaving(request: AuthenticatedRequest, leaves: bool = True) -> dict[str, str]:

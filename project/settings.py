@@ -45,11 +45,15 @@ def development_secret_key() -> str:
     return path.read_text().strip()
 
 
+def is_weak(key: str) -> bool:
+    return len(key) < 50 or len(set(key)) < 5 or key.startswith("django-insecure-")
+
+
 def secret_key() -> str:
     key = env.str("SECRET_KEY", default="")
     if not key and DEBUG:
         return development_secret_key()
-    if not DEBUG and (len(key) < 50 or len(set(key)) < 5 or key.startswith("django-insecure-")):
+    if not DEBUG and is_weak(key):
         raise ImproperlyConfigured(
             "Outside DEBUG, SECRET_KEY must be set to a long random value of its own (50 characters or more)."
         )
@@ -58,6 +62,8 @@ def secret_key() -> str:
 
 SECRET_KEY = secret_key()
 SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
+if not DEBUG and any(map(is_weak, SECRET_KEY_FALLBACKS)):
+    raise ImproperlyConfigured("Outside DEBUG, SECRET_KEY_FALLBACKS must be as good as SECRET_KEY: they open as much.")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])

@@ -2,11 +2,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
+from django.contrib.contenttypes.models import ContentType
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
+from django.db.models.signals import post_delete
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, reverse
 from django.utils.translation import gettext_lazy as _
@@ -281,6 +285,13 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         with origin.because(form.cleaned_data.get("why", "")):
             act(reachable)
         return None
+
+
+@receiver(post_delete, sender=User)
+def take_the_name_off_the_history(instance: User, **kwargs: Any) -> None:
+    """The admin's own lines about somebody name them, and stay."""
+    of_users = LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(User))
+    of_users.filter(object_id=str(instance.pk)).update(object_repr="")
 
 
 admin.site.unregister(Group)

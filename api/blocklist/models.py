@@ -20,6 +20,8 @@ from api.blocklist import news
 
 # An entry outlasts the tokens it concerns by this much, for nodes whose clocks differ.
 MARGIN = timedelta(minutes=5)
+# An entry is kept for as long after its time: whose clock is ahead, prunes nothing that others need.
+CLOCKS_DIFFER = timedelta(days=1)
 WHY_MAX_LENGTH = 200
 
 
@@ -42,7 +44,7 @@ class EntryQuerySet(PrunableQuerySet["Entry"]):
         return self.filter(until__gt=timezone.now(), lifted_at__isnull=True)
 
     def past_keeping(self) -> Self:
-        return self.filter(until__lt=timezone.now())
+        return self.filter(until__lt=timezone.now() - CLOCKS_DIFFER)
 
     def blocking(self, sid: uuid.UUID, user_id: int, *token_ids: uuid.UUID) -> Self:
         """What refuses the tokens of this sign-in of this user, or those with these ids alone."""

@@ -4,6 +4,8 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.apps import apps
+from django.contrib.admin.models import CHANGE, LogEntry
 
 from accounts.models import SecurityEvent, SignIn, User
 
@@ -180,6 +182,9 @@ def test_its_events_stay_without_a_name(deleted):
     assert events.count() == 4
 
 
-def test_no_name_or_address_of_a_deleted_account_is_left(deleted):
-    dump = str([list(model._base_manager.values()) for model in (User, SignIn, SecurityEvent)])
+def test_no_name_or_address_of_a_deleted_account_is_left(ann, staff, page, password):
+    LogEntry.objects.log_actions(staff.pk, [ann], CHANGE, "a line of the admin's own")
+    page.post("/accounts/delete/", {"password": password})
+    dump = str([list(model._base_manager.values()) for model in apps.get_models()])
     assert not re.search(r"\bann\b", dump)
+    assert LogEntry.objects.exists()

@@ -92,11 +92,12 @@ def test_a_sign_in_whose_password_was_verified_before_is_refused(ann):
         SignIn.objects.start(verified, SignIn.Kind.CLIENT, timedelta(days=1))
 
 
-def test_a_sign_in_by_a_node_whose_clock_is_ahead_ends_too(client_of, ann, clock):
+@pytest.mark.parametrize("whose", [["--all"], ["--user", "ann"]])
+def test_a_sign_in_by_a_node_whose_clock_is_ahead_ends_too(client_of, ann, clock, whose):
     clock.shift(timedelta(seconds=5))
     client = client_of(ann)
     clock.shift(timedelta(seconds=-5))
-    end_sign_ins("--all")
+    end_sign_ins(*whose)
     assert stays_out(client)
 
 

@@ -288,6 +288,12 @@ def test_no_wrong_content_type_changes_anything(send, good, path):
     assert records() == before
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip", "x"])
+def test_a_body_that_is_said_to_be_packed_is_refused(anonymous, encoding):
+    answer = anonymous.post("/api/token/verify/", {"token": "x"}, headers={"Content-Encoding": encoding})
+    assert answer.status_code == 415
+
+
 @pytest.mark.parametrize("path", FIELDS)
 def test_a_form_is_refused(send, good, path):
     assert_refused(send(path, urlencode(good[path]).encode(), "application/x-www-form-urlencoded"))

@@ -15,6 +15,7 @@ THROTTLED = {
     "/api/token/refresh/": {"refresh": "x"},
     "/api/token/verify/": {"token": "x"},
     "/api/token/blacklist/": {"refresh": "x"},
+    "/api/token/revoke/": {"token": "x"},
     "/api/register/": {"username": "", "email": "", "password": ""},
     "/api/password/reset/": {"email": "nobody@example.org"},
     "/api/password/reset/confirm/": {"uid": "x", "token": "x", "new_password": "x"},
