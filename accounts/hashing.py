@@ -79,5 +79,5 @@ def _open(name: int | str) -> int:
 def path(name: int | str) -> str:
     """Common to those with the same database; nobody else on the node can guess it, and so be first there."""
     database = connection.settings_dict
-    secret = digest("hashing", database["HOST"], database["PORT"], database["NAME"], name).hex
+    secret = digest("hashing", os.getuid(), database["HOST"], database["PORT"], database["NAME"], name).hex
     return f"{tempfile.gettempdir()}/wristband-{secret}"

@@ -230,6 +230,8 @@ PASSWORD_HASHERS = [
 ]
 # Of a node's workers all but one; gunicorn reads the same variable.
 HASHES_AT_ONCE = env.int("HASHES_AT_ONCE", default=max(1, env.int("WEB_CONCURRENCY", default=4) - 1))
+if HASHES_AT_ONCE < 1:
+    raise ImproperlyConfigured("HASHES_AT_ONCE must be 1 or more.")
 AUTH_PASSWORD_VALIDATORS = [
     {
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",

@@ -298,7 +298,9 @@ class Mirror:
         self._reads_since = math.inf
         self._read_is_over.notify_all()
         metrics.mirror_ids.set(len(self))
-        metrics.mirror_age.set(min(time.monotonic() - self._last_read, NEVER))
+        if self._next_read > -math.inf:
+            # Else another read follows at once.
+            metrics.mirror_age.set(min(time.monotonic() - self._last_read, NEVER))
 
 
 mirror = Mirror()

@@ -23,5 +23,6 @@ function addButton(field, show) {
   field.parentElement.classList.add("reveals");
 }
 
-const { show } = document.querySelector("[data-show]").dataset;
+// The page of a link that is used up has no form.
+const show = document.querySelector("[data-show]")?.dataset.show;
 document.querySelectorAll("input[type=password]").forEach((field) => addButton(field, show));
