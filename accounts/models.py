@@ -735,11 +735,17 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
         yield 0
         for _users in User.objects.raise_generations():
             yield 0
+        yield from self.end_up_to_now(reason)
+
+    def end_up_to_now(self, reason: str) -> Iterator[int]:
+        """
+        Ends everybody's but those under way. Nobody is in from the second step on: the first ends those that were
+        started by a node whose clock is ahead, of which the moment does not tell. Yields how many each ended.
+        """
         now = timezone.now()
-        # By a node whose clock is ahead: they are told one by one.
-        ahead = self.filter(pk__in=list(self.filter(created_at__gt=now).values_list("pk", flat=True)))
+        ahead = list(self.filter(created_at__gt=now).values_list("pk", flat=True))
+        yield self.filter(pk__in=ahead).end(reason)
         yield from self.end_before(now, reason)
-        yield from ahead.end_in_batches(reason)
 
     def _shut_out(self, before: datetime, user: User | None = None) -> None:
         """In two statements, whatever their number: those that started before then let nobody in any more."""
