@@ -1,9 +1,8 @@
 """Who asks, from where, and what may be kept of the answer."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from http import HTTPStatus
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address
 from itertools import chain
 
 from asgiref.sync import sync_to_async
@@ -23,19 +22,6 @@ from accounts.sessions import BrowserRequest, signed_in_user
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
-@lru_cache
-def _networks(proxies: tuple[str, ...]) -> list[IPv4Network | IPv6Network]:
-    return [ip_network(proxy) for proxy in proxies]
-
-
-def _is_trusted_proxy(address: str) -> bool:
-    try:
-        client = ip_address(address)
-    except ValueError:
-        return False
-    return any(client in network for network in _networks(tuple(settings.TRUSTED_PROXIES)))
-
-
 class TrustedProxyMiddleware(MiddlewareMixin):
     """REMOTE_ADDR becomes the client's address, as told by TRUSTED_PROXIES; what others say of it is dropped."""
 
@@ -49,7 +35,7 @@ class TrustedProxyMiddleware(MiddlewareMixin):
 
     def process_request(self, request: HttpRequest) -> None:
         meta = request.META
-        if not _is_trusted_proxy(meta.get("REMOTE_ADDR", "")):
+        if not origin.is_within(meta.get("REMOTE_ADDR", ""), settings.TRUSTED_PROXIES):
             for header in self.FORWARDED:
                 meta.pop(header, None)
             return
@@ -59,7 +45,7 @@ class TrustedProxyMiddleware(MiddlewareMixin):
                 meta["REMOTE_ADDR"] = str(ip_address(hop.strip()))
             except ValueError:
                 return
-            if not _is_trusted_proxy(meta["REMOTE_ADDR"]):
+            if not origin.is_within(meta["REMOTE_ADDR"], settings.TRUSTED_PROXIES):
                 return
 
 

@@ -3,9 +3,10 @@
 import ipaddress
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -32,6 +33,20 @@ def request_at_hand(request: HttpRequest) -> Iterator[None]:
         yield
     finally:
         _request.reset(token)
+
+
+@lru_cache
+def _networks(names: tuple[str, ...]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    return [ipaddress.ip_network(name) for name in names]
+
+
+def is_within(address: str, networks: Iterable[str]) -> bool:
+    """Whether it is one of these addresses, or in one of these networks."""
+    try:
+        client = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(client in network for network in _networks(tuple(networks)))
 
 
 def request() -> HttpRequest | None:

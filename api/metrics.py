@@ -5,7 +5,6 @@ they know is passed on when the clock is read anyway (Keyring.look).
 
 import os
 from glob import glob
-from ipaddress import ip_address, ip_network
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
@@ -23,6 +22,8 @@ from prometheus_client import (
     generate_latest,
     multiprocess,
 )
+
+from accounts import origin
 
 # A check of a token takes some ten microseconds, and a database that is away some seconds.
 SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1, 5, 10)
@@ -62,17 +63,11 @@ def metrics(request: HttpRequest) -> HttpResponse:
     """Of all workers of this node, where PROMETHEUS_MULTIPROC_DIR is set; else of the one that answers."""
     if not (settings.METRICS_ADDRESSES or settings.METRICS_TOKEN):
         raise Http404
-    if not (_is_at_known_address(request) or _knows_the_secret(request)):
+    if not (
+        origin.is_within(request.META.get("REMOTE_ADDR", ""), settings.METRICS_ADDRESSES) or _knows_the_secret(request)
+    ):
         raise PermissionDenied
     return HttpResponse(generate_latest(_registry()), content_type=CONTENT_TYPE_LATEST)
-
-
-def _is_at_known_address(request: HttpRequest) -> bool:
-    try:
-        address = ip_address(request.META.get("REMOTE_ADDR", ""))
-    except ValueError:
-        return False
-    return any(address in ip_network(network) for network in settings.METRICS_ADDRESSES)
 
 
 def _knows_the_secret(request: HttpRequest) -> bool:
