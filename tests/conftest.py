@@ -15,6 +15,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
 from django.test import Client, override_settings
 
+from api.blocklist.mirror import mirror
 from tests import servers
 
 # A slow machine is no wrong answer; and where a change is judged, every run tries the same.
@@ -120,6 +121,12 @@ def quick_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def empty_cache() -> None:
     cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def empty_mirror() -> None:
+    """Tables are emptied between tests; what an earlier one blocked, by a clock ahead, is to be forgotten here, too."""
+    mirror.__init__()  # type: ignore[misc]
 
 
 @pytest.fixture

@@ -340,6 +340,7 @@ def test_a_token_costs_nothing_with_redis_and_one_statement_without(client_of, a
 
     def statements():
         response = client.get("/compare/who/", headers=ASKED)
+        assert response.status_code == 200, response.content
         assert response.json()["mode"] == "passport"
         assert told(response)["redis"]["desc"] == 0
         return told(response)["sql"]["desc"]
