@@ -80,6 +80,16 @@ class SessionStore(db.SessionStore):
         self.set_expiry(None)
         self.sign_in.keep()  # type: ignore[union-attr]
 
+    def cycle_key(self) -> None:
+        """In place: a row that an end takes away meanwhile does not come back under another key; save() says so."""
+        if self.sign_in is None or self.session_key is None:
+            super().cycle_key()
+            return
+        key = self._get_new_session_key()
+        self.model.objects.filter(pk=digest(self.session_key)).update(session_key=digest(key))
+        self._session_key = key
+        self.modified = True
+
     def flush(self) -> None:
         """Whoever drops a session has signed out of it."""
         if self.sign_in:
@@ -127,6 +137,9 @@ class SessionStore(db.SessionStore):
         """Only what the server could have made is looked up."""
         return key is not None and len(key) == KEY_LENGTH and KEY_CHARACTERS.issuperset(key)
 
+    async def acycle_key(self) -> None:
+        await sync_to_async(self.cycle_key)()
+
     async def aflush(self) -> None:
         await sync_to_async(self.flush)()
 
@@ -173,11 +186,11 @@ def start_browser_sign_in(request: BrowserRequest, user: User, **kwargs: Any) ->
         request.user = AnonymousUser()
         session.flush()
         raise
-    if session.sign_in:
-        # login() goes on with the session of the same user; a new sign-in has a new key.
-        session.sign_in.end(SignIn.Reason.SIGNED_OUT)
-        session.cycle_key()
-    session.sign_in = sign_in
+    replaced, session.sign_in = session.sign_in, sign_in
+    if replaced:
+        # login() goes on with the session of the same user; a new sign-in has a new key, and a new row.
+        replaced.end(SignIn.Reason.SIGNED_OUT)
+        session.create()
     session.set_expiry(0)
     locks.remember(request, user)
 

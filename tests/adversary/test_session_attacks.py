@@ -199,6 +199,17 @@ def test_a_slow_request_that_outlives_the_end_brings_nothing_back(ann, password)
     assert Session.objects.count() <= left + 1
 
 
+def test_a_new_key_that_is_under_way_when_everybodys_end_begins_opens_nothing(ann, password):
+    """From the first step of the end, before the row of the sign-in tells of it."""
+    late = SessionStore(key_of(sign_in(ann, password)))
+    assert late.sign_in
+    next(SignIn.objects.end_everything(SignIn.Reason.ENDED_BY_STAFF))
+    late.cycle_key()
+    with pytest.raises(UpdateError):
+        late.save()
+    assert who(late.session_key) is None
+
+
 # Two cookies, and whose they are
 
 
