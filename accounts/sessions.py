@@ -85,7 +85,7 @@ class SessionStore(db.SessionStore):
         if self.sign_in is None or self.session_key is None:
             super().cycle_key()
             return
-        key = self._get_new_session_key()
+        key = self._get_new_session_key()  # type: ignore[attr-defined]
         self.model.objects.filter(pk=digest(self.session_key)).update(session_key=digest(key))
         self._session_key = key
         self.modified = True

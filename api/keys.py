@@ -69,7 +69,10 @@ class Key:
 
     @classmethod
     def generate(cls, algorithm: str) -> Self:
-        return cls._of(algorithm, NEW_KEYS[algorithm]())
+        """One whose id no command takes for an option."""
+        while (key := cls._of(algorithm, NEW_KEYS[algorithm]())).kid.startswith("-"):
+            pass
+        return key
 
     @classmethod
     def _of(cls, algorithm: str, private: Any) -> Self:

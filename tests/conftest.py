@@ -14,6 +14,7 @@ from django.core.cache import cache
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
 from django.test import Client, override_settings
+from django.utils import translation
 
 from api.blocklist.mirror import mirror
 from tests import servers
@@ -121,6 +122,12 @@ def quick_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def empty_cache() -> None:
     cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def nobodys_language() -> None:
+    """A request leaves its own to whatever its thread does next."""
+    translation.deactivate()
 
 
 @pytest.fixture(autouse=True)

@@ -317,6 +317,10 @@ def test_a_key_of_any_file_name_is_retired(bare, command):
     assert not (bare / "1.pem").exists()
 
 
+def test_no_command_takes_the_id_of_a_new_key_for_an_option():
+    assert not [key.kid for key in (Key.generate("ES256") for _ in range(500)) if key.kid.startswith("-")]
+
+
 # A folder that makes no sense
 
 
