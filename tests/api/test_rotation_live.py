@@ -77,7 +77,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     cluster.copy()
     with ExitStack() as stack:
         for folder in cluster.folders:
-            node = stack.enter_context(servers.node(cluster.env | {"JWT_KEYS": str(folder)}, workers=2))
+            node = stack.enter_context(servers.node(cluster.env | {"JWT_KEYS": str(folder), "TOKEN_RATE": ""}, workers=2))
             cluster.urls.append(node.url)
         yield cluster
 
