@@ -69,7 +69,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     server_url = os.environ["DATABASE_URL"]
     name = f"cluster_{os.getpid()}"
     database = servers.create_database(server_url, name) if server_url else f"sqlite:///{root / name}.sqlite3"
-    cluster = Cluster({"DATABASE_URL": database, "DEBUG": "true"}, [root / "one", root / "two"])
+    # All clients ask from one address.
+    cluster = Cluster({"DATABASE_URL": database, "DEBUG": "true", "TOKEN_RATE": ""}, [root / "one", root / "two"])
     manage(cluster.env, "migrate", "--verbosity=0")
     cluster.env["SERVICE_PASSWORD"] = manage(cluster.env, "make_service", "gate").strip()
     cluster.keys("promote", cluster.keys("new"), "--force")
@@ -77,7 +78,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     cluster.copy()
     with ExitStack() as stack:
         for folder in cluster.folders:
-            node = stack.enter_context(servers.node(cluster.env | {"JWT_KEYS": str(folder), "TOKEN_RATE": ""}, workers=2))
+            node = stack.enter_context(servers.node(cluster.env | {"JWT_KEYS": str(folder)}, workers=2))
             cluster.urls.append(node.url)
         yield cluster
 
