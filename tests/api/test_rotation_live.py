@@ -92,8 +92,7 @@ class Load:
         self.kids: dict[int, str] = {}
         self._done = threading.Event()
 
-    def client(self, number: int) -> None:
-        tokens = self.cluster.sign_in(self.cluster.urls[number % 2])
+    def client(self, number: int, tokens: dict[str, str]) -> None:
         with httpx.Client() as http:
             asked = number
             while not self._done.is_set():
@@ -109,7 +108,9 @@ class Load:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        threads = [threading.Thread(target=self.client, args=[number]) for number in range(4)]
+        # One after the other: who comes while all turns to hash a password are taken is told to come back.
+        tokens = [self.cluster.sign_in(self.cluster.urls[number % 2]) for number in range(4)]
+        threads = [threading.Thread(target=self.client, args=each) for each in enumerate(tokens)]
         for thread in threads:
             thread.start()
         try:
