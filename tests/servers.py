@@ -80,8 +80,12 @@ class Server:
         self.kill()
 
     def kill(self) -> None:
-        self._signal(signal.SIGKILL)
+        # Stopped first: it can have no child after we have seen them all.
+        self._signal(signal.SIGSTOP)
+        killed = self._signal(signal.SIGKILL)
         self.process.wait()
+        # PostgreSQL does not start beside what is left of the one before.
+        _wait_for_the_end_of(killed)
         if self._guard.returncode is None:
             self._guard.communicate(b"dismissed\n")
 
@@ -103,15 +107,20 @@ class Server:
     def _log(self) -> Path:
         return self.folder / "log"
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _signal(self, number: signal.Signals) -> list[psutil.Process]:
+        """Returns whom it was sent to."""
         if self.process.poll() is not None:
-            return
-        # One by one: PostgreSQL's processes are not in the group of their parent.
-        with suppress(psutil.NoSuchProcess):
+            return []
+        try:
             parent = psutil.Process(self.process.pid)
-            for process in [parent, *parent.children(recursive=True)]:
-                with suppress(psutil.NoSuchProcess):
-                    process.send_signal(number)
+            processes = [parent, *parent.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+        # One by one: PostgreSQL's processes are not in the group of their parent.
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        return processes
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -267,6 +276,22 @@ def nginx_program() -> str:
     if program is None:
         raise RuntimeError("nginx is missing: apt-get install nginx-light")
     return program
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _wait_for_the_end_of(processes: Sequence[psutil.Process]) -> None:
+    """Raises RuntimeError if one lives on."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while any(map(_lives, processes)):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"Killed, and still alive: {processes}")
+        time.sleep(0.01)
 
 
 def answers_live(url: str) -> bool:

@@ -1,3 +1,6 @@
+from contextlib import ExitStack
+
+import psutil
 import psycopg
 import pytest
 import redis
@@ -12,6 +15,18 @@ def test_a_postgres_starts_answers_and_stops():
         assert connection.execute("SELECT current_database()").fetchone() == ("library",)
     assert postgres.process.returncode is not None
     assert not postgres.folder.exists()
+
+
+def test_of_a_killed_postgres_no_process_is_left_to_keep_it_from_starting_again():
+    with servers.postgres() as postgres, ExitStack() as connections:
+        for _ in range(50):
+            connections.enter_context(psycopg.connect(postgres.url))
+        of_connections = psutil.Process(postgres.process.pid).children()
+        postgres.kill()
+        left = [each for each in of_connections if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+        assert left == []
+        (postgres.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+        postgres.start()
 
 
 def test_a_valkey_starts_answers_and_stops():
