@@ -1,6 +1,7 @@
 """Who asks, from where, and what may be kept of the answer."""
 
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
 from itertools import chain
@@ -113,13 +114,16 @@ class NoStoreMiddleware(MiddlewareMixin):
         return response
 
 
+asigned_in_user = sync_to_async(signed_in_user)
+
+
 class AuthenticationMiddleware(auth.AuthenticationMiddleware):
     """As Django's, with the user that came with the session in one statement."""
 
     def process_request(self, request: BrowserRequest) -> None:
         super().process_request(request)
         request.user = SimpleLazyObject(lambda: signed_in_user(request))  # type: ignore[assignment]
-        request.auser = sync_to_async(lambda: signed_in_user(request))
+        request.auser = partial(asigned_in_user, request)
 
 
 class OriginMiddleware:

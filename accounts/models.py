@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from operator import attrgetter
 from typing import Any, ClassVar, Self
@@ -755,6 +755,11 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
         Session.objects.using(self.db).filter(sign_in__in=sign_ins)._raw_delete(self.db)
 
 
+@cache
+def user_columns() -> list[str]:
+    return [field.attname for field in User._meta.concrete_fields]
+
+
 class SignIn(models.Model):
     """One place where a user is signed in: a browser, or a client (a family of tokens)."""
 
@@ -857,15 +862,14 @@ class SignIn(models.Model):
     @classmethod
     def columns(cls, path: str = "") -> list[str]:
         """For values_list(): what from_columns() takes, where `path` leads to the sign-in ("sign_in__")."""
-        of_user = [field.attname for field in User._meta.concrete_fields]
-        return [f"{path}{name}" for name in cls.DECISIVE_FIELDS] + [f"{path}user__{name}" for name in of_user]
+        return [f"{path}{name}" for name in cls.DECISIVE_FIELDS] + [f"{path}user__{name}" for name in user_columns()]
 
     @classmethod
     def from_columns(cls, values: Sequence[Any]) -> "SignIn":
         """With its user; what does not decide is deferred."""
-        of_user = [field.attname for field in User._meta.concrete_fields]
         sign_in = from_fields(cls, zip(cls.DECISIVE_FIELDS, values, strict=False))
-        sign_in.user = from_fields(User, zip(of_user, values[len(cls.DECISIVE_FIELDS) :], strict=True))
+        user = from_fields(User, zip(user_columns(), values[len(cls.DECISIVE_FIELDS) :], strict=True))
+        sign_in._state.fields_cache["user"] = user
         return sign_in
 
     @property
