@@ -82,8 +82,11 @@ class SessionAuthentication(authentication.SessionAuthentication):
     def authenticate(self, request: Request) -> tuple[User, SignIn] | None:
         if origin.is_foreign_page(request):
             return None
-        authenticated = super().authenticate(request)
-        return authenticated and (authenticated[0], request._request.session.sign_in)  # type: ignore[attr-defined]
+        if super().authenticate(request) is None:
+            return None
+        sign_in: SignIn = request._request.session.sign_in  # type: ignore[attr-defined]
+        # Not request.user, which is a lazy stand-in for the same: each look at it would cost a call.
+        return sign_in.user, sign_in
 
     def enforce_csrf(self, request: Request) -> None:
         """DRF builds a middleware for each request to find that a safe one needs no token."""

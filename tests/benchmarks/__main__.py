@@ -17,12 +17,14 @@ from tests.benchmarks import (
     refresh,
     requests,
     revocation,
+    steps,
 )
 from tests.benchmarks.output import say
 from tests.benchmarks.wire import Failed
 
 COMMANDS = {
     "requests": requests,
+    "steps": steps,
     "refresh": refresh,
     "in_process": in_process,
     "growth": growth,

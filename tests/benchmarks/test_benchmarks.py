@@ -32,6 +32,13 @@ def test_requests_measures_and_draws_shares_of_the_floor(results: Any, tmp_path:
     assert ">passport HS256</text>" in drawing.read_text()
 
 
+def test_steps_measures_what_each_adds(results: Any) -> None:
+    floor, *between, ours = results("steps", "--rounds", "1", "--seconds", "0.3")
+    assert (floor["name"], floor["share"], floor["more"]) == ("floor", 1, None)
+    assert ours["name"] == "wristband"
+    assert all(each["microseconds"] > 0 for each in (floor, *between, ours))
+
+
 def test_refresh_measures_ours_and_theirs(results: Any) -> None:
     ours, theirs, ratio = results("refresh", "--rounds", "1", "--seconds", "0.3")
     assert ours["refreshes_per_second"] > 0

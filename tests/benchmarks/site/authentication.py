@@ -1,8 +1,15 @@
-"""What people build around SimpleJWT to revoke access tokens, as its issues and articles advise."""
+"""
+What people build around SimpleJWT to revoke access tokens, as its issues and articles advise; and the steps from the
+floor to session mode.
+"""
 
 from types import SimpleNamespace
 
+from django.conf import settings
 from django.core.cache import cache
+from django.db import connection
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTStatelessUserAuthentication
 from rest_framework_simplejwt.exceptions import InvalidToken
 from rest_framework_simplejwt.tokens import AccessToken, BlacklistMixin, Token
@@ -25,3 +32,24 @@ class StatelessAndRedis(JWTStatelessUserAuthentication):
 
 class AccessTokenAndBlacklist(BlacklistMixin, AccessToken):
     pass
+
+
+class AnyStatement(BaseAuthentication):
+    """The least that a database can be asked."""
+
+    def authenticate(self, request: Request) -> tuple[SimpleNamespace, None]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            assert cursor.fetchone() == (1,)
+        return _ann, None
+
+
+class OwnStatement(BaseAuthentication):
+    """What session mode asks of the database, and nothing that it makes of it."""
+
+    def authenticate(self, request: Request) -> tuple[SimpleNamespace, None]:
+        # Not earlier: the peers do not import it.
+        from accounts import sessions
+
+        assert sessions.find(request.COOKIES[settings.SESSION_COOKIE_NAME])
+        return _ann, None

@@ -119,4 +119,20 @@ PEERS = (
     KNOX,
 )
 ALL = (FLOOR, *OURS, *PEERS)
-BY_NAME = {contender.name: contender for contender in (*ALL, SIMPLEJWT_ROTATION, PASSPORT_BOUND)}
+
+# From the floor to ours, what each step needs on top of the one before.
+HEADER = Contender("floor, with the token in its header", credentials="credentials.passport")
+COOKIE = Contender("floor, with the session's cookie", credentials="credentials.wristband")
+ANY_STATEMENT = Contender(
+    "SELECT 1 by psycopg", "tests.benchmarks.site.authentication.AnyStatement", "credentials.wristband"
+)
+OWN_STATEMENT = Contender(
+    "the statement of session mode", "tests.benchmarks.site.authentication.OwnStatement", "credentials.wristband"
+)
+STEPS = {
+    "token mode": (FLOOR, HEADER, PASSPORT),
+    "session mode": (FLOOR, COOKIE, ANY_STATEMENT, OWN_STATEMENT, WRISTBAND),
+}
+
+OTHERS = (SIMPLEJWT_ROTATION, PASSPORT_BOUND, HEADER, COOKIE, ANY_STATEMENT, OWN_STATEMENT)
+BY_NAME = {contender.name: contender for contender in (*ALL, *OTHERS)}
