@@ -1,5 +1,5 @@
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import logout
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -176,17 +176,19 @@ class SignInAdmin(ReadOnlyList):
         )
 
     def _ask_to_end_everyone(self, request: SignedInRequest, form: confirm.Confirmation) -> HttpResponse:
+        live, is_exact = SignIn.objects.live_by_kind()
+        notes = [
+            _("Nobody's token or session works from the first moment on, superusers' and your own among them."),
+            _("Whoever still has the password can sign in again at once."),
+        ]
         return confirm.ask(
             self,
             request,
             form,
             title=_("End everyone's sign-ins?"),
             button=_("Sign everyone out"),
-            facts=facts(SignIn.objects.unended()),
-            notes=[
-                _("Nobody's token or session works from the first moment on, superusers' and your own among them."),
-                _("Whoever still has the password can sign in again at once."),
-            ],
+            facts=facts(live),
+            notes=notes if is_exact else [_("There are too many to count: the figures are estimates."), *notes],
             back=reverse("admin:accounts_signin_changelist"),
         )
 
@@ -241,14 +243,13 @@ class SignInAdmin(ReadOnlyList):
             form,
             title=_("End sign-ins?"),
             button=_("End them"),
-            facts=facts(reachable),
+            facts=facts(reachable.by_kind()),
             notes=notes,
         )
 
 
-def facts(unended: SignInQuerySet) -> list[tuple[Any, int]]:
-    """What happens to how many, if they end."""
-    of_kind = dict(unended.order_by().values_list("kind").annotate(Count("pk")))
+def facts(of_kind: Mapping[str, int]) -> list[tuple[Any, int]]:
+    """What happens to how many, if so many of each kind end."""
     return [
         (_("sign-ins end at once"), sum(of_kind.values())),
         (_("of them browsers, whose sessions are gone"), of_kind.get(SignIn.Kind.BROWSER, 0)),
