@@ -42,6 +42,8 @@ LAST_SEEN_PRECISION = timedelta(minutes=5)
 THROW_AWAY_LIFETIME = timedelta(days=1)
 # Sign-ins of one user that end in one step. Few have more than a handful.
 MANY = 1000
+# Deleted in one statement: a second or so.
+SESSIONS = 100_000
 # Up to so many rows are counted one by one. Of more, PostgreSQL counts those on one page in a hundred.
 COUNTED_SIGN_INS = 200_000
 SAMPLE = 100
@@ -88,7 +90,7 @@ class UserQuerySet(PrunableQuerySet["User"]):
         if not self.DECISIVE_FIELDS & values.keys():
             return super().update(**values)
         with self.ending_sign_ins() as users:
-            return models.QuerySet.update(self.filter(pk__in=users), **values)
+            return sum(models.QuerySet.update(self.filter(pk__in=ids), **values) for ids in parts(users))
 
     update.alters_data = True  # type: ignore[attr-defined]
 
@@ -100,7 +102,8 @@ class UserQuerySet(PrunableQuerySet["User"]):
     def delete(self) -> tuple[int, dict[str, int]]:
         with transaction.atomic(using=self.db):
             users = list(self.lock().values_list("pk", flat=True))
-            SignIn.objects.using(self.db).filter(user__in=users).end(SignIn.Reason.USER_DELETED)
+            for ids in parts(users):
+                SignIn.objects.using(self.db).filter(user__in=ids).end(SignIn.Reason.USER_DELETED)
             return super().delete()
 
     delete.alters_data = True  # type: ignore[attr-defined]
@@ -150,7 +153,7 @@ class UserQuerySet(PrunableQuerySet["User"]):
             everyone = self.model._base_manager.using(self.db)
             before = {user.pk: user for user in self.lock().only(*self.DECISIVE_FIELDS)}
             yield list(before)
-            after = everyone.filter(pk__in=before)
+            after = [user for ids in parts(list(before)) for user in everyone.filter(pk__in=ids)]
             changed = [user for user in after if user.password != before[user.pk].password]
             deactivated = [user for user in after if before[user.pk].is_active and not user.is_active]
             reactivated = [user for user in after if user.is_active and not before[user.pk].is_active]
@@ -165,14 +168,10 @@ class UserQuerySet(PrunableQuerySet["User"]):
                 mail.send_later("password_changed", user)
 
     def _end_sign_ins(self, users: Sequence["User"], reason: str, keep: "SignIn | None" = None) -> None:
-        if not users:
-            return
-        sign_ins = SignIn.objects.using(self.db).filter(user__in=[user.pk for user in users])
-        (sign_ins.exclude(pk=keep.pk) if keep else sign_ins).end(reason)
-        models.QuerySet.update(
-            self.model._base_manager.filter(pk__in=[user.pk for user in users]),
-            generation=models.F("generation") + 1,
-        )
+        for ids in parts([user.pk for user in users]):
+            sign_ins = SignIn.objects.using(self.db).filter(user__in=ids)
+            (sign_ins.exclude(pk=keep.pk) if keep else sign_ins).end(reason)
+            models.QuerySet.update(self.model._base_manager.filter(pk__in=ids), generation=models.F("generation") + 1)
 
 
 class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
@@ -775,11 +774,14 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
         yield from self.end_before(now, reason)
 
     def _shut_out(self, before: datetime, user: User | None = None) -> None:
-        """In two statements, whatever their number: those that started before then let nobody in any more."""
+        """In few statements, whatever their number: those that started before then let nobody in any more."""
         all_ended.send(sender=self.model, before=before, user=user)
         started = self.filter(created_at__lt=before)
         sign_ins = started.filter(user_id=user.pk) if user else started
-        Session.objects.using(self.db).filter(sign_in__in=sign_ins)._raw_delete(self.db)
+        sessions = Session.objects.using(self.db).filter(sign_in__in=sign_ins)
+        # A statement of a request is given up after DATABASE_TIMEOUT_SECONDS, and all of them are of one transaction.
+        while sessions.filter(pk__in=sessions.values("pk")[:SESSIONS])._raw_delete(self.db) == SESSIONS:
+            pass
 
 
 @cache

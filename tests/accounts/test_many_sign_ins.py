@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 
-from accounts.models import SecurityEvent, SignIn
+from accounts.models import SecurityEvent, Session, SignIn, User
 from api.blocklist.models import Entry
 
 pytestmark = pytest.mark.django_db
@@ -59,3 +59,23 @@ def test_what_was_left_of_them_is_marked_as_its_user_would_have(client_of, ann, 
     monkeypatch.undo()
     call_command("prune", stdout=StringIO())
     assert SignIn.objects.get(user=ann).end_reason == "ended_by_user"
+
+
+def test_of_more_users_than_a_statement_takes_each_is_out(browser_of, client_of, ann, bob, staff, monkeypatch):
+    monkeypatch.setattr("accounts.rows.VALUES", 2)
+    everyone = (ann, bob, staff)
+    clients, browsers = [client_of(user) for user in everyone], [browser_of(user) for user in everyone]
+    assert User.objects.update(is_active=False) == 3
+    assert not any(map(opens, clients))
+    assert {browser.get("/accounts/profile/").status_code for browser in browsers} == {302}
+    assert SecurityEvent.objects.filter(type="user_deactivated").count() == 3
+    User.objects.all().delete()
+    assert not User.objects.exists()
+
+
+def test_more_sessions_than_a_statement_deletes_are_all_gone(browser_of, ann, bob, monkeypatch):
+    monkeypatch.setattr("accounts.models.SESSIONS", 2)
+    browsers = [browser_of(user) for user in (ann, bob, ann, bob, ann)]
+    assert sum(SignIn.objects.end_everything("ended_by_staff")) == 5
+    assert not Session.objects.exists()
+    assert {browser.get("/accounts/profile/").status_code for browser in browsers} == {302}
