@@ -108,23 +108,35 @@ class UnreadRows:
     def __init__(self) -> None:
         self._last = 0
         self._gaps: list[Gap] = []
+        # More than one read's worth lies beyond the last one.
+        self._is_behind = False
 
     def read(self) -> tuple[list[Row], bool]:
         """The unexpired ones that are visible now, and whether there are more. One statement."""
         now = time.monotonic()
+        was_behind = self._is_behind
+        where = Q(id__gt=self._last) if was_behind else self._all_unread()
+        unexpired = Entry.objects.filter(where, until__gt=timezone.now())
+        fields = ("id", "token_id", "until", "before", "lifted_at")
+        rows = list(unexpired.order_by("id").values_list(*fields)[:ROWS_PER_READ])
+        self._note([row[0] for row in rows], now, was_behind)
+        self._is_behind = len(rows) == ROWS_PER_READ
+        return [row[1:] for row in rows], was_behind or self._is_behind
+
+    def _all_unread(self) -> Q:
+        """
+        Not while much lies ahead: for a choice like this PostgreSQL would go through the table from its beginning, for
+        each read anew.
+        """
         # Those that were lifted come each time: they are few, and when one was lifted tells nothing of its commit.
         where = Q(id__gt=self._last) | Q(lifted_at__isnull=False)
         for first, last, _noticed in self._gaps:
             where |= Q(id__range=(first, last))
-        unexpired = Entry.objects.filter(where, until__gt=timezone.now())
-        fields = ("id", "token_id", "until", "before", "lifted_at")
-        rows = list(unexpired.order_by("id").values_list(*fields)[:ROWS_PER_READ])
-        self._note([row[0] for row in rows], now)
-        return [row[1:] for row in rows], len(rows) == ROWS_PER_READ
+        return where
 
-    def _note(self, ids: list[int], now: float) -> None:
-        # A gap was read once more by now, however long ago it was noticed: only then may it be given up.
-        awaited = [gap for gap in self._gaps if now - gap[2] < GAP_KEPT]
+    def _note(self, ids: list[int], now: float, was_behind: bool) -> None:
+        # A gap that was read once more by now, however long ago it was noticed: only then may it be given up.
+        awaited = [gap for gap in self._gaps if was_behind or now - gap[2] < GAP_KEPT]
         last = max([self._last, *ids[-1:]])
         spans = [*awaited, (self._last + 1, last, now)]
         self._gaps = [gap for span in spans for gap in _without(span, ids)]

@@ -185,6 +185,19 @@ class TestUnreadRows:
         late = block_unannounced(id=1_000_010)
         assert [row[0] for row in unread.read()[0]] == [late]
 
+    def test_while_much_lies_ahead_the_rows_behind_wait_until_it_was_read(self, monkeypatch: Any) -> None:
+        monkeypatch.setattr("api.blocklist.mirror.ROWS_PER_READ", 2)
+        monkeypatch.setattr("api.blocklist.mirror.GAP_KEPT", 0.0)
+        unread = UnreadRows()
+        for number in range(1_000_010, 1_000_060, 10):
+            block_unannounced(id=number)
+        assert unread.read()[1]
+        late = block_unannounced(id=1_000_015)
+        reads = [unread.read() for _ in range(4)]
+        assert [len(rows) for rows, _more in reads] == [2, 1, 1, 0]
+        assert [more for _rows, more in reads] == [True, True, False, False]
+        assert reads[2][0][0][0] == late
+
     def test_many_gaps_are_read_as_one(self, monkeypatch: Any) -> None:
         monkeypatch.setattr("api.blocklist.mirror.GAPS_KEPT", 2)
         unread = UnreadRows()
