@@ -54,6 +54,11 @@ class Connection(psycopg.Connection[Any]):
 class DatabaseWrapper(base.DatabaseWrapper):
     Database = SimpleNamespace(**vars(psycopg) | {"connect": Connection.connect})  # type: ignore[assignment]
 
+    def __init__(self, settings_dict: dict[str, Any], *args: Any) -> None:
+        super().__init__(settings_dict, *args)
+        if pool := settings_dict["OPTIONS"].get("pool"):
+            pool.setdefault("connection_class", Connection)
+
     def get_connection_params(self) -> dict[str, Any]:
         params = super().get_connection_params()
         if params.pop("sends_limits") and patience.limit:
