@@ -289,7 +289,7 @@ def _program(name: str, package: str) -> str:
 
 def _lives(process: psutil.Process) -> bool:
     try:
-        return process.isrunning() and process.status() != psutil.STATUS_ZOMBIE
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
@@ -322,7 +322,7 @@ def running(server: ServerT) -> Iterator[ServerT]:
 @contextmanager
 def postgres(**tuning: Any) -> Iterator[Postgres]:
     """A PostgreSQL on a Unix socket, where the user postgres needs no password."""
-    account = _account()
+    account = unprivileged()
     with TemporaryDirectory(prefix="postgres-", dir=_open_folder(account)) as name:
         folder = Path(name)
         if account:
@@ -374,8 +374,8 @@ def free_port() -> int:
     raise RuntimeError("No free port")
 
 
-def _account() -> dict[str, Any]:
-    """PostgreSQL refuses to run as root."""
+def unprivileged() -> dict[str, Any]:
+    """The account for servers that refuse to run as root."""
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")

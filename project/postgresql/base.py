@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import psycopg
+from django.db import DEFAULT_DB_ALIAS
 from django.db.backends.postgresql import base
 from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
@@ -54,8 +55,8 @@ class Connection(psycopg.Connection[Any]):
 class DatabaseWrapper(base.DatabaseWrapper):
     Database = SimpleNamespace(**vars(psycopg) | {"connect": Connection.connect})  # type: ignore[assignment]
 
-    def __init__(self, settings_dict: dict[str, Any], *args: Any) -> None:
-        super().__init__(settings_dict, *args)
+    def __init__(self, settings_dict: dict[str, Any], alias: str = DEFAULT_DB_ALIAS) -> None:
+        super().__init__(settings_dict, alias)
         if pool := settings_dict["OPTIONS"].get("pool"):
             pool.setdefault("connection_class", Connection)
 
