@@ -87,9 +87,7 @@ class PgBouncer(servers.Server):
         account = servers.unprivileged()
         for each in (folder, folder / "users", certificate.path, certificate.key_path):
             each.chmod(0o755)
-        super().__init__(
-            folder, [servers.pgbouncer_program(), folder / "pgbouncer.ini"], cwd=folder, **account
-        )
+        super().__init__(folder, [servers.pgbouncer_program(), folder / "pgbouncer.ini"], cwd=folder, **account)
 
     def answers(self) -> bool:
         return "process up" in self.log
@@ -160,7 +158,7 @@ class Cluster:
 
     def move(self, key: str) -> None:
         """The slot of a key that does not exist, to another server."""
-        with RedisCluster(port=self.servers[0].port, password=PASSWORD) as cluster:
+        with RedisCluster(ON_LOOPBACK, self.servers[0].port, password=PASSWORD) as cluster:
             slot, owner = cluster.keyslot(key), cluster.get_node_from_key(key).port
         new = next(client for client, each in zip(self.clients, self.servers, strict=True) if each.port != owner)
         new_id = new.execute_command("CLUSTER MYID").decode()

@@ -16,19 +16,34 @@ import pytest
 from django.db import connection
 
 from tests import servers
+from tests.conftest import manage
 from tests.operators import stores
 
 pytestmark = [pytest.mark.once, pytest.mark.django_db(transaction=True)]
 
 WORKERS = 2
 PASSWORD = quote(stores.PASSWORD, safe="")
+# What the README says that suffices.
+RIGHTS = "+@all -@admin -@dangerous +info"
 PASSPHRASE = "violet anchor hums at dawn"
+
+
+# What else is asked of Redis: that a proof is used once, and how many tokens were refused.
+REST = """
+from uuid import uuid4
+from api.refusals import Refusals
+from api.used_proofs import redis_memory
+proof = uuid4()
+Refusals().note()
+print(redis_memory.remember(proof)[0], redis_memory.remember(proof)[0], Refusals().count(24) > 0)
+"""
 
 
 class Site:
     """A node, asked as a balancer that ended TLS would."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, env: Mapping[str, str]) -> None:
+        self.env = env
         headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
         self.http = httpx.Client(base_url=url, timeout=30, trust_env=False, headers=headers)
         self.origin = url.replace("http:", "https:")
@@ -108,7 +123,7 @@ def site(folder: Path, env: Mapping[str, str], *args: str) -> Iterator[Site]:
         "PROMETHEUS_MULTIPROC_DIR": str(counts),
     }
     with servers.node(deployed | env, WORKERS, args) as node:
-        yield Site(node.url)
+        yield Site(node.url, deployed | env | {"PROMETHEUS_MULTIPROC_DIR": ""})
 
 
 def keeps_its_promises(site: Site) -> None:
@@ -122,6 +137,7 @@ def keeps_its_promises(site: Site) -> None:
     for _ in range(6):
         pairs.append(site.refresh(pairs[-1]["refresh"]).json())
     access = pairs[-1]["access"]
+    assert manage(site.env, "shell", "--verbosity=0", "--command", REST).split() == ["True", "False", "True"]
     wait_until(lambda: site.hears_news(access))
 
     asked = site.checks_by_database()
@@ -137,7 +153,8 @@ def keeps_its_promises(site: Site) -> None:
 
 
 def test_valkey_with_tls_and_a_password_and_pgbouncer_in_transaction_mode(tmp_path: Path) -> None:
-    acl = ["--user", f"{stores.USER} on >{stores.PASSWORD} ~wp:* &wp:* +@all -@admin", "--user", "default off"]
+    rights = [stores.USER, "on", f">{stores.PASSWORD}", "~wp:*", "&wp:*", *RIGHTS.split()]
+    acl = ["--user", *rights, "--user", "default", "off"]
     try:
         servers.pgbouncer_program()
     except RuntimeError as error:
