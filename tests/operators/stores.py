@@ -1,14 +1,12 @@
 """Valkey and PostgreSQL as operators run them, on loopback, gone when their block ends."""
 
-import secrets
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import redis
@@ -23,7 +21,7 @@ from tests import servers
 from tests.faults.proxy import Proxy
 
 USER = "wristband"
-PASSWORD = "s3cret+of/stores"  # noqa: S105
+PASSWORD = "s3cret+of/stores"
 ON_LOOPBACK = "127.0.0.1"
 SLOTS = 16_384
 
@@ -58,7 +56,7 @@ class Certificate:
 
 
 class PgBouncer(servers.Server):
-    """In transaction mode, with TLS and a password to the client, before one database. More clients than connections."""
+    """In transaction mode, with TLS and a password towards clients, before one database."""
 
     CONNECTIONS = 2
 
