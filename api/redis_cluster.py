@@ -11,6 +11,9 @@ from redis.exceptions import RedisClusterException
 
 
 class Cluster(RedisCluster):
+    # As with a single server: once more where a connection was closed meanwhile, and never after a time-out.
+    ERRORS_ALLOW_RETRY = (RedisConnectionError,)  # type: ignore[assignment]
+
     def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         """Raises RedisError, whatever is the matter; redis-py's own is none where no server of a cluster answers."""
         try:
