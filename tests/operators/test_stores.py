@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.once, pytest.mark.django_db(transaction=True)]
 WORKERS = 2
 PASSWORD = quote(stores.PASSWORD, safe="")
 # What the README says that suffices.
-RIGHTS = "+@all -@admin -@dangerous +info"
+RIGHTS = "~wp:* &wp:* +@all -@admin -@dangerous +info"
 PASSPHRASE = "violet anchor hums at dawn"
 
 
@@ -152,13 +152,19 @@ def keeps_its_promises(site: Site) -> None:
     assert site.statuses(4, headers=bearer(access)) == {200}
 
 
-def test_valkey_with_tls_and_a_password_and_pgbouncer_in_transaction_mode(tmp_path: Path) -> None:
-    rights = [stores.USER, "on", f">{stores.PASSWORD}", "~wp:*", "&wp:*", *RIGHTS.split()]
-    acl = ["--user", *rights, "--user", "default", "off"]
+def pgbouncer_or_left_out() -> None:
     try:
         servers.pgbouncer_program()
     except RuntimeError as error:
-        pytest.fail(str(error), pytrace=False)
+        if os.environ.get("CI"):
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+
+
+def test_valkey_with_tls_and_a_password_and_pgbouncer_in_transaction_mode(tmp_path: Path) -> None:
+    rights = [stores.USER, "on", f">{stores.PASSWORD}", *RIGHTS.split()]
+    acl = ["--user", *rights, "--user", "default", "off"]
+    pgbouncer_or_left_out()
     with ExitStack() as stack:
         pgbouncer, certificate = stack.enter_context(stores.pgbouncer(database_url()))
         valkey = stack.enter_context(servers.valkey(*acl))
