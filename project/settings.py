@@ -183,7 +183,7 @@ DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=0)
 DATABASE_POOL = {
     "min_size": 0,
     "max_size": DATABASE_POOL_SIZE,
-    # To wait for one, in seconds, and until an attempt to connect is given up, for a fresh one that does not pause.
+    # To wait for one, in seconds; and until it is told that none can be had: its attempts come ever more seldom.
     "timeout": 3,
     "reconnect_timeout": 1,
 }
@@ -212,6 +212,8 @@ REDIS_SENTINELS = env.list("REDIS_SENTINELS", default=[])
 REDIS_CLUSTER = env.bool("REDIS_CLUSTER", default=False)
 if REDIS_SENTINELS and REDIS_CLUSTER:
     raise ImproperlyConfigured("REDIS_SENTINELS and REDIS_CLUSTER exclude each other.")
+if (REDIS_SENTINELS or REDIS_CLUSTER) and not REDIS_URL:
+    raise ImproperlyConfigured("REDIS_SENTINELS and REDIS_CLUSTER need a REDIS_URL.")
 # To connect, and to get an answer: together within the 250 ms that a request may wait for Redis.
 REDIS_TIMEOUT_SECONDS = 0.12
 REDIS_PATIENCE = {"socket_connect_timeout": REDIS_TIMEOUT_SECONDS, "socket_timeout": REDIS_TIMEOUT_SECONDS}
