@@ -118,10 +118,10 @@ def site(folder: Path, env: Mapping[str, str], *args: str) -> Iterator[Site]:
         "REDIS_URL": os.environ["REDIS_URL"],
         "TRUSTED_PROXIES": "127.0.0.1",
         "METRICS_ADDRESSES": "203.0.113.9",
-        "PROMETHEUS_MULTIPROC_DIR": str(counts),
-    }
-    with servers.node(deployed | env, WORKERS, args) as node:
-        yield Site(node.url, deployed | env | {"PROMETHEUS_MULTIPROC_DIR": ""})
+    } | env
+    # Not of commands: every process leaves a file.
+    with servers.node(deployed | {"PROMETHEUS_MULTIPROC_DIR": str(counts)}, WORKERS, args) as node:
+        yield Site(node.url, deployed)
 
 
 def keeps_its_promises(site: Site) -> None:
