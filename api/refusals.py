@@ -52,7 +52,8 @@ def _tell(count: int) -> bool:
 
 
 def _key(hour: int) -> str:
-    return f"refused:{hour}"
+    # With a hash tag: of a cluster, only keys of one place are had in one go.
+    return f"{{refused}}:{hour}"
 
 
 refusals = Refusals()

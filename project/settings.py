@@ -11,8 +11,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 from django.utils.translation import gettext_lazy as _
 from redis.backoff import NoBackoff
+from redis.connection import parse_url
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
+from redis.sentinel import SentinelManagedSSLConnection
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
@@ -163,13 +165,28 @@ def database(url: str) -> dict[str, Any]:
     if host.upper().startswith("%2F"):
         config["HOST"] = unquote(host)
     config["ENGINE"] = "project.postgresql"
-    config["CONN_MAX_AGE"] = 600
+    config["CONN_MAX_AGE"] = 0 if DATABASE_POOL_SIZE else 600
+    # What one transaction leaves on a connection of PgBouncer's, the next does not find.
+    config["DISABLE_SERVER_SIDE_CURSORS"] = DATABASE_PGBOUNCER
     # Planned once per connection: PostgreSQL plans the statement of every browser's request longer than it runs it.
-    prepared = {"server_side_binding": True, "prepare_threshold": 3}
+    prepared = {"server_side_binding": True, "prepare_threshold": None if DATABASE_PGBOUNCER else 3}
     config["OPTIONS"] = DATABASE_PATIENCE | prepared | config.get("OPTIONS", {})
+    if DATABASE_POOL_SIZE:
+        config["OPTIONS"]["pool"] = DATABASE_POOL
     return config
 
 
+# Whether PgBouncer in transaction mode stands between.
+DATABASE_PGBOUNCER = env.bool("DATABASE_PGBOUNCER", default=False)
+# Connections that the threads of a process share, in psycopg's pool; 0: each thread keeps one of its own.
+DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=0)
+DATABASE_POOL = {
+    "min_size": 0,
+    "max_size": DATABASE_POOL_SIZE,
+    # To wait for one, in seconds; and until it is told that none can be had: its attempts come ever more seldom.
+    "timeout": 3,
+    "reconnect_timeout": 1,
+}
 # A statement of a request is given up after so long. Commands wait as long as they need.
 DATABASE_TIMEOUT_SECONDS = env.float("DATABASE_TIMEOUT_SECONDS", default=5.0)
 DATABASE_PATIENCE = {
@@ -180,7 +197,7 @@ DATABASE_PATIENCE = {
     "keepalives_count": 4,
     "tcp_user_timeout": 30_000,
     # Of project.postgresql: whether the limit goes along at the start of a connection, for PostgreSQL to keep.
-    "sends_limits": env.bool("DATABASE_SENDS_LIMITS", default=True),
+    "sends_limits": not DATABASE_PGBOUNCER,
 }
 
 
@@ -190,12 +207,47 @@ if not DATABASE_URL:
 DATABASES = {"default": database(DATABASE_URL or f"sqlite:///{VAR_DIR / 'db.sqlite3'}")}
 
 REDIS_URL = env.str("REDIS_URL", default="")
+# The URLs of the Sentinels, if any: REDIS_URL then names the service in place of a host.
+REDIS_SENTINELS = env.list("REDIS_SENTINELS", default=[])
+REDIS_CLUSTER = env.bool("REDIS_CLUSTER", default=False)
+if REDIS_SENTINELS and REDIS_CLUSTER:
+    raise ImproperlyConfigured("REDIS_SENTINELS and REDIS_CLUSTER exclude each other.")
+if (REDIS_SENTINELS or REDIS_CLUSTER) and not REDIS_URL:
+    raise ImproperlyConfigured("REDIS_SENTINELS and REDIS_CLUSTER need a REDIS_URL.")
 # To connect, and to get an answer: together within the 250 ms that a request may wait for Redis.
 REDIS_TIMEOUT_SECONDS = 0.12
+REDIS_PATIENCE = {"socket_connect_timeout": REDIS_TIMEOUT_SECONDS, "socket_timeout": REDIS_TIMEOUT_SECONDS}
+
+
+def sentinel_options(urls: list[str]) -> dict[str, Any]:
+    """Of django-redis. All Sentinels are reached as the first is: its credentials, its TLS."""
+    sentinels = [parse_url(url) for url in urls]
+    addresses = [(each.pop("host"), each.pop("port", 26379)) for each in sentinels]
+    kwargs = {"ssl": sentinels[0].pop("connection_class", None) is not None, "retry": Retry(NoBackoff(), 0)}
+    # Not django-redis's SentinelClient, which reads from replicas: they lag behind.
+    return {
+        "CONNECTION_FACTORY": "django_redis.pool.SentinelConnectionFactory",
+        "CONNECTION_POOL_CLASS": "api.compare.costs.CountedSentinelPool",
+        "SENTINELS": addresses,
+        "SENTINEL_KWARGS": REDIS_PATIENCE | kwargs | sentinels[0],
+    }
+
+
+def redis_options() -> dict[str, Any]:
+    """What differs from a single server."""
+    if REDIS_SENTINELS:
+        return sentinel_options(REDIS_SENTINELS)
+    return {"CONNECTION_FACTORY": "api.redis_cluster.ClusterFactory"} if REDIS_CLUSTER else {}
+
+
+# Once more for a connection that Redis closed meanwhile, and never after a time-out.
+REDIS_POOL: dict[str, Any] = {"retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))}
+if REDIS_SENTINELS and REDIS_URL.startswith("rediss://"):
+    REDIS_POOL["connection_class"] = SentinelManagedSSLConnection
 CACHES: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": REDIS_URL,
+        "LOCATION": [REDIS_URL],
         "KEY_PREFIX": "wp",
         "OPTIONS": {
             # Pickle, the default, would run the code of whoever writes to Redis.
@@ -203,9 +255,9 @@ CACHES: dict[str, dict[str, Any]] = {
             "CONNECTION_POOL_CLASS": "api.compare.costs.CountedPool",
             "SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_SECONDS,
             "SOCKET_TIMEOUT": REDIS_TIMEOUT_SECONDS,
-            # Once more for a connection that Redis closed meanwhile, and never after a time-out.
-            "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))},
-        },
+            "CONNECTION_POOL_KWARGS": REDIS_POOL,
+        }
+        | redis_options(),
     }
     if REDIS_URL
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}

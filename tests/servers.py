@@ -178,17 +178,17 @@ class Postgres(Server):
 
 
 class Valkey(Server):
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tuning: Sequence[str] = ()) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
-        settings = ["--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no"]
+        settings = ["--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no", *tuning]
         super().__init__(folder, [get_binary_path(), *settings], cwd=folder)
 
     def answers(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
                 connection.sendall(b"PING\r\n")
-                return connection.recv(16) == b"+PONG\r\n"
+                return connection.recv(16).startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
             return False
 
@@ -272,9 +272,18 @@ http {{
 
 def nginx_program() -> str:
     """Raises RuntimeError where there is none."""
-    program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    return _program("nginx", package="nginx-light")
+
+
+def pgbouncer_program() -> str:
+    """Raises RuntimeError where there is none."""
+    return _program("pgbouncer", package="pgbouncer")
+
+
+def _program(name: str, package: str) -> str:
+    program = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
-        raise RuntimeError("nginx is missing: apt-get install nginx-light")
+        raise RuntimeError(f"{name} is missing: apt-get install {package}")
     return program
 
 
@@ -302,21 +311,30 @@ def answers_live(url: str) -> bool:
 
 
 @contextmanager
+def running(server: ServerT) -> Iterator[ServerT]:
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
 def postgres(**tuning: Any) -> Iterator[Postgres]:
     """A PostgreSQL on a Unix socket, where the user postgres needs no password."""
-    account = _account()
+    account = unprivileged()
     with TemporaryDirectory(prefix="postgres-", dir=_open_folder(account)) as name:
         folder = Path(name)
         if account:
             shutil.chown(folder, account["user"], account["group"])
-        with _running(Postgres(folder, _postgres_programs(folder, account), account, tuning)) as server:
+        with running(Postgres(folder, _postgres_programs(folder, account), account, tuning)) as server:
             yield server
 
 
 @contextmanager
-def valkey() -> Iterator[Valkey]:
+def valkey(*tuning: str) -> Iterator[Valkey]:
     """A Valkey on loopback that keeps nothing on disk."""
-    with TemporaryDirectory(prefix="valkey-") as folder, _running(Valkey(Path(folder))) as server:
+    with TemporaryDirectory(prefix="valkey-") as folder, running(Valkey(Path(folder), tuning)) as server:
         yield server
 
 
@@ -327,7 +345,7 @@ def node(
     """The project under gunicorn on loopback, with our environment and `env` over it."""
     with (
         TemporaryDirectory(prefix="node-") as name,
-        _running(Node(Path(name), env, workers, args, application)) as server,
+        running(Node(Path(name), env, workers, args, application)) as server,
     ):
         yield server
 
@@ -335,7 +353,7 @@ def node(
 @contextmanager
 def balancer(nodes: Sequence[Node], port: int | None = None) -> Iterator[Balancer]:
     """An nginx on loopback before these nodes. Raises RuntimeError where there is no nginx."""
-    with TemporaryDirectory(prefix="balancer-") as folder, _running(Balancer(Path(folder), nodes, port)) as server:
+    with TemporaryDirectory(prefix="balancer-") as folder, running(Balancer(Path(folder), nodes, port)) as server:
         yield server
 
 
@@ -356,17 +374,8 @@ def free_port() -> int:
     raise RuntimeError("No free port")
 
 
-@contextmanager
-def _running(server: ServerT) -> Iterator[ServerT]:
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-def _account() -> dict[str, Any]:
-    """PostgreSQL refuses to run as root."""
+def unprivileged() -> dict[str, Any]:
+    """The account for servers that refuse to run as root."""
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")

@@ -46,7 +46,7 @@ def test_a_slow_statement_of_a_request_is_ended_by_postgresql() -> None:
 
 def test_where_a_pooler_takes_no_options_the_wait_ends_on_our_side_and_the_next_statement_connects_anew() -> None:
     code = f"import project.asgi\n{A_SLOW_STATEMENT}"
-    assert told_by("-c", code, DATABASE_SENDS_LIMITS="false")[1:] == ["0"]
+    assert told_by("-c", code, DATABASE_PGBOUNCER="true")[1:] == ["0"]
 
 
 def test_a_command_takes_its_time() -> None:

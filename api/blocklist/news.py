@@ -12,8 +12,11 @@ from uuid import UUID
 
 from django_redis import get_redis_connection
 from redis.backoff import NoBackoff
+from redis.cluster import RedisCluster
 from redis.exceptions import RedisError
 from redis.retry import Retry
+
+from api.redis_cluster import server_of
 
 logger = logging.getLogger(__name__)
 
@@ -68,12 +71,14 @@ def publish_unread() -> None:
 
 
 def _publish(messages: Iterable[object]) -> None:
-    redis = get_redis_connection("default")
     try:
+        redis = get_redis_connection("default")
+        publish = redis.spublish if isinstance(redis, RedisCluster) else redis.publish
         for message in messages:
-            redis.publish(CHANNEL, json.dumps(message))
-        # Redis answers the publisher before it writes to the subscribers, and writes to them before it reads on.
-        redis.ping()
+            publish(CHANNEL, json.dumps(message))
+        # Redis answers the publisher before it writes to the subscribers, and writes to them before it reads on. (Of a
+        # cluster, this asks the server that has the channel.)
+        redis.get(CHANNEL)
         _publishing.is_well()
     except TROUBLE as error:
         _publishing.is_in_trouble(error)
@@ -93,13 +98,18 @@ class Subscription:
 
     def __init__(self) -> None:
         """Subscribes. Raises RedisError or OSError."""
-        pool = get_redis_connection("default").connection_pool
+        redis, command = get_redis_connection("default"), "SUBSCRIBE"
+        if isinstance(redis, RedisCluster):
+            # A channel that is kept in one place, like a key: what goes through all servers arrives some time later.
+            redis, command = server_of(redis, CHANNEL), "SSUBSCRIBE"
+        pool = redis.connection_pool
         # Not redis-py's PubSub, which reconnects by itself and does not say that it missed something.
         self._connection = pool.connection_class(
             **pool.connection_kwargs | {"protocol": 2, "retry": Retry(NoBackoff(), 0)}
         )
         self._connection.connect()
-        self._connection.send_command("SUBSCRIBE", CHANNEL)
+        self._connection.send_command(command, CHANNEL)
+        # Raises MovedError of a server of a cluster that does not have the channel.
         self._connection.read_response()
         self._poll = select.poll()
         self._poll.register(self._connection._sock, select.POLLIN)
@@ -118,8 +128,10 @@ class Subscription:
             kind, *rest = self._connection.read_response(disable_decoding=True)
             if kind == b"pong":
                 self._awaits_pong = False
-            elif kind == b"message":
+            elif kind in (b"message", b"smessage"):
                 yield _parse(rest[1])
+            elif kind == b"sunsubscribe":
+                raise ConnectionError("The channel has moved to another server of the cluster")
         self.has_unread = False
 
     def check(self) -> None:

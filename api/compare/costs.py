@@ -8,6 +8,7 @@ from typing import Any
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from redis.connection import ConnectionPool
+from redis.sentinel import SentinelConnectionPool
 
 # Only where the answer says as much already: counts elsewhere would tell whether there is such an account.
 MEASURED = frozenset(
@@ -48,6 +49,10 @@ class CountedPool(ConnectionPool):
         if costs := _costs.get():
             costs.round_trips += 1
         return super().get_connection(*args, **kwargs)
+
+
+class CountedSentinelPool(CountedPool, SentinelConnectionPool):
+    pass
 
 
 class CostMiddleware:

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import psycopg
+from django.db import DEFAULT_DB_ALIAS
 from django.db.backends.postgresql import base
 from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
@@ -36,6 +37,12 @@ class Silence:
 silence = Silence()
 
 
+def note_failure(pool: object) -> None:
+    """psycopg's pool could not connect: whoever waits for a connection does not learn of it, so let no more wait."""
+    if patience.limit:
+        silence.note()
+
+
 class Connection(psycopg.Connection[Any]):
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Everything that waits for an answer comes through here."""
@@ -53,6 +60,11 @@ class Connection(psycopg.Connection[Any]):
 
 class DatabaseWrapper(base.DatabaseWrapper):
     Database = SimpleNamespace(**vars(psycopg) | {"connect": Connection.connect})  # type: ignore[assignment]
+
+    def __init__(self, settings_dict: dict[str, Any], alias: str = DEFAULT_DB_ALIAS) -> None:
+        super().__init__(settings_dict, alias)
+        if pool := settings_dict["OPTIONS"].get("pool"):
+            pool.update(connection_class=Connection, reconnect_failed=note_failure)
 
     def get_connection_params(self) -> dict[str, Any]:
         params = super().get_connection_params()

@@ -1,6 +1,7 @@
 """A TCP proxy between a node and a store, which can be slow, go silent, or cut what goes through it."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,8 +12,10 @@ CHUNK = 64 * 1024
 class Proxy:
     """Relays a port of loopback to another, or to a Unix socket. What it is told holds for open connections and new."""
 
-    def __init__(self, port: int, target: int | str) -> None:
+    def __init__(self, port: int, target: int | str, tls: ssl.SSLContext | None = None) -> None:
         self.port = port
+        # It ends the TLS of those who come.
+        self._tls = tls
         self._target = target
         self._delay = 0.0
         self._is_silent = False
@@ -52,7 +55,7 @@ class Proxy:
 
     async def _serve(self, ready: threading.Event) -> None:
         self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
-        async with await asyncio.start_server(self._relay, "127.0.0.1", self.port):
+        async with await asyncio.start_server(self._relay, "127.0.0.1", self.port, ssl=self._tls):
             ready.set()
             await self._stopped.wait()
             await self._cut()
