@@ -52,6 +52,9 @@ DEFAULTS = (
     "WEB_CONCURRENCY",
 )
 
+# Fixtures with servers, or a browser, that many tests share: all of these run in one process, and so start them once.
+SHARED = ("chromium", "cluster", "fleet", "issuer", "stores")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--distributed", action="store_true", help="run on PostgreSQL and Valkey, started for this run")
@@ -74,12 +77,18 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     os.environ["REDIS_URL"] = stores.enter_context(servers.valkey()).url
 
 
+# After pytest-randomly, which is loaded later, and before pytest-xdist.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.option.distributed:
-        return
-    left_to_the_other_run = [item for item in items if item.get_closest_marker("once")]
-    config.hook.pytest_deselected(items=left_to_the_other_run)
-    items[:] = [item for item in items if not item.get_closest_marker("once")]
+    if not config.option.distributed:
+        left_to_the_other_run = [item for item in items if item.get_closest_marker("once")]
+        config.hook.pytest_deselected(items=left_to_the_other_run)
+        items[:] = [item for item in items if not item.get_closest_marker("once")]
+    for item in items:
+        if shared := next((name for name in SHARED if name in getattr(item, "fixturenames", ())), None):
+            item.add_marker(pytest.mark.xdist_group(shared))
+    # A long one that came last would keep one process busy, and all others waiting.
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 def pytest_report_header() -> str:

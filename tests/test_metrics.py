@@ -103,6 +103,7 @@ def test_what_happens_is_counted(settings: Any, ann: Any, password: str) -> None
         assert value_of(after, name, outcome=outcome) - value_of(before, name, outcome=outcome) == times
 
 
+@pytest.mark.long
 def test_workers_are_counted_together_and_those_that_died_hold_no_connections(tmp_path: Path) -> None:
     with servers.valkey() as valkey:
         url = os.environ["DATABASE_URL"]
