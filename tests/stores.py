@@ -4,6 +4,8 @@ import os
 from contextlib import ExitStack
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests import servers
 
@@ -52,8 +54,20 @@ DEFAULTS = (
     "WEB_CONCURRENCY",
 )
 
-# Fixtures with servers, or a browser, that many tests share: all of these run in one process, and so start them once.
-SHARED = ("chromium", "cluster", "fleet", "issuer", "stores")
+# Tests that share servers, or a browser, run in one process, which starts them once. (pytest-xdist 3.8 has
+# --dist=loadgroup for this, which does nothing under pytest 9.2.)
+TOGETHER = {
+    "cluster": ("tests/api/test_rotation_live.py",),
+    "fleet": (
+        "tests/accounts/test_hashing.py::test_turns",
+        "tests/accounts/test_lock_processes.py",
+        "tests/api/test_processes.py",
+        "tests/api/test_schema_client.py",
+    ),
+    "issuer": ("tests/strangers/",),
+    "site": ("tests/e2e/",),
+    "workers": ("tests/api/blocklist/test_workers.py",),
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -77,16 +91,24 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     os.environ["REDIS_URL"] = stores.enter_context(servers.valkey()).url
 
 
-# After pytest-randomly, which is loaded later, and before pytest-xdist.
+class Together(LoadScopeScheduling):
+    """pytest-xdist's scheduler, for which all that shares servers is one piece of work, and each other test is one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((name for name, places in TOGETHER.items() if nodeid.startswith(places)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:
+    return Together(config, log)
+
+
+# After pytest-randomly, which is loaded later.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.option.distributed:
         left_to_the_other_run = [item for item in items if item.get_closest_marker("once")]
         config.hook.pytest_deselected(items=left_to_the_other_run)
         items[:] = [item for item in items if not item.get_closest_marker("once")]
-    for item in items:
-        if shared := next((name for name in SHARED if name in getattr(item, "fixturenames", ())), None):
-            item.add_marker(pytest.mark.xdist_group(shared))
     # A long one that came last would keep one process busy, and all others waiting.
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
