@@ -4,6 +4,8 @@ import os
 from contextlib import ExitStack
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests import servers
 
@@ -55,6 +57,21 @@ DEFAULTS = (
     "WEB_CONCURRENCY",
 )
 
+# Tests that share servers, or a browser, run in one process, which starts them once. (pytest-xdist 3.8 has
+# --dist=loadgroup for this, which does nothing under pytest 9.2.)
+TOGETHER = {
+    "cluster": ("tests/api/test_rotation_live.py",),
+    "fleet": (
+        "tests/accounts/test_hashing.py::test_turns",
+        "tests/accounts/test_lock_processes.py",
+        "tests/api/test_processes.py",
+        "tests/api/test_schema_client.py",
+    ),
+    "issuer": ("tests/strangers/",),
+    "site": ("tests/e2e/",),
+    "workers": ("tests/api/blocklist/test_workers.py",),
+}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--distributed", action="store_true", help="run on PostgreSQL and Valkey, started for this run")
@@ -77,12 +94,26 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     os.environ["REDIS_URL"] = stores.enter_context(servers.valkey()).url
 
 
+class Together(LoadScopeScheduling):
+    """pytest-xdist's scheduler, for which all that shares servers is one piece of work, and each other test is one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((name for name, places in TOGETHER.items() if nodeid.startswith(places)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:
+    return Together(config, log)
+
+
+# After pytest-randomly, which is loaded later.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.option.distributed:
-        return
-    left_to_the_other_run = [item for item in items if item.get_closest_marker("once")]
-    config.hook.pytest_deselected(items=left_to_the_other_run)
-    items[:] = [item for item in items if not item.get_closest_marker("once")]
+    if not config.option.distributed:
+        left_to_the_other_run = [item for item in items if item.get_closest_marker("once")]
+        config.hook.pytest_deselected(items=left_to_the_other_run)
+        items[:] = [item for item in items if not item.get_closest_marker("once")]
+    # A long one that came last would keep one process busy, and all others waiting.
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 def pytest_report_header() -> str:

@@ -169,7 +169,7 @@ CONTROLS = [
         "accounts/models.py",
         'DECISIVE_FIELDS = frozenset({"is_active", "password"})',
         'DECISIVE_FIELDS = frozenset({"password"})',
-        "accounts/one_list::the_access_token_is_refused",
+        "accounts/one_list::who_is_to_go_is_out_and_nobody_else_is_cut_off",
     ),
     Control(
         "7.5.1",

@@ -103,6 +103,7 @@ def test_what_happens_is_counted(settings: Any, ann: Any, password: str) -> None
         assert value_of(after, name, outcome=outcome) - value_of(before, name, outcome=outcome) == times
 
 
+@pytest.mark.long
 def test_workers_are_counted_together_and_those_that_died_hold_no_connections(tmp_path: Path) -> None:
     with servers.valkey() as valkey:
         url = os.environ["DATABASE_URL"]
@@ -120,7 +121,7 @@ def test_workers_are_counted_together_and_those_that_died_hold_no_connections(tm
 
             def ask(method: str, path: str, **how: Any) -> httpx.Response:
                 # Each on a connection of its own, so that both workers get some.
-                return httpx.request(method, f"{node.url}{path}", timeout=30, **how)
+                return httpx.request(method, f"{node.url}{path}", timeout=30, verify=servers.AUTHORITIES, **how)
 
             for _ in range(6):
                 body = {"username": "ann", "password": "violet anchor hums"}

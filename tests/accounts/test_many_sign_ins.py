@@ -24,6 +24,7 @@ def opens(client):
     return client.get("/api/me/").status_code == 200
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not settings.REDIS_URL, reason="it takes a while, so one store will do")
 def test_more_than_a_statement_takes_end_in_one_transaction(browser_of, client_of, ann):
     client, browser = client_of(ann), browser_of(ann)

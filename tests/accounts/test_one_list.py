@@ -48,6 +48,7 @@ def world(ann, bob, staff, browser, browser_of, client_of, anonymous, password, 
         bobs_browser=browser_of(bob),
         bobs_client=client_of(bob),
         reset_link=reset_link,
+        client_of=client_of,
     )
 
 
@@ -287,50 +288,29 @@ every_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 
 
 @every_way
-def test_the_browser_has_to_sign_in_again(world, way):
+def test_who_is_to_go_is_out_and_nobody_else_is_cut_off(world, way, subtests):
+    renewed = world.client_of(world.ann)
+    renewed.renew()
     assert not goes_to_sign_in(world.browser)
-    way(world)
-    assert goes_to_sign_in(world.browser)
-
-
-@every_way
-def test_the_browser_is_refused_by_the_api(world, way):
-    way(world)
-    assert world.browser.get("/api/me/").status_code in {401, 403}
-
-
-@every_way
-def test_the_access_token_is_refused(world, way):
     assert world.client.get("/api/me/").status_code == 200
+    assert renewed.get("/api/me/").status_code == 200
     way(world)
-    assert world.client.get("/api/me/").status_code == 401
-
-
-@every_way
-def test_the_access_token_no_longer_verifies(world, way):
-    way(world)
-    assert world.anonymous.post("/api/token/verify/", {"token": world.client.access}).status_code == 401
-
-
-@every_way
-def test_the_refresh_token_is_refused(world, way):
-    way(world)
-    assert refresh(world, world.client.refresh) == 401
-
-
-@every_way
-def test_the_tokens_of_a_refresh_made_before_are_refused(world, way):
-    world.client.renew()
-    way(world)
-    assert (world.client.get("/api/me/").status_code, refresh(world, world.client.refresh)) == (401, 401)
-
-
-@every_way
-def test_nobody_else_is_cut_off(world, way):
-    way(world)
-    assert not goes_to_sign_in(world.bobs_browser)
-    assert world.bobs_client.get("/api/me/").status_code == 200
-    assert refresh(world, world.bobs_client.refresh) == 200
+    with subtests.test("the browser is refused by the API"):
+        assert world.browser.get("/api/me/").status_code in {401, 403}
+    with subtests.test("the browser has to sign in again"):
+        assert goes_to_sign_in(world.browser)
+    with subtests.test("the access token is refused"):
+        assert world.client.get("/api/me/").status_code == 401
+    with subtests.test("the access token no longer verifies"):
+        assert world.anonymous.post("/api/token/verify/", {"token": world.client.access}).status_code == 401
+    with subtests.test("the refresh token is refused"):
+        assert refresh(world, world.client.refresh) == 401
+    with subtests.test("the tokens of a refresh made before are refused"):
+        assert (renewed.get("/api/me/").status_code, refresh(world, renewed.refresh)) == (401, 401)
+    with subtests.test("nobody else is cut off"):
+        assert not goes_to_sign_in(world.bobs_browser)
+        assert world.bobs_client.get("/api/me/").status_code == 200
+        assert refresh(world, world.bobs_client.refresh) == 200
 
 
 # Who stays

@@ -98,6 +98,7 @@ def node(tmp_path: Path) -> Iterator[SecureNode]:
         node.stop()
 
 
+@pytest.mark.long
 @pytest.mark.once
 @pytest.mark.timeout(300)
 def test_the_api_keeps_what_its_schema_says(node: SecureNode, tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ from tests import servers
 from tests.conftest import manage
 from tests.e2e.site import Site, sign_in
 
+# What a browser makes of the pages has nothing to do with the stores; test_foundation is on both.
+pytestmark = pytest.mark.once
+
 ASK = """async ([url, options]) => {
     try {
         const answer = await fetch(url, options)

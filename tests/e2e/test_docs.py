@@ -1,6 +1,10 @@
 """Swagger UI at /api/docs/, from our own files and under our own policy."""
 
+import pytest
 from playwright.sync_api import expect
+
+# What a browser makes of the pages has nothing to do with the stores; test_foundation is on both.
+pytestmark = pytest.mark.once
 
 
 def test_the_docs_call_the_api_with_a_token_under_the_strict_policy(page, site, ann):

@@ -9,6 +9,9 @@ from playwright.sync_api import expect
 
 from tests.e2e.site import sign_in
 
+# What a browser makes of the pages has nothing to do with the stores; test_foundation is on both.
+pytestmark = pytest.mark.once
+
 NEW_PASSWORD = "a quite different passphrase"
 MORE_THAN_RECENT = (
     "from accounts.models import SignIn; from datetime import timedelta; from django.db.models import F; "

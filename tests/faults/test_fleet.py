@@ -24,6 +24,7 @@ def nginx_or_left_out() -> None:
         pytest.skip(str(error))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="a fleet is on PostgreSQL and Valkey")
 @pytest.mark.timeout(300)
 def test_a_minute_of_faults_breaks_no_promise() -> None:

@@ -15,6 +15,14 @@ from tests.conftest import manage
 
 AUDIENCE = "reports"
 PASSWORD = "violet anchor hums at dawn"
+# At once, since a command for each of them would take a second. They may as well have one salt.
+PEOPLE = 100
+MAKE_PEOPLE = f"""
+from django.contrib.auth.hashers import make_password
+from accounts.models import User
+names, password = [f"ann-{{number}}" for number in range({PEOPLE})], make_password({PASSWORD!r})
+User.objects.bulk_create(User(username=name, email=f"{{name}}@example.org", password=password) for name in names)
+"""
 
 
 class Issuer(servers.Node):
@@ -23,6 +31,7 @@ class Issuer(servers.Node):
     def __init__(self, folder: Path, env: dict[str, str]) -> None:
         super().__init__(folder, env, workers=2, args=["--threads=4"])
         self.env = env | {"JWT_ISSUER": self.url}
+        self.newcomers = iter(range(PEOPLE))
         self.options["env"] = os.environ | self.env
 
     def keys(self, *step: str) -> str:
@@ -38,10 +47,7 @@ class Issuer(servers.Node):
 
     def sign_in(self) -> "Tokens":
         """Somebody new."""
-        name = f"ann-{uuid4().hex[:8]}"
-        person = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
-        made = f"from accounts.models import User; User.objects.create_user(**{person})"
-        manage(self.env, "shell", "--verbosity=0", "--command", made)
+        name = f"ann-{next(self.newcomers)}"
         answer = httpx.post(
             f"{self.url}/api/token/",
             json={"username": name, "password": PASSWORD, "audience": AUDIENCE},
@@ -79,6 +85,7 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
         },
     )
     manage(issuer.env, "migrate", "--verbosity=0")
+    manage(issuer.env, "shell", "--verbosity=0", "--command", MAKE_PEOPLE)
     issuer.keys("promote", issuer.keys("new"), "--force")
     issuer.start()
     try:

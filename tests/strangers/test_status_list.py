@@ -23,4 +23,5 @@ def test_a_strangers_reader_learns_of_a_sign_out(issuer: Issuer, javascript: Any
     deadline = time.monotonic() + PATIENCE
     while reader.ask(left.access) != INVALID:
         assert time.monotonic() < deadline
+        time.sleep(0.1)
     assert reader.ask(stays.access) == VALID

@@ -86,6 +86,7 @@ def is_unavailable(answer: httpx.Response) -> bool:
     return answer.status_code == 503 and answer.headers["Retry-After"].isdecimal()
 
 
+@pytest.mark.long
 def test_a_stopped_database_is_waited_for_no_longer_than_said_and_a_dead_one_not_at_all(
     postgres: servers.Postgres,
 ) -> None:

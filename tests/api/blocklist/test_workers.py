@@ -62,7 +62,14 @@ def mint(env: dict[str, str], count: int) -> list[tuple[str, str]]:
     return list(zip(lines[::2], lines[1::2], strict=True))
 
 
-@pytest.mark.parametrize("arguments", [[], ["--preload"], ["--threads", "4"]], ids=["processes", "preload", "threads"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param([], id="processes"),
+        pytest.param(["--preload"], id="preload", marks=pytest.mark.once),
+        pytest.param(["--threads", "4"], id="threads", marks=pytest.mark.once),
+    ],
+)
 def test_a_revocation_is_refused_by_every_worker_of_every_node(stores: dict[str, str], arguments: list[str]) -> None:
     pairs = mint(stores, ROUNDS)
     with (
