@@ -12,11 +12,16 @@ from tests.benchmarks import (
     growth,
     guessing,
     in_process,
+    limits,
     machine,
     pruning,
+    reckon,
     refresh,
     requests,
     revocation,
+    sizes,
+    soak,
+    storm,
 )
 from tests.benchmarks.output import say
 from tests.benchmarks.wire import Failed
@@ -31,6 +36,11 @@ COMMANDS = {
     "guessing": guessing,
     "ending": ending,
     "pruning": pruning,
+    "limits": limits,
+    "sizes": sizes,
+    "storm": storm,
+    "soak": soak,
+    "reckon": reckon,
 }
 
 

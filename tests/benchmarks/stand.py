@@ -37,6 +37,7 @@ class Stand:
 
     env: dict[str, str]
     keys: Path
+    postgres: servers.Postgres
     valkey: servers.Valkey
 
     def call(self, function: str, contender: Contender | None = None, **arguments: Any) -> Any:
@@ -79,20 +80,20 @@ class Stand:
 
 
 @contextmanager
-def stand() -> Iterator[Stand]:
-    """One stand on servers of its own."""
-    with stands(1) as (only,):
+def stand(**tuning: Any) -> Iterator[Stand]:
+    """One stand on servers of its own; `tuning` is PostgreSQL's."""
+    with stands(1, **tuning) as (only,):
         yield only
 
 
 @contextmanager
-def stands(number: int) -> Iterator[Sequence[Stand]]:
+def stands(number: int, **tuning: Any) -> Iterator[Sequence[Stand]]:
     """Several with nothing in common but the PostgreSQL server, all of them on the cores beside the application's."""
     for name in stores.DEFAULTS:
         os.environ.pop(name, None)
     with ExitStack() as stack:
         with machine.pinned(machine.OTHER_CORES):
-            postgres = stack.enter_context(servers.postgres())
+            postgres = stack.enter_context(servers.postgres(**tuning))
             valkeys = [stack.enter_context(servers.valkey()) for _ in range(number)]
         keys = Path(stack.enter_context(TemporaryDirectory()))
         _write_keys(keys)
@@ -109,7 +110,7 @@ def _stand(postgres: servers.Postgres, valkey: servers.Valkey, keys: Path, which
         env=os.environ | env | {"DJANGO_SETTINGS_MODULE": SITE, "CONTENDER": ""},
         check=True,
     )
-    return Stand(env, keys, valkey)
+    return Stand(env, keys, postgres, valkey)
 
 
 def _write_keys(folder: Path) -> None:

@@ -18,6 +18,7 @@ from tests.benchmarks.site.credentials import ann, pairs
 
 CHUNK = 50_000
 SIGN_INS_PER_USER = 10
+USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
 def block(count: int) -> None:
@@ -117,6 +118,27 @@ def live(count: int) -> list[dict[str, str]]:
     some = SignIn.objects.filter(kind=SignIn.Kind.CLIENT).order_by("pk").values_list("pk", flat=True)
     every = max(1, count // 2 // 100)
     return pairs([str(sid) for sid in some[::every][:100]])
+
+
+def clients(count: int) -> None:
+    """That many live sign-ins of clients, ten to a user, the newest last, as the project makes them."""
+    users, user = math.ceil(count / SIGN_INS_PER_USER), ann()
+    _multiply(user, users - 1, username="'user-' || n", email="'user-' || n || '@example.org'")
+    first, ago = User.objects.order_by("pk")[0].pk, f"({count} - n) * interval '1 millisecond'"
+    _multiply(
+        SignIn.objects.start(user, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN),
+        count - 1,
+        id=_sid(ago),
+        user_id=f"{first} + n %% {users}",
+        created_at=f"now() - {ago}",
+        user_agent=f"'{USER_AGENT}'",
+        ip_address="('10.' || n / 65536 %% 256 || '.' || n / 256 %% 256 || '.' || n %% 256)::inet",
+        refresh_id="gen_random_uuid()",
+        # It has refreshed before.
+        previous_refresh_id="gen_random_uuid()",
+    )
+    for model in (User, SignIn):
+        settle(model)
 
 
 def past_keeping(count: int) -> None:
