@@ -64,6 +64,7 @@ class Board(ctypes.Structure):
     _fields_ = (
         ("acknowledged", ctypes.c_long),
         ("ended", ctypes.c_long),
+        ("may_begin", ctypes.c_bool),
         ("is_over", ctypes.c_bool),
         ("began_at", ctypes.c_double),
         ("ended_at", ctypes.c_double),
@@ -123,7 +124,8 @@ def blow(processes: int, revocations: int, slow: int, checks_per_second: float) 
     # What is never looked at by the collector stays shared.
     gc.freeze()
     with Progress(processes + len(batches) + processes) as progress:
-        with _forked([(_check, (each, board, samples, checks_per_second)) for each in seen]) as children:
+        checks = [(_check, (each, board, samples, checks_per_second)) for each in seen]
+        with _forked([*checks, (_revoke, (board, batches))]) as (*children, revoker):
             _wait(lambda: sum(each.is_ready for each in seen), processes, progress, "processes subscribe")
             watch, weighed = Watch(), [psutil.Process(each.pid) for each in children[:WEIGHED]]
             light = [each.memory_full_info().uss for each in weighed]
@@ -132,8 +134,8 @@ def blow(processes: int, revocations: int, slow: int, checks_per_second: float) 
             for pid in stopped:
                 os.kill(pid, signal.SIGSTOP)
             before = watch.spent()
-            with _forked([(_revoke, (board, batches))]) as (revoker,):
-                _wait(lambda: board.acknowledged, len(batches), progress, "ending sign-ins", watch, [revoker])
+            board.may_begin = True
+            _wait(lambda: board.acknowledged, len(batches), progress, "ending sign-ins", watch, revoker)
             after = watch.spent()
             resumed_at = time.monotonic()
             for pid in stopped:
@@ -163,7 +165,7 @@ def blow(processes: int, revocations: int, slow: int, checks_per_second: float) 
         "process_bytes": median(light),
         "mirror_bytes": median(after - before for before, after in zip(light, heavy, strict=True)),
         "overflows": overflows,
-        "messages_per_second": storm["messages"] / storm["at"],
+        "messages_per_second": storm["messages"] / (board.ended_at - board.began_at),
         "valkey_cpu_share": storm["valkey_cpu"] / storm["at"],
         "valkey_bytes_out": storm["bytes_out"],
         "postgres_cpu_share": storm["postgres_cpu"] / storm["at"],
@@ -198,15 +200,15 @@ def _alone(call: Any, *arguments: Any) -> None:
 
 
 def _wait(
-    number: Any, total: int, progress: Progress, what: str, watch: Watch | None = None, needed: Sequence[Any] = ()
+    number: Any, total: int, progress: Progress, what: str, watch: Watch | None = None, by: Any = None
 ) -> None:
-    """Raises Failed if it takes too long, or one of the processes that it needs has gone."""
+    """Raises Failed if it takes too long, or the process that does it has failed."""
     deadline, noted = time.monotonic() + GIVE_UP_SECONDS, 0
     while (reached := number()) < total:
         progress.at(f"{what}: {reached:,} of {total:,}")
         progress.step(reached - noted)
         noted = reached
-        if time.monotonic() > deadline or any(each.exitcode for each in needed):
+        if time.monotonic() > deadline or (by and by.exitcode):
             raise wire.Failed(f"{what}: {reached:,} of {total:,} after all")
         if watch:
             watch.look()
@@ -225,6 +227,8 @@ def _revoke(board: Board, batches: Sequence[Sequence[UUID]]) -> None:
     """As end_in_batches() does, with its log."""
     logging.disable(logging.NOTSET)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    while not board.may_begin:
+        time.sleep(0.05)
     board.began_at = time.monotonic()
     for batch in batches:
         ended = SignIn.objects.filter(pk__in=batch).end(SignIn.Reason.ENDED_BY_STAFF)
