@@ -72,11 +72,42 @@ class Stand:
                 node = stack.enter_context(servers.node(self.env_for(contender), workers=1))
             yield node
 
+    @contextmanager
+    def fleet(self, number: int, workers: int) -> Iterator["Fleet"]:
+        """The whole project on that many nodes, which share a core; nginx is before them if they are several."""
+        env = self.env | {"ALLOWED_HOSTS": "127.0.0.1", "WEB_CONCURRENCY": str(workers)}
+        with ExitStack() as stack:
+            with machine.pinned(machine.SERVER_CORE):
+                nodes = [stack.enter_context(servers.node(env, workers)) for _ in range(number)]
+            with machine.pinned(machine.OTHER_CORES):
+                balancers = [stack.enter_context(servers.balancer(nodes))] if number > 1 else []
+            yield Fleet(self, nodes, balancers)
+
     def env_for(self, contender: Contender | None) -> dict[str, str]:
         if contender is None:
             return self.env
         keys = str(self.keys / contender.algorithm) if contender.algorithm else ""
         return self.env | {"DJANGO_SETTINGS_MODULE": SITE, "CONTENDER": contender.name, "JWT_KEYS": keys}
+
+
+@dataclass(frozen=True)
+class Fleet:
+    stand: Stand
+    nodes: Sequence[servers.Node]
+    balancers: Sequence[servers.Balancer]
+
+    @property
+    def url(self) -> str:
+        return (*self.balancers, *self.nodes)[0].url
+
+    @property
+    def parts(self) -> dict[str, Sequence[servers.Server]]:
+        return {
+            "application": self.nodes,
+            "balancer": self.balancers,
+            "postgres": [self.stand.postgres],
+            "valkey": [self.stand.valkey],
+        }
 
 
 @contextmanager

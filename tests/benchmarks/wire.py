@@ -12,6 +12,7 @@ TIMEOUT_SECONDS = 30
 HTTPS = {"X-Forwarded-Proto": "https"}
 # Everybody's, for those who sign in.
 PASSWORD = "violet anchor hums at dawn"
+USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
 class Failed(Exception):

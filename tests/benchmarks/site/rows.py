@@ -18,7 +18,6 @@ from tests.benchmarks.site.credentials import ann, pairs
 
 CHUNK = 50_000
 SIGN_INS_PER_USER = 10
-USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
 def block(count: int) -> None:
@@ -131,7 +130,7 @@ def clients(count: int) -> None:
         id=_sid(ago),
         user_id=f"{first} + n %% {users}",
         created_at=f"now() - {ago}",
-        user_agent=f"'{USER_AGENT}'",
+        user_agent=f"'{wire.USER_AGENT}'",
         ip_address="('10.' || n / 65536 %% 256 || '.' || n / 256 %% 256 || '.' || n %% 256)::inet",
         refresh_id="gen_random_uuid()",
         # It has refreshed before.

@@ -5,6 +5,7 @@ from django.db.models import Model
 
 from accounts.models import Lock, SecurityEvent, Session, SignIn, User
 from api.blocklist.models import Entry
+from tests.benchmarks import wire
 from tests.benchmarks.site import rows
 from tests.benchmarks.site.credentials import ann, wristband
 from tests.benchmarks.site.many import LOCKS
@@ -31,7 +32,7 @@ def load(count: int) -> list[dict]:
         sid=rows._sid("interval '0'"),
         user_id=f"{event.user_id} + n %% {max(count // rows.SIGN_INS_PER_USER, 1)}",
         ip_address=address,
-        user_agent=f"'{rows.USER_AGENT}'",
+        user_agent=f"'{wire.USER_AGENT}'",
         created_at=f"now() - ({count} - n) * interval '1 millisecond'",
     )
     Entry.objects.block_sign_ins([session.sign_in_id])
