@@ -75,7 +75,8 @@ class Stand:
     @contextmanager
     def fleet(self, number: int, workers: int) -> Iterator["Fleet"]:
         """The whole project on that many nodes, which share a core; nginx is before them if they are several."""
-        env = self.env | {"ALLOWED_HOSTS": "127.0.0.1", "WEB_CONCURRENCY": str(workers)}
+        settings = "tests.benchmarks.site.whole"
+        env = self.env | {"DJANGO_SETTINGS_MODULE": settings, "WEB_CONCURRENCY": str(workers)}
         with ExitStack() as stack:
             with machine.pinned(machine.SERVER_CORE):
                 nodes = [stack.enter_context(servers.node(env, workers)) for _ in range(number)]

@@ -23,6 +23,7 @@ class Failed(Exception):
 class Answer:
     status: int
     body: bytes
+    head: bytes = b""
 
     def json(self) -> Any:
         return json.loads(self.body)
@@ -75,4 +76,4 @@ def read(connection: socket.socket) -> Answer:
     head, _, body = b"".join(parts).partition(b"\r\n\r\n")
     if not head:
         raise Failed("the connection was closed without an answer")
-    return Answer(int(head.split(b" ", 2)[1]), body)
+    return Answer(int(head.split(b" ", 2)[1]), body, head)
