@@ -3,7 +3,7 @@
 import json
 import re
 from argparse import ArgumentParser, Namespace
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,24 +55,32 @@ MEANT = {
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    for command in ("limits", "sizes", "storm", "pruning"):
-        parser.add_argument(f"--{command}", type=Path, default=RESULTS / f"{command}.json", metavar="FILE")
-    for each in fields(Assumed):
-        if each.name in MEANT:
-            name = "--" + each.name.replace("_", "-")
-            parser.add_argument(name, type=float, default=each.default, help=MEANT[each.name])
+    for command, names in KEPT.items():
+        files = [RESULTS / f"{name}.json" for name in names]
+        parser.add_argument(f"--{command}", type=Path, nargs="+", default=files, metavar="FILE")
+    for name, meaning in MEANT.items():
+        default = getattr(Assumed(), name)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=default, help=meaning)
+
+
+# What each command has kept where: the storm of a million, and the one of the most processes.
+KEPT = {"limits": ["limits"], "sizes": ["sizes"], "storm": ["storm", "storm_wide"], "pruning": ["pruning"]}
 
 
 def run(options: Namespace) -> list[dict[str, Any]]:
-    kept = {name: json.loads(getattr(options, name).read_text()) for name in ("limits", "sizes", "storm", "pruning")}
-    assumed = Assumed(**{name: getattr(options, name) for name in MEANT})
-    for name, module in (("limits", limits), ("sizes", sizes), ("storm", storm)):
-        say(f"Measured: `{kept[name]['command']}`, {kept[name]['date']}\n")
-        module.show(kept[name]["results"])  # type: ignore[attr-defined]
+    measured: dict[str, list[dict]] = {}
+    for command in KEPT:
+        files = [json.loads(file.read_text()) for file in getattr(options, command)]
+        measured[command] = [result for file in files for result in file["results"]]
+        for file in files:
+            say(f"Measured: `{file['command']}`, {file['date']}")
+    for module, command in ((limits, "limits"), (storm, "storm"), (sizes, "sizes")):
         say()
-    say("Assumed:\n")
-    table(["", ""], [[MEANT[name], f"{getattr(assumed, name):,g}"] for name in MEANT])
-    results = reckon(assumed, **{name: each["results"] for name, each in kept.items()})
+        module.show(measured[command])
+    assumed = Assumed(**{name: getattr(options, name) for name in MEANT})
+    say("\nAssumed:\n")
+    table(["", ""], [[meaning, f"{getattr(assumed, name):,g}"] for name, meaning in MEANT.items()])
+    results = reckon(assumed, **measured)
     say("\nReckoned:\n")
     table(["", "", "how"], [[each["what"], _short(each["value"], each["unit"]), each["how"]] for each in results])
     return results
@@ -157,8 +165,12 @@ def reckon(
     busy = next(each for each in pruning if "deleted" in each)
     tell("rows past keeping", pruned, "a day", "as many as are added, but for users")
     seconds = pruned * busy["seconds"] / busy["deleted"]
-    tell("`prune`", seconds / 60, "min a day", f"{busy['deleted'] / busy['seconds']:,.0f} rows a second, beside traffic")
-    tell("dead rows by refreshes and notes", (updates - sign_ins) * DAY / assumed.peak, "a day", "for autovacuum, or HOT")
+    tell(
+        "`prune`", seconds / 60, "min a day", f"{busy['deleted'] / busy['seconds']:,.0f} rows a second, beside traffic"
+    )
+    tell(
+        "dead rows by refreshes and notes", (updates - sign_ins) * DAY / assumed.peak, "a day", "for autovacuum, or HOT"
+    )
     return lines
 
 
@@ -171,7 +183,9 @@ _per_row = sizes.per_row
 
 def _short(value: float, unit: str) -> str:
     """To two figures: it is no better known."""
-    for size, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M")) if "B" in unit else ((1e9, " billion"), (1e6, " million")):
+    for size, prefix in (
+        ((1e12, "T"), (1e9, "G"), (1e6, "M")) if "B" in unit else ((1e9, " billion"), (1e6, " million"))
+    ):
         if value >= size:
             text = f"{_round(value / size)}"
             return f"{text} {prefix}{unit}" if "B" in unit else f"{text}{prefix} {unit}".strip()

@@ -80,7 +80,7 @@ def run(options: Namespace) -> list[dict[str, Any]]:
             progress.at(f"{rate:.0f} requests a second for {options.minutes:g} minutes")
             done = RawArray(Done, max(2, knee["clients"]))
             steps = _people(fleet, len(done), done)
-            with _watched(fleet, 60 * options.minutes) as samples:
+            with Watch(fleet, 60 * options.minutes) as samples:
                 tally = drive(steps, 60 * options.minutes, every=len(done) / rate)
             progress.step()
             after = here.call("sizes.measure")
@@ -169,15 +169,18 @@ def _browser(url: str, number: int, done: Done) -> Iterator[None]:
         csrf = token_hex(16)
         about = wire.HTTPS | limits.headers(number) | {"Referer": "https://127.0.0.1/"}
         form = {"username": _name(number + done.browser_sign_ins), "password": wire.PASSWORD}
-        answer = _send_form(url, "/accounts/login/", about, csrf, "", form).expect(302)
-        session = _cookie(answer, "__Host-sessionid")
+        cookies = {"Cookie": f"__Host-csrftoken={csrf}"}
+        login = _form("/accounts/login/", about | cookies, form | {"csrfmiddlewaretoken": csrf})
+        answer = limits.patient(url, login, 302)
+        session = answer.head.partition(b"Set-Cookie: __Host-sessionid=")[2].partition(b";")[0].decode()
+        cookies = {"Cookie": f"__Host-csrftoken={csrf}; __Host-sessionid={session}"}
         done.browser_sign_ins += 1
         yield
         for _ in range((REFRESHES + 1) * CALLS):
-            wire.ask(url, wire.get("/api/me/", about | {"Cookie": f"__Host-sessionid={session}"})).expect(200)
+            wire.ask(url, wire.get("/api/me/", about | cookies)).expect(200)
             done.calls += 1
             yield
-        _send_form(url, "/accounts/logout/", about, csrf, session, {}).expect(200)
+        limits.patient(url, _form("/accounts/logout/", about | cookies, {"csrfmiddlewaretoken": csrf}))
         done.browser_ends += 1
         yield
 
@@ -186,23 +189,12 @@ def _name(number: int) -> str:
     return f"user-{1 + number % (USERS - 1)}"
 
 
-def _send_form(
-    url: str, path: str, about: dict[str, str], csrf: str, session: str, form: dict[str, str]
-) -> wire.Answer:
-    """Comes again when it was asked to (429)."""
-    cookies = f"__Host-csrftoken={csrf}" + (f"; __Host-sessionid={session}" if session else "")
-    told = about | {"Cookie": cookies, "Content-Type": "application/x-www-form-urlencoded"}
-    request = wire.request("POST", path, told, urlencode(form | {"csrfmiddlewaretoken": csrf}))
-    while (answer := wire.ask(url, request)).status == 429:
-        time.sleep(1)
-    return answer
+def _form(path: str, about: dict[str, str], data: dict[str, str]) -> bytes:
+    headers = about | {"Content-Type": "application/x-www-form-urlencoded"}
+    return wire.request("POST", path, headers, urlencode(data))
 
 
-def _cookie(answer: wire.Answer, name: str) -> str:
-    return answer.head.partition(f"Set-Cookie: {name}=".encode())[2].partition(b";")[0].decode()
-
-
-class _watched:  # noqa: N801 (it reads as a function)
+class Watch:
     """Looks at the processes and connections of a fleet, a hundred times in so many seconds."""
 
     def __init__(self, fleet: Fleet, seconds: float) -> None:

@@ -210,9 +210,7 @@ def _alone(call: Any, *arguments: Any) -> None:
     call(*arguments)
 
 
-def _wait(
-    number: Any, total: int, progress: Progress, what: str, watch: Watch | None = None, by: Any = None
-) -> None:
+def _wait(number: Any, total: int, progress: Progress, what: str, watch: Watch | None = None, by: Any = None) -> None:
     """Raises Failed if it takes too long, or the process that does it has failed."""
     deadline, noted = time.monotonic() + GIVE_UP_SECONDS, 0
     while (reached := number()) < total:
