@@ -79,7 +79,7 @@ def run(options: Namespace) -> list[dict[str, Any]]:
         module.show(measured[command])
     assumed = Assumed(**{name: getattr(options, name) for name in MEANT})
     say("\nAssumed:\n")
-    table(["", ""], [[meaning, f"{getattr(assumed, name):,g}"] for name, meaning in MEANT.items()])
+    table(["", ""], [[meaning, f"{getattr(assumed, name):,.10g}"] for name, meaning in MEANT.items()])
     results = reckon(assumed, **measured)
     say("\nReckoned:\n")
     table(["", "", "how"], [[each["what"], _short(each["value"], each["unit"]), each["how"]] for each in results])

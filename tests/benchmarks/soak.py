@@ -71,7 +71,8 @@ def run(options: Namespace) -> list[dict[str, Any]]:
         weights = {each["table"]: per_row(each) for each in aside.call("sizes.load", count=options.rows)}
         here.call("rows.clients", count=USERS * 10)
         progress.step()
-        with here.fleet(options.nodes, options.workers) as fleet:
+        # So that the blocklist, too, forgets as much as it learns.
+        with here.fleet(options.nodes, options.workers, ACCESS_TOKEN_MINUTES="5") as fleet:
             progress.at("looking for the knee")
             knee = limits.knee(fleet, _people, options.clients, options.seconds)
             rate = knee["per_second"] / 2
@@ -141,7 +142,7 @@ def _people(fleet: Fleet, number: int, done: Sequence[Done] | None = None) -> li
 
 
 def _client(url: str, number: int, done: Done) -> Iterator[None]:
-    """One request at a time."""
+    """One request at a time, as for a browser."""
     about = limits.headers(number)
     while True:
         data = {"username": _name(number + done.client_sign_ins), "password": wire.PASSWORD}
@@ -165,7 +166,7 @@ def _client(url: str, number: int, done: Done) -> Iterator[None]:
 
 def _browser(url: str, number: int, done: Done) -> Iterator[None]:
     while True:
-        # Whoever sends the cookie and the field has read both.
+        # Any will do: what counts is that the cookie and the field are the same.
         csrf = token_hex(16)
         about = wire.HTTPS | limits.headers(number) | {"Referer": "https://127.0.0.1/"}
         form = {"username": _name(number + done.browser_sign_ins), "password": wire.PASSWORD}

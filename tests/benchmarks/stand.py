@@ -73,10 +73,10 @@ class Stand:
             yield node
 
     @contextmanager
-    def fleet(self, number: int, workers: int) -> Iterator["Fleet"]:
+    def fleet(self, number: int, workers: int, **more: str) -> Iterator["Fleet"]:
         """The whole project on that many nodes, which share a core; nginx is before them if they are several."""
         settings = "tests.benchmarks.site.whole"
-        env = self.env | {"DJANGO_SETTINGS_MODULE": settings, "WEB_CONCURRENCY": str(workers)}
+        env = self.env | {"DJANGO_SETTINGS_MODULE": settings, "WEB_CONCURRENCY": str(workers)} | more
         with ExitStack() as stack:
             with machine.pinned(machine.SERVER_CORE):
                 nodes = [stack.enter_context(servers.node(env, workers)) for _ in range(number)]
