@@ -27,6 +27,8 @@ class Tally:
     per_second: float
     # In seconds, in order.
     latencies: list[float]
+    # Until the last client was done.
+    seconds: float = 0.0
 
     def latency(self, share: float) -> float:
         """The latency, in seconds, that this share of the requests stayed under."""
@@ -85,7 +87,8 @@ def drive(steps: Sequence[Step], seconds: float = math.inf, every: float = 0) ->
     if not all(latencies for latencies, _ in told):
         raise wire.Failed("a client had nothing to ask")
     per_second = sum(len(latencies) / elapsed for latencies, elapsed in told)
-    return Tally(per_second, sorted(latency for latencies, _ in told for latency in latencies))
+    latencies = sorted(latency for latencies, _ in told for latency in latencies)
+    return Tally(per_second, latencies, max(elapsed for _, elapsed in told))
 
 
 def _client(
