@@ -94,7 +94,7 @@ def _measure(fleet: Fleet, steps: Sequence[Step], seconds: float) -> dict[str, A
     after, done = _spent(fleet), len(tally.latencies)
     return {
         "clients": len(steps),
-        # Of all together: where a client has waited for long, the sum of what each got done in its own time is too much.
+        # Of all together: the sum of what each got done in its own time is too much where some wait for long.
         "per_second": done / tally.seconds,
         "p50_milliseconds": tally.latency(0.5) * 1000,
         "p99_milliseconds": tally.latency(0.99) * 1000,
