@@ -82,7 +82,7 @@ class Stand:
                 nodes = [stack.enter_context(servers.node(env, workers)) for _ in range(number)]
             with machine.pinned(machine.OTHER_CORES):
                 balancers = [stack.enter_context(servers.balancer(nodes))] if number > 1 else []
-            yield Fleet(self, nodes, balancers)
+            yield Fleet(self, nodes, balancers, workers)
 
     def env_for(self, contender: Contender | None) -> dict[str, str]:
         if contender is None:
@@ -96,6 +96,8 @@ class Fleet:
     stand: Stand
     nodes: Sequence[servers.Node]
     balancers: Sequence[servers.Balancer]
+    # Of each node.
+    workers: int
 
     @property
     def url(self) -> str:
