@@ -9,8 +9,8 @@ from tests.benchmarks.output import say, table
 from tests.benchmarks.stand import stand
 
 # What one process and one blocked id take, generously; PostgreSQL's process beside it included.
-PROCESS_BYTES = 36_000_000
-ID_BYTES = 110
+PROCESS_BYTES = 18_000_000
+ID_BYTES = 170
 # Of the memory that is free.
 SHARE = 0.9
 
