@@ -61,7 +61,27 @@ def add_arguments(parser: ArgumentParser) -> None:
     for name, meaning in MEANT.items():
         default = getattr(Assumed(), name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=default, help=meaning)
+    parser.add_argument("--short", action="store_true", help="the tables of the README alone")
 
+
+# What the README has of them; `how` is beside the whole list.
+SHORT = (
+    "refreshes",
+    "calls, in each mode",
+    "writes on the sign-in table",
+    "PostgreSQL's log",
+    "application: cores, and processes",
+    "PostgreSQL: session mode",
+    "PostgreSQL: writes",
+    "PostgreSQL: mirrors' reads",
+    "memory of each mirror",
+    "news that Valkey delivers",
+    "a storm of a million: memory of each mirror",
+    "sign-ins: rows",
+    "sign-ins: bytes",
+    "events: bytes",
+    "`prune`",
+)
 
 # What each command has kept where: the storm of a million, and the one of the most processes.
 KEPT = {"limits": ["limits"], "sizes": ["sizes"], "storm": ["storm", "storm_wide"], "pruning": ["pruning"]}
@@ -74,16 +94,43 @@ def run(options: Namespace) -> list[dict[str, Any]]:
         measured[command] = [result for file in files for result in file["results"]]
         for file in files:
             say(f"Measured: `{file['command']}`, {file['date']}")
+    assumed = Assumed(**{name: getattr(options, name) for name in MEANT})
+    results = reckon(assumed, **measured)
+    if options.short:
+        _show_short(measured, results)
+        return results
     for module, command in ((limits, "limits"), (storm, "storm"), (sizes, "sizes")):
         say()
         module.show(measured[command])
-    assumed = Assumed(**{name: getattr(options, name) for name in MEANT})
     say("\nAssumed:\n")
     table(["", ""], [[meaning, f"{getattr(assumed, name):,.10g}"] for name, meaning in MEANT.items()])
-    results = reckon(assumed, **measured)
     say("\nReckoned:\n")
     table(["", "", "how"], [[each["what"], _short(each["value"], each["unit"]), each["how"]] for each in results])
     return results
+
+
+def _show_short(measured: dict[str, list[dict]], results: list[dict[str, Any]]) -> None:
+    one, *others = ([each for each in measured["limits"] if each["nodes"] == nodes] for nodes in (1, 3))
+    say()
+    table(
+        ["", "one node, a second (clients; p99)", "three on the same core", "CPU: application, ms", "PostgreSQL, ms"],
+        [
+            [mine["what"], _rate(mine), *map(_rate, rest), *(f"{mine['cpu_milliseconds'][p]:.2f}" for p in CPU)]
+            for mine, *rest in zip(one, *others, strict=True)
+        ],
+    )
+    say()
+    storm.show(measured["storm"], storm.SHORT)
+    say()
+    told = {each["what"]: each for each in results}
+    table(["", ""], [[what, _short(told[what]["value"], told[what]["unit"])] for what in SHORT])
+
+
+CPU = ("application", "postgres")
+
+
+def _rate(each: dict) -> str:
+    return f"{each['per_second']:,.0f} ({each['clients']}; {each['p99_milliseconds']:.0f} ms)"
 
 
 def reckon(
