@@ -12,12 +12,17 @@ from tests.benchmarks import (
     growth,
     guessing,
     in_process,
+    limits,
     machine,
     pruning,
+    reckon,
     refresh,
     requests,
     revocation,
+    sizes,
+    soak,
     steps,
+    storm,
 )
 from tests.benchmarks.output import say
 from tests.benchmarks.wire import Failed
@@ -33,6 +38,11 @@ COMMANDS = {
     "guessing": guessing,
     "ending": ending,
     "pruning": pruning,
+    "limits": limits,
+    "sizes": sizes,
+    "storm": storm,
+    "soak": soak,
+    "reckon": reckon,
 }
 
 

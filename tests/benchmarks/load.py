@@ -2,6 +2,7 @@
 
 import math
 import multiprocessing
+import random
 import re
 import shutil
 import subprocess
@@ -26,6 +27,8 @@ class Tally:
     per_second: float
     # In seconds, in order.
     latencies: list[float]
+    # Until the last client was done.
+    seconds: float = 0.0
 
     def latency(self, share: float) -> float:
         """The latency, in seconds, that this share of the requests stayed under."""
@@ -62,14 +65,17 @@ def _wrk(
     return float(rate[1])
 
 
-def drive(steps: Sequence[Step], seconds: float = math.inf) -> Tally:
-    """Repeats each step in a process of its own, all at once, for that time or until it has nothing left to ask."""
+def drive(steps: Sequence[Step], seconds: float = math.inf, every: float = 0) -> Tally:
+    """
+    Repeats each step in a process of its own, all at once, for that time or until it has nothing left to ask: as fast
+    as it is answered, or in a step of time. Then a latency counts from when it was due.
+    """
     context = multiprocessing.get_context("fork")
     start = context.Barrier(len(steps))
     clients = []
     for step in steps:
         receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_client, args=(step, seconds, start, sender), daemon=True)
+        process = context.Process(target=_client, args=(step, seconds, every, start, sender), daemon=True)
         process.start()
         sender.close()
         clients.append((process, receiver))
@@ -81,22 +87,30 @@ def drive(steps: Sequence[Step], seconds: float = math.inf) -> Tally:
     if not all(latencies for latencies, _ in told):
         raise wire.Failed("a client had nothing to ask")
     per_second = sum(len(latencies) / elapsed for latencies, elapsed in told)
-    return Tally(per_second, sorted(latency for latencies, _ in told for latency in latencies))
+    latencies = sorted(latency for latencies, _ in told for latency in latencies)
+    return Tally(per_second, latencies, max(elapsed for _, elapsed in told))
 
 
-def _client(step: Step, seconds: float, start: "multiprocessing.synchronize.Barrier", sender: Connection) -> None:
+def _client(
+    step: Step, seconds: float, every: float, start: "multiprocessing.synchronize.Barrier", sender: Connection
+) -> None:
     try:
         with machine.pinned(machine.OTHER_CORES):
             start.wait()
-            sender.send(_repeat(step, seconds))
+            sender.send(_repeat(step, seconds, every))
     except Exception as error:
         sender.send(f"{type(error).__name__}: {error}")
 
 
-def _repeat(step: Step, seconds: float) -> tuple[list[float], float]:
+def _repeat(step: Step, seconds: float, every: float) -> tuple[list[float], float]:
     latencies = []
     started = before = time.perf_counter()
+    # Not all at the same moment.
+    due = started + every * random.random()
     while before - started < seconds:
+        if every:
+            time.sleep(max(0.0, due - before))
+            before, due = due, due + every
         try:
             step()
         except StopIteration:

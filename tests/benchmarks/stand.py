@@ -37,6 +37,7 @@ class Stand:
 
     env: dict[str, str]
     keys: Path
+    postgres: servers.Postgres
     valkey: servers.Valkey
 
     def call(self, function: str, contender: Contender | None = None, **arguments: Any) -> Any:
@@ -71,6 +72,18 @@ class Stand:
                 node = stack.enter_context(servers.node(self.env_for(contender), workers=1))
             yield node
 
+    @contextmanager
+    def fleet(self, number: int, workers: int, **more: str) -> Iterator["Fleet"]:
+        """The whole project on that many nodes, which share a core; nginx is before them if they are several."""
+        settings = "tests.benchmarks.site.whole"
+        env = self.env | {"DJANGO_SETTINGS_MODULE": settings, "WEB_CONCURRENCY": str(workers)} | more
+        with ExitStack() as stack:
+            with machine.pinned(machine.SERVER_CORE):
+                nodes = [stack.enter_context(servers.node(env, workers)) for _ in range(number)]
+            with machine.pinned(machine.OTHER_CORES):
+                balancers = [stack.enter_context(servers.balancer(nodes))] if number > 1 else []
+            yield Fleet(self, nodes, balancers, workers)
+
     def env_for(self, contender: Contender | None) -> dict[str, str]:
         if contender is None:
             return self.env
@@ -78,21 +91,43 @@ class Stand:
         return self.env | {"DJANGO_SETTINGS_MODULE": SITE, "CONTENDER": contender.name, "JWT_KEYS": keys}
 
 
+@dataclass(frozen=True)
+class Fleet:
+    stand: Stand
+    nodes: Sequence[servers.Node]
+    balancers: Sequence[servers.Balancer]
+    # Of each node.
+    workers: int
+
+    @property
+    def url(self) -> str:
+        return (*self.balancers, *self.nodes)[0].url
+
+    @property
+    def parts(self) -> dict[str, Sequence[servers.Server]]:
+        return {
+            "application": self.nodes,
+            "balancer": self.balancers,
+            "postgres": [self.stand.postgres],
+            "valkey": [self.stand.valkey],
+        }
+
+
 @contextmanager
-def stand() -> Iterator[Stand]:
-    """One stand on servers of its own."""
-    with stands(1) as (only,):
+def stand(**tuning: Any) -> Iterator[Stand]:
+    """One stand on servers of its own; `tuning` is PostgreSQL's."""
+    with stands(1, **tuning) as (only,):
         yield only
 
 
 @contextmanager
-def stands(number: int) -> Iterator[Sequence[Stand]]:
+def stands(number: int, **tuning: Any) -> Iterator[Sequence[Stand]]:
     """Several with nothing in common but the PostgreSQL server, all of them on the cores beside the application's."""
     for name in stores.DEFAULTS:
         os.environ.pop(name, None)
     with ExitStack() as stack:
         with machine.pinned(machine.OTHER_CORES):
-            postgres = stack.enter_context(servers.postgres())
+            postgres = stack.enter_context(servers.postgres(**tuning))
             valkeys = [stack.enter_context(servers.valkey()) for _ in range(number)]
         keys = Path(stack.enter_context(TemporaryDirectory()))
         _write_keys(keys)
@@ -109,7 +144,7 @@ def _stand(postgres: servers.Postgres, valkey: servers.Valkey, keys: Path, which
         env=os.environ | env | {"DJANGO_SETTINGS_MODULE": SITE, "CONTENDER": ""},
         check=True,
     )
-    return Stand(env, keys, valkey)
+    return Stand(env, keys, postgres, valkey)
 
 
 def _write_keys(folder: Path) -> None:

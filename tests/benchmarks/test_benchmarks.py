@@ -93,3 +93,39 @@ def test_at_size_waits_for_every_page(results: Any) -> None:
     pages = results("at_size", "--times", "1", *sizes)
     assert {"overview", "users", "sign-ins", "events", "blocklist", "locks"} <= {each["page"] for each in pages}
     assert all(each["median_milliseconds"] > 0 and each["statements"] > 0 for each in pages)
+
+
+def test_limits_finds_a_knee_for_each_kind_of_request(results: Any) -> None:
+    sizes = ["--nodes", "1", "--workers", "1", "--clients", "1", "2", "--seconds", "0.3"]
+    measured = results("limits", *sizes)
+    assert len(measured) == 5
+    assert all(each["per_second"] > 0 and each["cpu_milliseconds"]["application"] > 0 for each in measured)
+
+
+def test_sizes_weighs_every_table(results: Any) -> None:
+    measured = results("sizes", "--rows", "2000")
+    assert {each["rows"] for each in measured} >= {200, 2000}
+    assert all(each["bytes"] > 0 and each["index_bytes"] > 0 for each in measured)
+
+
+def test_storm_lets_nobody_in_whose_end_was_acknowledged(results: Any) -> None:
+    (storm,) = results("storm", "--processes", "6", "--revocations", "3000", "--slow", "2", "--checks", "10")
+    # The last of each thousand, by each process.
+    assert storm["checks"] == 6 * 3
+    assert storm["turns"] > 6
+    assert storm["let_in"] == storm["unanswered"] == storm["refused_others"] == 0
+
+
+def test_soak_finds_the_rows_that_its_clients_made(results: Any) -> None:
+    sizes = ["--nodes", "1", "--workers", "1", "--clients", "2", "--seconds", "0.5", "--rows", "500"]
+    (soak,) = results("soak", "--minutes", "0.1", *sizes)
+    assert soak["done"]["client_sign_ins"] > 0
+    assert soak["done"]["browser_sign_ins"] > 0
+    assert all(each["rows"] == each["predicted_rows"] for each in soak["tables"])
+    assert soak["postgres_connections"]["late"] > 0
+
+
+def test_reckon_reads_what_the_others_have_kept(results: Any) -> None:
+    lines = {each["what"]: each["value"] for each in results("reckon", "--users", "1000000")}
+    assert lines["sign-ins: rows"] == 1_000_000 * 1.5 * 2
+    assert lines["blocklist: bytes"] > 0

@@ -12,6 +12,7 @@ TIMEOUT_SECONDS = 30
 HTTPS = {"X-Forwarded-Proto": "https"}
 # Everybody's, for those who sign in.
 PASSWORD = "violet anchor hums at dawn"
+USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
 class Failed(Exception):
@@ -22,6 +23,7 @@ class Failed(Exception):
 class Answer:
     status: int
     body: bytes
+    head: bytes = b""
 
     def json(self) -> Any:
         return json.loads(self.body)
@@ -74,4 +76,4 @@ def read(connection: socket.socket) -> Answer:
     head, _, body = b"".join(parts).partition(b"\r\n\r\n")
     if not head:
         raise Failed("the connection was closed without an answer")
-    return Answer(int(head.split(b" ", 2)[1]), body)
+    return Answer(int(head.split(b" ", 2)[1]), body, head)

@@ -38,6 +38,10 @@ def wristband() -> dict[str, str]:
     return _cookie(request.session)
 
 
+def wristbands(count: int) -> list[dict[str, str]]:
+    return [wristband() for _ in range(count)]
+
+
 def passport() -> dict[str, str]:
     return wire.bearer(passports(1)[0]["access"])
 

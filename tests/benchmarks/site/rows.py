@@ -119,6 +119,27 @@ def live(count: int) -> list[dict[str, str]]:
     return pairs([str(sid) for sid in some[::every][:100]])
 
 
+def clients(count: int) -> None:
+    """That many live sign-ins of clients, ten to a user, the newest last, as the project makes them."""
+    users, user = math.ceil(count / SIGN_INS_PER_USER), ann()
+    _multiply(user, users - 1, username="'user-' || n", email="'user-' || n || '@example.org'")
+    first, ago = User.objects.order_by("pk")[0].pk, f"({count} - n) * interval '1 millisecond'"
+    _multiply(
+        SignIn.objects.start(user, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN),
+        count - 1,
+        id=_sid(ago),
+        user_id=f"{first} + n %% {users}",
+        created_at=f"now() - {ago}",
+        user_agent=f"'{wire.USER_AGENT}'",
+        ip_address="('10.' || n / 65536 %% 256 || '.' || n / 256 %% 256 || '.' || n %% 256)::inet",
+        refresh_id="gen_random_uuid()",
+        # It has refreshed before.
+        previous_refresh_id="gen_random_uuid()",
+    )
+    for model in (User, SignIn):
+        settle(model)
+
+
 def past_keeping(count: int) -> None:
     """That many rows that nobody needs any more, and as many that stay."""
     user, share = ann(), count // 4

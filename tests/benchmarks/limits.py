@@ -1,0 +1,174 @@
+"""How many sign-ins, refreshes and checks a second one node and three nodes do, and what each takes of whom."""
+
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import count
+from typing import Any
+
+import psutil
+import psycopg
+
+from tests.benchmarks import wire
+from tests.benchmarks.load import Step, Tally, drive
+from tests.benchmarks.output import Progress, table
+from tests.benchmarks.refresh import Chain
+from tests.benchmarks.stand import Fleet, stand
+
+CLIENTS = (1, 2, 4, 8, 16, 32, 64)
+# More clients are tried until, twice in a row, they do not get so much more done.
+GROWTH = 1.05
+USERS = 200
+WORKERS = 2
+WARM_UP_SECONDS = 1.0
+
+Steps = Callable[[Fleet, int], Sequence[Step]]
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--nodes", type=int, nargs="+", default=[1, 3])
+    parser.add_argument("--workers", type=int, default=WORKERS, help="of each node")
+    parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS, help="at once, rising")
+    parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
+
+
+def run(options: Namespace) -> list[dict[str, Any]]:
+    results = []
+    with stand() as here, Progress(len(options.nodes) * len(KINDS) * len(options.clients)) as progress:
+        here.call("rows.clients", count=USERS * 10)
+        for nodes in options.nodes:
+            with here.fleet(nodes, options.workers) as fleet:
+                for what, steps in KINDS.items():
+                    progress.at(f"{nodes} nodes: {what}")
+                    found = knee(fleet, steps, options.clients, options.seconds)
+                    results.append({"what": what, "nodes": nodes, "workers": options.workers, **found})
+                    progress.step(len(options.clients))
+    show(results)
+    return results
+
+
+def show(results: Sequence[dict[str, Any]]) -> None:
+    spent = [f"{each}, ms" for each in PARTS.values()]
+    table(
+        ["", "nodes", "a second", "clients at the knee", "p50, ms", "p99, ms", *spent, "WAL, bytes"],
+        [
+            [
+                each["what"],
+                str(each["nodes"]),
+                f"{each['per_second']:,.0f}",
+                str(each["clients"]),
+                f"{each['p50_milliseconds']:.1f}",
+                f"{each['p99_milliseconds']:.1f}",
+                *(f"{each['cpu_milliseconds'][part]:.2f}" for part in PARTS),
+                f"{each['wal_bytes']:,.0f}",
+            ]
+            for each in results
+        ],
+    )
+
+
+# CPU time of one request.
+PARTS = {"application": "application", "balancer": "nginx", "postgres": "PostgreSQL", "valkey": "Valkey"}
+
+
+def knee(fleet: Fleet, steps: Steps, clients: Sequence[int], seconds: float) -> dict[str, Any]:
+    """With the fewest clients that get, nearly, the most done; and all that was tried on the way."""
+    # Every worker pays for its first request of a kind, and one client would always meet the same worker.
+    drive(steps(fleet, 2 * fleet.workers * len(fleet.nodes)), min(seconds, WARM_UP_SECONDS))
+    tried: list[dict[str, Any]] = []
+    best, without_growth = 0.0, 0
+    for number in clients:
+        tried.append(_measure(fleet, steps(fleet, number), seconds))
+        per_second = tried[-1]["per_second"]
+        without_growth = 0 if per_second > GROWTH * best else without_growth + 1
+        best = max(best, per_second)
+        if without_growth == 2:
+            break
+    found = next(each for each in tried if each["per_second"] * GROWTH >= best)
+    return found | {"tried": tried}
+
+
+def _measure(fleet: Fleet, steps: Sequence[Step], seconds: float) -> dict[str, Any]:
+    before = _spent(fleet)
+    tally: Tally = drive(steps, seconds)
+    after, done = _spent(fleet), len(tally.latencies)
+    return {
+        "clients": len(steps),
+        # Of all together: the sum of what each got done in its own time is too much where some wait for long.
+        "per_second": done / tally.seconds,
+        "p50_milliseconds": tally.latency(0.5) * 1000,
+        "p99_milliseconds": tally.latency(0.99) * 1000,
+        "cpu_milliseconds": {part: (after[part] - before[part]) * 1000 / done for part in PARTS},
+        "wal_bytes": (after["wal"] - before["wal"]) / done,
+    }
+
+
+def _spent(fleet: Fleet) -> dict[str, float]:
+    """Seconds of CPU of each part so far, and bytes of PostgreSQL's log."""
+    spent = {part: sum(map(_cpu, servers)) for part, servers in fleet.parts.items()}
+    with psycopg.connect(fleet.stand.postgres.url) as connection:
+        (wal,) = connection.execute("SELECT pg_current_wal_insert_lsn() - '0/0'").fetchone()  # type: ignore[misc]
+    return spent | {"wal": float(wal)}
+
+
+def _cpu(server: Any) -> float:
+    parent = psutil.Process(server.process.pid)
+    times = [each.cpu_times() for each in (parent, *parent.children(recursive=True))]
+    return sum(each.user + each.system for each in times) + times[0].children_user + times[0].children_system
+
+
+def headers(number: int) -> dict[str, str]:
+    """Of a client with an address of its own."""
+    return {"User-Agent": wire.USER_AGENT, "X-Forwarded-For": f"10.1.{number // 250}.{number % 250 + 1}"}
+
+
+def patient(url: str, request: bytes, status: int = 200) -> wire.Answer:
+    """Comes again when it was asked to (429). Raises wire.Failed for another status."""
+    while (answer := wire.ask(url, request)).status == 429:
+        time.sleep(1)
+    return answer.expect(status)
+
+
+def _sign_ins(fleet: Fleet, clients: int) -> Iterator[Step]:
+    for number in range(clients):
+        names = count(number, clients)
+
+        def sign_in(number: int = number, names: Iterator[int] = names) -> None:
+            data = {"username": f"user-{1 + next(names) % (USERS - 1)}", "password": wire.PASSWORD}
+            patient(fleet.url, wire.post("/api/token/", data, headers(number)))
+
+        yield sign_in
+
+
+def _refreshes(fleet: Fleet, clients: int) -> Iterator[Step]:
+    for pair in fleet.stand.call("credentials.passports", count=clients):
+        yield Chain(fleet.url, pair["refresh"]).refresh
+
+
+def _checks(fleet: Fleet, clients: int) -> Iterator[Step]:
+    for pair in fleet.stand.call("credentials.passports", count=clients):
+        request = wire.post("/api/token/verify/", {"token": pair["access"]})
+        yield partial(patient, fleet.url, request)
+
+
+def _calls_by_token(fleet: Fleet, clients: int) -> Iterator[Step]:
+    for pair in fleet.stand.call("credentials.passports", count=clients):
+        request = wire.get("/api/me/", wire.HTTPS | wire.bearer(pair["access"]))
+        yield partial(patient, fleet.url, request)
+
+
+def _calls_by_session(fleet: Fleet, clients: int) -> Iterator[Step]:
+    for cookie in fleet.stand.call("credentials.wristbands", count=clients):
+        yield partial(patient, fleet.url, wire.get("/api/me/", wire.HTTPS | cookie))
+
+
+SIGN_IN, REFRESH, CHECK = "sign-in", "refresh", "check of a token (`/api/token/verify/`)"
+BY_TOKEN, BY_SESSION = "`/api/me/`, token mode", "`/api/me/`, session mode"
+KINDS: dict[str, Steps] = {
+    SIGN_IN: lambda fleet, clients: list(_sign_ins(fleet, clients)),
+    REFRESH: lambda fleet, clients: list(_refreshes(fleet, clients)),
+    CHECK: lambda fleet, clients: list(_checks(fleet, clients)),
+    BY_TOKEN: lambda fleet, clients: list(_calls_by_token(fleet, clients)),
+    BY_SESSION: lambda fleet, clients: list(_calls_by_session(fleet, clients)),
+}

@@ -1,0 +1,38 @@
+"""How many bytes a row of each table takes, and how many its indexes."""
+
+from argparse import ArgumentParser, Namespace
+
+from tests.benchmarks.output import table
+from tests.benchmarks.stand import stand
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--rows", type=int, default=200_000, help="of each table; a tenth as many users")
+
+
+def run(options: Namespace) -> list[dict[str, object]]:
+    with stand() as here:
+        results = here.call("sizes.load", count=options.rows)
+    show(results)
+    return results
+
+
+def show(results: list[dict]) -> None:
+    table(
+        ["table", "rows", "bytes a row", "of its indexes", "together"],
+        [
+            [
+                each["table"],
+                f"{each['rows']:,}",
+                f"{each['bytes'] / each['rows']:.0f}",
+                f"{each['index_bytes'] / each['rows']:.0f}",
+                f"{per_row(each):.0f}",
+            ]
+            for each in results
+        ],
+    )
+
+
+def per_row(result: dict) -> float:
+    """Bytes, with the indexes."""
+    return (result["bytes"] + result["index_bytes"]) / result["rows"]
