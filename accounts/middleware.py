@@ -100,7 +100,7 @@ class ForeignPageMiddleware(MiddlewareMixin):
         # The API is exempt: there a foreign page's cookie does not count (api.authentication), and tokens do.
         if request.method in SAFE_METHODS or getattr(view, "csrf_exempt", False):
             return None
-        if not origin.is_foreign_page(request) or request.headers.get("Origin") in settings.CSRF_TRUSTED_ORIGINS:
+        if not origin.is_foreign_page(request) or origin.is_trusted(request.headers.get("Origin", "")):
             return None
         refusal: HttpResponse = get_callable(settings.CSRF_FAILURE_VIEW)(request, reason="from a foreign page")
         return refusal

@@ -20,8 +20,8 @@ from django.contrib.auth.validators import ASCIIUsernameValidator
 from django.contrib.sessions.base_session import AbstractBaseSession, BaseSessionManager
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.validators import RegexValidator
-from django.db import IntegrityError, connection, models, transaction
-from django.db.models.functions import Coalesce, Greatest, Lower, Now
+from django.db import IntegrityError, connection, connections, models, transaction
+from django.db.models.functions import Cast, Coalesce, Greatest, JSONObject, Lower, Now
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 from django.utils import timezone
@@ -1098,11 +1098,29 @@ class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):
     def record_ends(self, sign_ins: Sequence[Any], reason: str) -> None:
         """Of sign-ins, or of what is needed of them: pk, user_id and kind."""
         type = SecurityEvent.Type.SIGNED_OUT if reason == SignIn.Reason.SIGNED_OUT else SecurityEvent.Type.SIGN_IN_ENDED
+        if len(sign_ins) > LINES_PER_CHANGE:
+            for ids in parts([each.pk for each in sign_ins]):
+                self._copy_ends(self.compose(type, None, None, reason=reason), ids)
+            transaction.on_commit(partial(_tell_of_many, type, len(sign_ins)), robust=True)
+            return
         events = [
             self.compose(type, user_id=each.user_id, sid=each.pk, kind=each.kind, reason=reason) for each in sign_ins
         ]
-        self.bulk_create(events, batch_size=1000)
+        self.bulk_create(events)
         self._tell_of(events)
+
+    def _copy_ends(self, template: "SecurityEvent", sids: Sequence[uuid.UUID]) -> None:
+        """What differs stands in the rows of the sign-ins: one statement, however many they are."""
+        details = {key: Cast(models.Value(value), models.TextField()) for key, value in template.details.items()}
+        own = {"user_id": "user_id", "sid": "pk", "details": JSONObject(kind="kind", **details)}
+        fields = [field for field in self.model._meta.concrete_fields if not field.primary_key]
+        values = [own.get(each.attname) or models.Value(getattr(template, each.attname), each) for each in fields]
+        rows = SignIn.objects.using(self.db).filter(pk__in=sids).order_by().values_list(*values)
+        sql, parameters = rows.query.sql_with_params()
+        with connections[self.db].cursor() as cursor:
+            quote = connections[self.db].ops.quote_name
+            columns = ", ".join(quote(field.column) for field in fields)
+            cursor.execute(f"INSERT INTO {quote(self.model._meta.db_table)} ({columns}) {sql}", parameters)
 
     def _tell_of(self, events: Sequence["SecurityEvent"]) -> None:
         """The log, and whoever counts, once they are sure to have happened."""
@@ -1122,12 +1140,14 @@ class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):
         )
 
 
+def _tell_of_many(type: str, count: int) -> None:
+    events_recorded.send(sender=SecurityEvent, type=type, count=count)
+    log.info("%s, %d times", type, count)
+
+
 def _tell_of(events: Sequence["SecurityEvent"]) -> None:
     type = events[0].type
     events_recorded.send(sender=SecurityEvent, type=type, count=len(events))
-    if len(events) > LINES_PER_CHANGE:
-        log.info("%s, %d times", type, len(events))
-        return
     for event in events:
         log.info(type, extra={"sid": event.sid and str(event.sid), "user_id": event.user_id})
 

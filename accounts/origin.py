@@ -13,6 +13,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.request import split_domain_port
 from django.utils import translation
+from django.utils.http import is_same_domain
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -117,7 +118,14 @@ def is_foreign_page(request: HttpRequest) -> bool:
     if origin is None:
         return False
     own = f"{request.scheme}://{request.get_host()}"
-    return origin not in (own, *settings.CSRF_TRUSTED_ORIGINS)
+    return origin != own and not is_trusted(origin)
+
+
+def is_trusted(origin: str) -> bool:
+    """Whether it is one of CSRF_TRUSTED_ORIGINS, where https://*.example.org stands for all below that name."""
+    scheme, _separator, host = origin.partition("://")
+    trusted = (each.partition("://") for each in settings.CSRF_TRUSTED_ORIGINS)
+    return any(scheme == own and is_same_domain(host, name.removeprefix("*")) for own, _separator, name in trusted)
 
 
 def host() -> str:

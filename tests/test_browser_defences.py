@@ -113,12 +113,18 @@ def test_ones_own_page_and_a_browser_that_does_not_say_change_things(browser_of,
     assert answer.status_code == 302
 
 
-def test_a_page_of_a_trusted_origin_sends_forms(browser_of, ann, settings):
-    settings.CSRF_TRUSTED_ORIGINS = ["https://www.example.org"]
-    headers = {"sec-fetch-site": "same-site", "origin": "https://www.example.org"}
-    assert browser_of(ann).post("/accounts/profile/", {"first_name": "Ann"}, headers=headers).status_code == 302
-    headers["origin"] = "https://evil.example"
-    assert browser_of(ann).post("/accounts/profile/", {"first_name": "Ann"}, headers=headers).status_code == 403
+@pytest.mark.parametrize("trusted", ["https://www.example.org", "https://*.example.org"])
+def test_a_page_of_a_trusted_origin_sends_forms(browser_of, ann, settings, trusted):
+    settings.CSRF_TRUSTED_ORIGINS = [trusted]
+    browser = browser_of(ann)
+
+    def sent_from(origin):
+        headers = {"sec-fetch-site": "same-site", "origin": origin}
+        return browser.post("/accounts/profile/", {"first_name": "Ann"}, headers=headers).status_code
+
+    assert sent_from("https://www.example.org") == 302
+    for other in ("https://evil.example", "http://www.example.org", "https://wwwexample.org", "https://", "null", ""):
+        assert sent_from(other) == 403, other
 
 
 def test_a_token_changes_things_from_anywhere(client_of, ann, password):

@@ -1,7 +1,10 @@
 """Ending many sign-ins: in batches, each of which holds by itself."""
 
+from datetime import timedelta
+
 import pytest
 from django.db.models import Q
+from django.utils import timezone
 
 from accounts import origin
 from accounts.models import SecurityEvent, SignIn
@@ -53,3 +56,19 @@ def test_what_is_done_afterwards_has_no_such_reason(sign_ins):
         pass
     list(SignIn.objects.end_in_batches(REASON))
     assert not any("why" in event.details for event in SecurityEvent.objects.filter(type="sign_in_ended"))
+
+
+@pytest.mark.parametrize("most_told_one_by_one", [1, 20])
+def test_the_events_of_many_say_what_those_of_few_say(sign_ins, ann, browser_of, monkeypatch, most_told_one_by_one):
+    monkeypatch.setattr("accounts.models.LINES_PER_CHANGE", most_told_one_by_one)
+    browser_of(ann)
+    own = {sign_in.pk: sign_in for sign_in in SignIn.objects.filter(user=ann)}
+    headers = {"user-agent": "Robo\N{LATIN SMALL LETTER T WITH CARON}/1 \"'%s{}"}
+    sign_ins[0].post("/api/sign-ins/end-all/", headers=headers, REMOTE_ADDR="203.0.113.7")
+    events = SecurityEvent.objects.filter(type="sign_in_ended")
+    assert {event.sid for event in events} == own.keys()
+    for event in events:
+        assert (event.user, event.actor, event.ip_address) == (ann, ann, "203.0.113.7")
+        assert event.user_agent == headers["user-agent"]
+        assert event.details == {"kind": own[event.sid].kind, "reason": "ended_by_user"}
+        assert timezone.now() - event.created_at < timedelta(minutes=1)
