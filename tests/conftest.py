@@ -1,7 +1,5 @@
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -82,19 +80,7 @@ class Fleet:
 
     def shell(self, code: str) -> str:
         """What that code prints, run by another process on the same stores."""
-        return manage(self.env, "shell", "--verbosity=0", "--command", code)
-
-
-def manage(env: Mapping[str, str], *command: str) -> str:
-    """What `manage.py` prints."""
-    return subprocess.run(
-        [sys.executable, "manage.py", *command],
-        cwd=servers.ROOT,
-        env=os.environ | env,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout
+        return servers.manage(self.env, "shell", "--verbosity=0", "--command", code)
 
 
 @pytest.fixture(scope="session")
@@ -199,6 +185,6 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     # DEBUG, so that plain HTTP on loopback will do and cookies are not Secure.
     # All tests ask from one address.
     env = {"DATABASE_URL": database_url, "DEBUG": "true", "TOKEN_RATE": "", "ACCOUNT_RATE": ""}
-    manage(env, "migrate", "--verbosity=0")
+    servers.manage(env, "migrate", "--verbosity=0")
     with servers.node(env) as node:
         yield Fleet(node.url, env)

@@ -359,6 +359,18 @@ def balancer(nodes: Sequence[Node], port: int | None = None) -> Iterator[Balance
         yield server
 
 
+def manage(env: Mapping[str, str], *command: str) -> str:
+    """What `manage.py` prints."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *command],
+        cwd=ROOT,
+        env=os.environ | env,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+
+
 def create_database(server_url: str, name: str) -> str:
     """Adds a database to the server of that URL; returns the new one's URL."""
     with psycopg.connect(server_url, autocommit=True) as connection:

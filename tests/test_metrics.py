@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from accounts.models import SecurityEvent
 from tests import servers
-from tests.conftest import ApiClient, Browser, manage
+from tests.conftest import ApiClient, Browser
 
 SECRET = "only-for-prometheus-4f9a2c7be1d05836"
 BEARER = {"Authorization": f"Bearer {SECRET}"}
@@ -111,11 +111,11 @@ def test_workers_are_counted_together_and_those_that_died_hold_no_connections(tm
         folder = tmp_path / "metrics"
         folder.mkdir()
         env = {"DATABASE_URL": database, "REDIS_URL": valkey.url, "DEBUG": "true", "METRICS_ADDRESSES": "127.0.0.1"}
-        manage(env, "migrate", "--verbosity=0")
+        servers.manage(env, "migrate", "--verbosity=0")
         make = (
             "from accounts.models import User; User.objects.create_user('ann', 'ann@example.org', 'violet anchor hums')"
         )
-        manage(env, "shell", "--verbosity=0", "--command", make)
+        servers.manage(env, "shell", "--verbosity=0", "--command", make)
         env["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
         with servers.node(env, workers=2) as node:
 

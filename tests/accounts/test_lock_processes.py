@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from accounts import locks
-from tests.conftest import manage
+from tests import servers
 
 PASSWORD = "violet anchor hums at dawn"
 WRONG = "not the right passphrase at all"
@@ -101,7 +101,7 @@ def test_no_sign_in_that_was_asked_for_before_an_end_of_all_outlives_it(
             pool.submit(keep_signing_in, name)
         time.sleep(2)
         called = time.monotonic()
-        manage(fleet.env, "end_sign_ins", "--all")
+        servers.manage(fleet.env, "end_sign_ins", "--all")
         time.sleep(1)
         over.set()
     before = [pair for started, pair in asked if started < called]
@@ -124,7 +124,7 @@ def test_two_that_prune_at_once_do_not_disturb_each_other(http: httpx.Client, pe
     tokens = [sign_in(http, people[0]).json() for _ in range(3)]
     kept = sign_in(http, people[1]).json()
     fleet.shell(age)
-    at_once([lambda: manage(fleet.env, "prune")] * 2)
+    at_once([lambda: servers.manage(fleet.env, "prune")] * 2)
     left = f"from accounts.models import SignIn; print(SignIn.objects.filter(user__username='{people[0]}').count())"
     assert fleet.shell(left).strip() == "0"
     assert {refresh(http, each["refresh"]) for each in tokens} == {401}

@@ -16,7 +16,6 @@ import jwt
 import pytest
 
 from tests import servers
-from tests.conftest import manage
 
 # Long enough for a slow machine; what is awaited takes half a second.
 PATIENCE = 20
@@ -32,7 +31,7 @@ class Cluster:
 
     def keys(self, *words: str) -> str:
         """Takes a step at the first node; returns the kid."""
-        return manage(self.env | {"JWT_KEYS": str(self.folders[0])}, "keys", *words).split()[0]
+        return servers.manage(self.env | {"JWT_KEYS": str(self.folders[0])}, "keys", *words).split()[0]
 
     def copy(self) -> None:
         """As rsync does it: files appear by renaming, in the order of their names, and then what is gone goes."""
@@ -71,8 +70,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     database = servers.create_database(server_url, name) if server_url else f"sqlite:///{root / name}.sqlite3"
     # All clients ask from one address.
     cluster = Cluster({"DATABASE_URL": database, "DEBUG": "true", "TOKEN_RATE": ""}, [root / "one", root / "two"])
-    manage(cluster.env, "migrate", "--verbosity=0")
-    cluster.env["SERVICE_PASSWORD"] = manage(cluster.env, "make_service", "gate").strip()
+    servers.manage(cluster.env, "migrate", "--verbosity=0")
+    cluster.env["SERVICE_PASSWORD"] = servers.manage(cluster.env, "make_service", "gate").strip()
     cluster.keys("promote", cluster.keys("new"), "--force")
     cluster.folders[1].mkdir()
     cluster.copy()

@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests import servers
-from tests.conftest import manage
 
 HERE = Path(__file__).parent / "schemathesis"
 PASSWORD = "violet anchor hums at dawn"
@@ -86,10 +85,10 @@ def node(tmp_path: Path) -> Iterator[SecureNode]:
         "JWT_STATUS_LIST": "true",
         "TRUSTED_PROXIES": "127.0.0.1",
     }
-    manage(env, "migrate", "--verbosity=0")
-    kid = manage(env, "keys", "new").split()[0]
-    manage(env, "keys", "promote", kid, "--force")
-    manage(env, "shell", "--verbosity=0", "--command", MAKE_STAFF)
+    servers.manage(env, "migrate", "--verbosity=0")
+    kid = servers.manage(env, "keys", "new").split()[0]
+    servers.manage(env, "keys", "promote", kid, "--force")
+    servers.manage(env, "shell", "--verbosity=0", "--command", MAKE_STAFF)
     node = SecureNode(tmp_path, env)
     node.start()
     try:

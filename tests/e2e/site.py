@@ -14,7 +14,6 @@ import httpx
 from playwright.sync_api import Page, expect
 
 from tests import servers
-from tests.conftest import manage
 
 MAIL_SECONDS = 10
 
@@ -34,7 +33,7 @@ class Site:
 
     def shell(self, code: str) -> str:
         """What that code prints, run by another process on the same stores."""
-        return manage(self.env, "shell", "--verbosity=0", "--command", code)
+        return servers.manage(self.env, "shell", "--verbosity=0", "--command", code)
 
     def someone(self, name: str) -> Person:
         username = f"{name}-{uuid4().hex[:8]}"
@@ -85,7 +84,7 @@ def running(folder: Path, database_url: str) -> Iterator[Site]:
     # DEBUG, so that plain HTTP on loopback will do and cookies are not Secure.
     # The path of a URL begins after its slash.
     env = {"DATABASE_URL": database_url, "DEBUG": "true", "DEMO": "true", "EMAIL_URL": f"filemail:///{mails}"}
-    manage(env, "migrate", "--verbosity=0")
+    servers.manage(env, "migrate", "--verbosity=0")
     with servers.node(env, workers=2, args=["--threads=4"]) as node:
         yield Site(node.url, env, mails)
 

@@ -9,7 +9,6 @@ from uuid import uuid4
 import pytest
 
 from tests import servers
-from tests.conftest import manage
 from tests.e2e.site import Site, sign_in
 
 # What a browser makes of the pages has nothing to do with the stores; test_foundation is on both.
@@ -64,7 +63,7 @@ def open_site(friend, tmp_path_factory):
     folder, server_url, name = tmp_path_factory.mktemp("open"), os.environ["DATABASE_URL"], f"open_{uuid4().hex}"
     database = servers.create_database(server_url, name) if server_url else f"sqlite:///{folder / name}.sqlite3"
     env = {"DATABASE_URL": database, "DEBUG": "true", "CORS_ALLOWED_ORIGINS": friend}
-    manage(env, "migrate", "--verbosity=0")
+    servers.manage(env, "migrate", "--verbosity=0")
     with servers.node(env, workers=2, args=["--threads=4"]) as node:
         yield Site(node.url, env, folder)
 

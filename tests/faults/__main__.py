@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.conftest import manage
+from tests import servers
 from tests.faults import load
 from tests.faults.checker import Violation, check
 from tests.faults.fleet import Fleet, fleet
@@ -53,7 +53,7 @@ print(json.dumps({
 def run(minutes: float, seed: int) -> tuple[History, list[Violation]]:
     history = History()
     with fleet() as stand:
-        manage(stand.env, "shell", "--verbosity=0", "--command", MAKE_PEOPLE)
+        servers.manage(stand.env, "shell", "--verbosity=0", "--command", MAKE_PEOPLE)
         names = [f"person{number}" for number in range(PEOPLE)]
         ends = time.monotonic() + 60 * minutes
         with ThreadPoolExecutor(len(THROWERS)) as pool:
@@ -89,7 +89,7 @@ def wait_until_ready(stand: Fleet) -> None:
 
 
 def read_record(stand: Fleet) -> Record:
-    told = json.loads(manage(stand.env, "shell", "--verbosity=0", "--command", READ_RECORD))
+    told = json.loads(servers.manage(stand.env, "shell", "--verbosity=0", "--command", READ_RECORD))
     events = {(kind, about): times for key, times in told["events"].items() for kind, about in [key.split(" ", 1)]}
     return Record(frozenset(told["reasons"]), frozenset(told["blocked"]), events, told["reasons"])
 

@@ -127,6 +127,12 @@ def nobody_is_signed_out_for_nothing(history: _Indexed) -> Iterator[str]:
             )
 
 
+def nobody_sees_another(history: _Indexed) -> Iterator[str]:
+    for call in history.calls:
+        if strangers := call.about - {call.user}:
+            yield f"{call.action} ({call.mode}, {call.node}) by {call.user} was told of {', '.join(sorted(strangers))}"
+
+
 def no_family_forks(history: _Indexed) -> Iterator[str]:
     successors: dict[str, set[str]] = defaultdict(set)
     for call in history.calls:
@@ -183,6 +189,7 @@ def nothing_acknowledged_is_lost(history: _Indexed) -> Iterator[str]:
 RULES = (
     nothing_is_accepted_after_its_end,
     nobody_is_signed_out_for_nothing,
+    nobody_sees_another,
     no_family_forks,
     every_answer_is_in_the_contract,
     nothing_acknowledged_is_lost,

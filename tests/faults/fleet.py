@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests import servers, stores
-from tests.conftest import manage
 from tests.faults.proxy import Proxy
 
 WORKERS = 2
@@ -58,7 +57,7 @@ def fleet(
         failpoints = Path(enter(TemporaryDirectory(prefix="failpoints-")))
         database = postgres.create_database("fleet")
         straight = {**environment, "DATABASE_URL": database, "REDIS_URL": valkey.url}
-        manage(straight, "migrate", "--verbosity=0")
+        servers.manage(straight, "migrate", "--verbosity=0")
         to_postgres = [enter(Proxy(servers.free_port(), postgres.socket).running()) for _ in offsets]
         to_valkey = [enter(Proxy(servers.free_port(), valkey.port).running()) for _ in offsets]
         nodes = [

@@ -28,6 +28,8 @@ class Call:
     expires: float = FOREVER
     # Of a refusal: what was asked for, and what was said.
     said: str = ""
+    # The names in the answer.
+    about: frozenset[str] = frozenset()
     # The client went away before the answer.
     left: bool = False
 

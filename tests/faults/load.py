@@ -85,12 +85,17 @@ class Client:
                 "status": response.status_code,
                 "node": response.headers.get("X-Node", ""),
                 "retry_after": response.headers.get("Retry-After", ""),
+                "about": frozenset(re.findall(r"\bperson\d+\b", response.text)),
             }
             if response.status_code == 401:
                 told["said"] = f"{path} {response.text[:200]}"
         except (httpx.TransportError, TimeoutError) as error:
             told |= {"status": 0, "left": patience < 1, "said": repr(error)}
         return Call(action, asked, time.monotonic(), **told), response
+
+    def patience(self, leave_share: float = LEAVE_SHARE) -> float:
+        """In seconds; now and then a client goes away before it is told."""
+        return self.rng.uniform(0.001, 0.05) if self.rng.random() < leave_share else 30.0
 
     def credentials(self) -> dict[str, str]:
         return {}
@@ -203,7 +208,7 @@ class Program(Client):
     async def renew(self) -> None:
         presented = self.refresh
         note = {"presented": claims(presented)["jti"], "jti": "", "expires": FOREVER}
-        patience = self.rng.uniform(0.001, 0.05) if self.rng.random() < LEAVE_SHARE * 4 else 30.0
+        patience = self.patience(LEAVE_SHARE * 4)
         call, response = await self.ask(
             "refresh", "POST", "/api/token/refresh/", patience, note, json={"refresh": presented}
         )
@@ -218,7 +223,7 @@ class Program(Client):
             await self.renew()
             return
         if self.rng.random() < 0.5:
-            call, _ = await self.ask("call", "GET", "/api/me/")
+            call, _ = await self.ask("call", "GET", "/api/me/", self.patience())
         else:
             # No statement at all: what the mirror alone decides.
             call, _ = await self.ask("call", "POST", "/api/token/verify/", json={"token": self.access})
@@ -289,7 +294,7 @@ class Browser(Client):
 
     async def call(self) -> None:
         path = self.rng.choice(["/api/me/", "/api/me/", "/accounts/profile/"])
-        self.keep((await self.ask("call", "GET", path))[0])
+        self.keep((await self.ask("call", "GET", path, self.patience()))[0])
 
     async def sign_out(self) -> None:
         await self.end("sign out", "POST", "/accounts/logout/", {self.sid})

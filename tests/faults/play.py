@@ -6,8 +6,7 @@ import signal
 from contextlib import suppress
 from typing import Any
 
-from tests import stores
-from tests.conftest import manage
+from tests import servers, stores
 from tests.faults.fleet import fleet
 
 MAKE_PEOPLE = "import json; from accounts import demo; print(json.dumps([vars(each) for each in demo.make_people()]))"
@@ -40,7 +39,7 @@ def play(port: int, count: int, out: Any) -> None:
         "TRUSTED_PROXIES": "127.0.0.1",
     }
     with fleet([0.0] * count, environment, "project.wsgi", port) as stand:
-        people = json.loads(manage(stand.env, "shell", "--verbosity=0", "--command", MAKE_PEOPLE))
+        people = json.loads(servers.manage(stand.env, "shell", "--verbosity=0", "--command", MAKE_PEOPLE))
         out.write(
             TOLD.format(
                 count=count,

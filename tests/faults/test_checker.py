@@ -71,6 +71,11 @@ def test_a_refusal_without_an_end(changes: dict[str, object]) -> None:
     assert rules([at(3, **changes)]) == ["nobody is signed out for nothing"]
 
 
+def test_an_answer_about_another() -> None:
+    assert rules([at(1, about=frozenset({"ann"}))]) == []
+    assert rules([at(1, about=frozenset({"ann", "bob"}))]) == ["nobody sees another"]
+
+
 def test_a_refusal_before_the_end_was_asked() -> None:
     assert rules([at(1.5, status=401)], [END]) == ["nobody is signed out for nothing"]
 

@@ -2,6 +2,7 @@
 
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -10,10 +11,19 @@ import psutil
 import psycopg
 import redis
 
+from tests import servers
 from tests.faults.fleet import Fleet
 from tests.faults.history import Fault, History
 
 Staged = Callable[[Fleet, random.Random], None]
+
+WRITTEN_TO = ("accounts_signin", "accounts_securityevent", "accounts_session", "blocklist_entry")
+NO_SPACE = """
+CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$
+"""
+# Takes two indexes and a setting of the largest table back, none of which the nodes would miss.
+BEFORE_THE_NEWEST_INDEXES = "0015"
 
 
 def rest(rng: random.Random, low: float = 0.5, high: float = 2.5) -> None:
@@ -162,6 +172,38 @@ def postgres_read_only(fleet: Fleet, rng: random.Random) -> None:
         postgres_connections_killed(fleet, rng)
 
 
+def disk_full(fleet: Fleet, rng: random.Random) -> None:
+    """As the nodes see it: what would need more room is refused."""
+    with postgres_of(fleet) as rival:
+        rival.execute(NO_SPACE)
+        for table in WRITTEN_TO:
+            rival.execute(f"CREATE TRIGGER no_space BEFORE INSERT OR UPDATE ON {table} EXECUTE FUNCTION no_space()")
+        rest(rng)
+        for table in WRITTEN_TO:
+            rival.execute(f"DROP TRIGGER no_space ON {table}")
+        rival.execute("DROP FUNCTION no_space")
+
+
+def disk_of_the_log_full(fleet: Fleet, rng: random.Random) -> None:
+    """PostgreSQL panics at the next commit, recovers, and finds room again."""
+    limit_files(fleet, "0")
+    rest(rng)
+    limit_files(fleet, "unlimited")
+
+
+def limit_files(fleet: Fleet, size: str) -> None:
+    # As the account of PostgreSQL, since in a container not even root may do that to another's process.
+    for process in psutil.Process(fleet.postgres.process.pid).children():
+        command = ["prlimit", f"--pid={process.pid}", f"--fsize={size}:"]
+        subprocess.run(command, stderr=subprocess.DEVNULL, **servers.unprivileged())
+
+
+def migrated_back_and_forth(fleet: Fleet, rng: random.Random) -> None:
+    servers.manage(fleet.env, "migrate", "accounts", BEFORE_THE_NEWEST_INDEXES, "--verbosity=0")
+    rest(rng)
+    servers.manage(fleet.env, "migrate", "--verbosity=0")
+
+
 def table_locked_as_by_a_migration(fleet: Fleet, rng: random.Random) -> None:
     table = rng.choice(["accounts_signin", "blocklist_entry", "accounts_user"])
     with postgres_of(fleet) as rival, rival.transaction():
@@ -240,6 +282,9 @@ def kinds() -> dict[str, tuple[str, Staged]]:
         "PostgreSQL read-only": ("postgres", postgres_read_only),
         "deadlocks": ("postgres", deadlock),
         "serialization failures": ("postgres", serialization_failures),
+        "disk full": ("postgres", disk_full),
+        "disk of PostgreSQL's log full": ("postgres", disk_of_the_log_full),
+        "migrations under load": ("postgres", migrated_back_and_forth),
         "a table locked as by a migration": ("postgres", table_locked_as_by_a_migration),
         "a node's way to PostgreSQL half-open": ("postgres", way_to_postgres(Proxy.fall_silent)),
         "a node's way to PostgreSQL slow by 0.5 s": ("postgres", way_to_postgres(Proxy.slow_down, 0.5)),

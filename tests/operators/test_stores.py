@@ -16,7 +16,6 @@ import pytest
 from django.db import connection
 
 from tests import servers
-from tests.conftest import manage
 from tests.operators import stores
 
 pytestmark = [pytest.mark.once, pytest.mark.django_db(transaction=True)]
@@ -135,7 +134,7 @@ def keeps_its_promises(site: Site) -> None:
     for _ in range(6):
         pairs.append(site.refresh(pairs[-1]["refresh"]).json())
     access = pairs[-1]["access"]
-    assert manage(site.env, "shell", "--verbosity=0", "--command", REST).split() == ["True", "False", "True"]
+    assert servers.manage(site.env, "shell", "--verbosity=0", "--command", REST).split() == ["True", "False", "True"]
     wait_until(lambda: site.hears_news(access))
 
     ended = site.http.post("/api/token/blacklist/", json={"refresh": others["refresh"]})

@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from tests import nodejs, servers
-from tests.conftest import manage
 
 AUDIENCE = "reports"
 PASSWORD = "violet anchor hums at dawn"
@@ -36,11 +35,11 @@ class Issuer(servers.Node):
 
     def keys(self, *step: str) -> str:
         """Takes a step; returns the kid."""
-        return manage(self.env, "keys", *step).split()[0]
+        return servers.manage(self.env, "keys", *step).split()[0]
 
     def rotate(self) -> str:
         """A new key signs; returns the kid of the one that did."""
-        signed = re.search(r"^(\S+)\s+\S+\s+signing", manage(self.env, "keys"), re.MULTILINE)
+        signed = re.search(r"^(\S+)\s+\S+\s+signing", servers.manage(self.env, "keys"), re.MULTILINE)
         assert signed
         self.keys("promote", self.keys("new"), "--force")
         return signed[1]
@@ -84,8 +83,8 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
             "JWT_AUDIENCES": AUDIENCE,
         },
     )
-    manage(issuer.env, "migrate", "--verbosity=0")
-    manage(issuer.env, "shell", "--verbosity=0", "--command", MAKE_PEOPLE)
+    servers.manage(issuer.env, "migrate", "--verbosity=0")
+    servers.manage(issuer.env, "shell", "--verbosity=0", "--command", MAKE_PEOPLE)
     issuer.keys("promote", issuer.keys("new"), "--force")
     issuer.start()
     try:

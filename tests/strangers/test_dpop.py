@@ -11,7 +11,6 @@ from uuid import uuid4
 import pytest
 
 from tests import servers
-from tests.conftest import manage
 from tests.strangers.conftest import PASSWORD, Issuer
 
 pytestmark = pytest.mark.once
@@ -25,7 +24,7 @@ def ann(issuer: Issuer) -> str:
     name = f"ann-{uuid4().hex[:8]}"
     person = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
     code = f"from accounts.models import User; User.objects.create_user(**{person})"
-    manage(issuer.env, "shell", "--verbosity=0", "--command", code)
+    servers.manage(issuer.env, "shell", "--verbosity=0", "--command", code)
     return name
 
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from authlib.integrations.httpx_client import OAuth2Client
 
-from tests.conftest import manage
+from tests import servers
 from tests.strangers.conftest import Issuer
 
 pytestmark = pytest.mark.once
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.once
 @pytest.fixture
 def authlib(issuer: Issuer) -> Iterator[OAuth2Client]:
     """A service that may introspect."""
-    password = manage(issuer.env, "make_service", "gate", "--scope", "introspect").strip()
+    password = servers.manage(issuer.env, "make_service", "gate", "--scope", "introspect").strip()
     answer = httpx.post(f"{issuer.url}/api/token/", json={"username": "gate", "password": password}, trust_env=False)
     token = {"access_token": answer.json()["access"], "token_type": "Bearer"}
     with OAuth2Client(token=token, trust_env=False) as client:

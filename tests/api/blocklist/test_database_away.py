@@ -14,7 +14,6 @@ import redis
 from api.blocklist import news
 from tests import servers
 from tests.api.blocklist.test_workers import mint
-from tests.conftest import manage
 
 pytestmark = pytest.mark.once
 
@@ -93,8 +92,8 @@ def test_a_stopped_database_is_waited_for_no_longer_than_said_and_a_dead_one_not
     """Tokens are checked from memory for half a minute, and then refused as unknown."""
     with servers.valkey() as valkey:
         env = {"DATABASE_URL": postgres.create_database("away"), "REDIS_URL": valkey.url, **AS_DEPLOYED}
-        manage(env, "migrate", "--verbosity=0")
-        manage(env, "shell", "--verbosity=0", "--command", MAKE_ANN)
+        servers.manage(env, "migrate", "--verbosity=0")
+        servers.manage(env, "shell", "--verbosity=0", "--command", MAKE_ANN)
         (kept, _), (blocked, _), (refused, refresh) = mint(env, 3)
         with servers.node(env, workers=1, args=["--threads=4"]) as node:
             client = Asker(node.url)
@@ -163,7 +162,7 @@ def test_a_stopped_database_is_waited_for_no_longer_than_said_and_a_dead_one_not
 def test_what_a_lost_subscription_may_have_missed_is_not_answered_from_memory(postgres: servers.Postgres) -> None:
     with servers.valkey() as valkey:
         env = {"DATABASE_URL": postgres.create_database("away"), "REDIS_URL": valkey.url, "DEBUG": "true"}
-        manage(env, "migrate", "--verbosity=0")
+        servers.manage(env, "migrate", "--verbosity=0")
         ((kept, _),) = mint(env, 1)
         with servers.node(env, workers=1) as node, httpx.Client(base_url=node.url, timeout=30) as http:
 

@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from tests import servers
-from tests.conftest import manage
 
 ROUNDS = 15
 
@@ -53,12 +52,12 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
         name = f"workers_{os.getpid()}"
         database = servers.create_database(url, name) if url else f"sqlite:///{tmp_path_factory.mktemp(name)}/db"
         env = {"DATABASE_URL": database, "REDIS_URL": valkey.url, "DEBUG": "true"}
-        manage(env, "migrate", "--verbosity=0")
+        servers.manage(env, "migrate", "--verbosity=0")
         yield env
 
 
 def mint(env: dict[str, str], count: int) -> list[tuple[str, str]]:
-    lines = manage(env, "shell", "--verbosity=0", "--command", MINT.format(count=count)).split()
+    lines = servers.manage(env, "shell", "--verbosity=0", "--command", MINT.format(count=count)).split()
     return list(zip(lines[::2], lines[1::2], strict=True))
 
 
