@@ -94,12 +94,14 @@ def read_record(stand: Fleet) -> Record:
     return Record(frozenset(told["reasons"]), frozenset(told["blocked"]), events, told["reasons"])
 
 
-ANSWERS = ("granted", "503", "refused", "client left")
+ANSWERS = ("granted", "503", "refused", "cut off", "client left")
 
 
 def _answer(call: Call) -> str:
     if call.left:
         return "client left"
+    if call.cut_off:
+        return "cut off"
     if call.status == 503:
         return "503"
     return "granted" if 200 <= call.status < 400 else "refused"

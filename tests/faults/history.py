@@ -32,6 +32,8 @@ class Call:
     about: frozenset[str] = frozenset()
     # The client went away before the answer.
     left: bool = False
+    # The answer had begun, and ended too soon.
+    cut_off: bool = False
 
     @property
     def accepted(self) -> bool:
@@ -60,6 +62,10 @@ class Fault:
     over: float
     # Which promise it touches: "valkey", "postgres", "node", "client".
     part: str
+
+    @property
+    def stops_workers(self) -> bool:
+        return self.part == "node" or self.kind.startswith("killed -9")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ PASSWORD = "violet anchor hums at dawn"
 PAUSE = (0.3, 1.2)
 REFRESH_SHARE, LEAVE_SHARE, END_SHARE = 0.2, 0.05, 0.04
 ACCESS_SECONDS = 60
+# In h11's words.
+CUT_OFF = "without sending complete message body"
 
 
 def claims(token: str) -> dict[str, Any]:
@@ -90,7 +92,7 @@ class Client:
             if response.status_code == 401:
                 told["said"] = f"{path} {response.text[:200]}"
         except (httpx.TransportError, TimeoutError) as error:
-            told |= {"status": 0, "left": patience < 1, "said": repr(error)}
+            told |= {"status": 0, "left": patience < 1, "cut_off": CUT_OFF in str(error), "said": repr(error)}
         return Call(action, asked, time.monotonic(), **told), response
 
     def patience(self, leave_share: float = LEAVE_SHARE) -> float:

@@ -137,6 +137,22 @@ def test_an_answer_beyond_the_contract(changes: dict[str, object], good: bool) -
 
 
 @pytest.mark.parametrize(
+    ("faults", "good"),
+    [
+        ([], False),
+        ([POSTGRES], False),
+        ([Fault("worker killed", 1.05, 1.06, "node")], True),
+        ([Fault("killed -9 between commit and broadcast", 0.5, 1.05, "valkey")], True),
+        ([Fault("worker killed", 1.2, 1.3, "node")], False),
+        ([Fault("worker killed", -9, -8, "node")], False),
+    ],
+)
+def test_an_answer_that_ends_in_the_middle(faults: list[Fault], good: bool) -> None:
+    calls = [replace(CALL, status=0, cut_off=True)]
+    assert rules(calls, faults=faults) == ([] if good else ["every answer is in the contract"])
+
+
+@pytest.mark.parametrize(
     "record",
     [
         replace(RECORD, ended=frozenset()),
