@@ -1,5 +1,7 @@
 from django.apps import AppConfig
+from django.conf import settings
 from django.contrib.auth.signals import user_logged_in, user_login_failed
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 
@@ -10,6 +12,10 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         from accounts import sessions
 
+        if any(each.get("ATOMIC_REQUESTS") for each in settings.DATABASES.values()):
+            raise ImproperlyConfigured(
+                "ATOMIC_REQUESTS would undo what a refusal leaves behind: counted guesses, a family that ended, events."
+            )
         # SignInManager.start() writes last_login, in the statement that also closes the race with a deactivation.
         user_logged_in.disconnect(dispatch_uid="update_last_login")
         user_logged_in.connect(sessions.start_browser_sign_in)

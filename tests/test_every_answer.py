@@ -264,8 +264,21 @@ def test_it_starts_without_debug_unless_that_is_asked_for():
     assert start(SECRET_KEY=settings.SECRET_KEY).stdout.split() == ["False", "None"]
 
 
+def test_it_does_not_start_where_a_refusal_would_undo_what_it_counted():
+    code = "import django; from project import settings; {}; django.setup(); print('up')"
+    runs = [
+        run_alone(code.format(line)) for line in ("pass", "settings.DATABASES['default']['ATOMIC_REQUESTS'] = True")
+    ]
+    assert [(run.returncode, run.stdout) for run in runs] == [(0, "up\n"), (1, "")]
+    assert "ATOMIC_REQUESTS would undo" in runs[1].stderr
+
+
 def start(**env):
     """Reads the settings as a new process with nothing else in its environment."""
-    code = "from project import settings; print(settings.DEBUG, settings.SECURE_PROXY_SSL_HEADER)"
+    return run_alone("from project import settings; print(settings.DEBUG, settings.SECURE_PROXY_SSL_HEADER)", **env)
+
+
+def run_alone(code, **env):
+    env = {"SECRET_KEY": settings.SECRET_KEY, "DJANGO_SETTINGS_MODULE": "project.settings"} | env
     env = {"ENV_FILE": "", "PATH": os.environ["PATH"], "DATABASE_URL": "sqlite:///:memory:"} | env
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True)

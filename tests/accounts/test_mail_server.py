@@ -1,0 +1,161 @@
+"""The mail server is away, refuses, says nothing, or offers no TLS: nobody waits for it, and nothing is undone."""
+
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from accounts import mail
+from accounts.models import SecurityEvent
+from tests import servers
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+RESET = "/accounts/password_reset/"
+RESET_AT_THE_API = "/api/password/reset/"
+TRIED_FOR = 0.3
+
+
+class MailServer:
+    """`refusals`: what it answers to a recipient, one after the other, before it takes letters."""
+
+    def __init__(self, *refusals: str) -> None:
+        self.refusals = list(refusals)
+        self.asked = 0
+        self.letters: list[Envelope] = []
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        self.asked += 1
+        if self.refusals:
+            return self.refusals.pop(0)
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        self.letters.append(envelope)
+        return "250 OK"
+
+    @contextmanager
+    def running(self, port: int) -> Iterator[None]:
+        controller = Controller(self, hostname="127.0.0.1", port=port)
+        controller.start()
+        try:
+            yield
+        finally:
+            controller.stop()
+
+
+@pytest.fixture(autouse=True)
+def port(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Of a mail server that nobody has started yet."""
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", servers.free_port()
+    settings.EMAIL_TIMEOUT = 1
+    monkeypatch.setattr(mail, "PAUSES", (0.1, 0.1, 0.1))
+    yield int(settings.EMAIL_PORT)
+    until(lambda: not mail._waiting)
+    mail.wait()
+
+
+@pytest.fixture
+def ask_for_reset(browser: Callable[[], Any], ann: Any) -> Callable[[], None]:
+    def ask() -> None:
+        started = time.monotonic()
+        assert browser().post(RESET, {"email": ann.email}).status_code == 302
+        assert time.monotonic() - started < 1
+        mail.wait()
+
+    return ask
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.WARNING, "accounts.mail")
+    return caplog
+
+
+def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def said(log: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in log.records if record.name == "accounts.mail"]
+
+
+def test_a_mail_server_that_comes_back_gets_the_mail(ask_for_reset: Any, port: int, monkeypatch: Any) -> None:
+    monkeypatch.setattr(mail, "PAUSES", (2, 4))
+    server = MailServer()
+    ask_for_reset()
+    with server.running(port):
+        until(lambda: server.letters)
+    assert "/accounts/reset/" in server.letters[0].content.decode()
+    assert server.letters[0].rcpt_tos == ["ann@example.org"]
+
+
+def test_one_that_stays_away_is_left_alone_and_the_log_says_so_without_the_letter(ask_for_reset: Any, log: Any) -> None:
+    ask_for_reset()
+    until(lambda: "A mail could not be sent: password_reset" in said(log))
+    assert said(log)[:-1] == ["A mail is tried again in 0.1 seconds: password_reset"] * 3
+    assert "/accounts/reset/" not in log.text
+    assert SecurityEvent.objects.filter(type="password_reset_asked").count() == 1
+
+
+def test_a_refusal_for_now_is_tried_again(ask_for_reset: Any, port: int) -> None:
+    server = MailServer("450 busy", "451 greylisted")
+    with server.running(port):
+        ask_for_reset()
+        until(lambda: server.letters)
+    assert server.asked == 3
+
+
+def test_a_refusal_for_good_is_not(ask_for_reset: Any, port: int, log: Any) -> None:
+    server = MailServer("550 nobody here")
+    with server.running(port):
+        ask_for_reset()
+        assert said(log) == ["A mail could not be sent: password_reset"]
+        time.sleep(TRIED_FOR)
+    assert (server.asked, server.letters) == (1, [])
+
+
+def test_without_the_tls_that_was_asked_for_nothing_is_sent(
+    ask_for_reset: Any, port: int, settings: Any, log: Any
+) -> None:
+    settings.EMAIL_USE_TLS = True
+    server = MailServer()
+    with server.running(port):
+        ask_for_reset()
+        assert said(log) == ["A mail could not be sent: password_reset"]
+        time.sleep(TRIED_FOR)
+    assert (server.asked, server.letters) == (0, [])
+
+
+def test_one_that_says_nothing_holds_up_nobody(ask_for_reset: Any, port: int, client_of: Any, ann: Any) -> None:
+    with socket.create_server(("127.0.0.1", port)):
+        started = time.monotonic()
+        assert client_of(ann).post(RESET_AT_THE_API, {"email": ann.email}).status_code == 202
+        assert time.monotonic() - started < 1
+        mail.wait()
+
+
+def test_only_so_many_wait_for_another_try(ask_for_reset: Any, log: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(mail, "ROOM", 1)
+    monkeypatch.setattr(mail, "PAUSES", (0.5,))
+    again, lost = "A mail is tried again in 0.5 seconds: password_reset", "A mail could not be sent: password_reset"
+    ask_for_reset()
+    ask_for_reset()
+    assert said(log) == [again, lost]
+    until(lambda: said(log) == [again, lost, lost])
+    until(lambda: not mail._waiting)
+    ask_for_reset()
+    assert said(log) == [again, lost, lost, again]
