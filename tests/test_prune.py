@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from accounts.models import Lock, SecurityEvent, Session, SignIn, User
-from api.blocklist.models import Entry
+from api.blocklist.models import EVERYBODY, Entry, all_of
 
 pytestmark = pytest.mark.django_db
 
@@ -146,6 +146,25 @@ def test_a_dry_run_counts_and_deletes_nothing(client_of, ann, clock, settings):
     assert told["security events"] == "2 to be deleted"
     assert SignIn.objects.count() == 1
     assert SecurityEvent.objects.count() == 2
+
+
+def test_ends_left_half_way_are_counted_once_however_many_entries_concern_them(client_of, ann, bob, clock):
+    client_of(ann), client_of(bob)
+    clock.shift(60)
+    earlier = timezone.now()
+    client_of(ann), client_of(bob)
+    clock.shift(60)
+    shut_out = [
+        (Entry.Kind.EVERYBODY, EVERYBODY, earlier),
+        *((Entry.Kind.USER, all_of(user), before) for user in (ann.pk, 10**6) for before in (earlier, timezone.now())),
+        *((Entry.Kind.USER, all_of(user), timezone.now()) for user in range(2 * 10**6, 2 * 10**6 + 1000)),
+    ]
+    until = timezone.now() + DAY
+    Entry.objects.bulk_create(
+        Entry(kind=kind, token_id=token_id, before=before, until=until) for kind, token_id, before in shut_out
+    )
+    assert prune("--dry-run")["ends left half-way"] == "3 sign-ins to be ended"
+    assert prune()["ends left half-way"] == "3 sign-ins ended"
 
 
 def test_it_goes_in_batches_that_may_be_left_after_any(ann, clock, settings):
