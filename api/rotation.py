@@ -36,9 +36,7 @@ class Rotation:
 
     def new(self, algorithm: str) -> str:
         """Publishes a key, which signs nothing yet. Returns its kid."""
-        # One that starts with a dash would be an option to the next command.
-        while (key := Key.generate(algorithm)).kid.startswith("-"):
-            pass
+        key = Key.generate(algorithm)
         self.folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._change() as entries:
             self._write(f"{key.kid}.pem", key.pem)
