@@ -1,11 +1,18 @@
 """For load balancers and operators. (Without CSRF: what is no GET is a 405 like anywhere in the API.)"""
 
+import logging
+import time
+
 from django.conf import settings
 from django.core.cache import cache
 from django.db import Error, connection
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
+
+from api import metrics
+
+logger = logging.getLogger(__name__)
 
 
 @csrf_exempt
@@ -24,12 +31,46 @@ def ready(request: HttpRequest) -> JsonResponse:
 
 
 def database_answers() -> bool:
+    asked_at = time.time()
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
+            cursor.execute(THE_TIME if connection.vendor == "postgresql" else "SELECT 1")
+            [answer] = cursor.fetchone()
     except Error:
         return False
+    if connection.vendor == "postgresql":
+        clock.compare(asked_at, answer, time.time())
     return True
+
+
+THE_TIME = "SELECT extract(epoch FROM clock_timestamp())::float8"
+
+
+class Clock:
+    """Of this node, beside the database's: the log says once that they differ, and once that it is over."""
+
+    differs = False
+
+    def compare(self, asked_at: float, theirs: float, told_at: float) -> None:
+        """However long the answer was under way, ours was not read later than `told_at`, nor before `asked_at`."""
+        ahead = asked_at - theirs if theirs < asked_at else min(0.0, told_at - theirs)
+        metrics.clock_ahead.set(ahead)
+        # Two nodes that are each as far off, one ahead and one behind, refuse each other's fresh tokens.
+        differs = abs(ahead) > settings.JWT_LEEWAY.total_seconds() / 2
+        if differs == self.differs:
+            return
+        self.differs = differs
+        if differs:
+            logger.warning("The clock of this node is %.1f s %s that of the database", abs(ahead), _where(ahead))
+        else:
+            logger.warning("The clock of this node and that of the database agree again")
+
+
+def _where(ahead: float) -> str:
+    return "ahead of" if ahead > 0 else "behind"
+
+
+clock = Clock()
 
 
 def redis_state() -> str:

@@ -41,6 +41,11 @@ mirror_age = Gauge(
     "wristband_mirror_age_seconds", "How old a mirror was after its last read", multiprocess_mode="livemax"
 )
 connections = Gauge("wristband_database_connections", "Open connections to PostgreSQL", multiprocess_mode="livesum")
+clock_ahead = Gauge(
+    "wristband_clock_ahead_seconds",
+    "How far the clock of this node is ahead of PostgreSQL's, when it was last asked whether it is ready",
+    multiprocess_mode="mostrecent",
+)
 silences = Counter("wristband_database_silences", "Waits for PostgreSQL that were given up")
 
 

@@ -1,0 +1,63 @@
+"""What load balancers and operators are told of a node."""
+
+import logging
+import time
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import connection
+
+from api import health
+from tests.conftest import Browser
+
+pytestmark = pytest.mark.django_db
+
+needs_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has the clock of its node")
+DIFFERS = "The clock of this node is {} s {} that of the database"
+AGREES = "The clock of this node and that of the database agree again"
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What the log says when the node is asked at a moment that is so many seconds off."""
+    monkeypatch.setattr(health, "clock", health.Clock())
+    caplog.set_level(logging.INFO, "api.health")
+
+    def ask(seconds: float) -> list[str]:
+        caplog.clear()
+        with time_machine.travel(time.time() + seconds):
+            assert Browser().get("/health/ready").status_code == 200
+        return [record.getMessage() for record in caplog.records if record.name == "api.health"]
+
+    return ask
+
+
+def test_it_is_ready_with_its_database(settings: Any) -> None:
+    redis = "up" if settings.REDIS_URL else "not used"
+    assert Browser().get("/health/ready").json() == {"status": "up", "database": "up", "redis": redis}
+
+
+@needs_postgresql
+@pytest.mark.parametrize(("seconds", "where"), [(20, "ahead of"), (-20, "behind"), (3600, "ahead of")])
+def test_a_clock_that_is_off_is_told_once_and_once_that_it_is_right_again(said: Any, seconds: int, where: str) -> None:
+    assert said(0) == []
+    [line] = said(seconds)
+    assert float(line.split()[6]) == pytest.approx(abs(seconds), abs=2)
+    assert line == DIFFERS.format(line.split()[6], where)
+    assert said(seconds) == []
+    assert said(0) == [AGREES]
+
+
+@needs_postgresql
+@pytest.mark.parametrize("seconds", [5, -5])
+def test_a_clock_that_is_off_by_less_than_half_the_leeway_is_nothing_to_tell(said: Any, seconds: int) -> None:
+    assert said(seconds) == []
+
+
+def test_an_answer_that_took_long_is_no_clock_that_is_off() -> None:
+    clock = health.Clock()
+    clock.compare(asked_at=1000, theirs=1030, told_at=1060)
+    assert not clock.differs
+    clock.compare(asked_at=1000, theirs=1090, told_at=1060)
+    assert clock.differs
