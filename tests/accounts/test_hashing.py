@@ -109,4 +109,4 @@ def test_turns_are_common_to_the_processes_of_a_node_and_outlive_none_of_them(fl
 
 def sign_in(fleet):
     credentials = {"username": "nobody", "password": "not the right passphrase at all"}
-    return httpx.post(f"{fleet.url}/api/token/", json=credentials, trust_env=False).status_code
+    return httpx.post(f"{fleet.url}/api/token/", json=credentials, timeout=30, trust_env=False).status_code

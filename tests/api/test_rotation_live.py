@@ -92,7 +92,7 @@ class Load:
         self._done = threading.Event()
 
     def client(self, number: int, tokens: dict[str, str]) -> None:
-        with httpx.Client(verify=servers.AUTHORITIES) as http:
+        with httpx.Client(verify=servers.AUTHORITIES, timeout=30) as http:
             asked = number
             while not self._done.is_set():
                 asked += 1
@@ -134,7 +134,7 @@ class Load:
 
 def ask(method: str, url: str, **what: Any) -> httpx.Response:
     """On a connection of its own, so that any worker may get it."""
-    return httpx.request(method, url, verify=servers.AUTHORITIES, **what)
+    return httpx.request(method, url, verify=servers.AUTHORITIES, timeout=30, **what)
 
 
 def kid_of(token: str) -> Any:
@@ -193,7 +193,7 @@ def test_a_storm_of_unknown_kids_costs_no_more_than_one_of_bad_signatures(cluste
     _header, payload, signature = access.split(".")
     bad_signature = f"{access[:-6]}AAAAAA"
     seconds = []
-    with httpx.Client(verify=servers.AUTHORITIES) as http:
+    with httpx.Client(verify=servers.AUTHORITIES, timeout=30) as http:
         for storm in (
             lambda number: bad_signature,
             lambda number: f"{unknown_header(number)}.{payload}.{signature}",

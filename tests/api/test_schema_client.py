@@ -21,7 +21,7 @@ PACKAGE = "generated_client"
 def generated(fleet: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Imports a module of the generated package."""
     document = tmp_path / "openapi.json"
-    document.write_bytes(httpx.get(f"{fleet.url}/api/schema/", trust_env=False).content)
+    document.write_bytes(httpx.get(f"{fleet.url}/api/schema/", timeout=30, trust_env=False).content)
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"content_type_overrides": {"application/statuslist+jwt": "text/plain"}}))
     # It calls ruff, which is beside our Python, wherever that is.

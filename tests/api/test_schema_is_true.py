@@ -44,11 +44,12 @@ class SecureNode(servers.Node):
             return False
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, verify=ssl.create_default_context(cafile=self.certificate), trust_env=False)
+        tls = ssl.create_default_context(cafile=self.certificate)
+        return httpx.get(self.url + path, verify=tls, timeout=30, trust_env=False)
 
     def post(self, path: str, body: Any) -> httpx.Response:
         tls = ssl.create_default_context(cafile=self.certificate)
-        return httpx.post(self.url + path, json=body, verify=tls, trust_env=False)
+        return httpx.post(self.url + path, json=body, verify=tls, timeout=30, trust_env=False)
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:

@@ -42,7 +42,7 @@ class Site:
     def sign_up(self, name: str = "ann") -> Person:
         """Somebody with an account of their own, whatever other tests do on the same node."""
         person = self.someone(name)
-        answer = httpx.post(f"{self.url}/api/register/", json=vars(person), trust_env=False)
+        answer = httpx.post(f"{self.url}/api/register/", json=vars(person), timeout=30, trust_env=False)
         assert answer.status_code == 201, answer.text
         return person
 
@@ -52,6 +52,7 @@ class Site:
             f"{self.url}/api/token/",
             json={"username": person.username, "password": person.password},
             headers={"User-Agent": user_agent},
+            timeout=30,
             trust_env=False,
         )
         assert answer.status_code == 200, answer.text

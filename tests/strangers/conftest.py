@@ -50,13 +50,16 @@ class Issuer(servers.Node):
         answer = httpx.post(
             f"{self.url}/api/token/",
             json={"username": name, "password": PASSWORD, "audience": AUDIENCE},
+            timeout=30,
             trust_env=False,
         )
         assert answer.status_code == 200, answer.text
         return Tokens(**answer.json())
 
     def sign_out(self, tokens: "Tokens") -> None:
-        answer = httpx.post(f"{self.url}/api/token/blacklist/", json={"refresh": tokens.refresh}, trust_env=False)
+        answer = httpx.post(
+            f"{self.url}/api/token/blacklist/", json={"refresh": tokens.refresh}, timeout=30, trust_env=False
+        )
         assert answer.status_code == 200, answer.text
 
 

@@ -16,7 +16,9 @@ pytestmark = pytest.mark.once
 def authlib(issuer: Issuer) -> Iterator[OAuth2Client]:
     """A service that may introspect."""
     password = servers.manage(issuer.env, "make_service", "gate", "--scope", "introspect").strip()
-    answer = httpx.post(f"{issuer.url}/api/token/", json={"username": "gate", "password": password}, trust_env=False)
+    answer = httpx.post(
+        f"{issuer.url}/api/token/", json={"username": "gate", "password": password}, timeout=30, trust_env=False
+    )
     token = {"access_token": answer.json()["access"], "token_type": "Bearer"}
     with OAuth2Client(token=token, trust_env=False) as client:
         # Callers of ours have an access token, and no client secret.

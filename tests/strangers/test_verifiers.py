@@ -43,7 +43,9 @@ def of_joserfc(issuer: Issuer, javascript: Any) -> Verifier:
     )
 
     def verify(token: str) -> str | None:
-        keys = KeySet.import_key_set(httpx.get(f"{issuer.url}/.well-known/jwks.json", trust_env=False).json())
+        keys = KeySet.import_key_set(
+            httpx.get(f"{issuer.url}/.well-known/jwks.json", timeout=30, trust_env=False).json()
+        )
         try:
             claims = joserfc.decode(token, keys, algorithms=["ES256"]).claims
             wanted.validate(claims)
