@@ -1,6 +1,7 @@
 """What a line of the log says, outside DEBUG: one JSON object, with nothing in it that opens anything."""
 
 import logging
+import platform
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ class Formatter(JsonFormatter):
         log_data |= {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
+            "node": platform.node(),
             "logger": record.name,
             "message": without_path(record.message, request) if request else record.message,
         }

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import platform
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -116,6 +117,7 @@ def test_a_line_says_which_request_it_is_of_and_whose(
     ended = api.post("/api/token/blacklist/", {"refresh": api.refresh})
     [line] = [line for line in log.of(ended) if line["logger"] == "accounts.events"]
     assert (line["message"], line["sid"], line["user_id"]) == ("signed_out", str(sign_in.pk), ann.pk)
+    assert line["node"] == platform.node()
     # Once it is known who asks, every other line says so.
     other = client_of(ann)
     answer = other.delete(f"/api/sign-ins/{uuid4()}/")
