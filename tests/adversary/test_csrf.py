@@ -1,5 +1,7 @@
 """No other site makes a browser change anything: tried at every address that is in the URL conf."""
 
+import re
+
 import pytest
 from django.conf import settings
 from django.db import transaction
@@ -141,3 +143,70 @@ def test_nobody_is_signed_in_to_the_account_of_another_unasked(door, eve, staff,
         response = eve.send("POST", door, form, **headers)
         assert response.status_code == 403
         assert settings.SESSION_COOKIE_NAME not in response.cookies
+
+
+# A CSRF token is of one side of a sign-in
+
+
+class Visitor(Browser):
+    """A browser that keeps its cookies, on pages of ours."""
+
+    def __init__(self):
+        super().__init__(enforce_csrf_checks=True, headers={"origin": OWN})
+
+    def token_of(self, page):
+        """As the form on that page has it: another text each time, of the secret that is in the cookie."""
+        found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.get(page).content.decode())
+        return found[1]
+
+    @property
+    def cookie(self):
+        return self.cookies[settings.CSRF_COOKIE_NAME].value
+
+    def fill_in(self, page, form, token):
+        return self.post(page, form | {"csrfmiddlewaretoken": token})
+
+    def rename(self, name, token):
+        return self.fill_in("/accounts/profile/", {"first_name": name}, token)
+
+
+CAROL = {"username": "carol", "email": "carol@example.org"}
+NEW_PASSWORD = "a quite different passphrase"
+
+
+@pytest.mark.parametrize("door", ["/accounts/login/", "/admin/login/", "/accounts/signup/"])
+def test_a_token_from_before_a_sign_in_is_good_for_nothing_after_it(door, staff, password):
+    form = {"username": staff.username, "password": password}
+    if door == "/accounts/signup/":
+        form = CAROL | {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+    visitor = Visitor()
+    # A page that stays open in another tab, and the secret as whoever could read or plant the cookie knows it.
+    open_page, planted = visitor.token_of("/accounts/login/"), visitor.cookie
+    assert visitor.fill_in(door, form, visitor.token_of(door)).status_code == 302
+    assert visitor.cookie != planted
+    for token in (open_page, planted):
+        for refused in (
+            visitor.rename("Mallory", token),
+            visitor.fill_in("/accounts/logout/", {}, token),
+            visitor.patch("/api/me/", '{"first_name": "Mallory"}', "application/json", headers={"x-csrftoken": token}),
+        ):
+            assert refused.status_code == 403
+            assert refused_as_forged(refused)
+    for token in (visitor.token_of("/accounts/profile/"), visitor.cookie):
+        assert visitor.rename("Sue", token).status_code == 302
+    assert visitor.get("/api/me/").json()["first_name"] == "Sue"
+
+
+def test_a_token_of_one_person_is_good_for_nothing_once_another_has_signed_in(ann, staff, password):
+    visitor = Visitor()
+
+    def sign_in(user):
+        form = {"username": user.username, "password": password}
+        assert visitor.fill_in("/accounts/login/", form, visitor.token_of("/accounts/login/")).status_code == 302
+
+    sign_in(ann)
+    of_anns_page, of_ann = visitor.token_of("/accounts/profile/"), visitor.cookie
+    sign_in(staff)
+    assert visitor.get("/api/me/").json()["username"] == staff.username
+    assert [visitor.rename("Mallory", token).status_code for token in (of_anns_page, of_ann)] == [403, 403]
+    assert visitor.get("/api/me/").json()["first_name"] == ""

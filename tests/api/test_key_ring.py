@@ -28,6 +28,8 @@ from api.tokens import AccessToken
 
 pytestmark = pytest.mark.django_db
 
+OTHER_SECRET_KEY = "another-9Rk2mVx7Lq4TzWc8NfHs3YbJd6PgAu5EeKt1Ro"
+
 
 @pytest.fixture(autouse=True)
 def every_look_counts(monkeypatch):
@@ -487,3 +489,41 @@ def test_unknown_kids_cause_no_more_looks_than_known_ones(folder, client_of, ann
             AccessToken._token_backend.decode(f"{header}.{rest}")
     assert len(looks) <= 2 * (time.monotonic() - started) + 1
     assert not opened
+
+
+# A new SECRET_KEY, where JWT_KEYS is not set
+
+
+def test_a_new_secret_key_refuses_no_token_while_the_old_one_is_named(settings, client_of, anonymous, ann):
+    idle, busy, old = client_of(ann), client_of(ann), settings.SECRET_KEY
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = OTHER_SECRET_KEY, [old]
+    for client in (idle, busy):
+        assert client.get("/api/me/").status_code == 200
+        for token in (client.access, client.refresh):
+            assert anonymous.post("/api/token/verify/", {"token": token}).status_code == 200
+    before = kid_of(busy.access)
+    assert busy.renew().status_code == 200
+    # What is made now is of the new key, and good; what was made before goes on beside it.
+    assert before not in {kid_of(busy.access), kid_of(busy.refresh), kid_of(client_of(ann).access)}
+    assert [each.get("/api/me/").status_code for each in (idle, busy)] == [200, 200]
+    assert [each.renew().status_code for each in (idle, busy)] == [200, 200]
+
+
+@pytest.mark.parametrize("named_for_a_while", [False, True], ids=["at once", "once the old one is named no longer"])
+def test_a_new_secret_key_refuses_all_tokens_of_the_old_one(
+    settings, client_of, anonymous, ann, password, named_for_a_while
+):
+    client = client_of(ann)
+    assert client.get("/api/me/").status_code == 200
+    if named_for_a_while:
+        settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = OTHER_SECRET_KEY
+    assert client.get("/api/me/").status_code == (200 if named_for_a_while else 401)
+    settings.SECRET_KEY_FALLBACKS = []
+    answers = [client.get("/api/me/"), anonymous.post("/api/token/refresh/", {"refresh": client.refresh})]
+    for token in (client.access, client.refresh):
+        answers.append(anonymous.post("/api/token/verify/", {"token": token}))
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(401, "token_not_valid")] * 4
+    # Whoever signs in again is let in.
+    assert client.sign_in(ann.username, password).status_code == 200
+    assert client.get("/api/me/").status_code == client.renew().status_code == 200

@@ -1,0 +1,70 @@
+"""A process remembers which tokens it has verified: not more than so many, whatever it is shown."""
+
+import time
+import uuid
+
+import jwt
+import pytest
+
+from api.keys import keyring
+from api.tokens import MAX_LENGTH, AccessToken
+
+pytestmark = pytest.mark.django_db
+
+BOUND = 20
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """What is remembered of tokens, in a process that begins anew with room for twenty."""
+    backend = AccessToken._token_backend
+    with monkeypatch.context() as patch:
+        patch.setattr("api.tokens.VERIFIED_TOKENS", BOUND)
+        backend._forget()
+    yield lambda: backend._claims_of.cache_info()
+    backend._forget()
+
+
+def genuine(token, **claims):
+    """As the project would make one: other claims, and a signature that is right."""
+    key, claims = keyring.signing_key, jwt.decode(token, options={"verify_signature": False}) | claims
+    return jwt.encode(claims, key.signing, key.algorithm, {"kid": key.kid, "typ": "at+jwt"})
+
+
+def others(token, number):
+    return [genuine(token, jti=uuid.uuid4().hex) for _ in range(number)]
+
+
+def ask(client, *tokens):
+    """What /api/me/ answers to each."""
+    return [client.get("/api/me/", headers={"Authorization": f"Bearer {each}"}).status_code for each in tokens]
+
+
+def test_ever_more_good_tokens_leave_no_more_behind_than_there_is_room_for(known, client_of, ann):
+    client = client_of(ann)
+    tokens = others(client.access, 5 * BOUND)
+    for number, token in enumerate(tokens, 1):
+        assert ask(client, token) == [200]
+        assert known().currsize == min(number, BOUND)
+    # The last ones are known, so that this is what is meant; the first ones are verified anew, and still good.
+    before = known()
+    assert set(ask(client, *tokens[-BOUND:])) == {200}
+    assert (known().hits, known().misses) == (before.hits + BOUND, before.misses)
+    assert set(ask(client, *tokens[:BOUND])) == {200}
+    assert (known().misses, known().currsize) == (before.misses + BOUND, BOUND)
+
+
+def test_what_is_refused_takes_nobodys_room(known, client_of, ann):
+    client = client_of(ann)
+    assert ask(client, client.access) == [200]
+    header, payload, signature = client.access.split(".")
+    forged = [f"{header}.{payload}.{signature[:-8]}{number:08}" for number in range(2 * BOUND)]
+    expired = [genuine(client.access, exp=int(time.time()) - 3600 - number) for number in range(2 * BOUND)]
+    too_long = [genuine(client.access, padding="x" * MAX_LENGTH + str(number)) for number in range(2 * BOUND)]
+    before = known()
+    assert set(ask(client, *forged, *expired, *too_long)) == {401}
+    assert known().currsize == 1
+    # The long ones are not even looked for.
+    assert known().misses == before.misses + len(forged + expired)
+    assert ask(client, client.access) == [200]
+    assert known().hits == before.hits + 1
