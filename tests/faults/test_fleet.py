@@ -1,4 +1,4 @@
-"""Five minutes of faults on a real fleet, with what `python -m tests.faults` does for as long as it is told to."""
+"""Three minutes of faults on a real fleet, with what `python -m tests.faults` does for as long as it is told to."""
 
 import os
 import subprocess
@@ -11,12 +11,12 @@ from django.db import connection
 from tests import servers, stores
 from tests.faults.__main__ import report, run
 
-MINUTES, SEED = 5.0, 20
+MINUTES, SEED = 3.0, 20
 FAULTS = 100
 # Of each kind of request, so many must have been granted.
-LEAST = {"call": 1000, "page": 100, "refresh": 150, "sign in": 80, "end": 25, "sign out": 8}
+LEAST = {"call": 1000, "page": 100, "refresh": 150, "sign in": 80, "end": 15, "sign out": 4}
 # So many answers must have named somebody, or none could have named the wrong one.
-NAMED = 500
+NAMED = 400
 
 
 def nginx_or_left_out() -> None:
@@ -30,8 +30,8 @@ def nginx_or_left_out() -> None:
 
 @pytest.mark.long
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="a fleet is on PostgreSQL and Valkey")
-@pytest.mark.timeout(600)
-def test_five_minutes_of_faults_break_no_promise() -> None:
+@pytest.mark.timeout(480)
+def test_three_minutes_of_faults_break_no_promise() -> None:
     nginx_or_left_out()
     history, violations = run(MINUTES, SEED)
     told = report(history, violations)
