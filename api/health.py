@@ -6,6 +6,7 @@ import time
 from django.conf import settings
 from django.core.cache import cache
 from django.db import Error, connection
+from django.db.backends.utils import CursorWrapper
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
@@ -31,25 +32,27 @@ def ready(request: HttpRequest) -> JsonResponse:
 
 
 def database_answers() -> bool:
-    asked_at = time.time()
     try:
         with connection.cursor() as cursor:
-            cursor.execute(THE_TIME if connection.vendor == "postgresql" else "SELECT 1")
-            [answer] = cursor.fetchone()
+            if connection.vendor == "postgresql":
+                clock.ask(cursor)
+            else:
+                cursor.execute("SELECT 1")
     except Error:
         return False
-    if connection.vendor == "postgresql":
-        clock.compare(asked_at, answer, time.time())
     return True
-
-
-THE_TIME = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
 
 class Clock:
     """Of this node, beside the database's: the log says once that they differ, and once that it is over."""
 
     differs = False
+
+    def ask(self, cursor: CursorWrapper) -> None:
+        asked_at = time.time()
+        cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
+        [theirs] = cursor.fetchone()
+        self.compare(asked_at, theirs, time.time())
 
     def compare(self, asked_at: float, theirs: float, told_at: float) -> None:
         """However long the answer was under way, ours was not read later than `told_at`, nor before `asked_at`."""
@@ -61,13 +64,10 @@ class Clock:
             return
         self.differs = differs
         if differs:
-            logger.warning("The clock of this node is %.1f s %s that of the database", abs(ahead), _where(ahead))
+            where = "ahead of" if ahead > 0 else "behind"
+            logger.warning("The clock of this node is %.1f s %s that of the database", abs(ahead), where)
         else:
             logger.warning("The clock of this node and that of the database agree again")
-
-
-def _where(ahead: float) -> str:
-    return "ahead of" if ahead > 0 else "behind"
 
 
 clock = Clock()

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -303,6 +303,14 @@ def _wait_for_the_end_of(processes: Sequence[psutil.Process]) -> None:
         if time.monotonic() > deadline:
             raise RuntimeError(f"Killed, and still alive: {processes}")
         time.sleep(0.01)
+
+
+def wait_until(happened: Callable[[], object], seconds: float = 20) -> None:
+    """Raises AssertionError if it does not."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "It never came"
+        time.sleep(0.1)
 
 
 def answers_live(url: str) -> bool:

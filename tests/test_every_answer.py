@@ -279,6 +279,11 @@ def start(**env):
 
 
 def run_alone(code, **env):
-    env = {"SECRET_KEY": settings.SECRET_KEY, "DJANGO_SETTINGS_MODULE": "project.settings"} | env
-    env = {"ENV_FILE": "", "PATH": os.environ["PATH"], "DATABASE_URL": "sqlite:///:memory:"} | env
+    env = {
+        "ENV_FILE": "",
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL": "sqlite:///:memory:",
+        "SECRET_KEY": settings.SECRET_KEY,
+        "DJANGO_SETTINGS_MODULE": "project.settings",
+    } | env
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True)

@@ -61,7 +61,7 @@ def port(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     settings.EMAIL_TIMEOUT = 1
     monkeypatch.setattr(mail, "PAUSES", (0.1, 0.1, 0.1))
     yield int(settings.EMAIL_PORT)
-    until(lambda: not mail._waiting)
+    servers.wait_until(lambda: not mail._waiting)
     mail.wait()
 
 
@@ -80,13 +80,6 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def said(log: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in log.records if record.name == "accounts.mail"]
 
@@ -96,14 +89,14 @@ def test_a_mail_server_that_comes_back_gets_the_mail(ask_for_reset: Any, port: i
     server = MailServer()
     ask_for_reset()
     with server.running(port):
-        until(lambda: server.letters)
+        servers.wait_until(lambda: server.letters)
     assert "/accounts/reset/" in server.letters[0].content.decode()
     assert server.letters[0].rcpt_tos == ["ann@example.org"]
 
 
 def test_one_that_stays_away_is_left_alone_and_the_log_says_so_without_the_letter(ask_for_reset: Any, log: Any) -> None:
     ask_for_reset()
-    until(lambda: "A mail could not be sent: password_reset" in said(log))
+    servers.wait_until(lambda: "A mail could not be sent: password_reset" in said(log))
     assert said(log)[:-1] == ["A mail is tried again in 0.1 seconds: password_reset"] * 3
     assert "/accounts/reset/" not in log.text
     assert SecurityEvent.objects.filter(type="password_reset_asked").count() == 1
@@ -113,7 +106,7 @@ def test_a_refusal_for_now_is_tried_again(ask_for_reset: Any, port: int) -> None
     server = MailServer("450 busy", "451 greylisted")
     with server.running(port):
         ask_for_reset()
-        until(lambda: server.letters)
+        servers.wait_until(lambda: server.letters)
     assert server.asked == 3
 
 
@@ -158,7 +151,7 @@ def test_only_so_many_wait_for_another_try(ask_for_reset: Any, log: Any, monkeyp
     ask_for_reset()
     ask_for_reset()
     assert said(log) == [again, lost]
-    until(lambda: said(log) == [again, lost, lost])
-    until(lambda: not mail._waiting)
+    servers.wait_until(lambda: said(log) == [again, lost, lost])
+    servers.wait_until(lambda: not mail._waiting)
     ask_for_reset()
     assert said(log) == [again, lost, lost, again]

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.faults.history import Call, End, History
+from tests.faults.history import Call, End, Fault, History
 
 # How long a token of an ended sign-in may be accepted where Valkey is in trouble, in seconds.
 BOUND = 1.0
@@ -74,17 +74,15 @@ class _Indexed:
         """Why its sign-in has ended, by the database; empty for one that is live."""
         return self.record.reasons.get(call.sid, "").partition(" ")[0] if self.record else ""
 
+    def faults_between(self, since: float, until: float) -> list[Fault]:
+        return [fault for fault in self.faults if fault.began <= until and since <= fault.over + AFTERMATH]
+
     def troubled(self, part: str, since: float, until: float) -> bool:
-        return any(
-            fault.part == part and fault.began <= until and since <= fault.over + AFTERMATH for fault in self.faults
-        )
+        return any(fault.part == part for fault in self.faults_between(since, until))
 
     def lost_its_worker(self, call: Call) -> bool:
         """An answer ends in the middle where its worker did, or stood still."""
-        return call.cut_off and any(
-            fault.stops_workers and fault.began <= call.told and call.asked <= fault.over + AFTERMATH
-            for fault in self.faults
-        )
+        return call.cut_off and any(fault.stops_workers for fault in self.faults_between(call.asked, call.told))
 
     def bound(self, end: End, call: Call) -> float:
         """In seconds after the end was acknowledged."""

@@ -10,6 +10,7 @@ from django.db import connection
 
 from tests import servers, stores
 from tests.faults.__main__ import report, run
+from tests.left_out import found_or_left_out
 
 MINUTES, SEED = 3.0, 20
 FAULTS = 100
@@ -19,20 +20,11 @@ LEAST = {"call": 1000, "page": 100, "refresh": 150, "sign in": 80, "end": 15, "s
 NAMED = 400
 
 
-def nginx_or_left_out() -> None:
-    try:
-        servers.nginx_program()
-    except RuntimeError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
-
-
 @pytest.mark.long
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="a fleet is on PostgreSQL and Valkey")
 @pytest.mark.timeout(480)
 def test_three_minutes_of_faults_break_no_promise() -> None:
-    nginx_or_left_out()
+    found_or_left_out(servers.nginx_program)
     history, violations = run(MINUTES, SEED)
     told = report(history, violations)
     assert not violations, told

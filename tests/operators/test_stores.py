@@ -2,8 +2,7 @@
 
 import os
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from django.db import connection
 
 from tests import servers
+from tests.left_out import found_or_left_out
 from tests.operators import stores
 
 pytestmark = [pytest.mark.once, pytest.mark.django_db(transaction=True)]
@@ -95,13 +95,6 @@ def bearer(access: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {access}"}
 
 
-def wait_until(happened: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "It never came"
-        time.sleep(0.1)
-
-
 def database_url() -> str:
     """Of this test's own database, without anything between."""
     return f"{os.environ['DATABASE_URL'].rpartition('/')[0]}/{connection.settings_dict['NAME']}"
@@ -135,7 +128,7 @@ def keeps_its_promises(site: Site) -> None:
         pairs.append(site.refresh(pairs[-1]["refresh"]).json())
     access = pairs[-1]["access"]
     assert servers.manage(site.env, "shell", "--verbosity=0", "--command", REST).split() == ["True", "False", "True"]
-    wait_until(lambda: site.hears_news(access))
+    servers.wait_until(lambda: site.hears_news(access))
 
     ended = site.http.post("/api/token/blacklist/", json={"refresh": others["refresh"]})
     assert ended.status_code == 200
@@ -147,19 +140,10 @@ def keeps_its_promises(site: Site) -> None:
     assert site.statuses(4, headers=bearer(access)) == {200}
 
 
-def pgbouncer_or_left_out() -> None:
-    try:
-        servers.pgbouncer_program()
-    except RuntimeError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
-
-
 def test_valkey_with_tls_and_a_password_and_pgbouncer_in_transaction_mode(tmp_path: Path) -> None:
     rights = [stores.USER, "on", f">{stores.PASSWORD}", *RIGHTS.split()]
     acl = ["--user", *rights, "--user", "default", "off"]
-    pgbouncer_or_left_out()
+    found_or_left_out(servers.pgbouncer_program)
     with ExitStack() as stack:
         pgbouncer, certificate = stack.enter_context(stores.pgbouncer(database_url()))
         valkey = stack.enter_context(servers.valkey(*acl))
@@ -188,19 +172,19 @@ def test_valkey_behind_sentinel_and_psycopgs_pool(tmp_path: Path) -> None:
         with site(tmp_path, env, "--threads=4") as node:
             together(node)
             assert connections_of_nodes() <= 2 * WORKERS
-            wait_until(watched.is_ready_to_fail_over)
+            servers.wait_until(watched.is_ready_to_fail_over)
             keeps_its_promises(node)
             access = node.tokens(node.register())["access"]
             watched.primary.kill()
             assert node.statuses(10, headers=bearer(access)) == {200}
-            wait_until(lambda: node.ready()["redis"] == "up")
+            servers.wait_until(lambda: node.ready()["redis"] == "up")
             keeps_its_promises(node)
 
 
 def test_a_cluster_whose_channel_moves_to_another_server(tmp_path: Path) -> None:
     with ExitStack() as stack:
         cluster = stores.Cluster(stack)
-        wait_until(cluster.is_well)
+        servers.wait_until(cluster.is_well)
         urls = [f"redis://:{PASSWORD}@127.0.0.1:{each.port}" for each in cluster.servers[:2]]
         with site(tmp_path, {"REDIS_URL": ",".join(urls), "REDIS_CLUSTER": "true"}) as node:
             keeps_its_promises(node)

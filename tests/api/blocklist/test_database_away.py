@@ -137,12 +137,12 @@ def test_a_stopped_database_is_waited_for_no_longer_than_said_and_a_dead_one_not
             assert client.take_slowest() < CONNECT_BOUND
 
             postgres.resume()
-            wait_until(lambda: client.verify(kept).status_code == 200)
-            wait_until(lambda: client.me(kept).status_code == 200)
-            wait_until(lambda: client.ask("GET", "/accounts/profile/").status_code == 200)
+            servers.wait_until(lambda: client.verify(kept).status_code == 200, seconds=10)
+            servers.wait_until(lambda: client.me(kept).status_code == 200, seconds=10)
+            servers.wait_until(lambda: client.ask("GET", "/accounts/profile/").status_code == 200, seconds=10)
             # Each thread finds out for itself that its connection is gone.
-            wait_until(lambda: client.health() == (200, 200))
-            wait_until(lambda: client.verify(refused).status_code == 401)
+            servers.wait_until(lambda: client.health() == (200, 200), seconds=10)
+            servers.wait_until(lambda: client.verify(refused).status_code == 401, seconds=10)
             # The next read comes no sooner than the last one took.
             time.sleep(CONNECT_BOUND)
             assert client.verify(kept).status_code == 200
@@ -155,8 +155,8 @@ def test_a_stopped_database_is_waited_for_no_longer_than_said_and_a_dead_one_not
             assert client.take_slowest() < 1
 
             postgres.start()
-            wait_until(lambda: client.me(kept).status_code == 200)
-            wait_until(lambda: client.health() == (200, 200))
+            servers.wait_until(lambda: client.me(kept).status_code == 200, seconds=10)
+            servers.wait_until(lambda: client.health() == (200, 200), seconds=10)
 
 
 def test_what_a_lost_subscription_may_have_missed_is_not_answered_from_memory(postgres: servers.Postgres) -> None:
@@ -191,10 +191,3 @@ def test_what_a_lost_subscription_may_have_missed_is_not_answered_from_memory(po
             while verify() != 200:
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
-
-
-def wait_until(condition: object, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
