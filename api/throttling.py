@@ -12,7 +12,8 @@ from rest_framework.views import APIView
 
 from accounts import locks, origin
 
-TROUBLE = (RedisError, OSError)
+# The last where it holds what is not of our writing.
+TROUBLE = (RedisError, OSError, ValueError)
 # How long a Redis that did not answer is left alone, in seconds.
 RETRY_AFTER = 1.0
 

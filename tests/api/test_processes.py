@@ -1,16 +1,23 @@
 """Four worker processes, real stores, real requests at the same time."""
 
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
+import jwt
 import pytest
+
+from tests import servers
 
 PASSWORD = "violet anchor hums at dawn"
 
@@ -109,6 +116,66 @@ def test_a_deactivation_by_another_process_is_known_to_every_worker(
     assert {me(http, tokens["access"]) for _ in range(20)} == {401}
     assert refresh(http, tokens["refresh"]).status_code == 401
     assert sign_in(http, someone).status_code == 401
+
+
+WHEN_TOLD = """
+import sys
+from contextlib import suppress
+from accounts.models import AccountChanged, User
+them = User.objects.filter(username="{name}")
+user = them.get()
+print("ready", flush=True)
+sys.stdin.readline()
+# So does the page say to whoever comes too late.
+with suppress(AccountChanged):
+    {change}
+"""
+
+
+@contextmanager
+def when_told(fleet: Any, name: str, change: str) -> Iterator[Callable[[], None]]:
+    """A process that is about to do it, and how to let it."""
+    code = WHEN_TOLD.format(name=name, change=change)
+    command = [sys.executable, "manage.py", "shell", "--verbosity=0", "--command", code]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=servers.ROOT, env=os.environ | fleet.env, **pipes) as process:
+        assert process.stdout.readline() == "ready\n"
+
+        def go() -> None:
+            process.communicate("go\n", timeout=60)
+            assert process.returncode == 0
+
+        yield go
+
+
+ENDS = """
+from accounts.models import SecurityEvent
+ends = SecurityEvent.objects.filter(sid__in={sids}, type__in=["signed_out", "sign_in_ended"])
+print(*sorted(str(sid) for sid in ends.values_list("sid", flat=True)))
+"""
+
+
+def test_of_all_ends_at_once_with_refreshes_nothing_gets_away(http: httpx.Client, someone: str, fleet: Any) -> None:
+    first, second = sign_in(http, someone).json(), sign_in(http, someone).json()
+    with (
+        when_told(fleet, someone, "them.update(is_active=False)") as deactivate,
+        when_told(fleet, someone, "user.change_password('quiet copper lantern drifts')") as change_password,
+        when_told(fleet, someone, "them.delete()") as delete,
+    ):
+        answers = at_once(
+            [lambda: refresh(http, first["refresh"])] * 3
+            + [lambda: refresh(http, second["refresh"])] * 3
+            + [lambda: sign_in(http, someone)] * 2
+            + [lambda: http.post("/api/token/blacklist/", json={"refresh": first["refresh"]})]
+            + [deactivate, change_password, delete]
+        )
+    assert {answer.status_code for answer in answers if answer} <= {200, 401}
+    minted = [answer.json() for answer in answers if answer and "access" in answer.json()] + [first, second]
+    assert {me(http, each["access"]) for each in minted} == {401}
+    assert {refresh(http, each["refresh"]).status_code for each in minted} == {401}
+    assert sign_in(http, someone).status_code == 401
+    sids = {jwt.decode(each["access"], options={"verify_signature": False})["sid"] for each in minted}
+    assert fleet.shell(ENDS.format(sids=sids)).split() == sorted(sids)
 
 
 SMUGGLED = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"

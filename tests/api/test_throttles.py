@@ -1,10 +1,13 @@
 """How often one address may ask."""
 
 import os
+import pickle
 import time
+from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django_redis import get_redis_connection
 
 from api.throttling import AddressThrottle
 from tests import servers
@@ -69,3 +72,28 @@ def test_without_redis_it_counts_in_the_process_and_nobody_waits(anonymous, trou
     assert answers == [401, 401, 401, 429]
     # A quarter of a second for Redis, and the request itself.
     assert max(waits) < 0.25 + 0.1, (waits, os.getloadavg())
+
+
+class Bomb:
+    """Leaves a file wherever it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.skipif(not settings.REDIS_URL, reason="no Redis")
+def test_what_others_wrote_to_redis_runs_nothing_and_is_in_nobodys_way(anonymous, tmp_path):
+    path = "/api/token/verify/"
+    anonymous.post(path, THROTTLED[path])
+    redis = get_redis_connection("default")
+    bomb = pickle.dumps(Bomb(tmp_path / "mark"))
+    keys = redis.keys("*")
+    assert any(b"throttle_tokens" in key for key in keys)
+    redis.mset(dict.fromkeys(keys, bomb))
+    assert anonymous.post(path, THROTTLED[path]).status_code == 401
+    assert not (tmp_path / "mark").exists()
+    pickle.loads(bomb)  # noqa: S301 (it does go off)
+    assert (tmp_path / "mark").exists()
