@@ -103,8 +103,8 @@ CONTROLS = [
         "6.3.1",
         "guesses have to wait",
         "accounts/models.py",
-        "            if until > now:\n",
-        "            if False:\n",
+        "            if locked := [count.until for count in counts if count.is_locked]:\n",
+        "            if locked := []:\n",
         "accounts/locks::after_a_few_wrong_guesses_the_right_one_is_refused_too",
     ),
     Control(

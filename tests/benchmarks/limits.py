@@ -3,8 +3,10 @@
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
-from itertools import count
+from itertools import count, product
+from statistics import median
 from typing import Any
 
 import psutil
@@ -30,34 +32,59 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 3])
     parser.add_argument("--workers", type=int, default=WORKERS, help="of each node")
     parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS, help="at once, rising")
+    parser.add_argument("--rounds", type=int, default=9, help="at the knee")
     parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
 
 
 def run(options: Namespace) -> list[dict[str, Any]]:
-    results = []
-    with stand() as here, Progress(len(options.nodes) * len(KINDS) * len(options.clients)) as progress:
+    with stand() as here, ExitStack() as stack:
         here.call("rows.clients", count=USERS * 10)
-        for nodes in options.nodes:
-            with here.fleet(nodes, options.workers) as fleet:
-                for what, steps in KINDS.items():
-                    progress.at(f"{nodes} nodes: {what}")
-                    found = knee(fleet, steps, options.clients, options.seconds)
-                    results.append({"what": what, "nodes": nodes, "workers": options.workers, **found})
-                    progress.step(len(options.clients))
+        fleets = [stack.enter_context(here.fleet(nodes, options.workers)) for nodes in options.nodes]
+        subjects = list(product(fleets, KINDS))
+        progress = stack.enter_context(Progress(len(subjects) * (len(options.clients) + options.rounds)))
+        knees = []
+        for fleet, what in subjects:
+            progress.at(f"{len(fleet.nodes)} nodes: {what}")
+            knees.append(knee(fleet, KINDS[what], options.clients, options.seconds))
+            progress.step(len(options.clients))
+        # In turns, so that all of them share a minute in which the machine is busy with something else.
+        rounds: list[list[dict[str, Any]]] = [[] for _ in subjects]
+        for number in range(options.rounds):
+            for (fleet, what), at, measured in zip(subjects, knees, rounds, strict=True):
+                progress.at(f"round {number + 1}, {len(fleet.nodes)} nodes: {what}")
+                measured.append(_measure(fleet, KINDS[what](fleet, at["clients"]), options.seconds))
+                progress.step()
+    about = [{"what": what, "nodes": len(fleet.nodes), "workers": options.workers} for fleet, what in subjects]
+    results = [
+        {**each, **_median(measured), "rounds": measured, "tried": at["tried"]}
+        for each, at, measured in zip(about, knees, rounds, strict=True)
+    ]
     show(results)
     return results
+
+
+def _median(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of each figure by itself."""
+    first = rounds[0]
+    return {
+        name: _median([each[name] for each in rounds])
+        if isinstance(first[name], dict)
+        else median(each[name] for each in rounds)
+        for name in first
+    }
 
 
 def show(results: Sequence[dict[str, Any]]) -> None:
     spent = [f"{each}, ms" for each in PARTS.values()]
     table(
-        ["", "nodes", "a second", "clients at the knee", "p50, ms", "p99, ms", *spent, "WAL, bytes"],
+        ["", "nodes", "a second", "min-max", "clients at the knee", "p50, ms", "p99, ms", *spent, "WAL, bytes"],
         [
             [
                 each["what"],
                 str(each["nodes"]),
                 f"{each['per_second']:,.0f}",
-                str(each["clients"]),
+                "{:,.0f}-{:,.0f}".format(*extremes(each)),
+                f"{each['clients']:.0f}",
                 f"{each['p50_milliseconds']:.1f}",
                 f"{each['p99_milliseconds']:.1f}",
                 *(f"{each['cpu_milliseconds'][part]:.2f}" for part in PARTS),
@@ -66,6 +93,12 @@ def show(results: Sequence[dict[str, Any]]) -> None:
             for each in results
         ],
     )
+
+
+def extremes(result: dict[str, Any]) -> tuple[float, float]:
+    """The fewest and the most a second of its rounds."""
+    rates = [each["per_second"] for each in result["rounds"]]
+    return min(rates), max(rates)
 
 
 # CPU time of one request.

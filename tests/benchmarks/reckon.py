@@ -113,7 +113,13 @@ def _show_short(measured: dict[str, list[dict]], results: list[dict[str, Any]]) 
     one, *others = ([each for each in measured["limits"] if each["nodes"] == nodes] for nodes in (1, 3))
     say()
     table(
-        ["", "one node, a second (clients; p99)", "three on the same core", "CPU: application, ms", "PostgreSQL, ms"],
+        [
+            "",
+            "one node, a second (min-max; clients; p99)",
+            "three on the same core",
+            "CPU: application, ms",
+            "PostgreSQL, ms",
+        ],
         [
             [mine["what"], _rate(mine), *map(_rate, rest), *(f"{mine['cpu_milliseconds'][p]:.2f}" for p in CPU)]
             for mine, *rest in zip(one, *others, strict=True)
@@ -130,7 +136,9 @@ CPU = ("application", "postgres")
 
 
 def _rate(each: dict) -> str:
-    return f"{each['per_second']:,.0f} ({each['clients']}; {each['p99_milliseconds']:.0f} ms)"
+    fewest, most = limits.extremes(each)
+    about = f"{fewest:,.0f}-{most:,.0f}; {each['clients']:.0f}; {each['p99_milliseconds']:.0f} ms"
+    return f"{each['per_second']:,.0f} ({about})"
 
 
 def reckon(

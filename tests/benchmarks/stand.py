@@ -55,14 +55,7 @@ class Stand:
 
     def manage(self, *command: str) -> str:
         """What `manage.py` prints."""
-        return subprocess.run(
-            [sys.executable, "manage.py", *command],
-            cwd=servers.ROOT,
-            env=os.environ | self.env,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        ).stdout
+        return servers.manage(self.env, *command)
 
     @contextmanager
     def node(self, contender: Contender | None = None) -> Iterator[servers.Node]:
