@@ -1295,7 +1295,9 @@ class Guess:
 
 class LockQuerySet(PrunableQuerySet["Lock"]):
     def locked(self) -> Self:
-        return self.filter(until__gt=timezone.now())
+        """See Lock.is_locked."""
+        wait = [models.Q(kind=kind, count__gte=limit.free) for kind, limit in locks.LIMITS.items()]
+        return self.filter(models.Q(*wait, _connector=models.Q.OR), until__gt=timezone.now())
 
     def of(self, user: User) -> Self:
         """Of whoever gave this user's name, and of the browsers where the user is known."""

@@ -101,7 +101,7 @@ def test_locks_are_looked_at_and_lifted(staff_page, site, ann, photograph):
         "from accounts.models import Lock;"
         f"Lock.objects.take(locks.strangers({ann.username!r}, '203.0.113.9'));"
         f"Lock.objects.filter(account=locks.account({ann.username!r}))"
-        ".update(until=timezone.now() + timedelta(hours=1))"
+        ".update(count=30, until=timezone.now() + timedelta(hours=1))"
     )
     staff_page.goto("/admin/accounts/lock/?state=locked")
     staff_page.locator("#searchbar").fill(ann.username)
