@@ -1,4 +1,4 @@
-"""Three minutes of faults on a real fleet, with what `python -m tests.faults` does for as long as it is told to."""
+"""Five minutes of faults on a real fleet, with what `python -m tests.faults` does for as long as it is told to."""
 
 import os
 import subprocess
@@ -12,18 +12,18 @@ from tests import servers, stores
 from tests.faults.__main__ import report, run
 from tests.left_out import found_or_left_out
 
-MINUTES, SEED = 3.0, 20
+MINUTES, SEED = 5.0, 20
 FAULTS = 100
 # Of each kind of request, so many must have been granted.
-LEAST = {"call": 1000, "page": 100, "refresh": 150, "sign in": 80, "end": 15, "sign out": 4}
+LEAST = {"call": 1000, "page": 100, "refresh": 150, "sign in": 80, "end": 25, "sign out": 8}
 # So many answers must have named somebody, or none could have named the wrong one.
-NAMED = 400
+NAMED = 500
 
 
 @pytest.mark.long
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="a fleet is on PostgreSQL and Valkey")
-@pytest.mark.timeout(480)
-def test_three_minutes_of_faults_break_no_promise() -> None:
+@pytest.mark.timeout(600)
+def test_five_minutes_of_faults_break_no_promise() -> None:
     found_or_left_out(servers.nginx_program)
     history, violations = run(MINUTES, SEED)
     told = report(history, violations)
