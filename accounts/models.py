@@ -31,7 +31,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import devices, hashing, links, locks, mail, origin, passwords, sids
 from accounts.pruning import BATCH, PrunableQuerySet
-from accounts.rows import CompiledUpdate, from_fields, parts
+from accounts.rows import CompiledQuery, CompiledUpdate, from_fields, parts
 from accounts.signals import all_ended, events_recorded, sign_ins_ended
 
 log = logging.getLogger("accounts.events")
@@ -379,9 +379,15 @@ class User(AbstractUser):
         return self.delete_after is not None
 
     def with_all_fields(self) -> Self:
-        """Itself, with what the database says in place of what a token claimed. Raises User.DoesNotExist."""
+        """
+        Itself, with what the database says in place of what a token claimed. One statement, if any; raises
+        User.DoesNotExist.
+        """
         if self.get_deferred_fields():
-            self.refresh_from_db(fields=self.get_deferred_fields())
+            row = _user_row.first(self.pk)
+            if row is None:
+                raise User.DoesNotExist
+            vars(self).update(zip(user_columns(), row, strict=True))
         return self
 
     def validate_constraints(self, exclude: Any = None) -> None:
@@ -787,6 +793,9 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
 @cache
 def user_columns() -> list[str]:
     return [field.attname for field in User._meta.concrete_fields]
+
+
+_user_row = CompiledQuery(lambda: User._base_manager.filter(pk=0).values_list(*user_columns()))
 
 
 class SignIn(models.Model):

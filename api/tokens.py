@@ -21,13 +21,12 @@ from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.state import token_backend as configured
 from rest_framework_simplejwt.utils import datetime_to_epoch
 
-from accounts import sids
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet
 from accounts.rows import CompiledQuery
 from api import metrics, strict_json
 from api.blocklist import status_list
 from api.blocklist.mirror import mirror
-from api.blocklist.models import EVERYBODY, Entry, all_of
+from api.blocklist.models import Entry, blocking_parameters
 from api.keys import Key, keyring
 
 # RFC 9068, section 2.1, and its like: no kind of token passes for another.
@@ -316,10 +315,9 @@ class RefreshToken(SignInToken, tokens.RefreshToken):
 
     def sign_in(self) -> SignIn | None:
         """The only one of its family, with its user. One statement."""
-        started_at = connection.ops.adapt_datetimefield_value(sids.started_at(self.sid))
-        ids = (self.sid, all_of(self.user_id), EVERYBODY, self.sid)
         # The first one is the constant that EXISTS selects.
-        row = _family_row.first(1, started_at, *(SID.get_db_prep_value(each, connection) for each in ids))
+        blocking = (1, *blocking_parameters(self.sid, self.user_id))
+        row = _family_row.first(*blocking, SID.get_db_prep_value(self.sid, connection))
         sign_in = SignIn.from_columns(row) if row else None
         return sign_in if sign_in and sign_in.user_id == self.user_id else None
 

@@ -7,14 +7,14 @@ from functools import partial
 from typing import Any, Self
 
 from django.conf import settings
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts import origin, sids
 from accounts.models import SecurityEvent, SignIn, User
 from accounts.pruning import PrunableQuerySet
-from accounts.rows import parts
+from accounts.rows import CompiledQuery, parts
 from api.blocklist import news
 
 # An entry outlasts the tokens it concerns by this much, for nodes whose clocks differ.
@@ -35,6 +35,14 @@ EVERYBODY = uuid.UUID(int=0)
 
 def all_of(user_id: int) -> uuid.UUID:
     return uuid.UUID(int=user_id)
+
+
+def blocking_parameters(sid: uuid.UUID, user_id: int, *token_ids: uuid.UUID) -> list[Any]:
+    """Of EntryQuerySet.blocking() once it is compiled."""
+    token_id = SignIn._meta.pk
+    ids = (sid, *token_ids, all_of(user_id), EVERYBODY)
+    started = connection.ops.adapt_datetimefield_value(sids.started_at(sid))
+    return [started, *(token_id.get_db_prep_value(each, connection) for each in ids)]
 
 
 class EntryQuerySet(PrunableQuerySet["Entry"]):
@@ -97,7 +105,7 @@ class EntryQuerySet(PrunableQuerySet["Entry"]):
 class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore[misc]
     def blocks(self, sid: uuid.UUID, jti: uuid.UUID, user_id: int) -> bool:
         """Whether an access token of this sign-in of this user with this id is refused. One indexed statement."""
-        return self.blocking(sid, user_id, jti).exists()
+        return _blocking_row.first(*blocking_parameters(sid, user_id, jti)) is not None
 
     def block_sign_ins(self, sids: Iterable[uuid.UUID]) -> None:
         """Refuses every access token of these sign-ins."""
@@ -144,6 +152,11 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
             self.bulk_create(entries, batch_size=1000)
             if settings.REDIS_URL:
                 transaction.on_commit(partial(news.publish, list(token_ids), until))
+
+
+_blocking_row = CompiledQuery(
+    lambda: Entry.objects.blocking(uuid.UUID(int=2), 1, uuid.UUID(int=3)).order_by().values_list("pk")[:1]
+)
 
 
 class Entry(models.Model):
