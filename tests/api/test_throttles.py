@@ -70,8 +70,8 @@ def test_without_redis_it_counts_in_the_process_and_nobody_waits(anonymous, trou
             answers.append(anonymous.post("/api/token/verify/", {"token": "x"}).status_code)
             waits.append(time.perf_counter() - started)
     assert answers == [401, 401, 401, 429]
-    # A quarter of a second for Redis, and the request itself.
-    assert max(waits) < 0.25 + 0.1, (waits, os.getloadavg())
+    # A quarter of a second for Redis, and what the request itself takes on a busy machine.
+    assert max(waits) < 1, (waits, os.getloadavg())
 
 
 class Bomb:
