@@ -31,17 +31,17 @@ class Refusals:
                 self._untold += untold
 
     def count(self, hours: int) -> int | None:
-        """Of the last so many hours; None while the cache is away."""
+        """Of the last so many hours; None while the cache is away, or holds what is not of our writing."""
         now = int(time.time() // HOUR)
         try:
-            told = cache.get_many([_key(hour) for hour in range(now - hours + 1, now + 1)])
+            told = cache.get_many([key_of_hour(hour) for hour in range(now - hours + 1, now + 1)])
+            return sum(told.values()) + self._untold
         except Exception:
             return None
-        return sum(told.values()) + self._untold
 
 
 def _tell(count: int) -> bool:
-    key = _key(int(time.time() // HOUR))
+    key = key_of_hour(int(time.time() // HOUR))
     try:
         cache.add(key, 0, timeout=KEPT_HOURS * HOUR)
         cache.incr(key, count)
@@ -51,7 +51,7 @@ def _tell(count: int) -> bool:
     return True
 
 
-def _key(hour: int) -> str:
+def key_of_hour(hour: int) -> str:
     # With a hash tag: of a cluster, only keys of one place are had in one go.
     return f"{{refused}}:{hour}"
 

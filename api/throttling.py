@@ -5,21 +5,18 @@ import time
 from django.core.cache import cache
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.locmem import LocMemCache
-from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
 from accounts import locks, origin
 
-# The last where it holds what is not of our writing.
-TROUBLE = (RedisError, OSError, ValueError)
 # How long a Redis that did not answer is left alone, in seconds.
 RETRY_AFTER = 1.0
 
 
 class AddressThrottle(SimpleRateThrottle):
-    """Counts in the cache that all processes share; in this process alone while Redis does not answer."""
+    """Counts in the cache that all processes share; in this process alone while that cannot be had."""
 
     own_cache = LocMemCache("throttles", {})
     _retry_at = 0.0
@@ -29,7 +26,8 @@ class AddressThrottle(SimpleRateThrottle):
             return self._is_allowed(request, view, self.own_cache)
         try:
             return self._is_allowed(request, view, cache)
-        except TROUBLE:
+        except Exception:
+            # It is away, or holds what is not of our writing.
             AddressThrottle._retry_at = time.monotonic() + RETRY_AFTER
             return self._is_allowed(request, view, self.own_cache)
 

@@ -1,6 +1,7 @@
 """The admin's first page: how things are, for those who may see what it is counted from."""
 
 import re
+import time
 from datetime import timedelta
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -8,13 +9,14 @@ from uuid import uuid4
 import pytest
 import time_machine
 from django.conf import settings
+from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 
 from accounts import models
 from accounts.models import SecurityEvent, SignIn
 from api.keys import keyring
-from api.refusals import Refusals
+from api.refusals import HOUR, Refusals, key_of_hour
 from tests.accounts.admin_pages import make_staff, make_support, text_of
 
 pytestmark = pytest.mark.django_db
@@ -145,6 +147,14 @@ def test_nothing_on_the_page_is_inline(page, url):
 
 def test_it_answers_without_its_cache(page, settings):
     settings.CACHES = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}}
+    answer = page.get("/admin/")
+    assert (answer.status_code, figures_of(answer)["Tokens refused"].value) == (200, "unknown")
+
+
+@pytest.mark.parametrize("value", ["text", {"a": 1}, None])
+def test_what_others_wrote_under_its_keys_is_no_count(page, value):
+    page.get("/admin/")
+    cache.set(key_of_hour(int(time.time() // HOUR)), value)
     answer = page.get("/admin/")
     assert (answer.status_code, figures_of(answer)["Tokens refused"].value) == (200, "unknown")
 

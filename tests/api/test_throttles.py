@@ -84,16 +84,30 @@ class Bomb:
         return Path.touch, (self.mark,)
 
 
+def overwrite(value):
+    """Whatever is in Redis, under the throttles' keys and all others."""
+    redis = get_redis_connection("default")
+    keys = redis.keys("*")
+    assert any(b"throttle_tokens" in key for key in keys)
+    redis.mset(dict.fromkeys(keys, value))
+
+
 @pytest.mark.skipif(not settings.REDIS_URL, reason="no Redis")
 def test_what_others_wrote_to_redis_runs_nothing_and_is_in_nobodys_way(anonymous, tmp_path):
     path = "/api/token/verify/"
     anonymous.post(path, THROTTLED[path])
-    redis = get_redis_connection("default")
     bomb = pickle.dumps(Bomb(tmp_path / "mark"))
-    keys = redis.keys("*")
-    assert any(b"throttle_tokens" in key for key in keys)
-    redis.mset(dict.fromkeys(keys, bomb))
+    overwrite(bomb)
     assert anonymous.post(path, THROTTLED[path]).status_code == 401
     assert not (tmp_path / "mark").exists()
     pickle.loads(bomb)  # noqa: S301 (it does go off)
     assert (tmp_path / "mark").exists()
+
+
+@pytest.mark.skipif(not settings.REDIS_URL, reason="no Redis")
+@pytest.mark.parametrize("value", [b"{}", b'{"a": 1}', b'"text"', b'["text"]', b'{"$d": 1}', b"5", b"null", b"\xff"])
+def test_json_of_another_shape_in_redis_is_in_nobodys_way(anonymous, value):
+    path = "/api/token/verify/"
+    anonymous.post(path, THROTTLED[path])
+    overwrite(value)
+    assert anonymous.post(path, THROTTLED[path]).status_code == 401
