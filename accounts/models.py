@@ -30,6 +30,7 @@ from django.utils.http import urlsafe_base64_decode
 from django.utils.translation import gettext_lazy as _
 
 from accounts import devices, hashing, links, locks, mail, origin, passwords, sids
+from accounts.changed_columns import ChangedColumnsModel, ChangedColumnsQuerySet
 from accounts.pruning import BATCH, PrunableQuerySet
 from accounts.rows import CompiledQuery, CompiledUpdate, from_fields, parts
 from accounts.signals import all_ended, events_recorded, sign_ins_ended
@@ -67,7 +68,7 @@ class RefreshRefused(Exception):
     """The refresh token's sign-in has ended, or the token itself was used up."""
 
 
-class UserQuerySet(PrunableQuerySet["User"]):
+class UserQuerySet(ChangedColumnsQuerySet["User"], PrunableQuerySet["User"]):
     # Changing one of these changes who may come in.
     DECISIVE_FIELDS = frozenset({"is_active", "password"})
 
@@ -144,10 +145,11 @@ class UserQuerySet(PrunableQuerySet["User"]):
             last = batch[-1]
 
     @contextmanager
-    def ending_sign_ins(self, keep: "SignIn | None" = None, event: str = "") -> Iterator[list[int]]:
+    def ending_sign_ins(self, keep: uuid.UUID | None = None, event: str = "") -> Iterator[list[int]]:
         """
         Around a change to these users: ends the sign-ins of those whom it deactivates or gives another password,
-        and records it. `keep` goes on. Yields the ids of the users, whose rows stay locked until all is done.
+        and records it. A new password leaves the sign-in `keep` alone. Yields the ids of the users, whose rows stay
+        locked until all is done.
         """
         with transaction.atomic(using=self.db):
             everyone = self.model._base_manager.using(self.db)
@@ -167,10 +169,10 @@ class UserQuerySet(PrunableQuerySet["User"]):
                 SecurityEvent.objects.record(event or SecurityEvent.Type.PASSWORD_CHANGED, user)
                 mail.send_later("password_changed", user)
 
-    def _end_sign_ins(self, users: Sequence["User"], reason: str, keep: "SignIn | None" = None) -> None:
+    def _end_sign_ins(self, users: Sequence["User"], reason: str, keep: uuid.UUID | None = None) -> None:
         for ids in parts([user.pk for user in users]):
             sign_ins = SignIn.objects.using(self.db).filter(user__in=ids)
-            (sign_ins.exclude(pk=keep.pk) if keep else sign_ins).end(reason)
+            (sign_ins.exclude(pk=keep) if keep else sign_ins).end(reason)
             models.QuerySet.update(self.model._base_manager.filter(pk__in=ids), generation=models.F("generation") + 1)
 
 
@@ -271,7 +273,7 @@ def check_scopes(scopes: str) -> None:
         raise ValidationError(_("Unknown scopes: %(scopes)s"), params={"scopes": " ".join(sorted(unknown))})
 
 
-class User(AbstractUser):
+class User(ChangedColumnsModel, AbstractUser):
     class Scope(models.TextChoices):
         INTROSPECT = "introspect", _("ask whether a token is good")
 
@@ -343,13 +345,36 @@ class User(AbstractUser):
             ),
         ]
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        update_fields = kwargs.get("update_fields")
-        decisive = update_fields is None or UserQuerySet.DECISIVE_FIELDS & set(update_fields)
-        if self._state.adding or self.pk is None or not decisive:
-            return super().save(*args, **kwargs)
-        with User.objects.filter(pk=self.pk).ending_sign_ins():
-            super().save(*args, **kwargs)
+    def save(self, **options: Any) -> None:
+        """
+        Writes the columns that changed. A new password ends all sign-ins but the one whose request sets it, as Django's
+        PasswordChangeView does. Raises AccountChanged if the password is not what it was when this instance read it.
+        """
+        columns = self.columns_to_update(**options)
+        if columns is None or not UserQuerySet.DECISIVE_FIELDS & set(columns):
+            return super().save(**options)
+        same_row = User.objects.filter(pk=self.pk)
+        keep = origin.sid_of(self) if "password" in columns else None
+        self._save_ending_sign_ins(same_row, keep=keep, **options)
+
+    def _save_ending_sign_ins(
+        self, unchanged: UserQuerySet, keep: uuid.UUID | None = None, event: str = "", **options: Any
+    ) -> None:
+        """Saves if the row, once locked, is among `unchanged` and has the password that this instance read."""
+        if "password" in vars(self).get("_stored", {}):
+            unchanged = unchanged.filter(password=self._stored["password"])
+        with transaction.atomic():
+            with unchanged.ending_sign_ins(keep=keep, event=event) as locked:
+                if not locked:
+                    raise AccountChanged
+                ended_meanwhile = not unchanged.filter(generation=self.generation).exists()
+                super().save(**options)
+                if keep:
+                    # The sign-in's session and tokens go on with the new password.
+                    self.sign_ins.filter(pk=keep).update(auth_hash=self.get_session_auth_hash())
+            if not ended_meanwhile:
+                # login() may follow: what has ended since this instance was read, it has ended itself.
+                self.refresh_from_db(fields=["generation"])
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         with transaction.atomic():
@@ -363,8 +388,9 @@ class User(AbstractUser):
         what a token claims may be out of date (Django: "Refreshing objects from database").
         """
         if fields is not None and self.get_deferred_fields() & set(fields):
-            fields = [field.attname for field in self._meta.concrete_fields]
-        super().refresh_from_db(using, fields, from_queryset)
+            # What the caller has set stays, as it does where Django loads the deferred field alone.
+            fields = [name for name in user_columns() if name not in self.changed_columns()]
+        super().refresh_from_db(using, fields, from_queryset=from_queryset)
 
     @property
     def needs_bound_tokens(self) -> bool:
@@ -387,7 +413,10 @@ class User(AbstractUser):
             row = _user_row.first(self.pk)
             if row is None:
                 raise User.DoesNotExist
+            changes = {name: getattr(self, name) for name in self.changed_columns()}
             vars(self).update(zip(user_columns(), row, strict=True))
+            self.note_stored()
+            vars(self).update(changes)
         return self
 
     def validate_constraints(self, exclude: Any = None) -> None:
@@ -424,6 +453,7 @@ class User(AbstractUser):
             )
             if upgraded:
                 self.sign_ins.filter(auth_hash=old_hash).update(auth_hash=self.get_session_auth_hash())
+                self.note_stored(["password"])
 
     @property
     def may_reset_password(self) -> bool:
@@ -487,11 +517,10 @@ class User(AbstractUser):
         Raises AccountChanged if somebody else was faster.
         """
         with transaction.atomic():
-            self._replace_password(new_password, SecurityEvent.Type.PASSWORD_CHANGED, keep)
+            self._replace_password(new_password, SecurityEvent.Type.PASSWORD_CHANGED, keep.pk if keep else None)
             if keep:
                 keep.auth_hash = self.get_session_auth_hash()
-                keep.proved_at = timezone.now()
-                keep.save(update_fields=["auth_hash", "proved_at"])
+                keep.note_proof()
 
     def reset_password(self, new_password: str) -> None:
         """
@@ -507,16 +536,14 @@ class User(AbstractUser):
                 self.email_confirmed_at = timezone.now()
                 self.save(update_fields=["email_confirmed_at"])
 
-    def _replace_password(self, new_password: str, event: str, keep: "SignIn | None" = None) -> None:
-        unchanged = User.objects.filter(pk=self.pk, password=self.password, is_active=True)
-        with unchanged.ending_sign_ins(keep=keep, event=event) as locked:
-            if not locked:
-                raise AccountChanged
-            self.set_password(new_password)
-            super().save(update_fields=["password"])
+    def _replace_password(self, new_password: str, event: str, keep: uuid.UUID | None = None) -> None:
+        # A link that was mailed to an address is good only while the address is the account's.
+        unchanged = User.objects.filter(pk=self.pk, email=self.email, is_active=True)
+        self.set_password(new_password)
+        self._save_ending_sign_ins(unchanged, keep=keep, event=event, update_fields=["password"])
 
 
-class SignInQuerySet(PrunableQuerySet["SignIn"]):
+class SignInQuerySet(ChangedColumnsQuerySet["SignIn"], PrunableQuerySet["SignIn"]):
     def live(self) -> Self:
         now = timezone.now()
         return self.filter(ended_at__isnull=True, expires_at__gt=now, created_at__gt=now - settings.SIGN_IN_MAX)
@@ -618,9 +645,11 @@ class SignInQuerySet(PrunableQuerySet["SignIn"]):
             batch = list(unended.filter(pk__lt=batch[-1]).values_list("pk", flat=True)[:size])
 
     def update(self, **values: Any) -> int:
-        """An end that did not come by end() is told too."""
-        if values.get("ended_at") is None:
+        """An end that did not come by end() is announced, too. It is final."""
+        if "ended_at" not in values:
             return super().update(**values)
+        if values["ended_at"] is None:
+            raise ValueError("A sign-in that has ended cannot go on: an end is final.")
         with transaction.atomic(using=self.db):
             ended = list(self.filter(ended_at__isnull=True))
             updated = super().update(**values)
@@ -798,7 +827,7 @@ def user_columns() -> list[str]:
 _user_row = CompiledQuery(lambda: User._base_manager.filter(pk=0).values_list(*user_columns()))
 
 
-class SignIn(models.Model):
+class SignIn(ChangedColumnsModel):
     """One place where a user is signed in: a browser, or a client (a family of tokens)."""
 
     class Kind(models.TextChoices):
@@ -892,10 +921,18 @@ class SignIn(models.Model):
     def __str__(self) -> str:
         return f"{self.label}, {self.get_kind_display()}"
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        super().save(*args, **kwargs)
-        if self.ended_at is not None:
-            sign_ins_ended.send(sender=SignIn, sign_ins=[self])
+    def save(self, **options: Any) -> None:
+        """Writes the columns that changed. An end by this way is announced like any other, and is final."""
+        columns = self.columns_to_update(**options)
+        may_end = self.ended_at is not None if columns is None else "ended_at" in columns
+        if not may_end:
+            return super().save(**options)
+        with transaction.atomic():
+            if columns and not SignIn.objects.filter(pk=self.pk).unended().select_for_update(no_key=True).exists():
+                raise ValueError("A sign-in that has ended cannot go on: an end is final.")
+            super().save(**options)
+            if self.ended_at is not None:
+                sign_ins_ended.send(sender=SignIn, sign_ins=[self])
 
     @classmethod
     def columns(cls, path: str = "") -> list[str]:

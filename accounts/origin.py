@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -143,3 +144,13 @@ def actor() -> "User | None":
     """Who is signed in and asks for the work at hand; None for a command or a stranger."""
     user = _actor.get() or getattr(_request.get(), "user", None)
     return user if user is not None and user.is_authenticated else None
+
+
+def sid_of(user: "User") -> UUID | None:
+    """The sign-in of this user by which the request at hand is made; None if it is another user's, or nobody's."""
+    request = _request.get()
+    if request is None or actor() != user:
+        return None
+    # A token of the API, or else the session's sign-in.
+    sign_in = getattr(request, "auth", None) or getattr(getattr(request, "session", None), "sign_in", None)
+    return sign_in.sid if sign_in and sign_in.user_id == user.pk else None

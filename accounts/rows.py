@@ -7,8 +7,10 @@ from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS, connection, models
 from django.db.models.base import ModelState
 
+from accounts.changed_columns import ChangedColumnsModel
+
 T = TypeVar("T")
-ModelT = TypeVar("ModelT", bound=models.Model)
+ModelT = TypeVar("ModelT", bound=ChangedColumnsModel)
 
 # Values in one statement: PostgreSQL takes 65,535, SQLite 32,766 or as many as it was built for.
 VALUES = 10_000
@@ -30,7 +32,8 @@ def from_fields(model: type[ModelT], fields: Iterable[tuple[str, Any]]) -> Model
     instance = model.__new__(model)
     instance._state = ModelState()
     instance._state.adding, instance._state.db = False, DEFAULT_DB_ALIAS
-    vars(instance).update(fields)
+    instance._stored = dict(fields)
+    vars(instance).update(instance._stored)
     return instance
 
 

@@ -97,8 +97,8 @@ class SessionStore(db.SessionStore):
         self._sign_in = None
         super().flush()
 
-    def exists(self, session_key: str) -> bool:
-        return super().exists(digest(session_key))
+    def exists(self, session_key: str | None) -> bool:
+        return session_key is not None and super().exists(digest(session_key))
 
     def delete(self, session_key: str | None = None) -> None:
         session_key = session_key or self.session_key

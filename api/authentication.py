@@ -1,5 +1,7 @@
 """Who is calling: by access token from anywhere, or by session from the project's own pages."""
 
+from uuid import UUID
+
 from django.utils.translation import gettext_lazy as _
 from rest_framework import authentication, status
 from rest_framework.permissions import SAFE_METHODS
@@ -74,6 +76,11 @@ class AuthenticatedRequest(Request):
 
     user: User
     auth: AccessToken | SignIn
+
+
+def sid_of(request: Request) -> UUID | None:
+    """The sign-in by which the request is made; None where a test's force_authenticate() named no token."""
+    return getattr(request.auth, "sid", None)
 
 
 class SessionAuthentication(authentication.SessionAuthentication):

@@ -14,6 +14,7 @@ from rest_framework_simplejwt.serializers import TokenObtainSerializer
 from accounts import passwords
 from accounts.models import KeyNeeded, RefreshRefused, SecurityEvent, SignIn, SignInRefused, User
 from api import dpop, metrics
+from api.authentication import sid_of
 from api.blocklist.models import StatusIndex
 from api.errors import throttling
 from api.tokens import AccessToken, AnyToken, RefreshToken
@@ -253,7 +254,7 @@ class SignInSerializer(serializers.ModelSerializer):
         fields = ["id", "kind", "device", "ip_address", "created_at", "last_seen_at", "expires_at", "current"]
 
     def get_current(self, sign_in: SignIn) -> bool:
-        return sign_in.sid == self.context["request"].auth.sid
+        return sign_in.sid == sid_of(self.context["request"])
 
 
 class SecurityEventSerializer(serializers.ModelSerializer):

@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
 from accounts.policy import CLEAR_SITE_DATA
 from api import serializers
-from api.authentication import AuthenticatedRequest
+from api.authentication import AuthenticatedRequest, sid_of
 from api.errors import RecentSignInRequired
 from api.schema import EMPTY
 from api.throttling import AccountThrottle
@@ -87,7 +87,7 @@ class PasswordConfirmView(APIView):
         """Gives the password once more, as what is refused with `recent_sign_in_required` asks for."""
         serializer = serializers.PasswordConfirmSerializer(request.user.with_all_fields(), data=request.data)
         serializer.is_valid(raise_exception=True)
-        generics.get_object_or_404(SignIn, pk=request.auth.sid, user=request.user.pk).note_proof()
+        generics.get_object_or_404(SignIn, pk=sid_of(request), user=request.user.pk).note_proof()
         if isinstance(request.auth, SignIn):
             request._request.session.cycle_key()
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -160,7 +160,7 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
     )
     def end_others(self, request: AuthenticatedRequest) -> Response:
         current = _sign_in_of(request)
-        if current is None or not current.is_recently_proved():
+        if sid_of(request) and (current is None or not current.is_recently_proved()):
             raise RecentSignInRequired
         return Response({"ended": SignIn.objects.end_all(request.user, SignIn.Reason.ENDED_BY_USER, keep=current)})
 
@@ -177,7 +177,7 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
 
 def _sign_in_of(request: AuthenticatedRequest) -> SignIn | None:
     """Which a token names; its user's all the same."""
-    return SignIn.objects.filter(pk=request.auth.sid, user=request.user.pk).first()
+    return SignIn.objects.filter(pk=sid_of(request), user=request.user.pk).first()
 
 
 def _on_leaving(request: AuthenticatedRequest, leaves: bool = True) -> dict[str, str]:

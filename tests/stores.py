@@ -64,6 +64,7 @@ TOGETHER = {
     "fleet": (
         "tests/accounts/test_hashing.py::test_turns",
         "tests/accounts/test_lock_processes.py",
+        "tests/accounts/test_stale_writes.py",
         "tests/api/test_processes.py",
         "tests/api/test_schema_client.py",
     ),

@@ -21,6 +21,7 @@ from accounts.admin import confirm
 from accounts.admin.events import EVENT_HEADINGS, event_rows
 from accounts.admin.lists import BoundedList, ChoiceFilter, ListFilter, Panel, link
 from accounts.admin.search import as_address, as_uuid
+from accounts.admin.seen_fields import UserForm
 from accounts.admin.sign_ins import say_ended
 from accounts.models import Lock, SecurityEvent, SignIn, User, UserQuerySet
 from accounts.sessions import SignedInRequest
@@ -55,6 +56,7 @@ class RoleFilter(ChoiceFilter):
 class UserAdmin(BoundedList, DjangoUserAdmin):
     """People make their accounts and passwords themselves: staff neither set nor see a password."""
 
+    form = UserForm
     list_display = ["username", "email", "state", "role", "last_login", "live_sign_ins"]
     list_filter = [StateFilter, RoleFilter]
     ordering = ["username"]

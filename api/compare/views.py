@@ -21,7 +21,7 @@ from rest_framework.views import APIView
 from accounts import demo
 from accounts.models import SignIn, User
 from accounts.sessions import KEY_LENGTH, BrowserRequest
-from api.authentication import AuthenticatedRequest, SessionAuthentication
+from api.authentication import AuthenticatedRequest, SessionAuthentication, sid_of
 from api.blocklist.models import Entry
 from api.compare import choice, figures
 from api.compare.inspector import MAX_BYTES, inspect
@@ -144,4 +144,4 @@ class WhoView(APIView):
 
     def get(self, request: AuthenticatedRequest) -> Response:
         mode = "wristband" if isinstance(request.auth, SignIn) else "passport"
-        return Response({"id": request.user.pk, "mode": mode, "sid": request.auth.sid})
+        return Response({"id": request.user.pk, "mode": mode, "sid": sid_of(request)})

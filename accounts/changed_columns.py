@@ -1,0 +1,112 @@
+"""A model whose save() writes only the columns that its caller changed."""
+
+from collections.abc import Collection, Iterable
+from copy import deepcopy
+from typing import Any, Self, TypeVar
+
+from django.db import DatabaseError, models
+
+MUTABLE = (list, dict, set, bytearray)
+
+
+class ChangedColumnsModel(models.Model):
+    """
+    A stale instance overwrites nothing: save() updates the columns that differ from the row as it was read, and raises
+    DoesNotExist if the row is gone. Django's save() writes all columns, and inserts a row that is gone again.
+    """
+
+    # The row as this instance read or wrote it last, by attname.
+    _stored: dict[str, Any]
+
+    class Meta:
+        abstract = True
+
+    def save(self, **options: Any) -> None:
+        """Inserts a new row, or updates the columns that changed. Raises DoesNotExist for a row that is gone."""
+        columns = self.columns_to_update(**options)
+        if columns is None:
+            super().save(**options | {"force_insert": options.get("force_insert") or True})
+            self.note_stored()
+            return
+        try:
+            super().save(**options | {"force_update": False, "update_fields": columns})
+        except DatabaseError as error:
+            # The base class is Django's word for "no row was updated"; errors of the database are subclasses.
+            if type(error) is not DatabaseError:
+                raise
+            raise self.DoesNotExist(f"This {self._meta.verbose_name} was deleted.") from error
+        self.note_stored(columns)
+
+    save.alters_data = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any]) -> Self:
+        instance = super().from_db(db, field_names, values)
+        instance.note_stored()
+        return instance
+
+    def refresh_from_db(self, using: str | None = None, fields: Iterable[str] | None = None, **options: Any) -> None:
+        names = None if fields is None else list(fields)
+        super().refresh_from_db(using, names, **options)
+        self.note_stored(names)
+
+    def note_stored(self, names: Collection[str] | None = None) -> None:
+        """Takes the values of these fields (of all that are loaded) for what the database has."""
+        stored = {} if names is None else vars(self).get("_stored", {})
+        present = vars(self)
+        written = [
+            field.attname
+            for field in self._meta.concrete_fields
+            if names is None or field.name in names or field.attname in names
+        ]
+        # A new dictionary: a copy of the instance shares the old one.
+        self._stored = stored | {name: _frozen(present[name]) for name in written if name in present}
+
+    def changed_columns(self) -> list[str]:
+        """The attnames of the columns that the caller has set since the row was read; all of a new instance."""
+        present, stored = vars(self), {} if self._is_new() else vars(self).get("_stored", {})
+        names = [field.attname for field in self._meta.concrete_fields if not field.primary_key]
+        return [name for name in names if name in present and (name not in stored or stored[name] != present[name])]
+
+    def columns_to_update(
+        self, force_update: bool = False, update_fields: Iterable[str] | None = None, **options: Any
+    ) -> list[str] | None:
+        """The columns that save() with these arguments updates; None if it inserts a row."""
+        if update_fields is not None:
+            return list(update_fields)
+        if options.get("force_insert") or (self._is_new() and not force_update):
+            return None
+        changed = self.changed_columns()
+        dated = [field.attname for field in self._meta.concrete_fields if getattr(field, "auto_now", False)]
+        return list({*changed, *dated}) if changed else []
+
+    def _is_new(self) -> bool:
+        """A row of its own: never saved, or a copy under another primary key."""
+        stored_pk = vars(self).get("_stored", {}).get(self._meta.pk.attname, self.pk)
+        return self._state.adding or self.pk is None or self.pk != stored_pk
+
+
+def _frozen(value: Any) -> Any:
+    return deepcopy(value) if isinstance(value, MUTABLE) else value
+
+
+ModelT = TypeVar("ModelT", bound=ChangedColumnsModel)
+
+
+class ChangedColumnsQuerySet(models.QuerySet[ModelT]):
+    """The instances know what these methods wrote."""
+
+    def bulk_create(self, objs: Iterable[ModelT], *args: Any, **kwargs: Any) -> list[ModelT]:
+        created = super().bulk_create(objs, *args, **kwargs)
+        for instance in created:
+            instance.note_stored()
+        return created
+
+    def bulk_update(self, objs: Iterable[ModelT], fields: Iterable[str], *args: Any, **kwargs: Any) -> int:
+        instances, names = list(objs), list(fields)
+        updated = super().bulk_update(instances, names, *args, **kwargs)
+        for instance in instances:
+            instance.note_stored(names)
+        return updated
+
+    bulk_update.alters_data = True  # type: ignore[attr-defined]
