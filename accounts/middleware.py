@@ -9,15 +9,19 @@ from itertools import chain
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import middleware as auth
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import IntegrityError
 from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.middleware import common
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import get_callable
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import SimpleLazyObject
 
 from accounts import locks, origin, policy
+from accounts.models import User
 from accounts.sessions import BrowserRequest, signed_in_user
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
@@ -124,6 +128,15 @@ class AuthenticationMiddleware(auth.AuthenticationMiddleware):
         super().process_request(request)
         request.user = SimpleLazyObject(lambda: signed_in_user(request))  # type: ignore[assignment]
         request.auser = partial(asigned_in_user, request)
+
+    def process_exception(self, request: BrowserRequest, exception: Exception) -> HttpResponse | None:
+        """If the account was deleted while the request ran, that is why a row is missing: the browser is signed out."""
+        if not isinstance(exception, (ObjectDoesNotExist, IntegrityError)):
+            return None
+        sign_in = request.session.known_sign_in
+        if sign_in is None or User.objects.filter(pk=sign_in.user_id).exists():
+            return None
+        return redirect(settings.LOGIN_URL)
 
 
 class OriginMiddleware:

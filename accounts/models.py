@@ -1137,7 +1137,14 @@ class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):
     def record(self, type: str, user: User | None, sign_in: SignIn | None = None, **details: str) -> "SecurityEvent":
         """Writes what just happened, in the transaction it happened in. `details` must hold no secret."""
         event = self.compose(type, user_id=user.pk if user else None, sid=sign_in.pk if sign_in else None, **details)
-        event.save(force_insert=True)
+        try:
+            event.save(force_insert=True)
+        except IntegrityError:
+            # The account was deleted a moment ago. In a transaction its row is locked, so that this cannot happen.
+            if connections[self.db].in_atomic_block or event.user_id is None:
+                raise
+            event.user_id = event.pk = None
+            event.save(force_insert=True)
         self._tell_of([event])
         return event
 
