@@ -201,7 +201,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
     @admin.action(description=_("Deactivate"), permissions=["deactivate"])
     def deactivate(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
         def deactivate_all(reachable: list[User]) -> None:
-            changed = User.objects.filter(pk__in=[user.pk for user in reachable]).update(is_active=False)
+            changed = self._still(request, reachable).update(is_active=False)
             text = ngettext("%d account deactivated.", "%d accounts deactivated.", changed) % changed
             self.message_user(request, text, messages.SUCCESS)
 
@@ -220,7 +220,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
     @admin.action(description=_("Reactivate"), permissions=["deactivate"])
     def reactivate(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
         def reactivate_all(reachable: list[User]) -> None:
-            changed = User.objects.filter(pk__in=[user.pk for user in reachable]).update(is_active=True)
+            changed = self._still(request, reachable).update(is_active=True)
             text = ngettext("%d account reactivated.", "%d accounts reactivated.", changed) % changed
             self.message_user(request, text, messages.SUCCESS)
 
@@ -260,6 +260,10 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
 
         form = confirm.ConfirmationWithReason(request)
         return self._act(request, users, form, unlock_all, facts, _("Unlock?"), _("Unlock them"))
+
+    def _still(self, request: SignedInRequest, reachable: list[User]) -> UserQuerySet:
+        """Without those who have become superusers since they were looked up."""
+        return User.objects.within_reach_of(request.user).filter(pk__in=[user.pk for user in reachable])
 
     def _act(
         self,
