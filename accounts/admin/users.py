@@ -11,7 +11,7 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, reverse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -158,6 +158,12 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             SecurityEvent.objects.record(SecurityEvent.Type.RIGHTS_CHANGED, form.instance, changed=", ".join(rights))
         if rest:
             SecurityEvent.objects.record(SecurityEvent.Type.USER_EDITED, form.instance, changed=", ".join(rest))
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except User.DoesNotExist as error:
+            raise Http404("The account was deleted while the form was saved.") from error
 
     # What hangs on a user
 
