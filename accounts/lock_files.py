@@ -9,6 +9,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from django.conf import settings
@@ -45,10 +46,8 @@ def find_folder() -> Path | None:
 def _candidates() -> Iterator[Path]:
     # The project's own folder last: several nodes may share it.
     name = f"wristband-{os.getuid()}"
-    try:
+    with suppress(FileNotFoundError):
         yield Path(tempfile.gettempdir()) / name
-    except FileNotFoundError:
-        pass
     yield SHARED_MEMORY / name
     yield settings.VAR_DIR / "locks"
 
@@ -56,12 +55,8 @@ def _candidates() -> Iterator[Path]:
 def _is_private(folder: Path) -> bool:
     """Made if it is missing. A link, or a folder that others made or may write to, is none."""
     try:
-        folder.mkdir(mode=0o700)
-    except FileExistsError:
-        pass
-    except OSError:
-        return False
-    try:
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
         state = folder.lstat()
     except OSError:
         return False

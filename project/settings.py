@@ -141,7 +141,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = VAR_DIR / "static"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "project.static_files.Storage"},
 }
 
 # Data
@@ -335,6 +335,8 @@ PERMISSIONS_POLICY: dict[str, list[str]] = {
     )
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+# No page takes a file: a large one is dropped, and never written to a temporary folder.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 
 # Pages of other origins bring a token; a cookie of ours is not asked for, and not honoured (api.authentication).
 CORS_URLS_REGEX = r"^/(api|\.well-known)/"
