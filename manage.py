@@ -8,9 +8,14 @@ def main() -> None:
     # `start` is the newcomer's command: with nothing configured it is a development server on loopback.
     if sys.argv[1:2] == ["start"]:
         os.environ.setdefault("DEBUG", "true")
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        # What to mend, a line for each setting; where in our code it was noticed is of no use.
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from django.db import connection
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts import lock_files
 from accounts.locks import Locked, digest
 
 RETRY_AFTER = timedelta(seconds=1)
@@ -68,16 +68,18 @@ def _is_flood() -> bool:
             return True
         os.write(file, b".")
         return False
+    except OSError:
+        # A full disk: what cannot be counted is refused, since it could be a flood.
+        return True
     finally:
         os.close(file)
 
 
 def _open(name: int | str) -> int:
-    return os.open(path(name), os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    return lock_files.open_file(file_name(name))
 
 
-def path(name: int | str) -> str:
-    """Common to those with the same database; nobody else on the node can guess it, and so be first there."""
+def file_name(name: int | str) -> str:
+    """Common to the processes with the same database."""
     database = connection.settings_dict
-    secret = digest("hashing", os.getuid(), database["HOST"], database["PORT"], database["NAME"], name).hex
-    return f"{tempfile.gettempdir()}/wristband-{secret}"
+    return digest("hashing", database["HOST"], database["PORT"], database["NAME"], name).hex

@@ -7,21 +7,20 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db import InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
+from django.utils.log import log_response
 from rest_framework import exceptions, status, views
 from rest_framework.response import Response
 from rest_framework_simplejwt.exceptions import InvalidToken
 
 from accounts.locks import Locked
 from accounts.models import User
-from api import dpop
+from api import dpop, trouble
 from api.refusals import refusals
+from api.trouble import Trouble
 
 RETRY_AFTER_SECONDS = 2
-# Away, stuck, out of connections, a deadlock, a serialization failure; a closed connection; read-only after a failover.
-DATABASE_TROUBLE = (OperationalError, InterfaceError, InternalError)
 TOKEN_PRESENTED = {"token_not_valid", "bad_authorization_header"}
 
 
@@ -29,7 +28,7 @@ class Unavailable(exceptions.APIException):
     """Our own trouble, not the caller's: their token is as good as before."""
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_detail = "The service cannot reach its database. Try again in a moment."
+    default_detail = str(Trouble.UNREACHABLE)
     default_code = "unavailable"
     wait = RETRY_AFTER_SECONDS
 
@@ -49,8 +48,9 @@ class RecentSignInRequired(exceptions.PermissionDenied):
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
-    if isinstance(exc, DATABASE_TROUBLE):
-        exc = Unavailable()
+    if what := trouble.trouble_of(exc):
+        trouble.log.note(exc, what)
+        exc = Unavailable(what)
     if isinstance(exc, User.DoesNotExist):
         return _of_deleted_user(context)
     response = views.exception_handler(exc, context)
@@ -92,10 +92,10 @@ def _with_detail_and_code(exc: Exception, data: Any) -> dict[str, Any]:
     return data
 
 
-def _answer(request: HttpRequest, code: str, http_status: HTTPStatus, detail: str) -> HttpResponse:
+def _answer(request: HttpRequest, code: str, http_status: HTTPStatus, detail: str, kind: str = "") -> HttpResponse:
     if request.path.startswith("/api/"):
         return JsonResponse({"detail": detail, "code": code}, status=http_status)
-    context = {"code": code, "status": http_status.value, "path": request.path}
+    context = {"code": code, "status": http_status.value, "path": request.path, "trouble": kind}
     # A page about our own trouble must not need what may be in trouble: it is made without session and database.
     from_request = request if http_status < HTTPStatus.INTERNAL_SERVER_ERROR else None
     return HttpResponse(render_to_string("error.html", context, from_request), status=http_status)
@@ -125,9 +125,17 @@ def too_many_requests(request: HttpRequest, seconds: int) -> HttpResponse:
     return response
 
 
+def _unavailable(request: HttpRequest, what: Trouble) -> HttpResponse:
+    response = _answer(request, "unavailable", HTTPStatus.SERVICE_UNAVAILABLE, what, what.name)
+    response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    # Here, and not by Django, which would log the exception for each request.
+    log_response("%s: %s", response.reason_phrase, request.path, response=response, request=request)
+    return response
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
-    if isinstance(sys.exc_info()[1], DATABASE_TROUBLE):
-        response = _answer(request, "unavailable", HTTPStatus.SERVICE_UNAVAILABLE, Unavailable.default_detail)
-        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        return response
+    error = sys.exc_info()[1]
+    if error and (what := trouble.trouble_of(error)):
+        trouble.log.note(error, what)
+        return _unavailable(request, what)
     return _answer(request, "error", HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong on our side.")

@@ -1,6 +1,7 @@
 """For load balancers and operators. (Without CSRF: what is no GET is a 405 like anywhere in the API.)"""
 
 import logging
+import os
 import time
 
 from django.conf import settings
@@ -11,7 +12,7 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from api import metrics
+from api import metrics, migrations_state, trouble
 
 logger = logging.getLogger(__name__)
 
@@ -25,22 +26,38 @@ def live(request: HttpRequest) -> JsonResponse:
 @csrf_exempt
 @require_safe
 def ready(request: HttpRequest) -> JsonResponse:
-    """503 without the database. Redis is told, but may be away: it costs speed only."""
-    database = "up" if database_answers() else "down"
-    state = {"status": database, "database": database, "redis": redis_state()}
-    return JsonResponse(state, status=200 if database == "up" else 503)
+    """
+    503 without the database, and while it lacks migrations of this code. Redis is named, but may be away: that costs
+    speed only.
+    """
+    database = database_state()
+    status = "down" if database in ("down", "not migrated") else "up"
+    state = {"status": status, "database": database, "redis": redis_state()}
+    return JsonResponse(state, status=200 if status == "up" else 503)
 
 
-def database_answers() -> bool:
+def database_state() -> str:
+    """One statement; another one until all migrations were seen."""
     try:
         with connection.cursor() as cursor:
-            if connection.vendor == "postgresql":
-                clock.ask(cursor)
-            else:
-                cursor.execute("SELECT 1")
-    except Error:
-        return False
-    return True
+            is_writable = clock.ask(cursor) if connection.vendor == "postgresql" else sqlite_answers(cursor)
+    except Error as error:
+        trouble.log.note(error, trouble.Trouble.UNREACHABLE)
+        return "down"
+    if migrations_state.are_missing():
+        return "not migrated"
+    # Calls with an access token, and pages, are still answered.
+    return "up" if is_writable else "read-only"
+
+
+def sqlite_answers(cursor: CursorWrapper) -> bool:
+    """Returns whether it may be written to."""
+    # Reads the file, unlike SELECT 1.
+    cursor.execute("PRAGMA schema_version")
+    cursor.execute("PRAGMA query_only")
+    [is_read_only] = cursor.fetchone()
+    path = connection.settings_dict["NAME"]
+    return not is_read_only and (not os.path.exists(path) or os.access(path, os.W_OK))
 
 
 class Clock:
@@ -48,11 +65,15 @@ class Clock:
 
     differs = False
 
-    def ask(self, cursor: CursorWrapper) -> None:
+    def ask(self, cursor: CursorWrapper) -> bool:
+        """Returns, from the same statement, whether PostgreSQL takes writes."""
         asked_at = time.time()
-        cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
-        [theirs] = cursor.fetchone()
+        cursor.execute(
+            "SELECT extract(epoch FROM clock_timestamp())::float8, current_setting('transaction_read_only') = 'off'"
+        )
+        theirs, is_writable = cursor.fetchone()
         self.compare(asked_at, theirs, time.time())
+        return bool(is_writable)
 
     def compare(self, asked_at: float, theirs: float, told_at: float) -> None:
         """However long the answer was under way, ours was not read later than `told_at`, nor before `asked_at`."""

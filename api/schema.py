@@ -404,6 +404,12 @@ def _health(operation: str, description: str, *members: str) -> Json:
 
 def add_health(result: Json, **kwargs: Any) -> Json:
     live = _health("is_live", "Whether the process answers.", "status")
-    ready = _health("is_ready", "Whether it reaches its database. Redis may be away.", "status", "database", "redis")
+    ready = _health(
+        "is_ready",
+        "Whether its database answers and is migrated. Redis may be away.",
+        "status",
+        "database",
+        "redis",
+    )
     result["paths"] |= {"/health/live": {"get": live}, "/health/ready": {"get": ready}}
     return result

@@ -3,37 +3,33 @@
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import environ
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 from django.utils.translation import gettext_lazy as _
-from redis.backoff import NoBackoff
-from redis.connection import parse_url
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.retry import Retry
-from redis.sentinel import SentinelManagedSSLConnection
+
+from project import stores
+from project.environment import MAIL_SCHEMES, Environment, split_url
+from project.stores import REDIS_TIMEOUT_SECONDS as REDIS_TIMEOUT_SECONDS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
 
 # Environment
 
-env = environ.Env()
+env = Environment()
 # A file beside manage.py for those who like one; ENV_FILE= for none.
-if env_file := env.str("ENV_FILE", default=str(BASE_DIR / ".env")):
-    environ.Env.read_env(env_file)
+env.read_file(BASE_DIR / ".env")
 
-DEBUG = env.bool("DEBUG", default=False)
+DEBUG = env.boolean("DEBUG")
 
 
 def development_secret_key() -> str:
     """The key in var/secret_key, made on first use and readable by its owner only."""
     path = VAR_DIR / "secret_key"
+    if not env.make_folder(VAR_DIR, "SECRET_KEY is not set, and the folder for one of DEBUG cannot be made"):
+        return ""
     if not path.exists():
-        VAR_DIR.mkdir(exist_ok=True)
         draft = VAR_DIR / f"secret_key.{os.getpid()}"
         draft.touch(mode=0o600)
         draft.write_text(get_random_secret_key())
@@ -52,24 +48,26 @@ def is_weak(key: str) -> bool:
 
 
 def secret_key() -> str:
-    key = env.str("SECRET_KEY", default="")
+    key = env.raw("SECRET_KEY")
     if not key and DEBUG:
         return development_secret_key()
-    if not DEBUG and is_weak(key):
-        raise ImproperlyConfigured(
-            "Outside DEBUG, SECRET_KEY must be set to a long random value of its own (50 characters or more)."
-        )
+    env.require(
+        DEBUG or not is_weak(key),
+        "Outside DEBUG, SECRET_KEY must be set to a long random value of its own (50 characters or more).",
+    )
     return key
 
 
 SECRET_KEY = secret_key()
-SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
-if not DEBUG and any(map(is_weak, SECRET_KEY_FALLBACKS)):
-    raise ImproperlyConfigured("Outside DEBUG, SECRET_KEY_FALLBACKS must be as good as SECRET_KEY: they open as much.")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
-CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
+SECRET_KEY_FALLBACKS = env.items("SECRET_KEY_FALLBACKS")
+env.require(
+    DEBUG or not any(map(is_weak, SECRET_KEY_FALLBACKS)),
+    "Outside DEBUG, SECRET_KEY_FALLBACKS must be as good as SECRET_KEY: they open as much.",
+)
+ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
+CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS", wildcards=True)
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
+CORS_ALLOWED_ORIGINS = env.origins("CORS_ALLOWED_ORIGINS")
 
 # Applications
 
@@ -143,7 +141,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = VAR_DIR / "static"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "project.static_files.Storage"},
 }
 
 # Data
@@ -151,120 +149,35 @@ STORAGES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 
-def database(url: str) -> dict[str, Any]:
-    config = env.db_url_config(url)
-    if config["ENGINE"] == "django.db.backends.sqlite3":
-        config["OPTIONS"] = {
-            # Writers queue for the lock where a transaction begins, so that no transaction fails half-way.
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 10,
-            "init_command": "PRAGMA journal_mode=WAL",
-        }
-        return config
-    host = urlsplit(url).netloc.rpartition("@")[2]
-    if host.upper().startswith("%2F"):
-        config["HOST"] = unquote(host)
-    config["ENGINE"] = "project.postgresql"
-    config["CONN_MAX_AGE"] = 0 if DATABASE_POOL_SIZE else 600
-    # What one transaction leaves on a connection of PgBouncer's, the next does not find.
-    config["DISABLE_SERVER_SIDE_CURSORS"] = DATABASE_PGBOUNCER
-    # Planned once per connection: PostgreSQL plans the statement of every browser's request longer than it runs it.
-    prepared = {"server_side_binding": True, "prepare_threshold": None if DATABASE_PGBOUNCER else 3}
-    config["OPTIONS"] = DATABASE_PATIENCE | prepared | config.get("OPTIONS", {})
-    if DATABASE_POOL_SIZE:
-        config["OPTIONS"]["pool"] = DATABASE_POOL
-    return config
-
-
 # Whether PgBouncer in transaction mode stands between.
-DATABASE_PGBOUNCER = env.bool("DATABASE_PGBOUNCER", default=False)
+DATABASE_PGBOUNCER = env.boolean("DATABASE_PGBOUNCER")
 # Connections that the threads of a process share, in psycopg's pool; 0: each thread keeps one of its own.
-DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=0)
-DATABASE_POOL = {
-    "min_size": 0,
-    "max_size": DATABASE_POOL_SIZE,
-    # To wait for one, in seconds; and until it is told that none can be had: its attempts come ever more seldom.
-    "timeout": 3,
-    "reconnect_timeout": 1,
-}
+DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", default=0, low=0, high=1000)
 # A statement of a request is given up after so long. Commands wait as long as they need.
-DATABASE_TIMEOUT_SECONDS = env.float("DATABASE_TIMEOUT_SECONDS", default=5.0)
-DATABASE_PATIENCE = {
-    "connect_timeout": 3,
-    # A way that drops packets is noticed by commands, too: in seconds, and by the kernel in milliseconds.
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 4,
-    "tcp_user_timeout": 30_000,
-    # Of project.postgresql: whether the limit goes along at the start of a connection, for PostgreSQL to keep.
-    "sends_limits": not DATABASE_PGBOUNCER,
-}
+DATABASE_TIMEOUT_SECONDS = env.number("DATABASE_TIMEOUT_SECONDS", default=5.0, low=0.1, high=3600)
+DATABASE_URL = stores.database_url(env, "DATABASE_URL")
+if DATABASE_URL and not DATABASE_URL.startswith("sqlite:"):
+    DATABASES = {
+        "default": stores.postgresql(DATABASE_URL, pool_size=DATABASE_POOL_SIZE, is_behind_pgbouncer=DATABASE_PGBOUNCER)
+    }
+else:
+    if not DATABASE_URL:
+        env.make_folder(VAR_DIR, "DATABASE_URL is not set, and the folder of the embedded database cannot be made")
+    DATABASES = {"default": stores.sqlite(DATABASE_URL or f"sqlite:///{VAR_DIR / 'db.sqlite3'}")}
 
-
-DATABASE_URL = env.str("DATABASE_URL", default="")
-if not DATABASE_URL:
-    VAR_DIR.mkdir(exist_ok=True)
-DATABASES = {"default": database(DATABASE_URL or f"sqlite:///{VAR_DIR / 'db.sqlite3'}")}
-
-REDIS_URL = env.str("REDIS_URL", default="")
+REDIS_CLUSTER = env.boolean("REDIS_CLUSTER")
+REDIS_URL = stores.redis_url(env, "REDIS_URL", is_cluster=REDIS_CLUSTER)
 # The URLs of the Sentinels, if any: REDIS_URL then names the service in place of a host.
-REDIS_SENTINELS = env.list("REDIS_SENTINELS", default=[])
-REDIS_CLUSTER = env.bool("REDIS_CLUSTER", default=False)
-if REDIS_SENTINELS and REDIS_CLUSTER:
-    raise ImproperlyConfigured("REDIS_SENTINELS and REDIS_CLUSTER exclude each other.")
-if (REDIS_SENTINELS or REDIS_CLUSTER) and not REDIS_URL:
-    raise ImproperlyConfigured("REDIS_SENTINELS and REDIS_CLUSTER need a REDIS_URL.")
-# To connect, and to get an answer: together within the 250 ms that a request may wait for Redis.
-REDIS_TIMEOUT_SECONDS = 0.12
-REDIS_PATIENCE = {"socket_connect_timeout": REDIS_TIMEOUT_SECONDS, "socket_timeout": REDIS_TIMEOUT_SECONDS}
-
-
-def sentinel_options(urls: list[str]) -> dict[str, Any]:
-    """Of django-redis. All Sentinels are reached as the first is: its credentials, its TLS."""
-    sentinels = [parse_url(url) for url in urls]
-    addresses = [(each.pop("host"), each.pop("port", 26379)) for each in sentinels]
-    kwargs = {"ssl": sentinels[0].pop("connection_class", None) is not None, "retry": Retry(NoBackoff(), 0)}
-    # Not django-redis's SentinelClient, which reads from replicas: they lag behind.
-    return {
-        "CONNECTION_FACTORY": "django_redis.pool.SentinelConnectionFactory",
-        "CONNECTION_POOL_CLASS": "api.compare.costs.CountedSentinelPool",
-        "SENTINELS": addresses,
-        "SENTINEL_KWARGS": REDIS_PATIENCE | kwargs | sentinels[0],
-    }
-
-
-def redis_options() -> dict[str, Any]:
-    """What differs from a single server."""
-    if REDIS_SENTINELS:
-        return sentinel_options(REDIS_SENTINELS)
-    return {"CONNECTION_FACTORY": "api.redis_cluster.ClusterFactory"} if REDIS_CLUSTER else {}
-
-
-# Once more for a connection that Redis closed meanwhile, and never after a time-out.
-REDIS_POOL: dict[str, Any] = {"retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))}
-if REDIS_SENTINELS and REDIS_URL.startswith("rediss://"):
-    REDIS_POOL["connection_class"] = SentinelManagedSSLConnection
-CACHES: dict[str, dict[str, Any]] = {
-    "default": {
-        "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": [REDIS_URL],
-        "KEY_PREFIX": "wp",
-        "OPTIONS": {
-            # Pickle, the default, would run the code of whoever writes to Redis.
-            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
-            "CONNECTION_POOL_CLASS": "api.compare.costs.CountedPool",
-            "SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_SECONDS,
-            "SOCKET_TIMEOUT": REDIS_TIMEOUT_SECONDS,
-            "CONNECTION_POOL_KWARGS": REDIS_POOL,
-        }
-        | redis_options(),
-    }
-    if REDIS_URL
-    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
-}
+REDIS_SENTINELS = stores.redis_urls(env, "REDIS_SENTINELS")
+env.require(not (REDIS_SENTINELS and REDIS_CLUSTER), "REDIS_SENTINELS and REDIS_CLUSTER exclude each other.")
+env.require(
+    env.text("REDIS_URL") or not (REDIS_SENTINELS or REDIS_CLUSTER),
+    "REDIS_SENTINELS and REDIS_CLUSTER need a REDIS_URL.",
+)
+CACHES = stores.caches(REDIS_URL, REDIS_SENTINELS, is_cluster=REDIS_CLUSTER)
 
 # Whether /compare/ gives every visitor a throw-away account: of its own accord only where nothing is at stake.
-DEMO = env.bool("DEMO", default=DEBUG and not DATABASE_URL)
+DEMO = env.boolean("DEMO", default=DEBUG and not DATABASE_URL)
 
 # Sign-ins
 
@@ -274,16 +187,16 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = None
 
-PASSWORD_MIN_LENGTH = env.int("PASSWORD_MIN_LENGTH", default=15)
+# No more than accounts.passwords takes.
+PASSWORD_MIN_LENGTH = env.integer("PASSWORD_MIN_LENGTH", default=15, low=1, high=128)
 PASSWORD_RESET_TIMEOUT = 3600
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 # Of a node's workers all but one; gunicorn reads the same variable.
-HASHES_AT_ONCE = env.int("HASHES_AT_ONCE", default=max(1, env.int("WEB_CONCURRENCY", default=4) - 1))
-if HASHES_AT_ONCE < 1:
-    raise ImproperlyConfigured("HASHES_AT_ONCE must be 1 or more.")
+WEB_CONCURRENCY = env.integer("WEB_CONCURRENCY", default=4, low=1, high=1000)
+HASHES_AT_ONCE = env.integer("HASHES_AT_ONCE", default=max(1, WEB_CONCURRENCY - 1), low=1, high=1000)
 AUTH_PASSWORD_VALIDATORS = [
     {
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
@@ -294,23 +207,24 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
 ]
 
-SIGN_IN_MAX = timedelta(days=env.int("SIGN_IN_MAX_DAYS", default=30))
-BROWSER_SESSION = timedelta(days=env.int("BROWSER_SESSION_DAYS", default=14))
+SIGN_IN_MAX = timedelta(days=env.integer("SIGN_IN_MAX_DAYS", default=30, low=1, high=3650))
+BROWSER_SESSION = timedelta(days=env.integer("BROWSER_SESSION_DAYS", default=14, low=1, high=3650))
 # A browser that was not asked to keep its person signed in.
 BROWSER_SESSION_UNKEPT = timedelta(days=1)
-ACCESS_TOKEN = timedelta(minutes=env.int("ACCESS_TOKEN_MINUTES", default=5))
-REFRESH_TOKEN = timedelta(days=env.int("REFRESH_TOKEN_DAYS", default=14))
+ACCESS_TOKEN = timedelta(minutes=env.integer("ACCESS_TOKEN_MINUTES", default=5, low=1, high=1440))
+REFRESH_TOKEN = timedelta(days=env.integer("REFRESH_TOKEN_DAYS", default=14, low=1, high=3650))
 # What matters most asks for the password again if it was not given for this long.
-RECENT_PROOF = timedelta(minutes=env.int("RECENT_PROOF_MINUTES", default=15))
-REFRESH_GRACE = timedelta(seconds=env.int("REFRESH_GRACE_SECONDS", default=10))
+RECENT_PROOF = timedelta(minutes=env.integer("RECENT_PROOF_MINUTES", default=15, low=1, high=43200))
+REFRESH_GRACE = timedelta(seconds=env.integer("REFRESH_GRACE_SECONDS", default=10, low=0, high=3600))
 # How long `manage.py prune` leaves what is over: sign-ins that have ended, and security events.
-SIGN_IN_KEEP = timedelta(days=env.int("SIGN_IN_KEEP_DAYS", default=30))
-EVENT_KEEP = timedelta(days=env.int("EVENT_KEEP_DAYS", default=365))
-UNCONFIRMED_KEEP = timedelta(days=env.int("UNCONFIRMED_KEEP_DAYS", default=30))
-JWT_LEEWAY = timedelta(seconds=env.int("JWT_LEEWAY_SECONDS", default=15))
-DPOP_REQUIRED = env.str("DPOP_REQUIRED", default="")
-if DPOP_REQUIRED not in ("", "staff", "all"):
-    raise ImproperlyConfigured("DPOP_REQUIRED must be empty, staff or all.")
+SIGN_IN_KEEP = timedelta(days=env.integer("SIGN_IN_KEEP_DAYS", default=30, low=0, high=36500))
+EVENT_KEEP = timedelta(days=env.integer("EVENT_KEEP_DAYS", default=365, low=0, high=36500))
+UNCONFIRMED_KEEP = timedelta(days=env.integer("UNCONFIRMED_KEEP_DAYS", default=30, low=1, high=36500))
+JWT_LEEWAY = timedelta(seconds=env.integer("JWT_LEEWAY_SECONDS", default=15, low=0, high=600))
+env.require(REFRESH_GRACE < ACCESS_TOKEN, "REFRESH_GRACE_SECONDS must be less than ACCESS_TOKEN_MINUTES.")
+env.require(JWT_LEEWAY < ACCESS_TOKEN, "JWT_LEEWAY_SECONDS must be less than ACCESS_TOKEN_MINUTES.")
+env.require(ACCESS_TOKEN <= REFRESH_TOKEN, "ACCESS_TOKEN_MINUTES must be no more than REFRESH_TOKEN_DAYS.")
+DPOP_REQUIRED = env.choice("DPOP_REQUIRED", ["staff", "all"])
 
 # Session mode: the row decides how long a session lives (SignIn.expires_at), the cookie only has to last as long.
 
@@ -329,13 +243,15 @@ CSRF_FAILURE_VIEW = "api.errors.csrf_failure"
 
 # Token mode
 
-JWT_KEYS = env.str("JWT_KEYS", default="")
-JWT_AUDIENCE = env.str("JWT_AUDIENCE", default="api")
-JWT_AUDIENCES = [JWT_AUDIENCE, *env.list("JWT_AUDIENCES", default=[])]
-JWT_ISSUER = env.str("JWT_ISSUER", default="wristband")
-JWT_STATUS_LIST = env.bool("JWT_STATUS_LIST", default=False)
-if JWT_STATUS_LIST and not (JWT_KEYS and JWT_ISSUER.startswith(("https://", "http://"))):
-    raise ImproperlyConfigured("JWT_STATUS_LIST needs JWT_KEYS, and a JWT_ISSUER that is the URL of this project.")
+JWT_KEYS = env.text("JWT_KEYS")
+JWT_AUDIENCE = env.word("JWT_AUDIENCE", default="api")
+JWT_AUDIENCES = [JWT_AUDIENCE, *env.words("JWT_AUDIENCES")]
+JWT_ISSUER = env.word("JWT_ISSUER", default="wristband")
+JWT_STATUS_LIST = env.boolean("JWT_STATUS_LIST")
+env.require(
+    (JWT_KEYS and split_url(JWT_ISSUER, ["https", "http"])) or not JWT_STATUS_LIST,
+    "JWT_STATUS_LIST needs JWT_KEYS, and a JWT_ISSUER that is the URL of this project, such as https://www.example.org.",
+)
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": ACCESS_TOKEN,
     "REFRESH_TOKEN_LIFETIME": REFRESH_TOKEN,
@@ -361,8 +277,8 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "api.pagination.Pages",
     # From one address (api.throttling).
     "DEFAULT_THROTTLE_RATES": {
-        "tokens": env.str("TOKEN_RATE", default="600/minute") or None,
-        "accounts": env.str("ACCOUNT_RATE", default="60/hour") or None,
+        "tokens": env.rate("TOKEN_RATE", default="600/minute"),
+        "accounts": env.rate("ACCOUNT_RATE", default="60/hour"),
     },
     "EXCEPTION_HANDLER": "api.errors.exception_handler",
     "DEFAULT_SCHEMA_CLASS": "api.schema.AutoSchema",
@@ -419,6 +335,8 @@ PERMISSIONS_POLICY: dict[str, list[str]] = {
     )
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+# No page takes a file: a large one is dropped, and never written to a temporary folder.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 
 # Pages of other origins bring a token; a cookie of ours is not asked for, and not honoured (api.authentication).
 CORS_URLS_REGEX = r"^/(api|\.well-known)/"
@@ -431,16 +349,17 @@ CORS_PREFLIGHT_MAX_AGE = 7200
 
 # Mail
 
-vars().update(env.email_url("EMAIL_URL", default="consolemail://" if DEBUG else "smtp://localhost:25"))
+EMAIL_URL = env.url("EMAIL_URL", MAIL_SCHEMES, example="smtp+tls://user:password@mail.example.org:587")
+vars().update(environ.Env.email_url_config(EMAIL_URL or ("consolemail://" if DEBUG else "smtp://localhost:25")))
 EMAIL_TIMEOUT = 10
-DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Wristband & Passport <noreply@localhost>")
+DEFAULT_FROM_EMAIL = env.email_address("DEFAULT_FROM_EMAIL", default="Wristband & Passport <noreply@localhost>")
 
 # Metrics: whoever is not named here, or does not know the secret, gets none.
 
-METRICS_ADDRESSES = env.list("METRICS_ADDRESSES", default=[])
-METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
-if METRICS_TOKEN and len(METRICS_TOKEN) < 32:
-    raise ImproperlyConfigured("METRICS_TOKEN must have 32 characters or more.")
+METRICS_ADDRESSES = env.networks("METRICS_ADDRESSES")
+METRICS_TOKEN = env.word("METRICS_TOKEN", least=32, is_secret=True)
+# prometheus_client reads it from the environment, when the first count is made.
+PROMETHEUS_MULTIPROC_DIR = env.folder("PROMETHEUS_MULTIPROC_DIR")
 
 # Logging
 
@@ -471,3 +390,5 @@ LOGGING = {
 # Of whoever adds Django's handler that mails errors; it wants the filter, too.
 DEFAULT_EXCEPTION_REPORTER = "accounts.reports.Report"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "accounts.reports.ReportFilter"
+
+env.stop_if_refused()

@@ -6,12 +6,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 application = get_wsgi_application()
 
-from django.conf import settings  # noqa: E402
+from project import startup  # noqa: E402 (needs the settings)
 
-from api.keys import keyring  # noqa: E402 (needs the settings)
-from project.postgresql import patience  # noqa: E402
-
-patience.limit = settings.DATABASE_TIMEOUT_SECONDS
-
-# Keys that will not do are told at the start, and not at the first request.
-keyring.load()
+startup.prepare()

@@ -247,8 +247,8 @@ CONTROLS = [
         "13.4.2",
         "no debug mode unless asked for",
         "project/settings.py",
-        'env.bool("DEBUG", default=False)',
-        'env.bool("DEBUG", default=True)',
+        'env.boolean("DEBUG")',
+        'env.boolean("DEBUG", default=True)',
         "every_answer::it_starts_without_debug_unless_that_is_asked_for",
     ),
     Control(

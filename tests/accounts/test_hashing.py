@@ -3,15 +3,15 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import ExitStack
-from pathlib import Path
 
 import httpx
 import pytest
 from django.conf import settings
 
-from accounts import hashing
+from accounts import hashing, lock_files
 from accounts.models import Lock, SecurityEvent, User
 from tests import servers
 
@@ -36,7 +36,7 @@ def all_at_it():
         for _ in range((1 + hashing.MORE_PER_TURN) * settings.HASHES_AT_ONCE):
             stack.enter_context(hashing.turn())
         yield stack
-    Path(hashing.path("more")).unlink()
+    (lock_files.find_folder() / hashing.file_name("more")).unlink()
 
 
 def test_one_worker_is_left_for_others():
@@ -47,7 +47,7 @@ def test_after_ten_seconds_of_calm_it_is_no_flood_any_more(all_at_it, anonymous,
     credentials = {"username": "ann", "password": password}
     assert anonymous.post("/api/token/", credentials).status_code == 429
     before = time.time() - hashing.CALM_SECONDS - 1
-    os.utime(hashing.path("more"), (before, before))
+    os.utime(lock_files.find_folder() / hashing.file_name("more"), (before, before))
     assert anonymous.post("/api/token/", credentials).status_code == 200
 
 
@@ -88,6 +88,54 @@ def test_whoever_is_signed_in_notices_nothing(client_of, browser_of, ann, reques
     assert client.get("/api/me/").status_code == 200
     assert client.renew().status_code == 200
     assert browser.get("/accounts/profile/").status_code == 200
+
+
+def test_no_account_of_this_machine_is_first_at_the_files(all_at_it):
+    """Unlike a file by name in the temporary folder, which everybody may make."""
+    folder = lock_files.find_folder()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {each.stat().st_mode & 0o777 for each in folder.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize("left_by_others", ["link", "open", "file"])
+def test_a_folder_that_others_made_first_is_left_alone(tmp_path, monkeypatch, left_by_others):
+    theirs = tmp_path / f"wristband-{os.getuid()}"
+    if left_by_others == "link":
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        theirs.symlink_to(tmp_path / "elsewhere")
+    elif left_by_others == "file":
+        theirs.touch()
+    else:
+        theirs.mkdir()
+        theirs.chmod(0o777)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert lock_files.find_folder() not in (None, theirs)
+
+
+@pytest.mark.parametrize("path", ["/api/token/", "/accounts/login/"])
+def test_without_any_folder_sign_ins_work_and_each_process_has_its_own_limit(
+    nowhere_to_write, anonymous, browser, ann, password, path, caplog
+):
+    door = anonymous if path.startswith("/api/") else browser()
+    credentials = {"username": "ann", "password": password}
+    for _ in range(2):
+        assert door.post(path, credentials).status_code in (200, 302)
+    assert sum("limit of password hashes" in each for each in caplog.messages) == 1
+    with ExitStack() as stack:
+        for _ in range((1 + hashing.MORE_PER_TURN) * settings.HASHES_AT_ONCE):
+            stack.enter_context(hashing.turn())
+        assert door.post(path, credentials).status_code == 429
+
+
+@pytest.fixture
+def nowhere_to_write(tmp_path, monkeypatch, settings):
+    """As in a container whose file system is read-only: files stand where the folders would be."""
+    nowhere = tmp_path / "nowhere"
+    nowhere.touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(nowhere))
+    monkeypatch.setattr(lock_files, "SHARED_MEMORY", nowhere)
+    monkeypatch.setattr(lock_files, "_own_files", {})
+    settings.VAR_DIR = nowhere
 
 
 def test_turns_are_common_to_the_processes_of_a_node_and_outlive_none_of_them(fleet):

@@ -124,6 +124,8 @@ def stands(number: int, **tuning: Any) -> Iterator[Sequence[Stand]]:
             valkeys = [stack.enter_context(servers.valkey()) for _ in range(number)]
         keys = Path(stack.enter_context(TemporaryDirectory()))
         _write_keys(keys)
+        # Outside DEBUG the project does not start without.
+        servers.manage(ENVIRONMENT, "collectstatic", "--no-input", "--verbosity=0")
         yield [_stand(postgres, valkey, keys, which) for which, valkey in enumerate(valkeys)]
 
 

@@ -5,7 +5,7 @@ from project.settings import AUTHENTICATION_BACKENDS, CACHES, INSTALLED_APPS, RE
 from tests.benchmarks.site.contenders import BY_NAME, OURS, Contender
 
 # Without a name: for `migrate`, which makes everybody's tables.
-_named = BY_NAME.get(env.str("CONTENDER", default=""))
+_named = BY_NAME.get(env.text("CONTENDER"))
 _contender = _named or Contender("", apps=tuple(dict.fromkeys(app for each in BY_NAME.values() for app in each.apps)))
 
 INSTALLED_APPS = [*INSTALLED_APPS, *(app for app in _contender.apps if app not in _contender.missing)]

@@ -1,0 +1,260 @@
+"""Typed readers of environment variables. What is wrong is collected, so that the start can name all of it at once."""
+
+import ipaddress
+import math
+import os
+import re
+from collections.abc import Callable, Sequence
+from email.utils import parseaddr
+from io import StringIO
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+ValueT = TypeVar("ValueT")
+
+TRUE = ("true", "on", "ok", "y", "yes", "t", "1")
+FALSE = ("false", "off", "n", "no", "f", "0")
+SHOWN_CHARACTERS = 80
+ASSIGNMENT = re.compile(r"(?:export )?([A-Za-z_0-9]+)=.*")
+WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
+NUMBER = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,18})?")
+RATE = re.compile(r"[1-9][0-9]{0,8}/(s|sec|second|m|min|minute|h|hour|d|day)s?")
+HOST = r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62}\.?)*|\[[0-9A-Fa-f:.]+\])"
+HOST_PATTERN = re.compile(rf"\*|\.?{HOST}")
+ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://(?:\*\.)?{HOST}(?::[0-9]{{1,5}})?")
+EMAIL_ADDRESS = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
+# In a URL or a header, without white space, quotes and what a terminal obeys.
+WORD = re.compile(r"[!#-~]+")
+MAIL_SCHEMES = ("smtp", "smtp+tls", "smtp+ssl", "smtps", "consolemail", "filemail", "memorymail", "dummymail")
+WITHOUT_HOST = ("unix", "consolemail", "filemail", "memorymail", "dummymail")
+RATE_EXPECTED = "a number, a slash, and second, minute, hour or day, such as 600/minute"
+URL_EXPECTED = "a URL such as {example}; characters such as / # ? @ in a user name or password are percent-encoded"
+
+
+class Environment:
+    """Empty means unset, spaces around a value and after commas are fine. A value that will not do counts as unset."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.names_in_file: list[str] = []
+        self.problems: list[str] = []
+
+    def read_file(self, default: Path) -> None:
+        """The file that ENV_FILE names (empty: none), or `default` if there is one. Real environment variables win."""
+        self.names.add("ENV_FILE")
+        named = os.environ.get("ENV_FILE")
+        path = Path(named) if named else default
+        if named == "" or (named is None and not default.exists()):
+            return
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not in UTF-8"
+            self.problems.append(
+                f"ENV_FILE is {str(path)!a}, which cannot be read: {why}. Expected: a file, or nothing."
+            )
+            return
+        for number, line in enumerate(text.splitlines(), start=1):
+            self._look_at_line(path, number, line)
+        environ.Env.read_env(StringIO("\n".join(line for line in text.splitlines() if ASSIGNMENT.fullmatch(line))))
+
+    def _look_at_line(self, path: Path, number: int, line: str) -> None:
+        if match := ASSIGNMENT.fullmatch(line):
+            self.names_in_file.append(match[1])
+        elif line.strip() and not line.lstrip().startswith("#"):
+            self.problems.append(f"{path}, line {number}: expected NAME=value, with no spaces before the =.")
+
+    def refuse(self, name: str, expected: str, value: str | None = None) -> None:
+        """Without `value`, which is never a secret, the value is not shown."""
+        if value is None:
+            self.problems.append(f"{name} is not valid (it may be secret and is not shown). Expected: {expected}.")
+            return
+        shown = value if len(value) <= SHOWN_CHARACTERS else f"{value[:SHOWN_CHARACTERS]}..."
+        self.problems.append(f"{name} is {shown!a}. Expected: {expected}.")
+
+    def require(self, is_fine: object, sentence: str) -> None:
+        """For a rule about more than one setting, or about a secret. The sentence names both and what is expected."""
+        if not is_fine:
+            self.problems.append(sentence)
+
+    def stop_if_refused(self) -> None:
+        """Raises ImproperlyConfigured with a line for each problem."""
+        if self.problems:
+            # Not the error that led here: it may quote the value.
+            raise ImproperlyConfigured("\n".join(dict.fromkeys(self.problems))) from None
+
+    def raw(self, name: str) -> str:
+        self.names.add(name)
+        return os.environ.get(name, "")
+
+    def text(self, name: str, default: str = "") -> str:
+        return self.raw(name).strip() or default
+
+    def word(self, name: str, default: str = "", least: int = 0, is_secret: bool = False) -> str:
+        value = self.text(name, default)
+        if not value or (WORD.fullmatch(value) and len(value) >= least):
+            return value
+        length = f" of {least} characters or more" if least else ""
+        expected = f"printable ASCII{length} without spaces or quotes"
+        self.refuse(name, expected, None if is_secret else value)
+        return default
+
+    def items(self, name: str) -> list[str]:
+        """Separated by commas."""
+        return [item.strip() for item in self.raw(name).split(",") if item.strip()]
+
+    def words(self, name: str) -> list[str]:
+        return self._list(name, WORD.fullmatch, "printable ASCII without spaces or quotes, separated by commas")
+
+    def boolean(self, name: str, default: bool = False) -> bool:
+        value = self.text(name)
+        if value.lower() in TRUE or value.lower() in FALSE:
+            return value.lower() in TRUE
+        if value:
+            self.refuse(name, "true or false", value)
+        return default
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        value = self.text(name)
+        if not value:
+            return default
+        if WHOLE_NUMBER.fullmatch(value) and low <= int(value) <= high:
+            return int(value)
+        self.refuse(name, f"a whole number from {low} to {high}", value)
+        return default
+
+    def number(self, name: str, default: float, low: float, high: float) -> float:
+        value = self.text(name)
+        if not value:
+            return default
+        if NUMBER.fullmatch(value) and math.isfinite(float(value)) and low <= float(value) <= high:
+            return float(value)
+        self.refuse(name, f"a number from {low:g} to {high:g}", value)
+        return default
+
+    def choice(self, name: str, choices: Sequence[str]) -> str:
+        """Empty if it is unset."""
+        value = self.text(name)
+        if not value or value in choices:
+            return value
+        self.refuse(name, f"nothing, or {' or '.join(choices)}", value)
+        return ""
+
+    def rate(self, name: str, default: str) -> str | None:
+        """For DRF's throttles. Unset: the default; empty: None, which is no limit."""
+        value = self.raw(name).strip() if name in os.environ else default
+        self.names.add(name)
+        if not value or RATE.fullmatch(value):
+            return value or None
+        self.refuse(name, f"nothing, for no limit, or {RATE_EXPECTED}", value)
+        return default
+
+    def hosts(self, name: str, default: Sequence[str]) -> list[str]:
+        expected = "host names or addresses without scheme, port and path, such as www.example.org, separated by commas"
+        return self._list(name, HOST_PATTERN.fullmatch, expected) or list(default)
+
+    def origins(self, name: str, wildcards: bool = False) -> list[str]:
+        """As browsers send them."""
+
+        def is_fine(value: str) -> bool:
+            return bool(ORIGIN.fullmatch(value)) and _has_port_in_range(value) and (wildcards or "*" not in value)
+
+        expected = "a scheme and a host without path, such as https://www.example.org, separated by commas"
+        return self._list(name, is_fine, expected)
+
+    def networks(self, name: str) -> list[str]:
+        """IP addresses and networks; those of IPv4 in IPv6 notation as IPv4."""
+        found = []
+        for value in self.items(name):
+            try:
+                found.append(_network(value))
+            except ValueError:
+                self.refuse(name, _networks_expected(value), value)
+        return found
+
+    def email_address(self, name: str, default: str) -> str:
+        value = self.text(name, default)
+        if value.isprintable() and EMAIL_ADDRESS.fullmatch(parseaddr(value)[1]):
+            return value
+        self.refuse(name, "an e-mail address, such as Example <noreply@example.org>", value)
+        return default
+
+    def make_folder(self, path: Path, sentence: str) -> bool:
+        """For its owner only, if it is not there."""
+        try:
+            path.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            self.problems.append(f"{sentence}: {path} ({error.strerror}).")
+            return False
+        return True
+
+    def folder(self, name: str) -> str:
+        value = self.text(name)
+        if value and not (os.path.isdir(value) and os.access(value, os.W_OK | os.X_OK)):
+            self.refuse(name, "a folder that exists and that this process may write to", value)
+        return value
+
+    def url(self, name: str, schemes: Sequence[str], example: str) -> str:
+        """Its value is never shown: it may hold a password."""
+        value = self.text(name)
+        if not value or split_url(value, schemes):
+            return value
+        self.refuse(name, URL_EXPECTED.format(example=example))
+        return ""
+
+    def urls(self, name: str, schemes: Sequence[str], example: str) -> list[str]:
+        values = self.items(name)
+        if all(split_url(value, schemes) for value in values):
+            return values
+        self.refuse(name, f"{URL_EXPECTED.format(example=example)}; separated by commas")
+        return []
+
+    def _list(self, name: str, is_fine: Callable[[str], object], expected: str) -> list[str]:
+        values = self.items(name)
+        for value in values:
+            if not is_fine(value):
+                self.refuse(name, expected, value)
+        return [value for value in values if is_fine(value)]
+
+
+def split_url(value: str, schemes: Sequence[str]) -> SplitResult | None:
+    """None for what is no URL of one of these schemes."""
+    try:
+        parts = urlsplit(value)
+        # Read here, since it raises for a port that is no number.
+        parts.port  # noqa: B018
+    except ValueError:
+        return None
+    if parts.scheme not in schemes or "://" not in value or not value.isprintable() or " " in value:
+        return None
+    return parts if parts.hostname or parts.scheme in WITHOUT_HOST else None
+
+
+def _has_port_in_range(origin: str) -> bool:
+    try:
+        return urlsplit(origin.replace("*", "any")).port != 0
+    except ValueError:
+        return False
+
+
+def _network(value: str) -> str:
+    """Raises ValueError."""
+    network = ipaddress.ip_network(value)
+    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
+        mapped = network.network_address.ipv4_mapped
+        if mapped:
+            return str(ipaddress.ip_network(f"{mapped}/{network.prefixlen - 96}")).removesuffix("/32")
+    return value
+
+
+def _networks_expected(value: str) -> str:
+    expected = "IP addresses or networks, such as 10.0.0.5 or 10.0.0.0/8, separated by commas"
+    try:
+        meant = ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        return expected
+    return f"{expected}; here perhaps {meant}, or {value.partition('/')[0]}"

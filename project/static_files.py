@@ -1,0 +1,48 @@
+"""Static files with a hash in their names, as `collectstatic` made them."""
+
+import logging
+from functools import lru_cache
+
+from django.conf import settings
+from django.contrib.staticfiles.finders import AppDirectoriesFinder
+from django.contrib.staticfiles.storage import ManifestFilesMixin, staticfiles_storage
+from whitenoise.storage import CompressedManifestStaticFilesStorage
+
+from accounts import origin
+
+logger = logging.getLogger(__name__)
+
+COMMAND = "python manage.py collectstatic --no-input"
+OWN_APPS = ["accounts", "api"]
+
+
+class Storage(CompressedManifestStaticFilesStorage):
+    """A page, the error page above all, is served without its style rather than not at all."""
+
+    def stored_name(self, name: str) -> str:
+        try:
+            return super().stored_name(name)
+        except ValueError:
+            # WhiteNoise, which asks at its start, takes the error for a no.
+            if origin.request() is None:
+                raise
+            log_missing(name)
+            return name
+
+
+@lru_cache
+def log_missing(name: str) -> None:
+    """Once for each file."""
+    logger.error("The static file %s was not collected. Run: %s", name, COMMAND)
+
+
+def problem() -> str | None:
+    """What keeps pages from being served as they are meant."""
+    if settings.DEBUG or not isinstance(staticfiles_storage, ManifestFilesMixin):
+        return None
+    collected = staticfiles_storage.hashed_files
+    missing = [path for path, _storage in AppDirectoriesFinder(OWN_APPS).list([]) if path not in collected]
+    if not missing:
+        return None
+    what = "are missing" if not collected else f"are older than the code (no {missing[0]})"
+    return f"The static files in {settings.STATIC_ROOT} {what}. Run: {COMMAND}"

@@ -1,0 +1,191 @@
+"""A database that cannot be used: a 503 that says so, and the cause in the log, once."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection, transaction
+from django.db.migrations.recorder import MigrationRecorder
+
+from accounts.models import User
+from api import migrations_state, trouble
+from tests.conftest import ApiClient, Browser
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+is_postgresql = connection.vendor == "postgresql"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_known_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trouble, "log", trouble.Log())
+    monkeypatch.setattr(migrations_state, "applied", migrations_state.Applied())
+
+
+def execute(*statements: str) -> None:
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+@pytest.fixture
+def full() -> Iterator[None]:
+    if is_postgresql:
+        execute(
+            "CREATE FUNCTION full_disk() RETURNS trigger AS $$ BEGIN"
+            " RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full';"
+            " END $$ LANGUAGE plpgsql",
+            "CREATE TRIGGER full_disk BEFORE INSERT ON accounts_signin EXECUTE FUNCTION full_disk()",
+        )
+        yield
+        execute("DROP TRIGGER full_disk ON accounts_signin", "DROP FUNCTION full_disk")
+        return
+    # Pages that are partly filled have room for a row, and not for a large one.
+    execute(
+        "CREATE TABLE filling (bytes BLOB)",
+        "CREATE TRIGGER full_disk BEFORE INSERT ON accounts_signin"
+        " BEGIN INSERT INTO filling VALUES (zeroblob(10000000)); END",
+        "PRAGMA max_page_count = 1",
+    )
+    yield
+    execute("PRAGMA max_page_count = 1000000", "DROP TRIGGER full_disk", "DROP TABLE filling")
+
+
+@pytest.fixture
+def read_only() -> Iterator[None]:
+    on, off = (
+        ("SET default_transaction_read_only = on", "SET default_transaction_read_only = off")
+        if is_postgresql
+        else ("PRAGMA query_only = ON", "PRAGMA query_only = OFF")
+    )
+    execute(on)
+    yield
+    execute(off)
+
+
+@pytest.fixture
+def a_table_short() -> Iterator[None]:
+    execute("ALTER TABLE accounts_signin RENAME TO elsewhere")
+    yield
+    execute("ALTER TABLE elsewhere RENAME TO accounts_signin")
+
+
+def causes(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [str(record.exc_info[1]) for record in caplog.records if record.exc_info and record.exc_info[1]]
+
+
+@pytest.mark.parametrize("state", ["full", "read_only"])
+def test_what_cannot_be_written_says_so_and_the_log_says_why_once(
+    ann: User, password: str, state: str, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    request.getfixturevalue(state)
+    credentials = {"username": "ann", "password": password}
+    for _ in range(3):
+        answer = ApiClient().post("/api/token/", credentials)
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+        assert "cannot write" in answer.json()["detail"]
+        assert answer["Retry-After"] == "2"
+    page = Browser(raise_request_exception=False).post("/accounts/login/", credentials)
+    assert page.status_code == 503
+    assert "cannot save anything" in page.content.decode()
+    [cause] = causes(caplog)
+    assert {"full": "space" if is_postgresql else "full", "read_only": "read"}[state] in cause
+    assert password not in caplog.text
+
+
+def test_reads_go_on_where_nothing_can_be_written_and_the_node_stays_ready(
+    ann: User, client_of: Callable[[Any], ApiClient], request: pytest.FixtureRequest
+) -> None:
+    client = client_of(ann)
+    request.getfixturevalue("read_only")
+    assert client.get("/api/me/").status_code == 200
+    ready = Browser().get("/health/ready")
+    assert (ready.status_code, ready.json()["database"]) == (200, "read-only")
+
+
+# Migrations
+
+
+@pytest.fixture
+def not_migrated(a_table_short: None) -> Iterator[None]:
+    """As before the migration that makes the table."""
+    last = MigrationRecorder.Migration.objects.filter(app="accounts").order_by("name").last()
+    assert last
+    last.delete()
+    yield
+    last.save(force_insert=True)
+
+
+def test_a_node_is_not_ready_before_its_migrations(not_migrated: None) -> None:
+    ready = Browser().get("/health/ready")
+    assert (ready.status_code, ready.json()["status"], ready.json()["database"]) == (503, "down", "not migrated")
+    assert Browser().get("/health/live").status_code == 200
+
+
+def test_a_database_without_any_table_is_not_ready(request: pytest.FixtureRequest) -> None:
+    execute("ALTER TABLE django_migrations RENAME TO elsewhere_migrations")
+    try:
+        assert Browser().get("/health/ready").status_code == 503
+    finally:
+        execute("ALTER TABLE elsewhere_migrations RENAME TO django_migrations")
+    assert Browser().get("/health/ready").status_code == 200
+
+
+def test_a_database_that_is_not_migrated_is_called_so(
+    not_migrated: None, ann: User, password: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    credentials = {"username": "ann", "password": password}
+    answer = ApiClient().post("/api/token/", credentials)
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert answer.json()["detail"] == "The service is being updated. Try again in a moment."
+    page = Browser(raise_request_exception=False).post("/accounts/login/", credentials)
+    assert (page.status_code, "is being updated" in page.content.decode()) == (503, True)
+    [cause] = causes(caplog)
+    assert "accounts_signin" in cause
+
+
+def test_a_table_that_no_migration_is_missing_for_is_an_error_of_the_code(
+    a_table_short: None, ann: User, password: str
+) -> None:
+    answer = Browser(raise_request_exception=False).post(
+        "/api/token/", json.dumps({"username": "ann", "password": password}), "application/json"
+    )
+    assert (answer.status_code, answer.json()["code"]) == (500, "error")
+
+
+def test_an_old_node_on_a_newer_database_is_ready() -> None:
+    newer = MigrationRecorder.Migration.objects.create(app="accounts", name="9999_of_the_next_release")
+    try:
+        assert Browser().get("/health/ready").status_code == 200
+    finally:
+        newer.delete()
+
+
+def test_readiness_costs_one_statement_once_all_migrations_were_seen(django_assert_max_num_queries: Any) -> None:
+    Browser().get("/health/ready")
+    with django_assert_max_num_queries(1 if is_postgresql else 2):
+        Browser().get("/health/ready")
+
+
+def test_an_outage_is_one_line_with_its_exception_a_minute(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trouble_at(seconds: float, text: str) -> None:
+        monkeypatch.setattr(trouble.time, "monotonic", lambda: seconds)
+        trouble.log.note(OperationalError(text), trouble.Trouble.UNREACHABLE)
+
+    caplog.set_level(logging.ERROR)
+    for seconds in (1000.0, 1001.0, 1059.0, 1061.0):
+        trouble_at(seconds, f"refused at {seconds}")
+    assert causes(caplog) == ["refused at 1000.0", "refused at 1061.0"]
+
+
+def test_a_transaction_that_failed_for_want_of_room_left_nothing(
+    ann: User, password: str, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue("full")
+    ApiClient().post("/api/token/", {"username": "ann", "password": password})
+    assert not transaction.get_connection().in_atomic_block
+    assert ann.sign_ins.count() == 0
