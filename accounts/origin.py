@@ -1,12 +1,10 @@
 """Where the work at hand comes from, and why it is done: what sign-ins and security events say of it."""
 
-import ipaddress
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -14,6 +12,8 @@ from django.http import HttpRequest
 from django.http.request import split_domain_port
 from django.utils import translation
 from django.utils.http import is_same_domain
+
+from accounts import addresses
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -34,20 +34,6 @@ def request_at_hand(request: HttpRequest) -> Iterator[None]:
         yield
     finally:
         _request.reset(token)
-
-
-@lru_cache
-def _networks(names: tuple[str, ...]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    return [ipaddress.ip_network(name) for name in names]
-
-
-def is_within(address: str, networks: Iterable[str]) -> bool:
-    """Whether it is one of these addresses, or in one of these networks."""
-    try:
-        client = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(client in network for network in _networks(tuple(networks)))
 
 
 def request() -> HttpRequest | None:
@@ -83,12 +69,9 @@ def why() -> str:
 
 
 def ip_address() -> str | None:
-    """The client's address; None outside a request, and where the server does not know one (a Unix socket)."""
+    """The client's address; None outside a request, and where the server or its proxy sends none (a Unix socket)."""
     request = _request.get()
-    try:
-        return str(ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))) if request else None
-    except ValueError:
-        return None
+    return addresses.canonical(request.META.get("REMOTE_ADDR", "")) if request else None
 
 
 def user_agent() -> str:
@@ -96,8 +79,16 @@ def user_agent() -> str:
     request = _request.get()
     if request is None:
         return ""
-    raw = request.META.get("HTTP_USER_AGENT", "")[:USER_AGENT_MAX_LENGTH]
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in raw)
+    text = _as_utf8(request.META.get("HTTP_USER_AGENT", ""))[:USER_AGENT_MAX_LENGTH]
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def _as_utf8(header: str) -> str:
+    """WSGI and ASGI give each byte of a header as one character (PEP 3333)."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
 
 
 def absolute_url(path: str) -> str:
