@@ -73,7 +73,7 @@ def _ends_tls(request: HttpRequest) -> bool:
 
 def _set_scheme(request: HttpRequest, scheme: str) -> None:
     if isinstance(request, ASGIRequest):
-        request.scope = request.scope | {"scheme": scheme}
+        request.scope = {**request.scope, "scheme": scheme}
     else:
         request.META["wsgi.url_scheme"] = scheme
 

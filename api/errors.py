@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
@@ -17,6 +17,7 @@ from rest_framework_simplejwt.exceptions import InvalidToken
 from accounts.locks import Locked
 from accounts.models import User
 from api import dpop
+from api.parsers import TooLarge
 from api.refusals import refusals
 
 RETRY_AFTER_SECONDS = 2
@@ -101,8 +102,19 @@ def _answer(request: HttpRequest, code: str, http_status: HTTPStatus, detail: st
     return HttpResponse(render_to_string("error.html", context, from_request), status=http_status)
 
 
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    if isinstance(exception, RequestDataTooBig):
+        return too_large(request)
     return _answer(request, "bad_request", HTTPStatus.BAD_REQUEST, "The request could not be understood.")
+
+
+def too_large(request: HttpRequest) -> HttpResponse:
+    return _answer(request, "too_large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TooLarge.default_detail)
+
+
+def length_required(request: HttpRequest) -> HttpResponse:
+    detail = "The request body has no Content-Length, which this server needs. Send one."
+    return _answer(request, "length_required", HTTPStatus.LENGTH_REQUIRED, detail)
 
 
 def permission_denied(request: HttpRequest, exception: PermissionDenied) -> HttpResponse:

@@ -104,6 +104,8 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "api.middleware.LanguageMiddleware",
     "accounts.middleware.CommonMiddleware",
+    # After the host is checked, and before CSRF reads the form.
+    "api.bodies.ChunkedBodyMiddleware",
     "accounts.middleware.ForeignPageMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "accounts.middleware.AuthenticationMiddleware",
