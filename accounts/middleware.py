@@ -1,5 +1,6 @@
 """Who asks, from where, and what may be kept of the answer."""
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
@@ -9,6 +10,7 @@ from ssl import SSLSocket
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import middleware as auth
+from django.core.exceptions import BadRequest
 from django.core.handlers.asgi import ASGIRequest
 from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
@@ -18,8 +20,10 @@ from django.urls import get_callable
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import SimpleLazyObject
 
-from accounts import addresses, locks, origin, policy
+from accounts import addresses, hosts, locks, origin, policy
 from accounts.sessions import BrowserRequest, signed_in_user
+
+logger = logging.getLogger(__name__)
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 
@@ -78,10 +82,31 @@ def _set_scheme(request: HttpRequest, scheme: str) -> None:
         request.META["wsgi.url_scheme"] = scheme
 
 
+class HostMiddleware(MiddlewareMixin):
+    """
+    The Host header becomes canonical before it is compared (CSRF, CORS, DPoP) or put into links. Browsers send Origin in
+    that form. After TrustedProxyMiddleware, which knows the scheme.
+    """
+
+    def process_request(self, request: HttpRequest) -> None:
+        meta = request.META
+        if meta.get("SCRIPT_NAME"):
+            # The start cannot see the prefix that an ASGI server, mod_wsgi or a proxy's header adds.
+            logger.warning("A request was refused since it came below a path (SCRIPT_NAME): use a host of its own")
+            raise BadRequest("below a path")
+        for header in ("HTTP_HOST", "HTTP_X_FORWARDED_HOST"):
+            if header in meta:
+                meta[header] = hosts.canonical(meta[header], request.scheme or "")
+
+
 class CommonMiddleware(common.CommonMiddleware):
     """As Django's, but pages take three methods, and only what has no body is sent on to the address with the slash."""
 
     PAGES_TAKE = ("GET", "HEAD", "POST")
+
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        # Load balancers ask an instance by its address, which no list of host names has.
+        return None if request.path_info in settings.PROBE_PATHS else super().process_request(request)
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., HttpResponse], args: object, kwargs: object
@@ -130,7 +155,8 @@ class ForeignPageMiddleware(MiddlewareMixin):
             return None
         if not origin.is_foreign_page(request) or origin.is_trusted(request.headers.get("Origin", "")):
             return None
-        refusal: HttpResponse = get_callable(settings.CSRF_FAILURE_VIEW)(request, reason="from a foreign page")
+        reason = f"from a foreign page: {origin.source_of(request)}"
+        refusal: HttpResponse = get_callable(settings.CSRF_FAILURE_VIEW)(request, reason=reason)
         return refusal
 
 

@@ -112,6 +112,13 @@ def is_foreign_page(request: HttpRequest) -> bool:
     return origin != own and not is_trusted(origin)
 
 
+def source_of(request: HttpRequest) -> str:
+    """What is_foreign_page() went by, for the log."""
+    site, origin = request.META.get("HTTP_SEC_FETCH_SITE"), request.META.get("HTTP_ORIGIN")
+    own = f"{request.scheme}://{request.get_host()}"
+    return f"Sec-Fetch-Site {site!r}, Origin {origin!r}, own origin {own!r}"
+
+
 def is_trusted(origin: str) -> bool:
     """Whether it is one of CSRF_TRUSTED_ORIGINS, where https://*.example.org stands for all below that name."""
     scheme, _separator, host = origin.partition("://")

@@ -16,6 +16,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 from redis.sentinel import SentinelManagedSSLConnection
 
+from accounts.hosts import canonical_origin
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
 
@@ -67,9 +69,12 @@ SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 if not DEBUG and any(map(is_weak, SECRET_KEY_FALLBACKS)):
     raise ImproperlyConfigured("Outside DEBUG, SECRET_KEY_FALLBACKS must be as good as SECRET_KEY: they open as much.")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+CSRF_TRUSTED_ORIGINS = [canonical_origin(each) for each in env.list("CSRF_TRUSTED_ORIGINS", default=[])]
 TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
-CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
+CORS_ALLOWED_ORIGINS = [canonical_origin(each) for each in env.list("CORS_ALLOWED_ORIGINS", default=[])]
+# Cookies with the prefix __Host- are for a whole host, and the API and pages have fixed paths on it.
+if os.environ.get("SCRIPT_NAME"):
+    raise ImproperlyConfigured("SCRIPT_NAME must not be set: this project needs a host name of its own, not a path.")
 
 # Applications
 
@@ -95,6 +100,7 @@ MIDDLEWARE = [
     "accounts.middleware.TrustedProxyMiddleware",
     "accounts.middleware.OriginMiddleware",
     "accounts.middleware.PolicyMiddleware",
+    "accounts.middleware.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "accounts.middleware.NoStoreMiddleware",
@@ -394,6 +400,8 @@ SPECTACULAR_SETTINGS = {
 SECURE_SSL_REDIRECT = not DEBUG
 # The API refuses plain HTTP (api.middleware): a redirect would teach clients to send their tokens in the clear.
 SECURE_REDIRECT_EXEMPT = [r"^api/", r"^health/", r"^metrics$"]
+# Answered before the host is checked: load balancers ask an instance by its address.
+PROBE_PATHS = ["/health/live", "/health/ready"]
 SECURE_HSTS_SECONDS = 0 if DEBUG else 365 * 24 * 3600
 SECURE_HSTS_INCLUDE_SUBDOMAINS = not DEBUG
 SECURE_HSTS_PRELOAD = not DEBUG
@@ -453,7 +461,10 @@ LOGGING = {
         "line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"},
         "json": {"()": "project.logs.Formatter"},
     },
-    "filters": {"paths": {"()": "accounts.reports.WithoutPaths"}},
+    "filters": {
+        "paths": {"()": "accounts.reports.WithoutPaths"},
+        "one_line": {"()": "project.logs.OneLine"},
+    },
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",
@@ -466,6 +477,12 @@ LOGGING = {
         "django": {"handlers": [], "level": "WARNING"},
         # A refused request is an answer, not an incident.
         "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"filters": ["one_line"]},
+        "django.security.RequestDataTooBig": {"filters": ["one_line"]},
+        "django.security.TooManyFieldsSent": {"filters": ["one_line"]},
+        "django.security.TooManyFilesSent": {"filters": ["one_line"]},
+        # api.errors says the same, without the path of the Referer.
+        "django.security.csrf": {"level": "ERROR"},
         # A line for each security event.
         "accounts.events": {"level": "WARNING" if DEBUG else "INFO"},
     },
