@@ -84,8 +84,8 @@ def _set_scheme(request: HttpRequest, scheme: str) -> None:
 
 class HostMiddleware(MiddlewareMixin):
     """
-    The Host header becomes canonical before it is compared (CSRF, CORS, DPoP) or put into links. Browsers send Origin in
-    that form. After TrustedProxyMiddleware, which knows the scheme.
+    The Host header becomes canonical before it is compared (CSRF, CORS, DPoP) or put into links; Origin is, as browsers
+    send it. After TrustedProxyMiddleware, which knows the scheme.
     """
 
     def process_request(self, request: HttpRequest) -> None:
