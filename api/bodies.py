@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from io import BytesIO
 
 from django.conf import settings
@@ -14,6 +15,7 @@ from api.parsers import MAX_BYTES
 
 logger = logging.getLogger(__name__)
 
+LENGTH = re.compile(r"[0-9]{1,18}")
 WITHOUT_BODY = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
@@ -25,11 +27,13 @@ class ChunkedBodyMiddleware(MiddlewareMixin):
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         coding = request.META.get("HTTP_TRANSFER_ENCODING", "")
-        has_length = bool(request.META.get("CONTENT_LENGTH"))
-        if request.method in WITHOUT_BODY or (has_length and not coding):
+        length = request.META.get("CONTENT_LENGTH", "")
+        if length and not LENGTH.fullmatch(length):
+            return errors.bad_request(request)
+        if request.method in WITHOUT_BODY or (length and not coding):
             return None
         # RFC 9112, section 6.3: with both, the end can be read in two ways. Nothing is unpacked here (gzip, chunked).
-        if coding and (has_length or coding.strip(" \t").lower() != "chunked"):
+        if coding and (length or coding.strip(" \t").lower() != "chunked"):
             return errors.bad_request(request)
         if isinstance(request, ASGIRequest):
             return self._measure(request)

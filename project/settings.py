@@ -2,6 +2,7 @@
 
 import os
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -29,6 +30,14 @@ if env_file := env.str("ENV_FILE", default=str(BASE_DIR / ".env")):
     environ.Env.read_env(env_file)
 
 DEBUG = env.bool("DEBUG", default=False)
+
+
+def cookie_name(name: str) -> str:
+    """
+    Outside DEBUG the prefix keeps the cookie on this host. In DEBUG all projects on 127.0.0.1 share their cookies, on
+    whichever ports, so the name differs by folder: a sign-in to one does not sign out of another.
+    """
+    return f"{name}-{sha256(str(BASE_DIR).encode()).hexdigest()[:8]}" if DEBUG else f"__Host-{name}"
 
 
 def development_secret_key() -> str:
@@ -139,7 +148,7 @@ MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("de", _("German"))]
 LOCALE_PATHS = [BASE_DIR / "project" / "locale"]
-LANGUAGE_COOKIE_NAME = "language" if DEBUG else "__Host-language"
+LANGUAGE_COOKIE_NAME = cookie_name("language")
 LANGUAGE_COOKIE_SECURE = not DEBUG
 LANGUAGE_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_SAMESITE = "Lax"
@@ -324,14 +333,14 @@ if DPOP_REQUIRED not in ("", "staff", "all"):
 
 SESSION_ENGINE = "accounts.sessions"
 SESSION_COOKIE_AGE = int(SIGN_IN_MAX.total_seconds())
-SESSION_COOKIE_NAME = "sessionid" if DEBUG else "__Host-sessionid"
+SESSION_COOKIE_NAME = cookie_name("sessionid")
 SESSION_COOKIE_SECURE = not DEBUG
 SESSION_COOKIE_SAMESITE = "Lax"
-CSRF_COOKIE_NAME = "csrftoken" if DEBUG else "__Host-csrftoken"
+CSRF_COOKIE_NAME = cookie_name("csrftoken")
 CSRF_COOKIE_SECURE = not DEBUG
 CSRF_COOKIE_SAMESITE = "Lax"
 # Says that its user signed in here before, and no more (accounts.locks).
-DEVICE_COOKIE_NAME = "device" if DEBUG else "__Host-device"
+DEVICE_COOKIE_NAME = cookie_name("device")
 DEVICE_COOKIE_AGE = 365 * 24 * 3600
 CSRF_FAILURE_VIEW = "api.errors.csrf_failure"
 
