@@ -3,9 +3,8 @@
 import secrets
 import unicodedata
 from datetime import datetime, timedelta
-from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 from uuid import UUID
 
 from django.conf import settings
@@ -18,12 +17,14 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from accounts import addresses
+
 if TYPE_CHECKING:
     from accounts.models import User
 
 FIRST_WAIT = timedelta(seconds=1)
-# RFC 4291, section 2.5.4: whoever has one IPv6 address has 64 bits of them.
-IPV6_NETWORK_BITS = 64
+# How many times the limit of one address is the limit of all clients without one.
+CLIENTS_IN_CROWD = 20
 
 
 class Kind(models.TextChoices):
@@ -57,6 +58,9 @@ class Limit(NamedTuple):
         # Not 2**count: nobody waits longer than some 2**20 seconds.
         return min(FIRST_WAIT * 2 ** min(count - self.free, 20), self.longest_wait)
 
+    def of_crowd(self) -> Self:
+        return self._replace(free=self.free * CLIENTS_IN_CROWD, most=self.most * CLIENTS_IN_CROWD)
+
 
 LIMITS = {
     Kind.PAIR: Limit(5, timedelta(hours=1), 30, timedelta(hours=12)),
@@ -75,6 +79,8 @@ LIMITS = {
     # Whoever mistypes an address tries another one.
     Kind.CONFIRMING: Limit(6, timedelta(hours=1), 6, timedelta(hours=1)),
 }
+# Kinds whose clients are told apart by nothing but their address.
+BY_ADDRESS = frozenset({Kind.ADDRESS, Kind.RESETTING, Kind.SIGN_UP})
 
 
 class Locked(ValidationError):
@@ -95,6 +101,12 @@ def _in_words(seconds: int) -> str:
         return ngettext("%d minute", "%d minutes", minutes) % minutes
     hours = ceil(minutes / 60)
     return ngettext("%d hour", "%d hours", hours) % hours
+
+
+def limit_of(kind: Kind, address: str | None) -> Limit:
+    """The limit of a count of that kind, for clients at that address."""
+    limit = LIMITS[kind]
+    return limit.of_crowd() if address is None and kind in BY_ADDRESS else limit
 
 
 # Whose guesses count together
@@ -120,24 +132,14 @@ def account(username: str) -> UUID:
     return digest("account", unicodedata.normalize("NFKC", username).casefold())
 
 
-def network(address: str) -> str:
-    """An address, or the first one of its /64 network."""
-    if isinstance(ip_address(address), IPv6Address):
-        return str(ip_network((address, IPV6_NETWORK_BITS), strict=False).network_address)
-    return address
-
-
 def strangers(username: str, address: str | None) -> list[Source]:
-    """
-    Of somebody who gives that name and is not known here. Without an address (a server on a Unix socket behind no
-    trusted proxy) all clients look the same, so that a count of them would lock out everybody.
-    """
+    """Of somebody who gives that name and is not known here."""
     name = account(username)
-    anywhere = Source(Kind.ACCOUNT, digest(Kind.ACCOUNT, name), name)
+    sources = [Source(Kind.ACCOUNT, digest(Kind.ACCOUNT, name), name), *_at(Kind.ADDRESS, address)]
     if address is None:
-        return [anywhere]
-    block = network(address)
-    return [anywhere, Source(Kind.PAIR, digest(Kind.PAIR, name, block), name, block), *_at(Kind.ADDRESS, address)]
+        return sources
+    block = addresses.network(address)
+    return [*sources, Source(Kind.PAIR, digest(Kind.PAIR, name, block), name, block)]
 
 
 def known_browser(user: "User", device: str) -> list[Source]:
@@ -165,9 +167,13 @@ def sign_ups(address: str | None) -> list[Source]:
 
 
 def _at(kind: Kind, address: str | None) -> list[Source]:
+    """
+    Clients without an address (a Unix socket, a proxy that sends none) cannot be told apart: one count for all of them
+    would let one client lock out the others, and none would be a way around. So they share the count of a crowd.
+    """
     if address is None:
-        return []
-    block = network(address)
+        return [Source(kind, digest(kind, "no address"))]
+    block = addresses.network(address)
     return [Source(kind, digest(kind, block), None, block)]
 
 

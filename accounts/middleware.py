@@ -1,15 +1,17 @@
 """Who asks, from where, and what may be kept of the answer."""
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
-from ipaddress import ip_address
 from itertools import chain
+from ssl import SSLSocket
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import middleware as auth
-from django.core.exceptions import ObjectDoesNotExist
+from django.core.exceptions import BadRequest, ObjectDoesNotExist
+from django.core.handlers.asgi import ASGIRequest
 from django.db import IntegrityError
 from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
@@ -20,15 +22,20 @@ from django.urls import get_callable
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import SimpleLazyObject
 
-from accounts import locks, origin, policy
+from accounts import addresses, hosts, locks, origin, policy
 from accounts.models import User
 from accounts.sessions import BrowserRequest, signed_in_user
+
+logger = logging.getLogger(__name__)
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
 class TrustedProxyMiddleware(MiddlewareMixin):
-    """REMOTE_ADDR becomes the client's address, as told by TRUSTED_PROXIES; what others say of it is dropped."""
+    """
+    REMOTE_ADDR becomes the client's address, in its canonical form, and empty if there is none. Only proxies in
+    TRUSTED_PROXIES may say who the client is and that it came by HTTPS; the same of others is dropped.
+    """
 
     FORWARDED = (
         "HTTP_X_FORWARDED_FOR",
@@ -37,27 +44,72 @@ class TrustedProxyMiddleware(MiddlewareMixin):
         "HTTP_FORWARDED",
         "HTTP_X_REQUEST_ID",
     )
+    # What application servers take for HTTPS, by default from any process on the same machine (gunicorn, uvicorn).
+    HTTPS_CLAIMS = {
+        "HTTP_X_FORWARDED_PROTO": "https",
+        "HTTP_X_FORWARDED_PROTOCOL": "ssl",
+        "HTTP_X_FORWARDED_SSL": "on",
+    }
 
     def process_request(self, request: HttpRequest) -> None:
         meta = request.META
-        if not origin.is_within(meta.get("REMOTE_ADDR", ""), settings.TRUSTED_PROXIES):
+        peer = addresses.canonical(meta.get("REMOTE_ADDR", "")) or ""
+        meta["REMOTE_ADDR"] = peer
+        if self._claims_https(request):
+            _set_scheme(request, "http")
+        if not addresses.is_within(peer, settings.TRUSTED_PROXIES):
             for header in self.FORWARDED:
                 meta.pop(header, None)
             return
-        # The last hop is the one that the proxy saw itself: earlier ones are hearsay, unless a proxy told them.
-        for hop in reversed(meta.get("HTTP_X_FORWARDED_FOR", "").split(",")):
-            try:
-                meta["REMOTE_ADDR"] = str(ip_address(hop.strip()))
-            except ValueError:
-                return
-            if not origin.is_within(meta["REMOTE_ADDR"], settings.TRUSTED_PROXIES):
-                return
+        if proto := meta.get("HTTP_X_FORWARDED_PROTO"):
+            meta["HTTP_X_FORWARDED_PROTO"] = proto.lower()
+        if (hops := meta.get("HTTP_X_FORWARDED_FOR")) is not None:
+            meta["REMOTE_ADDR"] = addresses.last_untrusted(hops, peer, settings.TRUSTED_PROXIES) or ""
+
+    def _claims_https(self, request: HttpRequest) -> bool:
+        """Whether the server's word for the scheme is only a header's. A trusted proxy's header is read by Django."""
+        claims = (claim in request.META.get(name, "").lower() for name, claim in self.HTTPS_CLAIMS.items())
+        return any(claims) and not _ends_tls(request)
+
+
+def _ends_tls(request: HttpRequest) -> bool:
+    """Whether the application server itself speaks TLS, as far as it says so."""
+    scope = getattr(request, "scope", {})
+    return isinstance(request.META.get("gunicorn.socket"), SSLSocket) or "tls" in scope.get("extensions", {})
+
+
+def _set_scheme(request: HttpRequest, scheme: str) -> None:
+    if isinstance(request, ASGIRequest):
+        request.scope = {**request.scope, "scheme": scheme}
+    else:
+        request.META["wsgi.url_scheme"] = scheme
+
+
+class HostMiddleware(MiddlewareMixin):
+    """
+    The Host header becomes canonical before it is compared (CSRF, CORS, DPoP) or put into links; Origin is, as browsers
+    send it. After TrustedProxyMiddleware, which knows the scheme.
+    """
+
+    def process_request(self, request: HttpRequest) -> None:
+        meta = request.META
+        if meta.get("SCRIPT_NAME"):
+            # The start cannot see the prefix that an ASGI server, mod_wsgi or a proxy's header adds.
+            logger.warning("A request was refused since it came below a path (SCRIPT_NAME): use a host of its own")
+            raise BadRequest("below a path")
+        for header in ("HTTP_HOST", "HTTP_X_FORWARDED_HOST"):
+            if header in meta:
+                meta[header] = hosts.canonical(meta[header], request.scheme or "")
 
 
 class CommonMiddleware(common.CommonMiddleware):
     """As Django's, but pages take three methods, and only what has no body is sent on to the address with the slash."""
 
     PAGES_TAKE = ("GET", "HEAD", "POST")
+
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        # Load balancers ask an instance by its address, which no list of host names has.
+        return None if request.path_info in settings.PROBE_PATHS else super().process_request(request)
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., HttpResponse], args: object, kwargs: object
@@ -106,7 +158,8 @@ class ForeignPageMiddleware(MiddlewareMixin):
             return None
         if not origin.is_foreign_page(request) or origin.is_trusted(request.headers.get("Origin", "")):
             return None
-        refusal: HttpResponse = get_callable(settings.CSRF_FAILURE_VIEW)(request, reason="from a foreign page")
+        reason = f"from a foreign page: {origin.source_of(request)}"
+        refusal: HttpResponse = get_callable(settings.CSRF_FAILURE_VIEW)(request, reason=reason)
         return refusal
 
 

@@ -1436,7 +1436,7 @@ class Lock(models.Model):
 
     @property
     def limit(self) -> locks.Limit:
-        return locks.LIMITS[locks.Kind(self.kind)]
+        return locks.limit_of(locks.Kind(self.kind), self.ip_address)
 
     @property
     def is_locked(self) -> bool:

@@ -1,12 +1,10 @@
 """Where the work at hand comes from, and why it is done: what sign-ins and security events say of it."""
 
-import ipaddress
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -15,6 +13,8 @@ from django.http import HttpRequest
 from django.http.request import split_domain_port
 from django.utils import translation
 from django.utils.http import is_same_domain
+
+from accounts import addresses
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -35,20 +35,6 @@ def request_at_hand(request: HttpRequest) -> Iterator[None]:
         yield
     finally:
         _request.reset(token)
-
-
-@lru_cache
-def _networks(names: tuple[str, ...]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    return [ipaddress.ip_network(name) for name in names]
-
-
-def is_within(address: str, networks: Iterable[str]) -> bool:
-    """Whether it is one of these addresses, or in one of these networks."""
-    try:
-        client = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(client in network for network in _networks(tuple(networks)))
 
 
 def request() -> HttpRequest | None:
@@ -84,12 +70,9 @@ def why() -> str:
 
 
 def ip_address() -> str | None:
-    """The client's address; None outside a request, and where the server does not know one (a Unix socket)."""
+    """The client's address; None outside a request, and where the server or its proxy sends none (a Unix socket)."""
     request = _request.get()
-    try:
-        return str(ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))) if request else None
-    except ValueError:
-        return None
+    return addresses.canonical(request.META.get("REMOTE_ADDR", "")) if request else None
 
 
 def user_agent() -> str:
@@ -97,8 +80,16 @@ def user_agent() -> str:
     request = _request.get()
     if request is None:
         return ""
-    raw = request.META.get("HTTP_USER_AGENT", "")[:USER_AGENT_MAX_LENGTH]
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in raw)
+    text = _as_utf8(request.META.get("HTTP_USER_AGENT", ""))[:USER_AGENT_MAX_LENGTH]
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def _as_utf8(header: str) -> str:
+    """WSGI and ASGI give each byte of a header as one character (PEP 3333)."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
 
 
 def absolute_url(path: str) -> str:
@@ -120,6 +111,13 @@ def is_foreign_page(request: HttpRequest) -> bool:
         return False
     own = f"{request.scheme}://{request.get_host()}"
     return origin != own and not is_trusted(origin)
+
+
+def source_of(request: HttpRequest) -> str:
+    """What is_foreign_page() went by, for the log."""
+    site, origin = request.META.get("HTTP_SEC_FETCH_SITE"), request.META.get("HTTP_ORIGIN")
+    own = f"{request.scheme}://{request.get_host()}"
+    return f"Sec-Fetch-Site {site!r}, Origin {origin!r}, own origin {own!r}"
 
 
 def is_trusted(origin: str) -> bool:

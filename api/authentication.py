@@ -4,6 +4,7 @@ from uuid import UUID
 
 from django.utils.translation import gettext_lazy as _
 from rest_framework import authentication, status
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
@@ -12,7 +13,7 @@ from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidTok
 from accounts import origin
 from accounts.models import SignIn, User
 from accounts.rows import from_fields
-from api import dpop, metrics
+from api import dpop, errors, metrics
 from api.tokens import AccessToken
 
 
@@ -97,5 +98,10 @@ class SessionAuthentication(authentication.SessionAuthentication):
 
     def enforce_csrf(self, request: Request) -> None:
         """DRF builds a middleware for each request to find that a safe one needs no token."""
-        if request.method not in SAFE_METHODS:
+        if request.method in SAFE_METHODS:
+            return
+        try:
             super().enforce_csrf(request)
+        except PermissionDenied as refusal:
+            errors.log_refused_form(request._request, str(refusal.detail))
+            raise

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 from jwt.algorithms import OKPAlgorithm, get_default_algorithms
@@ -20,6 +21,7 @@ from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 
 from api import strict_json, used_proofs
+from api.curves import is_sound_ed25519
 from api.keys import PUBLIC_MEMBERS, public_jwk, thumbprint
 from api.tokens import COMPACT_FORM
 
@@ -159,6 +161,8 @@ def _public_key(curve: str, kind: str, *coordinates: str) -> tuple[Any, str]:
     algorithm = ALGORITHMS_OF[kind, curve][0]
     jwk = dict(zip(PUBLIC_MEMBERS[kind], (curve, kind, *coordinates), strict=True))
     public = get_default_algorithms()[algorithm].from_jwk(jwk)
+    if isinstance(public, Ed25519PublicKey) and not is_sound_ed25519(public.public_bytes_raw()):
+        raise ValueError("point")
     return public, thumbprint(public_jwk(algorithm, public))
 
 

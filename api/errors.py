@@ -1,12 +1,14 @@
 """Errors are answers: every one has a `detail` and a `code`, the right status, and the headers that go with it."""
 
+import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.utils.log import log_response
@@ -17,10 +19,15 @@ from rest_framework_simplejwt.exceptions import InvalidToken
 from accounts.locks import Locked
 from accounts.models import User
 from api import dpop, trouble
+from api.parsers import TooLarge
 from api.refusals import refusals
 from api.trouble import Trouble
 
+logger = logging.getLogger(__name__)
+
 RETRY_AFTER_SECONDS = 2
+MAX_REASON_LENGTH = 300
+URL_PATH = re.compile(r"(://[^/?#\s]*)[/?#]\S*")
 TOKEN_PRESENTED = {"token_not_valid", "bad_authorization_header"}
 
 
@@ -101,8 +108,19 @@ def _answer(request: HttpRequest, code: str, http_status: HTTPStatus, detail: st
     return HttpResponse(render_to_string("error.html", context, from_request), status=http_status)
 
 
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    if isinstance(exception, RequestDataTooBig):
+        return too_large(request)
     return _answer(request, "bad_request", HTTPStatus.BAD_REQUEST, "The request could not be understood.")
+
+
+def too_large(request: HttpRequest) -> HttpResponse:
+    return _answer(request, "too_large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TooLarge.default_detail)
+
+
+def length_required(request: HttpRequest) -> HttpResponse:
+    detail = "The request body has no Content-Length, which this server needs. Send one."
+    return _answer(request, "length_required", HTTPStatus.LENGTH_REQUIRED, detail)
 
 
 def permission_denied(request: HttpRequest, exception: PermissionDenied) -> HttpResponse:
@@ -110,8 +128,19 @@ def permission_denied(request: HttpRequest, exception: PermissionDenied) -> Http
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    log_refused_form(request, reason)
     detail = "The form was open too long, or came from elsewhere. Go back, reload the page and try again."
     return _answer(request, "csrf_failed", HTTPStatus.FORBIDDEN, detail)
+
+
+def log_refused_form(request: HttpRequest, reason: str) -> None:
+    extra = {"request": request, "status_code": HTTPStatus.FORBIDDEN.value}
+    logger.warning("Refused a form (%s): %s", _without_secrets(reason), request.path, extra=extra)
+
+
+def _without_secrets(reason: str) -> str:
+    """Django quotes the Referer: its path may be a link from a mail."""
+    return URL_PATH.sub(r"\1", reason)[:MAX_REASON_LENGTH]
 
 
 def not_found(request: HttpRequest, exception: Http404) -> HttpResponse:

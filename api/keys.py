@@ -29,6 +29,7 @@ from jwt.utils import base64url_encode
 
 from api import strict_json
 from api.blocklist.news import Health
+from api.curves import is_sound_ed25519
 
 RSA_MIN_BITS = 2048
 RSA_NEW_BITS = 3072
@@ -106,7 +107,9 @@ def _algorithm_of(private: object) -> str | None:
         return "ES256"
     if isinstance(private, RSAPrivateKey) and _is_sound(private):
         return "RS256"
-    return "EdDSA" if isinstance(private, Ed25519PrivateKey) else None
+    if isinstance(private, Ed25519PrivateKey) and is_sound_ed25519(private.public_key().public_bytes_raw()):
+        return "EdDSA"
+    return None
 
 
 def _is_sound(private: RSAPrivateKey) -> bool:

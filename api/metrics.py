@@ -23,7 +23,7 @@ from prometheus_client import (
     multiprocess,
 )
 
-from accounts import origin
+from accounts import addresses
 
 # A check of a token takes some ten microseconds, and a database that is away some seconds.
 SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1, 5, 10)
@@ -68,11 +68,13 @@ def metrics(request: HttpRequest) -> HttpResponse:
     """Of all workers of this node, where PROMETHEUS_MULTIPROC_DIR is set; else of the one that answers."""
     if not (settings.METRICS_ADDRESSES or settings.METRICS_TOKEN):
         raise Http404
-    if not (
-        origin.is_within(request.META.get("REMOTE_ADDR", ""), settings.METRICS_ADDRESSES) or _knows_the_secret(request)
-    ):
+    if not (_is_known(request) or _knows_the_secret(request)):
         raise PermissionDenied
     return HttpResponse(generate_latest(_registry()), content_type=CONTENT_TYPE_LATEST)
+
+
+def _is_known(request: HttpRequest) -> bool:
+    return addresses.is_within(request.META.get("REMOTE_ADDR", ""), settings.METRICS_ADDRESSES)
 
 
 def _knows_the_secret(request: HttpRequest) -> bool:

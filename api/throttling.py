@@ -1,5 +1,6 @@
 """How often an address may ask for what costs something. Guesses at passwords are counted by accounts.locks."""
 
+import secrets
 import time
 
 from django.core.cache import cache
@@ -9,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
-from accounts import locks, origin
+from accounts import addresses, locks, origin
 
 # How long a Redis that did not answer is left alone, in seconds.
 RETRY_AFTER = 1.0
@@ -35,10 +36,13 @@ class AddressThrottle(SimpleRateThrottle):
         self.cache = counts
         return super().allow_request(request, view)
 
-    def get_cache_key(self, request: Request, view: APIView) -> str | None:
+    def get_cache_key(self, request: Request, view: APIView) -> str:
         # Not DRF's own idea of an address, which believes every client's X-Forwarded-For.
         address = origin.ip_address()
-        return address and self.cache_format % {"scope": self.scope, "ident": locks.network(address)}
+        # Clients without an address are a crowd (accounts.locks): spread over many counts, none of which gets long.
+        crowd = f"no-address-{secrets.randbelow(locks.CLIENTS_IN_CROWD)}"
+        ident = crowd if address is None else addresses.network(address)
+        return self.cache_format % {"scope": self.scope, "ident": ident}
 
 
 class TokenThrottle(AddressThrottle):

@@ -32,6 +32,18 @@ class Formatter(JsonFormatter):
             log_data["exception"] = without_path(trace, request) if request else trace
 
 
+class OneLine(logging.Filter):
+    """A request that Django refuses is no error of ours: scanners send them all day. One line, without a traceback."""
+
+    MAX_LENGTH = 300
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.msg, record.args = record.getMessage()[: self.MAX_LENGTH], None
+        record.exc_info = record.exc_text = None
+        return True
+
+
 def _request_of(record: logging.LogRecord) -> HttpRequest | None:
     """Django says of itself which one it speaks of, after all middleware."""
     named = getattr(record, "request", None)

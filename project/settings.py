@@ -2,12 +2,14 @@
 
 import os
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import environ
 from django.core.management.utils import get_random_secret_key
 from django.utils.translation import gettext_lazy as _
 
+from accounts.hosts import canonical_origin
 from project import stores
 from project.environment import MAIL_SCHEMES, Environment, split_url
 from project.stores import REDIS_TIMEOUT_SECONDS as REDIS_TIMEOUT_SECONDS
@@ -22,6 +24,14 @@ env = Environment()
 env.read_file(BASE_DIR / ".env")
 
 DEBUG = env.boolean("DEBUG")
+
+
+def cookie_name(name: str) -> str:
+    """
+    Outside DEBUG the prefix keeps the cookie on this host. In DEBUG all projects on 127.0.0.1 share their cookies, on
+    whichever ports, so the name differs by folder: a sign-in to one does not sign out of another.
+    """
+    return f"{name}-{sha256(str(BASE_DIR).encode()).hexdigest()[:8]}" if DEBUG else f"__Host-{name}"
 
 
 def development_secret_key() -> str:
@@ -65,9 +75,14 @@ env.require(
     "Outside DEBUG, SECRET_KEY_FALLBACKS must be as good as SECRET_KEY: they open as much.",
 )
 ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
-CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS", wildcards=True)
+CSRF_TRUSTED_ORIGINS = [canonical_origin(each) for each in env.origins("CSRF_TRUSTED_ORIGINS", wildcards=True)]
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
-CORS_ALLOWED_ORIGINS = env.origins("CORS_ALLOWED_ORIGINS")
+CORS_ALLOWED_ORIGINS = [canonical_origin(each) for each in env.origins("CORS_ALLOWED_ORIGINS")]
+# Cookies with the prefix __Host- are for a whole host, and the API and pages have fixed paths on it.
+env.require(
+    not os.environ.get("SCRIPT_NAME"),
+    "SCRIPT_NAME must not be set: this project needs a host name of its own, not a path.",
+)
 
 # Applications
 
@@ -93,6 +108,7 @@ MIDDLEWARE = [
     "accounts.middleware.TrustedProxyMiddleware",
     "accounts.middleware.OriginMiddleware",
     "accounts.middleware.PolicyMiddleware",
+    "accounts.middleware.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "accounts.middleware.NoStoreMiddleware",
@@ -102,6 +118,8 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "api.middleware.LanguageMiddleware",
     "accounts.middleware.CommonMiddleware",
+    # After the host is checked, and before CSRF reads the form.
+    "api.bodies.ChunkedBodyMiddleware",
     "accounts.middleware.ForeignPageMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "accounts.middleware.AuthenticationMiddleware",
@@ -129,7 +147,7 @@ MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("de", _("German"))]
 LOCALE_PATHS = [BASE_DIR / "project" / "locale"]
-LANGUAGE_COOKIE_NAME = "language" if DEBUG else "__Host-language"
+LANGUAGE_COOKIE_NAME = cookie_name("language")
 LANGUAGE_COOKIE_SECURE = not DEBUG
 LANGUAGE_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_SAMESITE = "Lax"
@@ -230,14 +248,14 @@ DPOP_REQUIRED = env.choice("DPOP_REQUIRED", ["staff", "all"])
 
 SESSION_ENGINE = "accounts.sessions"
 SESSION_COOKIE_AGE = int(SIGN_IN_MAX.total_seconds())
-SESSION_COOKIE_NAME = "sessionid" if DEBUG else "__Host-sessionid"
+SESSION_COOKIE_NAME = cookie_name("sessionid")
 SESSION_COOKIE_SECURE = not DEBUG
 SESSION_COOKIE_SAMESITE = "Lax"
-CSRF_COOKIE_NAME = "csrftoken" if DEBUG else "__Host-csrftoken"
+CSRF_COOKIE_NAME = cookie_name("csrftoken")
 CSRF_COOKIE_SECURE = not DEBUG
 CSRF_COOKIE_SAMESITE = "Lax"
 # Says that its user signed in here before, and no more (accounts.locks).
-DEVICE_COOKIE_NAME = "device" if DEBUG else "__Host-device"
+DEVICE_COOKIE_NAME = cookie_name("device")
 DEVICE_COOKIE_AGE = 365 * 24 * 3600
 CSRF_FAILURE_VIEW = "api.errors.csrf_failure"
 
@@ -308,6 +326,8 @@ SPECTACULAR_SETTINGS = {
 SECURE_SSL_REDIRECT = not DEBUG
 # The API refuses plain HTTP (api.middleware): a redirect would teach clients to send their tokens in the clear.
 SECURE_REDIRECT_EXEMPT = [r"^api/", r"^health/", r"^metrics$"]
+# Answered before the host is checked: load balancers ask an instance by its address.
+PROBE_PATHS = ["/health/live", "/health/ready"]
 SECURE_HSTS_SECONDS = 0 if DEBUG else 365 * 24 * 3600
 SECURE_HSTS_INCLUDE_SUBDOMAINS = not DEBUG
 SECURE_HSTS_PRELOAD = not DEBUG
@@ -370,7 +390,10 @@ LOGGING = {
         "line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"},
         "json": {"()": "project.logs.Formatter"},
     },
-    "filters": {"paths": {"()": "accounts.reports.WithoutPaths"}},
+    "filters": {
+        "paths": {"()": "accounts.reports.WithoutPaths"},
+        "one_line": {"()": "project.logs.OneLine"},
+    },
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",
@@ -383,6 +406,12 @@ LOGGING = {
         "django": {"handlers": [], "level": "WARNING"},
         # A refused request is an answer, not an incident.
         "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"filters": ["one_line"]},
+        "django.security.RequestDataTooBig": {"filters": ["one_line"]},
+        "django.security.TooManyFieldsSent": {"filters": ["one_line"]},
+        "django.security.TooManyFilesSent": {"filters": ["one_line"]},
+        # api.errors says the same, without the path of the Referer.
+        "django.security.csrf": {"level": "ERROR"},
         # A line for each security event.
         "accounts.events": {"level": "WARNING" if DEBUG else "INFO"},
     },

@@ -71,7 +71,7 @@ CONTROLS = [
         "4.1.3",
         "addresses by trusted proxies only",
         "accounts/middleware.py",
-        'if not origin.is_within(meta.get("REMOTE_ADDR", ""), settings.TRUSTED_PROXIES):',
+        "if not addresses.is_within(peer, settings.TRUSTED_PROXIES):",
         "if False:",
         "accounts/locks::what_a_client_says_of_its_own_address_counts_for_nothing",
     ),

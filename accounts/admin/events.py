@@ -16,6 +16,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
+from accounts import addresses
 from accounts.admin.lists import ChoiceFilter, OneUserFilter, ReadOnlyList, WindowFilter, link
 from accounts.admin.search import as_address, as_uuid
 from accounts.models import SecurityEvent, User
@@ -96,7 +97,7 @@ class SecurityEventAdmin(ReadOnlyList):
         if sid := as_uuid(term):
             return queryset.filter(sid=sid), False
         if address := as_address(term):
-            return queryset.filter(ip_address=address), False
+            return queryset.filter(ip_address__in=addresses.spellings(address)), False
         return queryset.filter(user__in=list(User.objects.called(term).values_list("pk", flat=True))), False
 
     def get_urls(self) -> list[URLPattern]:

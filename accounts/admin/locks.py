@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts import locks, origin
+from accounts import addresses, locks, origin
 from accounts.admin import confirm
 from accounts.admin.lists import ChoiceFilter, ListFilter, ReadOnlyList, link
 from accounts.admin.search import as_address
@@ -58,7 +58,7 @@ class LockAdmin(ReadOnlyList):
         if not term:
             return queryset, False
         if address := as_address(term):
-            return queryset.filter(ip_address=locks.network(address)), False
+            return queryset.filter(ip_address=addresses.network(address)), False
         return queryset.filter(account=locks.account(term)), False
 
     def has_lift_permission(self, request: HttpRequest) -> bool:

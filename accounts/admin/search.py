@@ -1,7 +1,8 @@
 """What somebody typed into a search box: each kind of thing is looked up where it has an index."""
 
-import ipaddress
 import uuid
+
+from accounts import addresses
 
 
 def as_uuid(term: str) -> uuid.UUID | None:
@@ -13,7 +14,4 @@ def as_uuid(term: str) -> uuid.UUID | None:
 
 
 def as_address(term: str) -> str | None:
-    try:
-        return str(ipaddress.ip_address(term))
-    except ValueError:
-        return None
+    return addresses.canonical(term)

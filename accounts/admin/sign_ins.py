@@ -18,7 +18,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts import origin, sids
+from accounts import addresses, origin, sids
 from accounts.admin import confirm
 from accounts.admin.events import EVENT_HEADINGS, event_rows
 from accounts.admin.lists import ChoiceFilter, ListFilter, OneUserFilter, Panel, ReadOnlyList, WindowFilter, link
@@ -129,7 +129,7 @@ class SignInAdmin(ReadOnlyList):
         if sid := as_uuid(term):
             return queryset.filter(pk=sid), False
         if address := as_address(term):
-            return queryset.filter(ip_address=address), False
+            return queryset.filter(ip_address__in=addresses.spellings(address)), False
         # Their ids first: PostgreSQL would rather read all sign-ins than believe that a join finds few.
         return queryset.filter(user__in=list(User.objects.called(term).values_list("pk", flat=True))), False
 

@@ -16,7 +16,7 @@ from django.urls import URLPattern, reverse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts import origin
+from accounts import addresses, origin
 from accounts.admin import confirm
 from accounts.admin.events import EVENT_HEADINGS, event_rows
 from accounts.admin.lists import BoundedList, ChoiceFilter, ListFilter, Panel, link
@@ -98,7 +98,9 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         if sid := as_uuid(term):
             return queryset.filter(pk__in=SignIn.objects.filter(pk=sid).values("user")), False
         if address := as_address(term):
-            return queryset.filter(pk__in=SignIn.objects.filter(ip_address=address).values("user")), False
+            return queryset.filter(
+                pk__in=SignIn.objects.filter(ip_address__in=addresses.spellings(address)).values("user")
+            ), False
         ids = list(User.objects.called(term).values_list("pk", flat=True))
         return queryset.filter(Q(pk__in=ids) | Q(username__startswith=term)), False
 

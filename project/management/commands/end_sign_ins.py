@@ -4,12 +4,11 @@ from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.core.validators import validate_ipv46_address
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from tqdm import tqdm
 
-from accounts import origin
+from accounts import addresses, origin
 from accounts.models import SignIn, SignInQuerySet, User
 
 REASON = SignIn.Reason.ENDED_BY_STAFF
@@ -51,7 +50,7 @@ class Command(BaseCommand):
             up_to = SignIn.objects.filter(created_at__lte=options["before"])
             return up_to, SignIn.objects.end_before(options["before"], REASON)
         if options["ip"]:
-            from_there = SignIn.objects.filter(ip_address=options["ip"])
+            from_there = SignIn.objects.filter(ip_address__in=addresses.spellings(options["ip"]))
             return from_there, from_there.end_in_batches(REASON)
         return SignIn.objects.all(), SignIn.objects.end_everything(REASON)
 
@@ -68,8 +67,8 @@ def moment(text: str) -> datetime:
 
 
 def address(text: str) -> str:
-    try:
-        validate_ipv46_address(text)
-    except Exception as error:
-        raise ValueError(text) from error
-    return text
+    """Raises ValueError."""
+    parsed = addresses.canonical(text)
+    if parsed is None:
+        raise ValueError(text)
+    return parsed

@@ -1,0 +1,90 @@
+"""Clients that do not close their connections keep nobody waiting, and get their answers whole."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from urllib.parse import urlsplit
+
+import pytest
+
+from project import closing
+from tests import servers
+
+pytestmark = pytest.mark.once
+
+HEAD = b" HTTP/1.1\r\nHost: localhost\r\n"
+REQUESTS = {
+    "it asks to close": b"GET /health/live" + HEAD + b"Connection: close\r\n\r\n",
+    "it says nothing of the connection": b"GET /health/live" + HEAD + b"\r\n",
+    "it speaks HTTP/1.0": b"GET /health/live HTTP/1.0\r\nHost: localhost\r\n\r\n",
+    "its request is malformed": b"GET\r\n\r\n",
+    "its header is too large": b"GET /health/live" + HEAD + b"X: " + b"x" * 9000 + b"\r\n\r\n",
+    "its body is not read": b"POST /health/live" + HEAD + b"Connection: close\r\nContent-Length: 9\r\n\r\nx",
+}
+
+
+class Client:
+    def __init__(self, node: servers.Node) -> None:
+        address = urlsplit(node.url)
+        self.connection = socket.create_connection((address.hostname, address.port), timeout=30)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.connection.close()
+
+    def send(self, request: bytes) -> None:
+        # If it is refused before all was sent, the answer is there nevertheless.
+        with suppress(OSError):
+            self.connection.sendall(request)
+
+    def answer(self) -> bytes:
+        return self.connection.recv(4096)
+
+
+@pytest.fixture(scope="module", params=["--threads=1", "--threads=4"])
+def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Node]:
+    env = {"DEBUG": "true", "DATABASE_URL": f"sqlite:///{tmp_path_factory.mktemp('stay') / 'db.sqlite3'}"}
+    with servers.node(env, workers=2, args=[request.param]) as node:
+        yield node
+
+
+def wait_of_the_next(node: servers.Node) -> float:
+    started = time.monotonic()
+    with Client(node) as client:
+        client.send(REQUESTS["it asks to close"])
+        assert client.answer().startswith(b"HTTP/1.1 200")
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize("request_sent", REQUESTS.values(), ids=REQUESTS)
+def test_eight_clients_that_do_not_close_keep_nobody_waiting(node: servers.Node, request_sent: bytes) -> None:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(node)) for _ in range(8)]
+        for client in clients:
+            client.send(request_sent)
+        assert all(client.answer().startswith(b"HTTP/1.") for client in clients)
+        # With gunicorn's own way, two workers were away for eight seconds.
+        assert wait_of_the_next(node) < 1.5
+
+
+def test_more_of_them_than_a_worker_waits_for_are_closed_at_once(node: servers.Node) -> None:
+    with ExitStack() as stack:
+        for _ in range(2 * closing.MAX_WAITING + 50):
+            client = stack.enter_context(Client(node))
+            client.send(REQUESTS["it asks to close"])
+            assert client.answer().startswith(b"HTTP/1.1 200")
+        assert wait_of_the_next(node) < 1.5
+
+
+def test_an_answer_arrives_although_the_body_was_not_read(node: servers.Node) -> None:
+    """An immediate close would reset the connection, and the answer would be lost."""
+    body = b"x" * 300_000
+    request = b"POST /health/live" + HEAD + b"Connection: close\r\nContent-Length: 300000\r\n\r\n"
+    for _ in range(20):
+        with Client(node) as client:
+            client.send(request)
+            client.send(body)
+            assert client.answer().startswith(b"HTTP/1.1 405")
