@@ -51,6 +51,8 @@ class RecentSignInRequired(exceptions.PermissionDenied):
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(exc, DATABASE_TROUBLE):
         exc = Unavailable()
+    if isinstance(exc, Locked):
+        exc = exceptions.Throttled(exc.seconds)
     if isinstance(exc, User.DoesNotExist):
         return _of_deleted_user(context)
     response = views.exception_handler(exc, context)

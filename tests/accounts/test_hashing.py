@@ -4,14 +4,15 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from contextvars import Context
 from pathlib import Path
 
 import httpx
 import pytest
 from django.conf import settings
 
-from accounts import hashing
+from accounts import hashing, origin
 from accounts.models import Lock, SecurityEvent, User
 from tests import servers
 
@@ -19,35 +20,54 @@ pytestmark = pytest.mark.django_db
 
 HOLD = """
 import sys
-from django.conf import settings
-from accounts import hashing
-turns = [hashing.turn() for _ in range((1 + hashing.MORE_PER_TURN) * settings.HASHES_AT_ONCE)]
-for each in turns:
-    each.__enter__()
-print("held", flush=True)
-sys.stdin.read()
+from django.db import transaction
+from django.test import RequestFactory
+from accounts import hashing, origin
+from tests.accounts.test_hashing import fill
+with transaction.atomic(), origin.request_at_hand(RequestFactory().get("/")):
+    stack = fill()
+    print("held", flush=True)
+    sys.stdin.read()
 """
 
 
+def hold(stack, **options):
+    """Takes a slot as another thread would: in a context of its own."""
+    slot, context = hashing.turn(**options), Context()
+    request = origin.request()
+    context.run(origin._request.set, request)
+    context.run(slot.__enter__)
+    stack.callback(context.run, slot.__exit__, None, None, None)
+
+
+def fill():
+    """Takes slots for strangers at the request's address until one is refused."""
+    stack = ExitStack()
+    with suppress(hashing.Busy):
+        while True:
+            hold(stack)
+    return stack
+
+
 @pytest.fixture
-def all_at_it():
-    """Whatever may hash at once does, and as many more came as are let in before that is called a flood."""
-    with ExitStack() as stack:
-        for _ in range((1 + hashing.MORE_PER_TURN) * settings.HASHES_AT_ONCE):
-            stack.enter_context(hashing.turn())
+def all_at_it(rf, time_machine):
+    """The slots are taken, and as many more came from this address as may wait before that is called a flood."""
+    time_machine.move_to(time.time(), tick=False)
+    with origin.request_at_hand(rf.get("/")):
+        stack = fill()
+    with stack:
         yield stack
-    Path(hashing.path("more")).unlink()
+    Path(hashing.path("floods")).unlink()
 
 
 def test_one_worker_is_left_for_others():
     assert settings.HASHES_AT_ONCE == 3
 
 
-def test_after_ten_seconds_of_calm_it_is_no_flood_any_more(all_at_it, anonymous, ann, password):
+def test_after_ten_seconds_of_calm_it_is_no_flood_any_more(all_at_it, anonymous, ann, password, time_machine):
     credentials = {"username": "ann", "password": password}
     assert anonymous.post("/api/token/", credentials).status_code == 429
-    before = time.time() - hashing.CALM_SECONDS - 1
-    os.utime(hashing.path("more"), (before, before))
+    time_machine.move_to(time.time() + hashing.CALM_SECONDS)
     assert anonymous.post("/api/token/", credentials).status_code == 200
 
 
