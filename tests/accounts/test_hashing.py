@@ -26,8 +26,8 @@ from accounts import hashing, origin
 from tests.accounts.test_hashing import fill
 with transaction.atomic(), origin.request_at_hand(RequestFactory().get("/")):
     stack = fill()
-    print("held", flush=True)
-    sys.stdin.read()
+print("held", flush=True)
+sys.stdin.read()
 """
 
 
