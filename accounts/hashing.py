@@ -27,7 +27,7 @@ MORE_PER_SLOT = 10
 CALM_SECONDS = 10
 # So many times as many of all clients together.
 MORE_OF_ALL = 3
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 10.0
 POLL_SECONDS = 0.004
 
 # The file of floods: for each client, how many hashes had to wait, and when that was written. The first is of all.
