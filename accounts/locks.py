@@ -1,4 +1,4 @@
-"""How many wrong guesses whom and what: whose guesses count together, and how long the next one has to wait."""
+"""Rate limits for password guesses and mails: what counts together, and how long the next attempt has to wait."""
 
 import secrets
 import unicodedata
