@@ -1,33 +1,84 @@
 from typing import Any
 
 from django import forms
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import authenticate
 from django.contrib.auth import forms as auth_forms
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MaxLengthValidator, RegexValidator
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import SignIn, User
 from accounts.sessions import SignedInRequest
 
+# Of an e-mail address, which is longer than a username.
+MAX_LENGTH_OF_NAME = 254
 # What reads as one line: no control characters, nor those that turn the direction of text.
 ONE_LINE = RegexValidator(
     r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", _("Use plain characters only."), inverse_match=True
 )
 
 
-class SignInForm(auth_forms.AuthenticationForm):
+class NameOrAddressMixin:
+    """For the forms that sign in: the account is found by its username or its e-mail address."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["username"]  # type: ignore[attr-defined]
+        field.label = _("Username or e-mail address")
+        field.max_length = MAX_LENGTH_OF_NAME
+        field.widget.attrs |= {"maxlength": MAX_LENGTH_OF_NAME, "autocomplete": "username", "spellcheck": "false"}
+        field.validators = [MaxLengthValidator(MAX_LENGTH_OF_NAME), *field.validators]
+
+
+class SignInForm(NameOrAddressMixin, auth_forms.AuthenticationForm):
+    error_messages = auth_forms.AuthenticationForm.error_messages | {
+        "invalid_login": _(
+            "Username or e-mail address and password do not match an account. Upper and lower case count in the "
+            "password."
+        ),
+    }
+
     keep = forms.BooleanField(label=_("Keep me signed in on this device"), required=False)
 
 
-class SignUpForm(auth_forms.BaseUserCreationForm):
-    class Meta:
-        model = User
-        fields = ["username", "email"]
-        field_classes = {"username": auth_forms.UsernameField}
+class StaffSignInForm(NameOrAddressMixin, AdminAuthenticationForm):
+    error_messages = AdminAuthenticationForm.error_messages | {
+        "invalid_login": _(
+            "Username or e-mail address and password do not match a staff account. Upper and lower case count in the "
+            "password."
+        ),
+    }
 
-    def save(self, commit: bool = True) -> User:
+
+def _field_of_user(name: str, **options: Any) -> forms.Field:
+    """As the model has it, with the model's validators."""
+    field: Any = User._meta.get_field(name)
+    made: forms.Field = field.formfield(**options)
+    made.validators = [*made.validators, *field.validators]
+    return made
+
+
+class SignUpForm(auth_forms.SetPasswordMixin, forms.Form):
+    """Not a model's form, which looks up whether a name is taken before sign_up() has counted the attempt."""
+
+    username = _field_of_user("username", form_class=auth_forms.UsernameField)
+    email = _field_of_user("email")
+    password1, password2 = auth_forms.SetPasswordMixin.create_password_fields()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["username"].widget.attrs["autofocus"] = True
+
+    def clean(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        self.validate_passwords()
+        self.validate_password_for_user(User(username=data.get("username", ""), email=data.get("email", "")))
+        return data
+
+    def save(self) -> User:
+        """Raises ValidationError as sign_up() does."""
         data = self.cleaned_data
         return User.objects.sign_up(data["username"], data["email"], data["password1"])
 
@@ -43,7 +94,7 @@ def proved_user(request: HttpRequest, password: str) -> User:
     Whoever is signed in, having given the password once more. Raises ValidationError for a wrong one, which counts and
     is recorded like any failed sign-in.
     """
-    user = authenticate(request, username=request.user.get_username(), password=password)
+    user = authenticate(request, username=request.user.get_username(), password=password, holder=request.user)
     if not isinstance(user, User) or user.pk != request.user.pk:
         raise ValidationError(_("This is not your password."), code="password_incorrect")
     return user

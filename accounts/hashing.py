@@ -1,29 +1,44 @@
-"""Few passwords are hashed at once on a node, so that guessing does not starve whoever is signed in."""
+"""Limits how many passwords a node hashes at once, so that guesses do not slow down the requests of signed-in users."""
 
 import fcntl
 import os
+import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
+from typing import NamedTuple
 
 from django.conf import settings
+from django.contrib.auth.hashers import check_password, make_password
 from django.db import connection
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts import lock_files
+from accounts import addresses, lock_files, origin, passwords
 from accounts.locks import Locked, digest
 
 RETRY_AFTER = timedelta(seconds=1)
-# How many more are let in for each turn before that is called a flood, which is over after so many seconds of calm:
-# a class that begins at nine is none.
-MORE_PER_TURN = 10
+# How many hashes of one client, for each slot, may wait for one before that is a flood. A class that signs in at nine
+# from one address is none. They leak away in so many seconds.
+MORE_PER_SLOT = 10
 CALM_SECONDS = 10
+# So many times as many of all clients together.
+MORE_OF_ALL = 3
+WAIT_SECONDS = 10.0
+POLL_SECONDS = 0.004
+
+# The file of floods: for each client, how many hashes had to wait, and when that was written. The first is of all.
+BUCKET = struct.Struct("dd")
+BUCKETS = 4096
+ALL = 0
+
+_has_slot: ContextVar[bool] = ContextVar("has_slot", default=False)
 
 
 class Busy(Locked):
-    """Too many are being hashed, and keep coming: whoever waited would keep a worker from others."""
+    """Too many passwords are being hashed. This one was not hashed, and not counted as a guess."""
 
     def __init__(self) -> None:
         super().__init__(timezone.now() + RETRY_AFTER)
@@ -31,22 +46,137 @@ class Busy(Locked):
         self.params = None
 
 
+# Hashes
+
+
+def hashed(password: str | None) -> str:
+    """A hash to store; None makes one that no password matches. Raises Busy."""
+    if password is None:
+        return make_password(None)
+    with _turn_of_request():
+        return make_password(passwords.normalized(password))
+
+
+def is_right(password: str | None, encoded: str, upgrade: Callable[[str], None]) -> bool:
+    """
+    Whether a password has that hash: in its normal form, or as it was sent (hashes from before passwords were
+    normalised). `upgrade` is called with a password whose hash is out of date. Raises Busy.
+    """
+    with _turn_of_request():
+        for form in passwords.forms(password):
+            if form == passwords.normalized(form):
+                if check_password(form, encoded, upgrade):
+                    return True
+            elif check_password(form, encoded):
+                upgrade(form)
+                return True
+    return False
+
+
+def pretend(password: str) -> None:
+    """Does the work of is_right() for a user who does not exist. Raises Busy."""
+    with _turn_of_request():
+        for form in passwords.forms(password):
+            make_password(form)
+
+
+# Slots
+
+
+class Client(NamedTuple):
+    """Whose hashes count together: those of an address or, if the user is known, of one browser or user."""
+
+    key: str
+    is_known: bool = False
+
+    @property
+    def slots(self) -> range:
+        """A client in a flood has one slot, and others find another; the last slot is kept for known clients."""
+        if _level(self.bucket) >= _most() / 2:
+            return range(1)
+        return range(settings.HASHES_AT_ONCE if self.is_known else max(1, settings.HASHES_AT_ONCE - 1))
+
+    @property
+    def bucket(self) -> int:
+        return ALL + 1 + digest("flood", *self).int % (BUCKETS - 1)
+
+    @property
+    def is_flooding(self) -> bool:
+        return _level(self.bucket) > _most() - 1 or _level(ALL) > MORE_OF_ALL * _most() - 1
+
+
 @contextmanager
-def turn() -> Iterator[None]:
-    """To be put around what hashes a password that a stranger sent. Raises Busy, at once, in a flood of them."""
-    places = (_take(number) for number in range(settings.HASHES_AT_ONCE))
-    place = next((taken for taken in places if taken is not None), None)
-    if place is None and _is_flood():
-        raise Busy
+def turn(known: str = "") -> Iterator[None]:
+    """
+    A slot for hashing. Raises Busy in a flood. `known` identifies a client whose user is known; others are told apart
+    by their address. Inside another turn() it does nothing. In a transaction it does not wait for a slot, since other
+    requests may be waiting for the rows that the transaction locked.
+    """
+    if _has_slot.get():
+        yield
+        return
+    slot = _slot_for(Client(known, is_known=True) if known else _stranger())
+    token = _has_slot.set(True)
     try:
         yield
     finally:
-        if place is not None:
-            os.close(place)
+        _has_slot.reset(token)
+        if slot is not None:
+            os.close(slot)
+
+
+@contextmanager
+def _turn_of_request() -> Iterator[None]:
+    """Commands hash without a slot: no client causes that."""
+    if origin.request() is None:
+        yield
+        return
+    with turn():
+        yield
+
+
+def check_flood() -> None:
+    """Raises Busy if the next hash of this address would be refused. No statement, and nothing is counted."""
+    client = _stranger()
+    if not client.is_flooding:
+        return
+    slot = _free_slot(client)
+    if slot is None:
+        raise Busy
+    os.close(slot)
+
+
+def _stranger() -> Client:
+    address = origin.ip_address()
+    return Client(addresses.network(address) if address else "")
+
+
+def _slot_for(client: Client) -> int | None:
+    """An open file that is locked until it is closed, or its process dies. None in a transaction, if none is free."""
+    slot = _free_slot(client)
+    if slot is not None:
+        return slot
+    if client.is_flooding:
+        raise Busy
+    for bucket in (ALL, client.bucket):
+        _write(bucket, _level(bucket) + 1)
+    return None if connection.in_atomic_block else _wait_for_slot(client)
+
+
+def _wait_for_slot(client: Client) -> int:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+        if (slot := _free_slot(client)) is not None:
+            return slot
+    raise Busy
+
+
+def _free_slot(client: Client) -> int | None:
+    return next((slot for slot in map(_take, client.slots) if slot is not None), None)
 
 
 def _take(number: int) -> int | None:
-    """An open file that is locked until it is closed, or its process dies in whatever way; None if another has it."""
     file = _open(number)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -56,21 +186,35 @@ def _take(number: int) -> int | None:
     return file
 
 
-def _is_flood() -> bool:
-    """Counts one that came when all turns were taken, by the length of a file."""
-    file = _open("more")
+# Floods. The file is not locked: where two processes write at once, one more hash waits for a slot.
+
+
+def _most() -> int:
+    return MORE_PER_SLOT * settings.HASHES_AT_ONCE
+
+
+def _level(bucket: int) -> float:
+    """How many hashes had to wait lately."""
+    file = _open("floods")
     try:
-        told = os.fstat(file)
-        if time.time() - told.st_mtime > CALM_SECONDS:
-            os.ftruncate(file, 0)
-        elif told.st_size >= MORE_PER_TURN * settings.HASHES_AT_ONCE:
-            os.utime(file)
-            return True
-        os.write(file, b".")
-        return False
-    except OSError:
-        # A full disk: what cannot be counted is refused, since it could be a flood.
-        return True
+        stored = os.pread(file, BUCKET.size, bucket * BUCKET.size)
+    finally:
+        os.close(file)
+    if len(stored) < BUCKET.size:
+        return 0.0
+    level, written_at = BUCKET.unpack(stored)
+    age = time.time() - written_at
+    # A clock that was set back must not prolong a flood.
+    return max(0.0, level - age * _most() / CALM_SECONDS) if age >= 0 else 0.0
+
+
+def _write(bucket: int, level: float) -> None:
+    """Raises Busy on a full disk: what cannot be counted is refused, since it could be a flood."""
+    file = _open("floods")
+    try:
+        os.pwrite(file, BUCKET.pack(level, time.time()), bucket * BUCKET.size)
+    except OSError as error:
+        raise Busy from error
     finally:
         os.close(file)
 

@@ -16,7 +16,8 @@ from django.conf import settings
 
 logger = logging.getLogger(__name__)
 
-READ_AND_WRITE = os.O_RDWR | os.O_APPEND
+# Not O_APPEND: with it, Linux appends what pwrite() is to write at an offset.
+READ_AND_WRITE = os.O_RDWR
 # In a container whose file system is read-only, /dev/shm is usually still writable.
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (a folder of our own in it)
 

@@ -1,7 +1,8 @@
-"""How many wrong guesses whom and what: whose guesses count together, and how long the next one has to wait."""
+"""Rate limits for password guesses and mails: what counts together, and how long the next attempt has to wait."""
 
 import secrets
 import unicodedata
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -17,7 +18,7 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts import addresses
+from accounts import addresses, names
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 FIRST_WAIT = timedelta(seconds=1)
 # How many times the limit of one address is the limit of all clients without one.
 CLIENTS_IN_CROWD = 20
+# How long a process goes by its own memory of a refusal before it asks the database again.
+REFUSAL_REMEMBERED = timedelta(seconds=1)
+REFUSALS_REMEMBERED = 10_000
+# Of so many users a browser is known, so that its cookies fit into a request (gunicorn takes 8 kB of them).
+KNOWN_USERS_PER_BROWSER = 10
 
 
 class Kind(models.TextChoices):
@@ -35,9 +41,10 @@ class Kind(models.TextChoices):
     INSIDE = "inside", _("an account, from inside: its owner is signed in")
     RESET = "reset", _("password reset mails to an address")
     RESETTING = "resetting", _("password resets asked from an address")
-    SIGN_UP = "sign_up", _("accounts made from an address")
+    SIGN_UP = "sign_up", _("names and addresses asked for from an address")
     CONFIRM = "confirm", _("confirmation mails to an address")
     CONFIRMING = "confirming", _("confirmation mails asked for by an account")
+    CHANGING = "changing", _("changes of address asked for by an account")
 
 
 class Limit(NamedTuple):
@@ -73,11 +80,13 @@ LIMITS = {
     Kind.INSIDE: Limit(5, timedelta(hours=1), 30, timedelta(hours=12)),
     Kind.RESET: Limit(3, timedelta(hours=1), 3, timedelta(hours=1)),
     Kind.RESETTING: Limit(30, timedelta(hours=1), 30, timedelta(hours=1)),
+    # Each sign-up and each change of address, since the answer says whether a name or an address is taken.
     Kind.SIGN_UP: Limit(60, timedelta(hours=1), 60, timedelta(hours=1)),
     # The one at signing up is among them.
     Kind.CONFIRM: Limit(3, timedelta(hours=1), 3, timedelta(hours=1)),
     # Whoever mistypes an address tries another one.
     Kind.CONFIRMING: Limit(6, timedelta(hours=1), 6, timedelta(hours=1)),
+    Kind.CHANGING: Limit(10, timedelta(hours=1), 10, timedelta(hours=1)),
 }
 # Kinds whose clients are told apart by nothing but their address.
 BY_ADDRESS = frozenset({Kind.ADDRESS, Kind.RESETTING, Kind.SIGN_UP})
@@ -86,7 +95,9 @@ BY_ADDRESS = frozenset({Kind.ADDRESS, Kind.RESETTING, Kind.SIGN_UP})
 class Locked(ValidationError):
     """Too many: the next one is not heard before a moment, right or wrong."""
 
-    def __init__(self, until: datetime) -> None:
+    def __init__(self, until: datetime, by_strangers: bool = False) -> None:
+        """`by_strangers`: only the guesses of all addresses together were too many."""
+        self.by_strangers = by_strangers
         self.seconds = max(1, ceil((until - timezone.now()).total_seconds()))
         super().__init__(
             _("Too many tries. Try again in %(wait)s."), code="throttled", params={"wait": _in_words(self.seconds)}
@@ -151,19 +162,28 @@ def inside(user: "User") -> list[Source]:
     return [Source(Kind.INSIDE, digest(Kind.INSIDE, user.pk), account(user.username))]
 
 
+def without_account(sources: Iterable[Source]) -> list[Source]:
+    """What one address did: strangers at other addresses have no part in it."""
+    return [source for source in sources if source.kind != Kind.ACCOUNT]
+
+
 def reset_mails(email: str, address: str | None) -> list[Source]:
-    return [Source(Kind.RESET, digest(Kind.RESET, email.casefold())), *_at(Kind.RESETTING, address)]
+    return [Source(Kind.RESET, digest(Kind.RESET, names.mailbox(email))), *_at(Kind.RESETTING, address)]
 
 
 def confirmation_mails(user: "User", email: str) -> list[Source]:
     return [
-        Source(Kind.CONFIRM, digest(Kind.CONFIRM, email.casefold())),
+        Source(Kind.CONFIRM, digest(Kind.CONFIRM, names.mailbox(email))),
         Source(Kind.CONFIRMING, digest(Kind.CONFIRMING, user.pk)),
     ]
 
 
 def sign_ups(address: str | None) -> list[Source]:
     return _at(Kind.SIGN_UP, address)
+
+
+def address_changes(user: "User", address: str | None) -> list[Source]:
+    return [Source(Kind.CHANGING, digest(Kind.CHANGING, user.pk)), *_at(Kind.SIGN_UP, address)]
 
 
 def _at(kind: Kind, address: str | None) -> list[Source]:
@@ -177,6 +197,41 @@ def _at(kind: Kind, address: str | None) -> list[Source]:
     return [Source(kind, digest(kind, block), None, block)]
 
 
+# What was just refused
+
+
+class Refusals:
+    """
+    The sources that this process has just refused. They are refused again without a statement, so that a flood of
+    guesses costs next to nothing; a lock that another process lifts counts here a second later.
+    """
+
+    def __init__(self) -> None:
+        self._until: dict[UUID, tuple[datetime, datetime]] = {}
+
+    def check(self, sources: Iterable[Source]) -> None:
+        """Raises Locked if one of them has to wait."""
+        now = timezone.now()
+        waits = {source.kind: until for source in sources if (until := self._remembered(source.key, now))}
+        if waits:
+            raise Locked(max(waits.values()), by_strangers=waits.keys() == {Kind.ACCOUNT})
+
+    def _remembered(self, key: UUID, now: datetime) -> datetime | None:
+        until, noted_at = self._until.get(key, (now, now))
+        return until if noted_at <= now < min(until, noted_at + REFUSAL_REMEMBERED) else None
+
+    def note(self, key: UUID, until: datetime) -> None:
+        if len(self._until) >= REFUSALS_REMEMBERED:
+            self._until.clear()
+        self._until[key] = until, timezone.now()
+
+    def forget(self) -> None:
+        self._until.clear()
+
+
+refusals = Refusals()
+
+
 # Where somebody is known
 
 
@@ -188,6 +243,15 @@ def _signer(user: "User") -> signing.TimestampSigner:
 def _cookie_name(user: "User") -> str:
     # One for each who uses this browser.
     return f"{settings.DEVICE_COOKIE_NAME}-{account(user.username).hex[:12]}"
+
+
+def _device_cookies(request: HttpRequest) -> list[str]:
+    return [name for name in request.COOKIES if name.startswith(f"{settings.DEVICE_COOKIE_NAME}-")]
+
+
+def may_be_known(request: HttpRequest | None) -> bool:
+    """Whether the browser may be one where its user is known; device() says so. No statement."""
+    return request is not None and bool(_device_cookies(request))
 
 
 def device(request: HttpRequest, user: "User") -> str | None:
@@ -204,12 +268,25 @@ def remember(request: HttpRequest, user: "User") -> None:
     request.known_user = user  # type: ignore[attr-defined]
 
 
-def set_cookie(response: HttpResponse, user: "User") -> None:
+def set_cookie(request: HttpRequest, response: HttpResponse, user: "User") -> None:
+    own = _cookie_name(user)
+    others = [name for name in _device_cookies(request) if name != own]
+    others.sort(key=lambda name: _said_to_be_signed_at(request.COOKIES[name]), reverse=True)
+    for name in others[KNOWN_USERS_PER_BROWSER - 1 :]:
+        response.delete_cookie(name, samesite="Lax")
     response.set_cookie(
-        _cookie_name(user),
+        own,
         _signer(user).sign(secrets.token_urlsafe(12)),
         max_age=settings.DEVICE_COOKIE_AGE,
         secure=settings.SESSION_COOKIE_SECURE,
         httponly=True,
         samesite="Lax",
     )
+
+
+def _said_to_be_signed_at(cookie: str) -> int:
+    """The time in it, which is not verified: its own browser alone loses by a wrong one."""
+    try:
+        return signing.b62_decode(cookie.split(":")[1])
+    except (IndexError, ValueError, KeyError):
+        return 0

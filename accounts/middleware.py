@@ -223,5 +223,5 @@ class LockMiddleware(MiddlewareMixin):
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         if user := getattr(request, "known_user", None):
-            locks.set_cookie(response, user)
+            locks.set_cookie(request, response, user)
         return response

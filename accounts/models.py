@@ -4,7 +4,7 @@ import logging
 import secrets
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -12,8 +12,8 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any, ClassVar, Self
 
+from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.contrib.auth.hashers import check_password
 from django.contrib.auth.models import AbstractUser, UserManager
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.contrib.auth.validators import ASCIIUsernameValidator
@@ -29,7 +29,7 @@ from django.utils.crypto import constant_time_compare
 from django.utils.http import urlsafe_base64_decode
 from django.utils.translation import gettext_lazy as _
 
-from accounts import devices, hashing, links, locks, mail, origin, passwords, sids
+from accounts import devices, hashing, links, locks, mail, names, origin, sids
 from accounts.changed_columns import ChangedColumnsModel, ChangedColumnsQuerySet
 from accounts.pruning import BATCH, PrunableQuerySet
 from accounts.rows import CompiledQuery, CompiledUpdate, from_fields, parts
@@ -84,8 +84,21 @@ class UserQuerySet(ChangedColumnsQuerySet["User"], PrunableQuerySet["User"]):
     def called(self, name: str) -> Self:
         """Whose username or e-mail address that is, in whatever case. Two look-ups by index."""
         return self.alias(lower_name=Lower("username"), lower_email=Lower("email")).filter(
-            models.Q(lower_name=name.lower()) | models.Q(lower_email=name.lower())
+            models.Q(lower_name=name.lower()) | models.Q(lower_email=names.address(name))
         )
+
+    def by_name(self, name: str) -> "User | None":
+        """
+        The user with that e-mail address or username, in whatever case. One statement. Where an account from before
+        that rule has another's address for its username, a confirmed address comes first, then a username.
+        """
+
+        def rank(user: User) -> int:
+            if names.same(user.email, names.address(name)) and user.email_confirmed_at:
+                return 0
+            return 1 if names.same(user.username, name) else 2
+
+        return min(self.called(name)[:2], key=rank, default=None)
 
     def update(self, **values: Any) -> int:
         if not self.DECISIVE_FIELDS & values.keys():
@@ -177,17 +190,30 @@ class UserQuerySet(ChangedColumnsQuerySet["User"], PrunableQuerySet["User"]):
 
 
 class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
+    def get_by_natural_key(self, username: str | None) -> "User":
+        """Django's commands ask by it whether a name is taken."""
+        user: User = self.alias(lower_name=Lower("username")).get(lower_name=(username or "").lower())
+        return user
+
+    def _create_user_object(self, username: str, email: str | None, password: str | None, **fields: Any) -> "User":
+        # Django's hashes without a slot and does not compare names. createsuperuser shows a ValidationError in words.
+        user: User = super()._create_user_object(username, email, None, **fields)
+        User.check_names(user)
+        user.password = hashing.hashed(password)
+        return user
+
     def sign_up(self, username: str, email: str, password: str) -> "User":
         """
         Makes an account, and mails a link to confirm its address. Raises ValidationError, by field, for a name or
-        address that is taken, and Locked if too many were made from there, or are being made; the caller has validated
-        the password.
+        address that is taken, and Locked if too many were asked for from there, or are being made; the caller has
+        validated the password.
         """
         user = self.model(username=username, email=self.normalize_email(email))
-        with hashing.turn():
-            Lock.objects.take(locks.sign_ups(origin.ip_address()))
-            user.set_password(password)
-        user.full_clean()
+        hashing.check_flood()
+        # Before it is looked up whether the name is taken, which the answer says.
+        Lock.objects.take(locks.sign_ups(origin.ip_address()))
+        user.full_clean(exclude=["password"])
+        user.set_password(password)
         try:
             with transaction.atomic():
                 user.save(force_insert=True)
@@ -201,7 +227,9 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
         return user
 
     def make_throw_away(self, username: str, password: str) -> "User":
-        """Makes an account for somebody who is only trying. It has no mailbox, and goes after a day."""
+        """Makes an account for somebody who is only trying. It has no mailbox, and goes after a day. Raises Locked."""
+        hashing.check_flood()
+        Lock.objects.take(locks.sign_ups(origin.ip_address()))
         user = self.model(
             username=username,
             # RFC 2606: an address that never exists.
@@ -220,7 +248,7 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
         return outlived.delete()[1].get(self.model._meta.label, 0)
 
     def by_email(self, email: str) -> "User | None":
-        return self.alias(lower=Lower("email")).filter(lower=email.lower()).first()
+        return self.alias(lower=Lower("email")).filter(lower=names.address(email)).first()
 
     def make_service(self, name: str, scopes: Iterable[str]) -> tuple["User", str]:
         """Makes a service account, and a password of 256 random bits. Raises ValidationError, by field."""
@@ -237,11 +265,11 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
         Mails a link, good once and for an hour, if the address is somebody's; the caller cannot tell. A few in an hour:
         more is no help to its owner.
         """
-        user = self.by_email(email)
         try:
             Lock.objects.take(locks.reset_mails(email, origin.ip_address()))
         except locks.Locked:
             return
+        user = self.by_email(email)
         SecurityEvent.objects.record(SecurityEvent.Type.PASSWORD_RESET_ASKED, user)
         if user and user.may_reset_password:
             user.mail_reset_link()
@@ -288,7 +316,11 @@ class User(ChangedColumnsModel, AbstractUser):
     )
     email = models.EmailField(
         _("e-mail address"),
-        validators=[RegexValidator(r"^[\x21-\x7e]*$", _("Enter an address in plain ASCII."))],
+        validators=[
+            RegexValidator(
+                names.PLAIN_ADDRESS, _("Enter an address in plain ASCII, without quotes, brackets or comments.")
+            )
+        ],
     )
     is_service = models.BooleanField(
         _("service account"),
@@ -320,6 +352,7 @@ class User(ChangedColumnsModel, AbstractUser):
 
     REQUIRED_FIELDS = ["email"]
     TAKEN = {"username_taken": "username", "email_taken": "email"}
+    EMAIL_TAKEN = _("A user with that e-mail address already exists.")
 
     class Meta:
         verbose_name = _("user")
@@ -420,9 +453,10 @@ class User(ChangedColumnsModel, AbstractUser):
         return self
 
     def validate_constraints(self, exclude: Any = None) -> None:
-        """As Django's, but says at which field a name is taken."""
+        """As Django's, but says at which field a name is taken, and see check_names()."""
         try:
             super().validate_constraints(exclude)
+            self.check_names()
         except ValidationError as error:
             by_field: dict[str, list[ValidationError]] = {}
             for field, errors in error.error_dict.items():
@@ -430,14 +464,39 @@ class User(ChangedColumnsModel, AbstractUser):
                     by_field.setdefault(self.TAKEN.get(each.code or "", field), []).append(each)
             raise ValidationError(by_field) from error
 
+    def check_names(self) -> None:
+        """
+        Raises ValidationError where a name of this account signs in to another: an address that is another's username,
+        a username that is another's address or, if it is new, looks like an address that is not this account's own.
+        """
+        others = User.objects.exclude(pk=self.pk)
+        if others.alias(lower_name=Lower("username")).filter(lower_name=names.address(self.email)).exists():
+            raise ValidationError({"email": ValidationError(self.EMAIL_TAKEN, code="email_taken")})
+        if names.same(self.username, self.email) or not names.is_address(self.username):
+            return
+        is_kept = User.objects.filter(pk=self.pk, username=self.username).exists()
+        if not is_kept or others.called(self.username).exists():
+            text = _("A username that looks like an e-mail address must be the account's own address.")
+            raise ValidationError({"username": ValidationError(text, code="username_is_address")})
+
+    def set_password(self, raw_password: str | None) -> None:
+        """As Django's. In a request it takes a slot (accounts.hashing) and raises Busy."""
+        self.password = hashing.hashed(raw_password)
+        self._password = raw_password
+
     def check_password(self, raw_password: str) -> bool:
-        """As Django's; a hash that is upgraded on the way is still the same password, so sign-ins go on."""
-        return check_password(raw_password, self.password, self._upgrade_password_hash)
+        """As set_password(); a hash that is upgraded on the way is still the same password, so sign-ins go on."""
+        return hashing.is_right(raw_password, self.password, self._upgrade_password_hash)
+
+    async def acheck_password(self, raw_password: str) -> bool:
+        return await sync_to_async(self.check_password)(raw_password)
 
     def guess_password(self, raw_password: str) -> bool:
         """Whether this is the password of somebody who is signed in already. Raises Locked after too many guesses."""
         guess = Lock.objects.take(locks.inside(self))
-        if len(raw_password) <= passwords.MAX_LENGTH and self.check_password(raw_password):
+        with guess.turn(known=f"user {self.pk}"):
+            is_right = self.check_password(raw_password)
+        if is_right:
             guess.was_right()
             return True
         guess.was_wrong(self)
@@ -489,12 +548,12 @@ class User(ChangedColumnsModel, AbstractUser):
 
     def ask_email_change(self, new_email: str) -> None:
         """The address changes when the link mailed to it is followed. Raises ValidationError for one that is taken."""
-        new_email = User.objects.normalize_email(new_email)
+        Lock.objects.take(locks.address_changes(self, origin.ip_address()))
+        new_email = User._meta.get_field("email").clean(User.objects.normalize_email(new_email), self)
         if new_email == self.email:
             raise ValidationError(_("This is your address already."), code="email_same")
-        owner = User.objects.by_email(new_email)
-        if owner and owner.pk != self.pk:
-            raise ValidationError(_("A user with that e-mail address already exists."), code="email_taken")
+        if User.objects.called(new_email).exclude(pk=self.pk).exists():
+            raise ValidationError(self.EMAIL_TAKEN, code="email_taken")
         with transaction.atomic():
             self.new_email = new_email
             self.save(update_fields=["new_email"])
@@ -502,6 +561,8 @@ class User(ChangedColumnsModel, AbstractUser):
 
     def _take_confirmed_address(self) -> None:
         old_email = self.email if self.new_email else ""
+        if User.objects.called(self.address_to_confirm).exclude(pk=self.pk).exists():
+            raise AccountChanged
         self.email, self.new_email = self.new_email or self.email, ""
         self.email_confirmed_at = timezone.now()
         self.save(update_fields=["email", "new_email", "email_confirmed_at"])
@@ -514,10 +575,12 @@ class User(ChangedColumnsModel, AbstractUser):
     def change_password(self, new_password: str, keep: "SignIn | None" = None) -> None:
         """
         Changes the password that was just verified on this instance; every sign-in but `keep` ends.
-        Raises AccountChanged if somebody else was faster.
+        Raises AccountChanged if somebody else was faster, and Busy.
         """
+        # Before the row is locked: this may wait for a slot.
+        new_hash = hashing.hashed(new_password)
         with transaction.atomic():
-            self._replace_password(new_password, SecurityEvent.Type.PASSWORD_CHANGED, keep.pk if keep else None)
+            self._replace_password(new_hash, SecurityEvent.Type.PASSWORD_CHANGED, keep.pk if keep else None)
             if keep:
                 keep.auth_hash = self.get_session_auth_hash()
                 keep.note_proof()
@@ -525,10 +588,11 @@ class User(ChangedColumnsModel, AbstractUser):
     def reset_password(self, new_password: str) -> None:
         """
         Gives a new password to somebody who just proved to own the address; every sign-in ends.
-        Raises AccountChanged if the link was used up meanwhile.
+        Raises AccountChanged if the link was used up meanwhile, and Busy.
         """
+        new_hash = hashing.hashed(new_password)
         with transaction.atomic():
-            self._replace_password(new_password, SecurityEvent.Type.PASSWORD_RESET)
+            self._replace_password(new_hash, SecurityEvent.Type.PASSWORD_RESET)
             # Nobody has guessed at this password yet.
             Lock.objects.of(self).lift()
             if self.email_confirmed_at is None:
@@ -536,10 +600,10 @@ class User(ChangedColumnsModel, AbstractUser):
                 self.email_confirmed_at = timezone.now()
                 self.save(update_fields=["email_confirmed_at"])
 
-    def _replace_password(self, new_password: str, event: str, keep: uuid.UUID | None = None) -> None:
+    def _replace_password(self, new_hash: str, event: str, keep: uuid.UUID | None = None) -> None:
         # A link that was mailed to an address is good only while the address is the account's.
         unchanged = User.objects.filter(pk=self.pk, email=self.email, is_active=True)
-        self.set_password(new_password)
+        self.password = new_hash
         self._save_ending_sign_ins(unchanged, keep=keep, event=event, update_fields=["password"])
 
 
@@ -684,10 +748,17 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
             return {kind: count * SAMPLE for kind, count in cursor.fetchall()}, False
 
     def start(
-        self, user: User, kind: str, idle_timeout: timedelta, audience: str = "", name: str = "", bound_to: str = ""
+        self,
+        user: User,
+        kind: str,
+        idle_timeout: timedelta,
+        audience: str = "",
+        name: str = "",
+        bound_to: str = "",
+        proved_at: datetime | None = None,
     ) -> "SignIn":
         """
-        Signs in a user whose password was just verified on this instance. Four statements.
+        Signs in a user whose password was just verified on this instance, or at `proved_at`. Four statements.
         Raises SignInRefused if the account was changed, ended everywhere or deactivated since, and KeyNeeded.
         """
         if user.is_service and kind == SignIn.Kind.BROWSER:
@@ -715,7 +786,7 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
                 auth_hash=user.get_session_auth_hash(),
                 created_at=now,
                 last_seen_at=now,
-                proved_at=now,
+                proved_at=proved_at or now,
                 refreshed_at=now,
                 idle_timeout=idle_timeout,
                 expires_at=now + min(idle_timeout, settings.SIGN_IN_MAX),
@@ -1320,6 +1391,26 @@ class Guess:
 
     counts: list["Lock"]
 
+    @contextmanager
+    def turn(self, known: str) -> Iterator[None]:
+        """A slot for hashing. If there is none, Busy is raised and the guess is taken back: it was not checked."""
+        with ExitStack() as slot:
+            try:
+                slot.enter_context(hashing.turn(known))
+            except hashing.Busy:
+                self.take_back()
+                raise
+            yield
+
+    def take_back(self) -> None:
+        """One statement. A wait that another guess has caused meanwhile goes on."""
+        now = timezone.now()
+        own = max((count.until for count in self.counts), default=now)
+        waits_for_others = models.When(until__gt=own, then=models.F("until"))
+        Lock.objects.filter(pk__in=[count.pk for count in self.counts]).update(
+            count=Greatest(models.F("count") - 1, 0), until=models.Case(waits_for_others, default=now)
+        )
+
     def was_right(self) -> None:
         """Takes it back; a success clears the counts of its own account, never those of the address. One statement."""
         now = timezone.now()
@@ -1372,6 +1463,13 @@ class LockQuerySet(PrunableQuerySet["Lock"]):
 
     lift.alters_data = True  # type: ignore[attr-defined]
 
+    def delete(self) -> tuple[int, dict[str, int]]:
+        locks.refusals.forget()
+        return super().delete()
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+
 
 class LockManager(models.Manager.from_queryset(LockQuerySet)):  # type: ignore[misc]
     def take(self, sources: Sequence[locks.Source]) -> Guess:
@@ -1381,6 +1479,7 @@ class LockManager(models.Manager.from_queryset(LockQuerySet)):  # type: ignore[m
         """
         if not sources:
             return Guess([])
+        locks.refusals.check(sources)
         now = timezone.now()
         # Everybody locks the rows in the same order.
         counts = [
@@ -1395,15 +1494,29 @@ class LockManager(models.Manager.from_queryset(LockQuerySet)):  # type: ignore[m
             )
             for source in sorted(sources, key=attrgetter("key"))
         ]
+        try:
+            self._add(counts, now)
+        except locks.Locked:
+            self._remember(counts)
+            raise
+        return Guess(counts)
+
+    def _add(self, counts: list["Lock"], now: datetime) -> None:
         with transaction.atomic():
             # Makes what is missing, locks all of it and brings what is there: fields with a db_default are returned.
             self.bulk_create(counts, update_conflicts=True, unique_fields=["id"], update_fields=["kind"])
-            if locked := [count.until for count in counts if count.is_locked]:
-                raise locks.Locked(max(locked))
+            if locked := {count.kind: count.until for count in counts if count.is_locked}:
+                raise locks.Locked(max(locked.values()), by_strangers=locked.keys() == {locks.Kind.ACCOUNT})
             for count in counts:
                 count.add(now)
             self.bulk_update(counts, ["count", "since", "until"])
-        return Guess(counts)
+
+    def _remember(self, counts: Sequence["Lock"]) -> None:
+        # A transaction of the caller's may undo what was read.
+        if not connections[self.db].in_atomic_block:
+            for count in counts:
+                if count.is_locked:
+                    locks.refusals.note(count.pk, count.until)
 
 
 class Lock(models.Model):

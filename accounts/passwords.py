@@ -1,12 +1,13 @@
 """What a password may be."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.password_validation import CommonPasswordValidator
+from django.contrib.auth import password_validation
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -15,6 +16,8 @@ from accounts import origin
 
 # NIST SP 800-63B-4 asks for 64 at least; a limit before the hash keeps a huge password from being an attack.
 MAX_LENGTH = 128
+# A letter takes at most four code points in a decomposed form that people type. What is longer is not normalised.
+MAX_CODE_POINTS = 4 * MAX_LENGTH
 # Shorter words are in every passphrase.
 SHORTEST_WORD = 3
 # Years, dates, what is added to make a word long enough: guessers do the same.
@@ -29,9 +32,36 @@ ROWS_BOTH_WAYS = f"{ROWS} {ROWS[::-1]}"
 SITE = "Wristband & Passport"
 
 
+def normalized(password: str) -> str:
+    """
+    Unicode's NFC, as RFC 8265, section 4.2, and NIST SP 800-63B-4, section 3.1.1.2, allow: keyboards differ in how they
+    compose one letter. Not NFKC, which makes one of different characters ("²" and "2"), so that guesses get easier.
+    """
+    return password if len(password) > MAX_CODE_POINTS else unicodedata.normalize("NFC", password)
+
+
+def forms(password: str | None) -> list[str]:
+    """What may have been hashed of a password that was sent: its normal form, and itself; nothing that is too long."""
+    if password is None or len(password) > MAX_CODE_POINTS:
+        return []
+    return [form for form in dict.fromkeys((normalized(password), password)) if len(form) <= MAX_LENGTH]
+
+
+class MinimumLengthValidator(password_validation.MinimumLengthValidator):
+    def validate(self, password: str, user: Any = None) -> None:
+        super().validate(normalized(password), user)
+
+
+class SimilarityValidator(password_validation.UserAttributeSimilarityValidator):
+    def validate(self, password: str, user: Any = None) -> None:
+        password = normalized(password)
+        if len(password) <= MAX_LENGTH:
+            super().validate(password, user)
+
+
 class MaximumLengthValidator:
     def validate(self, password: str, user: object = None) -> None:
-        if len(password) > MAX_LENGTH:
+        if len(normalized(password)) > MAX_LENGTH:
             raise ValidationError(self.get_help_text(), code="password_too_long")
 
     def get_help_text(self) -> str:
@@ -42,7 +72,7 @@ class MaximumLengthValidator:
         ) % {"max": MAX_LENGTH}
 
 
-class GuessableValidator(CommonPasswordValidator):
+class GuessableValidator(password_validation.CommonPasswordValidator):
     """
     Refuses what guessers try first, at any length: Django's 20,000 common passwords, of which 48 have 15 characters;
     one or two of them, of rows of keys or of the words around an account, as often as they like and with digits added;
@@ -50,6 +80,7 @@ class GuessableValidator(CommonPasswordValidator):
     """
 
     def validate(self, password: str, user: Any = None) -> None:
+        password = normalized(password)
         if len(password) > MAX_LENGTH:
             return
         super().validate(password, user)

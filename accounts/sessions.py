@@ -197,5 +197,5 @@ def start_browser_sign_in(request: BrowserRequest, user: User, **kwargs: Any) ->
 
 def record_failed_sign_in(credentials: dict[str, Any], **kwargs: Any) -> None:
     """After any failed authenticate(). The name is not kept: people type passwords into that field."""
-    user = User.objects.filter(username=credentials.get("username", "")).first()
+    user = credentials.get("holder") or User.objects.by_name(credentials.get("username") or "")
     SecurityEvent.objects.record(SecurityEvent.Type.SIGN_IN_FAILED, user)

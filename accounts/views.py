@@ -92,7 +92,7 @@ class SignUpView(FormView):
         try:
             user = form.save()
         except ValidationError as error:
-            form._update_errors(error)  # type: ignore[attr-defined]
+            form.add_error(None, error)
             return self.form_invalid(form)
         login(self.request, user)
         messages.success(self.request, _("Welcome, %(name)s.") % {"name": user.username})
@@ -160,8 +160,13 @@ class PasswordChangeView(auth_views.PasswordChangeView):
         return super().get_form_kwargs() | {"request": self.request}
 
     def form_valid(self, form: forms.PasswordChangeForm) -> HttpResponse:
+        try:
+            response = super().form_valid(form)
+        except locks.Locked as error:
+            form.add_error(None, error)
+            return self.form_invalid(form)
         locks.remember(self.request, form.user)
-        return super().form_valid(form)
+        return response
 
 
 class PasswordResetView(auth_views.PasswordResetView):
@@ -202,7 +207,11 @@ class PasswordResetConfirmView(LinkView):
         return super().get_form_kwargs() | {"user": self.user}
 
     def form_valid(self, form: forms.SetPasswordForm) -> HttpResponse:
-        form.save()
+        try:
+            form.save()
+        except locks.Locked as error:
+            form.add_error(None, error)
+            return self.form_invalid(form)
         # A way in for whom strangers have locked out elsewhere.
         locks.remember(self.request, form.user)
         return super().form_valid(form)

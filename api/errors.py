@@ -58,6 +58,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     if what := trouble.trouble_of(exc):
         trouble.log.note(exc, what)
         exc = Unavailable(what)
+    if isinstance(exc, Locked):
+        exc = exceptions.Throttled(exc.seconds)
     if isinstance(exc, User.DoesNotExist):
         return _of_deleted_user(context)
     response = views.exception_handler(exc, context)

@@ -1,8 +1,11 @@
 from django.conf import settings
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.middleware.locale import LocaleMiddleware
 from django.utils import translation
 from django.utils.deprecation import MiddlewareMixin
+
+from accounts.locks import Locked
+from api.errors import too_many_requests
 
 
 class HttpsOnlyMiddleware(MiddlewareMixin):
@@ -12,6 +15,13 @@ class HttpsOnlyMiddleware(MiddlewareMixin):
         if not settings.SECURE_SSL_REDIRECT or request.is_secure() or not request.path.startswith("/api/"):
             return None
         return JsonResponse({"detail": "Use HTTPS.", "code": "https_required"}, status=403)
+
+
+class LockedMiddleware(MiddlewareMixin):
+    """A page that was refused after too many tries, or while too many passwords are being hashed, is a 429."""
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        return too_many_requests(request, exception.seconds) if isinstance(exception, Locked) else None
 
 
 class LanguageMiddleware(LocaleMiddleware):

@@ -32,7 +32,10 @@ class ConnectClientView(RecentProofMixin, FormView):
     def form_valid(self, form: ConnectClientForm) -> HttpResponse:
         asked_at = timezone.now()
         name = form.cleaned_data["name"]
-        sign_in = SignIn.objects.start(self.request.user, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN, name=name)
+        current: SignIn = self.request.session.sign_in  # type: ignore[assignment]
+        sign_in = SignIn.objects.start(
+            self.request.user, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN, name=name, proved_at=current.proved_at
+        )
         self.template_name = "accounts/client_connected.html"
         base = self.request.build_absolute_uri("/").rstrip("/")
         return self.render_to_response(

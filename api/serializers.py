@@ -12,6 +12,7 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.serializers import TokenObtainSerializer
 
 from accounts import passwords
+from accounts.forms import MAX_LENGTH_OF_NAME
 from accounts.models import KeyNeeded, RefreshRefused, SecurityEvent, SignIn, SignInRefused, User
 from api import dpop, metrics
 from api.authentication import sid_of
@@ -79,7 +80,11 @@ class TokenPairSerializer(TokenObtainSerializer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["username"] = TextField(write_only=True, max_length=150)
+        self.fields["username"] = TextField(
+            write_only=True,
+            max_length=MAX_LENGTH_OF_NAME,
+            help_text="The username or the e-mail address, in whatever case.",
+        )
         self.fields["password"] = PasswordField()
         self.fields["audience"] = AudienceField(write_only=True, required=False, max_length=255)
 

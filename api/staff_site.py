@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
+from accounts.forms import StaffSignInForm
 from api import overview
 
 
@@ -14,6 +15,7 @@ class StaffSite(admin.AdminSite):
     site_header = _("Wristband & Passport: staff")
     index_title = _("Overview")
     index_template = "admin/overview.html"
+    login_form = StaffSignInForm
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().index(request, overview.seen_by(request.user) | (extra_context or {}))

@@ -10,7 +10,7 @@ from accounts import addresses, locks, origin
 from accounts.admin import confirm
 from accounts.admin.lists import ChoiceFilter, ListFilter, ReadOnlyList, link
 from accounts.admin.search import as_address
-from accounts.models import Lock, LockQuerySet
+from accounts.models import Lock, LockQuerySet, User
 
 
 class StateFilter(ListFilter):
@@ -39,7 +39,7 @@ class LockAdmin(ReadOnlyList):
     list_select_related = ["user"]
     ordering = ["-until"]
     search_fields = ["user"]
-    search_help_text = _("A username, whether or not it is anybody's, or an IP address.")
+    search_help_text = _("A username or e-mail address, whether or not an account has it, or an IP address.")
     fields = ["kind", "who", "ip_address", "count", "since", "until"]
     actions = ["lift"]
 
@@ -59,7 +59,8 @@ class LockAdmin(ReadOnlyList):
             return queryset, False
         if address := as_address(term):
             return queryset.filter(ip_address=addresses.network(address)), False
-        return queryset.filter(account=locks.account(term)), False
+        user = User.objects.by_name(term)
+        return queryset.filter(account=locks.account(user.username if user else term)), False
 
     def has_lift_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.lift_lock")

@@ -133,7 +133,10 @@ class ClientView(APIView):
     def post(self, request: AuthenticatedRequest) -> Response:
         asked_at = timezone.now()
         name = _("Compare page")
-        sign_in = SignIn.objects.start(request.user, SignIn.Kind.CLIENT, CLIENT_IDLE_TIMEOUT, name=name)
+        current: SignIn = request.auth  # type: ignore[assignment]
+        sign_in = SignIn.objects.start(
+            request.user, SignIn.Kind.CLIENT, CLIENT_IDLE_TIMEOUT, name=name, proved_at=current.proved_at
+        )
         return Response(token_pair(sign_in, asked_at), status=status.HTTP_201_CREATED)
 
 

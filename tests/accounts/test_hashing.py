@@ -5,13 +5,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from contextvars import Context
 
 import httpx
 import pytest
 from django.conf import settings
 
-from accounts import hashing, lock_files
+from accounts import hashing, lock_files, origin
 from accounts.models import Lock, SecurityEvent, User
 from tests import servers
 
@@ -19,35 +20,54 @@ pytestmark = pytest.mark.django_db
 
 HOLD = """
 import sys
-from django.conf import settings
-from accounts import hashing
-turns = [hashing.turn() for _ in range((1 + hashing.MORE_PER_TURN) * settings.HASHES_AT_ONCE)]
-for each in turns:
-    each.__enter__()
+from django.db import transaction
+from django.test import RequestFactory
+from accounts import hashing, origin
+from tests.accounts.test_hashing import fill
+with transaction.atomic(), origin.request_at_hand(RequestFactory().get("/")):
+    stack = fill()
 print("held", flush=True)
 sys.stdin.read()
 """
 
 
+def hold(stack, **options):
+    """Takes a slot as another thread would: in a context of its own."""
+    slot, context = hashing.turn(**options), Context()
+    request = origin.request()
+    context.run(origin._request.set, request)
+    context.run(slot.__enter__)
+    stack.callback(context.run, slot.__exit__, None, None, None)
+
+
+def fill():
+    """Takes slots for strangers at the request's address until one is refused."""
+    stack = ExitStack()
+    with suppress(hashing.Busy):
+        while True:
+            hold(stack)
+    return stack
+
+
 @pytest.fixture
-def all_at_it():
-    """Whatever may hash at once does, and as many more came as are let in before that is called a flood."""
-    with ExitStack() as stack:
-        for _ in range((1 + hashing.MORE_PER_TURN) * settings.HASHES_AT_ONCE):
-            stack.enter_context(hashing.turn())
+def all_at_it(rf, time_machine):
+    """The slots are taken, and as many more came from this address as may wait before that is called a flood."""
+    time_machine.move_to(time.time(), tick=False)
+    with origin.request_at_hand(rf.get("/")):
+        stack = fill()
+    with stack:
         yield stack
-    (lock_files.find_folder() / hashing.file_name("more")).unlink()
+    (lock_files.find_folder() / hashing.file_name("floods")).unlink()
 
 
 def test_one_worker_is_left_for_others():
     assert settings.HASHES_AT_ONCE == 3
 
 
-def test_after_ten_seconds_of_calm_it_is_no_flood_any_more(all_at_it, anonymous, ann, password):
+def test_after_ten_seconds_of_calm_it_is_no_flood_any_more(all_at_it, anonymous, ann, password, time_machine):
     credentials = {"username": "ann", "password": password}
     assert anonymous.post("/api/token/", credentials).status_code == 429
-    before = time.time() - hashing.CALM_SECONDS - 1
-    os.utime(lock_files.find_folder() / hashing.file_name("more"), (before, before))
+    time_machine.move_to(time.time() + hashing.CALM_SECONDS)
     assert anonymous.post("/api/token/", credentials).status_code == 200
 
 
@@ -114,16 +134,16 @@ def test_a_folder_that_others_made_first_is_left_alone(tmp_path, monkeypatch, le
 
 @pytest.mark.parametrize("path", ["/api/token/", "/accounts/login/"])
 def test_without_any_folder_sign_ins_work_and_each_process_has_its_own_limit(
-    nowhere_to_write, anonymous, browser, ann, password, path, caplog
+    nowhere_to_write, anonymous, browser, ann, password, path, caplog, rf
 ):
     door = anonymous if path.startswith("/api/") else browser()
     credentials = {"username": "ann", "password": password}
     for _ in range(2):
         assert door.post(path, credentials).status_code in (200, 302)
     assert sum("limit of password hashes" in each for each in caplog.messages) == 1
-    with ExitStack() as stack:
-        for _ in range((1 + hashing.MORE_PER_TURN) * settings.HASHES_AT_ONCE):
-            stack.enter_context(hashing.turn())
+    with origin.request_at_hand(rf.get("/")):
+        stack = fill()
+    with stack:
         assert door.post(path, credentials).status_code == 429
 
 

@@ -317,6 +317,31 @@ def test_the_cookie_signs_nobody_in(anns_browser, browser):
     assert stranger.get("/accounts/profile/").status_code == 302
 
 
+def test_a_browser_that_many_use_is_known_to_the_last_ten(browser, password, ann):
+    """A kiosk, or a click on the demo button, again and again: the cookies fit into a request for ever."""
+    kiosk = browser()
+    people = [User.objects.create_user(f"u{number}", f"u{number}@example.org", password) for number in range(40)]
+    for person in [ann, *people]:
+        assert sign_in_again(kiosk, person, password) == 302
+        kiosk.post("/accounts/logout/")
+    kept = [f"{name}={cookie.value}" for name, cookie in kiosk.cookies.items() if cookie.value]
+    assert len([each for each in kept if each.startswith(settings.DEVICE_COOKIE_NAME)]) == 10
+    assert len("; ".join(kept)) < 4000
+    for _ in range(FREE):
+        sign_in_again(browser(), people[-1], WRONG)
+    assert sign_in_again(kiosk, people[-1], password) == 302
+
+
+def test_what_is_no_cookie_of_ours_gives_way_first(browser, password, ann, clock):
+    kiosk = browser()
+    name = f"{settings.DEVICE_COOKIE_NAME}-0123456789ab"
+    for number, value in enumerate(["", "a", "a:b:c", "a:\u00fc:c", "::", "a:zzzzzzzzzzzzzzz:c"] * 3):
+        kiosk.cookies[f"{name}{number}"] = value
+    assert sign_in_again(kiosk, ann, password) == 302
+    left = [each for each, cookie in kiosk.cookies.items() if each.startswith(name) and cookie.value]
+    assert len(left) < 10
+
+
 @pytest.mark.parametrize("change", ["of another password", "forged", "empty", "of another person"])
 def test_a_cookie_that_is_not_ones_own_helps_nobody(change, anns_browser, browser_of, api_door, ann, bob, password):
     cookie = known_cookie(anns_browser)
@@ -346,6 +371,42 @@ def test_a_reset_lets_an_owner_in_whom_strangers_have_locked_out(api_door, ann):
         api_door.knock("ann", WRONG, address)
     User.objects.get(pk=ann.pk).reset_password(NEW_PASSWORD)
     assert api_door.opens("ann", NEW_PASSWORD)
+
+
+# Services
+
+
+@pytest.fixture
+def service():
+    """Its name, and its password."""
+    made, secret = User.objects.make_service("gate", [])
+    return made.username, secret
+
+
+def test_strangers_lock_no_service_out(api_door, service):
+    name, secret = service
+    for address in ADDRESSES[: locks.LIMITS[locks.Kind.ACCOUNT].most + 10]:
+        api_door.knock(name, WRONG, address)
+    assert Lock.objects.locked().filter(kind=locks.Kind.ACCOUNT).exists()
+    assert api_door.opens(name, secret, "203.0.113.9")
+
+
+def test_a_locked_service_answers_a_wrong_password_like_any_other_name(api_door, service, ann):
+    name, _secret = service
+    answers = {}
+    for each in (name, "ann", "nobody"):
+        for address in ADDRESSES[: locks.LIMITS[locks.Kind.ACCOUNT].free + 1]:
+            last = api_door.knock(each, WRONG, address)
+        answers[each] = (last.status_code, last.headers["Retry-After"], last.content)
+    assert answers[name] == answers["ann"] == answers["nobody"]
+    assert answers[name][0] == 429
+
+
+def test_one_address_has_no_more_guesses_at_a_service_than_at_others(api_door, service):
+    name, secret = service
+    exhaust(api_door, name)
+    assert api_door.knock(name, secret).status_code == 429
+    assert api_door.opens(name, secret, "203.0.113.9")
 
 
 # The old password

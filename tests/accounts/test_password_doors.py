@@ -1,11 +1,20 @@
 """A password is all that was chosen and nothing else, at every door (ASVS 6.2.8, 6.2.9; NIST SP 800-63B-4, 3.1.1.2)."""
 
+import io
+import unicodedata
+from unittest import mock
+
 import pytest
 from django.contrib.auth.hashers import get_hashers_by_algorithm, make_password
+from django.core.management import call_command
+from django.db.models import QuerySet
 from django.test import override_settings
+from django.utils.http import urlsafe_base64_encode
 
-from accounts.models import User
+from accounts import links
+from accounts.models import SecurityEvent, User
 from project import settings as production
+from tests.conftest import ApiClient
 
 pytestmark = pytest.mark.django_db
 
@@ -65,13 +74,14 @@ class Counting:
     """How much was hashed."""
 
     def __init__(self, monkeypatch):
-        self.characters = 0
+        self.characters = self.calls = 0
         for hasher in get_hashers_by_algorithm().values():
             monkeypatch.setattr(hasher, "encode", self._counted(hasher.encode))
 
     def _counted(self, encode):
         def counted(password, *rest, **options):
             self.characters += len(password)
+            self.calls += 1
             return encode(password, *rest, **options)
 
         return counted
@@ -95,3 +105,108 @@ def test_what_is_stored_costs_a_thief_what_owasp_asks():
     assert memory >= 19 * 1024
     assert time >= 2
     assert pbkdf2.iterations >= 600_000
+
+
+# One password, however a keyboard composes its letters
+
+COMPOSED = "Vi\N{LATIN SMALL LETTER U WITH DIAERESIS}let \N{HANGUL SYLLABLE HAN} anchor hums at dawn"
+DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)
+# Compatible, and yet other characters.
+COMPATIBLE = unicodedata.normalize("NFKC", "\N{SUPERSCRIPT TWO}") + COMPOSED
+
+
+def reset(anonymous, browser, password):
+    user = User.objects.create_user("ann", "ann@example.org", "a quite different passphrase")
+    link = {"uid": urlsafe_base64_encode(str(user.pk).encode()), "token": links.password_reset.make_token(user)}
+    return anonymous.post("/api/password/reset/confirm/", link | {"new_password": password}).status_code == 204
+
+
+def change(anonymous, browser, password):
+    old = "a quite different passphrase"
+    User.objects.create_user("ann", "ann@example.org", old)
+    page = browser()
+    page.post("/accounts/login/", {"username": "ann", "password": old})
+    form = {"old_password": old, "new_password1": password, "new_password2": password}
+    return page.post("/accounts/password_change/", form).status_code == 302
+
+
+def command(anonymous, browser, password):
+    call_command("createsuperuser", interactive=False, username="ann", email="ann@example.org")
+    with mock.patch("getpass.getpass", return_value=password):
+        call_command("changepassword", "ann", stdout=io.StringIO())
+    return True
+
+
+@pytest.mark.parametrize("join", [register_over_the_api, sign_up_on_the_page, reset, change, command])
+@pytest.mark.parametrize(("chosen", "typed"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+def test_letters_are_the_same_however_they_are_composed(anonymous, browser, join, chosen, typed):
+    assert join(anonymous, browser, chosen)
+    User.objects.filter(username="ann").update(is_staff=True)
+    for lets_in in DOORS:
+        assert lets_in(anonymous, browser, typed), lets_in.__name__
+        assert lets_in(anonymous, browser, chosen), lets_in.__name__
+        assert not lets_in(anonymous, browser, COMPATIBLE), lets_in.__name__
+
+
+def test_characters_that_are_only_compatible_stay_different(anonymous, browser):
+    assert register_over_the_api(anonymous, browser, "violet anchor \N{SUPERSCRIPT TWO} hums at dawn")
+    assert not api_lets_in(anonymous, browser, "violet anchor 2 hums at dawn")
+
+
+def test_a_confirmation_takes_the_other_composition(anonymous, browser, client_of):
+    assert register_over_the_api(anonymous, browser, COMPOSED)
+    anonymous.sign_in("ann", COMPOSED)
+    assert anonymous.post("/api/password/confirm/", {"password": DECOMPOSED}).status_code == 204
+
+
+@pytest.fixture
+def old_hash():
+    """Of a password that was hashed as it was sent."""
+    user = User.objects.create_user("ann", "ann@example.org", is_staff=True)
+    QuerySet.update(User.objects.filter(pk=user.pk), password=make_password(DECOMPOSED))
+    return user
+
+
+@pytest.mark.parametrize("lets_in", DOORS)
+def test_an_old_hash_still_works_and_is_then_of_the_normal_form(anonymous, browser, old_hash, client_of, lets_in):
+    assert not lets_in(anonymous, browser, COMPOSED)
+    client = ApiClient()
+    assert client.sign_in("ann", DECOMPOSED).status_code == 200
+    assert lets_in(anonymous, browser, COMPOSED)
+    assert lets_in(anonymous, browser, DECOMPOSED)
+    # It is the same password, so that its sign-ins go on.
+    assert client.get("/api/me/").status_code == 200
+    assert not SecurityEvent.objects.filter(type="password_changed").exists()
+
+
+def test_an_unknown_name_takes_as_many_hashes(anonymous, browser, old_hash, monkeypatch):
+    def hashes(name, password):
+        counted = Counting(monkeypatch)
+        anonymous.post("/api/token/", {"username": name, "password": password})
+        return counted.calls
+
+    for password in ("not the right passphrase at all", DECOMPOSED + "!", COMPOSED + "!"):
+        known, unknown = hashes("ann", password), hashes("nobody", password)
+        assert known == unknown == (2 if password.startswith(DECOMPOSED) else 1)
+
+
+# U+FDFA is one code point, and eighteen in NFKC; U+1D160 three in NFC.
+@pytest.mark.parametrize(
+    "letter", ["\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}", "\N{MUSICAL SYMBOL EIGHTH NOTE}"]
+)
+def test_normalising_makes_no_huge_password(anonymous, browser, staff, letter, monkeypatch):
+    hashed = Counting(monkeypatch)
+    for lets_in in DOORS:
+        assert not lets_in(anonymous, browser, letter * 100_000)
+        assert not lets_in(anonymous, browser, letter * 500)
+    assert hashed.characters < 1000
+
+
+def test_the_length_counts_letters_not_their_parts(anonymous, browser):
+    assert len(unicodedata.normalize("NFD", "\N{HANGUL SYLLABLE HAN}")) == 3
+    # 13 letters of 39 parts are too few, and 128 of 384 not too many.
+    letters = "한국어비밀번호는길어야한다그리고안전해야하지요"
+    assert not register_over_the_api(anonymous, browser, unicodedata.normalize("NFD", letters[:13]))
+    long = (letters * 6)[:110] + "abcdefghij klmnop"
+    assert register_over_the_api(anonymous, browser, unicodedata.normalize("NFD", long))
+    assert api_lets_in(anonymous, browser, long)

@@ -135,3 +135,16 @@ def test_asking_costs_one_statement_more_than_the_page(stale_browser, django_ass
 def test_a_sign_in_begins_proved(clock, browser_of, ann):
     browser_of(ann)
     assert SignIn.objects.get().proved_at == timezone.now()
+
+
+@pytest.mark.parametrize("path", ["/accounts/clients/new/", "/compare/client/"])
+def test_a_client_inherits_the_time_at_which_its_browser_gave_the_password(clock, browser_of, ann, anonymous, path):
+    """So that connecting one does not make the password count as given anew."""
+    browser = browser_of(ann)
+    clock.shift(FRESH)
+    assert browser.post(path, {"name": "backup"}).status_code in (200, 201)
+    client = SignIn.objects.get(kind="client")
+    assert client.proved_at == SignIn.objects.get(kind="browser").proved_at
+    assert client.is_recently_proved()
+    clock.shift(STALE - FRESH)
+    assert not client.is_recently_proved()

@@ -23,7 +23,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         whose = parser.add_mutually_exclusive_group(required=True)
         whose.add_argument("--all", action="store_true", help="everybody's")
-        whose.add_argument("--user", metavar="NAME", help="that user's")
+        whose.add_argument("--user", metavar="NAME", help="that user's; a username, or an e-mail address")
         whose.add_argument(
             "--before", type=moment, metavar="MOMENT", help="those that started up to then, e.g. 2026-11-25T14:00+01:00"
         )
@@ -41,10 +41,9 @@ class Command(BaseCommand):
 
     def chosen(self, options: dict[str, Any]) -> tuple[SignInQuerySet, Iterator[int]]:
         if options["user"]:
-            try:
-                user = User.objects.get(username=options["user"])
-            except User.DoesNotExist as error:
-                raise CommandError("There is no user of that name.") from error
+            user = User.objects.by_name(options["user"])
+            if user is None:
+                raise CommandError("There is no user of that name or e-mail address.")
             return user.sign_ins.all(), SignIn.objects.end_all_in_batches(user, REASON)
         if options["before"]:
             up_to = SignIn.objects.filter(created_at__lte=options["before"])

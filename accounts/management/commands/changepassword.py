@@ -1,0 +1,13 @@
+from typing import Any
+
+from django.contrib.auth.management.commands import changepassword
+
+from accounts.models import User
+
+
+class Command(changepassword.Command):
+    """As Django's, for a username or an e-mail address in whatever case."""
+
+    def handle(self, *args: Any, **options: Any) -> str | None:
+        user = User.objects.using(options["database"]).by_name(options["username"])
+        return super().handle(*args, **options | {"username": user.username if user else options["username"]})

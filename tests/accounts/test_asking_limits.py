@@ -1,0 +1,90 @@
+"""Whether a name or an address is taken is asked sixty times an hour from one address, over page and API together."""
+
+import pytest
+
+from accounts import locks
+from accounts.models import Lock, SecurityEvent, User
+
+pytestmark = pytest.mark.django_db
+
+NEW_PASSWORD = "a quite different passphrase"
+MOST = locks.LIMITS[locks.Kind.SIGN_UP].most
+
+
+@pytest.fixture(autouse=True)
+def _still(clock, settings):
+    # The API's own limit, which counts by requests and not by what they ask.
+    settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"DEFAULT_THROTTLE_RATES": {"accounts": None, "tokens": None}}
+
+
+def sign_up(browser, username, email):
+    form = {"username": username, "email": email, "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+    return browser().post("/accounts/signup/", form)
+
+
+def register(anonymous, username, email):
+    return anonymous.post("/api/register/", {"username": username, "email": email, "password": NEW_PASSWORD})
+
+
+def test_taken_names_are_told_sixty_times_and_then_no_more(ann, browser, anonymous):
+    for number in range(MOST // 2):
+        page = sign_up(browser, "ANN", f"other{number}@example.org")
+        assert (page.status_code, "already exists" in page.content.decode()) == (200, True)
+        assert register(anonymous, f"other{number}", "Ann@example.org").status_code == 400
+    for answer in (
+        sign_up(browser, "ann", "other@example.org"),
+        sign_up(browser, "carol", "carol@example.org"),
+        register(anonymous, "ann", "other@example.org"),
+        register(anonymous, "carol", "carol@example.org"),
+    ):
+        assert answer.status_code == 429
+        assert int(answer["Retry-After"]) > 60
+        assert "already exists" not in answer.content.decode()
+    assert User.objects.count() == 1
+
+
+def test_a_refused_attempt_neither_looks_up_nor_hashes(ann, browser, django_assert_max_num_queries):
+    for number in range(MOST):
+        sign_up(browser, "ann", f"other{number}@example.org")
+    with django_assert_max_num_queries(4):
+        assert sign_up(browser, "carol", "carol@example.org").status_code == 429
+
+
+def test_an_account_asks_for_a_few_addresses_an_hour(ann, bob, browser_of):
+    browser = browser_of(ann)
+    most = locks.LIMITS[locks.Kind.CHANGING].most
+    answers = [browser.post("/accounts/email/", {"new_email": "bob@example.org"}) for _ in range(most + 1)]
+    assert [answer.status_code for answer in answers] == [200] * most + [429]
+    assert "already exists" in answers[0].content.decode()
+    assert "already exists" not in answers[-1].content.decode()
+    assert "Retry-After" in answers[-1]
+    # Nor is a free one told from a taken one.
+    assert browser.post("/accounts/email/", {"new_email": "free@example.org"}).status_code == 429
+    assert User.objects.get(pk=ann.pk).new_email == ""
+
+
+def test_changes_of_address_count_with_sign_ups(ann, bob, browser, browser_of):
+    page = browser_of(ann)
+    for number in range(MOST):
+        sign_up(browser, "ann", f"other{number}@example.org")
+    assert page.post("/accounts/email/", {"new_email": "bob@example.org"}).status_code == 429
+
+
+def test_throw_away_accounts_are_limited_too(db, browser, settings):
+    settings.DEMO = True
+    answers = [browser().post("/compare/throw-away/") for _ in range(MOST + 1)]
+    assert [answer.status_code for answer in answers] == [200] * MOST + [429]
+    assert "Retry-After" in answers[-1]
+    assert User.objects.count() == MOST
+
+
+def test_a_reset_that_is_asked_for_too_often_looks_nobody_up(ann, anonymous, django_assert_max_num_queries):
+    most = locks.LIMITS[locks.Kind.RESETTING].most
+    for number in range(most):
+        anonymous.post("/api/password/reset/", {"email": f"nobody{number}@example.org"})
+    events = SecurityEvent.objects.count()
+    # The count, in a transaction of its own.
+    with django_assert_max_num_queries(4):
+        assert anonymous.post("/api/password/reset/", {"email": "ann@example.org"}).status_code == 202
+    assert SecurityEvent.objects.count() == events
+    assert Lock.objects.locked().exists()

@@ -1,0 +1,91 @@
+"""A flood of guesses from one address does not keep others from signing in, on a real node of four workers."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from accounts import locks
+from tests import servers
+from tests.benchmarks import wire
+
+pytestmark = pytest.mark.long
+
+WRONG = "not the right passphrase at all"
+OTHERS = 36
+CONNECTIONS = 30
+
+
+@pytest.fixture(params=[[], ["--threads", "4"]], ids=["sync", "threads"])
+def node(fleet: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A node that believes the addresses that its requests name."""
+    with servers.node(fleet.env | {"TRUSTED_PROXIES": "127.0.0.1"}, args=request.param) as node:
+        yield node
+
+
+@pytest.fixture
+def people(fleet: Any) -> list[str]:
+    names = [f"u{uuid4().hex[:12]}" for _ in range(OTHERS + 1)]
+    fleet.shell(
+        "from accounts.models import User\n"
+        f"for name in {names!r}: User.objects.create_user(name, name + '@example.org', {wire.PASSWORD!r})"
+    )
+    return names
+
+
+def sign_in(node: Any, name: str, password: str, address: str) -> int:
+    data = {"username": name, "password": password}
+    return wire.ask(node.url, wire.post("/api/token/", data, {"X-Forwarded-For": address})).status
+
+
+@contextmanager
+def flood(node: Any, names: list[str], password: str, address: str) -> Iterator[Counter[int]]:
+    """Sends sign-ins from one address, as fast as so many connections get answers. Yields the answers so far."""
+    answers: Counter[int] = Counter()
+    over = threading.Event()
+
+    def send(number: int) -> None:
+        while not over.is_set():
+            answers[sign_in(node, names[number % len(names)], password, address)] += 1
+
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        sent = [pool.submit(send, number) for number in range(CONNECTIONS)]
+        servers.wait_until(lambda: answers.total() > 2 * CONNECTIONS, seconds=60)
+        yield answers
+        over.set()
+    for each in sent:
+        each.result()
+
+
+def signed_in_beside(node: Any, people: list[str]) -> int:
+    """How many of them sign in, each from an address of its own, six at once."""
+    with ThreadPoolExecutor(6) as pool:
+        answers = pool.map(
+            lambda number: sign_in(node, people[number], wire.PASSWORD, f"203.0.113.{number + 1}"), range(OTHERS)
+        )
+        return list(answers).count(200)
+
+
+def test_others_sign_in_beside_an_address_that_is_locked_out(node: Any, people: list[str]) -> None:
+    strangers = [f"n{uuid4().hex[:12]}" for _ in range(locks.LIMITS[locks.Kind.ADDRESS].free + 10)]
+    address = f"2001:db8:0:{uuid4().hex[:4]}::1"
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: sign_in(node, name, WRONG, address), strangers))
+    assert sign_in(node, strangers[0], WRONG, address) == 429
+    with flood(node, strangers, WRONG, address) as answers:
+        assert signed_in_beside(node, people) >= 30
+    # A wait of the address may have passed meanwhile.
+    assert answers[401] <= 20
+
+
+def test_others_sign_in_beside_an_address_whose_passwords_are_right(node: Any, people: list[str]) -> None:
+    """Which no count of guesses stops."""
+    address = f"2001:db8:0:{uuid4().hex[:4]}::1"
+    with flood(node, people[-1:], wire.PASSWORD, address) as answers:
+        assert signed_in_beside(node, people) >= 30
+    assert set(answers) <= {200, 429}

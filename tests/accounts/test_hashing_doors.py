@@ -1,0 +1,188 @@
+"""Every hash that a client causes takes a slot; without one, each door answers 429 and changes nothing."""
+
+import re
+import threading
+import time
+from contextlib import ExitStack, suppress
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.hashers import MD5PasswordHasher
+from django.db import connection
+from django.db.models import Sum
+
+from accounts import hashing, lock_files, origin
+from accounts.models import Lock, User
+from tests.accounts.test_hashing import hold
+from tests.conftest import ApiClient, Browser
+
+WRONG = "not the right passphrase at all"
+NEW = "a quite different passphrase"
+
+
+class Watching(MD5PasswordHasher):
+    """Notes under which conditions it was called."""
+
+    algorithm = "watching"
+    seen: list[tuple[bool, bool]] = []
+
+    def encode(self, password, salt):
+        if origin.request():
+            self.seen.append((hashing._has_slot.get(), connection.in_atomic_block))
+        return super().encode(password, salt)
+
+
+@pytest.fixture
+def hashes(settings):
+    """Of each hash in a request: whether it had a slot, and whether a transaction was open."""
+    settings.PASSWORD_HASHERS = [f"{__name__}.Watching"]
+    Watching.seen.clear()
+    return Watching.seen
+
+
+@pytest.fixture
+def link(ann, anonymous, mails_of):
+    """Of a mail that resets ann's password."""
+
+    def ask():
+        mails = mails_of(lambda: anonymous.post("/api/password/reset/", {"email": ann.email}))
+        return re.search(r"/accounts/reset/([^/]+)/([^/]+)/", mails[-1].body).groups()
+
+    return ask
+
+
+CAROL = {"username": "carol", "email": "carol@example.org"}
+BOTH = {"password1": NEW, "password2": NEW}
+NEW_BOTH = {"new_password1": NEW, "new_password2": NEW}
+# A right password where there is one to give, so that whatever follows is done as well.
+DOORS = {
+    "sign-in page": lambda door: Browser().post("/accounts/login/", {"username": "ann", "password": door.password}),
+    "sign-in, API": lambda door: ApiClient().sign_in("ann", door.password),
+    "sign-in, admin": lambda door: Browser().post("/admin/login/", {"username": "ann", "password": door.password}),
+    "sign-in, nobody": lambda door: ApiClient().sign_in("nobody", WRONG),
+    "sign-up page": lambda door: Browser().post("/accounts/signup/", CAROL | BOTH),
+    "register, API": lambda door: ApiClient().post("/api/register/", CAROL | {"password": NEW}),
+    "throw-away account": lambda door: Browser().post("/compare/throw-away/"),
+    "confirm page": lambda door: door.browser.post("/accounts/confirm/", {"password": door.password}),
+    "confirm, API": lambda door: door.client.post("/api/password/confirm/", {"password": door.password}),
+    "change page": lambda door: door.browser.post(
+        "/accounts/password_change/", {"old_password": door.password} | NEW_BOTH
+    ),
+    "change, API": lambda door: door.client.post(
+        "/api/password/change/", {"old_password": door.password, "new_password": NEW}
+    ),
+    "delete page": lambda door: door.browser.post("/accounts/delete/", {"password": door.password}),
+    "reset page": lambda door: Browser().post("/accounts/reset/{}/{}/".format(*door.link), NEW_BOTH),
+    "reset, API": lambda door: ApiClient().post(
+        "/api/password/reset/confirm/", {"uid": door.link[0], "token": door.link[1], "new_password": NEW}
+    ),
+}
+
+
+class Caller:
+    """Ann, signed in in both modes; or with a link, which a later sign-in would make worthless."""
+
+    def __init__(self, ann, password, browser_of, client_of, link, with_link):
+        self.password = password
+        self.browser, self.client = browser_of(ann), client_of(ann)
+        self.link = link() if with_link else None
+
+
+@pytest.fixture(params=DOORS)
+def knock(request, ann, password, browser_of, client_of, link, settings):
+    settings.DEMO = True
+    caller = Caller(ann, password, browser_of, client_of, link, "reset" in request.param)
+    return lambda: DOORS[request.param](caller)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_hash_takes_a_slot_and_none_is_made_in_a_transaction(hashes, knock):
+    hashes.clear()
+    assert knock().status_code in (200, 201, 204, 302, 401)
+    assert hashes
+    assert set(hashes) == {(True, False)}
+
+
+@pytest.fixture
+def no_slot(rf, time_machine):
+    """Takes every slot, known clients' too, and lets as many wait as may."""
+    with ExitStack() as stack:
+
+        def take():
+            time_machine.move_to(time.time(), tick=False)
+            with origin.request_at_hand(rf.get("/")), suppress(hashing.Busy):
+                for number in range(1000):
+                    hold(stack, known=f"client {number}")
+
+        yield take
+    (lock_files.find_folder() / hashing.file_name("floods")).unlink()
+
+
+@pytest.mark.django_db
+def test_without_a_slot_it_is_429_and_nothing_is_changed_or_counted(knock, no_slot):
+    def state():
+        users = User.objects.order_by("pk").values_list("pk", "password", "is_active")
+        guesses = Lock.objects.filter(kind__in=["pair", "account", "address", "device", "inside"])
+        return list(users), guesses.aggregate(Sum("count"))["count__sum"] or 0
+
+    before = state()
+    no_slot()
+    answer = knock()
+    assert (answer.status_code, answer["Retry-After"]) == (429, "1")
+    assert state() == before
+
+
+@pytest.mark.django_db
+def test_a_slot_is_kept_for_a_browser_where_the_user_is_known(
+    rf, time_machine, ann, bob, password, browser_of, anonymous
+):
+    browser = browser_of(ann)
+    browser.post("/accounts/logout/")
+    time_machine.move_to(time.time(), tick=False)
+    with ExitStack() as stack:
+        with origin.request_at_hand(rf.get("/")), suppress(hashing.Busy):
+            while True:
+                hold(stack)
+        assert anonymous.sign_in("bob", password).status_code == 429
+        assert browser.post("/accounts/login/", {"username": "ann", "password": WRONG}).status_code == 200
+        assert browser.post("/accounts/login/", {"username": "ann", "password": password}).status_code == 302
+    (lock_files.find_folder() / hashing.file_name("floods")).unlink()
+
+
+@pytest.mark.django_db
+def test_floods_count_by_address(rf, time_machine, ann, password):
+    time_machine.move_to(time.time(), tick=False)
+    with ExitStack() as stack:
+        with origin.request_at_hand(rf.get("/", REMOTE_ADDR="198.51.100.7")), suppress(hashing.Busy):
+            while True:
+                hold(stack)
+        credentials = {"username": "ann", "password": password}
+        answers = [
+            ApiClient().post("/api/token/", credentials, REMOTE_ADDR=address).status_code
+            for address in ("198.51.100.7", "203.0.113.9", "2001:db8::1")
+        ]
+    assert answers == [429, 200, 200]
+    (lock_files.find_folder() / hashing.file_name("floods")).unlink()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_hash_waits_for_a_slot(rf, ann, password):
+    """Where there is no transaction whose locks others would wait for."""
+    with ExitStack() as stack:
+        with origin.request_at_hand(rf.get("/")):
+            for number in range(settings.HASHES_AT_ONCE):
+                hold(stack, known=f"client {number}")
+        timer = threading.Timer(0.3, stack.close)
+        timer.start()
+        started = time.monotonic()
+        assert ApiClient().sign_in("ann", password).status_code == 200
+        assert time.monotonic() - started > 0.25
+        timer.join()
+    (lock_files.find_folder() / hashing.file_name("floods")).unlink()
+
+
+@pytest.mark.django_db
+def test_a_hash_inside_another_turn_takes_no_second_slot(rf, settings, ann, password):
+    settings.HASHES_AT_ONCE = 1
+    with origin.request_at_hand(rf.get("/")), hashing.turn(), hashing.turn():
+        assert ann.check_password(password)

@@ -1,0 +1,217 @@
+"""A user is found by username or e-mail address, in whatever case; and no name of one account signs in to another."""
+
+import io
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from accounts import locks, names
+from accounts.models import AccountChanged, Lock, SecurityEvent, SignIn, User
+
+pytestmark = pytest.mark.django_db
+
+WRONG = "not the right passphrase at all"
+NAMES = ["sue", "SUE", "sUe", "sue@example.org", "Sue@Example.ORG"]
+PATHS = ["/api/token/", "/accounts/login/", "/admin/login/"]
+FREE = locks.LIMITS[locks.Kind.PAIR].free
+
+
+def sign_in(path, name, password, anonymous, browser):
+    data = {"username": name, "password": password}
+    return anonymous.post(path, data) if path.startswith("/api/") else browser().post(path, data)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("name", NAMES)
+def test_each_spelling_signs_in_at_every_door(path, name, staff, password, anonymous, browser):
+    assert sign_in(path, name, password, anonymous, browser).status_code in (200, 302)
+    assert SignIn.objects.get().user == staff
+
+
+def test_an_address_longer_than_a_username_signs_in(password, anonymous, browser):
+    address = f"{'a' * 60}@{'b' * 60}.{'c' * 60}.example"
+    User.objects.create_user("ann", address, password)
+    for path in PATHS[:2]:
+        assert sign_in(path, address, password, anonymous, browser).status_code in (200, 302)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_guesses_by_all_spellings_count_together_and_stand_in_the_activity(path, staff, password, anonymous, browser):
+    for name in NAMES:
+        sign_in(path, name, WRONG, anonymous, browser)
+    assert [sign_in(path, name, password, anonymous, browser).status_code for name in NAMES] == [429] * len(NAMES)
+    events = SecurityEvent.objects.filter(user=staff)
+    assert events.filter(type="sign_in_failed").count() == FREE
+    assert events.filter(type="locked").count() == 1
+    assert Lock.objects.of(staff).locked().exists()
+
+
+def test_staff_find_a_lock_by_the_address_of_the_account(staff, anonymous, browser_of, ann):
+    page = browser_of(staff)
+    for _ in range(FREE):
+        anonymous.sign_in("ann", WRONG)
+    assert "127.0.0.1" in page.get("/admin/accounts/lock/", {"q": "Ann@example.org"}).content.decode()
+
+
+def test_a_user_is_found_by_index_alone(ann):
+    found = User.objects.called("Ann@example.org")
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            # Of so few rows it would read all.
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        plan = found.explain()
+    assert "username_case_insensitive" in plan
+    assert "email_case_insensitive" in plan
+    assert "SCAN accounts_user" not in plan
+    assert "Seq Scan" not in plan
+
+
+def test_a_page_names_both(browser):
+    for path in PATHS[1:]:
+        page = browser().get(path).content.decode()
+        assert "Username or e-mail address" in page
+        assert 'autocomplete="username"' in page
+
+
+# A name of one account is no name of another
+
+
+@pytest.mark.parametrize("username", ["bob@example.org", "BOB@example.org", "stranger@example.net"])
+def test_a_username_that_is_anothers_address_is_refused(username, bob, anonymous, browser, password):
+    form = {"username": username, "email": "mallory@example.net", "password": password}
+    answer = anonymous.post("/api/register/", form)
+    assert (answer.status_code, "username" in answer.json()) == (400, True)
+    page = browser().post("/accounts/signup/", form | {"password1": password, "password2": password})
+    assert "must be the account’s own address" in page.content.decode().replace("&#x27;", "’")
+    with pytest.raises(CommandError, match="own address"):
+        call_command("createsuperuser", interactive=False, username=username, email="mallory@example.net")
+    assert not User.objects.filter(email="mallory@example.net").exists()
+
+
+def test_ones_own_address_may_be_the_username(anonymous, password):
+    form = {"username": "Carol@example.org", "email": "carol@example.org", "password": password}
+    assert anonymous.post("/api/register/", form).status_code == 201
+    assert anonymous.sign_in("carol@EXAMPLE.org", password).status_code == 200
+
+
+@pytest.fixture
+def squatter(bob):
+    """From before that rule: her username is an address that is nobody's."""
+    User.objects.filter(pk=bob.pk).update(username="Carol@example.org")
+    return User.objects.get(pk=bob.pk)
+
+
+def test_an_address_that_is_anothers_username_is_taken(squatter, anonymous, browser_of, ann, staff, password):
+    taken = "A user with that e-mail address already exists."
+    form = {"username": "carol", "email": "carol@example.org", "password": password}
+    assert anonymous.post("/api/register/", form).json()["email"] == [taken]
+    page = browser_of(ann).post("/accounts/email/", {"new_email": "carol@Example.org"})
+    assert taken in page.content.decode()
+    fields = {"username": "ann", "email": "CAROL@example.org", "first_name": "", "last_name": "", "is_active": "on"}
+    page = browser_of(staff).post(f"/admin/accounts/user/{ann.pk}/change/", fields)
+    assert taken in page.content.decode()
+    with pytest.raises(CommandError, match="already exists"):
+        call_command("createsuperuser", interactive=False, username="carol", email="carol@example.org")
+
+
+def test_an_address_that_became_anothers_username_is_not_confirmed(ann, bob):
+    User.objects.filter(pk=ann.pk).update(new_email="carol@example.org")
+    User.objects.filter(pk=bob.pk).update(username="carol@example.org")
+    with pytest.raises(AccountChanged):
+        User.objects.get(pk=ann.pk)._take_confirmed_address()
+
+
+def test_staff_give_no_user_the_address_of_another_as_name(ann, bob, staff, browser_of):
+    fields = {"username": "Bob@example.org", "email": ann.email, "first_name": "", "last_name": "", "is_active": "on"}
+    browser_of(staff).post(f"/admin/accounts/user/{ann.pk}/change/", fields)
+    ann.refresh_from_db()
+    assert ann.username == "ann"
+
+
+def test_of_two_from_before_that_rule_the_confirmed_address_comes_first(ann, bob, anonymous, password):
+    User.objects.filter(pk=ann.pk).update(username="Bob@Example.org")
+    assert User.objects.by_name("bob@example.org") == ann
+    User.objects.filter(pk=bob.pk).update(email_confirmed_at="2026-01-01T00:00Z")
+    assert User.objects.by_name("bob@example.org") == bob
+
+
+def test_a_user_whose_username_is_anothers_address_still_proves_to_be_herself(ann, bob, browser_of, password):
+    User.objects.filter(pk=bob.pk).update(email_confirmed_at="2026-01-01T00:00Z")
+    browser = browser_of(ann)
+    User.objects.filter(pk=ann.pk).update(username="bob@example.org")
+    assert browser.post("/accounts/confirm/", {"password": password}).status_code == 302
+
+
+# Commands
+
+
+def test_commands_match_names_without_case(ann, client_of, monkeypatch):
+    client = client_of(ann)
+    call_command("end_sign_ins", user="Ann@Example.org", stdout=io.StringIO())
+    assert client.get("/api/me/").status_code == 401
+    with pytest.raises(CommandError, match="already taken"):
+        call_command("createsuperuser", interactive=False, username="ANN", email="other@example.org")
+    with pytest.raises(CommandError):
+        call_command("make_service", "ANN")
+
+
+@pytest.mark.parametrize("name", ["ANN", "Ann@example.org"])
+def test_changepassword_finds_the_user(name, ann, monkeypatch):
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "a quite different passphrase")
+    call_command("changepassword", name, stdout=io.StringIO())
+    assert User.objects.get(pk=ann.pk).check_password("a quite different passphrase")
+
+
+# Mailboxes
+
+SPELLINGS = [
+    "victim@bücher.example",
+    "VICTIM@Bücher.example",
+    "victim@xn--bcher-kva.example",
+    '"v\\ictim"@xn--bcher-kva.example',
+    "victim+tag@xn--bcher-kva.example.",
+    "vic(a comment)tim@xn--bcher-kva.example",
+]
+
+
+def test_all_spellings_are_one_mailbox():
+    assert {names.mailbox(each) for each in SPELLINGS} == {"victim@xn--bcher-kva.example"}
+    assert names.mailbox("victim@example.org") != names.mailbox("victin@example.org")
+
+
+def test_mails_are_limited_by_mailbox(anonymous, password, mails_of):
+    for number in range(5):
+        User.objects.create_user(f"u{number}", f"victim+{number}@example.org", password)
+
+    def ask():
+        for number in range(5):
+            data = {"email": f"Victim+{number}@example.org"}
+            assert anonymous.post("/api/password/reset/", data).status_code == 202
+
+    assert len(mails_of(ask)) == locks.LIMITS[locks.Kind.RESET].most
+
+
+def test_a_host_is_found_by_its_international_name(anonymous, password, mails_of):
+    User.objects.create_user("ann", "ann@xn--bcher-kva.example", password)
+    [letter] = mails_of(lambda: anonymous.post("/api/password/reset/", {"email": "Ann@Bücher.example"}))
+    assert letter.to == ["ann@xn--bcher-kva.example"]
+
+
+@pytest.mark.parametrize("address", ['"v\\ictim"@example.org', '"victim"@example.org', "victim@[192.0.2.1]"])
+def test_an_odd_spelling_is_no_address_of_an_account(address, anonymous, browser, browser_of, ann, password):
+    form = {"username": "carol", "email": address, "password": password}
+    assert "email" in anonymous.post("/api/register/", form).json()
+    browser().post("/accounts/signup/", form | {"password1": password, "password2": password})
+    browser_of(ann).post("/accounts/email/", {"new_email": address})
+    assert not User.objects.filter(username="carol").exists()
+    assert User.objects.get(pk=ann.pk).new_email == ""
+
+
+def test_a_user_of_an_odd_address_from_before_can_still_be_looked_up(password):
+    user = User(username="odd", email='"odd"@example.org')
+    with pytest.raises(ValidationError):
+        user.full_clean()
+    User.objects.create_user("odd", '"odd"@example.org', password)
+    assert User.objects.by_email('"ODD"@example.org').username == "odd"
