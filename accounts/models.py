@@ -29,7 +29,7 @@ from django.utils.crypto import constant_time_compare
 from django.utils.http import urlsafe_base64_decode
 from django.utils.translation import gettext_lazy as _
 
-from accounts import devices, hashing, links, locks, mail, origin, passwords, sids
+from accounts import devices, hashing, links, locks, mail, notices, origin, passwords, sids
 from accounts.pruning import BATCH, PrunableQuerySet
 from accounts.rows import CompiledQuery, CompiledUpdate, from_fields, parts
 from accounts.signals import all_ended, events_recorded, sign_ins_ended
@@ -129,15 +129,24 @@ class UserQuerySet(PrunableQuerySet["User"]):
         # Unlike other rows, a user may still be signed in, and has what goes along.
         self.model._default_manager.using(self.db).filter(pk__in=batch).delete()
 
+    def start_generation(self) -> None:
+        """
+        Refuses the sign-ins that are under way, and drops the changes of address that wait for their confirmation: one
+        that was asked for by a thief must not outlive the thief's sign-in. Two statements if none waits.
+        """
+        self.update(generation=models.F("generation") + 1)
+        for user in self.exclude(new_email=""):
+            user.cancel_email_change()
+
+    start_generation.alters_data = True  # type: ignore[attr-defined]
+
     def raise_generations(self, size: int = BATCH) -> Iterator[int]:
         """Refuses the sign-ins that are under way, a transaction to a batch. Yields how many users each held."""
         last = 0
         while True:
             with transaction.atomic(using=self.db):
                 batch = list(self.filter(pk__gt=last).lock().values_list("pk", flat=True)[:size])
-                self.model._base_manager.using(self.db).filter(pk__in=batch).update(
-                    generation=models.F("generation") + 1
-                )
+                User.objects.using(self.db).filter(pk__in=batch).start_generation()
             if not batch:
                 return
             yield len(batch)
@@ -165,13 +174,13 @@ class UserQuerySet(PrunableQuerySet["User"]):
                 SecurityEvent.objects.record(SecurityEvent.Type.USER_REACTIVATED, user)
             for user in changed:
                 SecurityEvent.objects.record(event or SecurityEvent.Type.PASSWORD_CHANGED, user)
-                mail.send_later("password_changed", user)
+                user.notify(event or "password_changed")
 
     def _end_sign_ins(self, users: Sequence["User"], reason: str, keep: "SignIn | None" = None) -> None:
         for ids in parts([user.pk for user in users]):
             sign_ins = SignIn.objects.using(self.db).filter(user__in=ids)
             (sign_ins.exclude(pk=keep.pk) if keep else sign_ins).end(reason)
-            models.QuerySet.update(self.model._base_manager.filter(pk__in=ids), generation=models.F("generation") + 1)
+            User.objects.using(self.db).filter(pk__in=ids).start_generation()
 
 
 class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
@@ -466,12 +475,25 @@ class User(AbstractUser):
         if owner and owner.pk != self.pk:
             raise ValidationError(_("A user with that e-mail address already exists."), code="email_taken")
         with transaction.atomic():
+            is_news = User.objects.filter(pk=self.pk).exclude(new_email=new_email).update(new_email=new_email)
             self.new_email = new_email
-            self.save(update_fields=["new_email"])
             self.ask_confirmation()
+            if is_news:
+                SecurityEvent.objects.record(SecurityEvent.Type.EMAIL_CHANGE_ASKED, self)
+                self.notify("email_change_asked", new_address=new_email)
+
+    def cancel_email_change(self) -> bool:
+        """The link that was mailed to the new address dies. Returns whether a change was pending."""
+        with transaction.atomic():
+            was_pending = bool(User.objects.filter(pk=self.pk).exclude(new_email="").update(new_email=""))
+            self.new_email = ""
+            if was_pending:
+                SecurityEvent.objects.record(SecurityEvent.Type.EMAIL_CHANGE_CANCELLED, self)
+        return was_pending
 
     def _take_confirmed_address(self) -> None:
         old_email = self.email if self.new_email else ""
+        was_confirmed = self.email_confirmed_at is not None
         self.email, self.new_email = self.new_email or self.email, ""
         self.email_confirmed_at = timezone.now()
         self.save(update_fields=["email", "new_email", "email_confirmed_at"])
@@ -479,7 +501,15 @@ class User(AbstractUser):
             SecurityEvent.objects.record(SecurityEvent.Type.EMAIL_CONFIRMED, self)
             return
         SecurityEvent.objects.record(SecurityEvent.Type.EMAIL_CHANGED, self)
-        mail.send_later("email_changed", self, to=old_email)
+        if was_confirmed:
+            self.notify("email_changed", to=old_email, new_address=self.email)
+
+    def notify(self, notice: str, to: str = "", **words: Any) -> None:
+        """
+        Mails what happened to the account: to its address if that is confirmed, or to `to`, an address of it that was.
+        A few in an hour, and what is beyond that as one (accounts.notices).
+        """
+        notices.send_later(notice, self, Lock.objects.take, to, **words)
 
     def change_password(self, new_password: str, keep: "SignIn | None" = None) -> None:
         """
@@ -499,13 +529,14 @@ class User(AbstractUser):
         Raises AccountChanged if the link was used up meanwhile.
         """
         with transaction.atomic():
+            # The link came by mail, to the address that this instance has.
+            of_address = User.objects.filter(pk=self.pk, email=self.email)
+            self.email_confirmed_at = self.email_confirmed_at or timezone.now()
+            if not of_address.update(email_confirmed_at=Coalesce("email_confirmed_at", self.email_confirmed_at)):
+                raise AccountChanged
             self._replace_password(new_password, SecurityEvent.Type.PASSWORD_RESET)
             # Nobody has guessed at this password yet.
             Lock.objects.of(self).lift()
-            if self.email_confirmed_at is None:
-                # The link came by mail.
-                self.email_confirmed_at = timezone.now()
-                self.save(update_fields=["email_confirmed_at"])
 
     def _replace_password(self, new_password: str, event: str, keep: "SignIn | None" = None) -> None:
         unchanged = User.objects.filter(pk=self.pk, password=self.password, is_active=True)
@@ -514,6 +545,8 @@ class User(AbstractUser):
                 raise AccountChanged
             self.set_password(new_password)
             super().save(update_fields=["password"])
+        # As it is in the row now.
+        self.new_email = ""
 
 
 class SignInQuerySet(PrunableQuerySet["SignIn"]):
@@ -695,7 +728,7 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
             )
             SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=kind)
             if name or not (is_first or sign_in.is_on_one_of(known)):
-                mail.send_later("new_device", user, sign_in=sign_in)
+                user.notify("new_device", client=name, is_named=bool(name), kind=kind)
         return sign_in
 
     def rotate(self, find: Callable[[], "SignIn | None"], refresh_id: uuid.UUID) -> "SignIn":
@@ -727,7 +760,7 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
         if keep is None and self.filter(user_id=user.pk).unended()[: MANY + 1].count() > MANY:
             return sum(self.end_all_in_batches(user, reason))
         with transaction.atomic():
-            User._base_manager.filter(pk=user.pk).update(generation=models.F("generation") + 1)
+            User.objects.filter(pk=user.pk).start_generation()
             sign_ins = self.filter(user_id=user.pk)
             return (sign_ins.exclude(pk=keep.pk) if keep else sign_ins).end(reason)
 
@@ -737,7 +770,7 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
         none that is under way will; the rows follow in batches. Yields how many each ended.
         """
         with transaction.atomic():
-            User._base_manager.filter(pk=user.pk).update(generation=models.F("generation") + 1)
+            User.objects.filter(pk=user.pk).start_generation()
             # Read while the row is locked: whoever starts afterwards sees the new generation.
             before = sids.just_after(timezone.now())
             self._shut_out(before, user)
@@ -1021,7 +1054,7 @@ class SignIn(models.Model):
         with transaction.atomic():
             if self.end(self.Reason.TOKEN_REUSED):
                 SecurityEvent.objects.record(SecurityEvent.Type.TOKEN_REUSED, self.user, self)
-                mail.send_later("token_reused", self.user, sign_in=self)
+                self.user.notify("token_reused", client=self.label)
 
 
 _swap_refresh_id = CompiledUpdate(
@@ -1175,6 +1208,8 @@ class SecurityEvent(models.Model):
         PASSWORD_RESET_ASKED = "password_reset_asked", _("password reset asked")
         PASSWORD_RESET = "password_reset", _("password reset")
         EMAIL_CONFIRMED = "email_confirmed", _("e-mail address confirmed")
+        EMAIL_CHANGE_ASKED = "email_change_asked", _("change of the e-mail address asked")
+        EMAIL_CHANGE_CANCELLED = "email_change_cancelled", _("change of the e-mail address cancelled")
         EMAIL_CHANGED = "email_changed", _("e-mail address changed")
         USER_DEACTIVATED = "user_deactivated", _("account deactivated")
         LOCKED = "locked", _("locked after wrong guesses")
@@ -1199,6 +1234,8 @@ class SecurityEvent(models.Model):
         Type.PASSWORD_RESET_ASKED: _("A link to set a new password was asked for."),
         Type.PASSWORD_RESET: _("A new password was set by a link from a mail."),
         Type.EMAIL_CONFIRMED: _("The e-mail address was confirmed."),
+        Type.EMAIL_CHANGE_ASKED: _("A change of the e-mail address was asked for."),
+        Type.EMAIL_CHANGE_CANCELLED: _("The change of the e-mail address that was waiting was cancelled."),
         Type.EMAIL_CHANGED: _("The e-mail address was changed."),
         Type.USER_DEACTIVATED: _("The account was deactivated."),
         Type.LOCKED: _("Too many wrong passwords: for a while no more were heard."),
@@ -1212,7 +1249,25 @@ class SecurityEvent(models.Model):
         Type.EVENTS_EXPORTED: _("You exported security events."),
     }
     # Of these one may say: this wasn't me.
-    DISPUTABLE = {Type.SIGNED_IN, Type.PASSWORD_CHANGED, Type.PASSWORD_RESET, Type.EMAIL_CHANGED}
+    DISPUTABLE = {
+        Type.SIGNED_IN,
+        Type.PASSWORD_CHANGED,
+        Type.PASSWORD_RESET,
+        Type.EMAIL_CHANGE_ASKED,
+        Type.EMAIL_CHANGED,
+    }
+    # A name, password, token or link was enough for them. A thief does not hide by being signed in elsewhere.
+    BY_CREDENTIAL = {
+        Type.SIGNED_UP,
+        Type.SIGNED_IN,
+        Type.SIGN_IN_FAILED,
+        Type.LOCKED,
+        Type.TOKEN_REUSED,
+        Type.TOKEN_REVOKED,
+        Type.PASSWORD_RESET,
+        Type.EMAIL_CONFIRMED,
+        Type.EMAIL_CHANGED,
+    }
 
     type = models.CharField(max_length=30, choices=Type)
     user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="security_events")
@@ -1259,6 +1314,25 @@ class SecurityEvent(models.Model):
         if self.type == self.Type.SIGNED_IN and self.details.get("kind") == SignIn.Kind.CLIENT:
             return str(_("A client signed in."))
         return str(self.SENTENCES[self.Type(self.type)])
+
+    @property
+    def is_by_another(self) -> bool:
+        """Whether another user did it, mostly staff: where that was from is not for the account's owner to see."""
+        return self.actor_id not in (None, self.user_id) and self.Type(self.type) not in self.BY_CREDENTIAL
+
+    @property
+    def owners_ip_address(self) -> str | None:
+        """The address, as far as the account's owner may see it."""
+        return None if self.is_by_another else self.ip_address
+
+    @property
+    def owners_user_agent(self) -> str:
+        """The user agent, as far as the account's owner may see it."""
+        return "" if self.is_by_another else self.user_agent
+
+    @property
+    def owners_device(self) -> str:
+        return devices.name(self.owners_user_agent)
 
     @property
     def reason(self) -> str:

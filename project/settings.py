@@ -1,6 +1,7 @@
 """Settings, all from the environment (.env.example explains each); with nothing set, the embedded default."""
 
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,34 @@ SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 if not DEBUG and any(map(is_weak, SECRET_KEY_FALLBACKS)):
     raise ImproperlyConfigured("Outside DEBUG, SECRET_KEY_FALLBACKS must be as good as SECRET_KEY: they open as much.")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
+
+
+def site_url() -> str:
+    """SITE_URL without a slash at the end and without a default port."""
+    url = env.str("SITE_URL", default="").strip()
+    if not url:
+        return ""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        parts, host, port = urlsplit(""), "", None
+    scheme = parts.scheme
+    is_alone = parts.path in ("", "/") and not any(mark in url for mark in "?#@\\")
+    if not (scheme == "https" or (DEBUG and scheme == "http")) or not SITE_HOST.fullmatch(host) or not is_alone:
+        # The part before an "@" may be a password.
+        value = url.rpartition("@")[2]
+        raise ImproperlyConfigured(
+            f"SITE_URL is {value!r}. Expected: https:// and a host name, with its port if it has one, and no path"
+            " (in DEBUG http:// as well). For example: https://www.example.org"
+        )
+    name = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}" + (f":{port}" if port and port != {"http": 80, "https": 443}[scheme] else "")
+
+
+SITE_HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*")
+# Where links in mails lead, and what clients are shown as the address of the API.
+SITE_URL = site_url()
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
