@@ -80,9 +80,10 @@ def site_url() -> str:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         parts, host, port = urlsplit(""), "", None
+    is_host = SITE_HOST.fullmatch(host) and port != 0
     scheme = parts.scheme
     is_alone = parts.path in ("", "/") and not any(mark in url for mark in "?#@\\")
-    if not (scheme == "https" or (DEBUG and scheme == "http")) or not SITE_HOST.fullmatch(host) or not is_alone:
+    if not (scheme == "https" or (DEBUG and scheme == "http")) or not is_host or not is_alone:
         # The part before an "@" may be a password.
         value = url.rpartition("@")[2]
         raise ImproperlyConfigured(
