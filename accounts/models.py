@@ -477,10 +477,10 @@ class User(AbstractUser):
         with transaction.atomic():
             is_news = User.objects.filter(pk=self.pk).exclude(new_email=new_email).update(new_email=new_email)
             self.new_email = new_email
-            self.ask_confirmation()
             if is_news:
                 SecurityEvent.objects.record(SecurityEvent.Type.EMAIL_CHANGE_ASKED, self)
                 self.notify("email_change_asked", new_address=new_email)
+            self.ask_confirmation()
 
     def cancel_email_change(self) -> bool:
         """The link that was mailed to the new address dies. Returns whether a change was pending."""
@@ -1208,8 +1208,8 @@ class SecurityEvent(models.Model):
         PASSWORD_RESET_ASKED = "password_reset_asked", _("password reset asked")
         PASSWORD_RESET = "password_reset", _("password reset")
         EMAIL_CONFIRMED = "email_confirmed", _("e-mail address confirmed")
-        EMAIL_CHANGE_ASKED = "email_change_asked", _("change of the e-mail address asked")
-        EMAIL_CHANGE_CANCELLED = "email_change_cancelled", _("change of the e-mail address cancelled")
+        EMAIL_CHANGE_ASKED = "email_change_asked", _("e-mail address change requested")
+        EMAIL_CHANGE_CANCELLED = "email_change_cancelled", _("e-mail address change cancelled")
         EMAIL_CHANGED = "email_changed", _("e-mail address changed")
         USER_DEACTIVATED = "user_deactivated", _("account deactivated")
         LOCKED = "locked", _("locked after wrong guesses")
@@ -1234,8 +1234,8 @@ class SecurityEvent(models.Model):
         Type.PASSWORD_RESET_ASKED: _("A link to set a new password was asked for."),
         Type.PASSWORD_RESET: _("A new password was set by a link from a mail."),
         Type.EMAIL_CONFIRMED: _("The e-mail address was confirmed."),
-        Type.EMAIL_CHANGE_ASKED: _("A change of the e-mail address was asked for."),
-        Type.EMAIL_CHANGE_CANCELLED: _("The change of the e-mail address that was waiting was cancelled."),
+        Type.EMAIL_CHANGE_ASKED: _("A change of the e-mail address was requested."),
+        Type.EMAIL_CHANGE_CANCELLED: _("The pending change of the e-mail address was cancelled."),
         Type.EMAIL_CHANGED: _("The e-mail address was changed."),
         Type.USER_DEACTIVATED: _("The account was deactivated."),
         Type.LOCKED: _("Too many wrong passwords: for a while no more were heard."),

@@ -91,7 +91,7 @@ FLOODS = {
     use_tokens_twice: "We ended one of your sign-ins",
     change_the_password: "Your password was changed",
     reset_the_password: "Your password was changed",
-    ask_for_addresses: "A change of your e-mail address was asked for",
+    ask_for_addresses: "A change of your e-mail address was requested",
     change_the_address: "Your e-mail address was changed",
 }
 

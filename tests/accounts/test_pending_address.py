@@ -205,7 +205,7 @@ def test_ending_one_sign_in_drops_nothing(link, ann, browser_of, client_of):
 
 def test_the_old_address_is_told_when_a_change_is_asked_for(browser_of, ann, mails_of):
     [told] = [mail for mail in mails_of(lambda: ask(browser_of(ann))) if mail.to == [ann.email]]
-    assert told.subject == "A change of your e-mail address was asked for"
+    assert told.subject == "A change of your e-mail address was requested"
     assert THEIRS in told.body
     assert "https://testserver/accounts/profile/" in told.body
 
@@ -222,7 +222,7 @@ def test_asking_for_the_same_change_again_is_no_news(link, browser_of, ann, mail
 def test_asking_is_an_event_that_its_owner_may_dispute(link, browser_of, ann):
     event = SecurityEvent.objects.get(user=ann, type="email_change_asked")
     page = browser_of(ann).get("/accounts/activity/").content.decode()
-    assert "A change of the e-mail address was asked for." in page
+    assert "A change of the e-mail address was requested." in page
     assert f"/accounts/activity/{event.pk}/not-me/" in page
 
 
