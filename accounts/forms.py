@@ -14,9 +14,12 @@ from accounts.sessions import SignedInRequest
 
 # Of an e-mail address, which is longer than a username.
 MAX_LENGTH_OF_NAME = 254
-# What reads as one line: no control characters, nor those that turn the direction of text.
+# What reads as one line: no control characters, nor those that turn the direction of text or are not seen. The two
+# joiners are seen, in what they join: emoji, Persian.
 ONE_LINE = RegexValidator(
-    r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", _("Use plain characters only."), inverse_match=True
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]",
+    _("Use plain characters only."),
+    inverse_match=True,
 )
 
 

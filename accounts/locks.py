@@ -45,6 +45,10 @@ class Kind(models.TextChoices):
     CONFIRM = "confirm", _("confirmation mails to an address")
     CONFIRMING = "confirming", _("confirmation mails asked for by an account")
     CHANGING = "changing", _("changes of address asked for by an account")
+    NOTICE = "notice", _("notices to an address")
+    NOTIFYING = "notifying", _("notices about an account")
+    URGENT = "urgent", _("urgent notices of one kind, beyond the other notices")
+    SUMMARY = "summary", _("summaries in place of notices")
 
 
 class Limit(NamedTuple):
@@ -87,6 +91,10 @@ LIMITS = {
     # Whoever mistypes an address tries another one.
     Kind.CONFIRMING: Limit(6, timedelta(hours=1), 6, timedelta(hours=1)),
     Kind.CHANGING: Limit(10, timedelta(hours=1), 10, timedelta(hours=1)),
+    Kind.NOTICE: Limit(10, timedelta(hours=1), 10, timedelta(hours=1)),
+    Kind.NOTIFYING: Limit(10, timedelta(hours=1), 10, timedelta(hours=1)),
+    Kind.URGENT: Limit(1, timedelta(hours=1), 1, timedelta(hours=1)),
+    Kind.SUMMARY: Limit(1, timedelta(hours=1), 1, timedelta(hours=1)),
 }
 # Kinds whose clients are told apart by nothing but their address.
 BY_ADDRESS = frozenset({Kind.ADDRESS, Kind.RESETTING, Kind.SIGN_UP})
@@ -176,6 +184,27 @@ def confirmation_mails(user: "User", email: str) -> list[Source]:
         Source(Kind.CONFIRM, digest(Kind.CONFIRM, names.mailbox(email))),
         Source(Kind.CONFIRMING, digest(Kind.CONFIRMING, user.pk)),
     ]
+
+
+def mailbox(email: str) -> str:
+    """The same for each spelling of an address."""
+    return email.casefold()
+
+
+def notices(user: "User", email: str) -> list[Source]:
+    return [
+        Source(Kind.NOTICE, digest(Kind.NOTICE, mailbox(email))),
+        Source(Kind.NOTIFYING, digest(Kind.NOTIFYING, user.pk)),
+    ]
+
+
+def urgent_notices(user: "User", email: str, name: str) -> list[Source]:
+    """Of one kind."""
+    return [Source(Kind.URGENT, digest(Kind.URGENT, name, each)) for each in (user.pk, mailbox(email))]
+
+
+def summaries(user: "User", email: str) -> list[Source]:
+    return [Source(Kind.SUMMARY, digest(Kind.SUMMARY, each)) for each in (user.pk, mailbox(email))]
 
 
 def sign_ups(address: str | None) -> list[Source]:

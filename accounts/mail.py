@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from smtplib import SMTPNotSupportedError, SMTPRecipientsRefused, SMTPResponseException
 from threading import Timer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.core.mail import EmailMultiAlternatives
 from django.db import connections, transaction
 from django.template.loader import render_to_string
 from django.utils import timezone, translation
 
-from accounts import devices, origin
+from accounts import devices, origin, plain_words
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -30,25 +30,45 @@ PAUSES = (2, 10, 60)
 # So many letters may wait for theirs, each in a thread. A process that ends does not wait for them.
 ROOM = 100
 _waiting: set[Timer] = set()
+# What may stand in a template's context and was chosen by a user or a client.
+PLAIN = {"client": plain_words.words, "device": plain_words.words, "new_address": plain_words.address}
 
 
-def send_later(template: str, user: "User", to: str = "", **context: Any) -> None:
+class Letter(NamedTuple):
+    template: str
+    address: str
+    context: dict[str, Any]
+    language: str | None
+
+
+def letter(template: str, user: "User", to: str = "", **context: Any) -> Letter | None:
     """
-    Sends templates/mail/<template>.txt, whose first line is the subject, once the transaction has committed: to the
-    user's address unless told another, in the language of whoever asks now, with what is known of where they are.
+    Of templates/mail/<template>.txt, whose first line is the subject: to the user's address or to `to`, in the language
+    of the request. None for an account without a mailbox. Words that users chose are plain in it, or left out.
     """
     address = to or user.email
     if not address or user.is_throw_away or user.is_service:
-        return
+        return None
+    context |= {"name": plain_words.username(user.username), "at": timezone.now()}
+    for word, plain in PLAIN.items():
+        context[word] = plain(context.get(word, ""))
+    return Letter(template, address, context, origin.language())
+
+
+def where() -> dict[str, str | None]:
+    """What is known of the client at hand."""
     user_agent = origin.user_agent()
-    context |= {
-        "user": user,
-        "site": origin.absolute_url("/").rstrip("/"),
-        "at": timezone.now(),
-        "device": devices.name(user_agent) if user_agent else "",
-        "ip_address": origin.ip_address(),
-    }
-    transaction.on_commit(partial(_postman.submit, _send, template, address, context, origin.language()))
+    return {"device": devices.name(user_agent) if user_agent else "", "ip_address": origin.ip_address()}
+
+
+def send_later(template: str, user: "User", to: str = "", **context: Any) -> None:
+    """A mail that was asked for, once the transaction has committed. Notices: accounts.notices."""
+    if written := letter(template, user, to, **context):
+        transaction.on_commit(partial(hand_over, written))
+
+
+def hand_over(letter: Letter) -> None:
+    _postman.submit(_send, letter)
 
 
 def wait() -> None:
@@ -56,28 +76,27 @@ def wait() -> None:
     _postman.submit(int).result()
 
 
-def _send(template: str, address: str, context: dict[str, Any], language: str | None) -> None:
+def _send(letter: Letter) -> None:
     try:
-        with translation.override(language):
-            letter = _letter(template, address, context)
+        with translation.override(letter.language):
+            written = _written(letter)
     except Exception:
-        logger.exception("A mail could not be written: %s", template)
+        logger.exception("A mail could not be written: %s", letter.template)
     else:
-        _deliver(letter, template, PAUSES)
+        _deliver(written, letter.template, PAUSES)
     finally:
         # What a template read: no request ends here, after which Django would look after the connection.
         connections.close_all()
 
 
-def _letter(template: str, address: str, context: dict[str, Any]) -> EmailMultiAlternatives:
-    written = render_to_string(f"mail/{template}.txt", context)
-    subject, _, body = written.partition("\n")
+def _written(letter: Letter) -> EmailMultiAlternatives:
+    subject, _, body = render_to_string(f"mail/{letter.template}.txt", letter.context).partition("\n")
     paragraphs = [_paragraph(text) for text in re.split(r"\n{2,}", body.strip())]
     text = "\n\n".join(filter(None, (each["text"] for each in paragraphs))) + "\n"
     html = render_to_string("mail/letter.html", {"subject": subject.strip(), "paragraphs": paragraphs})
-    letter = EmailMultiAlternatives(subject.strip(), text, None, [address])
-    letter.attach_alternative(html, "text/html")
-    return letter
+    message = EmailMultiAlternatives(subject.strip(), text, None, [letter.address])
+    message.attach_alternative(html, "text/html")
+    return message
 
 
 def _deliver(letter: EmailMultiAlternatives, template: str, pauses: Sequence[float]) -> None:

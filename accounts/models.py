@@ -29,7 +29,7 @@ from django.utils.crypto import constant_time_compare
 from django.utils.http import urlsafe_base64_decode
 from django.utils.translation import gettext_lazy as _
 
-from accounts import devices, hashing, links, locks, mail, names, origin, sids
+from accounts import devices, hashing, links, locks, mail, names, notices, origin, sids
 from accounts.changed_columns import ChangedColumnsModel, ChangedColumnsQuerySet
 from accounts.pruning import BATCH, PrunableQuerySet
 from accounts.rows import CompiledQuery, CompiledUpdate, from_fields, parts
@@ -143,15 +143,24 @@ class UserQuerySet(ChangedColumnsQuerySet["User"], PrunableQuerySet["User"]):
         # Unlike other rows, a user may still be signed in, and has what goes along.
         self.model._default_manager.using(self.db).filter(pk__in=batch).delete()
 
+    def start_generation(self) -> None:
+        """
+        Refuses the sign-ins that are under way, and drops the changes of address that wait for their confirmation: one
+        that was asked for by a thief must not outlive the thief's sign-in. Two statements if none waits.
+        """
+        self.update(generation=models.F("generation") + 1)
+        for user in self.exclude(new_email=""):
+            user.cancel_email_change()
+
+    start_generation.alters_data = True  # type: ignore[attr-defined]
+
     def raise_generations(self, size: int = BATCH) -> Iterator[int]:
         """Refuses the sign-ins that are under way, a transaction to a batch. Yields how many users each held."""
         last = 0
         while True:
             with transaction.atomic(using=self.db):
                 batch = list(self.filter(pk__gt=last).lock().values_list("pk", flat=True)[:size])
-                self.model._base_manager.using(self.db).filter(pk__in=batch).update(
-                    generation=models.F("generation") + 1
-                )
+                User.objects.using(self.db).filter(pk__in=batch).start_generation()
             if not batch:
                 return
             yield len(batch)
@@ -180,13 +189,13 @@ class UserQuerySet(ChangedColumnsQuerySet["User"], PrunableQuerySet["User"]):
                 SecurityEvent.objects.record(SecurityEvent.Type.USER_REACTIVATED, user)
             for user in changed:
                 SecurityEvent.objects.record(event or SecurityEvent.Type.PASSWORD_CHANGED, user)
-                mail.send_later("password_changed", user)
+                user.notify(event or "password_changed")
 
     def _end_sign_ins(self, users: Sequence["User"], reason: str, keep: uuid.UUID | None = None) -> None:
         for ids in parts([user.pk for user in users]):
             sign_ins = SignIn.objects.using(self.db).filter(user__in=ids)
             (sign_ins.exclude(pk=keep) if keep else sign_ins).end(reason)
-            models.QuerySet.update(self.model._base_manager.filter(pk__in=ids), generation=models.F("generation") + 1)
+            User.objects.using(self.db).filter(pk__in=ids).start_generation()
 
 
 class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
@@ -547,7 +556,10 @@ class User(ChangedColumnsModel, AbstractUser):
         mail.send_later("confirm_email", self, to=self.address_to_confirm, link=link)
 
     def ask_email_change(self, new_email: str) -> None:
-        """The address changes when the link mailed to it is followed. Raises ValidationError for one that is taken."""
+        """
+        The address changes when the link mailed to it is followed. Raises ValidationError for one that is taken,
+        Locked, and AccountChanged if the sign-ins of the account were ended since this instance was read.
+        """
         Lock.objects.take(locks.address_changes(self, origin.ip_address()))
         new_email = User._meta.get_field("email").clean(User.objects.normalize_email(new_email), self)
         if new_email == self.email:
@@ -555,14 +567,32 @@ class User(ChangedColumnsModel, AbstractUser):
         if User.objects.called(new_email).exclude(pk=self.pk).exists():
             raise ValidationError(self.EMAIL_TAKEN, code="email_taken")
         with transaction.atomic():
+            # Whatever ends the sign-ins drops a pending change: one that was under way must not come after it.
+            unchanged = User.objects.filter(pk=self.pk, password=self.password, generation=self.generation)
+            pending = unchanged.filter(is_active=True).lock().values_list("new_email", flat=True).first()
+            if pending is None:
+                raise AccountChanged
             self.new_email = new_email
             self.save(update_fields=["new_email"])
+            if pending != new_email:
+                SecurityEvent.objects.record(SecurityEvent.Type.EMAIL_CHANGE_ASKED, self)
+                self.notify("email_change_asked", new_address=new_email)
             self.ask_confirmation()
+
+    def cancel_email_change(self) -> bool:
+        """The link that was mailed to the new address dies. Returns whether a change was pending."""
+        with transaction.atomic():
+            was_pending = bool(User.objects.filter(pk=self.pk).exclude(new_email="").update(new_email=""))
+            self.new_email = ""
+            if was_pending:
+                SecurityEvent.objects.record(SecurityEvent.Type.EMAIL_CHANGE_CANCELLED, self)
+        return was_pending
 
     def _take_confirmed_address(self) -> None:
         old_email = self.email if self.new_email else ""
         if User.objects.called(self.address_to_confirm).exclude(pk=self.pk).exists():
             raise AccountChanged
+        was_confirmed = self.email_confirmed_at is not None
         self.email, self.new_email = self.new_email or self.email, ""
         self.email_confirmed_at = timezone.now()
         self.save(update_fields=["email", "new_email", "email_confirmed_at"])
@@ -570,7 +600,15 @@ class User(ChangedColumnsModel, AbstractUser):
             SecurityEvent.objects.record(SecurityEvent.Type.EMAIL_CONFIRMED, self)
             return
         SecurityEvent.objects.record(SecurityEvent.Type.EMAIL_CHANGED, self)
-        mail.send_later("email_changed", self, to=old_email)
+        if was_confirmed:
+            self.notify("email_changed", to=old_email, new_address=self.email)
+
+    def notify(self, notice: str, to: str = "", **words: Any) -> None:
+        """
+        Mails what happened to the account: to its address if that is confirmed, or to `to`, an address of it that was.
+        A few in an hour, and what is beyond that as one (accounts.notices).
+        """
+        notices.send_later(notice, self, Lock.objects.take, to, **words)
 
     def change_password(self, new_password: str, keep: "SignIn | None" = None) -> None:
         """
@@ -592,19 +630,24 @@ class User(ChangedColumnsModel, AbstractUser):
         """
         new_hash = hashing.hashed(new_password)
         with transaction.atomic():
+            # The link came by mail, to the address that this instance has.
+            of_address = User.objects.filter(pk=self.pk, email=self.email)
+            self.email_confirmed_at = self.email_confirmed_at or timezone.now()
+            if not of_address.update(email_confirmed_at=Coalesce("email_confirmed_at", self.email_confirmed_at)):
+                raise AccountChanged
+            self.note_stored(["email_confirmed_at"])
             self._replace_password(new_hash, SecurityEvent.Type.PASSWORD_RESET)
             # Nobody has guessed at this password yet.
             Lock.objects.of(self).lift()
-            if self.email_confirmed_at is None:
-                # The link came by mail.
-                self.email_confirmed_at = timezone.now()
-                self.save(update_fields=["email_confirmed_at"])
 
     def _replace_password(self, new_hash: str, event: str, keep: uuid.UUID | None = None) -> None:
         # A link that was mailed to an address is good only while the address is the account's.
         unchanged = User.objects.filter(pk=self.pk, email=self.email, is_active=True)
         self.password = new_hash
         self._save_ending_sign_ins(unchanged, keep=keep, event=event, update_fields=["password"])
+        # As it is in the row now.
+        self.new_email = ""
+        self.note_stored(["new_email"])
 
 
 class SignInQuerySet(ChangedColumnsQuerySet["SignIn"], PrunableQuerySet["SignIn"]):
@@ -795,7 +838,7 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
             )
             SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=kind)
             if name or not (is_first or sign_in.is_on_one_of(known)):
-                mail.send_later("new_device", user, sign_in=sign_in)
+                user.notify("new_device", client=name, is_named=bool(name), kind=kind)
         return sign_in
 
     def rotate(self, find: Callable[[], "SignIn | None"], refresh_id: uuid.UUID) -> "SignIn":
@@ -827,7 +870,7 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
         if keep is None and self.filter(user_id=user.pk).unended()[: MANY + 1].count() > MANY:
             return sum(self.end_all_in_batches(user, reason))
         with transaction.atomic():
-            User._base_manager.filter(pk=user.pk).update(generation=models.F("generation") + 1)
+            User.objects.filter(pk=user.pk).start_generation()
             sign_ins = self.filter(user_id=user.pk)
             return (sign_ins.exclude(pk=keep.pk) if keep else sign_ins).end(reason)
 
@@ -837,7 +880,7 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
         none that is under way will; the rows follow in batches. Yields how many each ended.
         """
         with transaction.atomic():
-            User._base_manager.filter(pk=user.pk).update(generation=models.F("generation") + 1)
+            User.objects.filter(pk=user.pk).start_generation()
             # Read while the row is locked: whoever starts afterwards sees the new generation.
             before = sids.just_after(timezone.now())
             self._shut_out(before, user)
@@ -1129,7 +1172,7 @@ class SignIn(ChangedColumnsModel):
         with transaction.atomic():
             if self.end(self.Reason.TOKEN_REUSED):
                 SecurityEvent.objects.record(SecurityEvent.Type.TOKEN_REUSED, self.user, self)
-                mail.send_later("token_reused", self.user, sign_in=self)
+                self.user.notify("token_reused", client=self.label)
 
 
 _swap_refresh_id = CompiledUpdate(
@@ -1290,6 +1333,8 @@ class SecurityEvent(models.Model):
         PASSWORD_RESET_ASKED = "password_reset_asked", _("password reset asked")
         PASSWORD_RESET = "password_reset", _("password reset")
         EMAIL_CONFIRMED = "email_confirmed", _("e-mail address confirmed")
+        EMAIL_CHANGE_ASKED = "email_change_asked", _("e-mail address change requested")
+        EMAIL_CHANGE_CANCELLED = "email_change_cancelled", _("e-mail address change cancelled")
         EMAIL_CHANGED = "email_changed", _("e-mail address changed")
         USER_DEACTIVATED = "user_deactivated", _("account deactivated")
         LOCKED = "locked", _("locked after wrong guesses")
@@ -1314,6 +1359,8 @@ class SecurityEvent(models.Model):
         Type.PASSWORD_RESET_ASKED: _("A link to set a new password was asked for."),
         Type.PASSWORD_RESET: _("A new password was set by a link from a mail."),
         Type.EMAIL_CONFIRMED: _("The e-mail address was confirmed."),
+        Type.EMAIL_CHANGE_ASKED: _("A change of the e-mail address was requested."),
+        Type.EMAIL_CHANGE_CANCELLED: _("The pending change of the e-mail address was cancelled."),
         Type.EMAIL_CHANGED: _("The e-mail address was changed."),
         Type.USER_DEACTIVATED: _("The account was deactivated."),
         Type.LOCKED: _("Too many wrong passwords: for a while no more were heard."),
@@ -1327,7 +1374,25 @@ class SecurityEvent(models.Model):
         Type.EVENTS_EXPORTED: _("You exported security events."),
     }
     # Of these one may say: this wasn't me.
-    DISPUTABLE = {Type.SIGNED_IN, Type.PASSWORD_CHANGED, Type.PASSWORD_RESET, Type.EMAIL_CHANGED}
+    DISPUTABLE = {
+        Type.SIGNED_IN,
+        Type.PASSWORD_CHANGED,
+        Type.PASSWORD_RESET,
+        Type.EMAIL_CHANGE_ASKED,
+        Type.EMAIL_CHANGED,
+    }
+    # A name, password, token or link was enough for them. A thief does not hide by being signed in elsewhere.
+    BY_CREDENTIAL = {
+        Type.SIGNED_UP,
+        Type.SIGNED_IN,
+        Type.SIGN_IN_FAILED,
+        Type.LOCKED,
+        Type.TOKEN_REUSED,
+        Type.TOKEN_REVOKED,
+        Type.PASSWORD_RESET,
+        Type.EMAIL_CONFIRMED,
+        Type.EMAIL_CHANGED,
+    }
 
     type = models.CharField(max_length=30, choices=Type)
     user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="security_events")
@@ -1374,6 +1439,25 @@ class SecurityEvent(models.Model):
         if self.type == self.Type.SIGNED_IN and self.details.get("kind") == SignIn.Kind.CLIENT:
             return str(_("A client signed in."))
         return str(self.SENTENCES[self.Type(self.type)])
+
+    @property
+    def is_by_another(self) -> bool:
+        """Whether another user did it, mostly staff: where that was from is not for the account's owner to see."""
+        return self.actor_id not in (None, self.user_id) and self.Type(self.type) not in self.BY_CREDENTIAL
+
+    @property
+    def owners_ip_address(self) -> str | None:
+        """The address, as far as the account's owner may see it."""
+        return None if self.is_by_another else self.ip_address
+
+    @property
+    def owners_user_agent(self) -> str:
+        """The user agent, as far as the account's owner may see it."""
+        return "" if self.is_by_another else self.user_agent
+
+    @property
+    def owners_device(self) -> str:
+        return devices.name(self.owners_user_agent)
 
     @property
     def reason(self) -> str:

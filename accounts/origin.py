@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.http.request import split_domain_port
 from django.utils import translation
+from django.utils.encoding import iri_to_uri
 from django.utils.http import is_same_domain
 
 from accounts import addresses
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from accounts.models import User
 
 USER_AGENT_MAX_LENGTH = 512
+
+# Where `manage.py start` serves the project.
+DEVELOPMENT_SITE = "http://127.0.0.1:8000"
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{8,64}")
 
@@ -92,10 +98,43 @@ def _as_utf8(header: str) -> str:
         return header
 
 
-def absolute_url(path: str) -> str:
-    """On the host that was asked, which ALLOWED_HOSTS has checked; outside a request, the path alone."""
+def site() -> str:
+    """
+    The URL of this site, without a slash at the end: SITE_URL or else, in a request, its host, which ALLOWED_HOSTS has
+    checked; its port, which nothing has checked, in DEBUG only. Empty if neither is known.
+    """
+    if settings.SITE_URL:
+        return str(settings.SITE_URL)
     request = _request.get()
-    return request.build_absolute_uri(path) if request else path
+    if request is None:
+        return DEVELOPMENT_SITE if settings.DEBUG else ""
+    host = request.get_host()
+    return f"{request.scheme}://{host if settings.DEBUG else split_domain_port(host)[0]}"
+
+
+def absolute_url_if_known(path: str) -> str:
+    """Empty for work outside a request while SITE_URL is not set."""
+    return f"{known}{path}" if (known := site()) else ""
+
+
+def absolute_url(path: str) -> str:
+    """Raises ImproperlyConfigured for work outside a request while SITE_URL is not set."""
+    url = absolute_url_if_known(path)
+    if not url:
+        raise ImproperlyConfigured(
+            "A link cannot be made outside a request while SITE_URL is not set. Set SITE_URL to the URL of this site, "
+            "for example https://www.example.org"
+        )
+    return url
+
+
+def requested_url(request: HttpRequest) -> str:
+    """The URL that was requested, without its query. If SITE_URL is set, the port is that one's, whatever Host says."""
+    if not settings.SITE_URL:
+        return request.build_absolute_uri(request.path)
+    port = urlsplit(settings.SITE_URL).port
+    host = split_domain_port(request.get_host())[0]
+    return f"{request.scheme}://{host}{f':{port}' if port else ''}{iri_to_uri(request.path)}"
 
 
 def is_foreign_page(request: HttpRequest) -> bool:
@@ -136,6 +175,12 @@ def host() -> str:
 def language() -> str | None:
     """The one that was asked for, whatever the answer is in."""
     return getattr(_request.get(), "LANGUAGE_CODE", None) or translation.get_language()
+
+
+def is_another(user: "User") -> bool:
+    """Whether the work at hand, which concerns this user, is asked for by another one."""
+    by = actor()
+    return by is not None and by.pk != user.pk
 
 
 def actor() -> "User | None":

@@ -12,6 +12,7 @@ urlpatterns = [
     path("delete/", views.DeleteAccountView.as_view(), name="delete_account"),
     path("email/", views.EmailChangeView.as_view(), name="email_change"),
     path("email/ask/", views.AskConfirmationView.as_view(), name="email_ask"),
+    path("email/cancel/", views.CancelEmailChangeView.as_view(), name="email_cancel"),
     path("email/<uidb64>/<token>/", views.EmailConfirmView.as_view(), name="email_confirm"),
     path("password_change/", views.PasswordChangeView.as_view(), name="password_change"),
     path(

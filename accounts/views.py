@@ -245,6 +245,16 @@ class AskConfirmationView(LoginRequiredMixin, View):
         return redirect("profile")
 
 
+class CancelEmailChangeView(LoginRequiredMixin, TemplateView):
+    request: SignedInRequest
+    template_name = "accounts/email_cancel.html"
+
+    def post(self, request: SignedInRequest) -> HttpResponse:
+        if request.user.cancel_email_change():
+            messages.success(request, _("The change was cancelled. Your address stays as it is."))
+        return redirect("profile")
+
+
 class EmailConfirmView(LinkView):
     form_class = Form
     template_name = "accounts/email_confirm.html"

@@ -20,6 +20,7 @@ from rest_framework import status
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 
+from accounts import origin
 from api import strict_json, used_proofs
 from api.curves import is_sound_ed25519
 from api.keys import PUBLIC_MEMBERS, public_jwk, thumbprint
@@ -130,7 +131,7 @@ class Proof:
 
     def is_for(self, request: Request, access: bytes | None) -> bool:
         """Checks 8, 9 and 12."""
-        own = request.build_absolute_uri(request.path)
+        own = origin.requested_url(request)
         return (
             self.method == request.method
             and (self.uri == own or _place(self.uri) == _place(own))

@@ -11,6 +11,8 @@ from typing import Any
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
+from django.utils.encoding import escape_uri_path
+from django.utils.http import escape_leading_slashes
 from django.utils.log import log_response
 from rest_framework import exceptions, status, views
 from rest_framework.response import Response
@@ -104,7 +106,9 @@ def _with_detail_and_code(exc: Exception, data: Any) -> dict[str, Any]:
 def _answer(request: HttpRequest, code: str, http_status: HTTPStatus, detail: str, kind: str = "") -> HttpResponse:
     if request.path.startswith("/api/"):
         return JsonResponse({"detail": detail, "code": code}, status=http_status)
-    context = {"code": code, "status": http_status.value, "path": request.path, "trouble": kind}
+    # Browsers take "//host" and "/\\host" for another site, and drop tabs and line breaks before they look.
+    own_path = escape_leading_slashes(escape_uri_path(request.path))
+    context = {"code": code, "status": http_status.value, "path": own_path, "trouble": kind}
     # A page about our own trouble must not need what may be in trouble: it is made without session and database.
     from_request = request if http_status < HTTPStatus.INTERNAL_SERVER_ERROR else None
     return HttpResponse(render_to_string("error.html", context, from_request), status=http_status)

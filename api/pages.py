@@ -5,9 +5,11 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.views.generic import FormView
 
+from accounts import origin
 from accounts.forms import ConnectClientForm
 from accounts.models import SignIn
 from accounts.sessions import SignedInRequest
@@ -37,7 +39,7 @@ class ConnectClientView(RecentProofMixin, FormView):
             self.request.user, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN, name=name, proved_at=current.proved_at
         )
         self.template_name = "accounts/client_connected.html"
-        base = self.request.build_absolute_uri("/").rstrip("/")
+        base = origin.absolute_url(reverse("home")).rstrip("/")
         return self.render_to_response(
             self.get_context_data(form=None, sign_in=sign_in, tokens=token_pair(sign_in, asked_at), base=base)
         )

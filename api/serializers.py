@@ -263,6 +263,8 @@ class SignInSerializer(serializers.ModelSerializer):
 
 
 class SecurityEventSerializer(serializers.ModelSerializer):
+    device = serializers.CharField(source="owners_device", read_only=True)
+    ip_address = serializers.IPAddressField(source="owners_ip_address", read_only=True, allow_null=True)
     details = serializers.DictField(read_only=True)
 
     class Meta:

@@ -26,6 +26,7 @@ RATE = re.compile(r"[1-9][0-9]{0,8}/(s|sec|second|m|min|minute|h|hour|d|day)s?")
 HOST = r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62}\.?)*|\[[0-9A-Fa-f:.]+\])"
 HOST_PATTERN = re.compile(rf"\*|\.?{HOST}")
 ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://(?:\*\.)?{HOST}(?::[0-9]{{1,5}})?")
+SITE_HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*")
 EMAIL_ADDRESS = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
 # In a URL or a header, without white space, quotes and what a terminal obeys.
 WORD = re.compile(r"[!#-~]+")
@@ -197,6 +198,21 @@ class Environment:
         if value and not (os.path.isdir(value) and os.access(value, os.W_OK | os.X_OK)):
             self.refuse(name, "a folder that exists and that this process may write to", value)
         return value
+
+    def site_url(self, name: str, schemes: Sequence[str]) -> str:
+        """Without a slash at the end and without a default port."""
+        value = self.text(name)
+        parts = split_url(value, schemes) if value else None
+        is_alone = parts and parts.path in ("", "/") and not any(mark in value for mark in "?#@\\")
+        if parts and is_alone and SITE_HOST.fullmatch(parts.hostname or "") and parts.port != 0:
+            default = {"http": 80, "https": 443}[parts.scheme]
+            host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
+            return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port not in (None, default) else "")
+        if value:
+            expected = f"{schemes[0]}:// and a host name, with its port if it has one, such as https://www.example.org"
+            # The part before an "@" may be a password.
+            self.refuse(name, expected, value.rpartition("@")[2])
+        return ""
 
     def url(self, name: str, schemes: Sequence[str], example: str) -> str:
         """Its value is never shown: it may hold a password."""

@@ -83,6 +83,8 @@ env.require(
     not os.environ.get("SCRIPT_NAME"),
     "SCRIPT_NAME must not be set: this project needs a host name of its own, not a path.",
 )
+# Where links in mails lead, and what clients are shown as the address of the API.
+SITE_URL = env.site_url("SITE_URL", schemes=["https", "http"] if DEBUG else ["https"])
 
 # Applications
 

@@ -12,7 +12,7 @@ from django.core.cache import cache
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
 from django.test import Client, override_settings
-from django.utils import translation
+from django.utils import timezone, translation
 
 from api.blocklist.mirror import mirror
 from tests import servers
@@ -129,17 +129,19 @@ def password() -> str:
 
 @pytest.fixture
 def ann(db: None, password: str) -> Any:
-    return get_user_model().objects.create_user("ann", "ann@example.org", password)
+    return get_user_model().objects.create_user("ann", "ann@example.org", password, email_confirmed_at=timezone.now())
 
 
 @pytest.fixture
 def bob(db: None, password: str) -> Any:
-    return get_user_model().objects.create_user("bob", "bob@example.org", password)
+    return get_user_model().objects.create_user("bob", "bob@example.org", password, email_confirmed_at=timezone.now())
 
 
 @pytest.fixture
 def staff(db: None, password: str) -> Any:
-    return get_user_model().objects.create_superuser("sue", "sue@example.org", password)
+    return get_user_model().objects.create_superuser(
+        "sue", "sue@example.org", password, email_confirmed_at=timezone.now()
+    )
 
 
 @pytest.fixture

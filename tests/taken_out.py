@@ -119,7 +119,7 @@ CONTROLS = [
         "6.3.5",
         "theft is told to the owner",
         "accounts/models.py",
-        '                mail.send_later("token_reused", self.user, sign_in=self)\n',
+        '                self.user.notify("token_reused", client=self.label)\n',
         "",
         "api/refresh::reuse_is_told_to_the_user_by_mail",
     ),

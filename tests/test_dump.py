@@ -150,6 +150,8 @@ class Hour:
         Browser().post("/accounts/signup/", dave | {"password1": self.password, "password2": self.password})
         self.good["confirmation link"] = self.mailed("email_confirm")
         carols = self.browser("carol")
+        assert carols.post("/accounts/email/", {"new_email": "carol@cancelled.example.com"}).status_code == 302
+        assert carols.post("/accounts/email/cancel/").status_code == 302
         for address, is_followed in [("carol@new.example.com", True), ("carol@newest.example.com", False)]:
             assert carols.post("/accounts/email/", {"new_email": address}).status_code == 302
             self.good["e-mail change link"] = self.mailed("email_confirm")

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
 from django.conf import settings
@@ -103,6 +104,36 @@ def test_too_many_attempts_at_the_api_are_json():
 def test_no_error_page_repeats_the_address_as_html(visitor):
     assert "<script>" not in visitor.get("/<script>alert(1)</script>/").content.decode()
     assert "<b>" not in visitor.get("/broken/?<b>").content.decode()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//evil.example/",
+        "///evil.example",
+        "/%5Cevil.example/",
+        "/%5C/evil.example",
+        "/%09/evil.example/",
+        "/%0A/evil.example/",
+        "/%2F/evil.example/",
+        "/ordinary/%5C%5Cevil.example",
+        "/a%22onclick=b",
+        "/h%C3%A9llo/",
+    ],
+)
+@pytest.mark.parametrize("code", [500, 503])
+def test_an_error_page_leads_to_its_own_path_and_to_no_other_site(path, code):
+    request = RequestFactory().get("/")
+    request.path = unquote(path)
+    try:
+        raise OperationalError if code == 503 else ZeroDivisionError
+    except (OperationalError, ZeroDivisionError):
+        content = errors.server_error(request).content.decode()
+    [link] = re.findall(r'class="button" href="([^"]*)"', content)
+    led_to = urlsplit(urljoin("https://www.example.org/there/", re.sub(r"[\t\r\n]", "", link).replace("\\", "/")))
+    assert led_to.netloc == "www.example.org"
+    # As proxies and servers read "//".
+    assert re.sub("^/+", "/", unquote(led_to.path)) == re.sub("^/+", "/", unquote(path))
 
 
 # What every page may do

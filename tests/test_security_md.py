@@ -202,6 +202,9 @@ def promises() -> Iterator[str]:
         f"{LIMITS[Kind.RESET].free} reset mails an hour go to an address, {LIMITS[Kind.RESETTING].free} resets and "
         f"{LIMITS[Kind.SIGN_UP].free} new accounts an hour are heard from one."
     )
+    yield f"{LIMITS[Kind.CONFIRM].free} confirmation mails an hour go to an address, and {LIMITS[Kind.CONFIRMING].free}"
+    yield f"{LIMITS[Kind.NOTICE].free} notices an hour go to an address, and as many are sent about an account."
+    yield f"one mail sums up the hour, and {LIMITS[Kind.URGENT].free} more of each urgent kind is sent"
     yield f"An IPv6 address stands for its /{locks.IPV6_NETWORK_BITS} network."
     rates = settings.REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"]
     yield f"`TOKEN_RATE` ({rates['tokens']}) and `ACCOUNT_RATE` ({rates['accounts']})"

@@ -158,6 +158,10 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         rest = [name for name in form.changed_data if name not in (*RIGHTS, "is_active")]
         if rights:
             SecurityEvent.objects.record(SecurityEvent.Type.RIGHTS_CHANGED, form.instance, changed=", ".join(rights))
+        if "email" in form.changed_data:
+            # Nobody has shown yet to read mail there; and what waited was to replace the address before it.
+            form.instance.cancel_email_change()
+            User.objects.filter(pk=form.instance.pk).update(email_confirmed_at=None)
         if rest:
             SecurityEvent.objects.record(SecurityEvent.Type.USER_EDITED, form.instance, changed=", ".join(rest))
 

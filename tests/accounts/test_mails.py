@@ -106,7 +106,7 @@ def test_a_sign_in_takes_four_statements_however_many_there_were(ann, django_ass
 
 # Every mail
 
-MAILS = ["confirm", "reset", "changed", "email", "device", "reuse"]
+MAILS = ["confirm", "reset", "changed", "email", "asked", "device", "reuse", "more"]
 
 
 @pytest.fixture
@@ -119,17 +119,28 @@ def letters(sign_in, browser, browser_of, client_of, anonymous, ann, password, m
     def link(mail):
         return re.search(r"https://testserver(/accounts/\S+/\S+/)", mail.body).group(1)
 
+    def more(page):
+        def connect():
+            for number in range(12):
+                page.post("/accounts/clients/new/", {"name": f"script {number}"})
+
+        return [mail for mail in mails_of(connect) if "last hour" in mail.subject]
+
     client = client_of(ann)
     used_up = client.refresh
     client.renew()
     client.renew()
     ask_email = {"new_email": "ann@new.example.org"}
     page = browser_of(ann)
-    [confirm] = mails_of(lambda: page.post("/accounts/email/", ask_email))
+    [confirm, note] = sorted(
+        mails_of(lambda: page.post("/accounts/email/", ask_email)), key=lambda mail: mail.to[0], reverse=True
+    )
+    assert (confirm.to, note.to) == (["ann@new.example.org"], ["ann@example.org"])
     return {
         "reuse": mails_of(lambda: anonymous.post("/api/token/refresh/", {"refresh": used_up})),
         "device": mails_of(lambda: sign_in(SAFARI)),
         "confirm": [confirm],
+        "asked": [note],
         "email": mails_of(lambda: browser().post(link(confirm))),
         "reset": mails_of(asked("/accounts/password_reset/", {"email": "ann@new.example.org"})),
         "changed": mails_of(
@@ -138,6 +149,7 @@ def letters(sign_in, browser, browser_of, client_of, anonymous, ann, password, m
                 {"old_password": password, "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD},
             )
         ),
+        "more": more(page),
     }
 
 

@@ -331,6 +331,19 @@ def test_9_the_same_address_in_other_letters_will_do(holder, uri):
     assert holder.send("GET", "/api/me/", proof=holder.proof("GET", uri, holder.access)).status_code == 200
 
 
+def test_9_the_port_is_the_sites_whatever_the_host_header_says(holder, settings):
+    settings.SITE_URL = "https://www.example.org:8443"
+    holder.me()
+
+    def call(port):
+        proof = holder.proof("GET", f"https://testserver:{port}/api/me/", holder.access)
+        headers = {"Authorization": f"DPoP {holder.access}", "DPoP": proof, "host": "testserver:1337"}
+        return ApiClient().get("/api/me/", headers=headers)
+
+    refused(call(1337))
+    assert call(8443).status_code == 200
+
+
 def test_9_a_host_that_a_stranger_claims_to_forward_does_not_count(holder):
     proof = holder.proof("GET", "https://evil.example/api/me/", holder.access)
     headers = {"authorization": f"DPoP {holder.access}", "dpop": proof, "x-forwarded-host": "evil.example"}

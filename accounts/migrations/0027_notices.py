@@ -1,0 +1,35 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    """Choices only: notices are counted, too."""
+
+    dependencies = [
+        ("accounts", "0020_token_revoked"),
+    ]
+
+    operations = [
+        migrations.AlterField(
+            model_name="lock",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("pair", "an account, from one address"),
+                    ("account", "an account, from anywhere"),
+                    ("address", "an address, at any account"),
+                    ("device", "an account, from a browser where its owner is known"),
+                    ("inside", "an account, from inside: its owner is signed in"),
+                    ("reset", "password reset mails to an address"),
+                    ("resetting", "password resets asked from an address"),
+                    ("sign_up", "accounts made from an address"),
+                    ("confirm", "confirmation mails to an address"),
+                    ("confirming", "confirmation mails asked for by an account"),
+                    ("notice", "notices to an address"),
+                    ("notifying", "notices about an account"),
+                    ("urgent", "urgent notices of one kind, beyond the other notices"),
+                    ("summary", "summaries in place of notices"),
+                ],
+                max_length=10,
+            ),
+        ),
+    ]

@@ -1,0 +1,303 @@
+"""Notices: who gets them, how many, and what others can write into them."""
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from accounts import notices, plain_words
+from accounts.locks import LIMITS, Kind
+from accounts.models import Lock, SecurityEvent, SignIn, User
+from tests.conftest import ApiClient, Browser
+
+pytestmark = pytest.mark.django_db
+
+MOST = LIMITS[Kind.NOTIFYING].free
+FLOOD = MOST + 5
+SUMMARY = "Much happened to your account in the last hour"
+AGENT = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_2 like Mac OS X) AppleWebKit/605.1.15 Version/17.2 Mobile Safari/604.1"
+# The words by which mail programs find links: a scheme, www, a name with a dot before letters, an @, many digits.
+LINKS = re.compile(r"\w+://|www\.|\w\.[^\W\d]|\w@\w|(?:\d[ /().+-]?){7}")
+
+
+def subjects(mails):
+    return [mail.subject for mail in mails]
+
+
+def own_words(mail):
+    """The body without our own link, and without time and address of the request."""
+    return re.sub(r"^(https://testserver/\S+|(Time|Address): .*)$", "", mail.body, flags=re.MULTILINE)
+
+
+def connect(page, name):
+    assert page.post("/accounts/clients/new/", {"name": name}).status_code == 200
+
+
+# Floods, one of each kind
+
+
+def connect_clients(ann, browser_of, **_):
+    page = browser_of(ann)
+    for number in range(FLOOD):
+        connect(page, f"script {number}")
+
+
+def sign_in_on_new_devices(ann, password, **_):
+    for number in range(FLOOD + 1):
+        agent = {"user-agent": f"app-{number}/1.0"}
+        ApiClient().post("/api/token/", {"username": ann.username, "password": password}, headers=agent)
+
+
+def use_tokens_twice(ann, client_of, **_):
+    for _number in range(FLOOD):
+        client = client_of(ann)
+        stolen = client.refresh
+        client.renew()
+        client.renew()
+        assert ApiClient().post("/api/token/refresh/", {"refresh": stolen}).status_code == 401
+
+
+def change_the_password(ann, client_of, password, **_):
+    client, old = client_of(ann), password
+    for number in range(FLOOD):
+        new = f"a quite different passphrase {number}"
+        body = {"old_password": old, "new_password": new}
+        assert client.post("/api/password/change/", body).status_code == 204
+        old = new
+
+
+def reset_the_password(ann, **_):
+    for number in range(FLOOD):
+        User.objects.get(pk=ann.pk).reset_password(f"a quite different passphrase {number}")
+
+
+def ask_for_addresses(ann, browser_of, **_):
+    page = browser_of(ann)
+    for number in range(FLOOD):
+        assert page.post("/accounts/email/", {"new_email": f"ann{number}@new.example.org"}).status_code == 302
+
+
+def change_the_address(ann, **_):
+    for number in range(FLOOD):
+        # As if somebody else read the mails of all these mailboxes.
+        user = User.objects.get(pk=ann.pk)
+        user.new_email = f"ann{number}@new.example.org"
+        user._take_confirmed_address()
+
+
+FLOODS = {
+    connect_clients: "A new client was connected to your account",
+    sign_in_on_new_devices: "A new device signed in to your account",
+    use_tokens_twice: "We ended one of your sign-ins",
+    change_the_password: "Your password was changed",
+    reset_the_password: "Your password was changed",
+    ask_for_addresses: "A change of your e-mail address was requested",
+    change_the_address: "Your e-mail address was changed",
+}
+
+
+@pytest.fixture
+def flood(ann, browser_of, client_of, password, mails_of, settings):
+    settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"DEFAULT_THROTTLE_RATES": {"tokens": None, "accounts": None}}
+
+    def run(work):
+        user = User.objects.get(pk=ann.pk)
+        return mails_of(lambda: work(ann=user, browser_of=browser_of, client_of=client_of, password=password))
+
+    return run
+
+
+@pytest.mark.parametrize(("work", "subject"), FLOODS.items())
+def test_a_flood_of_each_kind_is_some_notices_and_one_summary(clock, flood, work, subject):
+    sent = subjects(flood(work))
+    assert MOST <= sent.count(subject) <= MOST + 1
+    assert sent.count(SUMMARY) == 1
+
+
+@pytest.mark.parametrize(("work", "subject"), FLOODS.items())
+def test_an_address_that_is_not_confirmed_gets_none(ann, flood, work, subject):
+    User.objects.filter(pk=ann.pk).update(email_confirmed_at=None)
+    sent = subjects(flood(work))
+    if work is reset_the_password:
+        # The link of a reset confirms it.
+        assert sent.count(subject) <= MOST + 1
+        return
+    if work is change_the_address:
+        # From the second on, the old address is one that was confirmed.
+        sent.remove(subject)
+        assert sent.count(subject) <= MOST
+        return
+    assert set(sent) <= {"Confirm your e-mail address"}
+
+
+def test_every_notice_is_flooded_here():
+    said = {notice.template for notice in notices.NOTICES.values()}
+    assert said == {"new_device", "token_reused", "password_changed", "email_change_asked", "email_changed"}
+
+
+def test_an_unconfirmed_account_that_connects_clients_mails_nobody(browser, mails_of, password):
+    page = browser()
+    sign_up = {"username": "carol", "email": "victim@example.org", "password1": password, "password2": password}
+    [confirm] = mails_of(lambda: page.post("/accounts/signup/", sign_up))
+    assert confirm.subject == "Confirm your e-mail address"
+    assert mails_of(lambda: [connect(page, f"win at evil.example/{number}") for number in range(30)]) == []
+
+
+# What is important arrives all the same
+
+
+def test_a_flood_of_clients_hides_neither_a_theft_nor_a_new_password(ann, flood, client_of, password, mails_of):
+    flood(connect_clients)
+
+    def theft():
+        client = client_of(ann)
+        stolen = client.refresh
+        client.renew()
+        client.renew()
+        ApiClient().post("/api/token/refresh/", {"refresh": stolen})
+
+    assert "We ended one of your sign-ins" in subjects(mails_of(theft))
+    user = User.objects.get(pk=ann.pk)
+    assert "Your password was changed" in subjects(mails_of(lambda: user.change_password("another passphrase at dawn")))
+
+
+def test_the_next_hour_starts_anew(clock, flood):
+    flood(connect_clients)
+    clock.shift(timedelta(minutes=30))
+    assert flood(connect_clients) == []
+    clock.shift(timedelta(minutes=31))
+    sent = subjects(flood(connect_clients))
+    assert (len(sent) - sent.count(SUMMARY), sent.count(SUMMARY)) == (MOST, 1)
+
+
+def test_the_summary_says_what_happened_and_how_often(flood):
+    [summary] = [mail for mail in flood(connect_clients) if mail.subject == SUMMARY]
+    signed_in = re.search(r"^Signed in: (\d+)$", summary.body, re.MULTILINE)
+    assert int(signed_in.group(1)) > MOST
+    assert "https://testserver/accounts/activity/" in summary.body
+    assert "script" not in summary.body
+
+
+def test_two_accounts_do_not_share_their_counts(ann, bob, browser_of, mails_of, flood):
+    flood(connect_clients)
+    assert len(mails_of(lambda: connect(browser_of(bob), "script"))) == 1
+
+
+def test_a_mailbox_has_a_count_of_its_own(ann, bob, flood, browser_of, mails_of):
+    """Of two accounts whose addresses are one mailbox."""
+    flood(connect_clients)
+    Lock.objects.filter(kind__in=[Kind.NOTIFYING, Kind.SUMMARY]).delete()
+    User.objects.filter(pk=ann.pk).update(email="annabel@example.org")
+    User.objects.filter(pk=bob.pk).update(email="Ann@Example.org")
+    assert "A new client was connected to your account" not in subjects(
+        mails_of(lambda: connect(browser_of(User.objects.get(pk=bob.pk)), "script"))
+    )
+
+
+def test_a_notice_of_what_was_undone_counts_for_nothing(ann, client_of, mails_of):
+    client_of(ann)
+    assert not Lock.objects.filter(kind=Kind.NOTIFYING).exists()
+
+
+def test_notices_that_were_not_sent_lock_nobody_out(ann, flood, browser_of):
+    flood(connect_clients)
+    assert browser_of(ann).get("/accounts/profile/").status_code == 200
+    assert not Lock.objects.of(ann).locked().exists()
+
+
+def test_what_was_not_mailed_is_on_the_page_of_activity(ann, flood, browser_of):
+    flood(connect_clients)
+    clients = SecurityEvent.objects.filter(user=ann, type="signed_in", details__kind=SignIn.Kind.CLIENT)
+    assert clients.count() == FLOOD
+
+
+# What others can write into them
+
+BAIT = [
+    "https://evil.example/win",
+    "evil.example.org",
+    "www.evil.example",
+    "Visit evil.example now",
+    "bücher.example",
+    "mallory@evil.example",
+    "evil。example",
+    "call 0800 123 456 78",
+    "tel:+49301234567",
+    "javascript:alert(1)",
+    "x\u200bhttps\u200b://evil.example",
+    "\u200fexample.live",
+    "evil\u2024example",
+    "[click](evil.example)",
+    "//evil.example",
+    "evil.example:8000",
+    "a.co",
+]
+
+
+@pytest.mark.parametrize("bait", BAIT)
+def test_a_client_is_not_named_in_a_mail_by_what_becomes_a_link(browser_of, ann, mails_of, bait):
+    page = browser_of(ann)
+    mails = mails_of(lambda: page.post("/accounts/clients/new/", {"name": bait}))
+    for mail in mails:
+        assert not LINKS.search(own_words(mail)), mail.body
+        assert "evil" not in mail.body
+        assert "evil" not in mail.alternatives[0][0]
+
+
+@pytest.mark.parametrize(
+    "bait", ["https://evil.example/win", "evil.example/2", "www.evil.example", "call-08001234567/1"]
+)
+def test_a_device_is_not_named_in_a_mail_by_what_becomes_a_link(ann, mails_of, password, bait):
+    body = {"username": ann.username, "password": password}
+    ApiClient().post("/api/token/", body, headers={"user-agent": AGENT})
+    [mail] = mails_of(lambda: ApiClient().post("/api/token/", body, headers={"user-agent": bait}))
+    assert not LINKS.search(own_words(mail)), mail.body
+
+
+@pytest.mark.parametrize(
+    "bait", ["evil.example.org", "mallory@evil.example", "www.evil.example", "0800-123-456-78", "v" * 150]
+)
+@pytest.mark.parametrize("path", ["/accounts/signup/", "/accounts/password_reset/"])
+def test_a_stranger_is_not_greeted_by_what_becomes_a_link(mails_of, password, bait, path):
+    sign_up = {"username": bait, "email": "victim@example.org", "password1": password, "password2": password}
+    page = Browser()
+    mails = mails_of(lambda: page.post("/accounts/signup/", sign_up))
+    if path != "/accounts/signup/":
+        mails = mails_of(lambda: Browser().post(path, {"email": "victim@example.org"}))
+    [mail] = mails
+    assert bait not in mail.body
+    assert mail.body.splitlines()[0] == "Hello,"
+    assert not LINKS.search(own_words(mail)), mail.body
+
+
+@pytest.mark.parametrize("new", ['"https://evil.example/x"@new.example.org', "www.evil.example/x@new.example.org"])
+def test_a_new_address_that_reads_as_a_link_is_not_in_the_mail(browser_of, ann, mails_of, new):
+    mails = mails_of(lambda: browser_of(ann).post("/accounts/email/", {"new_email": new}))
+    for mail in mails:
+        assert "evil" not in mail.body
+
+
+@pytest.mark.parametrize(
+    "name", ["backup script", "Ann's phone", "web-1", "Büro (oben)", "your-app/2.1", "CI, nightly"]
+)
+def test_a_plain_name_is_in_the_mail(browser_of, ann, mails_of, name):
+    [mail] = mails_of(lambda: browser_of(ann).post("/accounts/clients/new/", {"name": name}))
+    assert f'"{name}"' in mail.body
+
+
+@pytest.mark.parametrize("device", ["Firefox on Windows", "Safari on iOS", "curl", "your-app/2.1 on iOS", "curl/8.9.1"])
+def test_a_device_in_plain_words_is_in_the_mail(device):
+    assert plain_words.words(device) == device
+
+
+@pytest.mark.parametrize("bad", ["a\u200fb", "a\u061cb", "a\u2060b", "a\ufeffb", "a\u206ab", "a\u00adb", "a\u200bb"])
+def test_a_name_with_characters_that_are_not_seen_is_refused(browser_of, ann, bad):
+    answer = browser_of(ann).post("/accounts/clients/new/", {"name": bad})
+    assert "Use plain characters only." in answer.content.decode()
+    assert not SignIn.objects.filter(kind=SignIn.Kind.CLIENT).exists()
+
+
+@pytest.mark.parametrize("fine", ["👩‍💻 laptop", "نامه‌ها"])
+def test_a_joiner_inside_of_words_and_pictures_is_fine(browser_of, ann, fine):
+    assert browser_of(ann).post("/accounts/clients/new/", {"name": fine}).status_code == 200
+    assert SignIn.objects.filter(name=fine).exists()
