@@ -366,6 +366,10 @@ class User(AbstractUser):
             fields = [field.attname for field in self._meta.concrete_fields]
         super().refresh_from_db(using, fields, from_queryset)
 
+    def may_touch(self, other: "User") -> bool:
+        """As UserQuerySet.within_reach_of(), for one of the staff and one user."""
+        return self.is_superuser or not other.is_superuser
+
     @property
     def needs_bound_tokens(self) -> bool:
         required = settings.DPOP_REQUIRED

@@ -27,9 +27,9 @@ from api import metrics
 from api.blocklist import news
 from api.blocklist.models import Entry
 
-# An entry: its token_id, until when it is kept, before which moment the sign-ins started that it concerns, and when it
-# was lifted.
-Row = tuple[UUID, datetime, datetime | None, datetime | None]
+# An entry: its token_id, until when it is kept, before which moment the sign-ins started that it concerns, when it was
+# lifted, its kind, and whose sign-ins it concerns.
+Row = tuple[UUID, datetime, datetime | None, datetime | None, str, int | None]
 # The first and last id that were skipped, and when that was noticed.
 Gap = tuple[int, int, float]
 
@@ -77,19 +77,19 @@ class BlockedIds:
 
 
 class Moments:
-    """Before which moment sign-ins started, a user's or (0) everybody's, of which all tokens are refused."""
+    """Before which moment sign-ins started, a user's or (None) everybody's, of which all tokens are refused."""
 
     def __init__(self) -> None:
         # In milliseconds, and until when it is kept, in seconds.
-        self._of_user: dict[int, tuple[int, float]] = {}
+        self._of_user: dict[int | None, tuple[int, float]] = {}
 
     def have(self, sid: UUID, user_id: int) -> bool:
         if not self._of_user:
             return False
         never = (0, 0.0)
-        return sids.started(sid) < max(self._of_user.get(user_id, never), self._of_user.get(0, never))[0]
+        return sids.started(sid) < max(self._of_user.get(user_id, never), self._of_user.get(None, never))[0]
 
-    def add(self, user_id: int, before: datetime, until: float) -> None:
+    def add(self, user_id: int | None, before: datetime, until: float) -> None:
         moment = ((before - sids.EPOCH) // sids.MILLISECOND, until)
         self._of_user[user_id] = max(moment, self._of_user.get(user_id, moment))
 
@@ -117,7 +117,7 @@ class UnreadRows:
         was_behind = self._is_behind
         where = Q(id__gt=self._last) if was_behind else self._all_unread()
         unexpired = Entry.objects.filter(where, until__gt=timezone.now())
-        fields = ("id", "token_id", "until", "before", "lifted_at")
+        fields = ("id", "token_id", "until", "before", "lifted_at", "kind", "owner_id")
         rows = list(unexpired.order_by("id").values_list(*fields)[:ROWS_PER_READ])
         self._note([row[0] for row in rows], now, was_behind)
         self._is_behind = len(rows) == ROWS_PER_READ
@@ -279,9 +279,9 @@ class Mirror:
         self._ids.forget_expired()
         self._lifted.forget_expired()
         self._moments.forget_expired()
-        for token_id, until, before, lifted_at in rows:
-            if before:
-                self._moments.add(token_id.int, before, until.timestamp())
+        for token_id, until, before, lifted_at, kind, owner_id in rows:
+            if before and (owner_id is None) == (kind == Entry.Kind.EVERYBODY):
+                self._moments.add(owner_id, before, until.timestamp())
             if lifted_at:
                 self._lifted.add([token_id.int], until.timestamp())
         for until, same in groupby((row for row in rows if row[2] is None), key=itemgetter(1)):
