@@ -366,9 +366,9 @@ class User(AbstractUser):
             fields = [field.attname for field in self._meta.concrete_fields]
         super().refresh_from_db(using, fields, from_queryset)
 
-    def may_touch(self, other: "User") -> bool:
-        """As UserQuerySet.within_reach_of(), for one of the staff and one user."""
-        return self.is_superuser or not other.is_superuser
+    def is_within_reach_of(self, staff: Any) -> bool:
+        """As UserQuerySet.within_reach_of(), for one user."""
+        return staff.is_superuser or not self.is_superuser
 
     @property
     def needs_bound_tokens(self) -> bool:

@@ -12,7 +12,7 @@ from django.views.decorators.debug import sensitive_variables
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 
 from accounts.admin.search import as_uuid
-from accounts.models import SignIn, User
+from accounts.models import SignIn
 from api.blocklist.models import Entry, is_jti
 from api.tokens import AnyToken, RefreshToken
 
@@ -43,9 +43,9 @@ class Leak:
     def endable(self) -> SignIn | None:
         return self.sign_in if self.sign_in and self.sign_in.ended_at is None else None
 
-    def blockable_by(self, staff: User) -> UUID | None:
+    def blockable_by(self, staff: Any) -> UUID | None:
         """The token to block, if that member of staff may touch its owner. Of an unknown owner, any may."""
-        return self.blockable if self.sign_in is None or staff.may_touch(self.sign_in.user) else None
+        return self.blockable if self.sign_in is None or self.sign_in.user.is_within_reach_of(staff) else None
 
 
 @sensitive_variables()

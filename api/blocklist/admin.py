@@ -219,7 +219,7 @@ class EntryAdmin(ReadOnlyList):
 
     def _block(self, request: HttpRequest, jti: UUID, sign_in: SignIn | None, why: str) -> None:
         """Of a token whose owner is unknown, any of them may: it is one access token, for its few minutes."""
-        if sign_in and not request.user.may_touch(sign_in.user):
+        if sign_in and not sign_in.user.is_within_reach_of(request.user):
             raise PermissionDenied
         Entry.objects.block_leaked_token(jti, why, sign_in)
         self.message_user(request, _("The token is refused from now on."), messages.SUCCESS)
@@ -241,7 +241,7 @@ class EntryAdmin(ReadOnlyList):
                 leak
                 and leak.endable
                 and request.user.has_perm("accounts.end_signin")
-                and request.user.may_touch(leak.sign_in.user)
+                and leak.sign_in.user.is_within_reach_of(request.user)
             ),
             "may_block": bool(leak and leak.blockable_by(request.user)),
             "whose": leak and leak.sign_in and link(leak.sign_in.user),

@@ -29,7 +29,7 @@ def last_expiry() -> datetime:
     return timezone.now() + settings.ACCESS_TOKEN + settings.JWT_LEEWAY + MARGIN
 
 
-# The token_id of a wholesale entry. Only nodes of the release before read it, and they know such entries by nothing else.
+# The token_id of a wholesale entry, which only nodes of the release before read: they know such entries by it.
 EVERYBODY = uuid.UUID(int=0)
 
 
