@@ -25,7 +25,7 @@ from django.utils import timezone
 from accounts import sids
 from api import metrics
 from api.blocklist import news
-from api.blocklist.models import Entry
+from api.blocklist.models import Entry, last_expiry
 
 # An entry: its token_id, until when it is kept, before which moment the sign-ins started that it concerns, when it was
 # lifted, its kind, and whose sign-ins it concerns.
@@ -226,8 +226,9 @@ class Mirror:
         try:
             if subscription.has_news():
                 for ids, until in islice(subscription.read(), MESSAGES_PER_CHECK):
-                    if ids:
-                        self._ids.add(ids, until)
+                    if ids and until > time.time():
+                        # No further than any process may say: more buckets would slow each check.
+                        self._ids.add(ids, min(until, last_expiry().timestamp()))
                     else:
                         self._doubt()
         except news.TROUBLE as error:
