@@ -144,7 +144,7 @@ class Subscription:
         return self.has_unread or bool(self._poll.poll(0))
 
     def read(self) -> Iterator[News]:
-        """What has arrived; ASK_THE_DATABASE in place of a message that is none of ours. Raises RedisError or OSError."""
+        """What has arrived; ASK_THE_DATABASE for a message that is none of ours. Raises RedisError or OSError."""
         self.has_unread = True
         while self._connection.can_read(0):
             kind, *rest = self._connection.read_response(disable_decoding=True)
