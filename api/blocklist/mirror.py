@@ -6,6 +6,7 @@ second as well, so that a lost message costs at most that second. Whenever the s
 the mirror does not hold everything yet, the check asks the database instead.
 """
 
+import logging
 import math
 import os
 import threading
@@ -26,6 +27,9 @@ from accounts import sids
 from api import metrics
 from api.blocklist import news
 from api.blocklist.models import Entry, last_expiry
+from api.blocklist.stores import Mark, read_marked
+
+logger = logging.getLogger(__name__)
 
 # An entry: its token_id, until when it is kept, before which moment the sign-ins started that it concerns, when it was
 # lifted, its kind, and whose sign-ins it concerns.
@@ -99,6 +103,10 @@ class Moments:
             self._of_user = {user: each for user, each in self._of_user.items() if each[1] >= now}
 
 
+class StoreReplaced(Exception):
+    """The rows are those of another database than before."""
+
+
 class UnreadRows:
     """
     Which row ids may hold what was not read yet: all beyond the last one, and those that were skipped. Rows become
@@ -110,15 +118,23 @@ class UnreadRows:
         self._gaps: list[Gap] = []
         # More than one read's worth lies beyond the last one.
         self._is_behind = False
+        self._mark: Mark | None = None
 
     def read(self) -> tuple[list[Row], bool]:
-        """The unexpired ones that are visible now, and whether there are more. One statement."""
+        """
+        The unexpired ones that are visible now, and whether there are more. One statement. Raises StoreReplaced, and
+        then begins anew.
+        """
         now = time.monotonic()
         was_behind = self._is_behind
         where = Q(id__gt=self._last) if was_behind else self._all_unread()
         unexpired = Entry.objects.filter(where, until__gt=timezone.now())
         fields = ("id", "token_id", "until", "before", "lifted_at", "kind", "owner_id")
-        rows = list(unexpired.order_by("id").values_list(*fields)[:ROWS_PER_READ])
+        mark, rows = read_marked(unexpired.order_by("id").values_list(*fields)[:ROWS_PER_READ])
+        earlier, self._mark = self._mark, mark
+        if earlier and mark.is_of_another_than(earlier):
+            self._last, self._gaps, self._is_behind = 0, [], False
+            raise StoreReplaced
         self._note([row[0] for row in rows], now, was_behind)
         self._is_behind = len(rows) == ROWS_PER_READ
         return [row[1:] for row in rows], was_behind or self._is_behind
@@ -260,6 +276,9 @@ class Mirror:
         except Error:
             self._note_failed_read(started)
             return
+        except StoreReplaced:
+            self._note_another_store()
+            return
         with self._lock:
             self._note_read(rows, more, started)
 
@@ -297,6 +316,13 @@ class Mirror:
             self._last_read = started
             self._believed_until = started + BELIEVED_FOR
         self._note_end_of_read()
+
+    def _note_another_store(self) -> None:
+        """What is known stays blocked; nothing else is believed until all of the other was read."""
+        logger.warning("The blocklist is of another database, or of one that was restarted: it is read anew")
+        with self._lock:
+            self._doubt()
+            self._note_end_of_read()
 
     def _note_failed_read(self, started: float) -> None:
         """The news still comes in, so that what is known is believed for a while, without waiting for the next read."""

@@ -16,6 +16,7 @@ from accounts.models import SecurityEvent, SignIn, User
 from accounts.pruning import PrunableQuerySet
 from accounts.rows import CompiledQuery, parts
 from api.blocklist import news
+from api.blocklist.stores import Store as Store
 
 # An entry outlasts the tokens it concerns by this much, for nodes whose clocks differ.
 MARGIN = timedelta(minutes=5)
@@ -24,9 +25,15 @@ CLOCKS_DIFFER = timedelta(days=1)
 WHY_MAX_LENGTH = 200
 
 
+def access_tokens_last() -> timedelta:
+    """How long after it was made an access token may be accepted, on any node."""
+    lifetime: timedelta = settings.ACCESS_TOKEN + settings.JWT_LEEWAY + MARGIN
+    return lifetime
+
+
 def last_expiry() -> datetime:
     """When no access token made up to now is accepted any more, on any node."""
-    return timezone.now() + settings.ACCESS_TOKEN + settings.JWT_LEEWAY + MARGIN
+    return timezone.now() + access_tokens_last()
 
 
 # The token_id of a wholesale entry, which only nodes of the release before read: they know such entries by it.
@@ -74,6 +81,10 @@ class EntryQuerySet(PrunableQuerySet["Entry"]):
     def of_many(self) -> Self:
         """Those of all sign-ins that started before a moment."""
         return self.in_force().exclude(before=None).select_related("blocked_by").order_by("-before")
+
+    def with_tokens(self) -> Self:
+        """Those made so lately that access tokens of before may be unexpired."""
+        return self.filter(blocked_at__gt=timezone.now() - access_tokens_last())
 
     def left_half_way(self) -> int:
         """How many sign-ins are shut out by entries of many, and their rows do not say so yet."""
@@ -136,7 +147,7 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
             user = sign_in.user if sign_in else None
             SecurityEvent.objects.record(SecurityEvent.Type.TOKEN_BLOCKED, user, sign_in, jti=jti.hex)
 
-    def block_all(self, before: datetime, user_id: int | None = None) -> None:
+    def block_all(self, before: datetime, user_id: int | None = None, places_below: int | None = None) -> None:
         """Refuses every token of the sign-ins, of that user or of all, that started before a moment: in one entry."""
         kind, token_id = (Entry.Kind.EVERYBODY, EVERYBODY) if user_id is None else (Entry.Kind.USER, all_of(user_id))
         # As long as one of them might be refreshed: their rows are ended in batches, and somebody may stop that.
@@ -146,6 +157,7 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
                 token_id=token_id,
                 kind=kind,
                 owner_id=user_id,
+                places_below=places_below,
                 before=before,
                 until=until,
                 why=origin.why()[:WHY_MAX_LENGTH],
@@ -192,6 +204,8 @@ class Entry(models.Model):
     before = models.DateTimeField(null=True)
     # Of the entries of one user. No foreign key: the entry outlives the account.
     owner_id = models.BigIntegerField(null=True, editable=False)
+    # Of an entry of everybody made after a restore: each place below it in the status list is marked.
+    places_below = models.BigIntegerField(null=True, editable=False)
     blocked_at = models.DateTimeField(default=timezone.now)
     until = models.DateTimeField(db_index=True)
     # What others know it by, if they do.

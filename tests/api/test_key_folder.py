@@ -1,4 +1,4 @@
-"""The folder of JWT_KEYS as others leave it: each change is noticed, what cannot be read is logged, the rest is used."""
+"""The folder of JWT_KEYS as others leave it: a change is noticed, what cannot be read is logged, the rest is used."""
 
 import logging
 import os
