@@ -6,7 +6,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core import signing
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -259,6 +259,19 @@ class SignInOnBlocklistAdmin(SignInAdmin):
     """A sign-in's page, with its place in the blocklist."""
 
     fields = [*SignInAdmin.fields, "on_blocklist"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SignIn]:
+        """With those marked that a wholesale entry has ended, and whose rows do not say so yet."""
+        entries = Entry.objects.in_force().filter(before__gt=OuterRef("created_at"))
+        of_everybody = entries.filter(kind=Entry.Kind.EVERYBODY, owner_id=None)
+        of_user = entries.filter(kind=Entry.Kind.USER, owner_id=OuterRef("user_id"))
+        return super().get_queryset(request).annotate(is_shut_out=Exists(of_everybody) | Exists(of_user))
+
+    @admin.display(description=_("state"))
+    def state(self, sign_in: Any) -> Any:
+        if sign_in.ended_at is None and sign_in.is_shut_out:
+            return format_html('<span class="ended">{}</span>', _("ended with all others; its row follows"))
+        return super().state(sign_in)
 
     @admin.display(description=_("blocklist"))
     def on_blocklist(self, sign_in: SignIn) -> Any:
