@@ -117,7 +117,9 @@ class UserQuerySet(ChangedColumnsQuerySet["User"], PrunableQuerySet["User"]):
         with transaction.atomic(using=self.db):
             users = list(self.lock().values_list("pk", flat=True))
             for ids in parts(users):
-                SignIn.objects.using(self.db).filter(user__in=ids).end(SignIn.Reason.USER_DELETED)
+                sign_ins = SignIn.objects.using(self.db).filter(user__in=ids)
+                sign_ins.end(SignIn.Reason.USER_DELETED)
+                sign_ins.tell_before_deletion()
             return super().delete()
 
     delete.alters_data = True  # type: ignore[attr-defined]
@@ -422,6 +424,7 @@ class User(ChangedColumnsModel, AbstractUser):
         with transaction.atomic():
             list(User.objects.filter(pk=self.pk).lock())
             self.sign_ins.end(SignIn.Reason.USER_DELETED)
+            self.sign_ins.tell_before_deletion()
             return super().delete(*args, **kwargs)
 
     def refresh_from_db(self, using: str | None = None, fields: Any = None, from_queryset: Any = None) -> None:
@@ -433,6 +436,10 @@ class User(ChangedColumnsModel, AbstractUser):
             # What the caller has set stays, as it does where Django loads the deferred field alone.
             fields = [name for name in user_columns() if name not in self.changed_columns()]
         super().refresh_from_db(using, fields, from_queryset=from_queryset)
+
+    def is_within_reach_of(self, staff: Any) -> bool:
+        """As UserQuerySet.within_reach_of(), for one user."""
+        return staff.is_superuser or not self.is_superuser
 
     @property
     def needs_bound_tokens(self) -> bool:
@@ -703,6 +710,13 @@ class SignInQuerySet(ChangedColumnsQuerySet["SignIn"], PrunableQuerySet["SignIn"
                 self._end_locked(ended, reason)
                 sign_ins_ended.send(sender=self.model, sign_ins=ended)
         return len(ended)
+
+    def tell_before_deletion(self) -> None:
+        """Sends `sign_ins_ended` of those whose access tokens may be unexpired, since their rows are about to go."""
+        may_have_tokens = timezone.now() - settings.ACCESS_TOKEN - settings.JWT_LEEWAY
+        just_deleted = models.Q(end_reason=SignIn.Reason.USER_DELETED)
+        if recent := list(self.filter(~just_deleted, ended_at__gt=may_have_tokens)):
+            sign_ins_ended.send(sender=self.model, sign_ins=recent)
 
     def _lock_unended(self) -> Self:
         return self.filter(ended_at__isnull=True).order_by("pk").select_for_update(of=("self",), no_key=True)
@@ -1184,9 +1198,12 @@ _swap_refresh_id = CompiledUpdate(
 
 
 @receiver(pre_delete, sender=SignIn)
-def deleting_a_sign_in_ends_it(instance: SignIn, **kwargs: Any) -> None:
+def deleting_a_sign_in_ends_it(instance: SignIn, origin: Any = None, **kwargs: Any) -> None:
     if instance.ended_at is None:
         sign_ins_ended.send(sender=SignIn, sign_ins=[instance])
+    elif not isinstance(origin, User) and getattr(origin, "model", None) is not User:
+        # With a user, all go at once, and were told of at once.
+        SignIn.objects.filter(pk=instance.pk).tell_before_deletion()
 
 
 class SessionQuerySet(PrunableQuerySet["Session"]):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import math
 import os
 import threading
@@ -30,7 +31,12 @@ from jwt.utils import base64url_encode
 from api import strict_json
 from api.blocklist.news import Health
 from api.curves import is_sound_ed25519
+from api.key_files import Unreadable, printable, read, state_of
 
+logger = logging.getLogger(__name__)
+
+# Of those that cannot be read, in one line.
+FILES_LOGGED = 10
 RSA_MIN_BITS = 2048
 RSA_NEW_BITS = 3072
 # RFC 7638, section 3.2; RFC 8037, section 2. Also all that a public key has.
@@ -58,14 +64,18 @@ class Key:
 
     @classmethod
     def from_pem(cls, path: Path) -> Self:
-        """Raises ImproperlyConfigured for a file that is not a private key of a kind and size that will do."""
+        """
+        Raises Unreadable, and ImproperlyConfigured for a file that is not a private key of a kind and size that will
+        do.
+        """
+        content, name = read(path), printable(path)
         try:
-            private = load_pem_private_key(path.read_bytes(), password=None)
-        except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise ImproperlyConfigured(f"{path.name} in JWT_KEYS is not an unencrypted PEM private key.") from error
+            private = load_pem_private_key(content, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise ImproperlyConfigured(f"{name} in JWT_KEYS is not an unencrypted PEM private key.") from error
         algorithm = _algorithm_of(private)
         if algorithm is None:
-            raise ImproperlyConfigured(f"{path.name} in JWT_KEYS is none of ES256, EdDSA, or sound RS256 of 2048 bits.")
+            raise ImproperlyConfigured(f"{name} in JWT_KEYS is none of ES256, EdDSA, or sound RS256 of 2048 bits.")
         return cls._of(algorithm, private)
 
     @classmethod
@@ -161,6 +171,8 @@ class KeyFolder:
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
+        # Names of files, each with the cause; as of the last call of files().
+        self.unreadable: list[str] = []
 
     @property
     def ring_file(self) -> Path:
@@ -168,12 +180,13 @@ class KeyFolder:
 
     def entries(self) -> dict[str, Entry] | None:
         """By kid; None without a ring.json. Raises ImproperlyConfigured for one that makes no sense."""
-        try:
-            text = self.ring_file.read_bytes()
-        except FileNotFoundError:
+        # A link to nowhere is not the same as no ring.json.
+        if not os.path.lexists(self.ring_file):
             return None
-        except OSError as error:
-            raise ImproperlyConfigured("ring.json in JWT_KEYS cannot be read.") from error
+        try:
+            text = read(self.ring_file)
+        except Unreadable as error:
+            raise ImproperlyConfigured(f"ring.json in JWT_KEYS cannot be read ({error}).") from error
         try:
             ring = strict_json.loads(text)
             entries = {
@@ -185,9 +198,23 @@ class KeyFolder:
             raise ImproperlyConfigured("ring.json in JWT_KEYS must name one key that signs.")
         return entries
 
+    def files(self) -> dict[Path, Key]:
+        """
+        The keys by file, in the order of names; `unreadable` then has the files that were passed over, and why. Raises
+        ImproperlyConfigured for a file that was read and will not do: it may be half written.
+        """
+        self.unreadable = []
+        keys = {}
+        for path in sorted(self.path.glob("*.pem")):
+            try:
+                keys[path] = Key.from_pem(path)
+            except Unreadable as error:
+                self.unreadable.append(f"{printable(path)} ({error})")
+        return keys
+
     def keys(self) -> dict[str, Key]:
-        """Those in the files, by kid, in the order of file names. Raises ImproperlyConfigured if one will not do."""
-        return {key.kid: key for key in map(Key.from_pem, sorted(self.path.glob("*.pem")))}
+        """As files(), by kid."""
+        return {key.kid: key for key in self.files().values()}
 
     def load(self) -> tuple[dict[str, Key], Key]:
         """All keys of ours by kid, and the one that signs. Raises ImproperlyConfigured."""
@@ -208,10 +235,9 @@ class KeyFolder:
         """Changes with anything in the folder: some 20 microseconds."""
         try:
             with os.scandir(self.path) as files:
-                states = [(each.name, each.stat()) for each in files]
+                return sorted((each.name, *state_of(each)) for each in files)
         except OSError as error:
             return str(error)
-        return sorted((name, state.st_ino, state.st_ctime_ns, state.st_size) for name, state in states)
 
 
 class Keyring:
@@ -275,7 +301,11 @@ class Keyring:
         if settings.JWT_KEYS:
             folder = KeyFolder(settings.JWT_KEYS)
             seen = folder.fingerprint()
-            keys, signing_key = folder.load()
+            try:
+                keys, signing_key = folder.load()
+            finally:
+                if folder.unreadable:
+                    logger.warning("Files in JWT_KEYS cannot be read: %s", ", ".join(folder.unreadable[:FILES_LOGGED]))
         else:
             keys, seen = {key.kid: key for key in derived_keys()}, None
             signing_key = list(keys.values())[-1]

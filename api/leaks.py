@@ -13,7 +13,7 @@ from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 
 from accounts.admin.search import as_uuid
 from accounts.models import SignIn
-from api.blocklist.models import Entry
+from api.blocklist.models import Entry, is_jti
 from api.tokens import AnyToken, RefreshToken
 
 KINDS: dict[str, Promise] = {
@@ -43,6 +43,10 @@ class Leak:
     def endable(self) -> SignIn | None:
         return self.sign_in if self.sign_in and self.sign_in.ended_at is None else None
 
+    def blockable_by(self, staff: Any) -> UUID | None:
+        """The token to block, if that member of staff may touch its owner. Of an unknown owner, any may."""
+        return self.blockable if self.sign_in is None or self.sign_in.user.is_within_reach_of(staff) else None
+
 
 @sensitive_variables()
 def identify(found: str) -> Leak | None:
@@ -52,7 +56,7 @@ def identify(found: str) -> Leak | None:
     return _of_id(found_id) if found_id else _of_token(found)
 
 
-def _of_id(found: UUID) -> Leak:
+def _of_id(found: UUID) -> Leak | None:
     sign_ins = SignIn.objects.select_related("user")
     if sign_in := sign_ins.filter(pk=found).first():
         if _goes_on(sign_in):
@@ -61,8 +65,10 @@ def _of_id(found: UUID) -> Leak:
     # Without an index, since every refresh would have to keep it: the one slow look-up here, a second in millions.
     if sign_in := sign_ins.filter(Q(refresh_id=found) | Q(previous_refresh_id=found)).first():
         return _of_refresh_token(sign_in, _goes_on(sign_in) and sign_in.accepts_refresh(found))
-    if Entry.objects.in_force().filter(token_id=found).exists():
+    if Entry.objects.in_force().of_ids().filter(token_id=found).exists():
         return Leak("jti", _("It is on the blocklist already."), opens=False)
+    if not is_jti(found):
+        return None
     unknown = _(
         "We keep no list of access tokens: nobody can say from its id whose it is, or whether there is one. If there "
         "is, it is good until it expires, unless you block it."

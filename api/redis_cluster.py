@@ -48,5 +48,5 @@ class ClusterFactory(ConnectionFactory):
 
 def server_of(cluster: RedisCluster, key: str) -> Redis:
     """The one that has the key, after one round trip, in which it would say that another has it. Raises RedisError."""
-    cluster.get(key)
+    cluster.exists(key)
     return cluster.get_redis_connection(cluster.get_node_from_key(key))

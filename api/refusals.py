@@ -7,6 +7,8 @@ from django.core.cache import cache
 
 HOUR = 3600
 KEPT_HOURS = 72
+# More than any fleet answers: what another wrote there is no count.
+MOST_IN_AN_HOUR = 10**12
 # Between two tellings, in seconds: a flood of bad tokens costs each process one pair of calls in that time.
 TOLD_EVERY = 1.0
 
@@ -35,9 +37,11 @@ class Refusals:
         now = int(time.time() // HOUR)
         try:
             told = cache.get_many([key_of_hour(hour) for hour in range(now - hours + 1, now + 1)])
-            return sum(told.values()) + self._untold
         except Exception:
             return None
+        if not all(type(count) is int and 0 <= count < MOST_IN_AN_HOUR for count in told.values()):
+            return None
+        return sum(told.values()) + self._untold
 
 
 def _tell(count: int) -> bool:

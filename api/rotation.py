@@ -62,8 +62,8 @@ class Rotation:
                 raise StepRefused("It signs. Promote another key first.")
             self._check_time(entries[kid], force, "Tokens that it signed are still good.")
             del entries[kid]
-        for path in self.folder.path.glob("*.pem"):
-            if Key.from_pem(path).kid == kid:
+        for path, key in self.folder.files().items():
+            if key.kid == kid:
                 path.unlink()
 
     def next_step_at(self, entry: Entry) -> datetime | None:

@@ -26,7 +26,7 @@ from accounts.rows import CompiledQuery
 from api import metrics, strict_json
 from api.blocklist import status_list
 from api.blocklist.mirror import mirror
-from api.blocklist.models import Entry, blocking_parameters
+from api.blocklist.models import Entry, blocking_parameters, is_jti
 from api.keys import Key, keyring
 
 # RFC 9068, section 2.1, and its like: no kind of token passes for another.
@@ -159,7 +159,7 @@ class StrictTokenBackend(TokenBackend):
             and isinstance(claims["sub"], str)
             and USER_ID.fullmatch(claims["sub"])
             and _is_uuid(claims["sid"], str)
-            and _is_uuid(claims["jti"], lambda jti: jti.hex)
+            and _is_uuid(claims["jti"], lambda jti: is_jti(jti) and jti.hex)
             and isinstance(claims.get("username", ""), str)
             and ("cnf" not in claims or _is_confirmation(claims["cnf"]))
         )

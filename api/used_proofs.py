@@ -9,6 +9,7 @@ that is older than any such proof can be. So no proof is ever taken twice, and a
 (RFC 9449, section 8) needs one more round trip and nothing else.
 """
 
+import re
 import secrets
 import time
 from datetime import timedelta
@@ -29,6 +30,8 @@ NONCE = timedelta(minutes=5)
 # How long Redis is left alone after trouble, in seconds.
 RETRY_AFTER = 1.0
 DATABASE = "database"
+# As Redis writes a score: minus, seconds since 1970 and 20 random bits.
+BIRTHDAY = re.compile(rb"-[0-9]{10,17}")
 
 
 class AlreadyUsed(Exception):
@@ -78,18 +81,19 @@ class RedisMemory:
         return time.monotonic() < self._retry_at
 
     def remember(self, proof: UUID) -> tuple[bool, int]:
-        """Whether it was not known before, and the memory's birthday. One round trip. Raises RedisError or OSError."""
+        """Whether it was not known before, and the memory's birthday. One round trip. Raises TROUBLE."""
         now = time.time()
         birthday = int(now) << self.RANDOM_BITS | secrets.randbits(self.RANDOM_BITS)
         arguments = [proof.bytes, now + kept_for().total_seconds(), now, birthday]
         try:
             is_new, born = self._script(keys=[self.KEY], args=arguments, client=get_redis_connection("default"))
+            birthday = _birthday_in(born)
         except TROUBLE as error:
             self._retry_at = time.monotonic() + RETRY_AFTER
             self._health.is_in_trouble(error)
             raise
         self._health.is_well()
-        return bool(is_new), -int(born)
+        return bool(is_new), birthday
 
     def is_whole(self, birthday: int) -> bool:
         """Whether it remembers every proof that may be shown without a nonce."""
@@ -98,6 +102,13 @@ class RedisMemory:
     @cached_property
     def _script(self) -> Any:
         return get_redis_connection("default").register_script(self.SCRIPT)
+
+
+def _birthday_in(score: object) -> int:
+    """Raises ValueError for a score that no process of ours gave it: they are negative, and whole."""
+    if not (isinstance(score, bytes) and BIRTHDAY.fullmatch(score)):
+        raise ValueError("not a birthday")
+    return -int(score)
 
 
 redis_memory = RedisMemory()

@@ -6,7 +6,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core import signing
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -64,12 +64,12 @@ class WhyForm(forms.Form):
 
 @admin.register(Entry)
 class EntryAdmin(ReadOnlyList):
-    list_display = ["token_id", "kind", "whose", "reason", "by", "blocked_at", "until", "state"]
+    list_display = ["what", "kind", "whose", "reason", "by", "blocked_at", "until", "state"]
     list_filter = [StateFilter, KindFilter]
     list_select_related = ["blocked_by", "lifted_by"]
     search_fields = ["token_id"]
     search_help_text = _("The id of a sign-in (sid) or of a token (jti), a username or an e-mail address.")
-    fields = ["token_id", "kind", "whose", "reason", "by", "blocked_at", "until", "state", "lifted_at", "lifted_by"]
+    fields = ["what", "kind", "whose", "reason", "by", "blocked_at", "until", "state", "lifted_at", "lifted_by"]
     actions = ["lift"]
     change_list_template = "admin/blocklist.html"
 
@@ -87,10 +87,18 @@ class EntryAdmin(ReadOnlyList):
             )
         )
 
+    @admin.display(description=_("sid or jti"))
+    def what(self, entry: Entry) -> Any:
+        if entry.before is None:
+            return entry.token_id
+        return _("signed in before %s") % f"{entry.before:%Y-%m-%d %H:%M:%S} UTC"
+
     @admin.display(description=_("whose"))
     def whose(self, entry: Any) -> Any:
+        if entry.kind == Entry.Kind.EVERYBODY:
+            return _("everybody")
         if entry.kind == Entry.Kind.USER:
-            return link(User.objects.filter(pk=entry.token_id.int).first())
+            return link(User.objects.filter(pk=entry.owner_id).first()) or entry.owner_id
         if entry.user_id is None:
             return None
         url = reverse("admin:accounts_user_change", args=[entry.user_id])
@@ -117,9 +125,14 @@ class EntryAdmin(ReadOnlyList):
         if not term:
             return queryset, False
         if token_id := as_uuid(term):
-            return queryset.filter(token_id=token_id), False
+            return queryset.filter(token_id=token_id, before=None), False
         users = list(User.objects.called(term).values_list("pk", flat=True))
-        return queryset.filter(token_id__in=SignIn.objects.filter(user__in=users).values("pk")), False
+        of_sign_ins = Entry.objects.filter(token_id__in=SignIn.objects.filter(user__in=users).values("pk"))
+        of_users = Entry.objects.filter(owner_id__in=users, before__isnull=False)
+        # A union, since PostgreSQL would read the whole table for an OR of the two.
+        return queryset.filter(
+            pk__in=of_sign_ins.order_by().values("pk").union(of_users.order_by().values("pk"))
+        ), False
 
     def has_lift_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("blocklist.lift_entry")
@@ -199,11 +212,17 @@ class EntryAdmin(ReadOnlyList):
         if request.POST.get("do") == "end" and sign_in:
             self._end(request, sign_in, why)
         elif request.POST.get("do") == "block" and finding["jti"]:
-            Entry.objects.block_leaked_token(UUID(finding["jti"]), why, sign_in)
-            self.message_user(request, _("The token is refused from now on."), messages.SUCCESS)
+            self._block(request, UUID(finding["jti"]), sign_in, why)
         else:
             raise SuspiciousOperation("Nothing that can be done about it")
         return HttpResponseRedirect(reverse("admin:blocklist_entry_changelist"))
+
+    def _block(self, request: HttpRequest, jti: UUID, sign_in: SignIn | None, why: str) -> None:
+        """Of a token whose owner is unknown, any of them may: it is one access token, for its few minutes."""
+        if sign_in and not sign_in.user.is_within_reach_of(request.user):
+            raise PermissionDenied
+        Entry.objects.block_leaked_token(jti, why, sign_in)
+        self.message_user(request, _("The token is refused from now on."), messages.SUCCESS)
 
     def _end(self, request: HttpRequest, sign_in: SignIn, why: str) -> None:
         within_reach = SignIn.objects.within_reach_of(request.user).filter(pk=sign_in.pk)
@@ -222,8 +241,9 @@ class EntryAdmin(ReadOnlyList):
                 leak
                 and leak.endable
                 and request.user.has_perm("accounts.end_signin")
-                and (request.user.is_superuser or not leak.sign_in.user.is_superuser)
+                and leak.sign_in.user.is_within_reach_of(request.user)
             ),
+            "may_block": bool(leak and leak.blockable_by(request.user)),
             "whose": leak and leak.sign_in and link(leak.sign_in.user),
             "sign_in": leak and leak.sign_in and link(leak.sign_in),
             **context,
@@ -240,9 +260,22 @@ class SignInOnBlocklistAdmin(SignInAdmin):
 
     fields = [*SignInAdmin.fields, "on_blocklist"]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SignIn]:
+        """With those marked that a wholesale entry has ended, and whose rows do not say so yet."""
+        entries = Entry.objects.in_force().filter(before__gt=OuterRef("created_at"))
+        of_everybody = entries.filter(kind=Entry.Kind.EVERYBODY, owner_id=None)
+        of_user = entries.filter(kind=Entry.Kind.USER, owner_id=OuterRef("user_id"))
+        return super().get_queryset(request).annotate(is_shut_out=Exists(of_everybody) | Exists(of_user))
+
+    @admin.display(description=_("state"))
+    def state(self, sign_in: Any) -> Any:
+        if sign_in.ended_at is None and sign_in.is_shut_out:
+            return format_html('<span class="ended">{}</span>', _("ended with all others; its row follows"))
+        return super().state(sign_in)
+
     @admin.display(description=_("blocklist"))
     def on_blocklist(self, sign_in: SignIn) -> Any:
-        entry = Entry.objects.filter(token_id=sign_in.sid).first()
+        entry = Entry.objects.blocking(sign_in.sid, sign_in.user_id).first()
         if entry is None:
             return _("not on it")
         return format_html(

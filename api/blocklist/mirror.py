@@ -6,6 +6,7 @@ second as well, so that a lost message costs at most that second. Whenever the s
 the mirror does not hold everything yet, the check asks the database instead.
 """
 
+import logging
 import math
 import os
 import threading
@@ -25,11 +26,14 @@ from django.utils import timezone
 from accounts import sids
 from api import metrics
 from api.blocklist import news
-from api.blocklist.models import Entry
+from api.blocklist.models import Entry, last_expiry
+from api.blocklist.stores import Mark, read_marked
 
-# An entry: its token_id, until when it is kept, before which moment the sign-ins started that it concerns, and when it
-# was lifted.
-Row = tuple[UUID, datetime, datetime | None, datetime | None]
+logger = logging.getLogger(__name__)
+
+# An entry: its token_id, until when it is kept, before which moment the sign-ins started that it concerns, when it was
+# lifted, its kind, and whose sign-ins it concerns.
+Row = tuple[UUID, datetime, datetime | None, datetime | None, str, int | None]
 # The first and last id that were skipped, and when that was noticed.
 Gap = tuple[int, int, float]
 
@@ -77,19 +81,19 @@ class BlockedIds:
 
 
 class Moments:
-    """Before which moment sign-ins started, a user's or (0) everybody's, of which all tokens are refused."""
+    """Before which moment sign-ins started, a user's or (None) everybody's, of which all tokens are refused."""
 
     def __init__(self) -> None:
         # In milliseconds, and until when it is kept, in seconds.
-        self._of_user: dict[int, tuple[int, float]] = {}
+        self._of_user: dict[int | None, tuple[int, float]] = {}
 
     def have(self, sid: UUID, user_id: int) -> bool:
         if not self._of_user:
             return False
         never = (0, 0.0)
-        return sids.started(sid) < max(self._of_user.get(user_id, never), self._of_user.get(0, never))[0]
+        return sids.started(sid) < max(self._of_user.get(user_id, never), self._of_user.get(None, never))[0]
 
-    def add(self, user_id: int, before: datetime, until: float) -> None:
+    def add(self, user_id: int | None, before: datetime, until: float) -> None:
         moment = ((before - sids.EPOCH) // sids.MILLISECOND, until)
         self._of_user[user_id] = max(moment, self._of_user.get(user_id, moment))
 
@@ -97,6 +101,10 @@ class Moments:
         now = time.time()
         if any(until < now for _, until in self._of_user.values()):
             self._of_user = {user: each for user, each in self._of_user.items() if each[1] >= now}
+
+
+class StoreReplaced(Exception):
+    """The rows are those of another database than before."""
 
 
 class UnreadRows:
@@ -110,15 +118,23 @@ class UnreadRows:
         self._gaps: list[Gap] = []
         # More than one read's worth lies beyond the last one.
         self._is_behind = False
+        self._mark: Mark | None = None
 
     def read(self) -> tuple[list[Row], bool]:
-        """The unexpired ones that are visible now, and whether there are more. One statement."""
+        """
+        The unexpired ones that are visible now, and whether there are more. One statement. Raises StoreReplaced, and
+        then begins anew.
+        """
         now = time.monotonic()
         was_behind = self._is_behind
         where = Q(id__gt=self._last) if was_behind else self._all_unread()
         unexpired = Entry.objects.filter(where, until__gt=timezone.now())
-        fields = ("id", "token_id", "until", "before", "lifted_at")
-        rows = list(unexpired.order_by("id").values_list(*fields)[:ROWS_PER_READ])
+        fields = ("id", "token_id", "until", "before", "lifted_at", "kind", "owner_id")
+        mark, rows = read_marked(unexpired.order_by("id").values_list(*fields)[:ROWS_PER_READ])
+        earlier, self._mark = self._mark, mark
+        if earlier and mark.is_of_another_than(earlier):
+            self._last, self._gaps, self._is_behind = 0, [], False
+            raise StoreReplaced
         self._note([row[0] for row in rows], now, was_behind)
         self._is_behind = len(rows) == ROWS_PER_READ
         return [row[1:] for row in rows], was_behind or self._is_behind
@@ -226,8 +242,9 @@ class Mirror:
         try:
             if subscription.has_news():
                 for ids, until in islice(subscription.read(), MESSAGES_PER_CHECK):
-                    if ids:
-                        self._ids.add(ids, until)
+                    if ids and until > time.time():
+                        # No further than any process may say: more buckets would slow each check.
+                        self._ids.add(ids, min(until, last_expiry().timestamp()))
                     else:
                         self._doubt()
         except news.TROUBLE as error:
@@ -259,6 +276,9 @@ class Mirror:
         except Error:
             self._note_failed_read(started)
             return
+        except StoreReplaced:
+            self._note_another_store()
+            return
         with self._lock:
             self._note_read(rows, more, started)
 
@@ -279,9 +299,9 @@ class Mirror:
         self._ids.forget_expired()
         self._lifted.forget_expired()
         self._moments.forget_expired()
-        for token_id, until, before, lifted_at in rows:
-            if before:
-                self._moments.add(token_id.int, before, until.timestamp())
+        for token_id, until, before, lifted_at, kind, owner_id in rows:
+            if before and (owner_id is None) == (kind == Entry.Kind.EVERYBODY):
+                self._moments.add(owner_id, before, until.timestamp())
             if lifted_at:
                 self._lifted.add([token_id.int], until.timestamp())
         for until, same in groupby((row for row in rows if row[2] is None), key=itemgetter(1)):
@@ -296,6 +316,13 @@ class Mirror:
             self._last_read = started
             self._believed_until = started + BELIEVED_FOR
         self._note_end_of_read()
+
+    def _note_another_store(self) -> None:
+        """What is known stays blocked; nothing else is believed until all of the other was read."""
+        logger.warning("The blocklist is of another database, or of one that was restarted: it is read anew")
+        with self._lock:
+            self._doubt()
+            self._note_end_of_read()
 
     def _note_failed_read(self, started: float) -> None:
         """The news still comes in, so that what is known is believed for a while, without waiting for the next read."""

@@ -16,6 +16,7 @@ from accounts.models import SecurityEvent, SignIn, User
 from accounts.pruning import PrunableQuerySet
 from accounts.rows import CompiledQuery, parts
 from api.blocklist import news
+from api.blocklist.stores import Store as Store
 
 # An entry outlasts the tokens it concerns by this much, for nodes whose clocks differ.
 MARGIN = timedelta(minutes=5)
@@ -24,25 +25,36 @@ CLOCKS_DIFFER = timedelta(days=1)
 WHY_MAX_LENGTH = 200
 
 
+def access_tokens_last() -> timedelta:
+    """How long after it was made an access token may be accepted, on any node."""
+    lifetime: timedelta = settings.ACCESS_TOKEN + settings.JWT_LEEWAY + MARGIN
+    return lifetime
+
+
 def last_expiry() -> datetime:
     """When no access token made up to now is accepted any more, on any node."""
-    return timezone.now() + settings.ACCESS_TOKEN + settings.JWT_LEEWAY + MARGIN
+    return timezone.now() + access_tokens_last()
 
 
-# In place of a sid or jti, where all sign-ins of a user, or everybody's, are blocked. No token has such an id.
+# The token_id of a wholesale entry, which only nodes of the release before read: they know such entries by it.
 EVERYBODY = uuid.UUID(int=0)
 
 
 def all_of(user_id: int) -> uuid.UUID:
+    """As EVERYBODY, for the entries of one user."""
     return uuid.UUID(int=user_id)
 
 
+def is_jti(found: uuid.UUID) -> bool:
+    """Whether a token of ours may have this id: each is made by uuid4()."""
+    return found.version == 4
+
+
 def blocking_parameters(sid: uuid.UUID, user_id: int, *token_ids: uuid.UUID) -> list[Any]:
-    """Of EntryQuerySet.blocking() once it is compiled."""
-    token_id = SignIn._meta.pk
-    ids = (sid, *token_ids, all_of(user_id), EVERYBODY)
+    """The parameters of EntryQuerySet.blocking() once it is compiled."""
+    ids = (SignIn._meta.pk.get_db_prep_value(each, connection) for each in (sid, *token_ids))
     started = connection.ops.adapt_datetimefield_value(sids.started_at(sid))
-    return [started, *(token_id.get_db_prep_value(each, connection) for each in ids)]
+    return [*ids, started, Entry.Kind.USER.value, user_id, started, Entry.Kind.EVERYBODY.value]
 
 
 class EntryQuerySet(PrunableQuerySet["Entry"]):
@@ -54,25 +66,33 @@ class EntryQuerySet(PrunableQuerySet["Entry"]):
         return self.filter(until__lt=timezone.now() - CLOCKS_DIFFER)
 
     def blocking(self, sid: uuid.UUID, user_id: int, *token_ids: uuid.UUID) -> Self:
-        """What refuses the tokens of this sign-in of this user, or those with these ids alone."""
+        """The entries that refuse the tokens of this sign-in of this user, or those with these ids alone."""
         started = sids.started_at(sid)
-        return self.filter(
-            models.Q(before=None) | models.Q(before__gt=started),
-            token_id__in=(sid, *token_ids, all_of(user_id), EVERYBODY),
-            lifted_at=None,
-        )
+        # In the order of blocking_parameters(). A wholesale entry has a moment, and an owner or none: one index.
+        alone = models.Q(before=None, token_id__in=(sid, *token_ids))
+        of_user = models.Q(before__gt=started, kind=Entry.Kind.USER, owner_id=user_id)
+        of_everybody = models.Q(before__gt=started, kind=Entry.Kind.EVERYBODY, owner_id=None)
+        return self.filter(alone | of_user | of_everybody, lifted_at=None)
+
+    def of_ids(self) -> Self:
+        """Those that block a sign-in or a token by its id."""
+        return self.filter(kind__in=(Entry.Kind.SIGN_IN, Entry.Kind.TOKEN))
 
     def of_many(self) -> Self:
         """Those of all sign-ins that started before a moment."""
         return self.in_force().exclude(before=None).select_related("blocked_by").order_by("-before")
 
+    def with_tokens(self) -> Self:
+        """Those made so lately that access tokens of before may be unexpired."""
+        return self.filter(blocked_at__gt=timezone.now() - access_tokens_last())
+
     def left_half_way(self) -> int:
         """How many sign-ins are shut out by entries of many, and their rows do not say so yet."""
         # One by one: as one condition, a thousand of them would be too deep for SQLite.
-        newest = {entry.token_id: entry for entry in self.of_many().reverse()}
+        newest = {(entry.kind, entry.owner_id): entry for entry in self.of_many().reverse()}
         left = SignIn.objects.unended()
         counted = 0
-        if everybody := newest.pop(EVERYBODY, None):
+        if everybody := newest.pop((Entry.Kind.EVERYBODY, None), None):
             counted = left.filter(everybody.concerned()).count()
             left = left.exclude(everybody.concerned())
         return counted + sum(left.filter(entry.concerned()).count() for entry in newest.values())
@@ -116,13 +136,18 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
         self._block(Entry.Kind.TOKEN, {jti: sid})
 
     def block_leaked_token(self, jti: uuid.UUID, why: str, sign_in: SignIn | None = None) -> None:
-        """As block_token(), by staff: `why` and who are kept, and it may be lifted. `sign_in`: whose token it is."""
+        """
+        As block_token(), by staff: `why` and who are kept, and it may be lifted. `sign_in`: whose token it is. Raises
+        ValueError for an id that no token of ours has.
+        """
+        if not is_jti(jti):
+            raise ValueError("The id of a token is a version-4 UUID.")
         with transaction.atomic(), origin.because(why):
             self._block(Entry.Kind.TOKEN, {jti: sign_in.sid if sign_in else None}, why=why, blocked_by=origin.actor())
             user = sign_in.user if sign_in else None
             SecurityEvent.objects.record(SecurityEvent.Type.TOKEN_BLOCKED, user, sign_in, jti=jti.hex)
 
-    def block_all(self, before: datetime, user_id: int | None = None) -> None:
+    def block_all(self, before: datetime, user_id: int | None = None, places_below: int | None = None) -> None:
         """Refuses every token of the sign-ins, of that user or of all, that started before a moment: in one entry."""
         kind, token_id = (Entry.Kind.EVERYBODY, EVERYBODY) if user_id is None else (Entry.Kind.USER, all_of(user_id))
         # As long as one of them might be refreshed: their rows are ended in batches, and somebody may stop that.
@@ -131,6 +156,8 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
             self.create(
                 token_id=token_id,
                 kind=kind,
+                owner_id=user_id,
+                places_below=places_below,
                 before=before,
                 until=until,
                 why=origin.why()[:WHY_MAX_LENGTH],
@@ -175,6 +202,10 @@ class Entry(models.Model):
     kind = models.CharField(max_length=3, choices=Kind)
     # Of wholesale entries: they concern the sign-ins that started before.
     before = models.DateTimeField(null=True)
+    # Of the entries of one user. No foreign key: the entry outlives the account.
+    owner_id = models.BigIntegerField(null=True, editable=False)
+    # Of an entry of everybody made after a restore: each place below it in the status list is marked.
+    places_below = models.BigIntegerField(null=True, editable=False)
     blocked_at = models.DateTimeField(default=timezone.now)
     until = models.DateTimeField(db_index=True)
     # What others know it by, if they do.
@@ -200,12 +231,25 @@ class Entry(models.Model):
         indexes = [
             models.Index(fields=[field], condition=models.Q((f"{field}__isnull", False)), name=f"entry_{field}")
             for field in ("status_index", "blocked_by", "lifted_at", "lifted_by")
+        ] + [
+            models.Index(
+                fields=["owner_id", "before"], condition=models.Q(before__isnull=False), name="entry_wholesale"
+            )
         ]
         constraints = [
             # A sign-in is ended for good, whoever asks.
             models.CheckConstraint(
                 name="only_staff_entries_are_lifted",
                 condition=models.Q(lifted_at__isnull=True) | models.Q(kind="jti") & ~models.Q(why=""),
+            ),
+            models.CheckConstraint(
+                name="wholesale_entries_have_a_moment",
+                condition=models.Q(kind__in=["sid", "jti"], before__isnull=True)
+                | models.Q(kind__in=["sub", "all"], before__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="only_entries_of_a_user_have_an_owner",
+                condition=models.Q(owner_id__isnull=True) | models.Q(kind="sub"),
             ),
         ]
 
@@ -229,12 +273,12 @@ class Entry(models.Model):
     def concerned(self) -> models.Q:
         """Which sign-ins, of an entry of many."""
         started = models.Q(created_at__lt=self.before)
-        return started if self.kind == Entry.Kind.EVERYBODY else started & models.Q(user=self.token_id.int)
+        return started if self.kind == Entry.Kind.EVERYBODY else started & models.Q(user=self.owner_id)
 
     @property
     def reason(self) -> str:
         """Why they ended, of an entry of many."""
-        by_user = self.kind == Entry.Kind.USER and self.blocked_by_id == self.token_id.int
+        by_user = self.kind == Entry.Kind.USER and self.blocked_by_id == self.owner_id
         return SignIn.Reason.ENDED_BY_USER if by_user else SignIn.Reason.ENDED_BY_STAFF
 
     def lift(self, why: str) -> bool:

@@ -3,11 +3,13 @@
 import json
 import logging
 import math
+import re
 import select
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django_redis import get_redis_connection
@@ -16,6 +18,7 @@ from redis.cluster import RedisCluster
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from api import strict_json
 from api.redis_cluster import server_of
 
 logger = logging.getLogger(__name__)
@@ -23,11 +26,18 @@ logger = logging.getLogger(__name__)
 CHANNEL = "wp:blocked"
 # A megabyte of news is some 27,000 ids; a message of a thousand is read in well under a millisecond.
 IDS_PER_MESSAGE = 1000
+# As long as an own message gets: each id has 32 digits, two quotes, a comma and a space.
+MAX_MESSAGE_BYTES = 36 * IDS_PER_MESSAGE + 100
+TOKEN_IDS = re.compile(r"(?:[0-9a-f]{32} )*")
+# The year 2286, in seconds. A process bounds it further by its own settings.
+LATEST_UNTIL = 10**10
 # How long a subscription that lost its connection waits before it tries again, in seconds.
 RETRY_AFTER = 0.5
 TROUBLE = (RedisError, OSError, ValueError)
 
+# Ids, and until when they are blocked; without ids: the database knows more.
 News = tuple[list[int], int]
+ASK_THE_DATABASE: News = ([], 0)
 
 
 class Health:
@@ -67,7 +77,7 @@ def publish_unread() -> None:
     Tells every process that the database knows more than the news tells: what is blocked wholesale. Were it told here,
     whoever can write to Redis could sign out everybody; like this, they make checks ask the database.
     """
-    _publish([[[], 0]])
+    _publish([ASK_THE_DATABASE])
 
 
 def _publish(messages: Iterable[object]) -> None:
@@ -78,19 +88,30 @@ def _publish(messages: Iterable[object]) -> None:
             publish(CHANNEL, json.dumps(message))
         # Redis answers the publisher before it writes to the subscribers, and writes to them before it reads on. (Of a
         # cluster, this asks the server that has the channel.)
-        redis.get(CHANNEL)
+        redis.exists(CHANNEL)
         _publishing.is_well()
     except TROUBLE as error:
         _publishing.is_in_trouble(error)
 
 
-def _parse(message: bytes) -> News:
-    """Raises ValueError for what none of our processes said."""
-    try:
-        ids, until = json.loads(message)
-        return [int(token_id, 16) for token_id in ids], int(until)
-    except (TypeError, OverflowError) as error:
-        raise ValueError("Not news of a block") from error
+def parse(message: bytes) -> News:
+    """Raises ValueError for a message that no process of ours publishes."""
+    if len(message) > MAX_MESSAGE_BYTES:
+        raise ValueError("longer than any news")
+    news = strict_json.loads(message)
+    if not (isinstance(news, list) and len(news) == 2):
+        raise ValueError("not a pair")
+    ids, until = news
+    if not (isinstance(ids, list) and len(ids) <= IDS_PER_MESSAGE and _are_token_ids(ids)):
+        raise ValueError("not a list of ids")
+    if not (type(until) is int and 0 <= until <= LATEST_UNTIL):
+        raise ValueError("not a time")
+    return [int(token_id, 16) for token_id in ids], until
+
+
+def _are_token_ids(found: list[Any]) -> bool:
+    # One match for all of them: one for each takes as long as everything else.
+    return all(type(each) is str for each in found) and bool(TOKEN_IDS.fullmatch("".join(f"{id} " for id in found)))
 
 
 class Subscription:
@@ -116,23 +137,35 @@ class Subscription:
         self._awaits_pong = False
         # Whether read() was left before its end: what it has not given yet may be off the socket already.
         self.has_unread = False
+        self._has_strange_news = False
 
     def has_news(self) -> bool:
         """Looks at the socket without waiting: under a microsecond."""
         return self.has_unread or bool(self._poll.poll(0))
 
     def read(self) -> Iterator[News]:
-        """What has arrived. Raises RedisError, OSError or ValueError."""
+        """What has arrived; ASK_THE_DATABASE for a message that is none of ours. Raises RedisError or OSError."""
         self.has_unread = True
         while self._connection.can_read(0):
             kind, *rest = self._connection.read_response(disable_decoding=True)
             if kind == b"pong":
                 self._awaits_pong = False
             elif kind in (b"message", b"smessage"):
-                yield _parse(rest[1])
+                yield self._news_in(rest[1])
             elif kind == b"sunsubscribe":
                 raise ConnectionError("The channel has moved to another server of the cluster")
         self.has_unread = False
+
+    def _news_in(self, message: bytes) -> News:
+        try:
+            return parse(message)
+        except ValueError as error:
+            if not self._has_strange_news:
+                logger.warning(
+                    "A message on %s in Redis is none of ours (%s); checks ask the database after each", CHANNEL, error
+                )
+            self._has_strange_news = True
+            return ASK_THE_DATABASE
 
     def check(self) -> None:
         """To be called about once a second: raises ConnectionError if the last call was never answered."""

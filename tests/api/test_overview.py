@@ -151,7 +151,11 @@ def test_it_answers_without_its_cache(page, settings):
     assert (answer.status_code, figures_of(answer)["Tokens refused"].value) == (200, "unknown")
 
 
-@pytest.mark.parametrize("value", ["text", {"a": 1}, None])
+@pytest.mark.parametrize(
+    "value",
+    ["text", {"a": 1}, None, [[[1]]], True, -1, 1.5, float("nan"), float("inf"), 10**13, int("9" * 4_299)],
+    ids=lambda value: repr(value)[:20],
+)
 def test_what_others_wrote_under_its_keys_is_no_count(page, value):
     page.get("/admin/")
     cache.set(key_of_hour(int(time.time() // HOUR)), value)

@@ -111,3 +111,28 @@ def test_json_of_another_shape_in_redis_is_in_nobodys_way(anonymous, value):
     anonymous.post(path, THROTTLED[path])
     overwrite(value)
     assert anonymous.post(path, THROTTLED[path]).status_code == 401
+
+
+@pytest.mark.skipif(not settings.REDIS_URL, reason="no Redis")
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"[Infinity, Infinity, Infinity, Infinity]",
+        b"[NaN, NaN, NaN, NaN]",
+        b"[1e300, 1e300, 1e300, 1e300]",
+        b"[99999999999, 99999999999, 99999999999]",
+        b"[" + b"9" * 4_299 + b", 1" * 3 + b"]",
+        b"[true, true, true, Infinity]",
+        b"[" * 5_000 + b"]" * 5_000,
+    ],
+    ids=lambda value: value[:20].decode(),
+)
+def test_times_in_redis_that_no_process_wrote_stop_no_client(anonymous, value):
+    path = "/api/token/verify/"
+    anonymous.post(path, THROTTLED[path])
+    overwrite(value)
+    answers = []
+    for _ in range(3):
+        AddressThrottle._retry_at = 0.0
+        answers.append(anonymous.post(path, THROTTLED[path]).status_code)
+    assert answers == [401, 401, 401]

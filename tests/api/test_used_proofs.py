@@ -142,3 +142,16 @@ def test_a_proof_that_was_on_its_way_when_redis_stopped_is_not_taken_afterwards(
     assert sum(taken) <= 1
     client.call()
     client.replay()
+
+
+@pytest.mark.parametrize("score", ["inf", "-inf", "1e300", "-1e300", "17", "-1.5", "0"])
+def test_a_birthday_that_another_wrote_to_redis_is_no_error(valkey, ann, password, score):
+    client = Client(ann.username, password)
+    client.call()
+    with redis.Redis.from_url(valkey.url) as forger:
+        server = forger.info("replication")["master_replid"]
+        for _ in range(3):
+            forger.zadd(used_proofs.RedisMemory.KEY, {server: score})
+            used_proofs.redis_memory._retry_at = 0.0
+            client.call()
+            client.replay()

@@ -58,6 +58,8 @@ class Command(BaseCommand):
                 line.format(kid, algorithm_of(known.get(kid)), entry.state, f"{entry.since:%Y-%m-%d %H:%M}", "")
                 + self.next_step(entry)
             )
+        for file in self.rotation.folder.unreadable:
+            self.stderr.write(f"Cannot be read: {file}")
 
     def next_step(self, entry: Any) -> str:
         at = self.rotation.next_step_at(entry)

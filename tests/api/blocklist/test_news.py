@@ -1,0 +1,140 @@
+"""What others publish on our channel in Redis makes checks ask the database, and does nothing else."""
+
+import json
+import logging
+import time
+from uuid import UUID, uuid4
+
+import pytest
+import redis
+from django.conf import settings
+
+from api.blocklist import news
+from api.blocklist.mirror import BUCKET, Mirror
+from api.blocklist.models import Entry, last_expiry
+from tests.api.blocklist.test_wholesale import settle
+
+needs_redis = pytest.mark.skipif(not settings.REDIS_URL, reason="no Redis")
+
+ID = "0123456789abcdef" * 2
+SOON = int(time.time()) + 300
+GARBAGE = {
+    "nothing": b"",
+    "3,000 opening brackets": b"[" * 3_000,
+    "3,000 levels": b"[" * 3_000 + b"]" * 3_000,
+    "100,000 levels of objects": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "levels in place of an id": json.dumps([[[[[ID]]]], SOON]).encode(),
+    "an integer of 5,000 digits": b"[[], " + b"9" * 5_000 + b"]",
+    "an integer of 4,000 digits": b"[[], " + b"9" * 4_000 + b"]",
+    "a negative time": b"[[], -1]",
+    "a time after the year 2286": json.dumps([[ID], 10**11]).encode(),
+    "a float": json.dumps([[ID], SOON + 0.5]).encode(),
+    "an infinite float": b"[[], 1e999]",
+    "NaN": b"[[], NaN]",
+    "Infinity": b"[[], Infinity]",
+    "true": json.dumps([[ID], True]).encode(),
+    "a string for a time": json.dumps([[ID], str(SOON)]).encode(),
+    "null": b"null",
+    "a number": b"7",
+    "a string": b'"news"',
+    "a pair of strings": b'["ab", "cd"]',
+    "an object": b'{"ids": [], "until": 0}',
+    "an object for ids": json.dumps([{ID: 1}, SOON]).encode(),
+    "three members": json.dumps([[ID], SOON, 1]).encode(),
+    "one member": json.dumps([[ID]]).encode(),
+    "a short id": json.dumps([["ab"], SOON]).encode(),
+    "an id with a sign": json.dumps([["+" + ID[1:]], SOON]).encode(),
+    "an id with underscores": json.dumps([["1_" * 16], SOON]).encode(),
+    "an id in capitals": json.dumps([[ID.upper()], SOON]).encode(),
+    "an id of other digits": json.dumps([["\N{ARABIC-INDIC DIGIT ONE}" * 32], SOON]).encode(),
+    "two ids in one": json.dumps([[f"{ID} {ID}"], SOON]).encode(),
+    "an id that is a number": json.dumps([[int(ID, 16)], SOON]).encode(),
+    "a lone surrogate": b'[["\\ud800"], 1]',
+    "1,001 ids": json.dumps([[ID] * 1_001, SOON], separators=(",", ":")).encode(),
+    "10 MB": json.dumps([[ID] * 280_000, SOON]).encode(),
+    "10 MB of spaces": b" " * 10_000_000 + b"[[], 0]",
+    "not UTF-8": b'[["\xff\xfe"], 1]',
+    "UTF-16": json.dumps([[ID], SOON]).encode("utf-16"),
+    "a byte order mark": b"\xef\xbb\xbf[[], 0]",
+    "a null byte": b"[[], 0]\0",
+    "two messages": b"[[], 0][[], 0]",
+}
+
+
+@pytest.mark.parametrize("message", GARBAGE.values(), ids=GARBAGE)
+def test_the_parser_refuses_what_no_process_of_ours_publishes(message):
+    with pytest.raises(ValueError):  # noqa: PT011 (any is an answer to the caller)
+        news.parse(message)
+
+
+@pytest.mark.parametrize("count", [1, 2, news.IDS_PER_MESSAGE])
+def test_the_parser_takes_what_a_process_of_ours_publishes(count):
+    ids = [uuid4() for _ in range(count)]
+    message = json.dumps([[each.hex for each in ids], SOON]).encode()
+    assert news.parse(message) == ([each.int for each in ids], SOON)
+
+
+@needs_redis
+@pytest.mark.django_db(transaction=True)
+class TestOnRedis:
+    @pytest.fixture
+    def forger(self):
+        return redis.Redis.from_url(settings.REDIS_URL)
+
+    @pytest.fixture
+    def mirror(self, monkeypatch):
+        mirror = Mirror()
+        settle(mirror)
+        monkeypatch.setattr("api.tokens.mirror", mirror)
+        return mirror
+
+    @pytest.mark.parametrize("message", GARBAGE.values(), ids=GARBAGE)
+    def test_no_garbage_reaches_a_view(self, mirror, forger, client_of, ann, bob, message):
+        client, ended = client_of(ann), client_of(bob)
+        for _ in range(3):
+            forger.publish(news.CHANNEL, message)
+            assert client.get("/api/me/").status_code == 200
+        ended.post("/api/sign-ins/end-all/")
+        forger.publish(news.CHANNEL, message)
+        assert ended.get("/api/me/").status_code == 401
+        settle(mirror)
+
+    def test_the_log_names_it_once(self, mirror, forger, client_of, ann, caplog):
+        client = client_of(ann)
+        with caplog.at_level(logging.WARNING, "api.blocklist.news"):
+            for message in GARBAGE.values():
+                forger.publish(news.CHANNEL, message)
+                client.get("/api/me/")
+        logged = [record.message for record in caplog.records if record.name == "api.blocklist.news"]
+        assert [message.partition(" (")[0] for message in logged] == [
+            "A message on wp:blocked in Redis is none of ours"
+        ]
+        assert ID not in caplog.text
+
+    def test_times_of_others_do_not_slow_checks(self, mirror, forger):
+        longest = last_expiry().timestamp()
+        for number in range(500):
+            for until in (number * BUCKET, SOON + number * BUCKET, 10**10 - number * BUCKET):
+                forger.publish(news.CHANNEL, json.dumps([[uuid4().hex], until]))
+        settle(mirror)
+        assert len(mirror._ids._buckets) <= (longest - time.time()) // BUCKET + 2
+        assert max(mirror._ids._buckets) <= (longest + 5) // BUCKET
+
+    def test_an_id_of_a_far_time_is_let_in_when_ours_would_be(self, mirror, forger):
+        forged = uuid4()
+        forger.publish(news.CHANNEL, json.dumps([[forged.hex], 10**10]))
+        assert mirror.blocks(forged, uuid4(), 1)
+        [until] = [bucket for bucket, ids in mirror._ids._buckets.items() if forged.int in ids]
+        assert until * BUCKET <= last_expiry().timestamp()
+
+    @pytest.mark.parametrize("fill", [{"name": "rpush", "args": ["x"]}, {"name": "set", "args": ["x" * 2_000_000]}])
+    def test_a_key_of_the_channels_name_does_not_stop_the_news(self, mirror, forger, caplog, fill):
+        getattr(forger, fill["name"])(news.CHANNEL, *fill["args"])
+        try:
+            sid = uuid4()
+            with caplog.at_level(logging.WARNING, "api.blocklist.news"):
+                Entry.objects.block_sign_ins([sid])
+            assert mirror.blocks(sid, UUID(int=1), 1)
+            assert not caplog.records
+        finally:
+            forger.delete(news.CHANNEL)
