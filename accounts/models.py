@@ -291,24 +291,28 @@ class User(AbstractUser):
     is_service = models.BooleanField(
         _("service account"),
         default=False,
+        db_default=False,
         help_text=_("Another service, not a person: it signs in by the API only."),
     )
     scopes = models.CharField(
         _("scopes"),
         max_length=200,
         blank=True,
+        default="",
+        db_default="",
         validators=[check_scopes],
         help_text=_("What a service account may do, separated by spaces: introspect."),
     )
     bound_tokens_only = models.BooleanField(
         _("bound tokens only"),
         default=False,
+        db_default=False,
         help_text=_("Clients get tokens only if they prove to hold a key that the tokens are then bound to (DPoP)."),
     )
     # Null: nobody has shown yet that they read mail there.
     email_confirmed_at = models.DateTimeField(null=True, editable=False)
     # Takes the place of the address once it is confirmed.
-    new_email = models.EmailField(blank=True, editable=False)
+    new_email = models.EmailField(blank=True, default="", db_default="", editable=False)
     # Rises whenever sign-ins are ended wholesale, so that one that is under way just then does not slip past.
     generation = models.PositiveBigIntegerField(default=0, editable=False)
     # Set for accounts that somebody made only to try the project.
@@ -817,7 +821,14 @@ class SignIn(models.Model):
     id = models.UUIDField(primary_key=True, default=sids.new, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sign_ins")
     kind = models.CharField(max_length=10, choices=Kind)
-    name = models.CharField(_("name"), max_length=60, blank=True, help_text=_("What its user calls a client."))
+    name = models.CharField(
+        _("name"),
+        max_length=60,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("What its user calls a client."),
+    )
     user_agent = models.CharField(max_length=origin.USER_AGENT_MAX_LENGTH, blank=True)
     ip_address = models.GenericIPAddressField(null=True, blank=True)
     # Fingerprint of the password it was opened with: whoever changes that, even by raw SQL, ends the sign-in.
@@ -826,14 +837,14 @@ class SignIn(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     last_seen_at = models.DateTimeField(default=timezone.now)
     # When the password was last given in it.
-    proved_at = models.DateTimeField(default=timezone.now, editable=False)
+    proved_at = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)
     idle_timeout = models.DurationField()
     expires_at = models.DateTimeField()
 
     # The service that its access tokens are for; blank for our own API.
-    audience = models.CharField(max_length=255, blank=True, editable=False)
+    audience = models.CharField(max_length=255, blank=True, default="", db_default="", editable=False)
     # The thumbprint (RFC 7638) of the key that its tokens are bound to; blank if whoever holds them may use them.
-    bound_to = models.CharField(max_length=43, blank=True, editable=False)
+    bound_to = models.CharField(max_length=43, blank=True, default="", db_default="", editable=False)
 
     ended_at = models.DateTimeField(null=True, blank=True)
     end_reason = models.CharField(max_length=20, choices=Reason, blank=True)
