@@ -30,7 +30,7 @@ from django.utils.http import urlsafe_base64_decode
 from django.utils.translation import gettext_lazy as _
 
 from accounts import devices, hashing, links, locks, mail, origin, passwords, sids
-from accounts.pruning import BATCH, PrunableQuerySet
+from accounts.pruning import BATCH, PrunableQuerySet, referred_to
 from accounts.rows import CompiledQuery, CompiledUpdate, from_fields, parts
 from accounts.signals import all_ended, events_recorded, sign_ins_ended
 
@@ -118,12 +118,21 @@ class UserQuerySet(PrunableQuerySet["User"]):
         return user if tokens.check_token(user, token) else None
 
     def past_keeping(self) -> Self:
-        """Throw-away accounts whose day is over, and those that nobody confirmed the address of, or uses."""
-        now = timezone.now()
-        unused_since = now - max(settings.UNCONFIRMED_KEEP, settings.SIGN_IN_MAX)
-        unconfirmed = models.Q(email_confirmed_at=None, is_staff=False, is_service=False, date_joined__lt=unused_since)
-        unused = models.Q(last_login=None) | models.Q(last_login__lt=unused_since)
-        return self.filter(models.Q(delete_after__lte=now) | unconfirmed & unused).order_by("pk")
+        """Throw-away accounts whose day is over, and accounts that signed up here and were never confirmed or used."""
+        return self.filter(models.Q(delete_after__lte=timezone.now()) | self._never_used()).order_by("pk")
+
+    def _never_used(self) -> models.Q:
+        """Imported accounts and those that staff made are not among them, nor any that other data belongs to."""
+        signed_up_before = timezone.now() - max(settings.UNCONFIRMED_KEEP, settings.SIGN_IN_MAX)
+        ordinary = models.Q(is_active=True, is_staff=False, is_superuser=False, is_service=False)
+        # A node of an earlier release writes last_login and leaves the mark.
+        unused = models.Q(last_login=None) | models.Q(last_login=models.F("unused_since"))
+        return (
+            models.Q(unused_since__lt=signed_up_before, email_confirmed_at=None)
+            & ordinary
+            & unused
+            & ~referred_to(self.model, except_by={SignIn, SecurityEvent, Lock})
+        )
 
     def _delete_for_good(self, batch: list[int]) -> None:
         # Unlike other rows, a user may still be signed in, and has what goes along.
@@ -181,7 +190,8 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
         address that is taken, and Locked if too many were made from there, or are being made; the caller has validated
         the password.
         """
-        user = self.model(username=username, email=self.normalize_email(email))
+        user = self.model(username=username, email=self.normalize_email(email), unused_since=timezone.now())
+        user.is_signing_up = True
         with hashing.turn():
             Lock.objects.take(locks.sign_ups(origin.ip_address()))
             user.set_password(password)
@@ -317,6 +327,11 @@ class User(AbstractUser):
     generation = models.PositiveBigIntegerField(default=0, editable=False)
     # Set for accounts that somebody made only to try the project.
     delete_after = models.DateTimeField(null=True, editable=False)
+    # When the account signed up by page or API. Null from its first use on, and for all other accounts.
+    unused_since = models.DateTimeField(null=True, editable=False)
+
+    # Of the instance that sign_up() returns: the sign-in that comes with the sign-up is no use of the account.
+    is_signing_up = False
 
     objects: ClassVar[AccountManager] = AccountManager()
 
@@ -673,12 +688,13 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
         is_first = user.last_login is None
         with transaction.atomic():
             # Takes the row lock that every wholesale end takes too: one of the two comes first and the other sees it.
+            unused_since = now if user.is_signing_up else None
             unchanged = User._base_manager.filter(
                 pk=user.pk, is_active=True, password=user.password, generation=user.generation
-            ).update(last_login=now)
+            ).update(last_login=now, unused_since=unused_since)
             if not unchanged:
                 raise SignInRefused
-            user.last_login = now
+            user.last_login, user.unused_since = now, unused_since
             known = self.filter(user=user.pk).devices()
             sign_in = self.create(
                 id=sids.new(now),
@@ -997,6 +1013,8 @@ class SignIn(models.Model):
         SignIn.objects.filter(pk=self.pk, ended_at__isnull=True).update(
             last_seen_at=self.last_seen_at, expires_at=self.expires_at
         )
+        if self.user.unused_since:
+            User.objects.filter(pk=self.user_id).update(unused_since=None)
 
     def keep(self) -> None:
         """Makes a browser's sign-in last until it is unused for BROWSER_SESSION_DAYS."""

@@ -1,6 +1,6 @@
 """Rows that have served their time leave in small batches."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Self, TypeVar
 
 from django.db import models, transaction
@@ -33,3 +33,16 @@ class PrunableQuerySet(models.QuerySet[ModelT]):
     def _delete_for_good(self, batch: list[Any]) -> None:
         # Past delete(), which refuses or announces it: nothing depends on these rows any more.
         self.model._base_manager.using(self.db).filter(pk__in=batch)._raw_delete(self.db)
+
+
+def referred_to(model: type[models.Model], except_by: Collection[type[models.Model]] = ()) -> models.Q:
+    """Rows of the model that a row of any other table refers to, in whichever app, many-to-many tables included."""
+    referred = models.Q(pk__in=[])
+    for relation in model._meta.get_fields(include_hidden=True):
+        # The table of a many-to-many relation refers to the model by a foreign key of its own.
+        if not isinstance(relation, models.ManyToOneRel) or relation.related_model in except_by:
+            continue
+        key = models.OuterRef(relation.field.target_field.name)
+        rows = relation.related_model._base_manager.filter(**{relation.field.name: key})
+        referred |= models.Q(models.Exists(rows))
+    return referred
