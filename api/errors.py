@@ -1,5 +1,6 @@
 """Errors are answers: every one has a `detail` and a `code`, the right status, and the headers that go with it."""
 
+import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,17 +12,21 @@ from django.db import InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from rest_framework import exceptions, status, views
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework_simplejwt.exceptions import InvalidToken
 
 from accounts.locks import Locked
 from accounts.models import User
 from api import dpop
+from api.error_bodies import as_api_exception, body_of
 from api.refusals import refusals
 
 RETRY_AFTER_SECONDS = 2
 # Away, stuck, out of connections, a deadlock, a serialization failure; a closed connection; read-only after a failover.
 DATABASE_TROUBLE = (OperationalError, InterfaceError, InternalError)
+# Errors of the code, which PostgreSQL and SQLite report with these types, too.
+STATEMENTS_AT_FAULT = {"25001", "25P01", "25P02"}
 TOKEN_PRESENTED = {"token_not_valid", "bad_authorization_header"}
 
 
@@ -32,6 +37,14 @@ class Unavailable(exceptions.APIException):
     default_detail = "The service cannot reach its database. Try again in a moment."
     default_code = "unavailable"
     wait = RETRY_AFTER_SECONDS
+
+
+def is_database_trouble(error: BaseException | None) -> bool:
+    """Whether to try again may help: not where a table is missing or a statement is wrong."""
+    cause = error.__cause__ if error else None
+    if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+        return False
+    return isinstance(error, DATABASE_TROUBLE) and getattr(cause, "sqlstate", None) not in STATEMENTS_AT_FAULT
 
 
 @contextmanager
@@ -49,15 +62,18 @@ class RecentSignInRequired(exceptions.PermissionDenied):
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
-    if isinstance(exc, DATABASE_TROUBLE):
+    if is_database_trouble(exc):
         exc = Unavailable()
-    if isinstance(exc, User.DoesNotExist):
+    if isinstance(exc, Locked):
+        exc = exceptions.Throttled(exc.seconds)
+    if isinstance(exc, User.DoesNotExist) and _caller_is_gone(context["request"]):
         return _of_deleted_user(context)
+    exc = as_api_exception(exc)
     response = views.exception_handler(exc, context)
     if response is None:
         return None
-    response.data = _with_detail_and_code(exc, response.data)
-    if response.data["code"] in TOKEN_PRESENTED:
+    response.data = body_of(exc, response.data)
+    if response.data["code"] in TOKEN_PRESENTED and "WWW-Authenticate" in response:
         refusals.note()
         # RFC 6750, section 3.1
         response["WWW-Authenticate"] = f'{response["WWW-Authenticate"]}, error="invalid_token"'
@@ -76,20 +92,17 @@ def _say_which_proof_is_needed(response: Response, refusal: dpop.ProofRefused) -
         response["DPoP-Nonce"] = refusal.nonce
 
 
+def _caller_is_gone(request: Request) -> bool:
+    """Whether the user who was authenticated was deleted meanwhile; a view may as well miss another user."""
+    user_id = getattr(getattr(request, "_user", None), "pk", None)
+    return user_id is not None and not User._base_manager.filter(pk=user_id).exists()
+
+
 def _of_deleted_user(context: dict[str, Any]) -> Response:
     """Their tokens are blocked; this one was checked just before."""
     challenge = context["view"].get_authenticate_header(context["request"])
     headers = {"WWW-Authenticate": f'{challenge}, error="invalid_token"'}
     return Response(InvalidToken().detail, status=status.HTTP_401_UNAUTHORIZED, headers=headers)
-
-
-def _with_detail_and_code(exc: Exception, data: Any) -> dict[str, Any]:
-    if isinstance(exc, exceptions.ValidationError):
-        fields = data if isinstance(data, dict) else {"non_field_errors": data}
-        return {**fields, "detail": "The input is not valid.", "code": "invalid"}
-    if "code" not in data:
-        data["code"] = getattr(data.get("detail"), "code", "error")
-    return data
 
 
 def _answer(request: HttpRequest, code: str, http_status: HTTPStatus, detail: str) -> HttpResponse:
@@ -126,7 +139,7 @@ def too_many_requests(request: HttpRequest, seconds: int) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    if isinstance(sys.exc_info()[1], DATABASE_TROUBLE):
+    if is_database_trouble(sys.exc_info()[1]):
         response = _answer(request, "unavailable", HTTPStatus.SERVICE_UNAVAILABLE, Unavailable.default_detail)
         response["Retry-After"] = str(RETRY_AFTER_SECONDS)
         return response
