@@ -2,6 +2,7 @@
 
 import secrets
 import unicodedata
+from contextlib import suppress
 from datetime import datetime, timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
@@ -109,15 +110,20 @@ class Source(NamedTuple):
     ip_address: str | None = None
 
 
-def digest(*parts: object) -> UUID:
-    """Keyed, so that nobody tries out names or passwords on a dump."""
+def digest(*parts: object, secret: str | None = None) -> UUID:
+    """Keyed, so that nobody tries out names or passwords on a dump. `secret`: another key than SECRET_KEY."""
     text = "\0".join(map(str, parts))
-    return UUID(bytes=salted_hmac("accounts.locks", text, algorithm="sha256").digest()[:16])
+    return UUID(bytes=salted_hmac("accounts.locks", text, secret=secret, algorithm="sha256").digest()[:16])
 
 
-def account(username: str) -> UUID:
+def account(username: str, secret: str | None = None) -> UUID:
     """As typed, whether or not there is such an account."""
-    return digest("account", unicodedata.normalize("NFKC", username).casefold())
+    return digest("account", unicodedata.normalize("NFKC", username).casefold(), secret=secret)
+
+
+def accounts(username: str) -> list[UUID]:
+    """By SECRET_KEY and by each of its fallbacks: other nodes may be at another step of a change of the key."""
+    return [account(username, secret) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
 
 
 def network(address: str) -> str:
@@ -179,18 +185,18 @@ def _signer(user: "User") -> signing.TimestampSigner:
     return signing.TimestampSigner(salt=f"accounts.device {user.pk} {user.password}")
 
 
-def _cookie_name(user: "User") -> str:
-    # One for each who uses this browser.
-    return f"{settings.DEVICE_COOKIE_NAME}-{account(user.username).hex[:12]}"
+def _cookie_names(user: "User") -> list[str]:
+    """One for each user of this browser; the first is the one to set, the others are of other secret keys."""
+    return [f"{settings.DEVICE_COOKIE_NAME}-{name.hex[:12]}" for name in accounts(user.username)]
 
 
 def device(request: HttpRequest, user: "User") -> str | None:
     """Which of the browsers where this user is known it is that asks; None elsewhere."""
-    cookie = request.COOKIES.get(_cookie_name(user), "")
-    try:
-        return _signer(user).unsign(cookie, max_age=settings.DEVICE_COOKIE_AGE)
-    except signing.BadSignature:
-        return None
+    cookies = [request.COOKIES[name] for name in _cookie_names(user) if name in request.COOKIES]
+    for cookie in cookies:
+        with suppress(signing.BadSignature):
+            return _signer(user).unsign(cookie, max_age=settings.DEVICE_COOKIE_AGE)
+    return None
 
 
 def remember(request: HttpRequest, user: "User") -> None:
@@ -200,7 +206,7 @@ def remember(request: HttpRequest, user: "User") -> None:
 
 def set_cookie(response: HttpResponse, user: "User") -> None:
     response.set_cookie(
-        _cookie_name(user),
+        _cookie_names(user)[0],
         _signer(user).sign(secrets.token_urlsafe(12)),
         max_age=settings.DEVICE_COOKIE_AGE,
         secure=settings.SESSION_COOKIE_SECURE,

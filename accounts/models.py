@@ -1339,7 +1339,7 @@ class LockQuerySet(PrunableQuerySet["Lock"]):
 
     def of(self, user: User) -> Self:
         """Of whoever gave this user's name, and of the browsers where the user is known."""
-        return self.filter(account=locks.account(user.username))
+        return self.filter(account__in=locks.accounts(user.username))
 
     def past_keeping(self) -> Self:
         now = timezone.now()

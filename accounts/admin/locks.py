@@ -59,7 +59,7 @@ class LockAdmin(ReadOnlyList):
             return queryset, False
         if address := as_address(term):
             return queryset.filter(ip_address=locks.network(address)), False
-        return queryset.filter(account=locks.account(term)), False
+        return queryset.filter(account__in=locks.accounts(term)), False
 
     def has_lift_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.lift_lock")
