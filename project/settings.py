@@ -418,12 +418,13 @@ PERMISSIONS_POLICY: dict[str, list[str]] = {
         "usb",
     )
 }
-DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+# Of a page's form, without the files in it. The API has limits of its own (api.parsers).
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * env.int("MAX_FORM_KILOBYTES", default=256)
 
 # Pages of other origins bring a token; a cookie of ours is not asked for, and not honoured (api.authentication).
 CORS_URLS_REGEX = r"^/(api|\.well-known)/"
 CORS_ALLOW_CREDENTIALS = False
-CORS_ALLOW_METHODS = ["GET", "POST", "PATCH", "DELETE", "OPTIONS"]
+CORS_ALLOW_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "dpop"]
 CORS_EXPOSE_HEADERS = ["DPoP-Nonce", "Retry-After", "WWW-Authenticate"]
 # Browsers keep a preflight's answer no longer than two hours.
