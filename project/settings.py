@@ -424,7 +424,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * env.int("MAX_FORM_KILOBYTES", default=256)
 # Pages of other origins bring a token; a cookie of ours is not asked for, and not honoured (api.authentication).
 CORS_URLS_REGEX = r"^/(api|\.well-known)/"
 CORS_ALLOW_CREDENTIALS = False
-CORS_ALLOW_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+CORS_ALLOW_METHODS = ["GET", "POST", "PATCH", "DELETE", "OPTIONS"]
 CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "dpop"]
 CORS_EXPOSE_HEADERS = ["DPoP-Nonce", "Retry-After", "WWW-Authenticate"]
 # Browsers keep a preflight's answer no longer than two hours.
