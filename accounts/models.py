@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import cache, partial
 from itertools import chain
 from operator import attrgetter
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from django.conf import settings
 from django.contrib.auth.hashers import check_password
@@ -30,7 +30,7 @@ from django.utils.http import urlsafe_base64_decode
 from django.utils.translation import gettext_lazy as _
 
 from accounts import devices, hashing, links, locks, mail, origin, passwords, sids
-from accounts.pruning import BATCH, PrunableQuerySet, referred_to
+from accounts.pruning import BATCH, REQUEST_SECONDS, PrunableQuerySet, in_time, referred_to
 from accounts.rows import CompiledQuery, CompiledUpdate, from_fields, parts
 from accounts.signals import all_ended, events_recorded, sign_ins_ended
 
@@ -535,6 +535,13 @@ class User(AbstractUser):
             super().save(update_fields=["password"])
 
 
+class Ended(NamedTuple):
+    """How many sign-ins ended, and how many are left for the next request."""
+
+    ended: int
+    left: int = 0
+
+
 class SignInQuerySet(PrunableQuerySet["SignIn"]):
     def live(self) -> Self:
         now = timezone.now()
@@ -569,6 +576,10 @@ class SignInQuerySet(PrunableQuerySet["SignIn"]):
 
     def unended(self) -> Self:
         return self.filter(ended_at__isnull=True)
+
+    def is_many(self) -> bool:
+        """Whether more have not ended than end in one step."""
+        return self.unended()[: MANY + 1].count() > MANY
 
     def past_keeping(self) -> Self:
         """Ended or, if nobody ended them, out of date however much they were used, SIGN_IN_KEEP_DAYS ago."""
@@ -742,14 +753,46 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
     def end_all(self, user: User, reason: str, keep: "SignIn | None" = None) -> int:
         """
         Ends all sign-ins of a user, or all but `keep`, and those that are under way. Returns how many. In one step or,
-        all of somebody's with a great many, in batches, before the first of which nothing of theirs works.
+        of a user with a great many, in batches: see end_others() and _end_many().
         """
-        if keep is None and self.filter(user_id=user.pk).unended()[: MANY + 1].count() > MANY:
-            return sum(self.end_all_in_batches(user, reason))
+        if keep:
+            return self.end_others(user, reason, keep).ended
+        sign_ins = self.filter(user_id=user.pk)
+        return self._end_many(user, reason) if sign_ins.is_many() else self._end_in_one_step(user, sign_ins, reason)
+
+    def end_others(self, user: User, reason: str, keep: "SignIn") -> Ended:
+        """
+        Ends all sign-ins of a user but `keep`, which goes on all the time, and those that are under way. Of a user with
+        a great many: those older than `keep` at once, and of the newer ones as many as REQUEST_SECONDS allow.
+        """
+        others = self.filter(user_id=user.pk).exclude(pk=keep.pk)
+        if not others.is_many():
+            return Ended(self._end_in_one_step(user, others, reason))
+        now, started = sids.just_after(timezone.now()), sids.started_at(keep.pk)
+        # A moment tells of a sign-in by its id: one that does not name its start has nothing older.
+        older, newer = others.filter(created_at__lt=started), others.filter(created_at__gte=started)
         with transaction.atomic():
             User._base_manager.filter(pk=user.pk).update(generation=models.F("generation") + 1)
-            sign_ins = self.filter(user_id=user.pk)
-            return (sign_ins.exclude(pk=keep.pk) if keep else sign_ins).end(reason)
+            shut_out = older.unended().count()
+            self._shut_out(started, user)
+            # By a node whose clock is ahead. None is new, while the user's row is locked.
+            ahead = newer.filter(created_at__gte=now).end(reason)
+        begun = newer.filter(created_at__lt=now)
+        ended, is_all = in_time(begun.end_in_batches(reason), REQUEST_SECONDS)
+        if is_all:
+            in_time(older.end_told_in_batches(reason), REQUEST_SECONDS)
+        return Ended(shut_out + ahead + ended, 0 if is_all else begun.unended().count())
+
+    def _end_in_one_step(self, user: User, sign_ins: SignInQuerySet, reason: str) -> int:
+        with transaction.atomic():
+            User._base_manager.filter(pk=user.pk).update(generation=models.F("generation") + 1)
+            return sign_ins.end(reason)
+
+    def _end_many(self, user: User, reason: str) -> int:
+        """All of them are refused after the first step; rows that are not marked in time are left to `prune`."""
+        ended = self.filter(user_id=user.pk).unended().count()
+        marked, is_all = in_time(self.end_all_in_batches(user, reason), REQUEST_SECONDS)
+        return marked if is_all else max(ended, marked)
 
     def end_all_in_batches(self, user: User, reason: str) -> Iterator[int]:
         """

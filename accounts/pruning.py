@@ -1,10 +1,13 @@
 """Rows that have served their time leave in small batches."""
 
+import time
 from collections.abc import Collection, Iterator
 from typing import Any, Self, TypeVar
 
 from django.db import models, transaction
 
+# How long a request goes on ending or deleting in batches, in seconds.
+REQUEST_SECONDS = 3.0
 ModelT = TypeVar("ModelT", bound=models.Model)
 BATCH = 1000
 
@@ -46,3 +49,14 @@ def referred_to(model: type[models.Model], except_by: Collection[type[models.Mod
         rows = relation.related_model._base_manager.filter(**{relation.field.name: key})
         referred |= models.Q(models.Exists(rows))
     return referred
+
+
+def in_time(batches: Iterator[int], seconds: float) -> tuple[int, bool]:
+    """Does batches for so long: how much they did, and whether that is all."""
+    enough = time.monotonic() + seconds
+    done = 0
+    for number in batches:
+        done += number
+        if time.monotonic() > enough:
+            return done, False
+    return done, True
