@@ -331,7 +331,11 @@ class EndOtherSignInsView(RecentProofMixin, TemplateView):
         return super().get_context_data(**kwargs) | {"others": self.request.user.sign_ins.live().count() - 1}
 
     def post(self, request: SignedInRequest) -> HttpResponse:
-        ended, left = SignIn.objects.end_others(request.user, SignIn.Reason.ENDED_BY_USER, request.session.sign_in)
+        ended, left = SignIn.objects.end_others(
+            request.user,
+            SignIn.Reason.ENDED_BY_USER,
+            keep=request.session.sign_in,  # type: ignore[arg-type]
+        )
         text = ngettext("%(count)d other sign-in ended.", "%(count)d other sign-ins ended.", ended)
         messages.success(request, text % {"count": ended})
         if left:
