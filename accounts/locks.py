@@ -3,6 +3,7 @@
 import secrets
 import unicodedata
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -140,15 +141,20 @@ class Source(NamedTuple):
     ip_address: str | None = None
 
 
-def digest(*parts: object) -> UUID:
-    """Keyed, so that nobody tries out names or passwords on a dump."""
+def digest(*parts: object, secret: str | None = None) -> UUID:
+    """Keyed, so that nobody tries out names or passwords on a dump. `secret`: another key than SECRET_KEY."""
     text = "\0".join(map(str, parts))
-    return UUID(bytes=salted_hmac("accounts.locks", text, algorithm="sha256").digest()[:16])
+    return UUID(bytes=salted_hmac("accounts.locks", text, secret=secret, algorithm="sha256").digest()[:16])
 
 
-def account(username: str) -> UUID:
+def account(username: str, secret: str | None = None) -> UUID:
     """As typed, whether or not there is such an account."""
-    return digest("account", unicodedata.normalize("NFKC", username).casefold())
+    return digest("account", unicodedata.normalize("NFKC", username).casefold(), secret=secret)
+
+
+def accounts(username: str) -> list[UUID]:
+    """By SECRET_KEY and by each of its fallbacks: other nodes may be at another step of a change of the key."""
+    return [account(username, secret) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
 
 
 def strangers(username: str, address: str | None) -> list[Source]:
@@ -269,9 +275,9 @@ def _signer(user: "User") -> signing.TimestampSigner:
     return signing.TimestampSigner(salt=f"accounts.device {user.pk} {user.password}")
 
 
-def _cookie_name(user: "User") -> str:
-    # One for each who uses this browser.
-    return f"{settings.DEVICE_COOKIE_NAME}-{account(user.username).hex[:12]}"
+def _cookie_names(user: "User") -> list[str]:
+    """One for each user of this browser; the first is the one to set, the others are of other secret keys."""
+    return [f"{settings.DEVICE_COOKIE_NAME}-{name.hex[:12]}" for name in accounts(user.username)]
 
 
 def _device_cookies(request: HttpRequest) -> list[str]:
@@ -285,11 +291,11 @@ def may_be_known(request: HttpRequest | None) -> bool:
 
 def device(request: HttpRequest, user: "User") -> str | None:
     """Which of the browsers where this user is known it is that asks; None elsewhere."""
-    cookie = request.COOKIES.get(_cookie_name(user), "")
-    try:
-        return _signer(user).unsign(cookie, max_age=settings.DEVICE_COOKIE_AGE)
-    except signing.BadSignature:
-        return None
+    cookies = [request.COOKIES[name] for name in _cookie_names(user) if name in request.COOKIES]
+    for cookie in cookies:
+        with suppress(signing.BadSignature):
+            return _signer(user).unsign(cookie, max_age=settings.DEVICE_COOKIE_AGE)
+    return None
 
 
 def remember(request: HttpRequest, user: "User") -> None:
@@ -298,8 +304,8 @@ def remember(request: HttpRequest, user: "User") -> None:
 
 
 def set_cookie(request: HttpRequest, response: HttpResponse, user: "User") -> None:
-    own = _cookie_name(user)
-    others = [name for name in _device_cookies(request) if name != own]
+    own, *former = _cookie_names(user)
+    others = [name for name in _device_cookies(request) if name not in (own, *former)]
     others.sort(key=lambda name: _said_to_be_signed_at(request.COOKIES[name]), reverse=True)
     for name in others[KNOWN_USERS_PER_BROWSER - 1 :]:
         response.delete_cookie(name, samesite="Lax")

@@ -103,9 +103,15 @@ class HostMiddleware(MiddlewareMixin):
 
 
 class CommonMiddleware(common.CommonMiddleware):
-    """As Django's, but pages take three methods, and only what has no body is sent on to the address with the slash."""
+    """
+    As Django's, but our own pages take three methods, and only what has no body is sent on to the address with the
+    slash.
+    """
 
     PAGES_TAKE = ("GET", "HEAD", "POST")
+    # No view answers these, whoever wrote it.
+    NEVER = ("TRACE", "CONNECT")
+    OUR_PACKAGES = {"accounts", "api", "project", "django"}
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         # Load balancers ask an instance by its address, which no list of host names has.
@@ -118,7 +124,16 @@ class CommonMiddleware(common.CommonMiddleware):
         # CSRF is no page, and tells by itself what it takes.
         if request.method in self.PAGES_TAKE or getattr(view, "csrf_exempt", False):
             return None
+        if request.method not in self.NEVER and not self._is_our_page(request, view):
+            return None
         return HttpResponseNotAllowed(self.PAGES_TAKE)
+
+    def _is_our_page(self, request: HttpRequest, view: Callable[..., HttpResponse]) -> bool:
+        """Ours, Django's or the admin's; an adopter's view decides by itself which methods it takes."""
+        if request.resolver_match and "admin" in request.resolver_match.app_names:
+            return True
+        module: str = getattr(getattr(view, "view_class", view), "__module__", "")
+        return module.partition(".")[0] in self.OUR_PACKAGES
 
     def should_redirect_with_slash(self, request: HttpRequest) -> bool:
         return request.method in ("GET", "HEAD") and super().should_redirect_with_slash(request)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import cache, partial
 from itertools import chain
 from operator import attrgetter
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -31,7 +31,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import devices, hashing, links, locks, mail, names, notices, origin, sids
 from accounts.changed_columns import ChangedColumnsModel, ChangedColumnsQuerySet
-from accounts.pruning import BATCH, PrunableQuerySet
+from accounts.pruning import BATCH, REQUEST_SECONDS, PrunableQuerySet, in_time, referred_to
 from accounts.rows import CompiledQuery, CompiledUpdate, from_fields, parts
 from accounts.signals import all_ended, events_recorded, sign_ins_ended
 
@@ -134,12 +134,21 @@ class UserQuerySet(ChangedColumnsQuerySet["User"], PrunableQuerySet["User"]):
         return user if tokens.check_token(user, token) else None
 
     def past_keeping(self) -> Self:
-        """Throw-away accounts whose day is over, and those that nobody confirmed the address of, or uses."""
-        now = timezone.now()
-        unused_since = now - max(settings.UNCONFIRMED_KEEP, settings.SIGN_IN_MAX)
-        unconfirmed = models.Q(email_confirmed_at=None, is_staff=False, is_service=False, date_joined__lt=unused_since)
-        unused = models.Q(last_login=None) | models.Q(last_login__lt=unused_since)
-        return self.filter(models.Q(delete_after__lte=now) | unconfirmed & unused).order_by("pk")
+        """Throw-away accounts whose day is over, and accounts that signed up here and were never confirmed or used."""
+        return self.filter(models.Q(delete_after__lte=timezone.now()) | self._never_used()).order_by("pk")
+
+    def _never_used(self) -> models.Q:
+        """Imported accounts and those that staff made are not among them, nor any that other data belongs to."""
+        signed_up_before = timezone.now() - max(settings.UNCONFIRMED_KEEP, settings.SIGN_IN_MAX)
+        ordinary = models.Q(is_active=True, is_staff=False, is_superuser=False, is_service=False)
+        # A node of an earlier release writes last_login and leaves the mark.
+        unused = models.Q(last_login=None) | models.Q(last_login=models.F("unused_since"))
+        return (
+            models.Q(unused_since__lt=signed_up_before, email_confirmed_at=None)
+            & ordinary
+            & unused
+            & ~referred_to(self.model, except_by={SignIn, SecurityEvent, Lock})
+        )
 
     def _delete_for_good(self, batch: list[int]) -> None:
         # Unlike other rows, a user may still be signed in, and has what goes along.
@@ -219,7 +228,8 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
         address that is taken, and Locked if too many were asked for from there, or are being made; the caller has
         validated the password.
         """
-        user = self.model(username=username, email=self.normalize_email(email))
+        user = self.model(username=username, email=self.normalize_email(email), unused_since=timezone.now())
+        user.is_signing_up = True
         hashing.check_flood()
         # Before it is looked up whether the name is taken, which the answer says.
         Lock.objects.take(locks.sign_ups(origin.ip_address()))
@@ -336,28 +346,37 @@ class User(ChangedColumnsModel, AbstractUser):
     is_service = models.BooleanField(
         _("service account"),
         default=False,
+        db_default=False,
         help_text=_("Another service, not a person: it signs in by the API only."),
     )
     scopes = models.CharField(
         _("scopes"),
         max_length=200,
         blank=True,
+        default="",
+        db_default="",
         validators=[check_scopes],
         help_text=_("What a service account may do, separated by spaces: introspect."),
     )
     bound_tokens_only = models.BooleanField(
         _("bound tokens only"),
         default=False,
+        db_default=False,
         help_text=_("Clients get tokens only if they prove to hold a key that the tokens are then bound to (DPoP)."),
     )
     # Null: nobody has shown yet that they read mail there.
     email_confirmed_at = models.DateTimeField(null=True, editable=False)
     # Takes the place of the address once it is confirmed.
-    new_email = models.EmailField(blank=True, editable=False)
+    new_email = models.EmailField(blank=True, default="", db_default="", editable=False)
     # Rises whenever sign-ins are ended wholesale, so that one that is under way just then does not slip past.
     generation = models.PositiveBigIntegerField(default=0, editable=False)
     # Set for accounts that somebody made only to try the project.
     delete_after = models.DateTimeField(null=True, editable=False)
+    # When the account signed up by page or API. Null from its first use on, and for all other accounts.
+    unused_since = models.DateTimeField(null=True, editable=False)
+
+    # Of the instance that sign_up() returns: the sign-in that comes with the sign-up is no use of the account.
+    is_signing_up = False
 
     objects: ClassVar[AccountManager] = AccountManager()
 
@@ -657,6 +676,13 @@ class User(ChangedColumnsModel, AbstractUser):
         self.note_stored(["new_email"])
 
 
+class Ended(NamedTuple):
+    """How many sign-ins ended, and how many are left for the next request."""
+
+    ended: int
+    left: int = 0
+
+
 class SignInQuerySet(ChangedColumnsQuerySet["SignIn"], PrunableQuerySet["SignIn"]):
     def live(self) -> Self:
         now = timezone.now()
@@ -691,6 +717,10 @@ class SignInQuerySet(ChangedColumnsQuerySet["SignIn"], PrunableQuerySet["SignIn"
 
     def unended(self) -> Self:
         return self.filter(ended_at__isnull=True)
+
+    def is_many(self) -> bool:
+        """Whether more have not ended than end in one step."""
+        return self.unended()[: MANY + 1].count() > MANY
 
     def past_keeping(self) -> Self:
         """Ended or, if nobody ended them, out of date however much they were used, SIGN_IN_KEEP_DAYS ago."""
@@ -826,12 +856,13 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
         is_first = user.last_login is None
         with transaction.atomic():
             # Takes the row lock that every wholesale end takes too: one of the two comes first and the other sees it.
+            unused_since = now if user.is_signing_up else None
             unchanged = User._base_manager.filter(
                 pk=user.pk, is_active=True, password=user.password, generation=user.generation
-            ).update(last_login=now)
+            ).update(last_login=now, unused_since=unused_since)
             if not unchanged:
                 raise SignInRefused
-            user.last_login = now
+            user.last_login, user.unused_since = now, unused_since
             known = self.filter(user=user.pk).devices()
             sign_in = self.create(
                 id=sids.new(now),
@@ -879,14 +910,46 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
     def end_all(self, user: User, reason: str, keep: "SignIn | None" = None) -> int:
         """
         Ends all sign-ins of a user, or all but `keep`, and those that are under way. Returns how many. In one step or,
-        all of somebody's with a great many, in batches, before the first of which nothing of theirs works.
+        of a user with a great many, in batches: see end_others() and _end_many().
         """
-        if keep is None and self.filter(user_id=user.pk).unended()[: MANY + 1].count() > MANY:
-            return sum(self.end_all_in_batches(user, reason))
+        if keep:
+            return self.end_others(user, reason, keep).ended
+        sign_ins = self.filter(user_id=user.pk)
+        return self._end_many(user, reason) if sign_ins.is_many() else self._end_in_one_step(user, sign_ins, reason)
+
+    def end_others(self, user: User, reason: str, keep: "SignIn") -> Ended:
+        """
+        Ends all sign-ins of a user but `keep`, which goes on all the time, and those that are under way. Of a user with
+        a great many: those older than `keep` at once, and of the newer ones as many as REQUEST_SECONDS allow.
+        """
+        others = self.filter(user_id=user.pk).exclude(pk=keep.pk)
+        if not others.is_many():
+            return Ended(self._end_in_one_step(user, others, reason))
+        now, started = sids.just_after(timezone.now()), sids.started_at(keep.pk)
+        # A moment tells of a sign-in by its id: one that does not name its start has nothing older.
+        older, newer = others.filter(created_at__lt=started), others.filter(created_at__gte=started)
         with transaction.atomic():
             User.objects.filter(pk=user.pk).start_generation()
-            sign_ins = self.filter(user_id=user.pk)
-            return (sign_ins.exclude(pk=keep.pk) if keep else sign_ins).end(reason)
+            shut_out = older.unended().count()
+            self._shut_out(started, user)
+            # By a node whose clock is ahead. None is new, while the user's row is locked.
+            ahead = newer.filter(created_at__gte=now).end(reason)
+        begun = newer.filter(created_at__lt=now)
+        ended, is_all = in_time(begun.end_in_batches(reason), REQUEST_SECONDS)
+        if is_all:
+            in_time(older.end_told_in_batches(reason), REQUEST_SECONDS)
+        return Ended(shut_out + ahead + ended, 0 if is_all else begun.unended().count())
+
+    def _end_in_one_step(self, user: User, sign_ins: SignInQuerySet, reason: str) -> int:
+        with transaction.atomic():
+            User.objects.filter(pk=user.pk).start_generation()
+            return sign_ins.end(reason)
+
+    def _end_many(self, user: User, reason: str) -> int:
+        """All of them are refused after the first step; rows that are not marked in time are left to `prune`."""
+        ended = self.filter(user_id=user.pk).unended().count()
+        marked, is_all = in_time(self.end_all_in_batches(user, reason), REQUEST_SECONDS)
+        return marked if is_all else max(ended, marked)
 
     def end_all_in_batches(self, user: User, reason: str) -> Iterator[int]:
         """
@@ -974,7 +1037,14 @@ class SignIn(ChangedColumnsModel):
     id = models.UUIDField(primary_key=True, default=sids.new, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sign_ins")
     kind = models.CharField(max_length=10, choices=Kind)
-    name = models.CharField(_("name"), max_length=60, blank=True, help_text=_("What its user calls a client."))
+    name = models.CharField(
+        _("name"),
+        max_length=60,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("What its user calls a client."),
+    )
     user_agent = models.CharField(max_length=origin.USER_AGENT_MAX_LENGTH, blank=True)
     ip_address = models.GenericIPAddressField(null=True, blank=True)
     # Fingerprint of the password it was opened with: whoever changes that, even by raw SQL, ends the sign-in.
@@ -983,14 +1053,14 @@ class SignIn(ChangedColumnsModel):
     created_at = models.DateTimeField(default=timezone.now)
     last_seen_at = models.DateTimeField(default=timezone.now)
     # When the password was last given in it.
-    proved_at = models.DateTimeField(default=timezone.now, editable=False)
+    proved_at = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)
     idle_timeout = models.DurationField()
     expires_at = models.DateTimeField()
 
     # The service that its access tokens are for; blank for our own API.
-    audience = models.CharField(max_length=255, blank=True, editable=False)
+    audience = models.CharField(max_length=255, blank=True, default="", db_default="", editable=False)
     # The thumbprint (RFC 7638) of the key that its tokens are bound to; blank if whoever holds them may use them.
-    bound_to = models.CharField(max_length=43, blank=True, editable=False)
+    bound_to = models.CharField(max_length=43, blank=True, default="", db_default="", editable=False)
 
     ended_at = models.DateTimeField(null=True, blank=True)
     end_reason = models.CharField(max_length=20, choices=Reason, blank=True)
@@ -1151,6 +1221,8 @@ class SignIn(ChangedColumnsModel):
         SignIn.objects.filter(pk=self.pk, ended_at__isnull=True).update(
             last_seen_at=self.last_seen_at, expires_at=self.expires_at
         )
+        if self.user.unused_since:
+            User.objects.filter(pk=self.user_id).update(unused_since=None)
 
     def keep(self) -> None:
         """Makes a browser's sign-in last until it is unused for BROWSER_SESSION_DAYS."""
@@ -1546,7 +1618,7 @@ class LockQuerySet(PrunableQuerySet["Lock"]):
 
     def of(self, user: User) -> Self:
         """Of whoever gave this user's name, and of the browsers where the user is known."""
-        return self.filter(account=locks.account(user.username))
+        return self.filter(account__in=locks.accounts(user.username))
 
     def past_keeping(self) -> Self:
         now = timezone.now()

@@ -350,9 +350,20 @@ class EndOtherSignInsView(RecentProofMixin, TemplateView):
         return super().get_context_data(**kwargs) | {"others": self.request.user.sign_ins.live().count() - 1}
 
     def post(self, request: SignedInRequest) -> HttpResponse:
-        ended = SignIn.objects.end_all(request.user, SignIn.Reason.ENDED_BY_USER, keep=request.session.sign_in)
+        ended, left = SignIn.objects.end_others(
+            request.user,
+            SignIn.Reason.ENDED_BY_USER,
+            keep=request.session.sign_in,  # type: ignore[arg-type]
+        )
         text = ngettext("%(count)d other sign-in ended.", "%(count)d other sign-ins ended.", ended)
         messages.success(request, text % {"count": ended})
+        if left:
+            text = ngettext(
+                "%(count)d other sign-in is left. End the others once more.",
+                "%(count)d other sign-ins are left. End the others once more.",
+                left,
+            )
+            messages.warning(request, text % {"count": left})
         return redirect("sign_ins")
 
 

@@ -15,12 +15,14 @@ from django.utils.encoding import escape_uri_path
 from django.utils.http import escape_leading_slashes
 from django.utils.log import log_response
 from rest_framework import exceptions, status, views
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework_simplejwt.exceptions import InvalidToken
 
 from accounts.locks import Locked
 from accounts.models import User
 from api import dpop, trouble
+from api.error_bodies import as_api_exception, body_of
 from api.parsers import TooLarge
 from api.refusals import refusals
 from api.trouble import Trouble
@@ -62,13 +64,14 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         exc = Unavailable(what)
     if isinstance(exc, Locked):
         exc = exceptions.Throttled(exc.seconds)
-    if isinstance(exc, User.DoesNotExist):
+    if isinstance(exc, User.DoesNotExist) and _caller_is_gone(context["request"]):
         return _of_deleted_user(context)
+    exc = as_api_exception(exc)
     response = views.exception_handler(exc, context)
     if response is None:
         return None
-    response.data = _with_detail_and_code(exc, response.data)
-    if response.data["code"] in TOKEN_PRESENTED:
+    response.data = body_of(exc, response.data)
+    if response.data["code"] in TOKEN_PRESENTED and "WWW-Authenticate" in response:
         refusals.note()
         # RFC 6750, section 3.1
         response["WWW-Authenticate"] = f'{response["WWW-Authenticate"]}, error="invalid_token"'
@@ -87,20 +90,17 @@ def _say_which_proof_is_needed(response: Response, refusal: dpop.ProofRefused) -
         response["DPoP-Nonce"] = refusal.nonce
 
 
+def _caller_is_gone(request: Request) -> bool:
+    """Whether the user who was authenticated was deleted meanwhile; a view may as well miss another user."""
+    user_id = getattr(getattr(request, "_user", None), "pk", None)
+    return user_id is not None and not User._base_manager.filter(pk=user_id).exists()
+
+
 def _of_deleted_user(context: dict[str, Any]) -> Response:
     """Their tokens are blocked; this one was checked just before."""
     challenge = context["view"].get_authenticate_header(context["request"])
     headers = {"WWW-Authenticate": f'{challenge}, error="invalid_token"'}
     return Response(InvalidToken().detail, status=status.HTTP_401_UNAUTHORIZED, headers=headers)
-
-
-def _with_detail_and_code(exc: Exception, data: Any) -> dict[str, Any]:
-    if isinstance(exc, exceptions.ValidationError):
-        fields = data if isinstance(data, dict) else {"non_field_errors": data}
-        return {**fields, "detail": "The input is not valid.", "code": "invalid"}
-    if "code" not in data:
-        data["code"] = getattr(data.get("detail"), "code", "error")
-    return data
 
 
 def _answer(request: HttpRequest, code: str, http_status: HTTPStatus, detail: str, kind: str = "") -> HttpResponse:

@@ -18,6 +18,8 @@ LOG_EVERY_SECONDS = 60.0
 UNAVAILABLE = (OperationalError, InterfaceError, InternalError)
 # SQLite: https://www.sqlite.org/rescode.html
 CANNOT_WRITE = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC")
+# Of PostgreSQL: a statement in the wrong state of its transaction.
+STATEMENTS_AT_FAULT = {"25001", "25P01", "25P02"}
 MISSING = ("no such table", "no such column", "has no column")
 
 
@@ -34,13 +36,20 @@ def trouble_of(error: BaseException | None) -> Trouble | None:
     cause = error.__cause__
     if _is_about_the_schema(error, cause):
         return Trouble.NOT_MIGRATED if migrations_state.are_missing() else None
-    if not isinstance(error, UNAVAILABLE):
+    if not isinstance(error, UNAVAILABLE) or _is_about_the_statement(cause):
         return None
     name = getattr(cause, "sqlite_errorname", "")
     read_only = (psycopg.errors.DiskFull, psycopg.errors.ReadOnlySqlTransaction)
     return (
         Trouble.CANNOT_WRITE if name.startswith(CANNOT_WRITE) or isinstance(cause, read_only) else Trouble.UNREACHABLE
     )
+
+
+def _is_about_the_statement(cause: BaseException | None) -> bool:
+    """An error of the code, which PostgreSQL and SQLite report with the types of an outage, too."""
+    if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+        return True
+    return getattr(cause, "sqlstate", None) in STATEMENTS_AT_FAULT
 
 
 def _is_about_the_schema(error: BaseException, cause: BaseException | None) -> bool:

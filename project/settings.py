@@ -357,7 +357,8 @@ PERMISSIONS_POLICY: dict[str, list[str]] = {
         "usb",
     )
 }
-DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+# Of a page's form, without the files in it. The API has limits of its own (api.parsers).
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * env.integer("MAX_FORM_KILOBYTES", default=256, low=16, high=1_000_000)
 # No page takes a file: a large one is dropped, and never written to a temporary folder.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 

@@ -203,13 +203,14 @@ class Node(Server):
         workers: int,
         args: Sequence[str],
         application: str = "project.wsgi",
+        root: Path = ROOT,
     ) -> None:
         self.address = f"127.0.0.1:{free_port()}"
         self.url = f"http://{self.address}"
         command = [sys.executable, "-m", "gunicorn", application, f"--bind={self.address}", f"--workers={workers}"]
         # Nodes of one machine would share gunicorn's control socket, which is in the home folder.
         command += ["--no-control-socket", *args]
-        super().__init__(folder, command, cwd=ROOT, env=os.environ | env)
+        super().__init__(folder, command, cwd=root, env=os.environ | env)
 
     def answers(self) -> bool:
         return answers_live(self.url)
@@ -350,12 +351,16 @@ def valkey(*tuning: str) -> Iterator[Valkey]:
 
 @contextmanager
 def node(
-    env: Mapping[str, str], workers: int = 4, args: Sequence[str] = (), application: str = "project.wsgi"
+    env: Mapping[str, str],
+    workers: int = 4,
+    args: Sequence[str] = (),
+    application: str = "project.wsgi",
+    root: Path = ROOT,
 ) -> Iterator[Node]:
-    """The project under gunicorn on loopback, with our environment and `env` over it."""
+    """The project under gunicorn on loopback, with our environment and `env` over it; or its code in `root`."""
     with (
         TemporaryDirectory(prefix="node-") as name,
-        running(Node(Path(name), env, workers, args, application)) as server,
+        running(Node(Path(name), env, workers, args, application, root)) as server,
     ):
         yield server
 

@@ -9,37 +9,24 @@ from urllib.parse import urlsplit
 import pytest
 from django.conf import settings
 from django.contrib.admin.models import LogEntry
-from django.urls import URLResolver, get_resolver
 from django.utils.log import AdminEmailHandler
 from rest_framework.views import APIView
 
 from accounts import mail
 from accounts.models import SecurityEvent, SignIn, User
+from tests.adversary.places import all_places
 from tests.conftest import ApiClient, Browser
 from tests.test_error_pages import STRICT
 
 pytestmark = pytest.mark.django_db
 
-SAMPLES = {"int": "1", "uuid": "00000000-0000-4000-8000-000000000000"}
 # Public keys. (The status list is off.)
 KEPT = {"/.well-known/jwks.json"}
 # Swagger UI draws with data: images and sets styles.
 LESS_STRICT = {"/api/docs/"}
 
 
-def walk(resolver=None, prefix="/"):
-    """Every address of the project with its view, but for the admin's that match anything."""
-    for pattern in (resolver or get_resolver()).url_patterns:
-        route = re.sub(r"<(?:(\w+):)?\w+>", lambda found: SAMPLES.get(found[1], "1"), str(pattern.pattern))
-        if route.startswith("^") or "(?P<" in str(pattern.pattern):
-            continue
-        if isinstance(pattern, URLResolver):
-            yield from walk(pattern, prefix + route)
-        else:
-            yield prefix + route, pattern.callback
-
-
-ADDRESSES = dict(walk())
+ADDRESSES = {place.path(): place.view for place in all_places()}
 
 
 def test_the_walk_goes_everywhere():

@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
@@ -34,6 +35,9 @@ COLUMNS = {
     "user agent": "user_agent",
     "details": "details",
 }
+# Where a formula may begin: at the start of a cell and, where another separator than ours is set, after that. The last
+# four are full-width forms of the four before.
+FORMULA = re.compile('(^|[;,|\t\r\n])(?=[\\s"]*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20])')
 # Rows that an export reads at once.
 PAGE_SIZE = 2000
 EVENT_HEADINGS = [_("time"), _("event"), _("by"), _("IP address"), _("device"), _("details")]
@@ -149,13 +153,14 @@ def as_csv(events: QuerySet[SecurityEvent]) -> Iterator[str]:
 
 
 def _cell(value: object) -> str:
-    """A spreadsheet would run what begins like a formula (OWASP, "CSV Injection")."""
+    """A spreadsheet would run what begins like a formula (OWASP, "CSV Injection"), by the separator of its language."""
     if value is None:
         return ""
     if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False, sort_keys=True)
-    text = value.isoformat() if isinstance(value, datetime) else str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+        text = json.dumps(value, ensure_ascii=False, sort_keys=True)
+    else:
+        text = value.isoformat() if isinstance(value, datetime) else str(value)
+    return FORMULA.sub(r"\1'", text)
 
 
 def details(event: SecurityEvent) -> Any:

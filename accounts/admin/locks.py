@@ -60,7 +60,7 @@ class LockAdmin(ReadOnlyList):
         if address := as_address(term):
             return queryset.filter(ip_address=addresses.network(address)), False
         user = User.objects.by_name(term)
-        return queryset.filter(account=locks.account(user.username if user else term)), False
+        return queryset.filter(account__in=locks.accounts(user.username if user else term)), False
 
     def has_lift_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.lift_lock")

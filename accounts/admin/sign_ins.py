@@ -1,4 +1,3 @@
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
@@ -24,6 +23,7 @@ from accounts.admin.events import EVENT_HEADINGS, event_rows
 from accounts.admin.lists import ChoiceFilter, ListFilter, OneUserFilter, Panel, ReadOnlyList, WindowFilter, link
 from accounts.admin.search import as_address, as_uuid
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
+from accounts.pruning import in_time
 from accounts.sessions import SignedInRequest
 
 # How long one request goes on ending, in seconds; what is left then is ended by the next.
@@ -259,13 +259,7 @@ def facts(of_kind: Mapping[str, int]) -> list[tuple[Any, int]]:
 
 def with_patience(batches: Iterator[int]) -> tuple[int, bool]:
     """Ends what it can in PATIENCE seconds: how many it ended, and whether that is all."""
-    enough = time.monotonic() + PATIENCE
-    ended = 0
-    for number in batches:
-        ended += number
-        if time.monotonic() > enough:
-            return ended, False
-    return ended, True
+    return in_time(batches, PATIENCE)
 
 
 def end_up_to(moment: datetime | None) -> tuple[int, bool]:

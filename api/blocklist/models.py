@@ -211,7 +211,7 @@ class Entry(models.Model):
     # What others know it by, if they do.
     status_index = models.BigIntegerField(null=True, editable=False)
     # Of what staff blocked; a sign-in knows itself why and by whom it was ended.
-    why = models.CharField(max_length=WHY_MAX_LENGTH, blank=True)
+    why = models.CharField(max_length=WHY_MAX_LENGTH, blank=True, default="", db_default="")
     blocked_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
     lifted_at = models.DateTimeField(null=True)
     lifted_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)

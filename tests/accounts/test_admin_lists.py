@@ -9,6 +9,7 @@ from django.db import connection
 from django.test import RequestFactory
 from django.utils import timezone
 
+from accounts import origin
 from accounts.models import SecurityEvent, SignIn, User
 from api.blocklist.models import Entry
 from tests.accounts.admin_pages import BLOCKLIST, EVENTS, SIGN_INS, USERS, make_staff, make_support, text_of
@@ -258,11 +259,35 @@ def test_an_export_is_an_event(page, staff, ann):
     assert (event.actor, event.details["filter"]) == (staff, f"user={ann.pk}")
 
 
-def test_a_cell_is_no_formula(page, browser, ann, password):
-    evil = '=HYPERLINK("http://evil.example")'
+@pytest.mark.parametrize(
+    ("evil", "cell"),
+    [
+        ('=HYPERLINK("http://evil.example")', '\'=HYPERLINK("http://evil.example")'),
+        ("x;=cmd|' /C calc'!A0", "x;'=cmd|' /C calc'!A0"),
+        ('x;"=1+2"', 'x;\'"=1+2"'),
+        ("x; @SUM(1)", "x;' @SUM(1)"),
+        ("a|-1", "a|'-1"),
+        ("a,+1;-1", "a,'+1;'-1"),
+        ("Mozilla/5.0 (X11; Linux x86_64)", "Mozilla/5.0 (X11; Linux x86_64)"),
+        ("a=b+c-d@e", "a=b+c-d@e"),
+    ],
+)
+def test_a_cell_is_no_formula_whatever_separates_cells(page, browser, ann, password, evil, cell):
     browser().post("/accounts/login/", {"username": "ann", "password": password}, headers={"user-agent": evil})
     (row,) = exported(page.post(f"{EVENTS}export/?user={ann.pk}"))
-    assert row["user agent"] == f"'{evil}"
+    assert row["user agent"] == cell
+
+
+def test_no_cell_of_a_file_is_a_formula_by_any_separator(page, ann):
+    for evil in ("x;=cmd", "x\t=cmd", "x|+1", "x,@a", ";-1", "\N{FULLWIDTH EQUALS SIGN}1", 'x;"=1'):
+        with origin.because(evil):
+            SecurityEvent.objects.record("signed_in", ann)
+    text = b"".join(page.post(f"{EVENTS}export/?user={ann.pk}").streaming_content).decode()
+    for separator in (";", ",", "\t", "|"):
+        for row in csv.reader(io.StringIO(text), delimiter=separator):
+            assert not [
+                cell for cell in row if cell.strip('" ').startswith(("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}"))
+            ]
 
 
 def test_an_export_is_no_link(page):

@@ -1,44 +1,146 @@
 """Somebody with very many sign-ins."""
 
+from functools import partialmethod
 from io import StringIO
+from uuid import uuid4
 
 import pytest
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection
 
-from accounts.models import SecurityEvent, Session, SignIn, User
+from accounts.models import SecurityEvent, Session, SignIn, SignInQuerySet, SignInRefused, User
 from api.blocklist.models import Entry
 
 pytestmark = pytest.mark.django_db
 
 # PostgreSQL takes 65,535 values to a statement, SQLite as many as it was built for: 32,766 or more.
 MORE_THAN_A_STATEMENT_TAKES = 66_000
-COPIES = """
-INSERT INTO accounts_signin ({columns})
-SELECT gen_random_uuid(), {others} FROM accounts_signin, generate_series(1, %s) WHERE id = %s
-"""
 
 
 def opens(client):
     return client.get("/api/me/").status_code == 200
 
 
+def multiply(sign_in, copies):
+    values = {field.attname: getattr(sign_in, field.attname) for field in SignIn._meta.concrete_fields}
+    SignIn.objects.bulk_create((SignIn(**values | {"id": uuid4()}) for _ in range(copies)), batch_size=1000)
+
+
 @pytest.mark.long
 @pytest.mark.skipif(not settings.REDIS_URL, reason="it takes a while, so one store will do")
 def test_more_than_a_statement_takes_end_in_one_transaction(browser_of, client_of, ann):
     client, browser = client_of(ann), browser_of(ann)
-    others = [field.column for field in SignIn._meta.concrete_fields if not field.primary_key]
-    with connection.cursor() as cursor:
-        statement = COPIES.format(columns=", ".join(["id", *others]), others=", ".join(others))
-        template = SignIn.objects.get(user=ann, kind="browser")
-        cursor.execute(statement, [MORE_THAN_A_STATEMENT_TAKES, template.pk])
-    answer = client.post("/api/sign-ins/end-others/")
-    assert (answer.status_code, answer.json()) == (200, {"ended": MORE_THAN_A_STATEMENT_TAKES + 1})
-    assert SignIn.objects.unended().filter(user=ann).get().kind == "client"
-    assert SecurityEvent.objects.filter(user=ann, type="sign_in_ended").count() == MORE_THAN_A_STATEMENT_TAKES + 1
+    multiply(SignIn.objects.get(user=ann, kind="browser"), MORE_THAN_A_STATEMENT_TAKES)
+    assert User.objects.filter(pk=ann.pk).update(is_active=False) == 1
+    assert not SignIn.objects.unended().exists()
+    assert SecurityEvent.objects.filter(user=ann, type="sign_in_ended").count() == MORE_THAN_A_STATEMENT_TAKES + 2
+    assert not opens(client)
+    assert browser.get("/accounts/profile/").status_code == 302
+
+
+def test_others_end_in_requests_that_stop_when_their_time_is_over(browser_of, client_of, ann, monkeypatch):
+    monkeypatch.setattr("accounts.models.REQUEST_SECONDS", 0)
+    client, browser = client_of(ann), browser_of(ann)
+    multiply(SignIn.objects.get(user=ann, kind="browser"), 3500)
+    answers = [client.post("/api/sign-ins/end-others/").json() for _ in range(4)]
+    # A batch of a thousand is done in any case; what is left is few enough for one step.
+    assert answers == [
+        {"ended": 1000, "left": 2501},
+        {"ended": 1000, "left": 1501},
+        {"ended": 1000, "left": 501},
+        {"ended": 501},
+    ]
     assert opens(client)
     assert browser.get("/accounts/profile/").status_code == 302
+
+
+def test_all_are_out_though_a_request_has_not_the_time_to_mark_them(client_of, ann, monkeypatch):
+    monkeypatch.setattr("accounts.models.REQUEST_SECONDS", 0)
+    clients = [client_of(ann) for _ in range(2)]
+    multiply(SignIn.objects.filter(user=ann).first(), 2500)
+    assert clients[0].post("/api/sign-ins/end-all/").json() == {"ended": 2502}
+    assert not any(map(opens, clients))
+    assert clients[1].renew().status_code == 401
+    assert SignIn.objects.unended().filter(user=ann).count() >= 1500
+    call_command("prune", stdout=StringIO())
+    assert not SignIn.objects.unended().filter(user=ann).exists()
+
+
+@pytest.fixture
+def no_time(monkeypatch):
+    """More than two sign-ins are many, and a request has the time for one batch of one."""
+    monkeypatch.setattr("accounts.models.MANY", 2)
+    monkeypatch.setattr("accounts.models.REQUEST_SECONDS", 0)
+    monkeypatch.setattr("accounts.models.SignInQuerySet.end_in_batches", partialmethod(in_batches_of_one, "end"))
+    monkeypatch.setattr("accounts.models.SignInQuerySet.end_told_in_batches", partialmethod(in_batches_of_one, "told"))
+
+
+OF_ONE = {"end": SignInQuerySet.end_in_batches, "told": SignInQuerySet.end_told_in_batches}
+
+
+def in_batches_of_one(sign_ins, way, reason):
+    return OF_ONE[way](sign_ins, reason, size=1)
+
+
+def test_others_that_are_older_are_out_at_once_and_the_kept_one_goes_on(client_of, browser_of, ann, no_time):
+    older, browser, kept = [client_of(ann) for _ in range(4)], browser_of(ann), client_of(ann)
+    assert kept.post("/api/sign-ins/end-others/").json() == {"ended": 5}
+    assert opens(kept)
+    assert kept.renew().status_code == 200
+    assert not any(map(opens, older))
+    assert {client.renew().status_code for client in older} == {401}
+    assert browser.get("/accounts/profile/").status_code == 302
+    assert SignIn.objects.unended().filter(user=ann).count() == 5, "one row is marked, the others are left"
+    call_command("prune", stdout=StringIO())
+    assert SignIn.objects.unended().get(user=ann).kind == "client"
+    assert opens(kept)
+    assert set(SignIn.objects.exclude(ended_at=None).values_list("end_reason", flat=True)) == {"ended_by_user"}
+
+
+def test_others_that_are_newer_end_in_as_many_requests_as_it_takes(client_of, ann, no_time):
+    kept, newer = client_of(ann), [client_of(ann) for _ in range(4)]
+    answers = [kept.post("/api/sign-ins/end-others/").json()]
+    assert answers == [{"ended": 1, "left": 3}]
+    assert [opens(client) for client in newer] == [True, True, True, False], "the newest first"
+    answers += [kept.post("/api/sign-ins/end-others/").json() for _ in range(3)]
+    assert sum(each["ended"] for each in answers) == 4
+    assert "left" not in answers[-1]
+    assert not any(map(opens, newer))
+    assert opens(kept)
+
+
+def test_the_page_says_how_many_others_are_left(browser_of, client_of, ann, no_time):
+    browser = browser_of(ann)
+    for _ in range(4):
+        client_of(ann)
+    page = browser.post("/accounts/sign-ins/end-others/", follow=True).content.decode()
+    assert "1 other sign-in ended." in page
+    assert "3 other sign-ins are left. End the others once more." in page
+
+
+def test_a_kept_sign_in_whose_id_does_not_name_its_start_goes_on(client_of, ann, no_time):
+    """Of before ids had their start in them: a wholesale end would take it along."""
+    others, kept = [client_of(ann) for _ in range(3)], client_of(ann)
+    old = SignIn.objects.filter(user=ann).order_by("-created_at").first()
+    reader = SignIn.objects.create(
+        **{field.attname: getattr(old, field.attname) for field in SignIn._meta.concrete_fields} | {"id": uuid4()}
+    )
+    answers = [SignIn.objects.end_others(ann, SignIn.Reason.ENDED_BY_USER, reader) for _ in range(5)]
+    assert answers[-1].left == 0
+    assert not any(map(opens, [*others, kept]))
+    assert not Entry.objects.blocks(reader.pk, uuid4(), ann.pk)
+    assert SignIn.objects.unended().get(user=ann) == reader
+
+
+def test_a_sign_in_under_way_loses_to_the_end_of_the_others(client_of, ann, no_time):
+    for _ in range(4):
+        client_of(ann)
+    kept = client_of(ann)
+    proved = User.objects.get(pk=ann.pk)
+    kept.post("/api/sign-ins/end-others/")
+    with pytest.raises(SignInRefused):
+        SignIn.objects.start(proved, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN)
+    assert opens(client_of(ann)), "who proves the password afterwards is in"
 
 
 def test_all_of_somebody_with_many_end_by_one_entry(browser_of, client_of, ann, bob, monkeypatch):

@@ -1,18 +1,34 @@
 """Every address of the project, found in its URL conf: a new one is tried before anybody names it."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from django.apps import apps
-from django.urls import URLPattern, URLResolver, get_resolver
-from django.urls.resolvers import RoutePattern
+from django.contrib.admin import AdminSite
+from django.urls import Resolver404, URLResolver, get_resolver
+from django.urls.resolvers import LocalePrefixPattern, RegexPattern, RoutePattern
+from hypothesis import HealthCheck, find, settings
+from hypothesis import strategies as st
+from hypothesis.errors import HypothesisException
 from rest_framework.views import APIView
 
 PARAMETER = re.compile(r"<(?:(\w+):)?(\w+)>")
-# What stands for a parameter whose value does not matter.
-ANYTHING = {"uuid": "0197a1b2-0000-7000-8000-000000000001", "int": "1", "path": "1", None: "MQ"}
+# What stands for a parameter whose value does not matter, by converter; the others take one of these, or what their
+# regular expression asks for.
+ANYTHING = {
+    "uuid": "0197a1b2-0000-7000-8000-000000000001",
+    "int": "1",
+    "slug": "1",
+    "str": "MQ",
+    "path": "1",
+    None: "MQ",
+}
+SAMPLES = ("1", "MQ", ANYTHING["uuid"], "2026-11-25", "en")
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -20,17 +36,16 @@ CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 class Place:
     route: str
     view: Any
+    # The route with {name} in place of each parameter, and the names of their converters with a value for each.
+    template: str = ""
+    parameters: Mapping[str, str | None] = field(default_factory=dict)
+    values: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.route
 
-    @property
-    def parameters(self) -> dict[str, str | None]:
-        """Their converters by name."""
-        return {name: converter or None for converter, name in PARAMETER.findall(self.route)}
-
     def path(self, **values: object) -> str:
-        return PARAMETER.sub(lambda found: str(values.get(found[2], ANYTHING[found[1]])), self.route)
+        return self.template.format_map(self.values | {name: str(value) for name, value in values.items()})
 
     @property
     def view_class(self) -> type | None:
@@ -63,20 +78,166 @@ class Place:
         return [method for method in CHANGING if has(method.lower())] or ["POST"]
 
 
-def _walk(patterns: Any, prefix: str) -> Iterator[Place]:
+class NotTried(Exception):
+    """No address is known that leads there."""
+
+
+class Part(NamedTuple):
+    """Of a route: what one pattern adds to it."""
+
+    template: str
+    parameters: dict[str, str | None]
+    values: dict[str, str]
+
+
+def _part_of(pattern: Any) -> Part:
+    """Raises NotTried."""
+    if isinstance(pattern, RoutePattern):
+        return _part_of_route(pattern)
+    if isinstance(pattern, RegexPattern):
+        return _part_of_regex(pattern)
+    if isinstance(pattern, LocalePrefixPattern):
+        return Part(_literal(pattern.language_prefix), {}, {})
+    raise NotTried(f"unknown pattern {type(pattern).__name__}")
+
+
+def _part_of_route(pattern: RoutePattern) -> Part:
+    route = str(pattern)
+    names = {name: converter or None for converter, name in PARAMETER.findall(route)}
+    values = {name: _value_for(names[name], converter) for name, converter in pattern.converters.items()}
+    between = PARAMETER.split(route)
+    template = "".join(_literal(text) + (f"{{{name}}}" if name else "") for text, name in _pairs(between))
+    return Part(template, names, values)
+
+
+def _pairs(split: list[str]) -> Iterator[tuple[str, str]]:
+    """Of text and the name that follows: re.split() puts converter and name between the texts."""
+    for position in range(0, len(split), 3):
+        yield split[position], split[position + 2] if position + 2 < len(split) else ""
+
+
+def _value_for(name: str | None, converter: Any) -> str:
+    if name in ANYTHING:
+        return ANYTHING[name]
+    for sample in SAMPLES:
+        if re.fullmatch(converter.regex, sample) and _is_taken(converter, sample):
+            return sample
+    sample = _example_of(converter.regex)
+    if not _is_taken(converter, sample):
+        raise NotTried(f"the converter {name} takes none of our samples")
+    return quote(sample)
+
+
+def _is_taken(converter: Any, sample: str) -> bool:
+    try:
+        converter.to_python(sample)
+    except ValueError:
+        return False
+    except Exception:
+        # It looks into a database, which is not there yet: the request will tell.
+        return True
+    return True
+
+
+def _part_of_regex(pattern: RegexPattern) -> Part:
+    regex = pattern.regex
+    text = _example_of(regex.pattern)
+    for name in regex.groupindex:
+        text = _with_plain_value(regex, text, name)
+    match = regex.search(text)
+    if match is None:
+        raise NotTried("no text for its regular expression")
+    template, values, end = "", {}, 0
+    for name in sorted(regex.groupindex, key=match.start):
+        # A group that is not there, or is inside another one, has no place of its own.
+        if match.start(name) >= end:
+            template += _literal(text[end : match.start(name)]) + f"{{{name}}}"
+            values[name], end = quote(match[name]), match.end(name)
+    return Part(template + _literal(text[end:]), dict.fromkeys(values, "regex"), values)
+
+
+def _with_plain_value(regex: re.Pattern[str], text: str, name: str) -> str:
+    """With one of our samples for that group, if it takes one."""
+    for sample in SAMPLES:
+        match = regex.search(text)
+        if match and match.start(name) >= 0:
+            tried = text[: match.start(name)] + sample + text[match.end(name) :]
+            again = regex.search(tried)
+            if again and again[name] == sample and again.end() == len(tried):
+                return tried
+    return text
+
+
+@cache
+def _example_of(regex: str) -> str:
+    """The simplest text that it matches wholly. Raises NotTried."""
+    texts = st.from_regex(regex, fullmatch=True, alphabet=st.characters(min_codepoint=33, max_codepoint=126))
+    quiet = settings(database=None, deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
+    try:
+        return find(texts, lambda _text: True, settings=quiet)
+    except HypothesisException as error:
+        raise NotTried("no text for its regular expression") from error
+
+
+def _literal(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def walk(urlconf: Any = None) -> tuple[list[Place], dict[str, str]]:
+    """All places, and why others are not tried, by their routes."""
+    resolver = get_resolver(urlconf)
+    skipped: dict[str, str] = {}
+    found = list(_walk(resolver.url_patterns, Place("/", None, "/"), skipped))
+    reasons = [_reason_against(resolver, place) for place in found]
+    places = [place for place, reason in zip(found, reasons, strict=True) if not reason]
+    tried = {place.route for place in places}
+    skipped |= {place.route: reason for place, reason in zip(found, reasons, strict=True) if reason}
+    # A second pattern for the very route of another one leads nowhere.
+    return places, {route: reason for route, reason in skipped.items() if route not in tried}
+
+
+def _walk(patterns: Any, before: Place, skipped: dict[str, str]) -> Iterator[Place]:
     for each in patterns:
-        # The admin's last pattern takes whatever is left; it is a redirect or a 404.
-        if not isinstance(each.pattern, RoutePattern):
+        route = before.route + str(each.pattern)
+        # It takes whatever is left, and is a redirect or a 404.
+        if getattr(each.callback, "__name__", "") == AdminSite.catch_all_view.__name__:
             continue
-        route = prefix + str(each.pattern)
+        try:
+            part = _part_of(each.pattern)
+        except NotTried as reason:
+            skipped[route] = str(reason)
+            continue
+        place = Place(
+            route,
+            None if isinstance(each, URLResolver) else each.callback,
+            before.template + part.template,
+            before.parameters | part.parameters,
+            before.values | part.values,
+        )
         if isinstance(each, URLResolver):
-            yield from _walk(each.url_patterns, route)
-        elif isinstance(each, URLPattern):
-            yield Place(route, each.callback)
+            yield from _walk(each.url_patterns, place, skipped)
+        else:
+            yield place
+
+
+def _reason_against(resolver: URLResolver, place: Place) -> str:
+    """Why the address of that place is not its own; empty if it is."""
+    try:
+        found = resolver.resolve(place.path())
+    except Resolver404:
+        return f"nothing answers at {place.path()}"
+    except Exception:
+        # A converter that looks into a database: the request will tell.
+        return ""
+    return "" if found.func == place.view else f"another view answers at {place.path()}"
 
 
 def all_places() -> list[Place]:
-    return list(_walk(get_resolver().url_patterns, "/"))
+    """Says of which it does not know how to try them."""
+    places, skipped = walk()
+    for route, reason in skipped.items():
+        warnings.warn(f"Not tried: {route} ({reason})", stacklevel=2)
+    return places
 
 
 def all_rows() -> dict[str, list[Any]]:

@@ -17,7 +17,7 @@ class Command(BaseCommand):
         "Ends in their rows the sign-ins that were shut out wholesale, where that was left half-way. Then deletes what"
         " has served its time, in small batches, beside traffic: expired sessions, sign-ins that ended"
         " SIGN_IN_KEEP_DAYS ago, expired blocklist entries, security events older than EVENT_KEEP_DAYS, locks past use,"
-        " throw-away accounts, and accounts without a confirmed address that were not used for UNCONFIRMED_KEEP_DAYS."
+        " throw-away accounts, and accounts that signed up UNCONFIRMED_KEEP_DAYS ago and were never confirmed or used."
         " May be stopped and repeated at any time."
     )
 
