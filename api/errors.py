@@ -14,6 +14,7 @@ from rest_framework import exceptions, status, views
 from rest_framework.response import Response
 from rest_framework_simplejwt.exceptions import InvalidToken
 
+from accounts import landing
 from accounts.locks import Locked
 from accounts.models import User
 from api import dpop
@@ -22,6 +23,8 @@ from api.refusals import refusals
 RETRY_AFTER_SECONDS = 2
 # Away, stuck, out of connections, a deadlock, a serialization failure; a closed connection; read-only after a failover.
 DATABASE_TROUBLE = (OperationalError, InterfaceError, InternalError)
+# What programs ask, and people do not: they get no page.
+FOR_PROGRAMS = ("/api/", "/.well-known/", "/health/", "/metrics")
 TOKEN_PRESENTED = {"token_not_valid", "bad_authorization_header"}
 
 
@@ -92,10 +95,14 @@ def _with_detail_and_code(exc: Exception, data: Any) -> dict[str, Any]:
     return data
 
 
-def _answer(request: HttpRequest, code: str, http_status: HTTPStatus, detail: str) -> HttpResponse:
+def _json(code: str, http_status: HTTPStatus, detail: str) -> JsonResponse:
+    return JsonResponse({"detail": detail, "code": code}, status=http_status)
+
+
+def _answer(request: HttpRequest, code: str, http_status: HTTPStatus, detail: str, **extra: Any) -> HttpResponse:
     if request.path.startswith("/api/"):
-        return JsonResponse({"detail": detail, "code": code}, status=http_status)
-    context = {"code": code, "status": http_status.value, "path": request.path}
+        return _json(code, http_status, detail)
+    context = {"code": code, "status": http_status.value, "path": request.path} | extra
     # A page about our own trouble must not need what may be in trouble: it is made without session and database.
     from_request = request if http_status < HTTPStatus.INTERNAL_SERVER_ERROR else None
     return HttpResponse(render_to_string("error.html", context, from_request), status=http_status)
@@ -116,6 +123,16 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def not_found(request: HttpRequest, exception: Http404) -> HttpResponse:
     return _answer(request, "not_found", HTTPStatus.NOT_FOUND, "There is nothing at this address.")
+
+
+def method_not_allowed(request: HttpRequest, allowed: str) -> HttpResponse:
+    code, http_status, detail = "method_not_allowed", HTTPStatus.METHOD_NOT_ALLOWED, "The method is not allowed here."
+    if request.path.startswith(FOR_PROGRAMS):
+        response: HttpResponse = _json(code, http_status, detail)
+    else:
+        response = _answer(request, code, http_status, detail, form_page=landing.page_with_form(request.path_info))
+    response["Allow"] = allowed
+    return response
 
 
 def too_many_requests(request: HttpRequest, seconds: int) -> HttpResponse:

@@ -1,8 +1,10 @@
 from django.conf import settings
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.middleware.locale import LocaleMiddleware
 from django.utils import translation
 from django.utils.deprecation import MiddlewareMixin
+
+from api import errors
 
 
 class HttpsOnlyMiddleware(MiddlewareMixin):
@@ -21,3 +23,12 @@ class LanguageMiddleware(LocaleMiddleware):
         super().process_request(request)
         if request.path.startswith("/api/"):
             translation.activate(settings.LANGUAGE_CODE)
+
+
+class NotAllowedMiddleware(MiddlewareMixin):
+    """Django answers 405 without a word; API views write their own answer."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        if not isinstance(response, HttpResponseNotAllowed):
+            return response
+        return errors.method_not_allowed(request, response["Allow"])

@@ -110,6 +110,9 @@ MIDDLEWARE = [
     "accounts.middleware.LockMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "accounts.middleware.LandingMiddleware",
+    # Last, as its page needs what the others bring.
+    "api.middleware.NotAllowedMiddleware",
 ]
 ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"
