@@ -17,15 +17,24 @@ ONE_LINE = RegexValidator(
 )
 
 
+class ErrorsAtNewPassword:
+    """Of two fields for a new password, what is wrong with it is said at the first: the second only repeats it."""
+
+    def validate_password_for_user(self, user: User, password_field_name: str = "password2") -> None:
+        name = password_field_name.removesuffix("2") + "1"
+        super().validate_password_for_user(user, name)  # type: ignore[misc]
+
+
 class SignInForm(auth_forms.AuthenticationForm):
     keep = forms.BooleanField(label=_("Keep me signed in on this device"), required=False)
 
 
-class SignUpForm(auth_forms.BaseUserCreationForm):
+class SignUpForm(ErrorsAtNewPassword, auth_forms.BaseUserCreationForm):
     class Meta:
         model = User
         fields = ["username", "email"]
         field_classes = {"username": auth_forms.UsernameField}
+        widgets = {"email": forms.EmailInput(attrs={"autocomplete": "email"})}
 
     def save(self, commit: bool = True) -> User:
         data = self.cleaned_data
@@ -36,6 +45,10 @@ class ProfileForm(forms.ModelForm):
     class Meta:
         model = User
         fields = ["first_name", "last_name"]
+        widgets = {
+            "first_name": forms.TextInput(attrs={"autocomplete": "given-name"}),
+            "last_name": forms.TextInput(attrs={"autocomplete": "family-name"}),
+        }
 
 
 def proved_user(request: HttpRequest, password: str) -> User:
@@ -68,7 +81,7 @@ class ProofForm(forms.Form):
         return password
 
 
-class PasswordChangeForm(auth_forms.PasswordChangeForm):
+class PasswordChangeForm(ErrorsAtNewPassword, auth_forms.PasswordChangeForm):
     def __init__(self, user: User, *args: Any, request: SignedInRequest, **kwargs: Any) -> None:
         super().__init__(user, *args, **kwargs)
         self.request = request
@@ -93,7 +106,7 @@ class PasswordResetForm(forms.Form):
         User.objects.ask_password_reset(self.cleaned_data["email"])
 
 
-class SetPasswordForm(auth_forms.SetPasswordForm):
+class SetPasswordForm(ErrorsAtNewPassword, auth_forms.SetPasswordForm):
     def save(self, commit: bool = True) -> User:
         self.user.reset_password(self.cleaned_data["new_password1"])
         return self.user
@@ -118,6 +131,8 @@ class NameForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         self.fields["name"].validators.append(ONE_LINE)
         self.fields["name"].help_text = ""
+        # Not the name of a person, which browsers would offer.
+        self.fields["name"].widget.attrs |= {"autocomplete": "off"}
 
 
 class ConnectClientForm(NameForm):
@@ -125,7 +140,7 @@ class ConnectClientForm(NameForm):
         super().__init__(*args, **kwargs)
         name = self.fields["name"]
         name.required = True
-        name.widget.attrs |= {"autocomplete": "off", "autofocus": True}
+        name.widget.attrs |= {"autofocus": True}
         name.help_text = _(
             "What you will know it by in your list: “backup script”, “phone app”. 60 characters at most."
         )

@@ -38,7 +38,7 @@ def send_later(template: str, user: "User", to: str = "", **context: Any) -> Non
     user's address unless told another, in the language of whoever asks now, with what is known of where they are.
     """
     address = to or user.email
-    if not address or user.is_throw_away or user.is_service:
+    if not address or not user.has_mailbox:
         return
     user_agent = origin.user_agent()
     context |= {

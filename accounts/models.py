@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Self
 from django.conf import settings
 from django.contrib.auth.hashers import check_password
 from django.contrib.auth.models import AbstractUser, UserManager
-from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.contrib.auth.validators import ASCIIUsernameValidator
 from django.contrib.sessions.base_session import AbstractBaseSession, BaseSessionManager
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -109,13 +108,13 @@ class UserQuerySet(PrunableQuerySet["User"]):
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
 
-    def by_link(self, uid: str, token: str, tokens: PasswordResetTokenGenerator) -> "User | None":
+    def by_link(self, uid: str, fits: Callable[["User"], bool]) -> "User | None":
         """Whose link this is; None if it is nobody's, was used, or is out of date."""
         try:
             user = self.get(pk=urlsafe_base64_decode(uid).decode("ascii"), is_active=True, is_service=False)
         except (ValueError, OverflowError, ValidationError, User.DoesNotExist):
             return None
-        return user if tokens.check_token(user, token) else None
+        return user if fits(user) else None
 
     def past_keeping(self) -> Self:
         """Throw-away accounts whose day is over, and those that nobody confirmed the address of, or uses."""
@@ -245,10 +244,14 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
             user.mail_reset_link()
 
     def by_reset_link(self, uid: str, token: str) -> "User | None":
-        return self.by_link(uid, token, links.password_reset)
+        return self.by_link(uid, lambda user: links.password_reset.check_token(user, token))
 
     def by_confirmation_link(self, uid: str, token: str) -> "User | None":
-        return self.by_link(uid, token, links.email_confirmation)
+        return self.by_link(uid, lambda user: links.email_confirmation.check_token(user, token))
+
+    def by_used_confirmation_link(self, uid: str, token: str) -> "User | None":
+        """Whose address this link has confirmed already; None for any other link, a forged or old one too."""
+        return self.by_link(uid, lambda user: links.email_confirmation.has_confirmed(user, token))
 
     def confirm_email(self, uid: str, token: str) -> "User":
         """
@@ -257,7 +260,7 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
         """
         try:
             with transaction.atomic():
-                user = self.lock().by_link(uid, token, links.email_confirmation)
+                user = self.lock().by_link(uid, lambda user: links.email_confirmation.check_token(user, token))
                 if user is None:
                     raise AccountChanged
                 user._take_confirmed_address()
@@ -426,8 +429,13 @@ class User(AbstractUser):
                 self.sign_ins.filter(auth_hash=old_hash).update(auth_hash=self.get_session_auth_hash())
 
     @property
+    def has_mailbox(self) -> bool:
+        """Throw-away and service accounts have addresses that cannot exist (RFC 2606)."""
+        return bool(self.email) and not self.is_throw_away and not self.is_service
+
+    @property
     def may_reset_password(self) -> bool:
-        return self.is_active and not self.is_service and self.has_usable_password() and bool(self.email)
+        return self.is_active and self.has_mailbox and self.has_usable_password()
 
     def send_password_reset(self) -> None:
         """Staff ask for it in the user's place."""
@@ -443,6 +451,8 @@ class User(AbstractUser):
     @property
     def address_to_confirm(self) -> str:
         """Empty if there is none."""
+        if not self.has_mailbox:
+            return ""
         return self.new_email or ("" if self.email_confirmed_at else self.email)
 
     def ask_confirmation(self) -> None:
@@ -459,6 +469,8 @@ class User(AbstractUser):
 
     def ask_email_change(self, new_email: str) -> None:
         """The address changes when the link mailed to it is followed. Raises ValidationError for one that is taken."""
+        if not self.has_mailbox:
+            raise ValidationError(_("The address of this account cannot be changed."), code="no_mailbox")
         new_email = User.objects.normalize_email(new_email)
         if new_email == self.email:
             raise ValidationError(_("This is your address already."), code="email_same")
