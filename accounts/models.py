@@ -393,6 +393,12 @@ class User(AbstractUser):
             vars(self).update(zip(user_columns(), row, strict=True))
         return self
 
+    def clean_one_field(self, name: str) -> None:
+        """As full_clean(), for one field: what may be in it, and whether it is taken. One statement at most."""
+        others = {field.name for field in self._meta.fields} - {name}
+        self.clean_fields(exclude=others)
+        self.validate_constraints(exclude=others)
+
     def validate_constraints(self, exclude: Any = None) -> None:
         """As Django's, but says at which field a name is taken."""
         try:
