@@ -20,9 +20,9 @@ ONE_LINE = RegexValidator(
 class ErrorsAtNewPassword:
     """Of two fields for a new password, what is wrong with it is said at the first: the second only repeats it."""
 
-    def validate_password_for_user(self, user: User, password_field_name: str = "password2") -> None:
-        name = password_field_name.removesuffix("2") + "1"
-        super().validate_password_for_user(user, name)  # type: ignore[misc]
+    def validate_password_for_user(self, user: User, *args: str) -> None:
+        first = "new_password1" if "new_password1" in self.fields else "password1"  # type: ignore[attr-defined]
+        super().validate_password_for_user(user, first)  # type: ignore[misc]
 
 
 class SignInForm(auth_forms.AuthenticationForm):

@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any, ClassVar, Self
 
 from django.conf import settings
-from django.contrib.auth.hashers import check_password
+from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX, check_password
 from django.contrib.auth.models import AbstractUser, UserManager
 from django.contrib.auth.validators import ASCIIUsernameValidator
 from django.contrib.sessions.base_session import AbstractBaseSession, BaseSessionManager
@@ -78,6 +78,14 @@ class UserQuerySet(PrunableQuerySet["User"]):
     def within_reach_of(self, staff: "User") -> Self:
         """Those to whom that member of staff may do anything: a superuser is touched by superusers only."""
         return self if staff.is_superuser else self.filter(is_superuser=False)
+
+    def that_may_reset_password(self) -> Self:
+        """As User.may_reset_password."""
+        have_mailbox = self.filter(is_active=True, is_service=False, delete_after=None).exclude(email="")
+        return have_mailbox.exclude(password__startswith=UNUSABLE_PASSWORD_PREFIX)
+
+    def signed_in_somewhere(self) -> Self:
+        return self.filter(models.Exists(SignIn.objects.live().filter(user=models.OuterRef("pk"))))
 
     def called(self, name: str) -> Self:
         """Whose username or e-mail address that is, in whatever case. Two look-ups by index."""
@@ -412,7 +420,12 @@ class User(AbstractUser):
 
     def check_password(self, raw_password: str) -> bool:
         """As Django's; a hash that is upgraded on the way is still the same password, so sign-ins go on."""
-        return check_password(raw_password, self.password, self._upgrade_password_hash)
+        with hashing.timed():
+            return check_password(raw_password, self.password, self._upgrade_password_hash)
+
+    def set_password(self, raw_password: str | None) -> None:
+        with hashing.timed():
+            super().set_password(raw_password)
 
     def guess_password(self, raw_password: str) -> bool:
         """Whether this is the password of somebody who is signed in already. Raises Locked after too many guesses."""

@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpResponse
 from django.utils import timezone
+from django.utils.text import slugify
 from django.views.generic import FormView
 
 from accounts.forms import ConnectClientForm
@@ -34,7 +35,19 @@ class ConnectClientView(RecentProofMixin, FormView):
         name = form.cleaned_data["name"]
         sign_in = SignIn.objects.start(self.request.user, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN, name=name)
         self.template_name = "accounts/client_connected.html"
-        base = self.request.build_absolute_uri("/").rstrip("/")
         return self.render_to_response(
-            self.get_context_data(form=None, sign_in=sign_in, tokens=token_pair(sign_in, asked_at), base=base)
+            self.get_context_data(
+                form=None,
+                sign_in=sign_in,
+                tokens=token_pair(sign_in, asked_at),
+                base=self.request.build_absolute_uri("/").rstrip("/"),
+                file=file_name(sign_in),
+            )
         )
+
+
+def file_name(sign_in: SignIn) -> str:
+    """Where the lines to copy keep a client's refresh token: a name of letters, digits and hyphens, never the same."""
+    # The end of the id: its beginning is a time, which two clients may share.
+    parts = ["refresh-token", slugify(sign_in.name)[:30], sign_in.pk.hex[-12:]]
+    return "-".join(filter(None, parts))

@@ -19,7 +19,6 @@ from api.blocklist.models import StatusIndex
 from api.errors import throttling
 from api.tokens import AccessToken, AnyToken, RefreshToken
 
-
 # Of a reset link.
 MAX_UID_LENGTH = 64
 

@@ -22,7 +22,7 @@ def inputs(response):
     """The attributes of each input, by its name."""
     found = {}
     for tag in re.findall(r"<input[^>]*>", response.content.decode()):
-        attributes = {name: value for name, value in re.findall(r'([\w-]+)(?:="([^"]*)")?', tag)}
+        attributes = dict(re.findall(r'([\w-]+)(?:="([^"]*)")?', tag))
         found[attributes.get("name")] = attributes
     return found
 
