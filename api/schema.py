@@ -403,7 +403,9 @@ def _health(operation: str, description: str, *members: str) -> Json:
 
 
 def add_health(result: Json, **kwargs: Any) -> Json:
-    live = _health("is_live", "Whether the process answers.", "status")
-    ready = _health("is_ready", "Whether it reaches its database. Redis may be away.", "status", "database", "redis")
+    live = _health("is_live", "Check whether the process answers.", "status")
+    ready = _health(
+        "is_ready", "Check whether the process reaches its database. Redis may be away.", "status", "database", "redis"
+    )
     result["paths"] |= {"/health/live": {"get": live}, "/health/ready": {"get": ready}}
     return result

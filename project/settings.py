@@ -388,6 +388,8 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "api.schema.add_health"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    # Written into the page's script as it is: the plugin is in api/static/api/docs.js.
+    "SWAGGER_UI_SETTINGS": '{"deepLinking": true, "plugins": [AccessibleDocs]}',
 }
 
 # Security

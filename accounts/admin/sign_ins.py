@@ -257,7 +257,10 @@ def facts(of_kind: Mapping[str, int]) -> list[tuple[Any, int]]:
     browsers, clients = (of_kind.get(kind, 0) for kind in SignIn.Kind)
     return [
         (ngettext("sign-in ends at once", "sign-ins end at once", total), total),
-        (ngettext("of them a browser, whose session is gone", "of them browsers, whose sessions are gone", browsers), browsers),
+        (
+            ngettext("of them a browser, whose session is gone", "of them browsers, whose sessions are gone", browsers),
+            browsers,
+        ),
         (
             ngettext(
                 "of them a client, whose access and refresh tokens are refused",

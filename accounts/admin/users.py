@@ -176,11 +176,10 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
     # Actions
 
     def is_possible(self, request: HttpRequest, action: str, shown: User) -> bool:
-        users = User.objects.filter(pk=shown.pk).within_reach_of(request.user)  # type: ignore[arg-type]
-        if not users:
+        if not self._may_touch(request, shown):
             return False
         return {
-            "end_all_sign_ins": users.signed_in_somewhere().exists,
+            "end_all_sign_ins": lambda: self.live_sign_ins(shown) > 0,
             "deactivate": lambda: shown.is_active and shown.pk != request.user.pk,
             "reactivate": lambda: not shown.is_active,
             "send_password_reset": lambda: shown.may_reset_password,
@@ -213,7 +212,9 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             ]
 
         form = confirm.ConfirmationWithReason(request)
-        return self._act(request, users.signed_in_somewhere(), form, end_all, facts, _("Sign out everywhere?"), _("Sign them out"))
+        return self._act(
+            request, users.signed_in_somewhere(), form, end_all, facts, _("Sign out everywhere?"), _("Sign them out")
+        )
 
     @admin.action(description=_("Deactivate"), permissions=["deactivate"])
     def deactivate(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
@@ -271,7 +272,9 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             return [(text, len(reachable))]
 
         form = confirm.Confirmation(request)
-        return self._act(request, users.that_may_reset_password(), form, send_all, facts, _("Send a password reset?"), _("Send it"))
+        return self._act(
+            request, users.that_may_reset_password(), form, send_all, facts, _("Send a password reset?"), _("Send it")
+        )
 
     @admin.action(description=_("Unlock"), permissions=["unlock"])
     def unlock(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
@@ -285,7 +288,10 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             per_account = [Lock.objects.of(user).locked().count() for user in reachable]
             accounts, locks = sum(map(bool, per_account)), sum(per_account)
             return [
-                (ngettext("account can sign in again at once", "accounts can sign in again at once", accounts), accounts),
+                (
+                    ngettext("account can sign in again at once", "accounts can sign in again at once", accounts),
+                    accounts,
+                ),
                 (ngettext("lock is lifted", "locks are lifted", locks), locks),
             ]
 
