@@ -224,6 +224,23 @@ def test_a_hash_of_a_password_is_not_charged_to_the_wristband(traveller, complai
     assert float(median) < float(told[2])
 
 
+def test_forced_colours_leave_the_legend_its_colours(traveller, album):
+    traveller.emulate_media(forced_colors="active", color_scheme="dark")
+    legend = [
+        traveller.locator(f".key.{mode}").evaluate("each => getComputedStyle(each).backgroundColor")
+        for mode in ("wristband", "passport")
+    ]
+    bars = [
+        traveller.locator(f"[data-cost=bytes] .{mode} .fill").evaluate("each => getComputedStyle(each).fill")
+        for mode in ("wristband", "passport")
+    ]
+    assert legend == bars, "the legend has the colours of the bars"
+    assert len(set(legend)) == 2
+    parts = traveller.locator("#mine .token-text span").all()
+    assert len({each.evaluate("each => getComputedStyle(each).color") for each in parts}) == 3
+    traveller.screenshot(path=album / "compare-forced.png", full_page=True)
+
+
 BUTTONS = [
     "Get a passport",
     "Ask with both",

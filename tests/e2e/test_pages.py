@@ -7,6 +7,7 @@ import sys
 import pytest
 from playwright.sync_api import expect
 
+from tests.e2e.conftest import assert_fits
 from tests.e2e.site import sign_in
 
 # What a browser makes of the pages has nothing to do with the stores; test_foundation is on both.
@@ -339,3 +340,41 @@ def test_in_german_nothing_is_cut_off_and_axe_is_content(new_page, site, ann, lo
         page.goto(path)
         expect(page.locator("html")).to_have_attribute("lang", "de")
         look_at(page, f"german-{path.strip('/').replace('/', '-') or 'home'}")
+
+
+LONG_WORDS = """
+from datetime import timedelta
+from accounts.models import SignIn, User
+user = User.objects.get(username={name!r})
+user.username, user.first_name = "m" * 150, ""
+user.email = "x" * 60 + "@" + ".".join(["y" * 60] * 3) + ".example.org"
+user.new_email = "n" * 60 + "@" + ".".join(["w" * 60] * 3) + ".example.org"
+user.save(update_fields=["username", "first_name", "email", "new_email"])
+for end in (False, True):
+    for name, agent in (("w" * 60, "curl/8"), ("", "z" * 400), ("", "Firefox/" + "9" * 300)):
+        sign_in = SignIn.objects.start(User.objects.get(pk=user.pk), "client", timedelta(days=14), name=name)
+        SignIn.objects.filter(pk=sign_in.pk).update(user_agent=agent, ip_address="2001:db8:1234:5678:9abc:def0:1234:5678")
+        if end:
+            sign_in.end("ended_by_user")
+"""
+
+
+def test_long_words_do_not_widen_a_page(page, site, ann, album):
+    sign_in(page, ann)
+    site.shell(LONG_WORDS.format(name=ann.username))
+    page.goto("/accounts/sign-ins/")
+    paths = [main(page).locator("a[href$='/name/']").first.get_attribute("href")]
+    ending = main(page).locator("form[action$='/end/']").first.get_attribute("action")
+    page.goto("/accounts/activity/")
+    paths += [ending, main(page).locator("a[href$='/not-me/']").first.get_attribute("href")]
+    accounts = ["profile/", "sign-ins/", "activity/", "email/", "delete/", "confirm/", "password_change/"]
+    accounts += ["clients/new/", "sign-ins/end-all/", "sign-ins/end-others/"]
+    for path in ["/", "/compare/", *(f"/accounts/{each}" for each in accounts), *paths]:
+        page.goto(path)
+        for each in page.locator("main details:not([open]) > summary").all():
+            each.click()
+        for width in (320, 360, 1280):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert_fits(page, width)
+        page.set_viewport_size({"width": 360, "height": 800})
+        page.screenshot(path=album / f"long{path.replace('/', '-')}.png", full_page=True)
