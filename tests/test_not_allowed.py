@@ -25,7 +25,7 @@ def test_an_address_for_forms_explains_itself_to_a_link(browser_of, staff, addre
     assert response.status_code == 405
     assert "POST" in response.headers["Allow"]
     content = response.content.decode()
-    assert "There is no page at this address" in content
+    assert "This is not possible here" in content
     assert f'href="{page}">Go to the page with the form' in content
 
 
@@ -35,7 +35,7 @@ def test_a_method_that_no_page_takes_is_answered_by_a_page(browser_of, staff, ad
     response = browser_of(staff).generic(method, address)
     assert response.status_code == 405
     assert response.headers["Allow"] == "GET, HEAD, POST"
-    assert "There is no page at this address" in response.content.decode()
+    assert "This is not possible here" in response.content.decode()
 
 
 def test_no_page_of_a_405_is_blank(browser_of, staff, subtests):

@@ -353,7 +353,8 @@ user.save(update_fields=["username", "first_name", "email", "new_email"])
 for end in (False, True):
     for name, agent in (("w" * 60, "curl/8"), ("", "z" * 400), ("", "Firefox/" + "9" * 300)):
         sign_in = SignIn.objects.start(User.objects.get(pk=user.pk), "client", timedelta(days=14), name=name)
-        SignIn.objects.filter(pk=sign_in.pk).update(user_agent=agent, ip_address="2001:db8:1234:5678:9abc:def0:1234:5678")
+        address = "2001:db8:1234:5678:9abc:def0:1234:5678"
+        SignIn.objects.filter(pk=sign_in.pk).update(user_agent=agent, ip_address=address)
         if end:
             sign_in.end("ended_by_user")
 """
