@@ -23,6 +23,14 @@ ONE_LINE = RegexValidator(
 )
 
 
+class ErrorsAtNewPassword:
+    """Of two fields for a new password, what is wrong with it is said at the first: the second only repeats it."""
+
+    def validate_password_for_user(self, user: User, *args: str) -> None:
+        first = "new_password1" if "new_password1" in self.fields else "password1"  # type: ignore[attr-defined]
+        super().validate_password_for_user(user, first)  # type: ignore[misc]
+
+
 class NameOrAddressMixin:
     """For the forms that sign in: the account is found by its username or its e-mail address."""
 
@@ -63,7 +71,7 @@ def _field_of_user(name: str, **options: Any) -> forms.Field:
     return made
 
 
-class SignUpForm(auth_forms.SetPasswordMixin, forms.Form):
+class SignUpForm(ErrorsAtNewPassword, auth_forms.SetPasswordMixin, forms.Form):
     """Not a model's form, which looks up whether a name is taken before sign_up() has counted the attempt."""
 
     username = _field_of_user("username", form_class=auth_forms.UsernameField)
@@ -73,6 +81,7 @@ class SignUpForm(auth_forms.SetPasswordMixin, forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["username"].widget.attrs["autofocus"] = True
+        self.fields["email"].widget.attrs["autocomplete"] = "email"
 
     def clean(self) -> dict[str, Any]:
         data = self.cleaned_data
@@ -90,6 +99,10 @@ class ProfileForm(forms.ModelForm):
     class Meta:
         model = User
         fields = ["first_name", "last_name"]
+        widgets = {
+            "first_name": forms.TextInput(attrs={"autocomplete": "given-name"}),
+            "last_name": forms.TextInput(attrs={"autocomplete": "family-name"}),
+        }
 
 
 def proved_user(request: HttpRequest, password: str) -> User:
@@ -122,7 +135,7 @@ class ProofForm(forms.Form):
         return password
 
 
-class PasswordChangeForm(auth_forms.PasswordChangeForm):
+class PasswordChangeForm(ErrorsAtNewPassword, auth_forms.PasswordChangeForm):
     def __init__(self, user: User, *args: Any, request: SignedInRequest, **kwargs: Any) -> None:
         super().__init__(user, *args, **kwargs)
         self.request = request
@@ -147,7 +160,7 @@ class PasswordResetForm(forms.Form):
         User.objects.ask_password_reset(self.cleaned_data["email"])
 
 
-class SetPasswordForm(auth_forms.SetPasswordForm):
+class SetPasswordForm(ErrorsAtNewPassword, auth_forms.SetPasswordForm):
     def save(self, commit: bool = True) -> User:
         self.user.reset_password(self.cleaned_data["new_password1"])
         return self.user
@@ -172,6 +185,8 @@ class NameForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         self.fields["name"].validators.append(ONE_LINE)
         self.fields["name"].help_text = ""
+        # Not the name of a person, which browsers would offer.
+        self.fields["name"].widget.attrs |= {"autocomplete": "off"}
 
 
 class ConnectClientForm(NameForm):
@@ -179,7 +194,7 @@ class ConnectClientForm(NameForm):
         super().__init__(*args, **kwargs)
         name = self.fields["name"]
         name.required = True
-        name.widget.attrs |= {"autocomplete": "off", "autofocus": True}
+        name.widget.attrs |= {"autofocus": True}
         name.help_text = _(
             "What you will know it by in your list: “backup script”, “phone app”. 60 characters at most."
         )

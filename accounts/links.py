@@ -15,8 +15,29 @@ if TYPE_CHECKING:
 password_reset = default_token_generator
 
 
+class OfAddress(PasswordResetTokenGenerator):
+    """Still fits once the address is confirmed: shows that a used link is a genuine one."""
+
+    key_salt = "accounts.links.OfAddress"
+
+    def _make_hash_value(self, user: "User", timestamp: int) -> str:
+        return "\n".join(map(str, [user.pk, user.password, user.address_to_confirm or user.email, timestamp]))
+
+
 class EmailConfirmation(PasswordResetTokenGenerator):
+    """Its tokens have two parts: one that is good once, and one by which a used link is recognised."""
+
     key_salt = "accounts.links.EmailConfirmation"
+    of_address = OfAddress()
+
+    def make_token(self, user: "User") -> str:
+        return f"{super().make_token(user)}.{self.of_address.make_token(user)}"
+
+    def check_token(self, user: "User", token: str) -> bool:
+        return super().check_token(user, token.partition(".")[0])
+
+    def has_confirmed(self, user: "User", token: str) -> bool:
+        return not user.address_to_confirm and self.of_address.check_token(user, token.partition(".")[2])
 
     def _make_hash_value(self, user: "User", timestamp: int) -> str:
         """What a confirmation changes is in it, so a link that was used is good no more."""

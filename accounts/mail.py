@@ -47,7 +47,7 @@ def letter(template: str, user: "User", to: str = "", **context: Any) -> Letter 
     of the request. None for an account without a mailbox. Words that users chose are plain in it, or left out.
     """
     address = to or user.email
-    if not address or user.is_throw_away or user.is_service:
+    if not address or not user.has_mailbox:
         return None
     context |= {"name": plain_words.username(user.username), "at": timezone.now()}
     for word, plain in PLAIN.items():

@@ -22,7 +22,7 @@ from django.urls import get_callable
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import SimpleLazyObject
 
-from accounts import addresses, hosts, locks, origin, policy
+from accounts import addresses, hosts, landing, locks, origin, policy
 from accounts.models import User
 from accounts.sessions import BrowserRequest, signed_in_user
 
@@ -137,6 +137,19 @@ class CommonMiddleware(common.CommonMiddleware):
 
     def should_redirect_with_slash(self, request: HttpRequest) -> bool:
         return request.method in ("GET", "HEAD") and super().should_redirect_with_slash(request)
+
+
+class LandingMiddleware(MiddlewareMixin):
+    """After a sign-in, or whatever else leads back, a person lands on a page: never on an address for forms only."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        # The other redirects repeat the request as it was (307, 308), or correct its address (301).
+        if response.status_code not in (HTTPStatus.FOUND, HTTPStatus.SEE_OTHER):
+            return response
+        path = landing.local_path(request, response["Location"])
+        if page := path and landing.page_with_form(path):
+            response["Location"] = page
+        return response
 
 
 class PolicyMiddleware(MiddlewareMixin):

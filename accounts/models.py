@@ -14,8 +14,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.contrib.auth.models import AbstractUser, UserManager
-from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.contrib.auth.validators import ASCIIUsernameValidator
 from django.contrib.sessions.base_session import AbstractBaseSession, BaseSessionManager
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -81,6 +81,14 @@ class UserQuerySet(ChangedColumnsQuerySet["User"], PrunableQuerySet["User"]):
         """Those to whom that member of staff may do anything: a superuser is touched by superusers only."""
         return self if staff.is_superuser else self.filter(is_superuser=False)
 
+    def that_may_reset_password(self) -> Self:
+        """As User.may_reset_password."""
+        have_mailbox = self.filter(is_active=True, is_service=False, delete_after=None).exclude(email="")
+        return have_mailbox.exclude(password__startswith=UNUSABLE_PASSWORD_PREFIX)
+
+    def signed_in_somewhere(self) -> Self:
+        return self.filter(models.Exists(SignIn.objects.live().filter(user=models.OuterRef("pk"))))
+
     def called(self, name: str) -> Self:
         """Whose username or e-mail address that is, in whatever case. Two look-ups by index."""
         return self.alias(lower_name=Lower("username"), lower_email=Lower("email")).filter(
@@ -125,13 +133,13 @@ class UserQuerySet(ChangedColumnsQuerySet["User"], PrunableQuerySet["User"]):
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
 
-    def by_link(self, uid: str, token: str, tokens: PasswordResetTokenGenerator) -> "User | None":
+    def by_link(self, uid: str, fits: Callable[["User"], bool]) -> "User | None":
         """Whose link this is; None if it is nobody's, was used, or is out of date."""
         try:
             user = self.get(pk=urlsafe_base64_decode(uid).decode("ascii"), is_active=True, is_service=False)
         except (ValueError, OverflowError, ValidationError, User.DoesNotExist):
             return None
-        return user if tokens.check_token(user, token) else None
+        return user if fits(user) else None
 
     def past_keeping(self) -> Self:
         """Throw-away accounts whose day is over, and accounts that signed up here and were never confirmed or used."""
@@ -296,10 +304,14 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
             user.mail_reset_link()
 
     def by_reset_link(self, uid: str, token: str) -> "User | None":
-        return self.by_link(uid, token, links.password_reset)
+        return self.by_link(uid, lambda user: links.password_reset.check_token(user, token))
 
     def by_confirmation_link(self, uid: str, token: str) -> "User | None":
-        return self.by_link(uid, token, links.email_confirmation)
+        return self.by_link(uid, lambda user: links.email_confirmation.check_token(user, token))
+
+    def by_used_confirmation_link(self, uid: str, token: str) -> "User | None":
+        """Whose address this link has confirmed already; None for any other link, a forged or old one too."""
+        return self.by_link(uid, lambda user: links.email_confirmation.has_confirmed(user, token))
 
     def confirm_email(self, uid: str, token: str) -> "User":
         """
@@ -308,7 +320,7 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
         """
         try:
             with transaction.atomic():
-                user = self.lock().by_link(uid, token, links.email_confirmation)
+                user = self.lock().by_link(uid, lambda user: links.email_confirmation.check_token(user, token))
                 if user is None:
                     raise AccountChanged
                 user._take_confirmed_address()
@@ -487,6 +499,12 @@ class User(ChangedColumnsModel, AbstractUser):
             vars(self).update(changes)
         return self
 
+    def clean_one_field(self, name: str) -> None:
+        """As full_clean(), for one field: what may be in it, and whether it is taken. One statement at most."""
+        others = {field.name for field in self._meta.fields} - {name}
+        self.clean_fields(exclude=others)
+        self.validate_constraints(exclude=others)
+
     def validate_constraints(self, exclude: Any = None) -> None:
         """As Django's, but says at which field a name is taken, and see check_names()."""
         try:
@@ -550,8 +568,13 @@ class User(ChangedColumnsModel, AbstractUser):
                 self.note_stored(["password"])
 
     @property
+    def has_mailbox(self) -> bool:
+        """Throw-away and service accounts have addresses that cannot exist (RFC 2606)."""
+        return bool(self.email) and not self.is_throw_away and not self.is_service
+
+    @property
     def may_reset_password(self) -> bool:
-        return self.is_active and not self.is_service and self.has_usable_password() and bool(self.email)
+        return self.is_active and self.has_mailbox and self.has_usable_password()
 
     def send_password_reset(self) -> None:
         """Staff ask for it in the user's place."""
@@ -567,6 +590,8 @@ class User(ChangedColumnsModel, AbstractUser):
     @property
     def address_to_confirm(self) -> str:
         """Empty if there is none."""
+        if not self.has_mailbox:
+            return ""
         return self.new_email or ("" if self.email_confirmed_at else self.email)
 
     def ask_confirmation(self) -> None:
@@ -586,6 +611,8 @@ class User(ChangedColumnsModel, AbstractUser):
         The address changes when the link mailed to it is followed. Raises ValidationError for one that is taken,
         Locked, and AccountChanged if the sign-ins of the account were ended since this instance was read.
         """
+        if not self.has_mailbox:
+            raise ValidationError(_("The address of this account cannot be changed."), code="no_mailbox")
         Lock.objects.take(locks.address_changes(self, origin.ip_address()))
         new_email = User._meta.get_field("email").clean(User.objects.normalize_email(new_email), self)
         if new_email == self.email:

@@ -193,6 +193,9 @@ class LinkView(FormView):
     def not_valid(self) -> HttpResponse:
         return self.render_to_response({"form": None}, status=400)
 
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**kwargs) | {"owner": self.user}
+
 
 @method_decorator(sensitive_post_parameters("new_password1", "new_password2"), name="dispatch")
 class PasswordResetConfirmView(LinkView):
@@ -262,8 +265,11 @@ class EmailConfirmView(LinkView):
     def find_user(self) -> User | None:
         return User.objects.by_confirmation_link(self.kwargs["uidb64"], self.kwargs["token"])
 
-    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(**kwargs) | {"owner": self.user}
+    def not_valid(self) -> HttpResponse:
+        """To a person who follows a genuine link once more: that all is well. No other link tells of an address."""
+        if user := User.objects.by_used_confirmation_link(self.kwargs["uidb64"], self.kwargs["token"]):
+            return render(self.request, "accounts/email_confirmed.html", {"address": user.email, "already": True})
+        return super().not_valid()
 
     def form_valid(self, form: Form) -> HttpResponse:
         try:

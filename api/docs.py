@@ -34,7 +34,7 @@ TOKEN_PAIR = OpenApiResponse(TokenPair, examples=[OpenApiExample("tokens", {"acc
 DESCRIBED = {
     "TokenObtainPairView": extend_schema(
         operation_id="sign_in",
-        description="Starts a client's sign-in. With a proof in the header `DPoP` (RFC 9449), its tokens are bound to "
+        description="Start a client's sign-in. With a proof in the header `DPoP` (RFC 9449), its tokens are bound to "
         "the key of that proof.",
         responses={200: TOKEN_PAIR, 429: None},
         examples=[
@@ -43,21 +43,21 @@ DESCRIBED = {
     ),
     "TokenRefreshView": extend_schema(
         operation_id="refresh",
-        description="Uses up a refresh token for the next pair. The same token again gives the same pair for some "
-        "seconds (a lost answer, two tabs); later it is theft, and the sign-in ends. "
+        description="Exchange a refresh token for the next pair. It works once. The same token again gives the same "
+        "pair for some seconds (a lost answer, two tabs); later it is theft, and the sign-in ends. "
         "A bound token needs a proof in the header `DPoP`.",
         responses=TOKEN_PAIR,
         examples=[OpenApiExample("refresh", {"refresh": TOKEN}, request_only=True)],
     ),
     "TokenVerifyView": extend_schema(
         operation_id="verify",
-        description="Whether an access or refresh token is good now.",
+        description="Check whether an access or refresh token is valid now.",
         responses=OpenApiResponse(EMPTY, "It is."),
         examples=[OpenApiExample("token", {"token": TOKEN}, request_only=True)],
     ),
     "TokenBlacklistView": extend_schema(
         operation_id="sign_out",
-        description="Ends the sign-in that a refresh token belongs to: its access tokens are refused at once, too.",
+        description="End the sign-in of a refresh token. Its access tokens are refused at once, too.",
         responses=OpenApiResponse(EMPTY, "It has ended."),
         examples=[OpenApiExample("refresh", {"refresh": TOKEN}, request_only=True)],
     ),
@@ -98,7 +98,7 @@ class SchemaView(APIView):
         operation_id="schema", responses=OpenApiResponse({"type": "object"}, "An OpenAPI document."), parameters=[]
     )
     def get(self, request: Request) -> Response:
-        """This document, as JSON or YAML."""
+        """Get this document, as JSON or YAML."""
         return Response(document())
 
 

@@ -19,6 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework_simplejwt.exceptions import InvalidToken
 
+from accounts import landing
 from accounts.locks import Locked
 from accounts.models import User
 from api import dpop, trouble
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER_SECONDS = 2
 MAX_REASON_LENGTH = 300
 URL_PATH = re.compile(r"(://[^/?#\s]*)[/?#]\S*")
+# What programs ask, and people do not: they get no page.
+FOR_PROGRAMS = ("/api/", "/.well-known/", "/health/", "/metrics")
 TOKEN_PRESENTED = {"token_not_valid", "bad_authorization_header"}
 
 
@@ -103,12 +106,16 @@ def _of_deleted_user(context: dict[str, Any]) -> Response:
     return Response(InvalidToken().detail, status=status.HTTP_401_UNAUTHORIZED, headers=headers)
 
 
-def _answer(request: HttpRequest, code: str, http_status: HTTPStatus, detail: str, kind: str = "") -> HttpResponse:
+def _json(code: str, http_status: HTTPStatus, detail: str) -> JsonResponse:
+    return JsonResponse({"detail": detail, "code": code}, status=http_status)
+
+
+def _answer(request: HttpRequest, code: str, http_status: HTTPStatus, detail: str, **extra: Any) -> HttpResponse:
     if request.path.startswith("/api/"):
-        return JsonResponse({"detail": detail, "code": code}, status=http_status)
+        return _json(code, http_status, detail)
     # Browsers take "//host" and "/\\host" for another site, and drop tabs and line breaks before they look.
     own_path = escape_leading_slashes(escape_uri_path(request.path))
-    context = {"code": code, "status": http_status.value, "path": own_path, "trouble": kind}
+    context = {"code": code, "status": http_status.value, "path": own_path} | extra
     # A page about our own trouble must not need what may be in trouble: it is made without session and database.
     from_request = request if http_status < HTTPStatus.INTERNAL_SERVER_ERROR else None
     return HttpResponse(render_to_string("error.html", context, from_request), status=http_status)
@@ -153,6 +160,16 @@ def not_found(request: HttpRequest, exception: Http404) -> HttpResponse:
     return _answer(request, "not_found", HTTPStatus.NOT_FOUND, "There is nothing at this address.")
 
 
+def method_not_allowed(request: HttpRequest, allowed: str) -> HttpResponse:
+    code, http_status, detail = "method_not_allowed", HTTPStatus.METHOD_NOT_ALLOWED, "The method is not allowed here."
+    if request.path.startswith(FOR_PROGRAMS):
+        response: HttpResponse = _json(code, http_status, detail)
+    else:
+        response = _answer(request, code, http_status, detail, form_page=landing.page_with_form(request.path_info))
+    response["Allow"] = allowed
+    return response
+
+
 def too_many_requests(request: HttpRequest, seconds: int) -> HttpResponse:
     detail = f"Too many attempts. Try again in {seconds} seconds."
     response = _answer(request, "throttled", HTTPStatus.TOO_MANY_REQUESTS, detail)
@@ -161,7 +178,7 @@ def too_many_requests(request: HttpRequest, seconds: int) -> HttpResponse:
 
 
 def _unavailable(request: HttpRequest, what: Trouble) -> HttpResponse:
-    response = _answer(request, "unavailable", HTTPStatus.SERVICE_UNAVAILABLE, what, what.name)
+    response = _answer(request, "unavailable", HTTPStatus.SERVICE_UNAVAILABLE, what, trouble=what.name)
     response["Retry-After"] = str(RETRY_AFTER_SECONDS)
     # Here, and not by Django, which would log the exception for each request.
     log_response("%s: %s", response.reason_phrase, request.path, response=response, request=request)

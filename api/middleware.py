@@ -1,11 +1,11 @@
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.middleware.locale import LocaleMiddleware
 from django.utils import translation
 from django.utils.deprecation import MiddlewareMixin
 
 from accounts.locks import Locked
-from api.errors import too_many_requests
+from api import errors
 
 
 class HttpsOnlyMiddleware(MiddlewareMixin):
@@ -21,7 +21,7 @@ class LockedMiddleware(MiddlewareMixin):
     """A page that was refused after too many tries, or while too many passwords are being hashed, is a 429."""
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        return too_many_requests(request, exception.seconds) if isinstance(exception, Locked) else None
+        return errors.too_many_requests(request, exception.seconds) if isinstance(exception, Locked) else None
 
 
 class LanguageMiddleware(LocaleMiddleware):
@@ -31,3 +31,12 @@ class LanguageMiddleware(LocaleMiddleware):
         super().process_request(request)
         if request.path.startswith("/api/"):
             translation.activate(settings.LANGUAGE_CODE)
+
+
+class NotAllowedMiddleware(MiddlewareMixin):
+    """Django answers 405 without a word; API views write their own answer."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        if not isinstance(response, HttpResponseNotAllowed):
+            return response
+        return errors.method_not_allowed(request, response["Allow"])

@@ -75,8 +75,8 @@ class JWKSView(OpenToAll):
     @extend_schema(
         operation_id="jwks",
         tags=["keys"],
-        description="The public keys that verify our tokens (RFC 7517); none while they are signed with a shared "
-        "secret. Ask again for a `kid` that is not among them.",
+        description="List the public keys that verify our tokens (RFC 7517). The list is empty while they are signed "
+        "with a shared secret. Ask again for a `kid` that is not among them.",
         responses={200: OpenApiResponse(JWK_SET, "The keys."), 304: OpenApiResponse(description="As before.")},
     )
     @method_decorator([cache_control(public=True, max_age=JWKS_MAX_AGE), condition(etag_of_keys)])
@@ -105,6 +105,14 @@ class TokenFormSerializer(serializers.Serializer):
     token_type_hint = TextField(required=False, allow_blank=True)
 
 
+EXAMPLE_FORM = OpenApiExample(
+    "token",
+    {"token": "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"},
+    request_only=True,
+    media_type=StrictFormParser.media_type,
+)
+
+
 class RevokeView(OpenToAll, FormView):
     throttle_classes = (TokenThrottle,)
 
@@ -112,9 +120,13 @@ class RevokeView(OpenToAll, FormView):
         operation_id="revoke",
         request=TokenFormSerializer,
         responses=OpenApiResponse(EMPTY, "It is not good, or not any more."),
+        examples=[EXAMPLE_FORM],
     )
     def post(self, request: Request) -> Response:
-        """Ends a refresh token's sign-in, or blocks an access token alone (RFC 7009). Unknown ones are no error."""
+        """
+        Revoke a token (RFC 7009). A refresh token ends its sign-in, an access token is blocked alone. An unknown token
+        is no error.
+        """
         form = TokenFormSerializer(data=request.data)
         form.is_valid(raise_exception=True)
         try:
@@ -145,11 +157,12 @@ class IntrospectView(FormView):
             "What it is worth.",
             examples=[OpenApiExample("ended", {"active": False})],
         ),
+        examples=[EXAMPLE_FORM],
     )
     def post(self, request: AuthenticatedRequest) -> Response:
         """
-        Whether an access token is good at this moment, and what it says (RFC 7662). A refresh token is not: no service
-        may take one for the other.
+        Check an access token and read its claims (RFC 7662). A refresh token is not active: no service may take one
+        for the other.
         """
         form = TokenFormSerializer(data=request.data)
         form.is_valid(raise_exception=True)
@@ -179,8 +192,8 @@ class StatusListView(OpenToAll):
     @extend_schema(
         operation_id="status_list",
         tags=["keys"],
-        description="A Token Status List (draft-ietf-oauth-status-list), as a signed JWT: which sign-ins have ended. "
-        "There is none unless JWT_STATUS_LIST is on. Lists of an earlier `time` are not kept.",
+        description="Get a Token Status List (draft-ietf-oauth-status-list). It is a signed JWT that says which "
+        "sign-ins have ended. There is none unless JWT_STATUS_LIST is on. Lists of an earlier `time` are not kept.",
         responses={
             (200, "application/statuslist+jwt"): OpenApiResponse({"type": "string"}, "The list."),
             304: OpenApiResponse(description="As before."),

@@ -132,7 +132,11 @@ def _chart(counts: Counts, since: datetime) -> Chart:
 
 def _hour(counts: Counts, hour: datetime, position: int, most: int) -> Hour:
     signed_in, failed = counts.get((SIGNED_IN, hour), 0), counts.get((FAILED, hour), 0)
-    title = _("%(hour)s: %(signed_in)d sign-ins, %(failed)d failed") % {
+    title = ngettext(
+        "%(hour)s: %(signed_in)d sign-in, %(failed)d failed",
+        "%(hour)s: %(signed_in)d sign-ins, %(failed)d failed",
+        signed_in,
+    ) % {
         "hour": date_format(hour, "DATETIME_FORMAT"),
         "signed_in": signed_in,
         "failed": failed,

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.http import HttpResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.text import slugify
 from django.views.generic import FormView
 
 from accounts import origin
@@ -41,5 +42,18 @@ class ConnectClientView(RecentProofMixin, FormView):
         self.template_name = "accounts/client_connected.html"
         base = origin.absolute_url(reverse("home")).rstrip("/")
         return self.render_to_response(
-            self.get_context_data(form=None, sign_in=sign_in, tokens=token_pair(sign_in, asked_at), base=base)
+            self.get_context_data(
+                form=None,
+                sign_in=sign_in,
+                tokens=token_pair(sign_in, asked_at),
+                base=base,
+                file=file_name(sign_in),
+            )
         )
+
+
+def file_name(sign_in: SignIn) -> str:
+    """Where the lines to copy keep a client's refresh token: a name of letters, digits and hyphens, never the same."""
+    # The end of the id: its beginning is a time, which two clients may share.
+    parts = ["refresh-token", slugify(sign_in.name)[:30], sign_in.pk.hex[-12:]]
+    return "-".join(filter(None, parts))

@@ -403,10 +403,10 @@ def _health(operation: str, description: str, *members: str) -> Json:
 
 
 def add_health(result: Json, **kwargs: Any) -> Json:
-    live = _health("is_live", "Whether the process answers.", "status")
+    live = _health("is_live", "Check whether the process answers.", "status")
     ready = _health(
         "is_ready",
-        "Whether its database answers and is migrated. Redis may be away.",
+        "Check whether the database answers and is migrated. Redis may be away.",
         "status",
         "database",
         "redis",

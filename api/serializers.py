@@ -5,6 +5,7 @@ from django.contrib.auth import authenticate
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 from rest_framework.exceptions import AuthenticationFailed, ValidationError
@@ -19,6 +20,9 @@ from api.authentication import sid_of
 from api.blocklist.models import StatusIndex
 from api.errors import throttling
 from api.tokens import AccessToken, AnyToken, RefreshToken
+
+# Of a reset link.
+MAX_UID_LENGTH = 64
 
 
 class TextField(serializers.CharField):
@@ -175,17 +179,30 @@ class UserSerializer(serializers.ModelSerializer):
 
 
 class RegistrationSerializer(serializers.Serializer):
+    """Judges each field by itself, so that one answer names all that is wrong."""
+
     username = UsernameField(max_length=150)
     email = AddressField(max_length=254)
     password = NewPasswordField()
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        user = User(username=attrs["username"], email=attrs["email"])
+    def validate_username(self, username: str) -> str:
+        return self._judged_by_model("username", username)
+
+    def validate_email(self, email: str) -> str:
+        return self._judged_by_model("email", email)
+
+    def validate_password(self, password: str) -> str:
+        sent = {name: self.initial_data.get(name) for name in ("username", "email")}
+        return check_new_password(
+            password, User(**{name: text for name, text in sent.items() if isinstance(text, str)})
+        )
+
+    def _judged_by_model(self, name: str, text: str) -> str:
         try:
-            check_new_password(attrs["password"], user)
-        except ValidationError as error:
-            raise ValidationError({"password": error.detail}) from error
-        return attrs
+            User(**{name: text}).clean_one_field(name)
+        except DjangoValidationError as error:
+            raise ValidationError(error.message_dict[name]) from error
+        return text
 
     def create(self, validated_data: dict[str, Any]) -> User:
         try:
@@ -233,19 +250,28 @@ class PasswordResetSerializer(serializers.Serializer):
 
 
 class PasswordResetConfirmSerializer(serializers.Serializer):
-    uid = TextField(max_length=64)
+    uid = TextField(max_length=MAX_UID_LENGTH)
     token = TextField(max_length=128)
     new_password = NewPasswordField()
 
+    @cached_property
+    def owner(self) -> User | None:
+        """Whose link was sent: known before all fields are good, so that one answer names all that is wrong."""
+        uid, token = (self.initial_data.get(name) for name in ("uid", "token"))
+        if not isinstance(uid, str) or not isinstance(token, str) or len(uid) > MAX_UID_LENGTH:
+            return None
+        return User.objects.by_reset_link(uid, token)
+
+    def validate_token(self, token: str) -> str:
+        if self.owner is None:
+            raise ValidationError(_("The link is not valid: it was used, or is too old."))
+        return token
+
+    def validate_new_password(self, new_password: str) -> str:
+        return check_new_password(new_password, self.owner)
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        user = User.objects.by_reset_link(attrs["uid"], attrs["token"])
-        if user is None:
-            raise ValidationError({"token": [_("The link is not valid: it was used, or is too old.")]})
-        try:
-            check_new_password(attrs["new_password"], user)
-        except ValidationError as error:
-            raise ValidationError({"new_password": error.detail}) from error
-        return attrs | {"user": user}
+        return attrs | {"user": self.owner}
 
 
 # Sign-ins and events

@@ -24,10 +24,10 @@ class OpenToAll(APIView):
 
 
 @extend_schema_view(
-    get=extend_schema(operation_id="me", description="Who is signed in."),
+    get=extend_schema(operation_id="me", description="Get the user who is signed in."),
     patch=extend_schema(
         operation_id="change_me",
-        description="Changes one's names.",
+        description="Change the user's first and last name.",
         examples=[OpenApiExample("names", {"first_name": "Alice", "last_name": "Ayres"}, request_only=True)],
     ),
 )
@@ -43,7 +43,7 @@ class MeView(generics.RetrieveUpdateAPIView):
 @extend_schema_view(
     post=extend_schema(
         operation_id="register",
-        description="Makes an account. It does not sign in.",
+        description="Register an account. It does not sign in.",
         responses={201: serializers.UserSerializer, 429: None},
         examples=[
             OpenApiExample(
@@ -64,9 +64,16 @@ class PasswordChangeView(APIView):
         operation_id="change_password",
         request=serializers.PasswordChangeSerializer,
         responses={204: OpenApiResponse(description="It is changed."), 429: None},
+        examples=[
+            OpenApiExample(
+                "alice",
+                {"old_password": "violet anchor hums at dawn", "new_password": "amber kettle sings by noon"},
+                request_only=True,
+            )
+        ],
     )
     def post(self, request: AuthenticatedRequest) -> Response:
-        """Ends every other sign-in; the one that asks goes on."""
+        """Change the user's password. Every other sign-in ends, the one that asks goes on."""
         user = request.user.with_all_fields()
         serializer = serializers.PasswordChangeSerializer(user, data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -84,7 +91,7 @@ class PasswordConfirmView(APIView):
         examples=[OpenApiExample("alice", {"password": "violet anchor hums at dawn"}, request_only=True)],
     )
     def post(self, request: AuthenticatedRequest) -> Response:
-        """Gives the password once more, as what is refused with `recent_sign_in_required` asks for."""
+        """Confirm the user's password. A call that is refused with `recent_sign_in_required` then works."""
         serializer = serializers.PasswordConfirmSerializer(request.user.with_all_fields(), data=request.data)
         serializer.is_valid(raise_exception=True)
         generics.get_object_or_404(SignIn, pk=sid_of(request), user=request.user.pk).note_proof()
@@ -98,8 +105,8 @@ class PasswordResetView(OpenToAll):
 
     @extend_schema(
         operation_id="ask_password_reset",
-        description="Mails a link that is good once and for an hour, if the address is somebody's. The answer does not "
-        "tell whether it is.",
+        description="Send a link for a new password by e-mail, if an account has the address. The link works once, for "
+        "an hour. The answer does not say whether there is such an account.",
         request=serializers.PasswordResetSerializer,
         responses={202: OpenApiResponse(EMPTY, "Asked.")},
         examples=[OpenApiExample("alice", {"email": "alice@example.org"}, request_only=True)],
@@ -116,10 +123,17 @@ class PasswordResetConfirmView(OpenToAll):
 
     @extend_schema(
         operation_id="reset_password",
-        description="Gives a new password to whoever has the link of the mail, `…/reset/{uid}/{token}/`. Every sign-in "
-        "of the account ends.",
+        description="Set a new password with the link of the mail, `…/reset/{uid}/{token}/`. Every sign-in of the "
+        "account ends.",
         request=serializers.PasswordResetConfirmSerializer,
         responses={204: OpenApiResponse(description="It is changed."), 403: None},
+        examples=[
+            OpenApiExample(
+                "link",
+                {"uid": "MQ", "token": "c9x8b7-0123456789abcdef", "new_password": "amber kettle sings by noon"},
+                request_only=True,
+            )
+        ],
     )
     def post(self, request: Request) -> Response:
         serializer = serializers.PasswordResetConfirmSerializer(data=request.data)
@@ -145,7 +159,7 @@ OTHERS_ENDED = OpenApiResponse(
 
 
 @extend_schema_view(
-    list=extend_schema(operation_id="sign_ins", description="One's own live sign-ins, latest use first.")
+    list=extend_schema(operation_id="sign_ins", description="List the user's live sign-ins, latest use first.")
 )
 class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
     serializer_class = serializers.SignInSerializer
@@ -155,14 +169,14 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
 
     @extend_schema(operation_id="end_sign_in", responses={204: OpenApiResponse(description="It has ended.")})
     def destroy(self, request: AuthenticatedRequest, pk: str) -> Response:
-        """Ending what has ended is no error."""
+        """End one of the user's sign-ins. One that has ended already is no error."""
         sign_in = generics.get_object_or_404(SignIn, user=request.user.pk, pk=pk)
         sign_in.end(SignIn.Reason.ENDED_BY_USER)
         return Response(status=status.HTTP_204_NO_CONTENT, headers=_on_leaving(request, sign_in == request.auth))
 
     @extend_schema(
         operation_id="end_other_sign_ins",
-        description="Ends all of one's own sign-ins but the one that asks. Refused with `recent_sign_in_required` if "
+        description="End all of the user's sign-ins but the one that asks. Refused with `recent_sign_in_required` if "
         "that gave its password too long ago: `POST /api/password/confirm/`, then try once more.",
         request=None,
         responses=OTHERS_ENDED,
@@ -179,7 +193,7 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
 
     @extend_schema(
         operation_id="end_all_sign_ins",
-        description="Ends all of one's own sign-ins, the one that asks among them.",
+        description="End all of the user's sign-ins, the one that asks among them.",
         request=None,
         responses=ENDED,
     )
@@ -199,7 +213,9 @@ def _on_leaving(request: AuthenticatedRequest, leaves: bool = True) -> dict[str,
 
 
 @extend_schema_view(
-    get=extend_schema(operation_id="events", description="What happened to one's own account, newest first.")
+    get=extend_schema(
+        operation_id="events", description="List the security events of the user's account, newest first."
+    )
 )
 class SecurityEventView(generics.ListAPIView):
     serializer_class = serializers.SecurityEventSerializer

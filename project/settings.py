@@ -129,6 +129,9 @@ MIDDLEWARE = [
     "api.middleware.LockedMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "accounts.middleware.LandingMiddleware",
+    # Last, as its page needs what the others bring.
+    "api.middleware.NotAllowedMiddleware",
 ]
 ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"
@@ -322,6 +325,8 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "api.schema.add_health"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    # Written into the page's script as it is: the plugin is in api/static/api/docs.js.
+    "SWAGGER_UI_SETTINGS": '{"deepLinking": true, "plugins": [AccessibleDocs]}',
 }
 
 # Security

@@ -8,6 +8,7 @@ from api import health
 from api.metrics import metrics
 from api.oauth import JWKSView
 from api.pages import ConnectClientView
+from project import site_files
 
 urlpatterns = [
     path("", HomeView.as_view(), name="home"),
@@ -19,6 +20,10 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("api.urls")),
     path(".well-known/jwks.json", JWKSView.as_view()),
+    # Where password managers send people (W3C, "A Well-Known URL for Changing Passwords").
+    path(".well-known/change-password", RedirectView.as_view(pattern_name="password_change")),
+    path("favicon.ico", site_files.favicon),
+    path("robots.txt", site_files.robots),
     path("compare/", include("api.compare.urls")),
     path("health/live", health.live),
     path("health/ready", health.ready, name="ready"),

@@ -87,13 +87,18 @@ class BoundedList(admin.ModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """With a button for each action, and panels of what hangs on the object."""
+        """With a button for each action that is possible, and panels of what hangs on the object."""
         shown = self.get_object(request, object_id) if object_id else None
+        actions = self.get_actions(request).values() if shown else []
         context = {
-            "object_actions": [(name, text) for _action, name, text in self.get_actions(request).values()],
+            "object_actions": [(name, text) for _, name, text in actions if self.is_possible(request, name, shown)],
             "panels": self.panels(request, shown) if shown and self.has_view_permission(request, shown) else [],
         }
         return super().changeform_view(request, object_id, form_url, context | (extra_context or {}))
+
+    def is_possible(self, request: HttpRequest, action: str, shown: Any) -> bool:
+        """Whether the action would do anything to this object. The page of an object offers no other."""
+        return True
 
     def panels(self, request: HttpRequest, shown: Any) -> "list[Panel]":
         return []

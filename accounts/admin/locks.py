@@ -65,10 +65,14 @@ class LockAdmin(ReadOnlyList):
     def has_lift_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.lift_lock")
 
+    def is_possible(self, request: HttpRequest, action: str, shown: Lock) -> bool:
+        return shown.is_locked
+
     @admin.action(description=_("Lift"), permissions=["lift"])
     def lift(self, request: HttpRequest, chosen: LockQuerySet) -> HttpResponse | None:
         form = confirm.ConfirmationWithReason(request)
         if not form.is_given:
+            number, locked = chosen.count(), chosen.locked().count()
             return confirm.ask(
                 self,
                 request,
@@ -76,8 +80,8 @@ class LockAdmin(ReadOnlyList):
                 title=_("Lift?"),
                 button=_("Lift them"),
                 facts=[
-                    (_("counts of guesses start anew"), chosen.count()),
-                    (_("of them locked"), chosen.locked().count()),
+                    (ngettext("count of guesses starts anew", "counts of guesses start anew", number), number),
+                    (_("of them locked"), locked),
                 ],
             )
         with origin.because(form.cleaned_data["why"]):

@@ -199,6 +199,9 @@ class SignInAdmin(ReadOnlyList):
         url = reverse("admin:accounts_securityevent_changelist", query={"q": shown.sid})
         return [Panel(_("Events"), EVENT_HEADINGS, event_rows(events), url)]
 
+    def is_possible(self, request: HttpRequest, action: str, shown: SignIn) -> bool:
+        return SignIn.objects.filter(pk=shown.pk).live().within_reach_of(request.user).exists()
+
     @admin.action(description=_("End"), permissions=["end"])
     def end_selected(self, request: SignedInRequest, sign_ins: SignInQuerySet) -> HttpResponse | None:
         """Of many, as many as a request has patience for: the page then asks whether to go on."""
@@ -250,10 +253,22 @@ class SignInAdmin(ReadOnlyList):
 
 def facts(of_kind: Mapping[str, int]) -> list[tuple[Any, int]]:
     """What happens to how many, if so many of each kind end."""
+    total = sum(of_kind.values())
+    browsers, clients = (of_kind.get(kind, 0) for kind in SignIn.Kind)
     return [
-        (_("sign-ins end at once"), sum(of_kind.values())),
-        (_("of them browsers, whose sessions are gone"), of_kind.get(SignIn.Kind.BROWSER, 0)),
-        (_("of them clients, whose access and refresh tokens are refused"), of_kind.get(SignIn.Kind.CLIENT, 0)),
+        (ngettext("sign-in ends at once", "sign-ins end at once", total), total),
+        (
+            ngettext("of them a browser, whose session is gone", "of them browsers, whose sessions are gone", browsers),
+            browsers,
+        ),
+        (
+            ngettext(
+                "of them a client, whose access and refresh tokens are refused",
+                "of them clients, whose access and refresh tokens are refused",
+                clients,
+            ),
+            clients,
+        ),
     ]
 
 

@@ -189,6 +189,17 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
 
     # Actions
 
+    def is_possible(self, request: HttpRequest, action: str, shown: User) -> bool:
+        if not self._may_touch(request, shown):
+            return False
+        return {
+            "end_all_sign_ins": lambda: self.live_sign_ins(shown) > 0,
+            "deactivate": lambda: shown.is_active and shown.pk != request.user.pk,
+            "reactivate": lambda: not shown.is_active,
+            "send_password_reset": lambda: shown.may_reset_password,
+            "unlock": Lock.objects.of(shown).locked().exists,
+        }[action]()
+
     @admin.action(description=_("Sign out everywhere"), permissions=["end"])
     def end_all_sign_ins(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
         def end_all(reachable: list[User]) -> None:
@@ -199,16 +210,25 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             )
 
         def facts(reachable: list[User]) -> list[tuple[Any, int]]:
-            unended = SignIn.objects.unended().filter(user__in=reachable)
-            of_kind = dict(unended.order_by().values_list("kind").annotate(Count("pk")))
+            of_kind = SignIn.objects.unended().filter(user__in=reachable).by_kind()
+            users, browsers, clients = len(reachable), *(of_kind.get(kind, 0) for kind in SignIn.Kind)
             return [
-                (_("users are signed out everywhere"), len(reachable)),
-                (_("browsers lose their sessions"), of_kind.get(SignIn.Kind.BROWSER, 0)),
-                (_("clients have their access and refresh tokens refused"), of_kind.get(SignIn.Kind.CLIENT, 0)),
+                (ngettext("user is signed out everywhere", "users are signed out everywhere", users), users),
+                (ngettext("browser loses its session", "browsers lose their sessions", browsers), browsers),
+                (
+                    ngettext(
+                        "client has its access and refresh tokens refused",
+                        "clients have their access and refresh tokens refused",
+                        clients,
+                    ),
+                    clients,
+                ),
             ]
 
         form = confirm.ConfirmationWithReason(request)
-        return self._act(request, users, form, end_all, facts, _("Sign out everywhere?"), _("Sign them out"))
+        return self._act(
+            request, users.signed_in_somewhere(), form, end_all, facts, _("Sign out everywhere?"), _("Sign them out")
+        )
 
     @admin.action(description=_("Deactivate"), permissions=["deactivate"])
     def deactivate(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
@@ -218,10 +238,11 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             self.message_user(request, text, messages.SUCCESS)
 
         def facts(reachable: list[User]) -> list[tuple[Any, int]]:
-            unended = SignIn.objects.unended().filter(user__in=reachable)
+            accounts = len(reachable)
+            sign_ins = SignIn.objects.unended().filter(user__in=reachable).count()
             return [
-                (_("accounts can no longer sign in"), len(reachable)),
-                (_("sign-ins end at once"), unended.count()),
+                (ngettext("account can no longer sign in", "accounts can no longer sign in", accounts), accounts),
+                (ngettext("sign-in ends at once", "sign-ins end at once", sign_ins), sign_ins),
             ]
 
         # Nobody locks themselves out.
@@ -237,7 +258,12 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             self.message_user(request, text, messages.SUCCESS)
 
         def facts(reachable: list[User]) -> list[tuple[Any, int]]:
-            return [(_("accounts can sign in again, with the password they had"), len(reachable))]
+            text = ngettext(
+                "account can sign in again, with the password it had",
+                "accounts can sign in again, with the passwords they had",
+                len(reachable),
+            )
+            return [(text, len(reachable))]
 
         form = confirm.ConfirmationWithReason(request)
         deactivated = users.filter(is_active=False)
@@ -252,11 +278,17 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             self.message_user(request, text, messages.SUCCESS)
 
         def facts(reachable: list[User]) -> list[tuple[Any, int]]:
-            return [(_("people get a mail with a link, good once and for an hour"), len(reachable))]
+            text = ngettext(
+                "person gets a mail with a link, good once and for an hour",
+                "people get a mail with a link, good once and for an hour",
+                len(reachable),
+            )
+            return [(text, len(reachable))]
 
         form = confirm.Confirmation(request)
-        with_address = users.filter(is_active=True).exclude(email="")
-        return self._act(request, with_address, form, send_all, facts, _("Send a password reset?"), _("Send it"))
+        return self._act(
+            request, users.that_may_reset_password(), form, send_all, facts, _("Send a password reset?"), _("Send it")
+        )
 
     @admin.action(description=_("Unlock"), permissions=["unlock"])
     def unlock(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
@@ -267,8 +299,15 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             )
 
         def facts(reachable: list[User]) -> list[tuple[Any, int]]:
-            locked = sum(Lock.objects.of(user).locked().count() for user in reachable)
-            return [(_("accounts are heard again at once"), len(reachable)), (_("locks on them"), locked)]
+            per_account = [Lock.objects.of(user).locked().count() for user in reachable]
+            accounts, locks = sum(map(bool, per_account)), sum(per_account)
+            return [
+                (
+                    ngettext("account can sign in again at once", "accounts can sign in again at once", accounts),
+                    accounts,
+                ),
+                (ngettext("lock is lifted", "locks are lifted", locks), locks),
+            ]
 
         form = confirm.ConfirmationWithReason(request)
         return self._act(request, users, form, unlock_all, facts, _("Unlock?"), _("Unlock them"))

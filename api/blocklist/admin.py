@@ -148,6 +148,9 @@ class EntryAdmin(ReadOnlyList):
         view = path("leaked/", self.admin_site.admin_view(self.leaked), name="blocklist_entry_leaked")
         return [view, *super().get_urls()]
 
+    def is_possible(self, request: HttpRequest, action: str, shown: Entry) -> bool:
+        return shown.may_be_lifted
+
     @admin.action(description=_("Lift"), permissions=["lift"])
     def lift(self, request: HttpRequest, entries: EntryQuerySet) -> HttpResponse | None:
         """What staff blocked by mistake; never what a sign-in's end has blocked."""
@@ -156,6 +159,11 @@ class EntryAdmin(ReadOnlyList):
         form = confirm.ConfirmationWithReason(request)
         if not form.is_given:
             others = len(chosen) - len(liftable)
+            tokens = ngettext(
+                "token is good again within a second, until it expires",
+                "tokens are good again within a second, until they expire",
+                len(liftable),
+            )
             text = ngettext(
                 "%d stays: only what staff blocked, and is in force, can be lifted. What ended has ended for good.",
                 "%d stay: only what staff blocked, and is in force, can be lifted. What ended has ended for good.",
@@ -167,7 +175,7 @@ class EntryAdmin(ReadOnlyList):
                 form,
                 title=_("Lift?"),
                 button=_("Let them in again"),
-                facts=[(_("tokens are good again within a second, until they expire"), len(liftable))],
+                facts=[(tokens, len(liftable))],
                 notes=[text % others] if others else [],
             )
         lifted = sum(entry.lift(form.cleaned_data["why"]) for entry in liftable)

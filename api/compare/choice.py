@@ -95,6 +95,8 @@ QUESTIONS = (
     ),
 )
 
+NAMES = tuple(question.name for question in QUESTIONS)
+
 
 @dataclass(frozen=True)
 class Recommendation:

@@ -29,6 +29,10 @@ from api.serializers import token_pair
 
 # The tokens are in the memory of the page alone: a sign-in that was left behind ends soon.
 CLIENT_IDLE_TIMEOUT = timedelta(hours=1)
+# Anybody may ask for the page: of more entries it says "more than".
+COUNTED_ENTRIES = 1_000
+# The four answers take less than 100; what is longer is not parsed.
+MAX_QUERY_BYTES = 500
 
 
 class CompareView(TemplateView):
@@ -36,9 +40,11 @@ class CompareView(TemplateView):
     template_name = "compare/page.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        answers = self.request.GET.dict()
+        answers = self._answers()
+        blocked = Entry.objects.in_force().order_by().values("pk")[: COUNTED_ENTRIES + 1].count()
         context = {
-            "blocked": Entry.objects.in_force().count(),
+            "blocked": min(blocked, COUNTED_ENTRIES),
+            "blocked_more": blocked > COUNTED_ENTRIES,
             "questions": choice.QUESTIONS,
             "answers": answers,
             "recommendation": choice.recommend(answers),
@@ -53,6 +59,11 @@ class CompareView(TemplateView):
         if self.request.user.is_authenticated:
             context |= self._wristband()
         return super().get_context_data(**context | kwargs)
+
+    def _answers(self) -> dict[str, str]:
+        if len(self.request.META["QUERY_STRING"]) > MAX_QUERY_BYTES:
+            return {}
+        return {name: self.request.GET[name] for name in choice.NAMES if name in self.request.GET}
 
     def _wristband(self) -> dict[str, Any]:
         """About the visitor's session: everything but its key."""

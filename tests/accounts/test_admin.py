@@ -133,8 +133,8 @@ def test_the_page_that_asks_counts_by_kind(browser_of, client_of, staff, ann):
     client_of(ann)
     browser_of(ann)
     text = text_of(act(browser_of(staff), USERS, "end_all_sign_ins", ann, agree=False))
-    assert "1 users are signed out" in text
-    assert "1 browsers lose" in text
+    assert "1 user is signed out" in text
+    assert "1 browser loses" in text
     assert "2 clients have" in text
 
 
@@ -201,7 +201,7 @@ def test_what_takes_too_long_goes_on_at_the_next_request(browser_of, client_of, 
     page, url = browser_of(staff), f"{SIGN_INS}?user={ann.pk}"
     answer = act(page, url, "end_selected", sign_in_of(ann), select_across="1")
     assert (answer.status_code, SignIn.objects.live().filter(user=ann).count()) == (200, 1)
-    assert "1 sign-ins end at once" in text_of(answer)
+    assert "1 sign-in ends at once" in text_of(answer)
     assert act(page, url, "end_selected", sign_in_of(ann), select_across="1").status_code == 302
     assert not SignIn.objects.live().filter(user=ann).exists()
 

@@ -51,8 +51,8 @@ def test_the_page_says_how_many_and_ends_nobody_before_it_was_agreed_to(browser_
     page = browser_of(erin)
     text = text_of(page.get(END_EVERYONE))
     assert "2 sign-ins end at once" in text
-    assert "1 of them browsers" in text
-    assert "1 of them clients" in text
+    assert "1 of them a browser" in text
+    assert "1 of them a client" in text
     assert agree(page, why="").status_code == 200
     assert opens(client)
 

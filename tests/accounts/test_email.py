@@ -226,6 +226,65 @@ def test_the_page_behind_the_link_tells_its_address_to_nobody(ask, browser):
     assert browser().get(link_in(ask())).headers["Referrer-Policy"] == "strict-origin"
 
 
+# The link once more
+
+
+def sign_up_link(browser, mails_of):
+    return link_in(mails_of(lambda: browser().post("/accounts/signup/", SIGN_UP)))
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_link_followed_again_says_that_the_address_is_confirmed(browser, mails_of, method):
+    link = sign_up_link(browser, mails_of)
+    browser().post(link)
+    confirmed_at = User.objects.get(username="carol").email_confirmed_at
+    response = getattr(browser(), method)(link)
+    assert response.status_code == 200
+    assert "This address is already confirmed" in response.content.decode()
+    assert "carol@example.com" in response.content.decode()
+    assert User.objects.get(username="carol").email_confirmed_at == confirmed_at
+
+
+def test_the_link_of_a_change_followed_again_says_so_too(ask, browser):
+    link = link_in(ask())
+    browser().post(link)
+    response = browser().get(link)
+    assert "This address is already confirmed" in response.content.decode()
+    assert NEW in response.content.decode()
+
+
+def test_a_confirmed_link_says_nothing_after_an_hour(clock, browser, mails_of):
+    link = sign_up_link(browser, mails_of)
+    browser().post(link)
+    clock.shift(timedelta(minutes=61))
+    assert browser().get(link).status_code == 400
+
+
+@pytest.mark.parametrize("end", ["", ".", ".x-y", ".0-" + 32 * "0"])
+def test_only_a_genuine_link_tells_that_an_address_is_confirmed(browser, mails_of, end):
+    link = sign_up_link(browser, mails_of)
+    browser().post(link)
+    forged = f"{link.rpartition('.')[0]}{end}/"
+    response = browser().get(forged)
+    assert response.status_code == 400
+    assert "carol@example.com" not in response.content.decode()
+
+
+def test_a_confirmed_link_says_nothing_once_the_address_is_another(ask, browser, browser_of, ann):
+    link = link_in(ask())
+    browser().post(link)
+    User.objects.filter(pk=ann.pk).update(email="ann@third.example.org")
+    response = browser().get(link)
+    assert response.status_code == 400
+    assert "third" not in response.content.decode()
+
+
+def test_a_link_from_before_the_second_part_still_confirms(browser, mails_of):
+    link = sign_up_link(browser, mails_of)
+    browser().post(f"{link.rpartition('.')[0]}/")
+    assert User.objects.get(username="carol").email_confirmed_at is not None
+
+
 # Not too many
 
 

@@ -142,7 +142,7 @@ def test_those_before_a_moment_end_and_those_of_the_next_millisecond_go_on(clien
     after = client_of(ann)
     clock.shift(timedelta(hours=1))
     before.renew(), after.renew()
-    assert end_sign_ins("--before", moment.isoformat()) == "1 sign-ins ended."
+    assert end_sign_ins("--before", moment.isoformat()) == "1 sign-in ended."
     assert stays_out(before)
     assert works(after)
 
@@ -150,7 +150,7 @@ def test_those_before_a_moment_end_and_those_of_the_next_millisecond_go_on(clien
 def test_those_from_an_address_end(client_of, ann, bob):
     here, there = client_of(ann), client_of(bob)
     SignIn.objects.filter(user=bob).update(ip_address="203.0.113.9")
-    assert end_sign_ins("--ip", "203.0.113.9") == "1 sign-ins ended."
+    assert end_sign_ins("--ip", "203.0.113.9") == "1 sign-in ended."
     assert works(here)
     assert stays_out(there)
 

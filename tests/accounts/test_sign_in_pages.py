@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 
 import pytest
+import time_machine
 from django.conf import settings
 from django.utils import timezone
 from django.utils.html import escape
@@ -63,7 +64,7 @@ def test_the_row_of_a_client_says_what_it_is_and_how_to_end_it(here, start):
     row = rows(here.get(PAGE))[1]
     assert re.search(r"<strong>curl</strong>", row)
     assert "client" in row
-    assert 'aria-label="End curl"' in row
+    assert 'aria-label="End curl, since ' in row
 
 
 def test_this_device_comes_first_even_if_others_were_seen_later(clock, here, start):
@@ -95,6 +96,18 @@ def test_what_a_client_says_of_itself_is_shown_as_text(here, start, hostile):
 def test_the_only_sign_in_has_no_others_to_end(here):
     assert "This is your only sign-in." in text(here.get(PAGE))
     assert "/end-others/" not in here.get(PAGE).content.decode()
+
+
+def test_ending_the_others_asks_first(here, start):
+    others = [start(), start()]
+    page = here.get(PAGE).content.decode()
+    assert not re.search(r"<form[^>]*end-others", page)
+    assert re.search(r'<a [^>]*href="/accounts/sign-ins/end-others/"', page)
+    question = here.get("/accounts/sign-ins/end-others/")
+    assert "2 other sign-ins end at once." in text(question)
+    assert all(map(is_live, others))
+    here.post("/accounts/sign-ins/end-others/")
+    assert not any(map(is_live, others))
 
 
 def test_the_others_are_counted(here, start):
@@ -139,6 +152,18 @@ def test_it_takes_four_statements_however_many_there_are(here, start, django_ass
     # The session, the number, the page, those that ended.
     with django_assert_num_queries(4):
         here.get(PAGE)
+
+
+def test_buttons_of_equal_devices_have_different_names(here, start):
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        for address in ("203.0.113.7", "203.0.113.8"):
+            start(ip_address=address)
+        clock.shift(timedelta(seconds=1))
+        start(ip_address="203.0.113.8")
+        page = here.get(PAGE).content.decode()
+    for verb in ("End", "Name"):
+        names = re.findall(rf'aria-label="({verb} curl, [^"]+)"', page)
+        assert len(set(names)) == 3, names
 
 
 def test_it_stays_under_60_kilobytes_at_its_longest(here, start):

@@ -4,11 +4,14 @@ import json
 import re
 from datetime import timedelta
 from itertools import product
+from uuid import uuid4
 
 import jwt
 import pytest
 import time_machine
 from django.conf import settings
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -16,6 +19,7 @@ from hypothesis import strategies as st
 
 from accounts import mail
 from accounts.models import SecurityEvent, Session, SignIn, User
+from api.blocklist.models import Entry
 from api.compare import choice, figures
 from api.compare.inspector import MAX_BYTES
 from api.keys import keyring
@@ -69,6 +73,28 @@ def end(client):
 def test_the_page_is_there_for_everybody(browser, browser_of, ann, path):
     assert browser().get(path).status_code == 200
     assert browser_of(ann).get(path).status_code == 200
+
+
+def test_a_long_list_of_parameters_is_not_read(browser):
+    query = "&".join(f"p{number}" for number in range(900)) + "&client=pages"
+    response = browser().get(f"/compare/?{query}")
+    assert (response.status_code, response.context["answers"]) == (200, {})
+    assert "GET" not in vars(response.wsgi_request), "it was parsed"
+
+
+def test_parameters_that_are_no_answers_are_left_out(browser):
+    response = browser().get("/compare/?client=pages&color=red&user=1")
+    assert response.context["answers"] == {"client": "pages"}
+
+
+def test_a_long_blocklist_is_counted_up_to_a_bound(browser):
+    until = timezone.now() + timedelta(hours=1)
+    Entry.objects.bulk_create(Entry(token_id=uuid4(), until=until) for _ in range(1_003))
+    page = browser().get("/compare/")
+    assert "more than <strong>1000</strong> entries on the blocklist now" in page.content.decode()
+    with CaptureQueriesContext(connection) as statements:
+        browser().get("/compare/")
+    assert any("LIMIT 1001" in each["sql"] for each in statements)
 
 
 def test_the_page_takes_three_statements(browser_of, ann, django_assert_num_queries):

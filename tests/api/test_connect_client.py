@@ -107,3 +107,32 @@ def test_a_token_connects_nothing(browser, client_of, ann):
 def test_it_lasts_as_long_as_any_client(connect):
     connect()
     assert SignIn.objects.get(kind="client").idle_timeout == timedelta(days=14)
+
+
+# The lines to copy
+
+
+def files_on(response):
+    code = html.unescape(
+        re.sub(r"</?code>", "", "\n".join(re.findall(r"<pre[^>]*>(.*?)</pre>", response.content.decode(), re.S)))
+    )
+    return set(re.findall(r"refresh-token[\w-]*", code))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["backup script", "../../etc/passwd", "a'; rm -rf / #", '"quoted" $HOME `id`', "Jürgens Telefon", "电话", "x" * 60],
+)
+def test_each_client_keeps_its_token_in_a_file_of_its_own(connect, name):
+    first, second = files_on(connect(name)), files_on(connect(name))
+    assert len(first) == len(second) == 1, "all lines of one client name the same file"
+    assert first != second
+    assert all(re.fullmatch(r"refresh-token-[a-z0-9-]{12,60}", file) for file in first | second)
+
+
+def test_no_two_programs_use_up_one_refresh_token(connect):
+    """They share the file, and each writes the page's token there only if the file is empty."""
+    response = connect()
+    _, refresh = tokens_on(response)
+    lines = re.findall(r"<pre[^>]*>(.*?)</pre>", response.content.decode(), re.DOTALL)
+    assert [each.count(refresh) for each in lines] == [1, 1]

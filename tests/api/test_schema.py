@@ -3,8 +3,10 @@
 import re
 
 import pytest
+from django.contrib.auth.password_validation import validate_password
 from django.test import override_settings
 
+from accounts.models import User
 from api.docs import document
 from tests.adversary.places import all_places
 
@@ -14,7 +16,7 @@ OPERATIONS = [
     for operation in path.values()
 ]
 # Their answers are no API's.
-PAGES_FOR_PEOPLE = {"/api/docs/"}
+PAGES_FOR_PEOPLE = {"/api/docs/", "/.well-known/change-password"}
 
 
 def test_the_document_is_json_unless_yaml_is_asked_for(browser):
@@ -54,9 +56,45 @@ def test_every_endpoint_is_described():
     assert served - PAGES_FOR_PEOPLE == known
 
 
+VERBS = ["Change", "Check", "Confirm", "End", "Exchange", "Get", "List", "Register", "Revoke", "Send", "Set", "Start"]
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_every_operation_has_a_summary(operation):
-    assert operation["summary"]
+def test_the_summary_of_every_operation_begins_with_a_verb(operation):
+    assert operation["summary"].split()[0] in VERBS
+    assert len(operation["summary"]) < 80
+
+
+@pytest.mark.parametrize("operation", [each for each in OPERATIONS if "requestBody" in each.values[0]])
+def test_every_operation_with_a_body_has_an_example_of_it(operation):
+    for body in operation["requestBody"]["content"].values():
+        assert body["examples"]
+
+
+def passwords(value, name=""):
+    """Every password in a document, by the name that it stands under."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from passwords(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from passwords(inner, name)
+    elif isinstance(value, str) and name in ("password", "old_password", "new_password"):
+        yield value
+
+
+def test_every_password_of_an_example_keeps_our_own_rules():
+    examples = [
+        example["value"]
+        for operation in OPERATIONS
+        for body in operation.values[0].get("requestBody", {}).get("content", {}).values()
+        for example in body.get("examples", {}).values()
+    ]
+    found = list(passwords(examples))
+    assert len(found) >= 6
+    for password in found:
+        validate_password(password, User(username="alice", email="alice@example.org"))
+        validate_password(password, User(username="carol", email="carol@example.org"))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

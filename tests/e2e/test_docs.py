@@ -3,6 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
+from tests.e2e.conftest import assert_accessible
+
 # What a browser makes of the pages has nothing to do with the stores; test_foundation is on both.
 pytestmark = pytest.mark.once
 
@@ -27,3 +29,59 @@ def test_the_docs_call_the_api_with_a_token_under_the_strict_policy(page, site, 
     me.get_by_role("button", name="Execute").click()
     expect(me.locator(".live-responses-table")).to_contain_text(ann.email)
     assert hosts == {site.url.split("/")[2]}
+
+
+@pytest.fixture
+def docs(page):
+    page.goto("/api/docs/")
+    expect(page.locator(".opblock").last).to_be_visible()
+    return page
+
+
+def test_axe_is_content_with_the_docs(docs, album):
+    docs.screenshot(path=album / "docs.png", full_page=True)
+    assert_accessible(docs)
+
+
+def test_axe_is_content_with_every_operation_opened(docs, album):
+    for control in docs.locator(".opblock-summary-control").all():
+        control.click()
+    docs.wait_for_timeout(500)
+    assert_accessible(docs)
+    docs.screenshot(path=album / "docs-open.png", full_page=True)
+
+
+@pytest.mark.parametrize("operation", ["token-sign_in", "sign-ins-end_sign_in", "token-revoke", "me-change_me"])
+def test_axe_is_content_with_a_call_that_is_tried(docs, operation, complaints):
+    docs.on("response", lambda answer: answer.status == 401 and complaints.expect("status of 401"))
+    block = docs.locator(f"#operations-{operation}")
+    block.locator(".opblock-summary-control").click()
+    block.get_by_role("button", name="Try it out").click()
+    if operation == "sign-ins-end_sign_in":
+        block.locator("input").fill("0197a1b2-0000-7000-8000-000000000001")
+    assert_accessible(docs)
+    block.get_by_role("button", name="Execute").click()
+    expect(block.locator(".live-responses-table")).to_be_visible()
+    assert_accessible(docs)
+
+
+def test_the_dialog_offers_the_ways_that_work_on_this_page_alone(docs):
+    docs.get_by_role("button", name="Authorize").first.click()
+    dialog = docs.get_by_role("dialog", name="Available authorizations")
+    expect(dialog).to_contain_text("accessToken")
+    expect(dialog).to_contain_text("session")
+    expect(dialog).not_to_contain_text("unsupported")
+    expect(dialog).not_to_contain_text("dpop")
+    assert_accessible(docs)
+    dialog.get_by_role("button", name="Close").last.click()
+
+
+def test_the_example_of_an_account_makes_one(docs, site):
+    register = docs.locator("#operations-register-register")
+    register.locator(".opblock-summary-control").click()
+    register.get_by_role("button", name="Try it out").click()
+    body = register.locator("textarea")
+    name = site.someone("carol").username
+    body.fill(body.input_value().replace("carol", name))
+    register.get_by_role("button", name="Execute").click()
+    expect(register.locator(".live-responses-table")).to_contain_text("201")

@@ -7,6 +7,7 @@ import sys
 import pytest
 from playwright.sync_api import expect
 
+from tests.e2e.conftest import assert_fits
 from tests.e2e.site import sign_in
 
 # What a browser makes of the pages has nothing to do with the stores; test_foundation is on both.
@@ -131,7 +132,10 @@ def test_the_list_is_walked_through_by_name_and_by_end(anns_page, site, ann, loo
     main(page).get_by_text("What it says of itself").first.click()
     look_at(page, "sign-ins-open")
 
-    main(page).get_by_role("button", name="End the 2 others").click()
+    main(page).get_by_role("link", name="End the 2 others").click()
+    expect(main(page)).to_contain_text("2 other sign-ins end at once. You stay signed in here.")
+    look_at(page, "sign-ins-end-others")
+    main(page).get_by_role("button", name="End all others").click()
     expect(main(page).get_by_role("status")).to_contain_text("2 other sign-ins ended.")
     expect(main(page)).to_contain_text("This is your only sign-in.")
 
@@ -161,7 +165,7 @@ def test_after_a_while_the_password_is_asked_for_and_one_comes_back(anns_page, s
     expect(main(page).get_by_role("status")).to_contain_text("Ended: curl.")
 
 
-def test_a_client_is_connected_its_lines_run_and_it_is_ended(anns_page, look_at, tmp_path):
+def test_a_client_is_connected_its_lines_run_and_it_is_ended(anns_page, ann, look_at, tmp_path):
     page = anns_page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto("/accounts/clients/new/")
@@ -175,16 +179,30 @@ def test_a_client_is_connected_its_lines_run_and_it_is_ended(anns_page, look_at,
     assert page.evaluate("navigator.clipboard.readText()") == refresh
     look_at(page, "client-connected")
 
-    curl, python = (code.text_content() for code in page.locator("pre code").all())
-    answers = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, check=True).stdout
-    assert '"username":"ann-' in answers
-    assert '"access":' in answers
-    ran = subprocess.run([sys.executable, "-c", python], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "'username': 'ann-" in ran.stdout
+    # Again and again, in one folder, beside another client of the same name.
+    first = lines_of(page)
+    page.goto("/accounts/clients/new/")
+    main(page).get_by_label("Name").fill("backup script")
+    main(page).get_by_role("button", name="Make the tokens").click()
+    for lines in (first, lines_of(page), first):
+        for program in (
+            ["bash", "-c", lines["curl"]],
+            [sys.executable, "-c", lines["Python"]],
+            ["bash", "-c", lines["curl"]],
+        ):
+            ran = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=True)
+            assert re.search(f"""["']username["']: ?["']{ann.username}""", ran.stdout), ran.stdout + ran.stderr
+    assert len(list(tmp_path.iterdir())) == 2
+    assert all(file.stat().st_mode & 0o077 == 0 for file in tmp_path.iterdir())
 
     main(page).get_by_role("link", name="I have saved them").click()
-    main(page).get_by_role("button", name="End backup script").click()
+    main(page).get_by_role("button", name="End backup script").first.click()
     expect(main(page).get_by_role("status")).to_contain_text("Ended: backup script.")
+
+
+def lines_of(page):
+    """The lines to copy, by the name of their program."""
+    return {each.get_attribute("aria-label"): each.text_content() for each in page.locator("main pre").all()}
 
 
 def test_who_finds_a_stranger_ends_it_and_changes_the_password(anns_page, site, ann, look_at):
@@ -223,13 +241,16 @@ def test_a_forgotten_password_is_set_anew(page, site, ann, look_at):
 
 
 def test_a_link_used_up_is_explained(page, site, ann, complaints, look_at):
-    complaints.expect("status of 400")
     link = link_in(site.next_mail(ann, "Confirm your e-mail address"))
     page.goto(link)
     main(page).get_by_role("button", name="Yes, confirm it").click()
     page.goto(link)
+    expect(main(page)).to_contain_text("This address is already confirmed")
+    look_at(page, "link-used-again")
+    complaints.expect("status of 400")
+    page.goto(f"{link[:-2]}x/")
     expect(main(page)).to_contain_text("This link is not valid")
-    look_at(page, "link-used-up")
+    look_at(page, "link-not-valid")
 
 
 def test_the_address_is_changed_by_a_link_to_the_new_one(anns_page, site, ann, look_at):
@@ -319,3 +340,42 @@ def test_in_german_nothing_is_cut_off_and_axe_is_content(new_page, site, ann, lo
         page.goto(path)
         expect(page.locator("html")).to_have_attribute("lang", "de")
         look_at(page, f"german-{path.strip('/').replace('/', '-') or 'home'}")
+
+
+LONG_WORDS = """
+from datetime import timedelta
+from accounts.models import SignIn, User
+user = User.objects.get(username={name!r})
+user.username, user.first_name = "m" * 150, ""
+user.email = "x" * 60 + "@" + ".".join(["y" * 60] * 3) + ".example.org"
+user.new_email = "n" * 60 + "@" + ".".join(["w" * 60] * 3) + ".example.org"
+user.save(update_fields=["username", "first_name", "email", "new_email"])
+for end in (False, True):
+    for name, agent in (("w" * 60, "curl/8"), ("", "z" * 400), ("", "Firefox/" + "9" * 300)):
+        sign_in = SignIn.objects.start(User.objects.get(pk=user.pk), "client", timedelta(days=14), name=name)
+        address = "2001:db8:1234:5678:9abc:def0:1234:5678"
+        SignIn.objects.filter(pk=sign_in.pk).update(user_agent=agent, ip_address=address)
+        if end:
+            sign_in.end("ended_by_user")
+"""
+
+
+def test_long_words_do_not_widen_a_page(page, site, ann, album):
+    sign_in(page, ann)
+    site.shell(LONG_WORDS.format(name=ann.username))
+    page.goto("/accounts/sign-ins/")
+    paths = [main(page).locator("a[href$='/name/']").first.get_attribute("href")]
+    ending = main(page).locator("form[action$='/end/']").first.get_attribute("action")
+    page.goto("/accounts/activity/")
+    paths += [ending, main(page).locator("a[href$='/not-me/']").first.get_attribute("href")]
+    accounts = ["profile/", "sign-ins/", "activity/", "email/", "delete/", "confirm/", "password_change/"]
+    accounts += ["clients/new/", "sign-ins/end-all/", "sign-ins/end-others/"]
+    for path in ["/", "/compare/", *(f"/accounts/{each}" for each in accounts), *paths]:
+        page.goto(path)
+        for each in page.locator("main details:not([open]) > summary").all():
+            each.click()
+        for width in (320, 360, 1280):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert_fits(page, width)
+        page.set_viewport_size({"width": 360, "height": 800})
+        page.screenshot(path=album / f"long{path.replace('/', '-')}.png", full_page=True)

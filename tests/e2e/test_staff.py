@@ -127,3 +127,43 @@ def test_the_events_are_exported(staff_page):
     with staff_page.expect_download() as download:
         staff_page.get_by_role("button", name="Export what matches as CSV").click()
     assert download.value.suggested_filename.endswith(".csv")
+
+
+LISTS = ["accounts/user", "accounts/signin", "accounts/securityevent", "accounts/lock", "blocklist/entry"]
+ROWS = """
+from datetime import timedelta
+from django.utils import timezone
+from accounts import locks
+from accounts.models import Lock, SignIn, User
+user = User.objects.create_user("m" * 150, "x" * 60 + "@" + "y" * 60 + ".example.org", None, last_login=timezone.now())
+for number in range(3):
+    sign_in = SignIn.objects.start(user, "client", timedelta(days=14), name="w" * 60)
+    agent = "Mozilla/5.0 (iPhone) Version/17.5 Mobile/15E148 Safari/604.1" if number else "z" * 400
+    SignIn.objects.filter(pk=sign_in.pk).update(user_agent=agent, ip_address="2001:db8:1234:5678:9abc:def0:1234:5678")
+    if number:
+        sign_in.end("token_reused")
+Lock.objects.take(locks.strangers(user.username, "2001:db8:1234:5678:9abc:def0:1234:5678"))
+"""
+
+
+def test_lists_show_all_their_columns_at_1280_pixels(staff_page, site, album):
+    site.shell(ROWS)
+    for each in LISTS:
+        staff_page.goto(f"/admin/{each}/")
+        staff_page.screenshot(path=album / f"admin-list-{each.replace('/', '-')}.png", full_page=True)
+        hidden = staff_page.locator("#changelist .results").evaluate("each => each.scrollWidth - each.clientWidth")
+        assert hidden <= 0, f"{hidden} pixels of the list of {each} are out of sight"
+        expect(staff_page.locator("#result_list tbody tr").first).to_be_visible()
+
+
+def test_the_sign_ins_of_a_user_are_seen_without_scrolling(staff_page, site, ann):
+    site.start_client(ann)
+    staff_page.set_viewport_size({"width": WIDE, "height": 800})
+    staff_page.goto(f"/admin/accounts/user/?q={ann.username}")
+    staff_page.get_by_role("link", name=ann.username, exact=True).click()
+    row = staff_page.locator(".panel tbody tr").first
+    box = row.bounding_box()
+    assert box["y"] + box["height"] < 800
+    expect(staff_page.get_by_role("button", name="Deactivate")).to_be_visible()
+    expect(staff_page.get_by_role("button", name="Reactivate")).to_have_count(0)
+    expect(staff_page.get_by_role("button", name="Unlock")).to_have_count(0)

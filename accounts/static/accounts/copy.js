@@ -2,15 +2,24 @@
 
 const COPIED_FOR = 2000;
 
+function nameOf(source) {
+  return source.getAttribute("aria-label") ?? document.getElementById(source.getAttribute("aria-labelledby")).textContent;
+}
+
 function addButton(source, copy, copied) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "quiet copy-button";
-  button.textContent = copy;
+  const word = document.createElement("span");
+  word.textContent = copy;
+  const what = document.createElement("span");
+  what.className = "unseen";
+  what.textContent = ` ${nameOf(source)}`;
+  button.append(word, what);
   button.addEventListener("click", async () => {
     await navigator.clipboard.writeText(source.textContent);
-    button.textContent = copied;
-    setTimeout(() => { button.textContent = copy; }, COPIED_FOR);
+    word.textContent = copied;
+    setTimeout(() => { word.textContent = copy; }, COPIED_FOR);
   });
   button.setAttribute("aria-live", "polite");
   source.after(button);

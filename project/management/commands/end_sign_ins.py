@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+from django.utils.translation import ngettext
 from tqdm import tqdm
 
 from accounts import addresses, origin
@@ -37,7 +38,7 @@ class Command(BaseCommand):
             for number in ends:
                 ended += number
                 bar.update(number)
-        self.stdout.write(f"{ended} sign-ins ended.")
+        self.stdout.write(ngettext("%d sign-in ended.", "%d sign-ins ended.", ended) % ended)
 
     def chosen(self, options: dict[str, Any]) -> tuple[SignInQuerySet, Iterator[int]]:
         if options["user"]:

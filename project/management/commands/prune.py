@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand
+from django.utils.translation import ngettext
 from tqdm import tqdm
 
 from accounts.models import Lock, SecurityEvent, Session, SignIn, User
@@ -26,7 +27,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
         ended = Entry.objects.left_half_way() if dry_run else unhurried(Entry.objects.finish_ends(), "ends")
-        self.stdout.write(f"ends left half-way: {ended} sign-ins {'to be ' if dry_run else ''}ended")
+        sign_ins = ngettext("%d sign-in", "%d sign-ins", ended) % ended
+        self.stdout.write(f"ends left half-way: {sign_ins} {'to be ' if dry_run else ''}ended")
         for model in PRUNED:
             past_keeping = model.objects.past_keeping().count()
             pruned = past_keeping if dry_run else prune(model, past_keeping)

@@ -277,7 +277,7 @@ def test_nothing_is_lifted_without_a_reason(page, blocked, why):
 
 def test_nothing_is_lifted_unasked(page, blocked):
     answer = act(page, BLOCKLIST, "lift", Entry.objects.get(), agree=False)
-    assert "1 tokens are good again" in text_of(answer)
+    assert "1 token is good again" in text_of(answer)
     assert blocked.get("/api/me/").status_code == 401
 
 

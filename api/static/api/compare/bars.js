@@ -1,4 +1,4 @@
-// Adds up what requests cost, by mode, and draws it: the longer of the two bars is the whole width.
+// Draws what a request costs, by mode: the median of all so far. The longer of the two bars is the whole width.
 
 const MODES = ["wristband", "passport"];
 const meters = new Map();
@@ -12,15 +12,27 @@ for (const meter of document.querySelectorAll("[data-cost]")) {
     meter.append(bar);
     return [mode, bar];
   });
-  meters.set(meter.dataset.cost, { bars, sums: { wristband: 0, passport: 0 } });
+  meters.set(meter.dataset.cost, { bars, costs: none() });
+}
+
+function none() {
+  return Object.fromEntries(MODES.map((mode) => [mode, []]));
+}
+
+function median(values) {
+  if (values.length === 0) return 0;
+  const sorted = [...values].sort((one, other) => one - other);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 function draw() {
-  for (const { bars, sums } of meters.values()) {
-    const longest = Math.max(...Object.values(sums), 1e-9);
+  for (const { bars, costs } of meters.values()) {
+    const medians = Object.fromEntries(MODES.map((mode) => [mode, median(costs[mode])]));
+    const longest = Math.max(...Object.values(medians), 1e-9);
     for (const [mode, bar] of bars) {
-      bar.querySelector(".fill").setAttribute("width", (100 * sums[mode]) / longest);
-      bar.querySelector("b").textContent = numbers.format(sums[mode]);
+      bar.querySelector(".fill").setAttribute("width", (100 * medians[mode]) / longest);
+      bar.querySelector("b").textContent = numbers.format(medians[mode]);
     }
   }
 }
@@ -31,13 +43,13 @@ function count(mode, number) {
 }
 
 document.addEventListener("compare:cost", ({ detail: { mode, costs } }) => {
-  for (const [cost, { sums }] of meters) sums[mode] += costs[cost];
+  for (const [cost, meter] of meters) meter.costs[mode].push(costs[cost]);
   count(mode, 1);
   draw();
 });
 
 document.addEventListener("compare:zero", () => {
-  for (const meter of meters.values()) meter.sums = { wristband: 0, passport: 0 };
+  for (const meter of meters.values()) meter.costs = none();
   MODES.forEach((mode) => count(mode, 0));
   draw();
 });

@@ -23,12 +23,19 @@ function send(form, from, target) {
   return show(url, {}, from, target);
 }
 
+function announce(target) {
+  const first = target.querySelector("h3, .notice, .verdicts dd");
+  document.getElementById("announced").textContent = `${target.getAttribute("aria-label")}: ${first?.textContent.trim() ?? ""}`;
+  target.scrollIntoView({ block: "nearest" });
+}
+
 document.addEventListener("submit", async (event) => {
   const form = event.target;
   const target = document.getElementById(form.dataset.into);
   if (!target) return;
   event.preventDefault();
-  if (await send(form, `#${target.id}`, target)) target.focus({ preventScroll: true });
+  // The focus stays where the person is; a screen reader is told what has come.
+  if (await send(form, `#${target.id}`, target)) announce(target);
   // Another page than expected: let the browser go there, and show what it says.
   else form.submit();
 });

@@ -11,6 +11,7 @@ let tokens = null;
 let password = document.getElementById("throw-away-password")?.textContent;
 let started = false;
 let busy = false;
+let stopped = false;
 
 const tell = (name, detail) => document.dispatchEvent(new CustomEvent(`compare:${name}`, { detail }));
 const claims = (token) => JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
@@ -51,6 +52,7 @@ function costsOf(header) {
     statements: told("sql", "desc"),
     trips: told("redis", "desc"),
     milliseconds: told("app", "dur"),
+    hash: told("hash", "dur"),
   };
 }
 
@@ -96,13 +98,14 @@ function answerText({ answer, data }) {
 
 function costsText(costs) {
   if (!costs) return words.untold;
-  const { bytes, credential, statements, trips, milliseconds } = costs;
+  const { bytes, credential, statements, trips, milliseconds, hash } = costs;
   const ofThem = credential ? ` (${credential} ${words.credential})` : "";
+  const hashed = hash ? ` (+ ${hash} ms ${words.hash})` : "";
   return [
     `${bytes} ${words.bytes}${ofThem}`,
     `${statements} ${words.statements}`,
     `${trips} ${words.trips}`,
-    `${milliseconds} ms`,
+    `${milliseconds} ms${hashed}`,
   ].join(" · ");
 }
 
@@ -132,8 +135,13 @@ function say(box, name, values = {}) {
 
 function showState(name, values) {
   say(document.querySelector(".start"), name, values);
-  for (const button of stage.querySelectorAll("[data-do]")) button.disabled = busy || !isUsable(button.dataset.do);
+  for (const button of stage.querySelectorAll("[data-do]")) setUsable(button, isUsable(button.dataset.do));
   stage.setAttribute("aria-busy", busy);
+}
+
+// Not `disabled`: a button that is disabled loses the focus, and the next key goes to another.
+function setUsable(button, usable) {
+  button.setAttribute("aria-disabled", String(!usable));
 }
 
 function state() {
@@ -142,6 +150,8 @@ function state() {
 }
 
 function isUsable(action) {
+  if (action === "stop") return busy;
+  if (busy) return false;
   if (action === "zero") return true;
   if (action === "start") return tokens === null;
   if (action === "end") return tokens !== null;
@@ -263,14 +273,21 @@ const actions = {
   async run(box) {
     const progress = box.querySelector("progress");
     tell("zero");
+    stopped = false;
+    progress.value = 0;
     progress.hidden = false;
-    for (let done = 1; done <= RUN; done += 1) {
-      await whoByCookie();
-      await whoByToken();
-      progress.value = done;
+    let done = 0;
+    try {
+      while (done < RUN && !stopped) {
+        await whoByCookie();
+        await whoByToken();
+        done += 1;
+        progress.value = done;
+      }
+    } finally {
+      progress.hidden = true;
     }
-    progress.hidden = true;
-    return { said: "run", exchanges: [] };
+    return { said: stopped ? "stopped" : "run", values: stopped ? { done } : {}, exchanges: [] };
   },
 
   async zero() {
@@ -296,14 +313,17 @@ async function perform(button) {
   busy = false;
   if (trouble) showState("trouble", { trouble });
   else showState(state());
-  // A button that was disabled meanwhile has lost the focus.
-  const next = button.disabled ? stage.querySelector("[data-do]:enabled") : button;
-  next.focus({ preventScroll: true });
 }
 
 stage.addEventListener("click", ({ target }) => {
   const button = target.closest("[data-do]");
-  if (button && !busy) perform(button);
+  if (!button || !isUsable(button.dataset.do)) return;
+  if (button.dataset.do === "stop") stopped = true;
+  else perform(button);
+});
+
+stage.addEventListener("keydown", ({ key }) => {
+  if (key === "Escape" && busy) stopped = true;
 });
 
 addEventListener("pagehide", () => {

@@ -1,0 +1,107 @@
+"""The admin offers an action only where it would do something, and says so where it would not."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.hashers import make_password
+from django.utils import timezone
+
+from accounts import locks
+from accounts.models import Lock, SignIn, User
+from tests.accounts.admin_pages import SIGN_INS, USERS, act, make_staff, text_of
+
+pytestmark = pytest.mark.django_db
+
+
+def sign_in_of(user):
+    return SignIn.objects.filter(user=user).latest("created_at")
+
+
+def offered(page, address):
+    """The actions that the page of an object has a button for."""
+    return set(re.findall(r'<button name="action" value="(\w+)"', page.get(address).content.decode()))
+
+
+def lock(user):
+    Lock.objects.take(locks.strangers(user.username, "203.0.113.9"))
+    Lock.objects.filter(account=locks.account(user.username)).update(
+        count=30, until=timezone.now() + timedelta(hours=1)
+    )
+
+
+IMPOSSIBLE = {
+    "an active user without a sign-in": (lambda user: None, {"deactivate", "send_password_reset"}),
+    "a deactivated user": (lambda user: User.objects.filter(pk=user.pk).update(is_active=False), {"reactivate"}),
+    "a user with a lock": (lock, {"deactivate", "send_password_reset", "unlock"}),
+    "a user without a password": (
+        lambda user: User.objects.filter(pk=user.pk).update(password=make_password(None)),
+        {"deactivate"},
+    ),
+    "a service": (lambda user: User.objects.filter(pk=user.pk).update(is_service=True), {"deactivate"}),
+    "a throw-away user": (
+        lambda user: User.objects.filter(pk=user.pk).update(delete_after=timezone.now() + timedelta(days=1)),
+        {"deactivate"},
+    ),
+}
+
+
+@pytest.mark.parametrize("who", IMPOSSIBLE)
+def test_the_page_of_a_user_offers_what_is_possible(browser_of, staff, ann, who):
+    change, possible = IMPOSSIBLE[who]
+    change(ann)
+    assert offered(browser_of(staff), f"{USERS}{ann.pk}/change/") == possible
+
+
+def test_a_user_who_is_signed_in_can_be_signed_out(browser_of, client_of, staff, ann):
+    client_of(ann)
+    assert "end_all_sign_ins" in offered(browser_of(staff), f"{USERS}{ann.pk}/change/")
+
+
+def test_nobody_is_offered_to_deactivate_themselves(browser_of, staff):
+    assert "deactivate" not in offered(browser_of(staff), f"{USERS}{staff.pk}/change/")
+
+
+def test_support_is_offered_nothing_about_a_superuser(browser_of, client_of, password, staff):
+    client_of(staff)
+    dana = make_staff("dana", password, "accounts.view_user", "accounts.end_signin", "accounts.deactivate_user")
+    assert offered(browser_of(dana), f"{USERS}{staff.pk}/change/") == set()
+
+
+def test_the_page_of_an_ended_sign_in_does_not_offer_to_end_it(browser_of, client_of, staff, ann):
+    client_of(ann)
+    sign_in, page = sign_in_of(ann), browser_of(staff)
+    assert offered(page, f"{SIGN_INS}{sign_in.pk}/change/") == {"end_selected"}
+    sign_in.end(SignIn.Reason.SIGNED_OUT)
+    assert offered(page, f"{SIGN_INS}{sign_in.pk}/change/") == set()
+
+
+def test_the_page_of_an_expired_sign_in_does_not_offer_to_end_it(browser_of, client_of, staff, ann):
+    client_of(ann)
+    SignIn.objects.filter(user=ann).update(expires_at=timezone.now())
+    assert offered(browser_of(staff), f"{SIGN_INS}{sign_in_of(ann).pk}/change/") == set()
+
+
+def test_the_page_of_a_lock_that_is_over_does_not_offer_to_lift_it(browser_of, staff, ann):
+    lock(ann)
+    page, address = browser_of(staff), f"/admin/accounts/lock/{Lock.objects.of(ann).locked().first().pk}/change/"
+    assert offered(page, address) == {"lift"}
+    Lock.objects.of(ann).update(until=timezone.now())
+    assert offered(page, address) == set()
+
+
+@pytest.mark.parametrize("action", ["end_all_sign_ins", "reactivate", "unlock"])
+def test_an_action_that_does_nothing_to_the_chosen_says_so(browser_of, staff, ann, action):
+    assert "There is nothing to do." in text_of(act(browser_of(staff), USERS, action, ann, agree=False))
+
+
+def test_no_mail_is_counted_for_who_cannot_reset_a_password(browser_of, staff, ann, bob):
+    User.objects.filter(pk=bob.pk).update(password=make_password(None))
+    page = browser_of(staff)
+    assert "1 person gets a mail" in text_of(act(page, USERS, "send_password_reset", ann, bob, agree=False))
+
+
+def test_the_sign_ins_of_a_user_come_before_the_form(browser_of, client_of, staff, ann):
+    client_of(ann)
+    page = browser_of(staff).get(f"{USERS}{ann.pk}/change/").content.decode()
+    assert page.index("Live sign-ins") < page.index('id="id_username"')
