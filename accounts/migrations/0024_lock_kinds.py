@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0020_token_revoked"),
+        ("accounts", "0023_mark_unused_accounts"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """Choices only: the database is left as it is, and so are the triggers that keep events append-only."""
 
     dependencies = [
-        ("accounts", "0027_notices"),
+        ("accounts", "0026_notices"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """Choices only: notices are counted, too."""
 
     dependencies = [
-        ("accounts", "0020_token_revoked"),
+        ("accounts", "0025_plain_addresses"),
     ]
 
     operations = [
@@ -21,9 +21,10 @@ class Migration(migrations.Migration):
                     ("inside", "an account, from inside: its owner is signed in"),
                     ("reset", "password reset mails to an address"),
                     ("resetting", "password resets asked from an address"),
-                    ("sign_up", "accounts made from an address"),
+                    ("sign_up", "names and addresses asked for from an address"),
                     ("confirm", "confirmation mails to an address"),
                     ("confirming", "confirmation mails asked for by an account"),
+                    ("changing", "changes of address asked for by an account"),
                     ("notice", "notices to an address"),
                     ("notifying", "notices about an account"),
                     ("urgent", "urgent notices of one kind, beyond the other notices"),
