@@ -14,7 +14,7 @@ MARKS = {
             (SELECT max(key::text) FROM blocklist_store),
             (SELECT oid FROM pg_database WHERE datname = current_database()),
             pg_relation_filenode('blocklist_entry'),
-            pg_postmaster_start_time()
+            extract(epoch FROM pg_postmaster_start_time())
         ) AS store,
         pg_sequence_last_value(pg_get_serial_sequence('blocklist_entry', 'id')::regclass) AS last_id
     """,
