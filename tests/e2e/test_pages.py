@@ -30,6 +30,13 @@ def main(page):
     return page.get_by_role("main")
 
 
+def confirm_address(page, site, person):
+    """Notices go to confirmed addresses only."""
+    page.goto(link_in(site.next_mail(person, "Confirm your e-mail address")))
+    main(page).get_by_role("button", name="Yes, confirm it").click()
+    expect(main(page)).to_contain_text("is confirmed")
+
+
 def test_somebody_signs_up_confirms_the_address_and_sees_their_account(page, site, look_at):
     person = site.someone("zoe")
     page.goto("/")
@@ -207,6 +214,7 @@ def lines_of(page):
 
 def test_who_finds_a_stranger_ends_it_and_changes_the_password(anns_page, site, ann, look_at):
     page = anns_page
+    confirm_address(page, site, ann)
     site.start_client(ann, "thief/1.0")
     page.goto("/accounts/activity/")
     look_at(page, "activity")
@@ -256,6 +264,7 @@ def test_a_link_used_up_is_explained(page, site, ann, complaints, look_at):
 def test_the_address_is_changed_by_a_link_to_the_new_one(anns_page, site, ann, look_at):
     page = anns_page
     there = ann.__class__(ann.username, f"new-{ann.email}", ann.password)
+    confirm_address(page, site, ann)
     page.goto("/accounts/profile/")
     main(page).get_by_label("First name").fill("Ann")
     main(page).get_by_role("button", name="Save").click()
@@ -265,7 +274,9 @@ def test_the_address_is_changed_by_a_link_to_the_new_one(anns_page, site, ann, l
     main(page).get_by_label("New e-mail address").fill(there.email)
     main(page).get_by_role("button", name="Send the link").click()
     expect(main(page).get_by_role("status")).to_contain_text(there.email)
+    expect(main(page).get_by_role("button", name="Cancel the change")).to_be_visible()
     look_at(page, "profile")
+    site.next_mail(ann, "A change of your e-mail address was requested")
     page.goto(link_in(site.next_mail(there, "Confirm your e-mail address")))
     main(page).get_by_role("button", name="Yes, confirm it").click()
     expect(main(page)).to_contain_text(there.email)
