@@ -12,7 +12,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth import password_validation
 
-from accounts import locks, models, origin, passwords
+from accounts import addresses, locks, models, origin, passwords
 from accounts.locks import LIMITS, Kind
 from api import dpop
 from api.blocklist import mirror
@@ -202,7 +202,8 @@ def promises() -> Iterator[str]:
         f"{LIMITS[Kind.RESET].free} reset mails an hour go to an address, {LIMITS[Kind.RESETTING].free} resets and "
         f"{LIMITS[Kind.SIGN_UP].free} new accounts an hour are heard from one."
     )
-    yield f"An IPv6 address stands for its /{locks.IPV6_NETWORK_BITS} network."
+    yield f"An IPv6 address stands for its /{addresses.IPV6_NETWORK_BITS} network."
+    yield f"with {locks.CLIENTS_IN_CROWD} times the limits of one address"
     rates = settings.REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"]
     yield f"`TOKEN_RATE` ({rates['tokens']}) and `ACCOUNT_RATE` ({rates['accounts']})"
     yield f"has at least {settings.PASSWORD_MIN_LENGTH} characters and at most {passwords.MAX_LENGTH}, of any kind"
