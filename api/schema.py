@@ -79,6 +79,16 @@ REFUSALS = {
         "The answer cannot be had in any media type of the `Accept` header.",
         {"not acceptable": {"detail": "Could not satisfy the request Accept header.", "code": "not_acceptable"}},
     ),
+    "411": Refusal(
+        "LengthRequired",
+        "The body has no `Content-Length`, and the application server does not mark its end. gunicorn does.",
+        {
+            "no length": {
+                "detail": "The request body has no Content-Length, which this server needs. Send one.",
+                "code": "length_required",
+            }
+        },
+    ),
     "413": Refusal(
         "TooLarge",
         "The body is larger than 1.5 MB of JSON, or 64 kB of form.",
@@ -297,7 +307,7 @@ class AutoSchema(openapi.AutoSchema):
         if getattr(self.view, "needs_database", True):
             yield "503"
         if self._get_request_body():
-            yield from ("400", "413", "415")
+            yield from ("400", "411", "413", "415")
         if "{" in self.path or self._is_list_view():
             yield "404"
         if self._is_list_view():

@@ -1,6 +1,7 @@
 """Bodies in chunks, as Cloudflare and .NET send them: read like any other, up to the same limits."""
 
 import json
+import logging
 import re
 import socket
 import time
@@ -185,6 +186,27 @@ AMBIGUOUS = {
 def test_a_body_whose_end_or_coding_is_unclear_is_refused(http: RawClient, framing: str) -> None:
     head = f"POST /api/token/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: {JSON}\r\nConnection: close\r\n{framing}\r\n"
     assert http.send(head, [in_chunks(b"{}")]).status in (400, 501)
+
+
+def test_the_next_request_on_the_connection_begins_where_the_chunks_end(http: RawClient) -> None:
+    post = f"POST /api/token/verify/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: {JSON}\r\n"
+    following = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    answer = http.send(f"{post}Transfer-Encoding: chunked\r\n\r\n", [in_chunks(b'{"token": "x"}') + following])
+    assert answer.status == 401
+    # Sync workers close each connection after one answer.
+    assert re.findall(r"HTTP/1\.1 (\d+)", answer.text) in ([], ["200"])
+
+
+# Lengths that are too large
+
+
+@pytest.mark.django_db
+def test_a_form_over_the_limit_is_a_page_that_says_so_and_one_quiet_line(caplog: Any) -> None:
+    answer = Browser().generic("POST", "/accounts/login/", "username=" + "x" * 300_000, FORM)
+    assert answer.status_code == 413
+    assert "The form is too large" in answer.content.decode()
+    [line] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert (line.levelno, line.exc_info) == (logging.WARNING, None)
 
 
 # Servers that do not mark the end of a body

@@ -12,7 +12,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth import password_validation
 
-from accounts import locks, models, origin, passwords
+from accounts import addresses, locks, models, origin, passwords
 from accounts.locks import LIMITS, Kind
 from api import dpop
 from api.blocklist import mirror
@@ -205,7 +205,8 @@ def promises() -> Iterator[str]:
     yield f"{LIMITS[Kind.CONFIRM].free} confirmation mails an hour go to an address, and {LIMITS[Kind.CONFIRMING].free}"
     yield f"{LIMITS[Kind.NOTICE].free} notices an hour go to an address, and as many are sent about an account."
     yield f"one mail sums up the hour, and {LIMITS[Kind.URGENT].free} more of each urgent kind is sent"
-    yield f"An IPv6 address stands for its /{locks.IPV6_NETWORK_BITS} network."
+    yield f"An IPv6 address stands for its /{addresses.IPV6_NETWORK_BITS} network."
+    yield f"with {locks.CLIENTS_IN_CROWD} times the limits of one address"
     rates = settings.REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"]
     yield f"`TOKEN_RATE` ({rates['tokens']}) and `ACCOUNT_RATE` ({rates['accounts']})"
     yield f"has at least {settings.PASSWORD_MIN_LENGTH} characters and at most {passwords.MAX_LENGTH}, of any kind"
@@ -291,5 +292,9 @@ def test_it_talks_to_nobody_else():
         for name in {getattr(node, "module", None), *(alias.name for alias in node.names)}
         if name in speakers
     }
-    # One looks whether its own port is free, the other reads why a mail was refused.
-    assert found == {("project/management/commands/start.py", "socket"), ("accounts/mail.py", "smtplib")}
+    # One looks whether its own port is free, one closes connections of clients, and one reads why a mail was refused.
+    assert found == {
+        ("project/management/commands/start.py", "socket"),
+        ("project/closing.py", "socket"),
+        ("accounts/mail.py", "smtplib"),
+    }
