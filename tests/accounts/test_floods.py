@@ -54,9 +54,11 @@ def flood(node: Any, names: list[str], password: str, address: str) -> Iterator[
 
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         sent = [pool.submit(send, number) for number in range(CONNECTIONS)]
-        servers.wait_until(lambda: answers.total() > 2 * CONNECTIONS, seconds=60)
-        yield answers
-        over.set()
+        try:
+            servers.wait_until(lambda: answers.total() > 2 * CONNECTIONS, seconds=60)
+            yield answers
+        finally:
+            over.set()
     for each in sent:
         each.result()
 
