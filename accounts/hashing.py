@@ -5,7 +5,7 @@ import os
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import NamedTuple
@@ -125,10 +125,14 @@ class Client(NamedTuple):
     is_known: bool = False
 
     @property
+    def is_near_flood(self) -> bool:
+        return _level(self.bucket) >= _most() / 2
+
+    @property
     def slots(self) -> range:
-        """A client in a flood has one slot, and others find another; the last slot is kept for known clients."""
-        if _level(self.bucket) >= _most() / 2:
-            return range(1)
+        """A client near a flood has one slot, and none while others wait; the last slot is kept for known clients."""
+        if self.is_near_flood:
+            return range(0 if _do_others_wait() else 1)
         return range(settings.HASHES_AT_ONCE if self.is_known else max(1, settings.HASHES_AT_ONCE - 1))
 
     @property
@@ -200,11 +204,36 @@ def _slot_for(client: Client) -> int | None:
 
 def _wait_for_slot(client: Client) -> int:
     deadline = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-        if (slot := _free_slot(client)) is not None:
-            return slot
+    with ExitStack() as mark:
+        if not client.is_near_flood:
+            mark.enter_context(_waiting())
+        while time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+            if (slot := _free_slot(client)) is not None:
+                return slot
     raise Busy
+
+
+@contextmanager
+def _waiting() -> Iterator[None]:
+    """Marks that a client waits, for every process of the node."""
+    file = _open("waiting")
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(file)
+
+
+def _do_others_wait() -> bool:
+    file = _open("waiting")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
 
 
 def _free_slot(client: Client) -> int | None:

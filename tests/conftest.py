@@ -14,6 +14,7 @@ from django.db import connection
 from django.test import Client, override_settings
 from django.utils import timezone, translation
 
+from accounts import locks
 from api.blocklist.mirror import mirror
 from tests import servers
 
@@ -120,6 +121,12 @@ def nobodys_language() -> None:
 def empty_mirror() -> None:
     """Tables are emptied between tests; what an earlier one blocked, by a clock ahead, is to be forgotten here, too."""
     mirror.__init__()  # type: ignore[misc]
+
+
+@pytest.fixture(autouse=True)
+def no_refusals() -> None:
+    """What an earlier test made this process refuse is gone with its tables."""
+    locks.refusals.forget()
 
 
 @pytest.fixture

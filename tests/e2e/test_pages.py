@@ -66,7 +66,7 @@ def test_a_wrong_password_is_told_beside_the_form(page, ann, look_at):
     main(page).get_by_label("Username").fill(ann.username)
     main(page).get_by_label("Password").fill("not the right passphrase")
     main(page).get_by_role("button", name="Sign in").click()
-    expect(main(page)).to_contain_text("Please enter a correct username and password")
+    expect(main(page)).to_contain_text("do not match an account")
     look_at(page, "login-refused")
 
 
