@@ -104,6 +104,7 @@ def serve(port: int) -> None:
     """Becomes the application server, so that Ctrl-C reaches it and nothing else is left to stop."""
     arguments = [sys.executable, "-m", "gunicorn", "project.wsgi", "--bind", f"{HOST}:{port}"]
     workers = os.environ.get("WEB_CONCURRENCY", "4")
-    arguments += ["--workers", workers, "--threads", "4", "--log-level", "warning"]
+    # The control socket is in the home folder, which there need not be.
+    arguments += ["--workers", workers, "--threads", "4", "--log-level", "warning", "--no-control-socket"]
     os.chdir(settings.BASE_DIR)
     os.execv(sys.executable, arguments)  # noqa: S606
