@@ -196,7 +196,7 @@ def test_the_example_with_every_line_uncommented_starts(monkeypatch: pytest.Monk
 
 # From outside
 
-COMMANDS = [["check", "--deploy"], ["migrate"], ["start", "--port", "0"], ["end_sign_ins", "--all"]]
+COMMANDS = [["check", "--deploy"], ["migrate"], ["start"], ["end_sign_ins", "--all"]]
 ALL_WRONG = dict(WRONG)
 
 
