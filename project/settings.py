@@ -396,3 +396,6 @@ DEFAULT_EXCEPTION_REPORTER = "accounts.reports.Report"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "accounts.reports.ReportFilter"
 
 env.stop_if_refused()
+# For project.checks.
+ENVIRONMENT_NAMES = frozenset(env.names)
+ENVIRONMENT_FILE_NAMES = tuple(env.names_in_file)

@@ -24,7 +24,8 @@ class Command(createsuperuser.Command):
             raise CommandError("A user with that username or e-mail address already exists.") from error
 
     def _validate_username(self, username: str, verbose_field_name: str, database: str) -> str | None:
-        refusal: str | None = super()._validate_username(username, verbose_field_name, database)
+        # Django's stubs do not know this method.
+        refusal: str | None = super()._validate_username(username, verbose_field_name, database)  # type: ignore[misc]
         return refusal or refusal_of("username", username)
 
     def get_input_data(self, field: "Field[Any, Any]", message: str, default: Any = None) -> Any:

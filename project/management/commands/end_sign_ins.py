@@ -48,7 +48,8 @@ class Command(BaseCommand):
             return user.sign_ins.all(), SignIn.objects.end_all_in_batches(user, REASON)
         if options["before"] is not None:
             up_to = moment(options["before"])
-            return SignIn.objects.filter(created_at__lte=up_to), SignIn.objects.end_before(up_to, REASON)
+            started_by_then: SignInQuerySet = SignIn.objects.filter(created_at__lte=up_to)
+            return started_by_then, SignIn.objects.end_before(up_to, REASON)
         if options["ip"] is not None:
             from_there = SignIn.objects.filter(ip_address=address(options["ip"]))
             return from_there, from_there.end_in_batches(REASON)
