@@ -45,10 +45,10 @@ class Command(BaseCommand):
         # Compared with None: an empty name is no user, and must not end everybody's.
         if options["user"] is not None:
             user = user_of(options["user"])
-            return user.sign_ins.all(), SignIn.objects.end_all_in_batches(user, REASON)
+            return SignIn.objects.filter(user=user), SignIn.objects.end_all_in_batches(user, REASON)
         if options["before"] is not None:
             up_to = moment(options["before"])
-            started_by_then: SignInQuerySet = SignIn.objects.filter(created_at__lte=up_to)
+            started_by_then = SignIn.objects.filter(created_at__lte=up_to)
             return started_by_then, SignIn.objects.end_before(up_to, REASON)
         if options["ip"] is not None:
             from_there = SignIn.objects.filter(ip_address=address(options["ip"]))
