@@ -16,6 +16,9 @@ def main() -> None:
     except ImproperlyConfigured as error:
         # What to mend, a line for each setting; where in our code it was noticed is of no use.
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        # As a shell reports a process that SIGINT ended.
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,13 @@
+from django.apps import AppConfig
 from django.contrib.admin import apps
+
+
+class ProjectConfig(AppConfig):
+    name = "project"
+    default = True
+
+    def ready(self) -> None:
+        from project import checks  # noqa: F401 (registers them)
 
 
 class StaffAdminConfig(apps.AdminConfig):

@@ -35,10 +35,9 @@ def cookie_name(name: str) -> str:
 
 
 def development_secret_key() -> str:
-    """The key in var/secret_key, made on first use and readable by its owner only."""
+    """The key in var/secret_key, made on first use and readable by its owner only. Raises OSError."""
+    VAR_DIR.mkdir(mode=0o700, exist_ok=True)
     path = VAR_DIR / "secret_key"
-    if not env.make_folder(VAR_DIR, "SECRET_KEY is not set, and the folder for one of DEBUG cannot be made"):
-        return ""
     if not path.exists():
         draft = VAR_DIR / f"secret_key.{os.getpid()}"
         draft.touch(mode=0o600)
@@ -60,7 +59,12 @@ def is_weak(key: str) -> bool:
 def secret_key() -> str:
     key = env.raw("SECRET_KEY")
     if not key and DEBUG:
-        return development_secret_key()
+        try:
+            return development_secret_key()
+        except OSError as error:
+            env.require(
+                False, f"SECRET_KEY is not set, and {error.filename} cannot be used for one ({error.strerror})."
+            )
     env.require(
         DEBUG or not is_weak(key),
         "Outside DEBUG, SECRET_KEY must be set to a long random value of its own (50 characters or more).",
@@ -186,7 +190,7 @@ if DATABASE_URL and not DATABASE_URL.startswith("sqlite:"):
     }
 else:
     if not DATABASE_URL:
-        env.make_folder(VAR_DIR, "DATABASE_URL is not set, and the folder of the embedded database cannot be made")
+        env.make_folder(VAR_DIR, "DATABASE_URL is not set, and there is no folder for the embedded database")
     DATABASES = {"default": stores.sqlite(DATABASE_URL or f"sqlite:///{VAR_DIR / 'db.sqlite3'}")}
 
 REDIS_CLUSTER = env.boolean("REDIS_CLUSTER")
@@ -430,3 +434,6 @@ DEFAULT_EXCEPTION_REPORTER = "accounts.reports.Report"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "accounts.reports.ReportFilter"
 
 env.stop_if_refused()
+# For project.checks.
+ENVIRONMENT_NAMES = frozenset(env.names)
+ENVIRONMENT_FILE_NAMES = tuple(env.names_in_file)

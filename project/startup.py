@@ -9,7 +9,7 @@ from django.db import connection
 
 from accounts import lock_files
 from api.keys import keyring
-from project import static_files
+from project import closing, static_files
 from project.postgresql import patience
 
 
@@ -19,6 +19,7 @@ def prepare() -> None:
         raise ImproperlyConfigured("\n".join(problems))
     # Keys that will not do are named at the start, and not at the first request.
     keyring.load()
+    closing.install()
     patience.limit = settings.DATABASE_TIMEOUT_SECONDS
 
 

@@ -196,7 +196,7 @@ def test_the_example_with_every_line_uncommented_starts(monkeypatch: pytest.Monk
 
 # From outside
 
-COMMANDS = [["check", "--deploy"], ["migrate"], ["start", "--port", "0"], ["end_sign_ins", "--all"]]
+COMMANDS = [["check", "--deploy"], ["migrate"], ["start"], ["end_sign_ins", "--all"]]
 ALL_WRONG = dict(WRONG)
 
 
@@ -228,6 +228,25 @@ def test_the_server_does_not_start_and_says_the_same() -> None:
     assert made.returncode != 0
     assert {name for name in ALL_WRONG if name not in made.stderr} == {"WEB_CONCURRENCY"}
     assert SECRET not in made.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("TRUSTED_PROXY", "TRUSTED_PROXIES"), ("DATABASE_URI", "DATABASE_URL"), ("Redis_Url", "REDIS_URL")],
+)
+def test_a_name_that_is_nearly_that_of_a_setting_is_a_warning(name: str, meant: str) -> None:
+    made = run("manage.py", "check", **{name: "x"})
+    assert made.returncode == 0
+    assert f"{name} is no setting of this project. Is {meant} meant?" in made.stderr
+
+
+def test_such_a_name_in_the_file_is_a_warning_and_others_are_none(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_text("ALLOWED_HOST=www.example.org\nPOSTGRES_PASSWORD=x\nSENTRY_DSN=x\n")
+    told = run("manage.py", "check", ENV_FILE=str(file)).stderr
+    assert "Is ALLOWED_HOSTS meant?" in told
+    assert "SENTRY_DSN" not in told
+    assert "POSTGRES" not in told
 
 
 # The file

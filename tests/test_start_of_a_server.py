@@ -109,3 +109,22 @@ def test_a_large_file_in_a_form_needs_no_temporary_folder(monkeypatch: pytest.Mo
     body = f"{head}{'a' * 3_000_000}\r\n--x--\r\n"
     answer = Browser().generic("POST", "/accounts/login/", body, "multipart/form-data; boundary=x")
     assert answer.status_code == 200
+
+
+# Who may read the database
+
+
+@pytest.mark.parametrize("mode_before", [None, 0o644, 0o660])
+def test_only_its_owner_may_read_a_sqlite_database(tmp_path: Path, mode_before: int | None) -> None:
+    file = tmp_path / "db.sqlite3"
+    if mode_before is not None:
+        file.touch()
+        file.chmod(mode_before)
+    code = (
+        "import django; django.setup()\nfrom django.db import connection\nfrom pathlib import Path\n"
+        "connection.cursor().execute('CREATE TABLE kept (id INTEGER)')\n"
+        f"print(*sorted(oct(each.stat().st_mode & 0o777) for each in Path({str(tmp_path)!r}).iterdir()))"
+    )
+    made = begin("-c", code, DATABASE_URL=f"sqlite:///{file}")
+    assert made.returncode == 0, made.stderr
+    assert set(made.stdout.split()) == {"0o600"}

@@ -184,6 +184,53 @@ def test_what_it_does_not_understand_ends_nothing(arguments, client_of, ann):
 # Ids that tell when they were made
 
 
+@pytest.mark.parametrize("option", ["--user", "--before", "--ip"])
+def test_an_empty_value_ends_nothing(client_of, ann, option):
+    """As of a script whose variable is unset."""
+    client = client_of(ann)
+    with pytest.raises(CommandError):
+        end_sign_ins(option, "")
+    assert works(client)
+
+
+@pytest.mark.parametrize("moment", ["2999-01-01", "2999-01-01T00:00+01:00"])
+def test_a_future_moment_is_called_so(client_of, ann, moment):
+    client = client_of(ann)
+    with pytest.raises(CommandError, match=r"is in the future\. For all sign-ins up to now: --all"):
+        end_sign_ins("--before", moment)
+    assert works(client)
+
+
+@pytest.mark.parametrize("moment", ["yesterday", "2026-13-01", "0001-01-01T00:00+14:00", "2026-11-25T25:00"])
+def test_what_is_no_moment_is_called_so(moment):
+    with pytest.raises(CommandError, match=f"--before {moment}".replace("+", r"\+")):
+        end_sign_ins("--before", moment)
+
+
+@pytest.mark.parametrize("address", ["nginx", "203.0.113.0/24", "203.0.113.9:80", "1.2.3"])
+def test_what_is_no_address_is_called_so(address):
+    with pytest.raises(CommandError, match=f"--ip {address}: expected an IP address"):
+        end_sign_ins("--ip", address)
+
+
+@pytest.mark.parametrize("name", ["ANN", "ann@example.org", "Ann@Example.ORG"])
+def test_a_user_is_found_by_name_or_address_in_whatever_case(client_of, ann, bob, name):
+    client, other = client_of(ann), client_of(bob)
+    assert end_sign_ins("--user", name) == "1 sign-ins ended."
+    assert stays_out(client)
+    assert works(other)
+
+
+def test_a_username_that_is_the_address_of_another_is_not_guessed_at(client_of, ann, bob):
+    clients = [client_of(ann), client_of(bob)]
+    User.objects.filter(pk=bob.pk).update(username="ann@example.org")
+    with pytest.raises(CommandError, match=r"--user ann or --user bob@example\.org"):
+        end_sign_ins("--user", "Ann@example.org")
+    assert all(map(works, clients))
+    assert end_sign_ins("--user", "bob@example.org") == "1 sign-ins ended."
+    assert works(clients[0])
+
+
 def test_an_id_tells_its_moment_to_the_millisecond(clock):
     now = timezone.now() + timedelta(milliseconds=7)
     assert sids.started_at(sids.new(now)) == now

@@ -79,4 +79,7 @@ def fleet(
             for which, offset in enumerate(offsets)
         ]
         balancer = enter(servers.balancer(nodes, port))
-        yield Fleet(postgres, valkey, nodes, balancer, to_postgres, to_valkey, failpoints, straight)
+        try:
+            yield Fleet(postgres, valkey, nodes, balancer, to_postgres, to_valkey, failpoints, straight)
+        finally:
+            servers.kill_all([balancer, *nodes, valkey, postgres])

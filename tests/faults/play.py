@@ -2,7 +2,7 @@
 
 import json
 import secrets
-import signal
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -55,4 +55,6 @@ def play(port: int, count: int, out: Any) -> None:
         )
         out.flush()
         with suppress(KeyboardInterrupt):
-            signal.pause()
+            # Not signal.pause(), which sleeps on where another thread took the signal, or where it came just before.
+            while True:
+                time.sleep(0.2)

@@ -1,9 +1,10 @@
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import ngettext
@@ -24,11 +25,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         whose = parser.add_mutually_exclusive_group(required=True)
         whose.add_argument("--all", action="store_true", help="everybody's")
-        whose.add_argument("--user", metavar="NAME", help="that user's; a username, or an e-mail address")
+        whose.add_argument("--user", metavar="NAME", help="that user's, by username or e-mail address")
         whose.add_argument(
-            "--before", type=moment, metavar="MOMENT", help="those that started up to then, e.g. 2026-11-25T14:00+01:00"
+            "--before", metavar="MOMENT", help="those that started up to then, e.g. 2026-11-25T14:00+01:00"
         )
-        whose.add_argument("--ip", type=address, metavar="ADDRESS", help="those that started from that address")
+        whose.add_argument("--ip", metavar="ADDRESS", help="those that started from that address")
         parser.add_argument("--why", default="", metavar="WORDS", help="to be kept in the security events")
 
     def handle(self, *args: Any, why: str, **options: Any) -> None:
@@ -41,34 +42,53 @@ class Command(BaseCommand):
         self.stdout.write(ngettext("%d sign-in ended.", "%d sign-ins ended.", ended) % ended)
 
     def chosen(self, options: dict[str, Any]) -> tuple[SignInQuerySet, Iterator[int]]:
-        if options["user"]:
-            user = User.objects.by_name(options["user"])
-            if user is None:
-                raise CommandError("There is no user of that name or e-mail address.")
-            return user.sign_ins.all(), SignIn.objects.end_all_in_batches(user, REASON)
-        if options["before"]:
-            up_to = SignIn.objects.filter(created_at__lte=options["before"])
-            return up_to, SignIn.objects.end_before(options["before"], REASON)
-        if options["ip"]:
-            from_there = SignIn.objects.filter(ip_address__in=addresses.spellings(options["ip"]))
+        # Compared with None: an empty name is no user, and must not end everybody's.
+        if options["user"] is not None:
+            user = user_of(options["user"])
+            return SignIn.objects.filter(user=user), SignIn.objects.end_all_in_batches(user, REASON)
+        if options["before"] is not None:
+            up_to = moment(options["before"])
+            started_by_then = SignIn.objects.filter(created_at__lte=up_to)
+            return started_by_then, SignIn.objects.end_before(up_to, REASON)
+        if options["ip"] is not None:
+            from_there = SignIn.objects.filter(ip_address__in=addresses.spellings(address(options["ip"])))
             return from_there, from_there.end_in_batches(REASON)
         return SignIn.objects.all(), SignIn.objects.end_everything(REASON)
 
 
+def user_of(name: str) -> User:
+    """By username, in whatever case; what has an @ is an address first. Raises CommandError."""
+    named = User.objects.alias(lower=Lower("username")).filter(lower=name.lower()).first()
+    owner = User.objects.by_email(name) if "@" in name else None
+    if named and owner and named != owner:
+        raise CommandError(
+            f"{name} is the e-mail address of {owner.username} and the username of another user ({named.email})."
+            f" To choose, use --user {owner.username} or --user {named.email}."
+        )
+    user = owner or named
+    if user is None:
+        raise CommandError(f"No user has the username{' or e-mail address' * ('@' in name)} {name!r}.")
+    return user
+
+
 def moment(text: str) -> datetime:
-    """A moment in the past; without an offset, in UTC. Raises ValueError."""
-    parsed = parse_datetime(text)
-    if parsed is None:
-        raise ValueError(text)
-    parsed = timezone.make_aware(parsed) if timezone.is_naive(parsed) else parsed
-    if parsed > timezone.now():
-        raise ValueError(text)
-    return parsed
+    """A moment in the past; without an offset, in UTC. Raises CommandError."""
+    try:
+        parsed = parse_datetime(text)
+        parsed = timezone.make_aware(parsed) if parsed and timezone.is_naive(parsed) else parsed
+        up_to = parsed.astimezone(UTC) if parsed else None
+    except (ValueError, OverflowError):
+        up_to = None
+    if up_to is None:
+        raise CommandError(f"--before {text}: expected a moment, such as 2026-11-25T14:00+01:00.")
+    if up_to > timezone.now():
+        raise CommandError(f"--before {text}: that is in the future. For all sign-ins up to now: --all")
+    return up_to
 
 
 def address(text: str) -> str:
-    """Raises ValueError."""
+    """As rows have it. Raises CommandError."""
     parsed = addresses.canonical(text)
     if parsed is None:
-        raise ValueError(text)
+        raise CommandError(f"--ip {text}: expected an IP address, such as 203.0.113.9.")
     return parsed

@@ -1,26 +1,37 @@
+import errno
+import fcntl
 import os
+import re
 import socket
 import sys
 from argparse import ArgumentParser
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.db import Error
 
 from accounts import demo
 
 HOST = "127.0.0.1"
+FIRST_UNPRIVILEGED, LAST_PORT = 1024, 65535
+BACKLOG = 2048
+# Each takes some 200 MB.
+MAX_NODES = 20
 
 
 class Command(BaseCommand):
     help = "Prepares the database and the static files, and serves the project on this machine."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--port", type=int, default=8000)
+        # Text, so that whatever is wrong with it is one line.
+        parser.add_argument("--port", default="8000")
         parser.add_argument(
             "--fleet",
-            type=int,
             metavar="N",
             help="N nodes behind nginx, on a PostgreSQL and a Valkey of their own, to play with",
         )
@@ -30,19 +41,35 @@ class Command(BaseCommand):
             "--demo", action="store_true", help="make demo people outside DEBUG or on a database of your own, too"
         )
 
-    def handle(self, *args: Any, port: int, **options: Any) -> None:
-        if not is_free(port):
-            raise CommandError(f"Port {port} is taken. The next free one: --port {next_free(port)}")
-        self.stdout.write("Preparing the database and the static files ...")
-        call_command("collectstatic", interactive=False, verbosity=0)
-        if options["fleet"]:
-            self.play(port, options["fleet"])
-            return
-        call_command("migrate", verbosity=0)
-        embedded = settings.DEBUG and not settings.DATABASE_URL
-        self.introduce(port, wants_demo=options["demo"] or (embedded and not options["no_demo"]))
-        self.stdout.flush()
-        serve(port)
+    def handle(self, *args: Any, port: str, **options: Any) -> None:
+        number = whole_number("--port", port, 1, LAST_PORT)
+        nodes = whole_number("--fleet", options["fleet"], 1, MAX_NODES) if options["fleet"] is not None else 0
+        with listen(number) as listener:
+            self.stdout.write("Preparing the database and the static files ...")
+            self.prepare(migrates=not nodes)
+            if not nodes:
+                embedded = settings.DEBUG and not settings.DATABASE_URL
+                self.introduce(number, wants_demo=options["demo"] or (embedded and not options["no_demo"]))
+                self.stdout.flush()
+                serve(listener)
+        self.play(number, nodes)
+
+    def prepare(self, migrates: bool) -> None:
+        """One `start` after the other: two that migrate at once disturb each other."""
+        try:
+            with alone():
+                call_command("collectstatic", interactive=False, verbosity=0)
+                if migrates:
+                    call_command("migrate", verbosity=0)
+        except OSError as error:
+            raise CommandError(
+                f"{error.filename or settings.VAR_DIR} cannot be written to ({error.strerror})."
+                " Make it writable for this account, or start a copy of the project that is its own."
+            ) from error
+        except Error as error:
+            where = "DATABASE_URL" if settings.DATABASE_URL else f"SQLite, {settings.DATABASES['default']['NAME']}"
+            why = next(iter(str(error).splitlines()), type(error).__name__)
+            raise CommandError(f"The database ({where}) cannot be prepared: {why}") from error
 
     def play(self, port: int, nodes: int) -> None:
         """Returns when it is interrupted."""
@@ -86,25 +113,67 @@ def store() -> str:
     return f"{database['ENGINE'].rpartition('.')[2]} {database['NAME']} ({redis})"
 
 
+def whole_number(option: str, text: object, low: int, high: int) -> int:
+    """Raises CommandError."""
+    if re.fullmatch(r"[0-9]{1,9}", str(text)) and low <= int(str(text)) <= high:
+        return int(str(text))
+    raise CommandError(f"{option} {text}: expected a whole number from {low} to {high}.")
+
+
+def listen(port: int) -> socket.socket:
+    """Takes the port at once, so that no other `start` prepares for it, too. Raises CommandError."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+        listener.listen(BACKLOG)
+    except PermissionError as error:
+        listener.close()
+        raise CommandError(f"This account may not listen on port {port}. One that it may: {another(port)}") from error
+    except OSError as error:
+        listener.close()
+        what = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be listened on ({error.strerror})"
+        raise CommandError(f"Port {port} {what}. The next free one: {another(port)}") from error
+    return listener
+
+
+def another(port: int) -> str:
+    """As an option: the next port that is free, or else one below."""
+    first = max(port + 1, FIRST_UNPRIVILEGED)
+    candidates = chain(range(first, LAST_PORT + 1), range(first - 1, FIRST_UNPRIVILEGED - 1, -1))
+    free = next((candidate for candidate in candidates if candidate != port and is_free(candidate)), None)
+    return f"--port {free}" if free else "none"
+
+
 def is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
+            probe.listen(1)
         except OSError:
             return False
     return True
 
 
-def next_free(port: int) -> int:
-    return next(candidate for candidate in range(port + 1, 65536) if is_free(candidate))
+@contextmanager
+def alone() -> Iterator[None]:
+    """Waits for another `start` in this folder, until its preparations are done."""
+    settings.VAR_DIR.mkdir(mode=0o700, exist_ok=True)
+    file = os.open(settings.VAR_DIR / "start.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
 
 
-def serve(port: int) -> None:
+def serve(listener: socket.socket) -> NoReturn:
     """Becomes the application server, so that Ctrl-C reaches it and nothing else is left to stop."""
-    arguments = [sys.executable, "-m", "gunicorn", "project.wsgi", "--bind", f"{HOST}:{port}"]
-    workers = os.environ.get("WEB_CONCURRENCY", "4")
+    arguments = [sys.executable, "-m", "gunicorn", "project.wsgi", "--bind", f"fd://{listener.fileno()}"]
     # The control socket is in the home folder, which there need not be.
-    arguments += ["--workers", workers, "--threads", "4", "--log-level", "warning", "--no-control-socket"]
+    arguments += ["--workers", str(settings.WEB_CONCURRENCY), "--threads", "4", "--log-level", "warning"]
+    arguments += ["--no-control-socket"]
+    listener.set_inheritable(True)
     os.chdir(settings.BASE_DIR)
     os.execv(sys.executable, arguments)  # noqa: S606

@@ -18,6 +18,7 @@ from api.blocklist.mirror import BlockedIds, Mirror, UnreadRows
 from api.blocklist.models import Entry, last_expiry
 from tests import servers
 from tests.faults.proxy import Proxy
+from tests.stopwatch import stopwatch
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -76,12 +77,12 @@ def statements_of_a_check(mirror: Mirror) -> int:
 
 def eventually(condition: Callable[[], bool], within: float = 5.0) -> float:
     """How long it took, in seconds."""
-    started = time.perf_counter()
-    while not condition():
-        assert time.perf_counter() - started < within, "it did not come about"
-        # The others want the core, too.
-        time.sleep(0.001)
-    return time.perf_counter() - started
+    with stopwatch() as watch:
+        while not condition():
+            assert watch.seconds < within, "it did not come about"
+            # The others want the core, too.
+            time.sleep(0.001)
+        return watch.seconds
 
 
 def block() -> UUID:

@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """Nodes of an earlier release do not write this column: the database fills it in."""
 
     dependencies = [
-        ("blocklist", "0008_places_below"),
+        ("blocklist", "0004_staff_entries"),
     ]
 
     operations = [

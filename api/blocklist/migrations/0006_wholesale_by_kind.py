@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
     """
 
     dependencies = [
-        ("blocklist", "0004_staff_entries"),
+        ("blocklist", "0005_why_has_a_default"),
     ]
 
     operations = [

@@ -74,7 +74,7 @@ class Migration(migrations.Migration):
     """
 
     dependencies = [
-        ("blocklist", "0005_wholesale_by_kind"),
+        ("blocklist", "0006_wholesale_by_kind"),
     ]
 
     operations = [

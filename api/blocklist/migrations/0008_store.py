@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
     """A key for this database, by which processes notice that it was restored."""
 
     dependencies = [
-        ("blocklist", "0006_owners_of_entries"),
+        ("blocklist", "0007_owners_of_entries"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """After a restore, all places that were given before are marked in the status list."""
 
     dependencies = [
-        ("blocklist", "0007_store"),
+        ("blocklist", "0008_store"),
     ]
 
     operations = [
