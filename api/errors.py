@@ -102,7 +102,7 @@ def _json(code: str, http_status: HTTPStatus, detail: str) -> JsonResponse:
 def _answer(request: HttpRequest, code: str, http_status: HTTPStatus, detail: str, **extra: Any) -> HttpResponse:
     if request.path.startswith("/api/"):
         return _json(code, http_status, detail)
-    context = {"code": code, "status": http_status.value, "path": request.path} | extra
+    context = {"code": code, "status": http_status.value, "path": request.path, "form_page": None} | extra
     # A page about our own trouble must not need what may be in trouble: it is made without session and database.
     from_request = request if http_status < HTTPStatus.INTERNAL_SERVER_ERROR else None
     return HttpResponse(render_to_string("error.html", context, from_request), status=http_status)

@@ -200,7 +200,7 @@ class SignInAdmin(ReadOnlyList):
         return [Panel(_("Events"), EVENT_HEADINGS, event_rows(events), url)]
 
     def is_possible(self, request: HttpRequest, action: str, shown: SignIn) -> bool:
-        return SignIn.objects.filter(pk=shown.pk).live().within_reach_of(request.user).exists()  # type: ignore[arg-type]
+        return SignIn.objects.filter(pk=shown.pk).live().within_reach_of(request.user).exists()
 
     @admin.action(description=_("End"), permissions=["end"])
     def end_selected(self, request: SignedInRequest, sign_ins: SignInQuerySet) -> HttpResponse | None:
