@@ -276,7 +276,7 @@ class EmailConfirmView(LinkView):
             user = User.objects.confirm_email(self.kwargs["uidb64"], self.kwargs["token"])
         except AccountChanged:
             return self.not_valid()
-        return render(self.request, "accounts/email_confirmed.html", {"address": user.email})
+        return render(self.request, "accounts/email_confirmed.html", {"address": user.email, "already": False})
 
 
 @method_decorator(sensitive_post_parameters("password"), name="dispatch")

@@ -115,7 +115,7 @@ def _answer(request: HttpRequest, code: str, http_status: HTTPStatus, detail: st
         return _json(code, http_status, detail)
     # Browsers take "//host" and "/\\host" for another site, and drop tabs and line breaks before they look.
     own_path = escape_leading_slashes(escape_uri_path(request.path))
-    context = {"code": code, "status": http_status.value, "path": own_path} | extra
+    context = {"code": code, "status": http_status.value, "path": own_path, "form_page": None} | extra
     # A page about our own trouble must not need what may be in trouble: it is made without session and database.
     from_request = request if http_status < HTTPStatus.INTERNAL_SERVER_ERROR else None
     return HttpResponse(render_to_string("error.html", context, from_request), status=http_status)

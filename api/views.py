@@ -123,8 +123,8 @@ class PasswordResetConfirmView(OpenToAll):
 
     @extend_schema(
         operation_id="reset_password",
-        description="Set a new password with the link of the mail, `…/reset/{uid}/{token}/`. Every sign-in of the "
-        "account ends.",
+        description="Set a new password with the link of the mail. Its address is `…/reset/{uid}/{token}/`. Every "
+        "sign-in of the account ends.",
         request=serializers.PasswordResetConfirmSerializer,
         responses={204: OpenApiResponse(description="It is changed."), 403: None},
         examples=[

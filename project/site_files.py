@@ -3,7 +3,6 @@
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.templatetags.static import static
-from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 
 # Crawlers may read the pages for visitors, and have nothing to find on the others.
@@ -15,12 +14,10 @@ Disallow: /api/
 
 
 @require_safe
-@cache_control(public=True, max_age=24 * 3600)
 def favicon(request: HttpRequest) -> HttpResponse:
     return redirect(static("accounts/favicon.svg"))
 
 
 @require_safe
-@cache_control(public=True, max_age=24 * 3600)
 def robots(request: HttpRequest) -> HttpResponse:
     return HttpResponse(ROBOTS, content_type="text/plain; charset=utf-8")

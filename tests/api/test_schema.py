@@ -63,6 +63,7 @@ VERBS = ["Change", "Check", "Confirm", "End", "Exchange", "Get", "List", "Regist
 def test_the_summary_of_every_operation_begins_with_a_verb(operation):
     assert operation["summary"].split()[0] in VERBS
     assert len(operation["summary"]) < 80
+    assert "`" not in operation["summary"], "a summary is no Markdown"
 
 
 @pytest.mark.parametrize("operation", [each for each in OPERATIONS if "requestBody" in each.values[0]])

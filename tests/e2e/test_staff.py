@@ -67,7 +67,7 @@ def test_somebody_is_found_and_signed_out_everywhere(staff_page, site, ann, phot
     expect(staff_page.get_by_role("heading", name="Live sign-ins")).to_be_visible()
     photograph(staff_page, "admin-user")
     staff_page.get_by_role("button", name="Sign out everywhere").click()
-    expect(staff_page.get_by_text("clients have their access and refresh tokens refused")).to_be_visible()
+    expect(staff_page.get_by_text("client has its access and refresh tokens refused")).to_be_visible()
     photograph(staff_page, "admin-confirm")
     staff_page.get_by_label("Why").fill("The phone was stolen.")
     staff_page.get_by_role("button", name="Sign them out").click()
