@@ -231,16 +231,25 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
         return user
 
     def sign_up(self, username: str, email: str, password: str) -> "User":
+        """As count_sign_up() and then make_account()."""
+        self.count_sign_up()
+        return self.make_account(username, email, password)
+
+    def count_sign_up(self) -> None:
         """
-        Makes an account, and mails a link to confirm its address. Raises ValidationError, by field, for a name or
-        address that is taken, and Locked if too many were asked for from there, or are being made; the caller has
-        validated the password.
+        To be called before it is looked up whether a name is taken, which the answer says. Raises Locked if too many
+        were asked for from there, or are being made.
+        """
+        hashing.check_flood()
+        Lock.objects.take(locks.sign_ups(origin.ip_address()))
+
+    def make_account(self, username: str, email: str, password: str) -> "User":
+        """
+        Makes an account for a sign-up that was counted, and mails a link to confirm its address. Raises
+        ValidationError, by field, for a name or address that is taken; the caller has validated the password.
         """
         user = self.model(username=username, email=self.normalize_email(email), unused_since=timezone.now())
         user.is_signing_up = True
-        hashing.check_flood()
-        # Before it is looked up whether the name is taken, which the answer says.
-        Lock.objects.take(locks.sign_ups(origin.ip_address()))
         user.full_clean(exclude=["password"])
         user.set_password(password)
         try:

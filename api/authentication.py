@@ -13,7 +13,7 @@ from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidTok
 from accounts import origin
 from accounts.models import SignIn, User
 from accounts.rows import from_fields
-from api import dpop, errors, metrics
+from api import dpop, metrics, refused_forms
 from api.tokens import AccessToken
 
 
@@ -103,5 +103,5 @@ class SessionAuthentication(authentication.SessionAuthentication):
         try:
             super().enforce_csrf(request)
         except PermissionDenied as refusal:
-            errors.log_refused_form(request._request, str(refusal.detail))
+            refused_forms.log(request._request, str(refusal.detail))
             raise

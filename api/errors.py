@@ -1,7 +1,5 @@
 """Errors are answers: every one has a `detail` and a `code`, the right status, and the headers that go with it."""
 
-import logging
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,17 +20,13 @@ from rest_framework_simplejwt.exceptions import InvalidToken
 from accounts import landing
 from accounts.locks import Locked
 from accounts.models import User
-from api import dpop, trouble
+from api import dpop, refused_forms, trouble
 from api.error_bodies import as_api_exception, body_of
 from api.parsers import TooLarge
 from api.refusals import refusals
 from api.trouble import Trouble
 
-logger = logging.getLogger(__name__)
-
 RETRY_AFTER_SECONDS = 2
-MAX_REASON_LENGTH = 300
-URL_PATH = re.compile(r"(://[^/?#\s]*)[/?#]\S*")
 # What programs ask, and people do not: they get no page.
 FOR_PROGRAMS = ("/api/", "/.well-known/", "/health/", "/metrics")
 TOKEN_PRESENTED = {"token_not_valid", "bad_authorization_header"}
@@ -141,19 +135,9 @@ def permission_denied(request: HttpRequest, exception: PermissionDenied) -> Http
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    log_refused_form(request, reason)
+    refused_forms.log(request, reason)
     detail = "The form was open too long, or came from elsewhere. Go back, reload the page and try again."
     return _answer(request, "csrf_failed", HTTPStatus.FORBIDDEN, detail)
-
-
-def log_refused_form(request: HttpRequest, reason: str) -> None:
-    extra = {"request": request, "status_code": HTTPStatus.FORBIDDEN.value}
-    logger.warning("Refused a form (%s): %s", _without_secrets(reason), request.path, extra=extra)
-
-
-def _without_secrets(reason: str) -> str:
-    """Django quotes the Referer: its path may be a link from a mail."""
-    return URL_PATH.sub(r"\1", reason)[:MAX_REASON_LENGTH]
 
 
 def not_found(request: HttpRequest, exception: Http404) -> HttpResponse:

@@ -185,6 +185,12 @@ class RegistrationSerializer(serializers.Serializer):
     email = AddressField(max_length=254)
     password = NewPasswordField()
 
+    def to_internal_value(self, data: Any) -> Any:
+        """Counts the attempt first: the fields look up whether names are taken."""
+        with throttling():
+            User.objects.count_sign_up()
+        return super().to_internal_value(data)
+
     def validate_username(self, username: str) -> str:
         return self._judged_by_model("username", username)
 
@@ -192,22 +198,24 @@ class RegistrationSerializer(serializers.Serializer):
         return self._judged_by_model("email", email)
 
     def validate_password(self, password: str) -> str:
-        sent = {name: self.initial_data.get(name) for name in ("username", "email")}
-        return check_new_password(
-            password, User(**{name: text for name, text in sent.items() if isinstance(text, str)})
-        )
+        return check_new_password(password, self._user_as_sent())
 
     def _judged_by_model(self, name: str, text: str) -> str:
         try:
-            User(**{name: text}).clean_one_field(name)
+            self._user_as_sent().clean_one_field(name)
         except DjangoValidationError as error:
-            raise ValidationError(error.message_dict[name]) from error
+            if name in error.message_dict:
+                raise ValidationError(error.message_dict[name]) from error
         return text
+
+    def _user_as_sent(self) -> User:
+        sent = {name: self.initial_data.get(name) for name in ("username", "email")}
+        return User(**{name: text for name, text in sent.items() if isinstance(text, str)})
 
     def create(self, validated_data: dict[str, Any]) -> User:
         try:
             with throttling():
-                return User.objects.sign_up(**validated_data)
+                return User.objects.make_account(**validated_data)
         except DjangoValidationError as error:
             raise ValidationError(error.message_dict) from error
 

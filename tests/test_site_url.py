@@ -1,6 +1,9 @@
 """Where links lead: to the site as SITE_URL names it, or to the host of the request, never to what a stranger chose."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -8,7 +11,8 @@ from django.urls import get_script_prefix, set_script_prefix
 
 from accounts import mail
 from accounts.models import User
-from project import settings as project_settings
+from project.environment import Environment
+from tests import servers
 
 pytestmark = pytest.mark.django_db
 
@@ -153,7 +157,9 @@ def test_a_notice_from_a_command_without_a_site_has_no_link(ann, mails_of):
 )
 def test_a_site_is_taken_in_its_plainest_form(monkeypatch, given, taken):
     monkeypatch.setenv("SITE_URL", given)
-    assert project_settings.site_url() == taken
+    env = Environment()
+    assert env.site_url("SITE_URL", schemes=["https"]) == taken
+    env.stop_if_refused()
 
 
 @pytest.mark.parametrize(
@@ -181,12 +187,22 @@ def test_a_site_is_taken_in_its_plainest_form(monkeypatch, given, taken):
 )
 def test_what_is_no_site_stops_the_start_with_its_name_and_what_is_expected(monkeypatch, bad):
     monkeypatch.setenv("SITE_URL", bad)
+    env = Environment()
+    assert env.site_url("SITE_URL", schemes=["https"]) == ""
     with pytest.raises(ImproperlyConfigured, match=r"SITE_URL is .*Expected: https://") as refusal:
-        project_settings.site_url()
+        env.stop_if_refused()
     assert "the-password" not in str(refusal.value)
 
 
-def test_plain_http_will_do_in_development_only(monkeypatch):
-    monkeypatch.setenv("SITE_URL", "http://127.0.0.1:9000")
-    monkeypatch.setattr(project_settings, "DEBUG", True)
-    assert project_settings.site_url() == "http://127.0.0.1:9000"
+@pytest.mark.parametrize(("debug", "taken"), [("true", "http://127.0.0.1:9000"), ("", "SITE_URL is")])
+def test_plain_http_will_do_in_development_only(debug, taken):
+    environment = {"SITE_URL": "http://127.0.0.1:9000", "DEBUG": debug}
+    shown = subprocess.run(
+        [sys.executable, "-c", "from project import settings; print(settings.SITE_URL)"],
+        cwd=servers.ROOT,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ).stdout
+    assert taken in shown

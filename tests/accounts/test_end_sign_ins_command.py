@@ -207,7 +207,7 @@ def test_what_is_no_moment_is_called_so(moment):
         end_sign_ins("--before", moment)
 
 
-@pytest.mark.parametrize("address", ["nginx", "203.0.113.0/24", "203.0.113.9:80", "1.2.3"])
+@pytest.mark.parametrize("address", ["nginx", "203.0.113.0/24", "203.0.113.9:x", "1.2.3"])
 def test_what_is_no_address_is_called_so(address):
     with pytest.raises(CommandError, match=f"--ip {address}: expected an IP address"):
         end_sign_ins("--ip", address)
@@ -216,7 +216,7 @@ def test_what_is_no_address_is_called_so(address):
 @pytest.mark.parametrize("name", ["ANN", "ann@example.org", "Ann@Example.ORG"])
 def test_a_user_is_found_by_name_or_address_in_whatever_case(client_of, ann, bob, name):
     client, other = client_of(ann), client_of(bob)
-    assert end_sign_ins("--user", name) == "1 sign-ins ended."
+    assert end_sign_ins("--user", name) == "1 sign-in ended."
     assert stays_out(client)
     assert works(other)
 
@@ -227,7 +227,7 @@ def test_a_username_that_is_the_address_of_another_is_not_guessed_at(client_of, 
     with pytest.raises(CommandError, match=r"--user ann or --user bob@example\.org"):
         end_sign_ins("--user", "Ann@example.org")
     assert all(map(works, clients))
-    assert end_sign_ins("--user", "bob@example.org") == "1 sign-ins ended."
+    assert end_sign_ins("--user", "bob@example.org") == "1 sign-in ended."
     assert works(clients[0])
 
 

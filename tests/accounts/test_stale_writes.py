@@ -88,7 +88,9 @@ class Person:
 
             def post(path: str, data: dict[str, Any]) -> httpx.Response:
                 client.get("/accounts/login/")
-                return client.post(path, data=data | {"csrfmiddlewaretoken": client.cookies["csrftoken"]})
+                # In DEBUG the cookie is named for the folder, too.
+                token = next(value for name, value in client.cookies.items() if name.startswith("csrftoken"))
+                return client.post(path, data=data | {"csrfmiddlewaretoken": token})
 
             answer = post("/accounts/login/", {"username": self.name, "password": PASSWORD})
             assert answer.status_code == 302, answer.text

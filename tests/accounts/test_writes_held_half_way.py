@@ -22,7 +22,7 @@ from accounts.models import AccountChanged, Lock, SecurityEvent, SignIn, User
 from tests.accounts.admin_pages import SIGN_INS, USERS, act
 from tests.conftest import ApiClient, Browser
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.long]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 PASSWORD = "violet anchor hums at dawn"
 NEW_PASSWORD = "quiet copper lantern drifts"

@@ -89,7 +89,7 @@ def test_parameters_that_are_no_answers_are_left_out(browser):
 
 def test_a_long_blocklist_is_counted_up_to_a_bound(browser):
     until = timezone.now() + timedelta(hours=1)
-    Entry.objects.bulk_create(Entry(token_id=uuid4(), until=until) for _ in range(1_003))
+    Entry.objects.bulk_create(Entry(kind=Entry.Kind.TOKEN, token_id=uuid4(), until=until) for _ in range(1_003))
     page = browser().get("/compare/")
     assert "more than <strong>1000</strong> entries on the blocklist now" in page.content.decode()
     with CaptureQueriesContext(connection) as statements:

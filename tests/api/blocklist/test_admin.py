@@ -241,7 +241,9 @@ def test_a_superusers_sign_in_is_ended_by_superusers_only(browser_of, client_of,
     client = client_of(staff)
     answer = show(page, client.access)
     assert offers(answer) == set()
-    assert do(page, answer, "end").status_code == 403
+    found_by_a_superuser = show(browser_of(staff), client.access)
+    assert do(page, found_by_a_superuser, "end").status_code == 403
+    assert do(page, found_by_a_superuser, "block").status_code == 403
     assert client.get("/api/me/").status_code == 200
 
 
