@@ -123,11 +123,7 @@ class UserQuerySet(ChangedColumnsQuerySet["User"], PrunableQuerySet["User"]):
 
     def delete(self) -> tuple[int, dict[str, int]]:
         with transaction.atomic(using=self.db):
-            users = list(self.lock().values_list("pk", flat=True))
-            for ids in parts(users):
-                sign_ins = SignIn.objects.using(self.db).filter(user__in=ids)
-                sign_ins.end(SignIn.Reason.USER_DELETED)
-                sign_ins.tell_before_deletion()
+            self._end_before_deletion()
             return super().delete()
 
     delete.alters_data = True  # type: ignore[attr-defined]
@@ -172,6 +168,18 @@ class UserQuerySet(ChangedColumnsQuerySet["User"], PrunableQuerySet["User"]):
             user.cancel_email_change()
 
     start_generation.alters_data = True  # type: ignore[attr-defined]
+
+    def _end_before_deletion(self) -> None:
+        """
+        Locks the users and their sign-ins against rows that refer to them, too: what another request inserts meanwhile
+        waits, and is then refused, in place of the deletion.
+        """
+        users = list(self.order_by("pk").select_for_update().values_list("pk", flat=True))
+        for ids in parts(users):
+            sign_ins = SignIn.objects.using(self.db).filter(user__in=ids)
+            list(sign_ins.order_by("pk").select_for_update().values_list("pk", flat=True))
+            sign_ins.end(SignIn.Reason.USER_DELETED)
+            sign_ins.tell_before_deletion()
 
     def raise_generations(self, size: int = BATCH) -> Iterator[int]:
         """Refuses the sign-ins that are under way, a transaction to a batch. Yields how many users each held."""
@@ -462,9 +470,7 @@ class User(ChangedColumnsModel, AbstractUser):
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         with transaction.atomic():
-            list(User.objects.filter(pk=self.pk).lock())
-            self.sign_ins.end(SignIn.Reason.USER_DELETED)
-            self.sign_ins.tell_before_deletion()
+            User.objects.filter(pk=self.pk)._end_before_deletion()
             return super().delete(*args, **kwargs)
 
     def refresh_from_db(self, using: str | None = None, fields: Any = None, from_queryset: Any = None) -> None:
@@ -518,7 +524,8 @@ class User(ChangedColumnsModel, AbstractUser):
         """As Django's, but says at which field a name is taken, and see check_names()."""
         try:
             super().validate_constraints(exclude)
-            self.check_names()
+            if not {"username", "email"} & set(exclude or ()):
+                self.check_names()
         except ValidationError as error:
             by_field: dict[str, list[ValidationError]] = {}
             for field, errors in error.error_dict.items():

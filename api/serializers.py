@@ -198,19 +198,16 @@ class RegistrationSerializer(serializers.Serializer):
         return self._judged_by_model("email", email)
 
     def validate_password(self, password: str) -> str:
-        return check_new_password(password, self._user_as_sent())
+        sent = {name: self.initial_data.get(name) for name in ("username", "email")}
+        user = User(**{name: text for name, text in sent.items() if isinstance(text, str)})
+        return check_new_password(password, user)
 
     def _judged_by_model(self, name: str, text: str) -> str:
         try:
-            self._user_as_sent().clean_one_field(name)
+            User(**{name: text}).clean_one_field(name)
         except DjangoValidationError as error:
-            if name in error.message_dict:
-                raise ValidationError(error.message_dict[name]) from error
+            raise ValidationError(error.message_dict[name]) from error
         return text
-
-    def _user_as_sent(self) -> User:
-        sent = {name: self.initial_data.get(name) for name in ("username", "email")}
-        return User(**{name: text for name, text in sent.items() if isinstance(text, str)})
 
     def create(self, validated_data: dict[str, Any]) -> User:
         try:

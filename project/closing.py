@@ -21,6 +21,8 @@ class Closer:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: set[socket.socket] = set()
+        # The loop itself keeps no reference to a task.
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         """Starts its thread with the first connection: not before the server forks its workers."""
@@ -45,7 +47,13 @@ class Closer:
             return
         plain.setblocking(False)
         self._waiting.add(plain)
-        asyncio.run_coroutine_threadsafe(self._wait(plain, timeout, max_drain), self._running_loop())
+        # Not run_coroutine_threadsafe(), which warns of a coroutine that a process that ends did not begin.
+        self._running_loop().call_soon_threadsafe(self._begin, plain, timeout, max_drain)
+
+    def _begin(self, sock: socket.socket, timeout: float, max_drain: int) -> None:
+        task = asyncio.get_running_loop().create_task(self._wait(sock, timeout, max_drain))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _wait(self, sock: socket.socket, timeout: float, max_drain: int) -> None:
         loop = asyncio.get_running_loop()

@@ -1,5 +1,6 @@
 """Real servers on loopback and Unix sockets, gone when their block ends."""
 
+import fcntl
 import os
 import pwd
 import random
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -212,6 +214,11 @@ class Node(Server):
         command += ["--no-control-socket", *args]
         super().__init__(folder, command, cwd=root, env=os.environ | env)
 
+    def start(self) -> None:
+        if self.options["env"].get("DEBUG") != "true":
+            collect_static_files()
+        super().start()
+
     def answers(self) -> bool:
         return answers_live(self.url)
 
@@ -314,6 +321,11 @@ def wait_until(happened: Callable[[], object], seconds: float = 20) -> None:
         time.sleep(0.1)
 
 
+def csrf_token(cookies: Mapping[str, str]) -> str:
+    """In DEBUG the name of the cookie has the folder's digest, too."""
+    return next(value for name, value in cookies.items() if "csrftoken" in name)
+
+
 def answers_live(url: str) -> bool:
     try:
         return httpx.get(f"{url}/health/live", timeout=5, trust_env=False, verify=AUTHORITIES).status_code == 200
@@ -379,6 +391,15 @@ def balancer(nodes: Sequence[Node], port: int | None = None) -> Iterator[Balance
     """An nginx on loopback before these nodes. Raises RuntimeError where there is no nginx."""
     with TemporaryDirectory(prefix="balancer-") as folder, running(Balancer(Path(folder), nodes, port)) as server:
         yield server
+
+
+@cache
+def collect_static_files() -> None:
+    """Without them no server starts outside DEBUG. Test processes take turns."""
+    (ROOT / "var").mkdir(mode=0o700, exist_ok=True)
+    with (ROOT / "var" / "collect.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        manage({"DEBUG": "true"}, "collectstatic", "--no-input", "--verbosity=0")
 
 
 def manage(env: Mapping[str, str], *command: str) -> str:

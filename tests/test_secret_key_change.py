@@ -110,7 +110,7 @@ class Browser:
         return self.send(node, "/accounts/login/", {"username": self.program.name, "password": PASSWORD})
 
     def send(self, node, path, form):
-        token = {"csrfmiddlewaretoken": self.http.cookies["csrftoken"]}
+        token = {"csrfmiddlewaretoken": servers.csrf_token(self.http.cookies)}
         return self.http.post(f"{node.url}{path}", data=form | token).status_code
 
     def is_signed_in(self, node):

@@ -46,6 +46,8 @@ WRONG = [
     ("DATABASE_TIMEOUT_SECONDS", "inf"),
     ("HASHES_AT_ONCE", "0"),
     ("PASSWORD_MIN_LENGTH", "500"),
+    ("MAX_FORM_KILOBYTES", "1"),
+    ("SITE_URL", "www.example.org"),
     ("WEB_CONCURRENCY", "0"),
     *((name, value) for name in BOOLEANS for value in ("yes please", "2", "wahr")),
     *(

@@ -94,6 +94,8 @@ def test_others_sign_in_beside_an_address_that_is_locked_out(node: Any, people: 
     assert answers[401] <= 20
 
 
+# Of processes: with threads it takes as long again, and hashes as many at once.
+@pytest.mark.parametrize("node", [[]], ids=["sync"], indirect=True)
 def test_others_sign_in_beside_an_address_whose_passwords_are_right(node: Any, people: list[str]) -> None:
     """Which no count of guesses stops."""
     address = f"2001:db8:0:{uuid4().hex[:4]}::1"

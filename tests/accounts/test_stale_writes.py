@@ -88,8 +88,7 @@ class Person:
 
             def post(path: str, data: dict[str, Any]) -> httpx.Response:
                 client.get("/accounts/login/")
-                # In DEBUG the cookie is named for the folder, too.
-                token = next(value for name, value in client.cookies.items() if name.startswith("csrftoken"))
+                token = servers.csrf_token(client.cookies)
                 return client.post(path, data=data | {"csrfmiddlewaretoken": token})
 
             answer = post("/accounts/login/", {"username": self.name, "password": PASSWORD})

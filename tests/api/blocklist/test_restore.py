@@ -133,7 +133,12 @@ class Client:
         return self._keep("/api/token/refresh/", {"refresh": token or self.refresh_token})
 
     def _keep(self, path, body):
-        answer = self.http.post(path, json=body)
+        # A connection that was terminated is one answer of 503 for each worker at most.
+        for _ in range(10):
+            answer = self.http.post(path, json=body)
+            if answer.status_code != 503:
+                break
+            time.sleep(0.2)
         if answer.status_code == 200:
             self.access, self.refresh_token = answer.json()["access"], answer.json()["refresh"]
         return answer.status_code
