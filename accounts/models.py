@@ -171,10 +171,10 @@ class UserQuerySet(ChangedColumnsQuerySet["User"], PrunableQuerySet["User"]):
 
     def _end_before_deletion(self) -> None:
         """
-        Locks the users and their sign-ins against rows that refer to them, too: what another request inserts meanwhile
-        waits, and is then refused, in place of the deletion.
+        Locks the sign-ins against rows that refer to them, too: a session that another request inserts meanwhile waits,
+        and is then refused, in place of the deletion.
         """
-        users = list(self.order_by("pk").select_for_update().values_list("pk", flat=True))
+        users = list(self.lock().values_list("pk", flat=True))
         for ids in parts(users):
             sign_ins = SignIn.objects.using(self.db).filter(user__in=ids)
             list(sign_ins.order_by("pk").select_for_update().values_list("pk", flat=True))

@@ -178,7 +178,7 @@ def go_through_the_pages(old, new):
 def as_named_now(cookies):
     """In DEBUG the names of cookies have the folder's digest, too."""
     digest = hashlib.sha256(str(servers.ROOT).encode()).hexdigest()[:8]
-    return {name: value for name, value in cookies.items()} | {f"sessionid-{digest}": cookies["sessionid"]}
+    return {name.replace("sessionid", f"sessionid-{digest}"): value for name, value in cookies.items()}
 
 
 def send(browser, path, form, page=""):
