@@ -25,7 +25,11 @@ HERE = Path(__file__).parent / "schemathesis"
 PASSWORD = "violet anchor hums at dawn"
 # The person of the schema's examples, and the staff member whom Schemathesis is.
 ALICE = {"username": "alice", "email": "alice@example.org", "password": PASSWORD}
-MAKE_STAFF = f"from accounts.models import User; User.objects.create_superuser('sue', 'sue@example.org', '{PASSWORD}')"
+# Not the password of the examples, one of which changes it.
+STAFF_PASSWORD = "sixteen tin lanterns sway"
+MAKE_STAFF = (
+    f"from accounts.models import User; User.objects.create_superuser('sue', 'sue@example.org', '{STAFF_PASSWORD}')"
+)
 
 
 class SecureNode(servers.Node):
