@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import time_machine
+from asgiref.sync import async_to_sync
 from django.apps import apps
 from django.conf import settings
 from django.contrib.sessions.backends.base import UpdateError
@@ -15,6 +16,7 @@ from django.utils import timezone
 
 from accounts import mail
 from accounts.models import SecurityEvent, Session, SignIn, User
+from accounts.sessions import SessionStore
 
 pytestmark = pytest.mark.django_db
 
@@ -719,3 +721,9 @@ def test_a_link_that_is_none_shows_no_form(browser, ann, path, method):
     response = getattr(browser(), method)(path)
     assert response.status_code < 500
     assert b'name="new_password1"' not in response.content
+
+
+@pytest.mark.parametrize("key", [None, "", "x", "\0", "ü" * 32])
+def test_what_is_no_key_is_a_key_of_no_session(db, key):
+    assert not SessionStore().exists(key)
+    assert not async_to_sync(SessionStore().aexists)(key)
