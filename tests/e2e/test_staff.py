@@ -135,7 +135,7 @@ from datetime import timedelta
 from django.utils import timezone
 from accounts import locks
 from accounts.models import Lock, SignIn, User
-user = User.objects.create_user("m" * 150, "x" * 60 + "@" + "y" * 60 + ".example.org", None, last_login=timezone.now())
+user = User.objects.create_user("s" * 150, "s" * 60 + "@" + "y" * 60 + ".example.org", None, last_login=timezone.now())
 for number in range(3):
     sign_in = SignIn.objects.start(user, "client", timedelta(days=14), name="w" * 60)
     agent = "Mozilla/5.0 (iPhone) Version/17.5 Mobile/15E148 Safari/604.1" if number else "z" * 400
