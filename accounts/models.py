@@ -20,7 +20,7 @@ from django.contrib.auth.validators import ASCIIUsernameValidator
 from django.contrib.sessions.base_session import AbstractBaseSession, BaseSessionManager
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.validators import RegexValidator
-from django.db import IntegrityError, connection, connections, models, transaction
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection, connections, models, transaction
 from django.db.models.functions import Cast, Coalesce, Greatest, JSONObject, Lower, Now
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
@@ -43,6 +43,8 @@ LAST_SEEN_PRECISION = timedelta(minutes=5)
 THROW_AWAY_LIFETIME = timedelta(days=1)
 # Sign-ins of one user that end in one step. Few have more than a handful.
 MANY = 1000
+# Of an account, to which other requests may refer meanwhile.
+DELETION_TRIES = 5
 # Deleted in one statement: a second or so.
 SESSIONS = 100_000
 # Up to so many rows are counted one by one. Of more, PostgreSQL counts those on one page in a hundred.
@@ -66,6 +68,22 @@ class AccountChanged(PermissionDenied):
 
 class RefreshRefused(Exception):
     """The refresh token's sign-in has ended, or the token itself was used up."""
+
+
+def _begun_again(delete: Callable[[], tuple[int, dict[str, int]]], using: str) -> tuple[int, dict[str, int]]:
+    """
+    Deletes in a transaction. An event that another request inserts meanwhile still refers to the account when that is
+    to be committed: the next try finds it. Within another transaction there is one try.
+    """
+    for _try in range(DELETION_TRIES - 1):
+        try:
+            with transaction.atomic(using=using):
+                return delete()
+        except IntegrityError:
+            if connections[using].in_atomic_block:
+                raise
+    with transaction.atomic(using=using):
+        return delete()
 
 
 class UserQuerySet(ChangedColumnsQuerySet["User"], PrunableQuerySet["User"]):
@@ -122,9 +140,11 @@ class UserQuerySet(ChangedColumnsQuerySet["User"], PrunableQuerySet["User"]):
         return super().bulk_create(objs, *args, **kwargs)
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        with transaction.atomic(using=self.db):
+        def delete() -> tuple[int, dict[str, int]]:
             self._end_before_deletion()
-            return super().delete()
+            return super(UserQuerySet, self).delete()
+
+        return _begun_again(delete, self.db)
 
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
@@ -469,9 +489,15 @@ class User(ChangedColumnsModel, AbstractUser):
                 self.refresh_from_db(fields=["generation"])
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        with transaction.atomic():
-            User.objects.filter(pk=self.pk)._end_before_deletion()
-            return super().delete(*args, **kwargs)
+        pk = self.pk
+
+        def delete() -> tuple[int, dict[str, int]]:
+            # Django takes it from the instance before the transaction has committed.
+            self.pk = pk
+            User.objects.filter(pk=pk)._end_before_deletion()
+            return super(User, self).delete(*args, **kwargs)
+
+        return _begun_again(delete, self._state.db or DEFAULT_DB_ALIAS)
 
     def refresh_from_db(self, using: str | None = None, fields: Any = None, from_queryset: Any = None) -> None:
         """
