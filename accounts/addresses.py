@@ -1,4 +1,4 @@
-"""Addresses of clients and proxies: the one parser for all of them, wherever they come from."""
+"""Addresses of clients and proxies: the one parser for headers, sockets, settings, commands and searches."""
 
 import re
 from collections.abc import Iterable

@@ -61,7 +61,7 @@ class PasswordBackend(ModelBackend):
             return locks.known_browser(user, device)
         if holder:
             return locks.inside(holder)
-        # By whichever of its names an account is called, its guesses count together.
+        # Guesses by username and by e-mail address of one account count together.
         return locks.strangers(user.username if user else username, origin.ip_address())
 
     def _count(self, sources: list[locks.Source], user: User | None) -> tuple[Guess, locks.Locked | None]:

@@ -15,8 +15,8 @@ class ChangedColumnsModel(models.Model):
     DoesNotExist if the row is gone. Django's save() writes all columns, and inserts a row that is gone again.
     """
 
-    # The row as this instance read or wrote it last, by attname.
-    _stored: dict[str, Any]
+    # The row as this instance read or wrote it last, by attname. It is replaced, and never changed.
+    _stored: dict[str, Any] = {}
 
     class Meta:
         abstract = True
@@ -52,7 +52,7 @@ class ChangedColumnsModel(models.Model):
 
     def note_stored(self, names: Collection[str] | None = None) -> None:
         """Takes the values of these fields (of all that are loaded) for what the database has."""
-        stored = {} if names is None else vars(self).get("_stored", {})
+        stored = {} if names is None else self._stored
         present = vars(self)
         written = [
             field.attname
@@ -64,7 +64,7 @@ class ChangedColumnsModel(models.Model):
 
     def changed_columns(self) -> list[str]:
         """The attnames of the columns that the caller has set since the row was read; all of a new instance."""
-        present, stored = vars(self), {} if self._is_new() else vars(self).get("_stored", {})
+        present, stored = vars(self), {} if self._is_new() else self._stored
         names = [field.attname for field in self._meta.concrete_fields if not field.primary_key]
         return [name for name in names if name in present and (name not in stored or stored[name] != present[name])]
 
@@ -82,7 +82,7 @@ class ChangedColumnsModel(models.Model):
 
     def _is_new(self) -> bool:
         """A row of its own: never saved, or a copy under another primary key."""
-        stored_pk = vars(self).get("_stored", {}).get(self._meta.pk.attname, self.pk)
+        stored_pk = self._stored.get(self._meta.pk.attname, self.pk)
         return self._state.adding or self.pk is None or self.pk != stored_pk
 
 

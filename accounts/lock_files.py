@@ -1,6 +1,6 @@
 """
-Files that the processes of a node lock: in a folder that only this account may enter, since whoever makes a file in a
-shared temporary folder first could keep others from it.
+Files that the processes of a node lock, in a folder that only this account may enter: in a shared temporary folder,
+another account could make a file of that name first, and keep this one from it.
 """
 
 import logging

@@ -473,7 +473,7 @@ class User(ChangedColumnsModel, AbstractUser):
         self, unchanged: UserQuerySet, keep: uuid.UUID | None = None, event: str = "", **options: Any
     ) -> None:
         """Saves if the row, once locked, is among `unchanged` and has the password that this instance read."""
-        if "password" in vars(self).get("_stored", {}):
+        if "password" in self._stored:
             unchanged = unchanged.filter(password=self._stored["password"])
         with transaction.atomic():
             with unchanged.ending_sign_ins(keep=keep, event=event) as locked:
@@ -708,7 +708,7 @@ class User(ChangedColumnsModel, AbstractUser):
     def change_password(self, new_password: str, keep: "SignIn | None" = None) -> None:
         """
         Changes the password that was just verified on this instance; every sign-in but `keep` ends.
-        Raises AccountChanged if somebody else was faster, and Busy.
+        Raises AccountChanged if another request has changed it since, and Busy.
         """
         # Before the row is locked: this may wait for a slot.
         new_hash = hashing.hashed(new_password)

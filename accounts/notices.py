@@ -28,7 +28,7 @@ class Notice(NamedTuple):
     page: str
     # One in an hour leaves even beyond the limit, so that a flood of others does not hide it.
     is_urgent: bool = False
-    # A password, token or link was enough for it: the mail says where it was used, whoever is signed in there.
+    # A password, token or link was enough for it: the mail says where, also if another user is signed in there.
     is_by_credential: bool = False
 
 

@@ -190,7 +190,7 @@ def actor() -> "User | None":
 
 
 def sid_of(user: "User") -> UUID | None:
-    """The sign-in of this user by which the request at hand is made; None if it is another user's, or nobody's."""
+    """The sign-in of this user by which the request at hand is made; None if it is another user's, or anonymous."""
     request = _request.get()
     if request is None or actor() != user:
         return None

@@ -39,7 +39,7 @@ class PrunableQuerySet(models.QuerySet[ModelT]):
 
 
 def referred_to(model: type[models.Model], except_by: Collection[type[models.Model]] = ()) -> models.Q:
-    """Rows of the model that a row of any other table refers to, in whichever app, many-to-many tables included."""
+    """Rows of the model that a row of any other table refers to, in any app, many-to-many tables included."""
     referred = models.Q(pk__in=[])
     for relation in model._meta.get_fields(include_hidden=True):
         # The table of a many-to-many relation refers to the model by a foreign key of its own.
