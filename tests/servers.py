@@ -83,6 +83,13 @@ class Server:
             self.process.wait(STOP_SECONDS)
         self.kill()
 
+    def stop_gracefully(self) -> None:
+        """As a service manager does: what runs is answered. After SIGINT, gunicorn answers it with a 500."""
+        self.process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(2 * STOP_SECONDS)
+        self.kill()
+
     def kill(self) -> None:
         # Stopped first: it can have no child after we have seen them all.
         self._signal(signal.SIGSTOP)

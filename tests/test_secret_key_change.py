@@ -58,7 +58,7 @@ def nodes(stores):
 
 
 def restart(node, env):
-    node.stop()
+    node.stop_gracefully()
     node.options["env"] = os.environ | env
     node.start()
 

@@ -44,11 +44,14 @@ class Site:
         person = self.someone(name)
         answer = httpx.post(f"{self.url}/api/register/", json=vars(person), timeout=30, trust_env=False)
         if answer.status_code == 429:
-            # All tests ask from one address.
-            self.shell("from accounts.models import Lock; Lock.objects.filter(kind='sign_up').delete()")
+            self.allow_sign_ups()
             return self.sign_up(name)
         assert answer.status_code == 201, answer.text
         return person
+
+    def allow_sign_ups(self) -> None:
+        """All tests sign up from one address, and so many are refused."""
+        self.shell("from accounts.models import Lock; Lock.objects.filter(kind='sign_up').delete()")
 
     def start_client(self, person: Person, user_agent: str = "curl/8.9.1") -> dict[str, str]:
         """Signs a program in: its `access` and `refresh` token."""

@@ -77,6 +77,7 @@ def test_the_dialog_offers_the_ways_that_work_on_this_page_alone(docs):
 
 
 def test_the_example_of_an_account_makes_one(docs, site):
+    site.allow_sign_ups()
     register = docs.locator("#operations-register-register")
     register.locator(".opblock-summary-control").click()
     register.get_by_role("button", name="Try it out").click()

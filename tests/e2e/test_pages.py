@@ -39,6 +39,7 @@ def confirm_address(page, site, person):
 
 def test_somebody_signs_up_confirms_the_address_and_sees_their_account(page, site, look_at):
     person = site.someone("zoe")
+    site.allow_sign_ups()
     page.goto("/")
     look_at(page, "home-visitor")
     main(page).get_by_role("link", name="Make an account").click()

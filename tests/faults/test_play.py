@@ -46,12 +46,19 @@ def test_a_fleet_to_play_with(stand: subprocess.Popen[str]) -> None:
         def call() -> httpx.Response:
             return http.get("/api/me/", headers={"Authorization": f"Bearer {access}"})
 
-        answers = [call() for _ in range(6)]
-        assert {each.status_code for each in answers} == {200}
-        assert {each.headers["X-Node"] for each in answers} == set(nodes.values())
+        asked = set()
+
+        def asked_all() -> bool:
+            answer = call()
+            assert answer.status_code == 200, answer.text
+            asked.add(answer.headers["X-Node"])
+            return asked == set(nodes.values())
+
+        # The balancer leaves a node alone for two seconds after it was too busy to answer.
+        servers.wait_until(asked_all)
         psutil.Process(int(next(iter(nodes)))).kill()
         assert {call().status_code for _ in range(6)} == {200}
 
     stand.send_signal(signal.SIGINT)
-    assert stand.wait(30) == 0
+    assert stand.wait(60) == 0
     assert [each for each in processes if each.is_running()] == []
