@@ -17,23 +17,23 @@ class PasswordBackend(ModelBackend):
         username: str | None = None,
         password: str | None = None,
         kind: str = SignIn.Kind.BROWSER,
-        holder: User | None = None,
+        signed_in_user: User | None = None,
         **kwargs: Any,
     ) -> User | None:
         """
         Raises Locked, before the password is hashed, after too many guesses, and Busy while too many are being checked.
         `kind` is the sign-in that is to follow: a service gets no browser's, and is told so after the same work.
-        `holder` is the user who is signed in and gives the password once more, whatever the name.
+        `signed_in_user` is the user who is signed in and gives the password once more, whatever the name.
         """
         if username is None or password is None:
             return None
-        if holder is None and not locks.may_be_known(request):
+        if signed_in_user is None and not locks.may_be_known(request):
             self._refuse_at_once(username)
-        user = self._find(username, holder)
+        user = self._find(username, signed_in_user)
         device = locks.device(request, user) if request and user else None
-        sources = self._sources(username, user, device, holder)
+        sources = self._sources(username, user, device, signed_in_user)
         guess, locked = self._count(sources, user)
-        with guess.turn(known=device or (f"user {holder.pk}" if holder else "")):
+        with guess.turn(known=device or (f"user {signed_in_user.pk}" if signed_in_user else "")):
             is_right = self._is_right(user, password, kind)
         if is_right:
             guess.was_right()
@@ -52,15 +52,17 @@ class PasswordBackend(ModelBackend):
         locks.refusals.check(locks.without_account(locks.strangers(username, origin.ip_address())))
         hashing.check_flood()
 
-    def _find(self, username: str, holder: User | None) -> User | None:
+    def _find(self, username: str, signed_in_user: User | None) -> User | None:
         """One statement."""
-        return User.objects.filter(pk=holder.pk).first() if holder else User.objects.by_name(username)
+        return User.objects.filter(pk=signed_in_user.pk).first() if signed_in_user else User.objects.by_name(username)
 
-    def _sources(self, username: str, user: User | None, device: str | None, holder: User | None) -> list[locks.Source]:
+    def _sources(
+        self, username: str, user: User | None, device: str | None, signed_in_user: User | None
+    ) -> list[locks.Source]:
         if user and device:
             return locks.known_browser(user, device)
-        if holder:
-            return locks.inside(holder)
+        if signed_in_user:
+            return locks.inside(signed_in_user)
         # Guesses by username and by e-mail address of one account count together.
         return locks.strangers(user.username if user else username, origin.ip_address())
 

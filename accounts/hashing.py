@@ -16,7 +16,7 @@ from django.db import connection
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts import addresses, lock_files, origin, passwords
+from accounts import addresses, lock_files, origin, password_validation
 from accounts.locks import Locked, digest
 
 RETRY_AFTER = timedelta(seconds=1)
@@ -89,7 +89,7 @@ def hashed(password: str | None) -> str:
     if password is None:
         return make_password(None)
     with _turn_of_request():
-        return make_password(passwords.normalized(password))
+        return make_password(password_validation.normalized(password))
 
 
 def is_right(password: str | None, encoded: str, upgrade: Callable[[str], None]) -> bool:
@@ -98,8 +98,8 @@ def is_right(password: str | None, encoded: str, upgrade: Callable[[str], None])
     normalised). `upgrade` is called with a password whose hash is out of date. Raises Busy.
     """
     with _turn_of_request():
-        for form in passwords.forms(password):
-            if form == passwords.normalized(form):
+        for form in password_validation.forms(password):
+            if form == password_validation.normalized(form):
                 if check_password(form, encoded, upgrade):
                     return True
             elif check_password(form, encoded):
@@ -111,7 +111,7 @@ def is_right(password: str | None, encoded: str, upgrade: Callable[[str], None])
 def pretend(password: str) -> None:
     """Does the work of is_right() for a user who does not exist. Raises Busy."""
     with _turn_of_request():
-        for form in passwords.forms(password):
+        for form in password_validation.forms(password):
             make_password(form)
 
 

@@ -52,6 +52,11 @@ class Kind(models.TextChoices):
     SUMMARY = "summary", _("summaries in place of notices")
 
 
+def kinds() -> list[tuple[str, str]]:
+    """Choices of a field, as a function, so that a new kind needs no migration."""
+    return Kind.choices
+
+
 class Limit(NamedTuple):
     """So many are free; then each has to wait twice as long as the one before; after `most`, there is a long rest."""
 

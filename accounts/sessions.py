@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.backends.base import VALID_KEY_CHARS, UpdateError
@@ -13,7 +12,7 @@ from django.db import IntegrityError
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import locks
+from accounts import locks, starting
 from accounts.models import SecurityEvent, Session, SignIn, SignInRefused, User
 from accounts.rows import CompiledQuery
 
@@ -181,7 +180,7 @@ def start_browser_sign_in(request: BrowserRequest, user: User, **kwargs: Any) ->
     """After any login(), whoever called it: puts the session on the list of sign-ins."""
     session = request.session
     try:
-        sign_in = SignIn.objects.start(user, SignIn.Kind.BROWSER, settings.BROWSER_SESSION_UNKEPT)
+        sign_in = starting.start(user, SignIn.Kind.BROWSER)
     except SignInRefused:
         request.user = AnonymousUser()
         session.flush()
@@ -197,5 +196,5 @@ def start_browser_sign_in(request: BrowserRequest, user: User, **kwargs: Any) ->
 
 def record_failed_sign_in(credentials: dict[str, Any], **kwargs: Any) -> None:
     """After any failed authenticate(). The name is not kept: people type passwords into that field."""
-    user = credentials.get("holder") or User.objects.by_name(credentials.get("username") or "")
+    user = credentials.get("signed_in_user") or User.objects.by_name(credentials.get("username") or "")
     SecurityEvent.objects.record(SecurityEvent.Type.SIGN_IN_FAILED, user)

@@ -20,7 +20,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import FormView, ListView, TemplateView, UpdateView, View
 
-from accounts import forms, locks
+from accounts import email_addresses, ending, forms, locks, passwords
 from accounts.models import AccountChanged, SecurityEvent, SignIn, SignInQuerySet, SignInRefused, User
 from accounts.policy import CLEAR_SITE_DATA
 from accounts.sessions import BrowserRequest, SignedInRequest
@@ -204,7 +204,7 @@ class PasswordResetConfirmView(LinkView):
     success_url = reverse_lazy("password_reset_complete")
 
     def find_user(self) -> User | None:
-        return User.objects.by_reset_link(self.kwargs["uidb64"], self.kwargs["token"])
+        return passwords.get_by_reset_token(self.kwargs["uidb64"], self.kwargs["token"])
 
     def get_form_kwargs(self) -> dict[str, Any]:
         return super().get_form_kwargs() | {"user": self.user}
@@ -229,7 +229,7 @@ class EmailChangeView(RecentProofMixin, FormView):
     def form_valid(self, form: forms.EmailChangeForm) -> HttpResponse:
         new_email = form.cleaned_data["new_email"]
         try:
-            self.request.user.ask_email_change(new_email)
+            email_addresses.request_change(self.request.user, new_email)
         except ValidationError as error:
             form.add_error("new_email", error)
             return self.form_invalid(form)
@@ -243,7 +243,7 @@ class AskConfirmationView(LoginRequiredMixin, View):
 
     def post(self, request: SignedInRequest) -> HttpResponse:
         if address := request.user.address_to_confirm:
-            request.user.ask_confirmation()
+            email_addresses.send_confirmation(request.user)
             messages.success(request, _("A link is on its way to %(address)s.") % {"address": address})
         return redirect("profile")
 
@@ -263,17 +263,17 @@ class EmailConfirmView(LinkView):
     template_name = "accounts/email_confirm.html"
 
     def find_user(self) -> User | None:
-        return User.objects.by_confirmation_link(self.kwargs["uidb64"], self.kwargs["token"])
+        return email_addresses.get_by_token(self.kwargs["uidb64"], self.kwargs["token"])
 
     def not_valid(self) -> HttpResponse:
         """To a person who follows a genuine link once more: that all is well. No other link tells of an address."""
-        if user := User.objects.by_used_confirmation_link(self.kwargs["uidb64"], self.kwargs["token"]):
+        if user := email_addresses.get_by_used_token(self.kwargs["uidb64"], self.kwargs["token"]):
             return render(self.request, "accounts/email_confirmed.html", {"address": user.email, "already": True})
         return super().not_valid()
 
     def form_valid(self, form: Form) -> HttpResponse:
         try:
-            user = User.objects.confirm_email(self.kwargs["uidb64"], self.kwargs["token"])
+            user = email_addresses.confirm(self.kwargs["uidb64"], self.kwargs["token"])
         except AccountChanged:
             return self.not_valid()
         return render(self.request, "accounts/email_confirmed.html", {"address": user.email, "already": False})
@@ -356,7 +356,7 @@ class EndOtherSignInsView(RecentProofMixin, TemplateView):
         return super().get_context_data(**kwargs) | {"others": self.request.user.sign_ins.live().count() - 1}
 
     def post(self, request: SignedInRequest) -> HttpResponse:
-        ended, left = SignIn.objects.end_others(
+        ended, left = ending.end_others(
             request.user,
             SignIn.Reason.ENDED_BY_USER,
             keep=request.session.sign_in,  # type: ignore[arg-type]
@@ -381,7 +381,7 @@ class EndAllSignInsView(RecentProofMixin, TemplateView):
         return super().get_context_data(**kwargs) | {"number": self.request.user.sign_ins.live().count()}
 
     def post(self, request: SignedInRequest) -> HttpResponse:
-        ended = SignIn.objects.end_all(request.user, SignIn.Reason.ENDED_BY_USER)
+        ended = ending.end_all(request.user, SignIn.Reason.ENDED_BY_USER)
         return leave(request, "accounts/logged_out.html", ended=ended)
 
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.text import slugify
 from django.views.generic import FormView
 
-from accounts import origin
+from accounts import origin, starting
 from accounts.forms import ConnectClientForm
 from accounts.models import SignIn
 from accounts.sessions import SignedInRequest
@@ -36,9 +36,7 @@ class ConnectClientView(RecentProofMixin, FormView):
         asked_at = timezone.now()
         name = form.cleaned_data["name"]
         current: SignIn = self.request.session.sign_in  # type: ignore[assignment]
-        sign_in = SignIn.objects.start(
-            self.request.user, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN, name=name, proved_at=current.proved_at
-        )
+        sign_in = starting.start(self.request.user, SignIn.Kind.CLIENT, name=name, proved_at=current.proved_at)
         self.template_name = "accounts/client_connected.html"
         base = origin.absolute_url(reverse("home")).rstrip("/")
         return self.render_to_response(

@@ -12,7 +12,7 @@ from rest_framework.exceptions import AuthenticationFailed, ValidationError
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.serializers import TokenObtainSerializer
 
-from accounts import passwords
+from accounts import password_validation, passwords, registration, starting
 from accounts.forms import MAX_LENGTH_OF_NAME
 from accounts.models import KeyNeeded, RefreshRefused, SecurityEvent, SignIn, SignInRefused, User
 from api import dpop, metrics
@@ -47,7 +47,7 @@ class PasswordField(TextField):
 class NewPasswordField(PasswordField):
     """Judged by Django's validators, in the light of whose it is to be."""
 
-    schema = {"minLength": settings.PASSWORD_MIN_LENGTH, "maxLength": passwords.MAX_LENGTH}
+    schema = {"minLength": settings.PASSWORD_MIN_LENGTH, "maxLength": password_validation.MAX_LENGTH}
 
 
 class UsernameField(TextField):
@@ -108,7 +108,7 @@ class TokenPairSerializer(TokenObtainSerializer):
         try:
             if user is None:
                 raise SignInRefused
-            sign_in = SignIn.objects.start(user, kind, settings.REFRESH_TOKEN, audience, bound_to=bound_to)
+            sign_in = starting.start(user, kind, audience=audience, bound_to=bound_to)
         except KeyNeeded as error:
             raise dpop.ProofRefused(_("A DPoP proof is needed.")) from error
         except SignInRefused as error:
@@ -188,7 +188,7 @@ class RegistrationSerializer(serializers.Serializer):
     def to_internal_value(self, data: Any) -> Any:
         """Counts the attempt first: the fields look up whether names are taken."""
         with throttling():
-            User.objects.count_sign_up()
+            registration.count_sign_up()
         return super().to_internal_value(data)
 
     def validate_username(self, username: str) -> str:
@@ -212,7 +212,7 @@ class RegistrationSerializer(serializers.Serializer):
     def create(self, validated_data: dict[str, Any]) -> User:
         try:
             with throttling():
-                return User.objects.make_account(**validated_data)
+                return registration.create_account(**validated_data)
         except DjangoValidationError as error:
             raise ValidationError(error.message_dict) from error
 
@@ -228,9 +228,7 @@ class PasswordChangeSerializer(serializers.Serializer):
 
     def validate_old_password(self, old_password: str) -> str:
         with throttling():
-            is_right = self.instance.guess_password(old_password)
-        if not is_right:
-            raise ValidationError(_("Your old password was entered incorrectly."), "password_incorrect")
+            self.instance = passwords.reauthenticate(self.context["request"], old_password)
         return old_password
 
     def validate_new_password(self, new_password: str) -> str:
@@ -244,9 +242,7 @@ class PasswordConfirmSerializer(serializers.Serializer):
 
     def validate_password(self, password: str) -> str:
         with throttling():
-            is_right = self.instance.guess_password(password)
-        if not is_right:
-            raise ValidationError(_("Your password was entered incorrectly."), "password_incorrect")
+            passwords.reauthenticate(self.context["request"], password)
         return password
 
 
@@ -265,7 +261,7 @@ class PasswordResetConfirmSerializer(serializers.Serializer):
         uid, token = (self.initial_data.get(name) for name in ("uid", "token"))
         if not isinstance(uid, str) or not isinstance(token, str) or len(uid) > MAX_UID_LENGTH:
             return None
-        return User.objects.by_reset_link(uid, token)
+        return passwords.get_by_reset_token(uid, token)
 
     def validate_token(self, token: str) -> str:
         if self.owner is None:

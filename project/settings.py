@@ -227,12 +227,12 @@ WEB_CONCURRENCY = env.integer("WEB_CONCURRENCY", default=4, low=1, high=1000)
 HASHES_AT_ONCE = env.integer("HASHES_AT_ONCE", default=max(1, WEB_CONCURRENCY - 1), low=1, high=1000)
 AUTH_PASSWORD_VALIDATORS = [
     {
-        "NAME": "accounts.passwords.MinimumLengthValidator",
+        "NAME": "accounts.password_validation.MinimumLengthValidator",
         "OPTIONS": {"min_length": PASSWORD_MIN_LENGTH},
     },
-    {"NAME": "accounts.passwords.MaximumLengthValidator"},
-    {"NAME": "accounts.passwords.GuessableValidator"},
-    {"NAME": "accounts.passwords.SimilarityValidator"},
+    {"NAME": "accounts.password_validation.MaximumLengthValidator"},
+    {"NAME": "accounts.password_validation.GuessableValidator"},
+    {"NAME": "accounts.password_validation.SimilarityValidator"},
 ]
 
 SIGN_IN_MAX = timedelta(days=env.integer("SIGN_IN_MAX_DAYS", default=30, low=1, high=3650))

@@ -262,7 +262,7 @@ def test_an_error_tells_neither_password_nor_token_nor_cookie(
     link = mails_at_hand(lambda: Browser().post("/accounts/password_reset/", {"email": ann.email}))
     breaks(
         "accounts.models.LockManager.take",
-        "accounts.passwords.GuessableValidator.validate",
+        "accounts.password_validation.GuessableValidator.validate",
         "api.tokens.mirror.blocks",
     )
     page.raise_request_exception = False

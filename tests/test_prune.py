@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
+from accounts import registration
 from accounts.models import Lock, SecurityEvent, Session, SignIn, User
 from api.blocklist.models import EVERYBODY, Entry, all_of
 from tests.conftest import ApiClient, Browser
@@ -187,7 +188,7 @@ def test_accounts_of_before_are_marked_only_if_they_signed_up_and_never_signed_i
 
 
 def test_a_throw_away_account_goes_after_its_day_and_its_client_is_out(clock, client_of, password):
-    client = client_of(User.objects.make_throw_away("demo", password))
+    client = client_of(registration.create_throw_away_user("demo", password))
     clock.shift(DAY - timedelta(seconds=1))
     prune()
     assert client.renew().status_code == 200

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.contrib.auth import password_validation
+from django.contrib.auth import password_validation as django_password_validation
 
-from accounts import addresses, locks, models, origin, passwords
+from accounts import addresses, locks, models, origin, password_validation
 from accounts.locks import LIMITS, Kind
+from accounts.models.sign_ins import LAST_SEEN_PRECISION
 from api import dpop
 from api.blocklist import mirror
 from tests.taken_out import CONTROLS
@@ -209,9 +210,10 @@ def promises() -> Iterator[str]:
     yield f"with {locks.CLIENTS_IN_CROWD} times the limits of one address"
     rates = settings.REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"]
     yield f"`TOKEN_RATE` ({rates['tokens']}) and `ACCOUNT_RATE` ({rates['accounts']})"
-    yield f"has at least {settings.PASSWORD_MIN_LENGTH} characters and at most {passwords.MAX_LENGTH}, of any kind"
+    most = password_validation.MAX_LENGTH
+    yield f"has at least {settings.PASSWORD_MIN_LENGTH} characters and at most {most}, of any kind"
     yield f"(`User-Agent`, cut to {origin.USER_AGENT_MAX_LENGTH} characters)"
-    yield f"when last seen (to {words(models.LAST_SEEN_PRECISION)})"
+    yield f"when last seen (to {words(LAST_SEEN_PRECISION)})"
     yield f"{words(settings.SIGN_IN_KEEP)} after the sign-in ended (`SIGN_IN_KEEP_DAYS`)"
     yield f"{settings.EVENT_KEEP.days} days (`EVENT_KEEP_DAYS`)"
     yield f"go after {words(settings.UNCONFIRMED_KEEP)} (`UNCONFIRMED_KEEP_DAYS`)"
@@ -226,8 +228,8 @@ def promises() -> Iterator[str]:
     yield "`/health/live`, `/health/ready`, `/api/schema/` and `/api/docs/` are public on purpose."
     [common] = [
         each
-        for each in password_validation.get_default_password_validators()
-        if isinstance(each, password_validation.CommonPasswordValidator)
+        for each in django_password_validation.get_default_password_validators()
+        if isinstance(each, django_password_validation.CommonPasswordValidator)
     ]
     long_enough = [each for each in common.passwords if len(each) >= settings.PASSWORD_MIN_LENGTH]
     yield f"{len(long_enough)} are that long."

@@ -17,7 +17,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts import addresses, origin, sids
+from accounts import addresses, ending, origin, sids
 from accounts.admin import confirm
 from accounts.admin.events import EVENT_HEADINGS, event_rows
 from accounts.admin.lists import ChoiceFilter, ListFilter, OneUserFilter, Panel, ReadOnlyList, WindowFilter, link
@@ -281,11 +281,11 @@ def end_up_to(moment: datetime | None) -> tuple[int, bool]:
     """As with_patience(), but whatever is left lets nobody in, and `manage.py prune` ends it."""
     reason = SignIn.Reason.ENDED_BY_STAFF
     if moment:
-        return with_patience(SignIn.objects.end_before(moment, reason))
-    ended, is_all = with_patience(SignIn.objects.end_everything(reason))
+        return with_patience(ending.end_before(moment, reason))
+    ended, is_all = with_patience(ending.end_everything(reason))
     if not is_all:
         # Some may have come in meanwhile by a password that was checked before.
-        ended += sum(islice(SignIn.objects.end_up_to_now(reason), 2))
+        ended += sum(islice(ending.end_up_to_now(reason), 2))
     return ended, is_all
 
 

@@ -16,7 +16,7 @@ from django.urls import URLPattern, reverse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts import addresses, origin
+from accounts import addresses, ending, origin, passwords
 from accounts.admin import confirm
 from accounts.admin.events import EVENT_HEADINGS, event_rows
 from accounts.admin.lists import BoundedList, ChoiceFilter, ListFilter, Panel, link
@@ -206,7 +206,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             say_ended(
                 self,
                 request,
-                sum(SignIn.objects.end_all(user, SignIn.Reason.ENDED_BY_STAFF) for user in reachable),
+                sum(ending.end_all(user, SignIn.Reason.ENDED_BY_STAFF) for user in reachable),
             )
 
         def facts(reachable: list[User]) -> list[tuple[Any, int]]:
@@ -273,7 +273,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
     def send_password_reset(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
         def send_all(reachable: list[User]) -> None:
             for user in reachable:
-                user.send_password_reset()
+                passwords.send_reset(user)
             text = ngettext("%d mail is on its way.", "%d mails are on their way.", len(reachable)) % len(reachable)
             self.message_user(request, text, messages.SUCCESS)
 

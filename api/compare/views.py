@@ -18,7 +18,7 @@ from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import demo
+from accounts import demo, starting
 from accounts.models import SignIn, User
 from accounts.sessions import KEY_LENGTH, BrowserRequest
 from api.authentication import AuthenticatedRequest, SessionAuthentication, sid_of
@@ -145,8 +145,12 @@ class ClientView(APIView):
         asked_at = timezone.now()
         name = _("Compare page")
         current: SignIn = request.auth  # type: ignore[assignment]
-        sign_in = SignIn.objects.start(
-            request.user, SignIn.Kind.CLIENT, CLIENT_IDLE_TIMEOUT, name=name, proved_at=current.proved_at
+        sign_in = starting.start(
+            request.user,
+            SignIn.Kind.CLIENT,
+            name=name,
+            proved_at=current.proved_at,
+            idle_timeout=CLIENT_IDLE_TIMEOUT,
         )
         return Response(token_pair(sign_in, asked_at), status=status.HTTP_201_CREATED)
 

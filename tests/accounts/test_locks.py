@@ -12,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import locks, mail, origin
+from accounts import locks, mail, origin, passwords, registration
 from accounts.models import Lock, SecurityEvent, User
 
 pytestmark = pytest.mark.django_db
@@ -346,7 +346,7 @@ def test_what_is_no_cookie_of_ours_gives_way_first(browser, password, ann, clock
 def test_a_cookie_that_is_not_ones_own_helps_nobody(change, anns_browser, browser_of, api_door, ann, bob, password):
     cookie = known_cookie(anns_browser)
     if change == "of another password":
-        User.objects.get(pk=ann.pk).change_password(NEW_PASSWORD)
+        passwords.change(User.objects.get(pk=ann.pk), NEW_PASSWORD)
         password = NEW_PASSWORD
     else:
         values = {"forged": "a:b:c", "empty": "", "of another person": known_cookie(browser_of(bob)).value}
@@ -369,7 +369,7 @@ def test_the_browser_in_which_the_password_was_changed_stays_known(browser_of, a
 def test_a_reset_lets_an_owner_in_whom_strangers_have_locked_out(api_door, ann):
     for address in ADDRESSES[:60]:
         api_door.knock("ann", WRONG, address)
-    User.objects.get(pk=ann.pk).reset_password(NEW_PASSWORD)
+    passwords.reset(User.objects.get(pk=ann.pk), NEW_PASSWORD)
     assert api_door.opens("ann", NEW_PASSWORD)
 
 
@@ -379,7 +379,7 @@ def test_a_reset_lets_an_owner_in_whom_strangers_have_locked_out(api_door, ann):
 @pytest.fixture
 def service():
     """Its name, and its password."""
-    made, secret = User.objects.make_service("gate", [])
+    made, secret = registration.create_service("gate", [])
     return made.username, secret
 
 

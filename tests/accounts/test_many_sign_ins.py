@@ -8,6 +8,7 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 
+from accounts import ending
 from accounts.models import SecurityEvent, Session, SignIn, SignInQuerySet, SignInRefused, User
 from api.blocklist.models import Entry
 
@@ -125,7 +126,7 @@ def test_a_kept_sign_in_whose_id_does_not_name_its_start_goes_on(client_of, ann,
     reader = SignIn.objects.create(
         **{field.attname: getattr(old, field.attname) for field in SignIn._meta.concrete_fields} | {"id": uuid4()}
     )
-    answers = [SignIn.objects.end_others(ann, SignIn.Reason.ENDED_BY_USER, reader) for _ in range(5)]
+    answers = [ending.end_others(ann, SignIn.Reason.ENDED_BY_USER, reader) for _ in range(5)]
     assert answers[-1].left == 0
     assert not any(map(opens, [*others, kept]))
     assert not Entry.objects.blocks(reader.pk, uuid4(), ann.pk)
@@ -179,6 +180,6 @@ def test_of_more_users_than_a_statement_takes_each_is_out(browser_of, client_of,
 def test_more_sessions_than_a_statement_deletes_are_all_gone(browser_of, ann, bob, monkeypatch):
     monkeypatch.setattr("accounts.models.SESSIONS", 2)
     browsers = [browser_of(user) for user in (ann, bob, ann, bob, ann)]
-    assert sum(SignIn.objects.end_everything("ended_by_staff")) == 5
+    assert sum(ending.end_everything("ended_by_staff")) == 5
     assert not Session.objects.exists()
     assert {browser.get("/accounts/profile/").status_code for browser in browsers} == {302}

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from accounts import locks, names
+from accounts import email_addresses, locks, names
 from accounts.models import AccountChanged, Lock, SecurityEvent, SignIn, User
 
 pytestmark = pytest.mark.django_db
@@ -120,7 +120,7 @@ def test_an_address_that_became_anothers_username_is_not_confirmed(ann, bob):
     User.objects.filter(pk=ann.pk).update(new_email="carol@example.org")
     User.objects.filter(pk=bob.pk).update(username="carol@example.org")
     with pytest.raises(AccountChanged):
-        User.objects.get(pk=ann.pk)._take_confirmed_address()
+        email_addresses.set_confirmed_address(User.objects.get(pk=ann.pk))
 
 
 def test_staff_give_no_user_the_address_of_another_as_name(ann, bob, staff, browser_of):

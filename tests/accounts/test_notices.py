@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from accounts import notices, plain_words
+from accounts import email_addresses, notices, passwords, plain_words
 from accounts.locks import LIMITS, Kind
 from accounts.models import Lock, SecurityEvent, SignIn, User
 from tests.conftest import ApiClient, Browser
@@ -68,7 +68,7 @@ def change_the_password(ann, client_of, password, **_):
 
 def reset_the_password(ann, **_):
     for number in range(FLOOD):
-        User.objects.get(pk=ann.pk).reset_password(f"a quite different passphrase {number}")
+        passwords.reset(User.objects.get(pk=ann.pk), f"a quite different passphrase {number}")
 
 
 def ask_for_addresses(ann, browser_of, **_):
@@ -84,7 +84,7 @@ def change_the_address(ann, **_):
         # As if somebody else read the mails of all these mailboxes.
         user = User.objects.get(pk=ann.pk)
         user.new_email = f"ann{number}@new.example.org"
-        user._take_confirmed_address()
+        email_addresses.set_confirmed_address(user)
 
 
 FLOODS = {
@@ -160,7 +160,9 @@ def test_a_flood_of_clients_hides_neither_a_theft_nor_a_new_password(ann, flood,
 
     assert "We ended one of your sign-ins" in subjects(mails_of(theft))
     user = User.objects.get(pk=ann.pk)
-    assert "Your password was changed" in subjects(mails_of(lambda: user.change_password("another passphrase at dawn")))
+    assert "Your password was changed" in subjects(
+        mails_of(lambda: passwords.change(user, "another passphrase at dawn"))
+    )
 
 
 def test_the_next_hour_starts_anew(clock, flood):

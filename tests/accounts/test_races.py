@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth import authenticate
 from django.db import connection, transaction
 
+from accounts import ending, passwords
 from accounts.models import RefreshRefused, SignIn, SignInRefused, User
 from api.tokens import RefreshToken
 
@@ -20,11 +21,11 @@ def deactivate(user: User) -> None:
 
 
 def change_password(user: User) -> None:
-    User.objects.get(pk=user.pk).change_password("quiet copper lantern drifts")
+    passwords.change(User.objects.get(pk=user.pk), "quiet copper lantern drifts")
 
 
 def end_everything(user: User) -> None:
-    SignIn.objects.end_all(user, SignIn.Reason.ENDED_BY_USER)
+    ending.end_all(user, SignIn.Reason.ENDED_BY_USER)
 
 
 def delete(user: User) -> None:

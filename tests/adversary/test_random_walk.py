@@ -37,7 +37,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from accounts import links, mail
+from accounts import ending, links, mail
 from accounts.models import Lock, SignIn
 from api.blocklist.mirror import mirror
 from api.tokens import AccessToken
@@ -540,15 +540,15 @@ class Walk(RuleBasedStateMachine):
         self.step("staff end many")
         whose = self.people[person % 2]
         if of_everybody:
-            ending = SignIn.objects.end_everything(SignIn.Reason.ENDED_BY_STAFF)
-            next(ending, None)
+            steps = ending.end_everything(SignIn.Reason.ENDED_BY_STAFF)
+            next(steps, None)
             for stay in self.stays:
                 stay.is_shut_out = True
             if to_the_end:
-                list(ending)
+                list(steps)
                 self.end(self.stays)
         elif whose.exists:
-            list(SignIn.objects.end_all_in_batches(User.objects.get(pk=whose.id), SignIn.Reason.ENDED_BY_STAFF))
+            list(steps.end_all_in_batches(User.objects.get(pk=whose.id), SignIn.Reason.ENDED_BY_STAFF))
             self.end(self.of(whose))
 
     # What puts nobody out, and lets nobody in

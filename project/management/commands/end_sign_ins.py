@@ -10,7 +10,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import ngettext
 from tqdm import tqdm
 
-from accounts import addresses, origin
+from accounts import addresses, ending, origin
 from accounts.models import SignIn, SignInQuerySet, User
 
 REASON = SignIn.Reason.ENDED_BY_STAFF
@@ -45,15 +45,15 @@ class Command(BaseCommand):
         # Compared with None: an empty name is no user, and must not end everybody's.
         if options["user"] is not None:
             user = user_of(options["user"])
-            return SignIn.objects.filter(user=user), SignIn.objects.end_all_in_batches(user, REASON)
+            return SignIn.objects.filter(user=user), ending.end_all_in_batches(user, REASON)
         if options["before"] is not None:
             up_to = moment(options["before"])
             started_by_then = SignIn.objects.filter(created_at__lte=up_to)
-            return started_by_then, SignIn.objects.end_before(up_to, REASON)
+            return started_by_then, ending.end_before(up_to, REASON)
         if options["ip"] is not None:
             from_there = SignIn.objects.filter(ip_address__in=addresses.spellings(address(options["ip"])))
             return from_there, from_there.end_in_batches(REASON)
-        return SignIn.objects.all(), SignIn.objects.end_everything(REASON)
+        return SignIn.objects.all(), ending.end_everything(REASON)
 
 
 def user_of(name: str) -> User:
