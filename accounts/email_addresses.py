@@ -5,8 +5,9 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts import links, locks, mail, origin
-from accounts.models import AccountChanged, Lock, SecurityEvent, User
+from accounts import links, mail, quotas, rate_limits
+from accounts.http import request_context
+from accounts.models import AccountChanged, AttemptCounter, SecurityEvent, User
 
 
 def send_confirmation(user: User) -> None:
@@ -15,8 +16,8 @@ def send_confirmation(user: User) -> None:
     does nothing, and the caller cannot tell.
     """
     try:
-        Lock.objects.take(locks.confirmation_mails(user, user.address_to_confirm))
-    except locks.Locked:
+        AttemptCounter.objects.start_attempt(quotas.confirmation_mails(user, user.address_to_confirm))
+    except rate_limits.TooManyAttempts:
         return
     link = links.url("email_confirm", user, links.email_confirmation)
     mail.send_later("confirm_email", user, to=user.address_to_confirm, link=link)
@@ -25,15 +26,15 @@ def send_confirmation(user: User) -> None:
 def request_change(user: User, new_email: str) -> None:
     """
     Mails a link to the new address; the address changes when the link is used. Raises ValidationError for an address
-    that is taken, Locked, and AccountChanged if the sign-ins of the account ended since this instance was read.
+    that is taken, TooManyAttempts, and AccountChanged if the account's sign-ins ended since this instance was read.
     """
     if not user.has_mailbox:
         raise ValidationError(_("The address of this account cannot be changed."), code="no_mailbox")
-    Lock.objects.take(locks.address_changes(user, origin.ip_address()))
+    AttemptCounter.objects.start_attempt(quotas.address_changes(user, request_context.ip_address()))
     new_email = User._meta.get_field("email").clean(User.objects.normalize_email(new_email), user)
     if new_email == user.email:
         raise ValidationError(_("This is your address already."), code="email_same")
-    if User.objects.called(new_email).exclude(pk=user.pk).exists():
+    if User.objects.with_login(new_email).exclude(pk=user.pk).exists():
         raise ValidationError(User.EMAIL_TAKEN, code="email_taken")
     with transaction.atomic():
         # The end of all sign-ins cancels a pending change: a request that was under way must not bring one back.
@@ -51,12 +52,12 @@ def request_change(user: User, new_email: str) -> None:
 
 def get_by_token(uid: str, token: str) -> User | None:
     """The user whose address this link confirms; None for any other link."""
-    return User.objects.by_link(uid, lambda user: links.email_confirmation.check_token(user, token))
+    return User.objects.get_by_token(uid, lambda user: links.email_confirmation.check_token(user, token))
 
 
 def get_by_used_token(uid: str, token: str) -> User | None:
     """The user whose address this link has confirmed already; None for any other link, also a forged or old one."""
-    return User.objects.by_link(uid, lambda user: links.email_confirmation.has_confirmed(user, token))
+    return User.objects.get_by_token(uid, lambda user: links.email_confirmation.has_confirmed(user, token))
 
 
 def confirm(uid: str, token: str) -> User:
@@ -66,7 +67,7 @@ def confirm(uid: str, token: str) -> User:
     """
     try:
         with transaction.atomic():
-            user = User.objects.lock().by_link(uid, lambda user: links.email_confirmation.check_token(user, token))
+            user = User.objects.lock().get_by_token(uid, lambda user: links.email_confirmation.check_token(user, token))
             if user is None:
                 raise AccountChanged
             set_confirmed_address(user)
@@ -78,7 +79,7 @@ def confirm(uid: str, token: str) -> User:
 def set_confirmed_address(user: User) -> None:
     """The pending address, if there is one, becomes the account's. Raises AccountChanged if another account has it."""
     old_email = user.email if user.new_email else ""
-    if User.objects.called(user.address_to_confirm).exclude(pk=user.pk).exists():
+    if User.objects.with_login(user.address_to_confirm).exclude(pk=user.pk).exists():
         raise AccountChanged
     was_confirmed = user.email_confirmed_at is not None
     user.email, user.new_email = user.new_email or user.email, ""

@@ -13,10 +13,10 @@ from django.utils import timezone
 from accounts import sids
 from accounts.models import Session, SignIn, SignInQuerySet, User
 from accounts.pruning import REQUEST_SECONDS, in_time
-from accounts.signals import all_ended
+from accounts.signals import sign_ins_revoked_before
 
 # Deleted in one statement: about a second.
-SESSIONS = 100_000
+SESSIONS_PER_DELETE = 100_000
 
 
 class Ended(NamedTuple):
@@ -50,13 +50,13 @@ def end_others(user: User, reason: str, keep: SignIn) -> Ended:
     with transaction.atomic():
         User.objects.filter(pk=user.pk).start_generation()
         shut_out = older.unended().count()
-        _shut_out(started, user)
+        _revoke_before(started, user)
         # Started by a node whose clock is ahead. None starts while the user's row is locked.
         ahead = newer.filter(created_at__gte=now).end(reason)
     begun = newer.filter(created_at__lt=now)
     ended, is_all = in_time(begun.end_in_batches(reason), REQUEST_SECONDS)
     if is_all:
-        in_time(older.end_told_in_batches(reason), REQUEST_SECONDS)
+        in_time(older.end_silently_in_batches(reason), REQUEST_SECONDS)
     return Ended(shut_out + ahead + ended, 0 if is_all else begun.unended().count())
 
 
@@ -82,11 +82,11 @@ def end_all_in_batches(user: User, reason: str) -> Iterator[int]:
         User.objects.filter(pk=user.pk).start_generation()
         # Read while the row is locked: a sign-in that starts afterwards sees the new generation.
         before = sids.just_after(timezone.now())
-        _shut_out(before, user)
+        _revoke_before(before, user)
         # Started by a node whose clock is ahead. None starts while the user's row is locked.
         ahead = SignIn.objects.filter(user_id=user.pk, created_at__gte=before).end(reason)
     yield ahead
-    yield from SignIn.objects.filter(user_id=user.pk, created_at__lt=before).end_told_in_batches(reason)
+    yield from SignIn.objects.filter(user_id=user.pk, created_at__lt=before).end_silently_in_batches(reason)
 
 
 def end_before(moment: datetime, reason: str) -> Iterator[int]:
@@ -96,9 +96,9 @@ def end_before(moment: datetime, reason: str) -> Iterator[int]:
     """
     before = sids.just_after(moment)
     with transaction.atomic():
-        _shut_out(before)
+        _revoke_before(before)
     yield 0
-    yield from SignIn.objects.filter(created_at__lt=before).end_told_in_batches(reason)
+    yield from SignIn.objects.filter(created_at__lt=before).end_silently_in_batches(reason)
 
 
 def end_everything(reason: str) -> Iterator[int]:
@@ -107,9 +107,9 @@ def end_everything(reason: str) -> Iterator[int]:
     starting; then the rows are marked in batches. Yields how many each batch ended.
     """
     with transaction.atomic():
-        _shut_out(sids.just_after(timezone.now()))
+        _revoke_before(sids.just_after(timezone.now()))
     yield 0
-    for _users in User.objects.raise_generations():
+    for _users in User.objects.start_generation_in_batches():
         yield 0
     yield from end_up_to_now(reason)
 
@@ -125,12 +125,15 @@ def end_up_to_now(reason: str) -> Iterator[int]:
     yield from end_before(now, reason)
 
 
-def _shut_out(before: datetime, user: User | None = None) -> None:
+def _revoke_before(before: datetime, user: User | None = None) -> None:
     """Revokes the sign-ins that started before a moment, in few statements, however many there are."""
-    all_ended.send(sender=SignIn, before=before, user=user)
+    sign_ins_revoked_before.send(sender=SignIn, before=before, user=user)
     started = SignIn.objects.filter(created_at__lt=before)
     sign_ins = started.filter(user_id=user.pk) if user else started
     sessions = Session.objects.filter(sign_in__in=sign_ins)
     # A statement of a request times out after DATABASE_TIMEOUT_SECONDS; all of these are in one transaction.
-    while sessions.filter(pk__in=sessions.values("pk")[:SESSIONS])._raw_delete(sessions.db) == SESSIONS:
+    while (
+        sessions.filter(pk__in=sessions.values("pk")[:SESSIONS_PER_DELETE])._raw_delete(sessions.db)
+        == SESSIONS_PER_DELETE
+    ):
         pass

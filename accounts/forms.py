@@ -103,7 +103,7 @@ class ProfileForm(forms.ModelForm):
         }
 
 
-class ProofForm(forms.Form):
+class ReauthenticationForm(forms.Form):
     """Asks whoever is signed in for the password once more."""
 
     password = forms.CharField(

@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from accounts import origin
+from accounts.http import request_context
 
 # NIST SP 800-63B-4 asks for 64 at least; a limit before the hash keeps a huge password from being an attack.
 MAX_LENGTH = 128
@@ -23,12 +23,12 @@ SHORTEST_WORD = 3
 # Years, dates, what is added to make a word long enough: guessers do the same.
 DIGITS_ADDED = 8
 # As fingers go over a keyboard, American or German, from either end.
-ROWS = (
+KEYBOARD_ROWS = (
     "abcdefghijklmnopqrstuvwxyz 0123456789012345678901234567890 qwertyuiop qwertzuiop asdfghjkl zxcvbnm yxcvbnm "
     "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik 1qay2wsx3edc4rfv5tgb6zhn7ujm8ik qazwsxedcrfvtgbyhnujm qaywsxedcrfvtgbzhnujm "
     "1q2w3e4r5t6y7u8i9o0p 1q2w3e4r5t6z7u8i9o0p q1w2e3r4t5y6u7i8o9p0 q1w2e3r4t5z6u7i8o9p0"
 )
-ROWS_BOTH_WAYS = f"{ROWS} {ROWS[::-1]}"
+KEYBOARD_ROWS_BOTH_WAYS = f"{KEYBOARD_ROWS} {KEYBOARD_ROWS[::-1]}"
 SITE = "Wristband & Passport"
 
 
@@ -52,7 +52,7 @@ class MinimumLengthValidator(password_validation.MinimumLengthValidator):
         super().validate(normalized(password), user)
 
 
-class SimilarityValidator(password_validation.UserAttributeSimilarityValidator):
+class PersonalPasswordValidator(password_validation.UserAttributeSimilarityValidator):
     def validate(self, password: str, user: Any = None) -> None:
         password = normalized(password)
         if len(password) <= MAX_LENGTH:
@@ -72,7 +72,7 @@ class MaximumLengthValidator:
         ) % {"max": MAX_LENGTH}
 
 
-class GuessableValidator(password_validation.CommonPasswordValidator):
+class GuessablePasswordValidator(password_validation.CommonPasswordValidator):
     """
     Refuses what guessers try first, at any length: Django's 20,000 common passwords, of which 48 have 15 characters;
     one or two of them, of rows of keys or of the words around an account, as often as they like and with digits added;
@@ -87,7 +87,7 @@ class GuessableValidator(password_validation.CommonPasswordValidator):
         if _repeats_itself(password.lower()):
             text = _("This password repeats itself: it is only as good as the part that comes again.")
             raise ValidationError(text, code="password_repeats")
-        around = set(_words_around(user))
+        around = set(_personal_words(user))
         if _is_made_of(around.__contains__, password):
             raise self._too_personal()
         if _is_made_of(self._is_common, password):
@@ -100,14 +100,14 @@ class GuessableValidator(password_validation.CommonPasswordValidator):
         return _("Your password cannot be one or two common words, or names of yours or this site: take three words.")
 
     def _is_common(self, word: str) -> bool:
-        return word in self.passwords or word in ROWS_BOTH_WAYS
+        return word in self.passwords or word in KEYBOARD_ROWS_BOTH_WAYS
 
     def _too_personal(self) -> ValidationError:
         text = _("This password says little more than your name, your address or this site's name.")
         return ValidationError(text, code="password_too_personal")
 
 
-def _bare(text: str) -> str:
+def _letters_only(text: str) -> str:
     """Without what stands between words."""
     return re.sub(r"[\W_]", "", text.lower())
 
@@ -119,7 +119,7 @@ def _repeats_itself(text: str) -> bool:
 
 def _is_made_of(is_known: Callable[[str], bool], password: str) -> bool:
     """Of two known words at most, and some digits."""
-    text = _bare(password)
+    text = _letters_only(password)
     letters = re.sub(r"\d", "", text)
     tries = [text, letters] if len(text) - len(letters) <= DIGITS_ADDED else [text]
     return any(_is_run_of(is_known, each, words=2) for each in tries if each)
@@ -145,8 +145,8 @@ def _is_run_of(is_known: Callable[[str], bool], text: str, words: int) -> bool:
     return goes_on(0, words)
 
 
-def _words_around(user: Any) -> Iterator[str]:
+def _personal_words(user: Any) -> Iterator[str]:
     """The names of the site and of whoever is to have the password, whole and in parts."""
     own = [getattr(user, name, "") for name in ("username", "email", "first_name", "last_name")]
-    for text in [SITE, origin.host(), *own]:
-        yield from filter(None, map(_bare, [text, *re.split(r"[\W_]+", text)]))
+    for text in [SITE, request_context.host(), *own]:
+        yield from filter(None, map(_letters_only, [text, *re.split(r"[\W_]+", text)]))

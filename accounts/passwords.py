@@ -8,14 +8,15 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts import hashing, links, locks, mail, origin
-from accounts.models import AccountChanged, Lock, SecurityEvent, SignIn, User
+from accounts import hashing, links, mail, quotas, rate_limits
+from accounts.http import request_context
+from accounts.models import AccountChanged, AttemptCounter, SecurityEvent, SignIn, User
 
 
 def change(user: User, new_password: str, keep: SignIn | None = None) -> None:
     """
     Changes the password that was just verified on this instance; every sign-in but `keep` ends. Raises AccountChanged
-    if another request has changed it since, and Busy.
+    if another request has changed it since, and HashingOverloaded.
     """
     # Before the row is locked: this may wait for a slot.
     new_hash = hashing.hashed(new_password)
@@ -23,7 +24,7 @@ def change(user: User, new_password: str, keep: SignIn | None = None) -> None:
         user.replace_password(new_hash, SecurityEvent.Type.PASSWORD_CHANGED, keep.pk if keep else None)
         if keep:
             keep.auth_hash = user.get_session_auth_hash()
-            keep.note_proof()
+            keep.mark_reauthenticated()
 
 
 def request_reset(email: str) -> None:
@@ -32,10 +33,10 @@ def request_reset(email: str) -> None:
     more do not help the owner.
     """
     try:
-        Lock.objects.take(locks.reset_mails(email, origin.ip_address()))
-    except locks.Locked:
+        AttemptCounter.objects.start_attempt(quotas.reset_mails(email, request_context.ip_address()))
+    except rate_limits.TooManyAttempts:
         return
-    send_reset(User.objects.by_email(email))
+    send_reset(User.objects.get_by_email(email))
 
 
 def send_reset(user: User | None) -> None:
@@ -53,13 +54,13 @@ def mail_reset_link(user: User) -> None:
 
 def get_by_reset_token(uid: str, token: str) -> User | None:
     """The user whose password this link resets; None for any other link."""
-    return User.objects.by_link(uid, lambda user: links.password_reset.check_token(user, token))
+    return User.objects.get_by_token(uid, lambda user: links.password_reset.check_token(user, token))
 
 
 def reset(user: User, new_password: str) -> None:
     """
     Sets a new password for a user who has just proved to own the address; every sign-in ends. Raises AccountChanged if
-    the link was used meanwhile, and Busy.
+    the link was used meanwhile, and HashingOverloaded.
     """
     new_hash = hashing.hashed(new_password)
     with transaction.atomic():
@@ -71,13 +72,13 @@ def reset(user: User, new_password: str) -> None:
         user.note_stored(["email_confirmed_at"])
         user.replace_password(new_hash, SecurityEvent.Type.PASSWORD_RESET)
         # The new password has had no wrong guesses.
-        Lock.objects.of(user).lift()
+        AttemptCounter.objects.of(user).lift()
 
 
 def reauthenticate(request: HttpRequest, password: str) -> User:
     """
     Returns the signed-in user, read again, whose password this is. A wrong one counts, and is recorded, like a failed
-    sign-in. Raises ValidationError for a wrong password, Locked and Busy.
+    sign-in. Raises ValidationError for a wrong password, TooManyAttempts and HashingOverloaded.
     """
     user = authenticate(request, username=request.user.get_username(), password=password, signed_in_user=request.user)
     if not isinstance(user, User) or user.pk != request.user.pk:

@@ -7,8 +7,9 @@ from datetime import timedelta
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import email_addresses, hashing, locks, origin
-from accounts.models import Lock, SecurityEvent, User
+from accounts import email_addresses, hashing, quotas
+from accounts.http import request_context
+from accounts.models import AttemptCounter, SecurityEvent, User
 
 THROW_AWAY_LIFETIME = timedelta(days=1)
 
@@ -16,10 +17,10 @@ THROW_AWAY_LIFETIME = timedelta(days=1)
 def count_sign_up() -> None:
     """
     Counts a sign-up of the client. Call it before a look-up whether a name is taken, since the answer reveals that.
-    Raises Locked if the client has signed up too often, or if too many passwords are being hashed.
+    Raises TooManyAttempts if the client has signed up too often, or if too many passwords are being hashed.
     """
     hashing.check_flood()
-    Lock.objects.take(locks.sign_ups(origin.ip_address()))
+    AttemptCounter.objects.start_attempt(quotas.sign_ups(request_context.ip_address()))
 
 
 def sign_up(username: str, email: str, password: str) -> User:
@@ -51,7 +52,7 @@ def create_account(username: str, email: str, password: str) -> User:
 
 
 def create_throw_away_user(username: str, password: str) -> User:
-    """Creates an account without a mailbox that is deleted after a day. Raises Locked, as count_sign_up() does."""
+    """Creates an account without a mailbox that is deleted after a day. Raises TooManyAttempts, as count_sign_up()."""
     count_sign_up()
     # RFC 2606: an address that never exists.
     email = f"{username}@throw-away.invalid"

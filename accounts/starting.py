@@ -9,8 +9,9 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import origin, sids
-from accounts.models import KeyNeeded, SecurityEvent, SignIn, SignInRefused, User
+from accounts import sids
+from accounts.http import request_context
+from accounts.models import DPoPRequired, SecurityEvent, SignIn, SignInRefused, User
 
 
 def start(
@@ -19,15 +20,15 @@ def start(
     *,
     audience: str = "",
     name: str = "",
-    bound_to: str = "",
-    proved_at: datetime | None = None,
+    key_thumbprint: str = "",
+    authenticated_at: datetime | None = None,
     idle_timeout: timedelta | None = None,
 ) -> SignIn:
     """
-    Signs in a user whose password was just verified on this instance, or at `proved_at`. Four statements. Raises
-    SignInRefused if since then the account was changed or deactivated or its sign-ins were ended, and KeyNeeded.
+    Signs in a user whose password was just verified on this instance, or at `authenticated_at`. Four statements. Raises
+    SignInRefused if since then the account was changed or deactivated or its sign-ins were ended, and DPoPRequired.
     """
-    check_allowed(user, kind, bound_to)
+    check_allowed(user, kind, key_thumbprint)
     now = timezone.now()
     is_first = user.last_login is None
     idle_timeout = idle_timeout or default_idle_timeout(kind)
@@ -39,35 +40,35 @@ def start(
             user=user,
             kind=kind,
             name=name,
-            user_agent=origin.user_agent(),
-            ip_address=origin.ip_address(),
+            user_agent=request_context.user_agent(),
+            ip_address=request_context.ip_address(),
             auth_hash=user.get_session_auth_hash(),
             created_at=now,
             last_seen_at=now,
-            proved_at=proved_at or now,
+            authenticated_at=authenticated_at or now,
             refreshed_at=now,
             idle_timeout=idle_timeout,
             expires_at=now + min(idle_timeout, settings.SIGN_IN_MAX),
             audience=audience,
-            bound_to=bound_to,
+            key_thumbprint=key_thumbprint,
         )
         SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=kind)
-        if name or not (is_first or sign_in.is_on_one_of(known)):
+        if name or not (is_first or sign_in.is_known_device(known)):
             user.notify("new_device", client=name, is_named=bool(name), kind=kind)
     return sign_in
 
 
-def check_allowed(user: User, kind: str, bound_to: str = "") -> None:
-    """Raises SignInRefused for a browser of a service, and KeyNeeded for a client without the key that it needs."""
+def check_allowed(user: User, kind: str, key_thumbprint: str = "") -> None:
+    """Raises SignInRefused for a browser of a service, and DPoPRequired for a client without the key that it needs."""
     if user.is_service and kind == SignIn.Kind.BROWSER:
         raise SignInRefused
-    if kind == SignIn.Kind.CLIENT and user.needs_bound_tokens and not bound_to:
-        raise KeyNeeded
+    if kind == SignIn.Kind.CLIENT and user.needs_bound_tokens and not key_thumbprint:
+        raise DPoPRequired
 
 
 def default_idle_timeout(kind: str) -> timedelta:
     """How long a new sign-in may be unused."""
-    timeout: timedelta = settings.BROWSER_SESSION_UNKEPT if kind == SignIn.Kind.BROWSER else settings.REFRESH_TOKEN
+    timeout: timedelta = settings.BROWSER_IDLE_TIMEOUT if kind == SignIn.Kind.BROWSER else settings.REFRESH_TOKEN
     return timeout
 
 

@@ -20,9 +20,9 @@ from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import FormView, ListView, TemplateView, UpdateView, View
 
-from accounts import email_addresses, ending, forms, locks, passwords
+from accounts import email_addresses, ending, forms, known_browsers, passwords, rate_limits
+from accounts.http.headers import CLEAR_SITE_DATA
 from accounts.models import AccountChanged, SecurityEvent, SignIn, SignInQuerySet, SignInRefused, User
-from accounts.policy import CLEAR_SITE_DATA
 from accounts.sessions import BrowserRequest, SignedInRequest
 
 ENDED_SHOWN_FOR = timedelta(days=30)
@@ -63,7 +63,7 @@ class SignInView(auth_views.LoginView):
             form.add_error(None, form.get_invalid_login_error())
             return self.form_invalid(form)
         if form.cleaned_data["keep"]:
-            self.request.session.keep()
+            self.request.session.remember_me()
         return redirect(self.get_success_url())
 
 
@@ -99,12 +99,12 @@ class SignUpView(FormView):
         return super().form_valid(form)
 
 
-class RecentProofMixin(LoginRequiredMixin):
+class ReauthenticationRequiredMixin(LoginRequiredMixin):
     """For what matters most: asks for the password first, if it was not given just now, and comes back."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         sign_in: SignIn | None = request.session.sign_in  # type: ignore[attr-defined]
-        if sign_in and not sign_in.is_recently_proved():
+        if sign_in and not sign_in.is_recently_authenticated():
             return redirect_to_login(request.get_full_path(), reverse("confirm"))
         return super().dispatch(request, *args, **kwargs)
 
@@ -114,7 +114,7 @@ class ConfirmView(LoginRequiredMixin, RedirectURLMixin, FormView):
     """Asks for the password once more, and goes on to where one was."""
 
     request: SignedInRequest
-    form_class = forms.ProofForm
+    form_class = forms.ReauthenticationForm
     template_name = "accounts/confirm.html"
     next_page = "home"
 
@@ -124,8 +124,8 @@ class ConfirmView(LoginRequiredMixin, RedirectURLMixin, FormView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return super().get_context_data(**kwargs) | {"next": self.get_redirect_url()}
 
-    def form_valid(self, form: forms.ProofForm) -> HttpResponse:
-        self.request.session.sign_in.note_proof()  # type: ignore[union-attr]
+    def form_valid(self, form: forms.ReauthenticationForm) -> HttpResponse:
+        self.request.session.sign_in.mark_reauthenticated()  # type: ignore[union-attr]
         # Whoever proves again goes on with a new key (ASVS 7.2.4).
         self.request.session.cycle_key()
         return super().form_valid(form)
@@ -162,10 +162,10 @@ class PasswordChangeView(auth_views.PasswordChangeView):
     def form_valid(self, form: forms.PasswordChangeForm) -> HttpResponse:
         try:
             response = super().form_valid(form)
-        except locks.Locked as error:
+        except rate_limits.TooManyAttempts as error:
             form.add_error(None, error)
             return self.form_invalid(form)
-        locks.remember(self.request, form.user)
+        known_browsers.mark_known(self.request, form.user)
         return response
 
 
@@ -212,15 +212,15 @@ class PasswordResetConfirmView(LinkView):
     def form_valid(self, form: forms.SetPasswordForm) -> HttpResponse:
         try:
             form.save()
-        except locks.Locked as error:
+        except rate_limits.TooManyAttempts as error:
             form.add_error(None, error)
             return self.form_invalid(form)
         # A way in for whom strangers have locked out elsewhere.
-        locks.remember(self.request, form.user)
+        known_browsers.mark_known(self.request, form.user)
         return super().form_valid(form)
 
 
-class EmailChangeView(RecentProofMixin, FormView):
+class EmailChangeView(ReauthenticationRequiredMixin, FormView):
     request: SignedInRequest
     form_class = forms.EmailChangeForm
     template_name = "accounts/email_change.html"
@@ -238,7 +238,7 @@ class EmailChangeView(RecentProofMixin, FormView):
         return super().form_valid(form)
 
 
-class AskConfirmationView(LoginRequiredMixin, View):
+class SendConfirmationView(LoginRequiredMixin, View):
     """Sends the link to the address that is to be confirmed once more."""
 
     def post(self, request: SignedInRequest) -> HttpResponse:
@@ -282,13 +282,13 @@ class EmailConfirmView(LinkView):
 @method_decorator(sensitive_post_parameters("password"), name="dispatch")
 class DeleteAccountView(LoginRequiredMixin, FormView):
     request: SignedInRequest
-    form_class = forms.ProofForm
+    form_class = forms.ReauthenticationForm
     template_name = "accounts/delete.html"
 
     def get_form_kwargs(self) -> dict[str, Any]:
         return super().get_form_kwargs() | {"request": self.request}
 
-    def form_valid(self, form: forms.ProofForm) -> HttpResponse:
+    def form_valid(self, form: forms.ReauthenticationForm) -> HttpResponse:
         self.request.user.delete()
         return leave(self.request, "accounts/deleted.html")
 
@@ -308,7 +308,7 @@ class SignInListView(LoginRequiredMixin, ListView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)
-        ended = self.request.user.sign_ins.over_since(timezone.now() - ENDED_SHOWN_FOR)
+        ended = self.request.user.sign_ins.ended_since(timezone.now() - ENDED_SHOWN_FOR)
         return context | {
             "others": context["paginator"].count - 1,
             "ended": ended[:ENDED_SHOWN],
@@ -330,7 +330,7 @@ class RenameSignInView(LoginRequiredMixin, UpdateView):
         return redirect("sign_ins")
 
 
-class EndSignInView(RecentProofMixin, TemplateView):
+class EndSignInView(ReauthenticationRequiredMixin, TemplateView):
     request: SignedInRequest
     template_name = "accounts/sign_in_end.html"
 
@@ -348,7 +348,7 @@ class EndSignInView(RecentProofMixin, TemplateView):
         return redirect("sign_ins")
 
 
-class EndOtherSignInsView(RecentProofMixin, TemplateView):
+class EndOtherSignInsView(ReauthenticationRequiredMixin, TemplateView):
     request: SignedInRequest
     template_name = "accounts/sign_ins_end_others.html"
 
@@ -373,7 +373,7 @@ class EndOtherSignInsView(RecentProofMixin, TemplateView):
         return redirect("sign_ins")
 
 
-class EndAllSignInsView(RecentProofMixin, TemplateView):
+class EndAllSignInsView(ReauthenticationRequiredMixin, TemplateView):
     request: SignedInRequest
     template_name = "accounts/sign_ins_end_all.html"
 
@@ -405,7 +405,7 @@ class ActivityView(LoginRequiredMixin, ListView):
         return context
 
 
-class NotMeView(RecentProofMixin, TemplateView):
+class NotMeView(ReauthenticationRequiredMixin, TemplateView):
     """Ends the sign-in that somebody says is not theirs, and leads on to a new password, which ends all others."""
 
     request: SignedInRequest

@@ -10,9 +10,9 @@ from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken
 
-from accounts import origin
+from accounts.compiled_queries import partial_instance
+from accounts.http import cross_site
 from accounts.models import SignIn, User
-from accounts.rows import from_fields
 from api import dpop, metrics, refused_forms
 from api.tokens import AccessToken
 
@@ -46,7 +46,7 @@ class TokenAuthentication(JWTAuthentication):
         token: AccessToken = self.get_validated_token(raw)  # type: ignore[assignment]
         if scheme == b"dpop":
             self._check_holder(request, raw, token)
-        elif token.bound_to:
+        elif token.key_thumbprint:
             raise InvalidToken(_("The token is bound to a key: it needs the scheme DPoP, and a proof."))  # type: ignore[arg-type]
         return self.get_user(token), token
 
@@ -56,10 +56,10 @@ class TokenAuthentication(JWTAuthentication):
         return super().authenticate_header(request)
 
     def _check_holder(self, request: Request, raw: bytes, token: AccessToken) -> None:
-        if not token.bound_to:
+        if not token.key_thumbprint:
             raise InvalidToken(_("The token is not bound to a key: it needs the scheme Bearer."))  # type: ignore[arg-type]
         try:
-            dpop.proven_key(request, raw, token.bound_to)
+            dpop.proven_key(request, raw, token.key_thumbprint)
         except dpop.ProofRefused as refusal:
             refusal.status_code = status.HTTP_401_UNAUTHORIZED
             raise
@@ -69,7 +69,7 @@ class TokenAuthentication(JWTAuthentication):
         known: list[tuple[str, object]] = [("id", validated_token.user_id)]
         if username := validated_token.get("username"):
             known.append(("username", username))
-        return from_fields(User, known)
+        return partial_instance(User, known)
 
 
 class AuthenticatedRequest(Request):
@@ -88,7 +88,7 @@ class SessionAuthentication(authentication.SessionAuthentication):
     """`request.auth` is the sign-in. A cookie that comes along with a request of a foreign page does not count."""
 
     def authenticate(self, request: Request) -> tuple[User, SignIn] | None:
-        if origin.is_foreign_page(request):
+        if cross_site.is_cross_site(request):
             return None
         if super().authenticate(request) is None:
             return None

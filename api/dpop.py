@@ -20,7 +20,7 @@ from rest_framework import status
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 
-from accounts import origin
+from accounts.http import request_context
 from api import strict_json, used_proofs
 from api.curves import is_sound_ed25519
 from api.keys import PUBLIC_MEMBERS, public_jwk, thumbprint
@@ -65,17 +65,17 @@ def is_offered(request: Request) -> bool:
     return "HTTP_DPOP" in request.META
 
 
-def proven_key(request: Request, access: bytes | None = None, bound_to: str = "") -> str:
+def proven_key(request: Request, access: bytes | None = None, key_thumbprint: str = "") -> str:
     """
-    The thumbprint of the key that the request's proof, which is used up by this, was made with: that one, if `bound_to`
-    is given. `access` is the token presented with it. Raises ProofRefused.
+    Returns the thumbprint of the key of the request's proof, which is used up: that one, if `key_thumbprint` is given.
+    `access` is the token presented with it. Raises ProofRefused.
     """
     if not is_offered(request):
         raise ProofRefused(_("A DPoP proof is needed."))
     proof = Proof.read(request.META["HTTP_DPOP"])
     if not proof.is_for(request, access):
         raise ProofRefused(_("The DPoP proof is not for this request."))
-    if bound_to not in ("", proof.thumbprint):
+    if key_thumbprint not in ("", proof.thumbprint):
         raise ProofRefused(_("The DPoP proof is of another key than the token."))
     try:
         used_proofs.use(proof.id, proof.nonce, proof.is_fresh())
@@ -131,7 +131,7 @@ class Proof:
 
     def is_for(self, request: Request, access: bytes | None) -> bool:
         """Checks 8, 9 and 12."""
-        own = origin.requested_url(request)
+        own = request_context.requested_url(request)
         return (
             self.method == request.method
             and (self.uri == own or _place(self.uri) == _place(own))

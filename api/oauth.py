@@ -175,10 +175,10 @@ class IntrospectView(FormView):
         if user is None or token["token_type"] != AccessToken.token_type:
             return Response({"active": False})
         told = {name: token[name] for name in ("iss", "sub", "aud", "exp", "iat", "jti", "sid")}
-        if token.bound_to:
+        if token.key_thumbprint:
             # RFC 9449, section 6.2
-            told["cnf"] = {"jkt": token.bound_to}
-        scheme = "DPoP" if token.bound_to else "Bearer"
+            told["cnf"] = {"jkt": token.key_thumbprint}
+        scheme = "DPoP" if token.key_thumbprint else "Bearer"
         return Response({"active": True, "token_type": scheme, "username": user.username, **told})
 
 

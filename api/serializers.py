@@ -14,7 +14,7 @@ from rest_framework_simplejwt.serializers import TokenObtainSerializer
 
 from accounts import password_validation, passwords, registration, starting
 from accounts.forms import MAX_LENGTH_OF_NAME
-from accounts.models import KeyNeeded, RefreshRefused, SecurityEvent, SignIn, SignInRefused, User
+from accounts.models import DPoPRequired, RefreshRefused, SecurityEvent, SignIn, SignInRefused, User
 from api import dpop, metrics
 from api.authentication import sid_of
 from api.blocklist.models import StatusIndex
@@ -101,15 +101,15 @@ class TokenPairSerializer(TokenObtainSerializer):
         kind = SignIn.Kind.CLIENT
         audience = attrs.pop("audience", "")
         request = self.context["request"]
-        bound_to = dpop.proven_key(request) if dpop.is_offered(request) else ""
+        key_thumbprint = dpop.proven_key(request) if dpop.is_offered(request) else ""
         with throttling():
             user = authenticate(request, **attrs, kind=kind)
         asked_at = timezone.now()
         try:
             if user is None:
                 raise SignInRefused
-            sign_in = starting.start(user, kind, audience=audience, bound_to=bound_to)
-        except KeyNeeded as error:
+            sign_in = starting.start(user, kind, audience=audience, key_thumbprint=key_thumbprint)
+        except DPoPRequired as error:
             raise dpop.ProofRefused(_("A DPoP proof is needed.")) from error
         except SignInRefused as error:
             raise AuthenticationFailed(self.error_messages["no_active_account"], "no_active_account") from error
@@ -122,9 +122,9 @@ class TokenRefreshSerializer(serializers.Serializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
         token = RefreshToken(attrs["refresh"])
-        if token.bound_to:
+        if token.key_thumbprint:
             # First of all: whoever holds the token and not the key uses nothing up, and raises no alarm.
-            dpop.proven_key(self.context["request"], bound_to=token.bound_to)
+            dpop.proven_key(self.context["request"], key_thumbprint=token.key_thumbprint)
         asked_at = timezone.now()
         try:
             sign_in = SignIn.objects.rotate(token.sign_in, token.jti)
@@ -146,7 +146,7 @@ def token_pair(sign_in: SignIn, asked_at: Any) -> dict[str, str]:
         "refresh": str(RefreshToken.for_sign_in(sign_in)),
     }
     # RFC 9449, section 5
-    return pair | {"token_type": "DPoP"} if sign_in.bound_to else pair
+    return pair | {"token_type": "DPoP"} if sign_in.key_thumbprint else pair
 
 
 class TokenVerifySerializer(serializers.Serializer):

@@ -21,8 +21,8 @@ from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.state import token_backend as configured
 from rest_framework_simplejwt.utils import datetime_to_epoch
 
+from accounts.compiled_queries import CompiledQuery
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet
-from accounts.rows import CompiledQuery
 from api import metrics, strict_json
 from api.blocklist import status_list
 from api.blocklist.mirror import mirror
@@ -220,7 +220,7 @@ class SignInToken(tokens.Token):
         return int(self.payload["sub"])
 
     @property
-    def bound_to(self) -> str:
+    def key_thumbprint(self) -> str:
         """The thumbprint of the key that whoever shows it must hold; empty if it needs none."""
         confirmation = self.payload.get("cnf")
         return confirmation["jkt"] if confirmation else ""
@@ -245,9 +245,9 @@ class SignInToken(tokens.Token):
             "iat": datetime_to_epoch(issued_at),
             "exp": datetime_to_epoch(expires_at),
         }
-        if sign_in.bound_to:
+        if sign_in.key_thumbprint:
             # RFC 9449, section 6.1
-            token.payload["cnf"] = {"jkt": sign_in.bound_to}
+            token.payload["cnf"] = {"jkt": sign_in.key_thumbprint}
         return token
 
 
@@ -278,7 +278,7 @@ class AccessToken(SignInToken, tokens.AccessToken):
         `issued_at` is a moment before the sign-in was last known to be live: if it ends while this runs, its entry
         in the blocklist outlasts the token.
         """
-        expires_at = min(issued_at + settings.ACCESS_TOKEN, sign_in.latest_end)
+        expires_at = min(issued_at + settings.ACCESS_TOKEN, sign_in.max_expires_at)
         token = cls._of(sign_in, uuid.uuid4(), issued_at, expires_at)
         if sign_in.audience:
             token["aud"] = sign_in.audience

@@ -8,8 +8,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import ending, passwords
+from accounts.http.headers import CLEAR_SITE_DATA
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
-from accounts.policy import CLEAR_SITE_DATA
 from api import serializers
 from api.authentication import AuthenticatedRequest, sid_of
 from api.errors import RecentSignInRequired
@@ -95,7 +95,7 @@ class PasswordConfirmView(APIView):
         """Confirm the user's password. A call that is refused with `recent_sign_in_required` then works."""
         serializer = serializers.PasswordConfirmSerializer(data=request.data, context={"request": request})
         serializer.is_valid(raise_exception=True)
-        generics.get_object_or_404(SignIn, pk=sid_of(request), user=request.user.pk).note_proof()
+        generics.get_object_or_404(SignIn, pk=sid_of(request), user=request.user.pk).mark_reauthenticated()
         if isinstance(request.auth, SignIn):
             request._request.session.cycle_key()
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -187,7 +187,7 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
             # A test's force_authenticate(): all of them are others.
             return self.end_all(request)
         current = _sign_in_of(request)
-        if current is None or not current.is_recently_proved():
+        if current is None or not current.is_recently_authenticated():
             raise RecentSignInRequired
         ended, left = ending.end_others(request.user, SignIn.Reason.ENDED_BY_USER, current)
         return Response({"ended": ended, "left": left} if left else {"ended": ended})

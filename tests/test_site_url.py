@@ -9,7 +9,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import get_script_prefix, set_script_prefix
 
-from accounts import mail, registration
+from accounts import mail, passwords, registration
 from accounts.models import User
 from project.environment import Environment
 from tests import servers

@@ -1,5 +1,7 @@
 """Choices of the models: kinds of sign-ins, reasons for their end, types of security events."""
 
+from typing import Any
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -48,13 +50,13 @@ class EventType(models.TextChoices):
 # Passed to fields as functions, so that a new choice needs no migration (Django documentation, Field.choices).
 
 
-def sign_in_kinds() -> list[tuple[str, str]]:
+def sign_in_kinds() -> list[tuple[str, Any]]:
     return SignInKind.choices
 
 
-def end_reasons() -> list[tuple[str, str]]:
+def end_reasons() -> list[tuple[str, Any]]:
     return EndReason.choices
 
 
-def event_types() -> list[tuple[str, str]]:
+def event_types() -> list[tuple[str, Any]]:
     return EventType.choices

@@ -12,16 +12,17 @@ from django.db.models.functions import Cast, JSONObject
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts import devices, origin
+from accounts import devices
+from accounts.compiled_queries import chunks
+from accounts.http import request_context
 from accounts.models.choices import EndReason, EventType, SignInKind, event_types
 from accounts.pruning import BATCH, PrunableQuerySet
-from accounts.rows import parts
 from accounts.signals import events_recorded
 
 log = logging.getLogger("accounts.events")
 
 # What happens to more sign-ins at once is one line of the log.
-LINES_PER_CHANGE = 20
+MAX_LOG_LINES_PER_CHANGE = 20
 
 
 class SecurityEventQuerySet(PrunableQuerySet["SecurityEvent"]):
@@ -39,7 +40,7 @@ class SecurityEventQuerySet(PrunableQuerySet["SecurityEvent"]):
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
 
-    def past_keeping(self) -> Self:
+    def prunable(self) -> Self:
         return self.filter(created_at__lt=timezone.now() - settings.EVENT_KEEP)
 
     def prune(self, size: int = BATCH) -> Iterator[int]:
@@ -61,7 +62,7 @@ class SecurityEventQuerySet(PrunableQuerySet["SecurityEvent"]):
 class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):  # type: ignore[misc]
     def record(self, type: str, user: Any, sign_in: Any = None, **details: str) -> "SecurityEvent":
         """Writes what just happened, in the transaction it happened in. `details` must hold no secret."""
-        event = self.compose(type, user_id=user.pk if user else None, sid=sign_in.pk if sign_in else None, **details)
+        event = self.build(type, user_id=user.pk if user else None, sid=sign_in.pk if sign_in else None, **details)
         try:
             event.save(force_insert=True)
         except IntegrityError:
@@ -70,29 +71,31 @@ class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):
                 raise
             event.user_id = event.pk = None
             event.save(force_insert=True)
-        self._tell_of([event])
+        self._announce([event])
         return event
 
     def record_ends(self, sign_ins: Sequence[Any], reason: str, rows: models.QuerySet[Any]) -> None:
         """`sign_ins` have at least pk, user_id and kind; `rows` is a query set of all rows of their model."""
         type = EventType.SIGNED_OUT if reason == EndReason.SIGNED_OUT else EventType.SIGN_IN_ENDED
-        if len(sign_ins) > LINES_PER_CHANGE:
-            for ids in parts([each.pk for each in sign_ins]):
-                self._copy_ends(self.compose(type, None, None, reason=reason), rows.filter(pk__in=ids))
-            transaction.on_commit(partial(_tell_of_many, type, len(sign_ins)), robust=True)
+        if len(sign_ins) > MAX_LOG_LINES_PER_CHANGE:
+            for ids in chunks([each.pk for each in sign_ins]):
+                self._insert_from_sign_ins(self.build(type, None, None, reason=reason), rows.filter(pk__in=ids))
+            transaction.on_commit(partial(_announce_many, type, len(sign_ins)), robust=True)
             return
         events = [
-            self.compose(type, user_id=each.user_id, sid=each.pk, kind=each.kind, reason=reason) for each in sign_ins
+            self.build(type, user_id=each.user_id, sid=each.pk, kind=each.kind, reason=reason) for each in sign_ins
         ]
         self.bulk_create(events)
-        self._tell_of(events)
+        self._announce(events)
 
-    def _copy_ends(self, template: "SecurityEvent", ended: models.QuerySet[Any]) -> None:
+    def _insert_from_sign_ins(self, template: "SecurityEvent", ended: models.QuerySet[Any]) -> None:
         """What differs stands in the rows of the sign-ins: one statement, however many they are."""
         details = {key: Cast(models.Value(value), models.TextField()) for key, value in template.details.items()}
         own = {"user_id": "user_id", "sid": "pk", "details": JSONObject(kind="kind", **details)}
         fields = [field for field in self.model._meta.concrete_fields if not field.primary_key]
-        values = [own.get(each.attname) or models.Value(getattr(template, each.attname), each) for each in fields]
+        values: list[Any] = [
+            own.get(each.attname) or models.Value(getattr(template, each.attname), each) for each in fields
+        ]
         rows = ended.order_by().values_list(*values)
         sql, parameters = rows.query.sql_with_params()
         with connections[self.db].cursor() as cursor:
@@ -100,30 +103,30 @@ class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):
             columns = ", ".join(quote(field.column) for field in fields)
             cursor.execute(f"INSERT INTO {quote(self.model._meta.db_table)} ({columns}) {sql}", parameters)
 
-    def _tell_of(self, events: Sequence["SecurityEvent"]) -> None:
+    def _announce(self, events: Sequence["SecurityEvent"]) -> None:
         """The log, and whoever counts, once they are sure to have happened."""
         if events:
-            transaction.on_commit(partial(_tell_of, events), robust=True)
+            transaction.on_commit(partial(_announce, events), robust=True)
 
-    def compose(self, type: str, user_id: int | None, sid: uuid.UUID | None, **details: str) -> "SecurityEvent":
-        actor = origin.actor()
+    def build(self, type: str, user_id: int | None, sid: uuid.UUID | None, **details: str) -> "SecurityEvent":
+        actor = request_context.actor()
         return self.model(
             type=type,
             user_id=user_id,
             actor_id=actor.pk if actor else None,
             sid=sid,
-            ip_address=origin.ip_address(),
-            user_agent=origin.user_agent(),
-            details=details | ({"why": why} if (why := origin.why()) else {}),
+            ip_address=request_context.ip_address(),
+            user_agent=request_context.user_agent(),
+            details=details | ({"why": why} if (why := request_context.reason()) else {}),
         )
 
 
-def _tell_of_many(type: str, count: int) -> None:
+def _announce_many(type: str, count: int) -> None:
     events_recorded.send(sender=SecurityEvent, type=type, count=count)
     log.info("%s, %d times", type, count)
 
 
-def _tell_of(events: Sequence["SecurityEvent"]) -> None:
+def _announce(events: Sequence["SecurityEvent"]) -> None:
     type = events[0].type
     events_recorded.send(sender=SecurityEvent, type=type, count=len(events))
     for event in events:
@@ -188,7 +191,7 @@ class SecurityEvent(models.Model):
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     sid = models.UUIDField(null=True)
     ip_address = models.GenericIPAddressField(null=True)
-    user_agent = models.CharField(max_length=origin.USER_AGENT_MAX_LENGTH, blank=True)
+    user_agent = models.CharField(max_length=request_context.USER_AGENT_MAX_LENGTH, blank=True)
     details = models.JSONField(default=dict)
     created_at = models.DateTimeField(default=timezone.now)
 

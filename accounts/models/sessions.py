@@ -13,7 +13,7 @@ from accounts.pruning import PrunableQuerySet
 
 
 class SessionQuerySet(PrunableQuerySet["Session"]):
-    def past_keeping(self) -> Self:
+    def prunable(self) -> Self:
         return self.filter(expire_date__lt=timezone.now())
 
 

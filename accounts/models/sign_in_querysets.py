@@ -10,20 +10,21 @@ from django.db import connection, models, transaction
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from accounts import devices, origin
+from accounts import devices
 from accounts.changed_columns import ChangedColumnsQuerySet
+from accounts.compiled_queries import chunks
+from accounts.http import request_context
 from accounts.models.choices import EndReason, SignInKind
 from accounts.models.events import SecurityEvent
 from accounts.models.sessions import Session
 from accounts.pruning import BATCH, PrunableQuerySet
-from accounts.rows import parts
 from accounts.signals import sign_ins_ended
 
 # Sign-ins of one user that end in one step. Few have more than a handful.
-MANY = 1000
+MAX_ENDED_PER_TRANSACTION = 1000
 # Up to so many rows are counted one by one. Of more, PostgreSQL counts those on one page in a hundred.
 COUNTED_SIGN_INS = 200_000
-SAMPLE = 100
+SAMPLE_ONE_IN = 100
 # How many of somebody's last sign-ins tell which devices are theirs.
 DEVICES_REMEMBERED = 100
 
@@ -37,12 +38,12 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         now = timezone.now()
         return self.filter(ended_at__isnull=True, expires_at__gt=now, created_at__gt=now - settings.SIGN_IN_MAX)
 
-    def over_since(self, moment: datetime) -> Self:
+    def ended_since(self, moment: datetime) -> Self:
         """Those that ended or ran out after that moment, the last first."""
         now = timezone.now()
         ran_out = models.Q(ended_at=None, expires_at__gt=moment, expires_at__lte=now)
-        over_at = Coalesce("ended_at", "expires_at")
-        return self.filter(models.Q(ended_at__gt=moment) | ran_out).order_by(over_at.desc(), "pk")
+        ended_or_expired_at = Coalesce("ended_at", "expires_at")
+        return self.filter(models.Q(ended_at__gt=moment) | ran_out).order_by(ended_or_expired_at.desc(), "pk")
 
     def current_first(self, current: models.Model) -> Self:
         is_other = models.Case(models.When(pk=current.pk, then=0), default=1)
@@ -53,7 +54,7 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         seen = self.order_by("-created_at").values_list("kind", "user_agent")[:DEVICES_REMEMBERED]
         return {(kind, devices.of(user_agent)) for kind, user_agent in seen}
 
-    def within_reach_of(self, staff: Any) -> Self:
+    def manageable_by(self, staff: Any) -> Self:
         """As for users: a superuser's are ended by superusers only."""
         return self if staff.is_superuser else self.filter(user__is_superuser=False)
 
@@ -69,9 +70,9 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
 
     def is_many(self) -> bool:
         """Whether more have not ended than end in one step."""
-        return self.unended()[: MANY + 1].count() > MANY
+        return self.unended()[: MAX_ENDED_PER_TRANSACTION + 1].count() > MAX_ENDED_PER_TRANSACTION
 
-    def past_keeping(self) -> Self:
+    def prunable(self) -> Self:
         """Ended or, if nobody ended them, out of date however much they were used, SIGN_IN_KEEP_DAYS ago."""
         kept_since = timezone.now() - settings.SIGN_IN_KEEP
         ended = models.Q(ended_at__lt=kept_since)
@@ -90,7 +91,7 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
                 sign_ins_ended.send(sender=self.model, sign_ins=ended)
         return len(ended)
 
-    def tell_before_deletion(self) -> None:
+    def announce_before_deletion(self) -> None:
         """Sends `sign_ins_ended` of those whose access tokens may be unexpired, since their rows are about to go."""
         may_have_tokens = timezone.now() - settings.ACCESS_TOKEN - settings.JWT_LEEWAY
         just_deleted = models.Q(end_reason=EndReason.USER_DELETED)
@@ -103,12 +104,12 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
     def _end_locked(self, ended: Sequence[Any], reason: str) -> None:
         now = timezone.now()
         rows = self.model._base_manager.using(self.db)
-        for ids in parts([sign_in.pk for sign_in in ended]):
+        for ids in chunks([sign_in.pk for sign_in in ended]):
             models.QuerySet.update(
                 rows.filter(pk__in=ids),
                 ended_at=now,
                 end_reason=reason,
-                ended_by=origin.actor(),
+                ended_by=request_context.actor(),
             )
             Session.objects.using(self.db).filter(sign_in__in=ids).delete()
         SecurityEvent.objects.record_ends(ended, reason, rows.all())
@@ -125,8 +126,8 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
 
     end_in_batches.alters_data = True  # type: ignore[attr-defined]
 
-    def end_told_in_batches(self, reason: str, size: int = BATCH) -> Iterator[int]:
-        """As end_in_batches(), for those of which `all_ended` was sent: they are not told one by one."""
+    def end_silently_in_batches(self, reason: str, size: int = BATCH) -> Iterator[int]:
+        """As end_in_batches(), for those of which `sign_ins_revoked_before` was sent: they are not told one by one."""
         for batch in self._unended_batches(size):
             with transaction.atomic(using=self.db):
                 # No more of them than is told: there may be a million.
@@ -135,7 +136,7 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
                 self._end_locked(ended, reason)
             yield len(ended)
 
-    end_told_in_batches.alters_data = True  # type: ignore[attr-defined]
+    end_silently_in_batches.alters_data = True  # type: ignore[attr-defined]
 
     def _unended_batches(self, size: int) -> Iterator[Self]:
         # The newest first: a browser that was just signing in brings its session after the others' sessions are gone.
@@ -180,9 +181,9 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
                 return live.by_kind(), True
             sql, parameters = live.counted_by_kind().query.sql_with_params()
             # The same pages each time, so that the figure changes with the sign-ins only.
-            sample = f'FROM "{table}" TABLESAMPLE SYSTEM ({100 / SAMPLE}) REPEATABLE (1)'
+            sample = f'FROM "{table}" TABLESAMPLE SYSTEM ({100 / SAMPLE_ONE_IN}) REPEATABLE (1)'
             cursor.execute(sql.replace(f'FROM "{table}"', sample), parameters)
-            return {kind: count * SAMPLE for kind, count in cursor.fetchall()}, False
+            return {kind: count * SAMPLE_ONE_IN for kind, count in cursor.fetchall()}, False
 
     def rotate(self, find: Callable[[], Any], refresh_id: uuid.UUID) -> Any:
         """
@@ -200,7 +201,7 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
                     return sign_in
                 # Somebody else rotated it, or ended it, between the two statements: look again.
                 continue
-            if sign_in.was_just_rotated_from(refresh_id, now):
+            if sign_in.is_in_grace(refresh_id, now):
                 return sign_in
             sign_in.end_as_stolen()
             raise RefreshRefused

@@ -17,12 +17,13 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext_lazy as _
 
-from accounts import devices, origin, sids
+from accounts import devices, sids
 from accounts.changed_columns import ChangedColumnsModel
+from accounts.compiled_queries import CompiledUpdate, partial_instance
+from accounts.http import request_context
 from accounts.models.choices import EndReason, EventType, SignInKind, end_reasons, sign_in_kinds
 from accounts.models.events import SecurityEvent
 from accounts.models.sign_in_querysets import SignInManager
-from accounts.rows import CompiledUpdate, from_fields
 from accounts.signals import sign_ins_ended
 
 LAST_SEEN_PRECISION = timedelta(minutes=5)
@@ -50,7 +51,7 @@ class SignIn(ChangedColumnsModel):
         db_default="",
         help_text=_("What its user calls a client."),
     )
-    user_agent = models.CharField(max_length=origin.USER_AGENT_MAX_LENGTH, blank=True)
+    user_agent = models.CharField(max_length=request_context.USER_AGENT_MAX_LENGTH, blank=True)
     ip_address = models.GenericIPAddressField(null=True, blank=True)
     # Fingerprint of the password it was opened with: whoever changes that, even by raw SQL, ends the sign-in.
     auth_hash = models.CharField(max_length=128, editable=False)
@@ -58,14 +59,18 @@ class SignIn(ChangedColumnsModel):
     created_at = models.DateTimeField(default=timezone.now)
     last_seen_at = models.DateTimeField(default=timezone.now)
     # When the password was last given in it.
-    proved_at = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)
+    authenticated_at = models.DateTimeField(
+        default=timezone.now, db_default=Now(), editable=False, db_column="proved_at"
+    )
     idle_timeout = models.DurationField()
     expires_at = models.DateTimeField()
 
     # The service that its access tokens are for; blank for our own API.
     audience = models.CharField(max_length=255, blank=True, default="", db_default="", editable=False)
     # The thumbprint (RFC 7638) of the key that its tokens are bound to; blank if whoever holds them may use them.
-    bound_to = models.CharField(max_length=43, blank=True, default="", db_default="", editable=False)
+    key_thumbprint = models.CharField(
+        max_length=43, blank=True, default="", db_default="", editable=False, db_column="bound_to"
+    )
 
     ended_at = models.DateTimeField(null=True, blank=True)
     end_reason = models.CharField(max_length=20, choices=end_reasons, blank=True)
@@ -97,7 +102,7 @@ class SignIn(ChangedColumnsModel):
         "previous_refresh_id",
         "refreshed_at",
         "audience",
-        "bound_to",
+        "key_thumbprint",
         "status_index",
     )
 
@@ -147,8 +152,8 @@ class SignIn(ChangedColumnsModel):
     @classmethod
     def from_columns(cls, values: Sequence[Any]) -> "SignIn":
         """With its user; what does not decide is deferred."""
-        sign_in = from_fields(cls, zip(cls.DECISIVE_FIELDS, values, strict=False))
-        user = from_fields(get_user_model(), zip(user_columns(), values[len(cls.DECISIVE_FIELDS) :], strict=True))
+        sign_in = partial_instance(cls, zip(cls.DECISIVE_FIELDS, values, strict=False))
+        user = partial_instance(get_user_model(), zip(user_columns(), values[len(cls.DECISIVE_FIELDS) :], strict=True))
         sign_in._state.fields_cache["user"] = user
         return sign_in
 
@@ -169,23 +174,25 @@ class SignIn(ChangedColumnsModel):
     def icon(self) -> str:
         return devices.of(self.user_agent).icon
 
-    def is_on_one_of(self, known: Iterable[tuple[str, devices.Device]]) -> bool:
+    def is_known_device(self, known: Iterable[tuple[str, devices.Device]]) -> bool:
         device = devices.of(self.user_agent)
         return any(kind == self.kind and device.is_like(each) for kind, each in known)
 
     @property
-    def over_at(self) -> datetime:
+    def ended_or_expired_at(self) -> datetime:
         return self.ended_at or self.expires_at
 
     @property
-    def why_over(self) -> str:
+    def end_reason_text(self) -> str:
         """In words."""
         if self.ended_at:
             return str(self.get_end_reason_display())
-        return str(_("lasted as long as it may") if self.expires_at >= self.latest_end else _("not used for too long"))
+        return str(
+            _("lasted as long as it may") if self.expires_at >= self.max_expires_at else _("not used for too long")
+        )
 
     @property
-    def latest_end(self) -> datetime:
+    def max_expires_at(self) -> datetime:
         """However much it is used, it lasts no longer."""
         return self.created_at + settings.SIGN_IN_MAX
 
@@ -194,10 +201,10 @@ class SignIn(ChangedColumnsModel):
         now = now or timezone.now()
         return (
             self.ended_at is None
-            and now < min(self.expires_at, self.latest_end)
+            and now < min(self.expires_at, self.max_expires_at)
             and self.user.is_active
             and not (self.user.is_service and self.kind == self.Kind.BROWSER)
-            and not (self.kind == self.Kind.CLIENT and self.user.needs_bound_tokens and not self.bound_to)
+            and not (self.kind == self.Kind.CLIENT and self.user.needs_bound_tokens and not self.key_thumbprint)
             and self._is_of_same_password()
         )
 
@@ -205,14 +212,14 @@ class SignIn(ChangedColumnsModel):
         hashes = chain([self.user.get_session_auth_hash()], self.user.get_session_auth_fallback_hash())
         return any(constant_time_compare(self.auth_hash, each) for each in hashes)
 
-    def is_recently_proved(self) -> bool:
+    def is_recently_authenticated(self) -> bool:
         """Whether whoever uses it has just shown to know the password, as what matters most asks for."""
-        return timezone.now() - self.proved_at < settings.RECENT_PROOF
+        return timezone.now() - self.authenticated_at < settings.REAUTHENTICATION_TIMEOUT
 
-    def note_proof(self) -> None:
+    def mark_reauthenticated(self) -> None:
         """The password was given once more."""
-        self.proved_at = timezone.now()
-        SignIn.objects.filter(pk=self.pk).update(proved_at=self.proved_at)
+        self.authenticated_at = timezone.now()
+        SignIn.objects.filter(pk=self.pk).update(authenticated_at=self.authenticated_at)
 
     def rename(self, name: str) -> None:
         self.name = name
@@ -224,16 +231,16 @@ class SignIn(ChangedColumnsModel):
         if now - self.last_seen_at < LAST_SEEN_PRECISION:
             return
         self.last_seen_at = now
-        self.expires_at = min(now + self.idle_timeout, self.latest_end)
+        self.expires_at = min(now + self.idle_timeout, self.max_expires_at)
         SignIn.objects.filter(pk=self.pk, ended_at__isnull=True).update(
             last_seen_at=self.last_seen_at, expires_at=self.expires_at
         )
         self.user.note_use()
 
-    def keep(self) -> None:
+    def remember_me(self) -> None:
         """Makes a browser's sign-in last until it is unused for BROWSER_SESSION_DAYS."""
-        self.idle_timeout = settings.BROWSER_SESSION
-        self.expires_at = min(self.created_at + self.idle_timeout, self.latest_end)
+        self.idle_timeout = settings.REMEMBER_ME_IDLE_TIMEOUT
+        self.expires_at = min(self.created_at + self.idle_timeout, self.max_expires_at)
         SignIn.objects.filter(pk=self.pk).update(idle_timeout=self.idle_timeout, expires_at=self.expires_at)
 
     def end(self, reason: str) -> bool:
@@ -243,7 +250,7 @@ class SignIn(ChangedColumnsModel):
     def swap_refresh_id(self, now: datetime) -> bool:
         """Compare-and-swap of the current refresh token for a successor. One statement."""
         successor = uuid.uuid4()
-        expires_at = min(now + self.idle_timeout, self.latest_end)
+        expires_at = min(now + self.idle_timeout, self.max_expires_at)
         swapped = _swap_refresh_id.run(successor, self.refresh_id, now, now, expires_at, self.pk, self.refresh_id)
         if swapped:
             self.previous_refresh_id, self.refresh_id = self.refresh_id, successor
@@ -251,13 +258,13 @@ class SignIn(ChangedColumnsModel):
             self.expires_at = expires_at
         return bool(swapped)
 
-    def was_just_rotated_from(self, refresh_id: uuid.UUID, now: datetime) -> bool:
+    def is_in_grace(self, refresh_id: uuid.UUID, now: datetime) -> bool:
         return refresh_id == self.previous_refresh_id and now - self.refreshed_at < settings.REFRESH_GRACE
 
     def accepts_refresh(self, refresh_id: uuid.UUID) -> bool:
         """Whether that refresh token would be good now."""
         now = timezone.now()
-        return self.is_live(now) and (refresh_id == self.refresh_id or self.was_just_rotated_from(refresh_id, now))
+        return self.is_live(now) and (refresh_id == self.refresh_id or self.is_in_grace(refresh_id, now))
 
     def end_as_stolen(self) -> None:
         """A used-up refresh token came back: two hold this family, so it ends (RFC 9700, section 4.14.2)."""
@@ -281,4 +288,4 @@ def deleting_a_sign_in_ends_it(instance: SignIn, origin: Any = None, **kwargs: A
         sign_ins_ended.send(sender=SignIn, sign_ins=[instance])
     elif getattr(origin, "_meta", getattr(getattr(origin, "model", None), "_meta", None)) is not get_user_model()._meta:
         # With a user, all go at once, and were told of at once.
-        SignIn.objects.filter(pk=instance.pk).tell_before_deletion()
+        SignIn.objects.filter(pk=instance.pk).announce_before_deletion()

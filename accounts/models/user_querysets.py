@@ -16,12 +16,12 @@ from django.utils.http import urlsafe_base64_decode
 
 from accounts import hashing, names
 from accounts.changed_columns import ChangedColumnsQuerySet
-from accounts.models.attempts import Lock
+from accounts.compiled_queries import chunks
+from accounts.models.attempts import AttemptCounter
 from accounts.models.choices import EndReason, EventType
 from accounts.models.events import SecurityEvent
 from accounts.models.sign_ins import SignIn
 from accounts.pruning import BATCH, PrunableQuerySet, referred_to
-from accounts.rows import parts
 
 # Of an account, to which other requests may refer meanwhile.
 DELETION_TRIES = 5
@@ -52,25 +52,25 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         # Not FOR UPDATE, which would also wait for events and sign-ins that merely refer to the user.
         return self.order_by("pk").select_for_update(no_key=True)
 
-    def within_reach_of(self, staff: Any) -> Self:
+    def manageable_by(self, staff: Any) -> Self:
         """Those to whom that member of staff may do anything: a superuser is touched by superusers only."""
         return self if staff.is_superuser else self.filter(is_superuser=False)
 
-    def that_may_reset_password(self) -> Self:
+    def with_resettable_password(self) -> Self:
         """As User.may_reset_password."""
         have_mailbox = self.filter(is_active=True, is_service=False, delete_after=None).exclude(email="")
         return have_mailbox.exclude(password__startswith=UNUSABLE_PASSWORD_PREFIX)
 
-    def signed_in_somewhere(self) -> Self:
+    def with_live_sign_ins(self) -> Self:
         return self.filter(models.Exists(SignIn.objects.live().filter(user=models.OuterRef("pk"))))
 
-    def called(self, name: str) -> Self:
+    def with_login(self, name: str) -> Self:
         """Whose username or e-mail address that is, in whatever case. Two look-ups by index."""
         return self.alias(lower_name=Lower("username"), lower_email=Lower("email")).filter(
             models.Q(lower_name=name.lower()) | models.Q(lower_email=names.address(name))
         )
 
-    def by_name(self, name: str) -> Any:
+    def get_by_login(self, name: str) -> Any:
         """
         The user with that e-mail address or username, in whatever case. One statement. Where an account from before
         that rule has another's address for its username, a confirmed address comes first, then a username.
@@ -81,13 +81,13 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
                 return 0
             return 1 if names.same(user.username, name) else 2
 
-        return min(self.called(name)[:2], key=rank, default=None)
+        return min(self.with_login(name)[:2], key=rank, default=None)
 
     def update(self, **values: Any) -> int:
         if not self.DECISIVE_FIELDS & values.keys():
             return super().update(**values)
-        with self.ending_sign_ins() as users:
-            return sum(models.QuerySet.update(self.filter(pk__in=ids), **values) for ids in parts(users))
+        with self.end_sign_ins_on_change() as users:
+            return sum(models.QuerySet.update(self.filter(pk__in=ids), **values) for ids in chunks(users))
 
     update.alters_data = True  # type: ignore[attr-defined]
 
@@ -106,7 +106,7 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
 
-    def by_link(self, uid: str, fits: Callable[[Any], bool]) -> Any:
+    def get_by_token(self, uid: str, fits: Callable[[Any], bool]) -> Any:
         """Whose link this is; None if it is nobody's, was used, or is out of date."""
         try:
             user = self.get(pk=urlsafe_base64_decode(uid).decode("ascii"), is_active=True, is_service=False)
@@ -114,7 +114,7 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
             return None
         return user if fits(user) else None
 
-    def past_keeping(self) -> Self:
+    def prunable(self) -> Self:
         """Throw-away accounts whose day is over, and accounts that signed up here and were never confirmed or used."""
         return self.filter(models.Q(delete_after__lte=timezone.now()) | self._never_used()).order_by("pk")
 
@@ -128,7 +128,7 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
             models.Q(unused_since__lt=signed_up_before, email_confirmed_at=None)
             & ordinary
             & unused
-            & ~referred_to(self.model, except_by={SignIn, SecurityEvent, Lock})
+            & ~referred_to(self.model, except_by={SignIn, SecurityEvent, AttemptCounter})
         )
 
     def _delete_for_good(self, batch: list[int]) -> None:
@@ -152,13 +152,13 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         and is then refused, in place of the deletion.
         """
         users = list(self.lock().values_list("pk", flat=True))
-        for ids in parts(users):
+        for ids in chunks(users):
             sign_ins = SignIn.objects.using(self.db).filter(user__in=ids)
             list(sign_ins.order_by("pk").select_for_update().values_list("pk", flat=True))
             sign_ins.end(EndReason.USER_DELETED)
-            sign_ins.tell_before_deletion()
+            sign_ins.announce_before_deletion()
 
-    def raise_generations(self, size: int = BATCH) -> Iterator[int]:
+    def start_generation_in_batches(self, size: int = BATCH) -> Iterator[int]:
         """Refuses the sign-ins that are under way, a transaction to a batch. Yields how many users each held."""
         last = 0
         while True:
@@ -171,7 +171,7 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
             last = batch[-1]
 
     @contextmanager
-    def ending_sign_ins(self, keep: uuid.UUID | None = None, event: str = "") -> Iterator[list[int]]:
+    def end_sign_ins_on_change(self, keep: uuid.UUID | None = None, event: str = "") -> Iterator[list[int]]:
         """
         Around a change to these users: ends the sign-ins of those whom it deactivates or gives another password,
         and records it. A new password leaves the sign-in `keep` alone. Yields the ids of the users, whose rows stay
@@ -181,7 +181,7 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
             everyone = self.model._base_manager.using(self.db)
             before = {user.pk: user for user in self.lock().only(*self.DECISIVE_FIELDS)}
             yield list(before)
-            after = [user for ids in parts(list(before)) for user in everyone.filter(pk__in=ids)]
+            after = [user for ids in chunks(list(before)) for user in everyone.filter(pk__in=ids)]
             changed = [user for user in after if user.password != before[user.pk].password]
             deactivated = [user for user in after if before[user.pk].is_active and not user.is_active]
             reactivated = [user for user in after if user.is_active and not before[user.pk].is_active]
@@ -196,7 +196,7 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
                 user.notify(event or "password_changed")
 
     def _end_sign_ins(self, users: Sequence[Any], reason: str, keep: uuid.UUID | None = None) -> None:
-        for ids in parts([user.pk for user in users]):
+        for ids in chunks([user.pk for user in users]):
             sign_ins = SignIn.objects.using(self.db).filter(user__in=ids)
             (sign_ins.exclude(pk=keep) if keep else sign_ins).end(reason)
             self.model._default_manager.using(self.db).filter(pk__in=ids).start_generation()
@@ -215,5 +215,5 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
         user.password = hashing.hashed(password)
         return user
 
-    def by_email(self, email: str) -> Any:
+    def get_by_email(self, email: str) -> Any:
         return self.alias(lower=Lower("email")).filter(lower=names.address(email)).first()

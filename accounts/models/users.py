@@ -13,21 +13,22 @@ from django.db import DEFAULT_DB_ALIAS, models, transaction
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
-from accounts import hashing, names, notices, origin
+from accounts import hashing, names, notices
 from accounts.changed_columns import ChangedColumnsModel
-from accounts.models.attempts import Lock
+from accounts.compiled_queries import CompiledQuery
+from accounts.http import request_context
+from accounts.models.attempts import AttemptCounter
 from accounts.models.choices import EventType
 from accounts.models.events import SecurityEvent
 from accounts.models.sign_ins import user_columns
 from accounts.models.user_querysets import AccountManager, UserQuerySet, retry_deletion
-from accounts.rows import CompiledQuery
 
 
 class SignInRefused(PermissionDenied):
     """The account was ended, changed or deactivated while somebody signed in to it: the end wins."""
 
 
-class KeyNeeded(SignInRefused):
+class DPoPRequired(SignInRefused):
     """Tokens of this user must be bound to a key of the client's."""
 
 
@@ -135,7 +136,7 @@ class User(ChangedColumnsModel, AbstractUser):
         if columns is None or not UserQuerySet.DECISIVE_FIELDS & set(columns):
             return super().save(**options)
         same_row = User.objects.filter(pk=self.pk)
-        keep = origin.sid_of(self) if "password" in columns else None
+        keep = request_context.sid_of(self) if "password" in columns else None
         self._save_ending_sign_ins(same_row, keep=keep, **options)
 
     def _save_ending_sign_ins(
@@ -145,7 +146,7 @@ class User(ChangedColumnsModel, AbstractUser):
         if "password" in self._stored:
             unchanged = unchanged.filter(password=self._stored["password"])
         with transaction.atomic():
-            with unchanged.ending_sign_ins(keep=keep, event=event) as locked:
+            with unchanged.end_sign_ins_on_change(keep=keep, event=event) as locked:
                 if not locked:
                     raise AccountChanged
                 ended_meanwhile = not unchanged.filter(generation=self.generation).exists()
@@ -178,8 +179,8 @@ class User(ChangedColumnsModel, AbstractUser):
             fields = [name for name in user_columns() if name not in self.changed_columns()]
         super().refresh_from_db(using, fields, from_queryset=from_queryset)
 
-    def is_within_reach_of(self, staff: Any) -> bool:
-        """As UserQuerySet.within_reach_of(), for one user."""
+    def is_manageable_by(self, staff: Any) -> bool:
+        """As UserQuerySet.manageable_by(), for one user."""
         return staff.is_superuser or not self.is_superuser
 
     @property
@@ -239,12 +240,12 @@ class User(ChangedColumnsModel, AbstractUser):
         if names.same(self.username, self.email) or not names.is_address(self.username):
             return
         is_kept = User.objects.filter(pk=self.pk, username=self.username).exists()
-        if not is_kept or others.called(self.username).exists():
+        if not is_kept or others.with_login(self.username).exists():
             text = _("A username that looks like an e-mail address must be the account's own address.")
             raise ValidationError({"username": ValidationError(text, code="username_is_address")})
 
     def set_password(self, raw_password: str | None) -> None:
-        """As Django's. In a request it takes a slot (accounts.hashing) and raises Busy."""
+        """As Django's. In a request it takes a slot (accounts.hashing) and raises HashingOverloaded."""
         self.password = hashing.hashed(raw_password)
         self._password = raw_password
 
@@ -297,7 +298,7 @@ class User(ChangedColumnsModel, AbstractUser):
         Mails what happened to the account: to its address if that is confirmed, or to `to`, an address of it that was.
         A few in an hour, and what is beyond that as one (accounts.notices).
         """
-        notices.send_later(notice, self, Lock.objects.take, to, **words)
+        notices.send_later(notice, self, AttemptCounter.objects.start_attempt, to, **words)
 
     def note_use(self) -> None:
         """The account is no longer one that was never used."""

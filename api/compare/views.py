@@ -123,7 +123,7 @@ class ThrowAwayView(AnswerView):
 
 def must_prove(user: User, sign_in: SignIn) -> bool:
     """A client outlasts the browser, so it takes more than a cookie; nothing is at stake for throw-away users."""
-    return not (user.is_throw_away or sign_in.is_recently_proved())
+    return not (user.is_throw_away or sign_in.is_recently_authenticated())
 
 
 class IsProved(BasePermission):
@@ -149,7 +149,7 @@ class ClientView(APIView):
             request.user,
             SignIn.Kind.CLIENT,
             name=name,
-            proved_at=current.proved_at,
+            authenticated_at=current.authenticated_at,
             idle_timeout=CLIENT_IDLE_TIMEOUT,
         )
         return Response(token_pair(sign_in, asked_at), status=status.HTTP_201_CREATED)

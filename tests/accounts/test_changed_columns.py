@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from accounts import passwords
+from accounts import passwords, starting
 from accounts.models import AccountChanged, SignIn, User
 from tests.accounts.admin_pages import USERS
 from tests.accounts.test_one_list import Fields
@@ -28,7 +28,7 @@ def stale(ann: User) -> User:
 
 @pytest.fixture
 def sign_in(ann: User) -> SignIn:
-    return SignIn.objects.start(ann, SignIn.Kind.CLIENT, timedelta(days=1))
+    return starting.start(ann, SignIn.Kind.CLIENT, idle_timeout=timedelta(days=1))
 
 
 def test_a_stale_instance_writes_one_column_by_one_statement(stale: User, django_assert_num_queries: Any) -> None:

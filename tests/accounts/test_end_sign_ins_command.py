@@ -9,7 +9,7 @@ import time_machine
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from accounts import ending, sids
+from accounts import ending, sids, starting
 from accounts.models import SecurityEvent, Session, SignIn, SignInRefused, User
 from api.blocklist.models import Entry
 from api.serializers import token_pair
@@ -89,7 +89,7 @@ def test_a_sign_in_whose_password_was_verified_before_is_refused(ann):
     verified = User.objects.get(pk=ann.pk)
     end_sign_ins("--all")
     with pytest.raises(SignInRefused):
-        SignIn.objects.start(verified, SignIn.Kind.CLIENT, timedelta(days=1))
+        starting.start(verified, SignIn.Kind.CLIENT, idle_timeout=timedelta(days=1))
 
 
 @pytest.mark.parametrize("whose", [["--all"], ["--user", "ann"]])

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from accounts import email_addresses, notices, passwords, plain_words
-from accounts.locks import LIMITS, Kind
-from accounts.models import Lock, SecurityEvent, SignIn, User
+from accounts.models import AttemptCounter, SecurityEvent, SignIn, User
+from accounts.rate_limits import LIMITS, Kind
 from tests.conftest import ApiClient, Browser
 
 pytestmark = pytest.mark.django_db
@@ -75,7 +75,7 @@ def ask_for_addresses(ann, browser_of, **_):
     page = browser_of(ann)
     for number in range(FLOOD):
         # The limit of changes that an account may ask for would end this flood first.
-        Lock.objects.filter(kind=Kind.CHANGING).delete()
+        AttemptCounter.objects.filter(kind=Kind.CHANGING).delete()
         assert page.post("/accounts/email/", {"new_email": f"ann{number}@new.example.org"}).status_code == 302
 
 
@@ -190,7 +190,7 @@ def test_two_accounts_do_not_share_their_counts(ann, bob, browser_of, mails_of, 
 def test_a_mailbox_has_a_count_of_its_own(ann, bob, flood, browser_of, mails_of):
     """Of two accounts whose addresses are one mailbox."""
     flood(connect_clients)
-    Lock.objects.filter(kind__in=[Kind.NOTIFYING, Kind.SUMMARY]).delete()
+    AttemptCounter.objects.filter(kind__in=[Kind.NOTIFYING, Kind.SUMMARY]).delete()
     User.objects.filter(pk=ann.pk).update(email="annabel@example.org")
     User.objects.filter(pk=bob.pk).update(email="Ann@Example.org")
     assert "A new client was connected to your account" not in subjects(
@@ -200,13 +200,13 @@ def test_a_mailbox_has_a_count_of_its_own(ann, bob, flood, browser_of, mails_of)
 
 def test_a_notice_of_what_was_undone_counts_for_nothing(ann, client_of, mails_of):
     client_of(ann)
-    assert not Lock.objects.filter(kind=Kind.NOTIFYING).exists()
+    assert not AttemptCounter.objects.filter(kind=Kind.NOTIFYING).exists()
 
 
 def test_notices_that_were_not_sent_lock_nobody_out(ann, flood, browser_of):
     flood(connect_clients)
     assert browser_of(ann).get("/accounts/profile/").status_code == 200
-    assert not Lock.objects.of(ann).locked().exists()
+    assert not AttemptCounter.objects.of(ann).locked_out().exists()
 
 
 def test_what_was_not_mailed_is_on_the_page_of_activity(ann, flood, browser_of):

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth import authenticate
 from django.db import connection, transaction
 
-from accounts import ending, passwords
+from accounts import ending, passwords, starting
 from accounts.models import RefreshRefused, SignIn, SignInRefused, User
 from api.tokens import RefreshToken
 
@@ -36,7 +36,7 @@ ENDS = pytest.mark.parametrize("end", [deactivate, change_password, end_everythi
 
 
 def start(user: User) -> SignIn:
-    return SignIn.objects.start(user, SignIn.Kind.CLIENT, timedelta(days=1))
+    return starting.start(user, SignIn.Kind.CLIENT, idle_timeout=timedelta(days=1))
 
 
 @ENDS

@@ -244,7 +244,7 @@ def test_a_cookie_of_another_name_opens_nothing(name, ann, password):
 
 
 def proofs_are_old():
-    SignIn.objects.update(proved_at=timezone.now() - timedelta(minutes=16))
+    SignIn.objects.update(authenticated_at=timezone.now() - timedelta(minutes=16))
 
 
 def test_a_proof_is_of_one_sign_in_and_one_person(ann, bob, password):

@@ -447,7 +447,7 @@ def test_a_client_that_was_left_behind_ends_within_the_hour(browser_of, ann, clo
 
 def test_a_password_of_long_ago_gets_no_client(browser_of, ann, clock):
     browser = browser_of(ann)
-    clock.shift(settings.RECENT_PROOF)
+    clock.shift(settings.REAUTHENTICATION_TIMEOUT)
     response = browser.post("/compare/client/")
     assert (response.status_code, response.json()["code"]) == (403, "proof_needed")
     assert "/accounts/confirm/?next=/compare/" in browser.get("/compare/").content.decode()

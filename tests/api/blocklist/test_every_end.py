@@ -86,7 +86,7 @@ def end_all(world):
 
 
 def end_all_of_many(world):
-    world.monkeypatch.setattr("accounts.models.MANY", 2)
+    world.monkeypatch.setattr("accounts.models.sign_in_querysets.MAX_ENDED_PER_TRANSACTION", 2)
     world.other.post("/api/sign-ins/end-all/", {})
     assert Entry.objects.filter(kind="sub").exists()
 
