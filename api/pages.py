@@ -15,7 +15,7 @@ from accounts.forms import ConnectClientForm
 from accounts.http import request_context
 from accounts.models import SignIn
 from accounts.sessions import SignedInRequest
-from accounts.views import ReauthenticationRequiredMixin
+from accounts.views.sign_in import ReauthenticationRequiredMixin
 from api.serializers import token_pair
 
 

@@ -215,7 +215,7 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = None
 
-# No more than accounts.passwords takes.
+# No more than accounts.password_validation takes.
 PASSWORD_MIN_LENGTH = env.integer("PASSWORD_MIN_LENGTH", default=15, low=1, high=128)
 PASSWORD_RESET_TIMEOUT = 3600
 PASSWORD_HASHERS = [
@@ -264,7 +264,7 @@ SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_NAME = cookie_name("csrftoken")
 CSRF_COOKIE_SECURE = not DEBUG
 CSRF_COOKIE_SAMESITE = "Lax"
-# Says that its user signed in here before, and no more (accounts.locks).
+# Says that its user signed in here before, and no more (accounts.known_browsers).
 DEVICE_COOKIE_NAME = cookie_name("device")
 DEVICE_COOKIE_AGE = 365 * 24 * 3600
 CSRF_FAILURE_VIEW = "api.errors.csrf_failure"

@@ -5,11 +5,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.http.request import split_domain_port
@@ -27,7 +27,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{8,64}")
 
 _request: ContextVar[HttpRequest | None] = ContextVar("request", default=None)
 _reason: ContextVar[str] = ContextVar("why", default="")
-_actor: ContextVar[AbstractBaseUser | None] = ContextVar("actor", default=None)
+_actor: ContextVar[Any] = ContextVar("actor", default=None)
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def request_id(request: HttpRequest) -> str:
 
 
 @contextmanager
-def acting(reason: str, actor: AbstractBaseUser | None = None) -> Iterator[None]:
+def acting(reason: str, actor: Any = None) -> Iterator[None]:
     """
     What is done inside was done for that reason, in the words of whoever does it: every event of it says so. `actor`:
     whose work it goes on with, if it is not done by whoever asks.
@@ -144,19 +144,19 @@ def language() -> str | None:
     return getattr(_request.get(), "LANGUAGE_CODE", None) or translation.get_language()
 
 
-def is_by_another_user(user: AbstractBaseUser) -> bool:
+def is_by_another_user(user: Any) -> bool:
     """Whether the work at hand, which concerns this user, is asked for by another one."""
     by = actor()
     return by is not None and by.pk != user.pk
 
 
-def actor() -> AbstractBaseUser | None:
+def actor() -> Any:
     """Who is signed in and asks for the work at hand; None for a command or a stranger."""
     user = _actor.get() or getattr(_request.get(), "user", None)
     return user if user is not None and user.is_authenticated else None
 
 
-def sid_of(user: AbstractBaseUser) -> UUID | None:
+def sid_of(user: Any) -> UUID | None:
     """The sign-in of this user by which the request at hand is made; None if it is another user's, or anonymous."""
     request = _request.get()
     if request is None or actor() != user:
