@@ -17,25 +17,20 @@ def confirmation_mails(user: AbstractBaseUser, email: str) -> list[Source]:
     ]
 
 
-def mailbox(email: str) -> str:
-    """The same for each spelling of an address."""
-    return email.casefold()
-
-
 def notices(user: AbstractBaseUser, email: str) -> list[Source]:
     return [
-        Source(Kind.NOTICE, digest(Kind.NOTICE, mailbox(email))),
+        Source(Kind.NOTICE, digest(Kind.NOTICE, names.mailbox(email))),
         Source(Kind.NOTIFYING, digest(Kind.NOTIFYING, user.pk)),
     ]
 
 
 def urgent_notices(user: AbstractBaseUser, email: str, name: str) -> list[Source]:
     """Of one kind."""
-    return [Source(Kind.URGENT, digest(Kind.URGENT, name, each)) for each in (user.pk, mailbox(email))]
+    return [Source(Kind.URGENT, digest(Kind.URGENT, name, each)) for each in (user.pk, names.mailbox(email))]
 
 
 def summaries(user: AbstractBaseUser, email: str) -> list[Source]:
-    return [Source(Kind.SUMMARY, digest(Kind.SUMMARY, each)) for each in (user.pk, mailbox(email))]
+    return [Source(Kind.SUMMARY, digest(Kind.SUMMARY, each)) for each in (user.pk, names.mailbox(email))]
 
 
 def sign_ups(address: str | None) -> list[Source]:
