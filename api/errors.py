@@ -20,11 +20,11 @@ from rest_framework_simplejwt.exceptions import InvalidToken
 from accounts import landing
 from accounts.locks import Locked
 from accounts.models import User
-from api import dpop, refused_forms, trouble
+from api import dpop, outages, refused_forms
 from api.error_bodies import as_api_exception, body_of
+from api.outages import Trouble
 from api.parsers import TooLarge
-from api.refusals import refusals
-from api.trouble import Trouble
+from api.refused_tokens import refusals
 
 RETRY_AFTER_SECONDS = 2
 # What programs ask, and people do not: they get no page.
@@ -56,8 +56,8 @@ class RecentSignInRequired(exceptions.PermissionDenied):
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
-    if what := trouble.trouble_of(exc):
-        trouble.log.note(exc, what)
+    if what := outages.trouble_of(exc):
+        outages.log.note(exc, what)
         exc = Unavailable(what)
     if isinstance(exc, Locked):
         exc = exceptions.Throttled(exc.seconds)
@@ -171,7 +171,7 @@ def _unavailable(request: HttpRequest, what: Trouble) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
-    if error and (what := trouble.trouble_of(error)):
-        trouble.log.note(error, what)
+    if error and (what := outages.trouble_of(error)):
+        outages.log.note(error, what)
         return _unavailable(request, what)
     return _answer(request, "error", HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong on our side.")

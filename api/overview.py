@@ -21,7 +21,7 @@ from api import health
 from api.blocklist.mirror import mirror
 from api.blocklist.models import Entry
 from api.keys import keyring
-from api.refusals import refusals
+from api.refused_tokens import refusals
 
 HOURS = 48
 # Up to so many are counted one by one.

@@ -309,7 +309,7 @@ REST_FRAMEWORK = {
         "accounts": env.rate("ACCOUNT_RATE", default="60/hour"),
     },
     "EXCEPTION_HANDLER": "api.errors.exception_handler",
-    "DEFAULT_SCHEMA_CLASS": "api.schema.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "api.openapi.schema.AutoSchema",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {
@@ -326,7 +326,7 @@ SPECTACULAR_SETTINGS = {
         "SignInKind": "accounts.models.SignIn.Kind",
         "SecurityEventType": "accounts.models.SecurityEvent.Type",
     },
-    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "api.schema.add_health"],
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "api.openapi.schema.add_health"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     # Written into the page's script as it is: the plugin is in api/static/api/docs.js.

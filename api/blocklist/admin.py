@@ -22,7 +22,7 @@ from accounts.admin.lists import ChoiceFilter, ListFilter, ReadOnlyList, link
 from accounts.admin.search import as_uuid
 from accounts.admin.sign_ins import SignInAdmin, say_ended
 from accounts.models import SignIn, User
-from api import leaks
+from api.blocklist import leaks
 from api.blocklist.models import Entry, EntryQuerySet
 
 MAX_LENGTH = 8 * 1024

@@ -25,9 +25,9 @@ from django.utils import timezone
 
 from accounts import sids
 from api import metrics
-from api.blocklist import news
+from api.blocklist import pubsub
 from api.blocklist.models import Entry, last_expiry
-from api.blocklist.stores import Mark, read_marked
+from api.blocklist.store import Mark, read_marked
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +182,7 @@ class Mirror:
         self._lifted = BlockedIds()
         self._moments = Moments()
         self._unread = UnreadRows()
-        self._subscriber = news.Subscriber()
+        self._subscriber = pubsub.Subscriber()
         # On the monotonic clock, in seconds.
         self._next_read = 0.0
         # Infinite while nobody reads.
@@ -247,7 +247,7 @@ class Mirror:
                         self._ids.add(ids, min(until, last_expiry().timestamp()))
                     else:
                         self._doubt()
-        except news.TROUBLE as error:
+        except pubsub.TROUBLE as error:
             self._drop_subscription(error)
             return False
         return not subscription.has_unread
@@ -290,7 +290,7 @@ class Mirror:
         self._take_in_news()
         try:
             subscription.check()
-        except news.TROUBLE as error:
+        except pubsub.TROUBLE as error:
             self._drop_subscription(error)
             return False
         return True

@@ -15,8 +15,8 @@ from accounts import origin, sids
 from accounts.models import SecurityEvent, SignIn, User
 from accounts.pruning import PrunableQuerySet
 from accounts.rows import CompiledQuery, parts
-from api.blocklist import news
-from api.blocklist.stores import Store as Store
+from api.blocklist import pubsub
+from api.blocklist.store import Store as Store
 
 # An entry outlasts the tokens it concerns by this much, for nodes whose clocks differ.
 MARGIN = timedelta(minutes=5)
@@ -164,7 +164,7 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
                 blocked_by=origin.actor(),
             )
             if settings.REDIS_URL:
-                transaction.on_commit(news.publish_unread)
+                transaction.on_commit(pubsub.publish_unread)
 
     def _block(self, kind: str, token_ids: dict[uuid.UUID, uuid.UUID | None], **fields: Any) -> None:
         """With each token id comes the sign-in it belongs to."""
@@ -178,7 +178,7 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
         with transaction.atomic():
             self.bulk_create(entries, batch_size=1000)
             if settings.REDIS_URL:
-                transaction.on_commit(partial(news.publish, list(token_ids), until))
+                transaction.on_commit(partial(pubsub.publish, list(token_ids), until))
 
 
 _blocking_row = CompiledQuery(

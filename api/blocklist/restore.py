@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts import sids
 from accounts.models import SignIn
 from api.blocklist.models import Entry, StatusIndex
-from api.blocklist.stores import Store
+from api.blocklist.store import Store
 
 # More places of the status list than were given since any backup: eight lists, of a million sign-ins each.
 PLACES_SKIPPED = 2**23

@@ -11,8 +11,8 @@ import time_machine
 from django.core.management import call_command
 from django.utils import timezone
 
-from api import keys, rotation
-from api.keys import Key, KeyFolder, keyring
+from api import keys
+from api.keys import Key, KeyFolder, keyring, rotation
 
 pytestmark = pytest.mark.django_db
 
@@ -96,13 +96,13 @@ def test_a_key_taken_out_verifies_no_more_whatever_lies_beside_it(folder, older,
     with caplog.at_level(logging.WARNING, "api"):
         make(folder / name)
         assert older.get("/api/me/").status_code == 200
-        logged = [record.message for record in caplog.records if record.name == "api.keys"]
+        logged = [record.message for record in caplog.records if record.name == "api.keys.ring"]
         assert len(logged) == 1
         assert name.encode("ascii", "backslashreplace").decode() in logged[0]
         assert logged[0].encode("utf-8")
         for _ in range(3):
             older.get("/api/me/")
-        assert len([record for record in caplog.records if record.name == "api.keys"]) == 1
+        assert len([record for record in caplog.records if record.name == "api.keys.ring"]) == 1
     call_command("keys", "retire", kid_of(folder, "verifying"), "--force")
     assert older.get("/api/me/").status_code == 401
     assert client_of(bob).get("/api/me/").status_code == 200

@@ -21,8 +21,9 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from jwt.utils import base64url_encode
 
-from api import keys, rotation
-from api.keys import ROCA_PRIMES, Key, keyring
+from api import keys
+from api.keys import Key, keyring, rotation
+from api.keys.ring import ROCA_PRIMES
 from api.tokens import AccessToken
 
 pytestmark = pytest.mark.django_db

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from jwt.utils import base64url_encode
 
-from api.curves import FIELD_PRIME, SMALL_ORDER, is_sound_ed25519
+from api.keys.key import FIELD_PRIME, SMALL_ORDER, is_sound_ed25519
 from tests.conftest import ApiClient
 
 P256_PRIME = 2**256 - 2**224 + 2**192 + 2**96 - 1

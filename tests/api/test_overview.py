@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts import models
 from accounts.models import SecurityEvent, SignIn
 from api.keys import keyring
-from api.refusals import HOUR, Refusals, key_of_hour
+from api.refused_tokens import HOUR, Refusals, key_of_hour
 from tests.accounts.admin_pages import make_staff, make_support, text_of
 
 pytestmark = pytest.mark.django_db
@@ -166,7 +166,7 @@ def test_what_others_wrote_under_its_keys_is_no_count(page, value):
 def test_refusals_are_told_once_a_second_and_none_is_lost(monkeypatch):
     refusals = Refusals()
     told = []
-    monkeypatch.setattr("api.refusals._tell", lambda count: told.append(count) or True)
+    monkeypatch.setattr("api.refused_tokens._tell", lambda count: told.append(count) or True)
     for _ in range(100):
         refusals.note()
     assert (told, refusals._untold) == ([1], 99)
@@ -174,7 +174,7 @@ def test_refusals_are_told_once_a_second_and_none_is_lost(monkeypatch):
 
 def test_refusals_that_cannot_be_told_are_kept(monkeypatch):
     refusals = Refusals()
-    monkeypatch.setattr("api.refusals._tell", lambda count: False)
+    monkeypatch.setattr("api.refused_tokens._tell", lambda count: False)
     for _ in range(3):
         refusals.note()
     assert refusals._untold == 3

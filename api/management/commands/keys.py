@@ -6,8 +6,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from api.keys import LOOK_EVERY, NEW_KEYS, Key, State, derived_keys
-from api.rotation import Rotation, StepRefused
+from api.keys.ring import LOOK_EVERY, NEW_KEYS, Key, State, derived_keys
+from api.keys.rotation import Rotation, StepRefused
 
 NEXT_STEP = {State.PUBLISHED: "promote", State.VERIFYING: "retire"}
 

@@ -13,11 +13,11 @@ from django.utils import timezone
 from accounts import mail
 from accounts.models import SignIn, User
 from api.blocklist import status_list
+from api.blocklist.leaks import identify
 from api.blocklist.mirror import Mirror
 from api.blocklist.models import Entry
 from api.blocklist.restore import end_what_was_restored
 from api.keys import Key
-from api.leaks import identify
 from tests import servers
 from tests.accounts.admin_pages import BLOCKLIST, SIGN_INS, USERS, act, text_of
 from tests.api.blocklist.test_admin import do, show
@@ -35,7 +35,7 @@ def told(tmp_path, settings, monkeypatch):
     (tmp_path / "key.pem").write_bytes(Key.generate("ES256").pem)
     settings.JWT_KEYS, settings.JWT_STATUS_LIST = str(tmp_path), True
     settings.JWT_ISSUER = "https://id.example.org"
-    monkeypatch.setattr("api.oauth.status_lists", status_list.StatusLists())
+    monkeypatch.setattr("api.service_endpoints.status_lists", status_list.StatusLists())
     monkeypatch.setattr(status_list, "REBUILT_AFTER", 0)
 
 
@@ -46,7 +46,7 @@ def world(ann, bob, staff, browser, browser_of, client_of, anonymous, password, 
     if project_settings.REDIS_URL:
         mirror = Mirror()
         settle(mirror)
-        monkeypatch.setattr("api.tokens.mirror", mirror)
+        monkeypatch.setattr("api.tokens.tokens.mirror", mirror)
     first = client_of(ann)
     return SimpleNamespace(
         client=first,

@@ -13,7 +13,7 @@ from django.conf import settings as project_settings
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from api.blocklist import news
+from api.blocklist import pubsub
 from api.blocklist.mirror import BlockedIds, Mirror, UnreadRows
 from api.blocklist.models import Entry, last_expiry
 from tests import servers
@@ -111,7 +111,7 @@ def test_a_check_asks_neither_database_nor_redis(mirror: Mirror) -> None:
 def test_a_call_with_an_access_token_asks_no_database(
     mirror: Mirror, monkeypatch: Any, ann: Any, client_of: Callable[[Any], Any]
 ) -> None:
-    monkeypatch.setattr("api.tokens.mirror", mirror)
+    monkeypatch.setattr("api.tokens.tokens.mirror", mirror)
     client = client_of(ann)
     costs = []
     for _ in range(20):
@@ -316,7 +316,7 @@ def test_a_killed_subscription_is_noticed_by_the_next_check(mirror: Mirror, valk
 )
 def test_a_forged_message_lets_nobody_in(mirror: Mirror, valkey: servers.Valkey, forgery: bytes) -> None:
     sid = block()
-    redis.Redis.from_url(valkey.url).publish(news.CHANNEL, forgery)
+    redis.Redis.from_url(valkey.url).publish(pubsub.CHANNEL, forgery)
     assert blocks(mirror, sid)
     assert blocks(mirror, block())
 
@@ -324,7 +324,7 @@ def test_a_forged_message_lets_nobody_in(mirror: Mirror, valkey: servers.Valkey,
 def test_the_log_says_once_that_redis_went_and_once_that_it_is_back(
     mirror: Mirror, valkey: servers.Valkey, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING, logger="api.blocklist.news"):
+    with caplog.at_level(logging.WARNING, logger="api.blocklist.pubsub"):
         valkey.kill()
         for _ in range(30):
             blocks(mirror, NOBODY)

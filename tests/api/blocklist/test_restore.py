@@ -12,7 +12,7 @@ from accounts.models import SignIn
 from api.blocklist.mirror import StoreReplaced, UnreadRows
 from api.blocklist.models import Entry, StatusIndex, Store, last_expiry
 from api.blocklist.restore import PLACES_SKIPPED, end_what_was_restored
-from api.blocklist.stores import read_marked
+from api.blocklist.store import read_marked
 from tests import servers
 
 FIELDS = ("id", "token_id", "until", "before", "lifted_at", "kind", "owner_id")

@@ -34,7 +34,7 @@ def told(tmp_path, settings, monkeypatch):
     settings.JWT_KEYS = str(tmp_path)
     settings.JWT_STATUS_LIST = True
     settings.JWT_ISSUER = "https://id.example.org"
-    monkeypatch.setattr("api.oauth.status_lists", status_list.StatusLists())
+    monkeypatch.setattr("api.service_endpoints.status_lists", status_list.StatusLists())
     monkeypatch.setattr(status_list, "REBUILT_AFTER", 0)
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts import sids
 from accounts.models import SignIn
-from api.blocklist import news
+from api.blocklist import pubsub
 from api.blocklist.mirror import Mirror, Moments
 from api.blocklist.models import Entry
 
@@ -82,7 +82,7 @@ def test_forged_news_of_it_makes_checks_ask_and_signs_nobody_out(mirror):
     forger = redis.Redis.from_url(settings.REDIS_URL)
     sid = sids.new()
     for forgery in ["[[], 0]", "[[], 99999999999]", f'[["{"0" * 32}"], 99999999999]', '[["1"], 99999999999]']:
-        forger.publish(news.CHANNEL, forgery)
+        forger.publish(pubsub.CHANNEL, forgery)
         assert not mirror.blocks(sid, sids.new(), 1)
     settle(mirror)
     assert not mirror.blocks(sid, sids.new(), 1)

@@ -68,8 +68,8 @@ def pair(sign_in: SignIn) -> dict[str, str]:
 
 def bound_passport() -> Callable[[], dict[str, str]]:
     """What makes the headers of one call: each has a proof of its own."""
+    from api.dpop.replay import _new_nonce, redis_memory
     from api.keys import Key
-    from api.used_proofs import _new_nonce, redis_memory
 
     key = Key.generate("ES256")
     sign_in = SignIn.objects.start(ann(), SignIn.Kind.CLIENT, settings.REFRESH_TOKEN, bound_to=key.kid)

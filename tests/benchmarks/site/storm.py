@@ -26,7 +26,7 @@ from redis import Redis
 from accounts import sids
 from accounts.models import SignIn
 from api.blocklist.mirror import mirror
-from api.blocklist.news import IDS_PER_MESSAGE
+from api.blocklist.pubsub import IDS_PER_MESSAGE
 from tests.benchmarks import wire
 from tests.benchmarks.output import Progress
 from tests.benchmarks.site import rows

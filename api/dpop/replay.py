@@ -22,7 +22,7 @@ from django.core.signing import BadSignature, TimestampSigner
 from django.utils import timezone
 from django_redis import get_redis_connection
 
-from api.blocklist.news import TROUBLE, Health
+from api.blocklist.pubsub import TROUBLE, Health
 from api.models import UsedProof
 
 # How long a nonce is good.

@@ -29,9 +29,9 @@ from jwt.algorithms import get_default_algorithms
 from jwt.utils import base64url_encode
 
 from api import strict_json
-from api.blocklist.news import Health
-from api.curves import is_sound_ed25519
-from api.key_files import Unreadable, printable, read, state_of
+from api.blocklist.pubsub import Health
+from api.keys.files import Unreadable, printable, read, state_of
+from api.keys.key import is_sound_ed25519
 
 logger = logging.getLogger(__name__)
 

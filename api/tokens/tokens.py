@@ -27,7 +27,7 @@ from api import metrics, strict_json
 from api.blocklist import status_list
 from api.blocklist.mirror import mirror
 from api.blocklist.models import Entry, blocking_parameters, is_jti
-from api.keys import Key, keyring
+from api.keys.ring import Key, keyring
 
 # RFC 9068, section 2.1, and its like: no kind of token passes for another.
 HEADER_TYPES = {"access": "at+jwt", "refresh": "rt+jwt"}

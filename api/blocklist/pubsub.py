@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from api import strict_json
-from api.redis_cluster import server_of
+from api.redis import server_of
 
 logger = logging.getLogger(__name__)
 

@@ -21,10 +21,11 @@ from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 
 from accounts import origin
-from api import strict_json, used_proofs
-from api.curves import is_sound_ed25519
-from api.keys import PUBLIC_MEMBERS, public_jwk, thumbprint
-from api.tokens import COMPACT_FORM
+from api import strict_json
+from api.dpop import replay
+from api.keys.key import is_sound_ed25519
+from api.keys.ring import PUBLIC_MEMBERS, public_jwk, thumbprint
+from api.tokens.tokens import COMPACT_FORM
 
 INVALID_PROOF, USE_NONCE = "invalid_dpop_proof", "use_dpop_nonce"
 ALGORITHMS = ("ES256", "EdDSA")
@@ -78,10 +79,10 @@ def proven_key(request: Request, access: bytes | None = None, bound_to: str = ""
     if bound_to not in ("", proof.thumbprint):
         raise ProofRefused(_("The DPoP proof is of another key than the token."))
     try:
-        used_proofs.use(proof.id, proof.nonce, proof.is_fresh())
-    except used_proofs.AlreadyUsed:
+        replay.use(proof.id, proof.nonce, proof.is_fresh())
+    except replay.AlreadyUsed:
         raise ProofRefused(_("The DPoP proof was used before.")) from None
-    except used_proofs.NonceWanted as wanted:
+    except replay.NonceWanted as wanted:
         raise ProofRefused(_("The DPoP proof needs our nonce."), USE_NONCE, wanted.nonce) from None
     return proof.thumbprint
 
