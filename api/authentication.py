@@ -1,7 +1,11 @@
 """Who is calling: by access token from anywhere, or by session from the project's own pages."""
 
+import logging
+import re
+from http import HTTPStatus
 from uuid import UUID
 
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from rest_framework import authentication, status
 from rest_framework.exceptions import PermissionDenied
@@ -13,8 +17,13 @@ from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidTok
 from accounts import origin
 from accounts.models import SignIn, User
 from accounts.rows import from_fields
-from api import dpop, metrics, refused_forms
+from api import dpop, metrics
 from api.tokens import AccessToken
+
+logger = logging.getLogger(__name__)
+
+MAX_REASON_LENGTH = 300
+URL_PATH = re.compile(r"(://[^/?#\s]*)[/?#]\S*")
 
 
 class TokenAuthentication(JWTAuthentication):
@@ -103,5 +112,15 @@ class SessionAuthentication(authentication.SessionAuthentication):
         try:
             super().enforce_csrf(request)
         except PermissionDenied as refusal:
-            refused_forms.log(request._request, str(refusal.detail))
+            log_refused_form(request._request, str(refusal.detail))
             raise
+
+
+def log_refused_form(request: HttpRequest, reason: str) -> None:
+    extra = {"request": request, "status_code": HTTPStatus.FORBIDDEN.value}
+    logger.warning("Refused a form (%s): %s", _without_secrets(reason), request.path, extra=extra)
+
+
+def _without_secrets(reason: str) -> str:
+    """Django quotes the Referer: its path may be a link from a mail."""
+    return URL_PATH.sub(r"\1", reason)[:MAX_REASON_LENGTH]

@@ -20,7 +20,8 @@ from rest_framework_simplejwt.exceptions import InvalidToken
 from accounts import landing
 from accounts.locks import Locked
 from accounts.models import User
-from api import dpop, outages, refused_forms
+from api import dpop, outages
+from api.authentication import log_refused_form
 from api.error_bodies import as_api_exception, body_of
 from api.outages import Trouble
 from api.parsers import TooLarge
@@ -135,7 +136,7 @@ def permission_denied(request: HttpRequest, exception: PermissionDenied) -> Http
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    refused_forms.log(request, reason)
+    log_refused_form(request, reason)
     detail = "The form was open too long, or came from elsewhere. Go back, reload the page and try again."
     return _answer(request, "csrf_failed", HTTPStatus.FORBIDDEN, detail)
 

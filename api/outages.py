@@ -82,3 +82,22 @@ def _first_line(error: BaseException) -> str:
 
 
 log = Log()
+
+
+class OutageLog:
+    """Says in the log once that something went wrong, and once that it is over."""
+
+    def __init__(self, trouble: str, recovery: str) -> None:
+        self._trouble = trouble
+        self._recovery = recovery
+        self._is_well = True
+
+    def is_in_trouble(self, error: Exception) -> None:
+        if self._is_well:
+            logger.warning("%s: %s", self._trouble, error)
+        self._is_well = False
+
+    def is_well(self) -> None:
+        if not self._is_well:
+            logger.warning(self._recovery)
+        self._is_well = True

@@ -28,7 +28,7 @@ from api.authentication import AuthenticatedRequest
 from api.blocklist import status_list
 from api.blocklist.status_list import status_lists
 from api.keys import keyring
-from api.openapi.schema import EMPTY, INTROSPECTED, JWK_SET
+from api.openapi.responses import EMPTY, INTROSPECTED, JWK_SET
 from api.parsers import FORM_MAX_FIELDS, StrictFormParser
 from api.serializers import TextField
 from api.throttling import TokenThrottle

@@ -12,7 +12,7 @@ from accounts.policy import CLEAR_SITE_DATA
 from api import serializers
 from api.authentication import AuthenticatedRequest, sid_of
 from api.errors import RecentSignInRequired
-from api.openapi.schema import EMPTY
+from api.openapi.responses import EMPTY
 from api.throttling import AccountThrottle
 
 

@@ -11,8 +11,7 @@ import math
 import os
 import threading
 import time
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from itertools import groupby, islice
 from operator import itemgetter
@@ -20,22 +19,15 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, Error, connections
-from django.db.models import Q
-from django.utils import timezone
 
 from accounts import sids
 from api import metrics
 from api.blocklist import pubsub
 from api.blocklist.models import Entry, last_expiry
-from api.blocklist.store import Mark, read_marked
+from api.blocklist.row_cursor import Row, StoreReplaced, UnreadRows
+from api.redis import REDIS_ERRORS
 
 logger = logging.getLogger(__name__)
-
-# An entry: its token_id, until when it is kept, before which moment the sign-ins started that it concerns, when it was
-# lifted, its kind, and whose sign-ins it concerns.
-Row = tuple[UUID, datetime, datetime | None, datetime | None, str, int | None]
-# The first and last id that were skipped, and when that was noticed.
-Gap = tuple[int, int, float]
 
 # Between two looks at the database, and how long one is good for, in seconds: a lost message costs less than a second.
 READ_EVERY = 0.8
@@ -46,14 +38,9 @@ TRUSTED_FOR = 30.0
 ANSWERS_WITHIN = 0.2
 # The age of a mirror that was never read, as Prometheus is told it, in seconds.
 NEVER = 1e6
-# At once from the database: some 10 ms. A longer list is loaded over several checks, which ask the database meanwhile.
-ROWS_PER_READ = 2_000
 MESSAGES_PER_CHECK = 100
 # Ids leave memory by the bucketful, in seconds.
 BUCKET = 300
-# How long a missing row may still appear, in seconds: longer than any transaction that blocks.
-GAP_KEPT = 300.0
-GAPS_KEPT = 50
 
 
 class BlockedIds:
@@ -101,76 +88,6 @@ class Moments:
         now = time.time()
         if any(until < now for _, until in self._of_user.values()):
             self._of_user = {user: each for user, each in self._of_user.items() if each[1] >= now}
-
-
-class StoreReplaced(Exception):
-    """The rows are those of another database than before."""
-
-
-class UnreadRows:
-    """
-    Which row ids may hold what was not read yet: all beyond the last one, and those that were skipped. Rows become
-    visible in the order of their commits and not of their ids, so that a skipped one may be on its way.
-    """
-
-    def __init__(self) -> None:
-        self._last = 0
-        self._gaps: list[Gap] = []
-        # More than one read's worth lies beyond the last one.
-        self._is_behind = False
-        self._mark: Mark | None = None
-
-    def read(self) -> tuple[list[Row], bool]:
-        """
-        The unexpired ones that are visible now, and whether there are more. One statement. Raises StoreReplaced, and
-        then begins anew.
-        """
-        now = time.monotonic()
-        was_behind = self._is_behind
-        where = Q(id__gt=self._last) if was_behind else self._all_unread()
-        unexpired = Entry.objects.filter(where, until__gt=timezone.now())
-        fields = ("id", "token_id", "until", "before", "lifted_at", "kind", "owner_id")
-        mark, rows = read_marked(unexpired.order_by("id").values_list(*fields)[:ROWS_PER_READ])
-        earlier, self._mark = self._mark, mark
-        if earlier and mark.is_of_another_than(earlier):
-            self._last, self._gaps, self._is_behind = 0, [], False
-            raise StoreReplaced
-        self._note([row[0] for row in rows], now, was_behind)
-        self._is_behind = len(rows) == ROWS_PER_READ
-        return [row[1:] for row in rows], was_behind or self._is_behind
-
-    def _all_unread(self) -> Q:
-        """
-        Not while much lies ahead: for a choice like this PostgreSQL would go through the table from its beginning, for
-        each read anew.
-        """
-        # Those that were lifted come each time: they are few, and when one was lifted tells nothing of its commit.
-        where = Q(id__gt=self._last) | Q(lifted_at__isnull=False)
-        for first, last, _noticed in self._gaps:
-            where |= Q(id__range=(first, last))
-        return where
-
-    def _note(self, ids: list[int], now: float, was_behind: bool) -> None:
-        # A gap that was read once more by now, however long ago it was noticed: only then may it be given up.
-        awaited = [gap for gap in self._gaps if was_behind or now - gap[2] < GAP_KEPT]
-        last = max([self._last, *ids[-1:]])
-        spans = [*awaited, (self._last + 1, last, now)]
-        self._gaps = [gap for span in spans for gap in _without(span, ids)]
-        self._last = last
-        if len(self._gaps) > GAPS_KEPT:
-            # One span over all of them is read in one go, with what lies between.
-            self._gaps = [(self._gaps[0][0], self._gaps[-1][1], now)]
-
-
-def _without(span: Gap, ids: list[int]) -> Iterator[Gap]:
-    """The parts of a span that none of the ids, in order, fills."""
-    first, last, noticed = span
-    for each in ids[bisect_left(ids, first) : bisect_right(ids, last)]:
-        if first < each:
-            yield first, each - 1, noticed
-        first = each + 1
-    if first <= last:
-        yield first, last, noticed
 
 
 class Mirror:
@@ -247,7 +164,7 @@ class Mirror:
                         self._ids.add(ids, min(until, last_expiry().timestamp()))
                     else:
                         self._doubt()
-        except pubsub.TROUBLE as error:
+        except REDIS_ERRORS as error:
             self._drop_subscription(error)
             return False
         return not subscription.has_unread
@@ -290,7 +207,7 @@ class Mirror:
         self._take_in_news()
         try:
             subscription.check()
-        except pubsub.TROUBLE as error:
+        except REDIS_ERRORS as error:
             self._drop_subscription(error)
             return False
         return True

@@ -14,8 +14,10 @@ from django.utils.translation import gettext_lazy as _
 from accounts import origin, sids
 from accounts.models import SecurityEvent, SignIn, User
 from accounts.pruning import PrunableQuerySet
-from accounts.rows import CompiledQuery, parts
+from accounts.rows import CompiledQuery
 from api.blocklist import pubsub
+from api.blocklist.status_index import StatusIndex as StatusIndex
+from api.blocklist.status_index import status_indexes
 from api.blocklist.store import Store as Store
 
 # An entry outlasts the tokens it concerns by this much, for nodes whose clocks differ.
@@ -170,7 +172,7 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
         """With each token id comes the sign-in it belongs to."""
         if not token_ids:
             return
-        until, places = last_expiry(), _status_indexes(token_ids.values())
+        until, places = last_expiry(), status_indexes(token_ids.values())
         entries = [
             Entry(token_id=id, kind=kind, until=until, status_index=places.get(sid), **fields)
             for id, sid in token_ids.items()
@@ -309,42 +311,3 @@ def block_ended_sign_ins(sign_ins: Sequence[SignIn], **kwargs: Any) -> None:
 def block_all_ended(before: datetime, user: User | None, **kwargs: Any) -> None:
     """Inside the transaction that ends them."""
     Entry.objects.block_all(before, user.pk if user else None)
-
-
-def _status_indexes(sids: Iterable[uuid.UUID | None]) -> dict[uuid.UUID | None, int | None]:
-    """The places of sign-ins in the status list. Their rows say by now that they ended: none is given later."""
-    if not settings.JWT_STATUS_LIST:
-        return {}
-    indexes: dict[uuid.UUID | None, int | None] = {}
-    for some in parts(list(sids)):
-        indexes.update(SignIn.objects.filter(pk__in=some).values_list("pk", "status_index"))
-    return indexes
-
-
-class StatusIndexManager(models.Manager["StatusIndex"]):
-    def give(self, sign_in: SignIn) -> bool:
-        """Gives it a place in the status list; False if it has ended meanwhile. Two statements, once in its life."""
-        index = self.create().pk
-        if index % 1000 == 0:
-            # Only the last row is of use.
-            self.filter(pk__lt=index).delete()
-        waiting = SignIn.objects.filter(pk=sign_in.pk, ended_at__isnull=True, status_index__isnull=True)
-        # Whoever ends it later reads the place after that.
-        if waiting.update(status_index=index):
-            sign_in.status_index = index
-        else:
-            sign_in.status_index = SignIn.objects.filter(pk=sign_in.pk).values_list("status_index", flat=True).first()
-        return sign_in.status_index is not None
-
-    def latest_index(self) -> int:
-        """-1 if there is none yet."""
-        return self.values_list("pk", flat=True).order_by("-pk").first() or -1
-
-
-class StatusIndex(models.Model):
-    """Running numbers that are given once: the database does not use the id of a row twice."""
-
-    objects = StatusIndexManager()
-
-    def __str__(self) -> str:
-        return str(self.pk)

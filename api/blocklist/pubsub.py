@@ -15,11 +15,11 @@ from uuid import UUID
 from django_redis import get_redis_connection
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
-from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from api import strict_json
-from api.redis import server_of
+from api.outages import OutageLog
+from api.redis import REDIS_ERRORS, server_of
 
 logger = logging.getLogger(__name__)
 
@@ -33,33 +33,13 @@ TOKEN_IDS = re.compile(r"(?:[0-9a-f]{32} )*")
 LATEST_UNTIL = 10**10
 # How long a subscription that lost its connection waits before it tries again, in seconds.
 RETRY_AFTER = 0.5
-TROUBLE = (RedisError, OSError, ValueError)
 
 # Ids, and until when they are blocked; without ids: the database knows more.
 News = tuple[list[int], int]
 ASK_THE_DATABASE: News = ([], 0)
 
 
-class Health:
-    """Says in the log once that something went wrong, and once that it is over."""
-
-    def __init__(self, trouble: str, recovery: str) -> None:
-        self._trouble = trouble
-        self._recovery = recovery
-        self._is_well = True
-
-    def is_in_trouble(self, error: Exception) -> None:
-        if self._is_well:
-            logger.warning("%s: %s", self._trouble, error)
-        self._is_well = False
-
-    def is_well(self) -> None:
-        if not self._is_well:
-            logger.warning(self._recovery)
-        self._is_well = True
-
-
-_publishing = Health(
+_publishing = OutageLog(
     "Redis does not take the news of blocks; every process reads them from the database within a second",
     "Redis takes the news of blocks again",
 )
@@ -90,7 +70,7 @@ def _publish(messages: Iterable[object]) -> None:
         # cluster, this asks the server that has the channel.)
         redis.exists(CHANNEL)
         _publishing.is_well()
-    except TROUBLE as error:
+    except REDIS_ERRORS as error:
         _publishing.is_in_trouble(error)
 
 
@@ -186,7 +166,7 @@ class Subscriber:
         self._opening: threading.Thread | None = None
         self._opened: Subscription | None = None
         self._retry_at = 0.0
-        self._health = Health(
+        self._health = OutageLog(
             "No news of blocks from Redis; every check asks the database meanwhile", "News of blocks from Redis again"
         )
 
@@ -213,5 +193,5 @@ class Subscriber:
     def _open(self) -> None:
         try:
             self._opened = Subscription()
-        except TROUBLE as error:
+        except REDIS_ERRORS as error:
             self._health.is_in_trouble(error)

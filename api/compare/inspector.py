@@ -12,7 +12,8 @@ from jwt.utils import base64url_decode
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 
 from api import strict_json
-from api.tokens.tokens import COMPACT_FORM, LATEST_TIME, MAX_LENGTH, AnyToken
+from api.tokens import AnyToken
+from api.tokens.backend import COMPACT_FORM, LATEST_TIME, MAX_LENGTH
 
 MAX_BYTES = 8 * 1024
 # What is shown of somebody else's invention.

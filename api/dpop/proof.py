@@ -23,9 +23,8 @@ from rest_framework.request import Request
 from accounts import origin
 from api import strict_json
 from api.dpop import replay
-from api.keys.key import is_sound_ed25519
-from api.keys.ring import PUBLIC_MEMBERS, public_jwk, thumbprint
-from api.tokens.tokens import COMPACT_FORM
+from api.keys.key import PUBLIC_MEMBERS, is_sound_ed25519, public_jwk, thumbprint
+from api.tokens.backend import COMPACT_FORM
 
 INVALID_PROOF, USE_NONCE = "invalid_dpop_proof", "use_dpop_nonce"
 ALGORITHMS = ("ES256", "EdDSA")

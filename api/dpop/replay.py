@@ -22,8 +22,9 @@ from django.core.signing import BadSignature, TimestampSigner
 from django.utils import timezone
 from django_redis import get_redis_connection
 
-from api.blocklist.pubsub import TROUBLE, Health
 from api.models import UsedProof
+from api.outages import OutageLog
+from api.redis import REDIS_ERRORS
 
 # How long a nonce is good.
 NONCE = timedelta(minutes=5)
@@ -75,20 +76,22 @@ class RedisMemory:
 
     def __init__(self) -> None:
         self._retry_at = 0.0
-        self._health = Health("Redis does not remember DPoP proofs; the database does", "Redis remembers DPoP proofs")
+        self._health = OutageLog(
+            "Redis does not remember DPoP proofs; the database does", "Redis remembers DPoP proofs"
+        )
 
     def is_left_alone(self) -> bool:
         return time.monotonic() < self._retry_at
 
     def remember(self, proof: UUID) -> tuple[bool, int]:
-        """Whether it was not known before, and the memory's birthday. One round trip. Raises TROUBLE."""
+        """Whether it was not known before, and the memory's birthday. One round trip. Raises REDIS_ERRORS."""
         now = time.time()
         birthday = int(now) << self.RANDOM_BITS | secrets.randbits(self.RANDOM_BITS)
         arguments = [proof.bytes, now + kept_for().total_seconds(), now, birthday]
         try:
             is_new, born = self._script(keys=[self.KEY], args=arguments, client=get_redis_connection("default"))
             birthday = _birthday_in(born)
-        except TROUBLE as error:
+        except REDIS_ERRORS as error:
             self._retry_at = time.monotonic() + RETRY_AFTER
             self._health.is_in_trouble(error)
             raise
@@ -124,7 +127,7 @@ def use(proof: UUID, nonce: str | None, is_fresh: bool) -> None:
         return _use_in_database(proof, memory, is_fresh and nonce is None and not settings.REDIS_URL)
     try:
         is_new, birthday = redis_memory.remember(proof)
-    except TROUBLE:
+    except REDIS_ERRORS:
         raise NonceWanted(_new_nonce(DATABASE)) from None
     if not is_new:
         raise AlreadyUsed

@@ -11,7 +11,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts.models import SignIn
-from api.keys.ring import Entry, Key, KeyFolder, State, derived_keys
+from api.keys.folder import Entry, KeyFolder, State
+from api.keys.key import Key, derived_keys
 
 # How long the news of a key may take to every node, and into every copy of our JWKS.
 SPREAD = timedelta(minutes=10)

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.policy import with_policy
-from api.openapi.schema import EMPTY
+from api.openapi.responses import EMPTY
 
 
 class TokenPair(serializers.Serializer):

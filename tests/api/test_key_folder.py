@@ -11,7 +11,6 @@ import time_machine
 from django.core.management import call_command
 from django.utils import timezone
 
-from api import keys
 from api.keys import Key, KeyFolder, keyring, rotation
 
 pytestmark = pytest.mark.django_db
@@ -19,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def every_look_counts(monkeypatch):
-    monkeypatch.setattr(keys, "LOOK_EVERY", 0)
+    monkeypatch.setattr("api.keys.ring.LOOK_EVERY", 0)
     monkeypatch.setattr("api.management.commands.keys.LOOK_EVERY", 0)
 
 

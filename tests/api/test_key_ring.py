@@ -21,9 +21,8 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from jwt.utils import base64url_encode
 
-from api import keys
 from api.keys import Key, keyring, rotation
-from api.keys.ring import ROCA_PRIMES
+from api.keys.key import ROCA_PRIMES
 from api.tokens import AccessToken
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +33,7 @@ OTHER_SECRET_KEY = "another-9Rk2mVx7Lq4TzWc8NfHs3YbJd6PgAu5EeKt1Ro"
 @pytest.fixture(autouse=True)
 def every_look_counts(monkeypatch):
     """The ring looks into the folder before every answer, so that no test waits for the next look."""
-    monkeypatch.setattr(keys, "LOOK_EVERY", 0)
+    monkeypatch.setattr("api.keys.ring.LOOK_EVERY", 0)
     monkeypatch.setattr("api.management.commands.keys.LOOK_EVERY", 0)
 
 
@@ -464,7 +463,7 @@ def test_a_point_that_is_not_on_the_curve_is_refused(tmp_path):
 
 def test_the_folder_is_looked_at_twice_a_second_at_most(folder, client_of, ann, monkeypatch):
     client = client_of(ann)
-    monkeypatch.setattr(keys, "LOOK_EVERY", 0.5)
+    monkeypatch.setattr("api.keys.ring.LOOK_EVERY", 0.5)
     keyring.look()
     looks = []
     monkeypatch.setattr(os, "scandir", lambda path, scandir=os.scandir: looks.append(path) or scandir(path))
@@ -478,11 +477,11 @@ def test_a_storm_of_unknown_kids_costs_no_look_no_file_and_no_statement(
     folder, anonymous, client_of, ann, monkeypatch, django_assert_num_queries
 ):
     _header, rest = client_of(ann).access.split(".", 1)
-    monkeypatch.setattr(keys, "LOOK_EVERY", 0.5)
+    monkeypatch.setattr("api.keys.ring.LOOK_EVERY", 0.5)
     keyring.look()
     looks, opened = [], []
     monkeypatch.setattr(os, "scandir", lambda path, scandir=os.scandir: looks.append(path) or scandir(path))
-    monkeypatch.setattr(keys.Key, "from_pem", lambda path: opened.append(path))
+    monkeypatch.setattr(Key, "from_pem", lambda path: opened.append(path))
     started = time.monotonic()
     with django_assert_num_queries(0):
         for number in range(1000):

@@ -8,7 +8,7 @@ import pytest
 
 from api.keys import keyring
 from api.tokens import AccessToken
-from api.tokens.tokens import MAX_LENGTH
+from api.tokens.backend import MAX_LENGTH
 
 pytestmark = pytest.mark.django_db
 
@@ -20,7 +20,7 @@ def known(monkeypatch):
     """What is remembered of tokens, in a process that begins anew with room for twenty."""
     backend = AccessToken._token_backend
     with monkeypatch.context() as patch:
-        patch.setattr("api.tokens.tokens.VERIFIED_TOKENS", BOUND)
+        patch.setattr("api.tokens.backend.VERIFIED_TOKENS", BOUND)
         backend._forget()
     yield lambda: backend._claims_of.cache_info()
     backend._forget()

@@ -31,7 +31,7 @@ def one_valkey():
 def valkey(one_valkey, settings, monkeypatch):
     use(one_valkey.url, settings)
     monkeypatch.setattr(replay, "redis_memory", replay.RedisMemory())
-    monkeypatch.setattr("api.tokens.tokens.mirror", Mirror())
+    monkeypatch.setattr("api.tokens.access.mirror", Mirror())
     return one_valkey
 
 

@@ -6,7 +6,9 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from api.keys.ring import LOOK_EVERY, NEW_KEYS, Key, State, derived_keys
+from api.keys.folder import State
+from api.keys.key import NEW_KEYS, Key, derived_keys
+from api.keys.ring import LOOK_EVERY
 from api.keys.rotation import Rotation, StepRefused
 
 NEXT_STEP = {State.PUBLISHED: "promote", State.VERIFYING: "retire"}

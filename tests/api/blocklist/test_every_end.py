@@ -46,7 +46,7 @@ def world(ann, bob, staff, browser, browser_of, client_of, anonymous, password, 
     if project_settings.REDIS_URL:
         mirror = Mirror()
         settle(mirror)
-        monkeypatch.setattr("api.tokens.tokens.mirror", mirror)
+        monkeypatch.setattr("api.tokens.access.mirror", mirror)
     first = client_of(ann)
     return SimpleNamespace(
         client=first,

@@ -14,8 +14,9 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from api.blocklist import pubsub
-from api.blocklist.mirror import BlockedIds, Mirror, UnreadRows
+from api.blocklist.mirror import BlockedIds, Mirror
 from api.blocklist.models import Entry, last_expiry
+from api.blocklist.row_cursor import UnreadRows
 from tests import servers
 from tests.faults.proxy import Proxy
 from tests.stopwatch import stopwatch
@@ -111,7 +112,7 @@ def test_a_check_asks_neither_database_nor_redis(mirror: Mirror) -> None:
 def test_a_call_with_an_access_token_asks_no_database(
     mirror: Mirror, monkeypatch: Any, ann: Any, client_of: Callable[[Any], Any]
 ) -> None:
-    monkeypatch.setattr("api.tokens.tokens.mirror", mirror)
+    monkeypatch.setattr("api.tokens.access.mirror", mirror)
     client = client_of(ann)
     costs = []
     for _ in range(20):
@@ -149,7 +150,7 @@ def test_what_was_never_announced_is_seen_within_a_second(mirror: Mirror) -> Non
 
 
 def test_more_than_one_read_full_is_loaded_over_several_checks(valkey: servers.Valkey, monkeypatch: Any) -> None:
-    monkeypatch.setattr("api.blocklist.mirror.ROWS_PER_READ", 10)
+    monkeypatch.setattr("api.blocklist.row_cursor.ROWS_PER_READ", 10)
     sids = [block() for _ in range(35)]
     mirror = Mirror()
     assert all(blocks(mirror, sid) for sid in sids)
@@ -181,7 +182,7 @@ class TestUnreadRows:
         assert unread.read() == ([], False)
 
     def test_a_gap_is_given_up_only_after_it_was_read_once_more(self, monkeypatch: Any) -> None:
-        monkeypatch.setattr("api.blocklist.mirror.GAP_KEPT", 0.0)
+        monkeypatch.setattr("api.blocklist.row_cursor.GAP_KEPT", 0.0)
         unread = UnreadRows()
         block_unannounced(id=1_000_020)
         unread.read()
@@ -189,8 +190,8 @@ class TestUnreadRows:
         assert [row[0] for row in unread.read()[0]] == [late]
 
     def test_while_much_lies_ahead_the_rows_behind_wait_until_it_was_read(self, monkeypatch: Any) -> None:
-        monkeypatch.setattr("api.blocklist.mirror.ROWS_PER_READ", 2)
-        monkeypatch.setattr("api.blocklist.mirror.GAP_KEPT", 0.0)
+        monkeypatch.setattr("api.blocklist.row_cursor.ROWS_PER_READ", 2)
+        monkeypatch.setattr("api.blocklist.row_cursor.GAP_KEPT", 0.0)
         unread = UnreadRows()
         for number in range(1_000_010, 1_000_060, 10):
             block_unannounced(id=number)
@@ -202,7 +203,7 @@ class TestUnreadRows:
         assert reads[2][0][0][0] == late
 
     def test_many_gaps_are_read_as_one(self, monkeypatch: Any) -> None:
-        monkeypatch.setattr("api.blocklist.mirror.GAPS_KEPT", 2)
+        monkeypatch.setattr("api.blocklist.row_cursor.GAPS_KEPT", 2)
         unread = UnreadRows()
         for number in range(1_000_000, 1_000_040, 10):
             block_unannounced(id=number)

@@ -85,7 +85,7 @@ class TestOnRedis:
     def mirror(self, monkeypatch):
         mirror = Mirror()
         settle(mirror)
-        monkeypatch.setattr("api.tokens.tokens.mirror", mirror)
+        monkeypatch.setattr("api.tokens.access.mirror", mirror)
         return mirror
 
     @pytest.mark.parametrize("message", GARBAGE.values(), ids=GARBAGE)

@@ -9,9 +9,9 @@ import pytest
 from psycopg import sql
 
 from accounts.models import SignIn
-from api.blocklist.mirror import StoreReplaced, UnreadRows
 from api.blocklist.models import Entry, StatusIndex, Store, last_expiry
 from api.blocklist.restore import PLACES_SKIPPED, end_what_was_restored
+from api.blocklist.row_cursor import StoreReplaced, UnreadRows
 from api.blocklist.store import read_marked
 from tests import servers
 

@@ -1,0 +1,183 @@
+"""The backend that signs tokens, and verifies them strictly."""
+
+import re
+import time
+import uuid
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import jwt
+from django.conf import settings
+from django.utils.translation import gettext_lazy as _
+from jwt.utils import base64url_decode
+from rest_framework_simplejwt.backends import TokenBackend
+from rest_framework_simplejwt.exceptions import TokenBackendError, TokenBackendExpiredToken
+from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.state import token_backend as configured
+
+from api import metrics, strict_json
+from api.blocklist.models import is_jti
+from api.keys import Key, keyring
+
+# RFC 9068, section 2.1, and its like: no kind of token passes for another.
+HEADER_TYPES = {"access": "at+jwt", "refresh": "rt+jwt"}
+MAX_LENGTH = 4096
+# Some 2 kB each in memory.
+VERIFIED_TOKENS = 10_000
+COMPACT_FORM = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+USER_ID = re.compile(r"[1-9][0-9]{0,17}")
+# Far beyond any lifetime, and still a date.
+LATEST_TIME = 2**35
+
+
+class StrictJWT(jwt.PyJWT):
+    def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:
+        """PyJWT's own takes UTF-16, a byte order mark and duplicate keys."""
+        try:
+            payload = strict_json.loads(decoded["payload"])
+        except ValueError as error:
+            raise jwt.DecodeError("Invalid payload") from error
+        if not isinstance(payload, dict):
+            raise jwt.DecodeError("Invalid payload")
+        return payload
+
+
+def _header_of(raw: bytes) -> dict[str, Any]:
+    """
+    Raises ValueError. PyJWT's own takes duplicate keys, and decodes the rest of the token too, which takes longer than
+    to check an HS256 signature.
+    """
+    header = strict_json.loads(base64url_decode(raw.partition(b".")[0]))
+    if not isinstance(header, dict):
+        raise ValueError("not an object")
+    return header
+
+
+class StrictTokenBackend(TokenBackend):
+    """Signs with the ring's signing key; each key is good for one algorithm, and a header chooses neither."""
+
+    jwt = StrictJWT()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._leeway_seconds = self.get_leeway().total_seconds()
+        self._hits = self._misses = 0
+        self._forget()
+        keyring.on_drop.append(self._forget)
+        keyring.on_look.append(self._tell)
+
+    def _forget(self) -> None:
+        """
+        A signature is checked once per process. Least recently used first out; failures are not held. Not emptied but
+        replaced: what is being verified just now with a key that was dropped ends up in the old one.
+        """
+        self._claims_of = lru_cache(maxsize=VERIFIED_TOKENS)(self._read)
+        self._hits = self._misses = 0
+
+    def _tell(self) -> None:
+        """What the cache has counted since it was last told."""
+        cached = self._claims_of.cache_info()
+        metrics.known_tokens.inc(max(0, cached.hits - self._hits))
+        metrics.new_tokens.inc(max(0, cached.misses - self._misses))
+        self._hits, self._misses = cached.hits, cached.misses
+        metrics.samples.is_due = True
+
+    def encode(self, payload: dict[str, Any]) -> str:
+        key = keyring.signing_key
+        claims = {"aud": self.audience, **payload, "iss": self.issuer}
+        headers = {"kid": key.kid, "typ": HEADER_TYPES[payload[api_settings.TOKEN_TYPE_CLAIM]]}
+        return jwt.encode(claims, key.signing, algorithm=key.algorithm, headers=headers)
+
+    def decode(self, token: str | bytes, verify: bool = True) -> dict[str, Any]:
+        """Raises TokenBackendError, or TokenBackendExpiredToken for a genuine token after its time."""
+        raw = token.encode(errors="replace") if isinstance(token, str) else token
+        if len(raw) > MAX_LENGTH:
+            raise TokenBackendError(_("Token is invalid"))
+        keyring.look()
+        claims = self._claims_of(raw)
+        if claims["exp"] + self._leeway_seconds <= time.time():
+            raise TokenBackendExpiredToken(_("Token is expired"))
+        return claims.copy()
+
+    def _read(self, raw: bytes) -> dict[str, Any]:
+        """All checks of a token that do not change with time."""
+        if not COMPACT_FORM.fullmatch(raw):
+            raise TokenBackendError(_("Token is invalid"))
+        try:
+            header = _header_of(raw)
+            claims = self._verified(raw, self._key_of(header))
+        except jwt.ExpiredSignatureError as error:
+            raise TokenBackendExpiredToken(_("Token is expired")) from error
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise TokenBackendError(_("Token is invalid")) from error
+        self._check_claims(header, claims)
+        return claims
+
+    @property
+    def audiences(self) -> Iterable[str]:
+        """Whose tokens are taken here: our own."""
+        return [settings.JWT_AUDIENCE]
+
+    def _key_of(self, header: dict[str, Any]) -> Key:
+        kid = header.get("kid")
+        key = keyring.by_kid.get(kid) if isinstance(kid, str) else None
+        if key is None or "crit" in header:
+            raise jwt.InvalidKeyError("Unknown key")
+        return key
+
+    def _verified(self, raw: bytes, key: Key) -> dict[str, Any]:
+        return self.jwt.decode(
+            raw,
+            key.verifying,
+            algorithms=[key.algorithm],
+            issuer=self.issuer,
+            audience=list(self.audiences),
+            leeway=self.get_leeway(),
+            options={"require": ["exp", "iat", "iss", "aud", "sub", "sid", "jti"]},
+        )
+
+    def _check_claims(self, header: dict[str, Any], claims: dict[str, Any]) -> None:
+        """The types that PyJWT leaves open: what is built on a claim later must not fail on it."""
+        token_type = claims.get(api_settings.TOKEN_TYPE_CLAIM)
+        well_formed = (
+            isinstance(token_type, str)
+            and header.get("typ") == HEADER_TYPES.get(token_type)
+            and isinstance(claims["aud"], str)
+            and all(type(claims[time]) is int and 0 < claims[time] < LATEST_TIME for time in ("iat", "exp"))
+            and isinstance(claims["sub"], str)
+            and USER_ID.fullmatch(claims["sub"])
+            and _is_uuid(claims["sid"], str)
+            and _is_uuid(claims["jti"], lambda jti: is_jti(jti) and jti.hex)
+            and isinstance(claims.get("username", ""), str)
+            and ("cnf" not in claims or _is_confirmation(claims["cnf"]))
+        )
+        if not well_formed:
+            raise TokenBackendError(_("Token is invalid"))
+
+
+class IssuerBackend(StrictTokenBackend):
+    """Takes what we made for other services, too."""
+
+    @property
+    def audiences(self) -> Iterable[str]:
+        return settings.JWT_AUDIENCES
+
+
+def _is_uuid(claim: object, form: Any) -> bool:
+    try:
+        return isinstance(claim, str) and form(uuid.UUID(claim)) == claim
+    except ValueError:
+        return False
+
+
+def _is_confirmation(claim: object) -> bool:
+    return isinstance(claim, dict) and claim.keys() == {"jkt"} and isinstance(claim["jkt"], str) and bool(claim["jkt"])
+
+
+BACKEND = {
+    "algorithm": configured.algorithm,
+    "audience": configured.audience,
+    "issuer": configured.issuer,
+    "leeway": configured.leeway,
+}
