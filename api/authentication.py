@@ -34,10 +34,10 @@ class TokenAuthentication(JWTAuthentication):
         pass
 
     def authenticate(self, request: Request) -> tuple[User, AccessToken] | None:
-        if not metrics.samples.is_due:
+        if not metrics.sampler.is_due:
             return self._authenticate(request)
-        metrics.samples.is_due = False
-        with metrics.checks.time():
+        metrics.sampler.is_due = False
+        with metrics.token_check_seconds.time():
             return self._authenticate(request)
 
     def _authenticate(self, request: Request) -> tuple[User, AccessToken] | None:
@@ -54,8 +54,8 @@ class TokenAuthentication(JWTAuthentication):
             )
         token: AccessToken = self.get_validated_token(raw)  # type: ignore[assignment]
         if scheme == b"dpop":
-            self._check_holder(request, raw, token)
-        elif token.bound_to:
+            self._check_proof(request, raw, token)
+        elif token.key_thumbprint:
             raise InvalidToken(_("The token is bound to a key: it needs the scheme DPoP, and a proof."))  # type: ignore[arg-type]
         return self.get_user(token), token
 
@@ -64,11 +64,11 @@ class TokenAuthentication(JWTAuthentication):
             return dpop.challenge()
         return super().authenticate_header(request)
 
-    def _check_holder(self, request: Request, raw: bytes, token: AccessToken) -> None:
-        if not token.bound_to:
+    def _check_proof(self, request: Request, raw: bytes, token: AccessToken) -> None:
+        if not token.key_thumbprint:
             raise InvalidToken(_("The token is not bound to a key: it needs the scheme Bearer."))  # type: ignore[arg-type]
         try:
-            dpop.proven_key(request, raw, token.bound_to)
+            dpop.verify_proof(request, raw, token.key_thumbprint)
         except dpop.ProofRefused as refusal:
             refusal.status_code = status.HTTP_401_UNAUTHORIZED
             raise

@@ -23,9 +23,9 @@ from accounts.models import User
 from api import dpop, outages
 from api.authentication import log_refused_form
 from api.error_bodies import as_api_exception, body_of
-from api.outages import Trouble
+from api.outages import DatabaseOutage
 from api.parsers import TooLarge
-from api.refused_tokens import refusals
+from api.refused_tokens import refused_tokens
 
 RETRY_AFTER_SECONDS = 2
 # What programs ask, and people do not: they get no page.
@@ -37,13 +37,13 @@ class Unavailable(exceptions.APIException):
     """Our own trouble, not the caller's: their token is as good as before."""
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_detail = str(Trouble.UNREACHABLE)
+    default_detail = str(DatabaseOutage.UNREACHABLE)
     default_code = "unavailable"
     wait = RETRY_AFTER_SECONDS
 
 
 @contextmanager
-def throttling() -> Iterator[None]:
+def as_throttled() -> Iterator[None]:
     """To be put around a guess: inside a serializer, a Locked would pass for bad input."""
     try:
         yield
@@ -57,28 +57,28 @@ class RecentSignInRequired(exceptions.PermissionDenied):
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
-    if what := outages.trouble_of(exc):
-        outages.log.note(exc, what)
-        exc = Unavailable(what)
+    if outage := outages.database_outage(exc):
+        outages.log.record(exc, outage)
+        exc = Unavailable(outage)
     if isinstance(exc, Locked):
         exc = exceptions.Throttled(exc.seconds)
-    if isinstance(exc, User.DoesNotExist) and _caller_is_gone(context["request"]):
-        return _of_deleted_user(context)
+    if isinstance(exc, User.DoesNotExist) and _caller_was_deleted(context["request"]):
+        return _deleted_user_response(context)
     exc = as_api_exception(exc)
     response = views.exception_handler(exc, context)
     if response is None:
         return None
     response.data = body_of(exc, response.data)
     if response.data["code"] in TOKEN_PRESENTED and "WWW-Authenticate" in response:
-        refusals.note()
+        refused_tokens.count()
         # RFC 6750, section 3.1
         response["WWW-Authenticate"] = f'{response["WWW-Authenticate"]}, error="invalid_token"'
     if isinstance(exc, dpop.ProofRefused):
-        _say_which_proof_is_needed(response, exc)
+        _add_proof_headers(response, exc)
     return response
 
 
-def _say_which_proof_is_needed(response: Response, refusal: dpop.ProofRefused) -> None:
+def _add_proof_headers(response: Response, refusal: dpop.ProofRefused) -> None:
     """RFC 9449, sections 5, 7.1 and 8."""
     if refusal.status_code == status.HTTP_401_UNAUTHORIZED:
         response["WWW-Authenticate"] = dpop.challenge(refusal.error)
@@ -88,13 +88,13 @@ def _say_which_proof_is_needed(response: Response, refusal: dpop.ProofRefused) -
         response["DPoP-Nonce"] = refusal.nonce
 
 
-def _caller_is_gone(request: Request) -> bool:
+def _caller_was_deleted(request: Request) -> bool:
     """Whether the user who was authenticated was deleted meanwhile; a view may as well miss another user."""
     user_id = getattr(getattr(request, "_user", None), "pk", None)
     return user_id is not None and not User._base_manager.filter(pk=user_id).exists()
 
 
-def _of_deleted_user(context: dict[str, Any]) -> Response:
+def _deleted_user_response(context: dict[str, Any]) -> Response:
     """Their tokens are blocked; this one was checked just before."""
     challenge = context["view"].get_authenticate_header(context["request"])
     headers = {"WWW-Authenticate": f'{challenge}, error="invalid_token"'}
@@ -162,7 +162,7 @@ def too_many_requests(request: HttpRequest, seconds: int) -> HttpResponse:
     return response
 
 
-def _unavailable(request: HttpRequest, what: Trouble) -> HttpResponse:
+def _unavailable(request: HttpRequest, what: DatabaseOutage) -> HttpResponse:
     response = _answer(request, "unavailable", HTTPStatus.SERVICE_UNAVAILABLE, what, trouble=what.name)
     response["Retry-After"] = str(RETRY_AFTER_SECONDS)
     # Here, and not by Django, which would log the exception for each request.
@@ -172,7 +172,7 @@ def _unavailable(request: HttpRequest, what: Trouble) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
-    if error and (what := outages.trouble_of(error)):
-        outages.log.note(error, what)
-        return _unavailable(request, what)
+    if error and (outage := outages.database_outage(error)):
+        outages.log.record(error, outage)
+        return _unavailable(request, outage)
     return _answer(request, "error", HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong on our side.")

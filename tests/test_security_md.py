@@ -216,8 +216,8 @@ def promises() -> Iterator[str]:
     yield f"{settings.EVENT_KEEP.days} days (`EVENT_KEEP_DAYS`)"
     yield f"go after {words(settings.UNCONFIRMED_KEEP)} (`UNCONFIRMED_KEEP_DAYS`)"
     yield f"gives the same successor for {words(settings.REFRESH_GRACE)}, so"
-    yield f"A proof is good once, and for {dpop.MAX_AGE} seconds."
-    yield f"go on for at most {mirror.TRUSTED_FOR:.0f} seconds"
+    yield f"A proof is good once, and for {dpop.MAX_AGE_SECONDS} seconds."
+    yield f"go on for at most {mirror.STALE_FOR_SECONDS:.0f} seconds"
     yield "within three working days, and a fix within ninety days"
     seconds = settings.REDIS_TIMEOUT_SECONDS
     yield f"{seconds} seconds to connect and as much to answer"

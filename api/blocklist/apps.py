@@ -9,7 +9,7 @@ class BlocklistConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.signals import all_ended, sign_ins_ended
-        from api.blocklist.models import block_all_ended, block_ended_sign_ins
+        from api.blocklist.models import block_ended_sign_ins, block_sign_ins_before
 
         sign_ins_ended.connect(block_ended_sign_ins)
-        all_ended.connect(block_all_ended)
+        all_ended.connect(block_sign_ins_before)

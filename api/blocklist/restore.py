@@ -16,7 +16,7 @@ from api.blocklist.store import Store
 PLACES_SKIPPED = 2**23
 
 
-def end_what_was_restored(reason: str) -> Iterator[int]:
+def end_restored_sign_ins(reason: str) -> Iterator[int]:
     """
     Ends all sign-ins up to now: those of the backup may have ended or refreshed since, and those since are not in it.
     From the first step on no token or session works, and a refresh token of before is refused without being taken for

@@ -11,7 +11,7 @@ from accounts.rows import parts
 
 
 class StatusIndexManager(models.Manager["StatusIndex"]):
-    def give(self, sign_in: SignIn) -> bool:
+    def assign(self, sign_in: SignIn) -> bool:
         """Gives it a place in the status list; False if it has ended meanwhile. Two statements, once in its life."""
         index = self.create().pk
         if index % 1000 == 0:
@@ -47,6 +47,6 @@ def status_indexes(sids: Iterable[uuid.UUID | None]) -> dict[uuid.UUID | None, i
     if not settings.JWT_STATUS_LIST:
         return {}
     indexes: dict[uuid.UUID | None, int | None] = {}
-    for some in parts(list(sids)):
-        indexes.update(SignIn.objects.filter(pk__in=some).values_list("pk", "status_index"))
+    for chunk in parts(list(sids)):
+        indexes.update(SignIn.objects.filter(pk__in=chunk).values_list("pk", "status_index"))
     return indexes

@@ -1,12 +1,12 @@
 """
-Which DPoP proofs were used: each is good once, on whichever node. Redis remembers them; the database does where there
-is no Redis, or while it is out of reach.
+Replay protection: each DPoP proof is accepted once, on whichever node. Redis stores the proofs that were used; the
+database does where there is no Redis, or while it is out of reach.
 
-A memory that may have forgotten something says so: what Redis lost (flushed, evicted, restarted from an old snapshot,
-failed over to a replica that lags behind) takes the memory's birthday along, so that it is a new one. A nonce names the
-memory that is to remember the proof, and is worth nothing in any other; a proof without one is taken only by a memory
-that is older than any such proof can be. So no proof is ever taken twice, and a client that is asked for a nonce
-(RFC 9449, section 8) needs one more round trip and nothing else.
+Redis may lose them (flushed, evicted, restarted from an old snapshot, failed over to a replica that lags behind). The
+id of the store is lost with them, and the store gets a new one. A nonce contains the id of the store in which the proof
+is to be recorded, and is not valid in any other. A proof without a nonce is accepted only by a store that is older than
+any such proof can be. So no proof is accepted twice; a client that is asked for a nonce (RFC 9449, section 8) needs one
+more round trip and nothing else.
 """
 
 import re
@@ -27,19 +27,19 @@ from api.outages import OutageLog
 from api.redis import REDIS_ERRORS
 
 # How long a nonce is good.
-NONCE = timedelta(minutes=5)
+NONCE_LIFETIME = timedelta(minutes=5)
 # How long Redis is left alone after trouble, in seconds.
-RETRY_AFTER = 1.0
+RETRY_SECONDS = 1.0
 DATABASE = "database"
 # As Redis writes a score: minus, seconds since 1970 and 20 random bits.
-BIRTHDAY = re.compile(rb"-[0-9]{10,17}")
+STORE_ID_SCORE = re.compile(rb"-[0-9]{10,17}")
 
 
 class AlreadyUsed(Exception):
     pass
 
 
-class NonceWanted(Exception):
+class NonceRequired(Exception):
     """The proof must have this nonce; one that had another was not taken."""
 
     def __init__(self, nonce: str) -> None:
@@ -47,99 +47,99 @@ class NonceWanted(Exception):
         self.nonce = nonce
 
 
-def kept_for() -> timedelta:
+def retention() -> timedelta:
     """Longer than any proof is taken, on nodes whose clocks differ."""
-    return NONCE + 3 * settings.JWT_LEEWAY
+    return NONCE_LIFETIME + 3 * settings.JWT_LEEWAY
 
 
-class RedisMemory:
+class RedisProofStore:
     """
-    One sorted set: proofs by when they may be forgotten, and its birthday under the replication id of the server, which
-    is another after a restart or a fail-over. All of it is lost together or not at all.
+    A sorted set of proofs by the time when they may be deleted, and the store's id under the replication id of the
+    server, which changes with a restart or a fail-over. All of it is lost together or not at all.
     """
 
     KEY = "wp:dpop"
     SCRIPT = """
         local server = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
-        local born = redis.call('ZSCORE', KEYS[1], server)
-        if not born then
-            born = '-' .. ARGV[4]
+        local store_id = redis.call('ZSCORE', KEYS[1], server)
+        if not store_id then
+            store_id = '-' .. ARGV[4]
             redis.call('DEL', KEYS[1])
-            redis.call('ZADD', KEYS[1], born, server)
+            redis.call('ZADD', KEYS[1], store_id, server)
         end
         local is_new = redis.call('ZADD', KEYS[1], 'NX', ARGV[2], ARGV[1])
         redis.call('ZREMRANGEBYSCORE', KEYS[1], 0, ARGV[3])
-        return {is_new, born}
+        return {is_new, store_id}
     """
-    # A birthday is in seconds, with a random number after them: two of the same second are not the same.
+    # A store id is in seconds, with a random number after them: two of the same second are not the same.
     RANDOM_BITS = 20
 
     def __init__(self) -> None:
         self._retry_at = 0.0
-        self._health = OutageLog(
+        self._outage_log = OutageLog(
             "Redis does not remember DPoP proofs; the database does", "Redis remembers DPoP proofs"
         )
 
-    def is_left_alone(self) -> bool:
+    def in_backoff(self) -> bool:
         return time.monotonic() < self._retry_at
 
-    def remember(self, proof: UUID) -> tuple[bool, int]:
-        """Whether it was not known before, and the memory's birthday. One round trip. Raises REDIS_ERRORS."""
+    def add(self, proof: UUID) -> tuple[bool, int]:
+        """Whether it was not known before, and the id of the store. One round trip. Raises REDIS_ERRORS."""
         now = time.time()
-        birthday = int(now) << self.RANDOM_BITS | secrets.randbits(self.RANDOM_BITS)
-        arguments = [proof.bytes, now + kept_for().total_seconds(), now, birthday]
+        store_id = int(now) << self.RANDOM_BITS | secrets.randbits(self.RANDOM_BITS)
+        arguments = [proof.bytes, now + retention().total_seconds(), now, store_id]
         try:
-            is_new, born = self._script(keys=[self.KEY], args=arguments, client=get_redis_connection("default"))
-            birthday = _birthday_in(born)
+            is_new, score = self._script(keys=[self.KEY], args=arguments, client=get_redis_connection("default"))
+            store_id = _parse_store_id(score)
         except REDIS_ERRORS as error:
-            self._retry_at = time.monotonic() + RETRY_AFTER
-            self._health.is_in_trouble(error)
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            self._outage_log.failed(error)
             raise
-        self._health.is_well()
-        return bool(is_new), birthday
+        self._outage_log.recovered()
+        return bool(is_new), store_id
 
-    def is_whole(self, birthday: int) -> bool:
+    def covers_nonce_less(self, store_id: int) -> bool:
         """Whether it remembers every proof that may be shown without a nonce."""
-        return time.time() - (birthday >> self.RANDOM_BITS) > kept_for().total_seconds()
+        return time.time() - (store_id >> self.RANDOM_BITS) > retention().total_seconds()
 
     @cached_property
     def _script(self) -> Any:
         return get_redis_connection("default").register_script(self.SCRIPT)
 
 
-def _birthday_in(score: object) -> int:
+def _parse_store_id(score: object) -> int:
     """Raises ValueError for a score that no process of ours gave it: they are negative, and whole."""
-    if not (isinstance(score, bytes) and BIRTHDAY.fullmatch(score)):
-        raise ValueError("not a birthday")
+    if not (isinstance(score, bytes) and STORE_ID_SCORE.fullmatch(score)):
+        raise ValueError("not a store id")
     return -int(score)
 
 
-redis_memory = RedisMemory()
+redis_store = RedisProofStore()
 
 
-def use(proof: UUID, nonce: str | None, is_fresh: bool) -> None:
+def consume(proof: UUID, nonce: str | None, is_recent: bool) -> None:
     """
-    Uses it up; `is_fresh` says whether its own time would do. Raises AlreadyUsed or NonceWanted. One round trip to
+    Uses it up; `is_recent` says whether its own time would do. Raises AlreadyUsed or NonceRequired. One round trip to
     Redis, or one statement.
     """
-    memory = _memory_of(nonce)
-    if not settings.REDIS_URL or memory == DATABASE or redis_memory.is_left_alone():
-        return _use_in_database(proof, memory, is_fresh and nonce is None and not settings.REDIS_URL)
+    store = _store_in(nonce)
+    if not settings.REDIS_URL or store == DATABASE or redis_store.in_backoff():
+        return _consume_in_database(proof, store, is_recent and nonce is None and not settings.REDIS_URL)
     try:
-        is_new, birthday = redis_memory.remember(proof)
+        is_new, store_id = redis_store.add(proof)
     except REDIS_ERRORS:
-        raise NonceWanted(_new_nonce(DATABASE)) from None
+        raise NonceRequired(_new_nonce(DATABASE)) from None
     if not is_new:
         raise AlreadyUsed
-    if memory == str(birthday) or (nonce is None and is_fresh and redis_memory.is_whole(birthday)):
+    if store == str(store_id) or (nonce is None and is_recent and redis_store.covers_nonce_less(store_id)):
         return None
-    raise NonceWanted(_new_nonce(str(birthday)))
+    raise NonceRequired(_new_nonce(str(store_id)))
 
 
-def _use_in_database(proof: UUID, memory: str | None, needs_no_nonce: bool) -> None:
-    if memory != DATABASE and not needs_no_nonce:
-        raise NonceWanted(_new_nonce(DATABASE))
-    if not UsedProof.objects.remember(proof, timezone.now() + kept_for()):
+def _consume_in_database(proof: UUID, store: str | None, needs_no_nonce: bool) -> None:
+    if store != DATABASE and not needs_no_nonce:
+        raise NonceRequired(_new_nonce(DATABASE))
+    if not UsedProof.objects.add(proof, timezone.now() + retention()):
         raise AlreadyUsed
 
 
@@ -147,14 +147,14 @@ def _signer() -> TimestampSigner:
     return TimestampSigner(salt="api.used_proofs")
 
 
-def _new_nonce(memory: str) -> str:
-    return _signer().sign(memory)
+def _new_nonce(store: str) -> str:
+    return _signer().sign(store)
 
 
-def _memory_of(nonce: str | None) -> str | None:
-    """Which memory it names; None if it is not ours, or too old."""
+def _store_in(nonce: str | None) -> str | None:
+    """Which store it names; None if it is not ours, or too old."""
     try:
-        return _signer().unsign(nonce, max_age=NONCE) if nonce is not None else None
+        return _signer().unsign(nonce, max_age=NONCE_LIFETIME) if nonce is not None else None
     except (BadSignature, UnicodeEncodeError):
         # The latter for a lone surrogate, which JSON can spell and no nonce of ours has.
         return None

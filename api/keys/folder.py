@@ -9,11 +9,11 @@ from typing import NamedTuple
 from django.core.exceptions import ImproperlyConfigured
 
 from api import strict_json
-from api.keys.files import Unreadable, printable, read, state_of
+from api.keys.files import Unreadable, file_state, printable, read
 from api.keys.key import Key, derived_keys
 
 
-class State(StrEnum):
+class KeyState(StrEnum):
     """The life of a key. All of them verify."""
 
     PUBLISHED = "published"
@@ -21,8 +21,8 @@ class State(StrEnum):
     VERIFYING = "verifying"
 
 
-class Entry(NamedTuple):
-    state: State
+class KeyStatus(NamedTuple):
+    state: KeyState
     since: datetime
 
 
@@ -41,7 +41,7 @@ class KeyFolder:
     def ring_file(self) -> Path:
         return self.path / "ring.json"
 
-    def entries(self) -> dict[str, Entry] | None:
+    def statuses(self) -> dict[str, KeyStatus] | None:
         """By kid; None without a ring.json. Raises ImproperlyConfigured for one that makes no sense."""
         # A link to nowhere is not the same as no ring.json.
         if not os.path.lexists(self.ring_file):
@@ -52,14 +52,15 @@ class KeyFolder:
             raise ImproperlyConfigured(f"ring.json in JWT_KEYS cannot be read ({error}).") from error
         try:
             ring = strict_json.loads(text)
-            entries = {
-                kid: Entry(State(each["state"]), datetime.fromisoformat(each["since"])) for kid, each in ring.items()
+            statuses = {
+                kid: KeyStatus(KeyState(each["state"]), datetime.fromisoformat(each["since"]))
+                for kid, each in ring.items()
             }
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ImproperlyConfigured("ring.json in JWT_KEYS cannot be understood.") from error
-        if [each.state for each in entries.values()].count(State.SIGNING) != 1:
+        if [each.state for each in statuses.values()].count(KeyState.SIGNING) != 1:
             raise ImproperlyConfigured("ring.json in JWT_KEYS must name one key that signs.")
-        return entries
+        return statuses
 
     def files(self) -> dict[Path, Key]:
         """
@@ -81,13 +82,13 @@ class KeyFolder:
 
     def load(self) -> tuple[dict[str, Key], Key]:
         """All keys of ours by kid, and the one that signs. Raises ImproperlyConfigured."""
-        keys, entries = self.keys(), self.entries()
-        if entries is not None:
+        keys, statuses = self.keys(), self.statuses()
+        if statuses is not None:
             # Keys of SECRET_KEY are named while the project moves over from it; a key without a file is not here yet,
             # or was taken away.
             known = keys | {key.kid: key for key in derived_keys()}
-            keys = {kid: known[kid] for kid in entries if kid in known}
-            signs = next(kid for kid, entry in entries.items() if entry.state == State.SIGNING)
+            keys = {kid: known[kid] for kid in statuses if kid in known}
+            signs = next(kid for kid, status in statuses.items() if status.state == KeyState.SIGNING)
         else:
             signs = next(reversed(keys), "")
         if signs not in keys:
@@ -98,6 +99,6 @@ class KeyFolder:
         """Changes with anything in the folder: some 20 microseconds."""
         try:
             with os.scandir(self.path) as files:
-                return sorted((each.name, *state_of(each)) for each in files)
+                return sorted((each.name, *file_state(each)) for each in files)
         except OSError as error:
             return str(error)

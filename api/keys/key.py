@@ -22,8 +22,8 @@ from jwt.utils import base64url_encode
 
 from api.keys.files import printable, read
 
-RSA_MIN_BITS = 2048
-RSA_NEW_BITS = 3072
+MIN_RSA_BITS = 2048
+NEW_RSA_BITS = 3072
 # RFC 7638, section 3.2; RFC 8037, section 2. Also all that a public key has.
 PUBLIC_MEMBERS = {"EC": ("crv", "kty", "x", "y"), "RSA": ("e", "kty", "n"), "OKP": ("crv", "kty", "x")}
 # The primes by which the moduli of ROCA (CVE-2017-15361) are known: powers of 65537 by each of them.
@@ -64,17 +64,17 @@ class Key:
         algorithm = _algorithm_of(private)
         if algorithm is None:
             raise ImproperlyConfigured(f"{name} in JWT_KEYS is none of ES256, EdDSA, or sound RS256 of 2048 bits.")
-        return cls._of(algorithm, private)
+        return cls._build(algorithm, private)
 
     @classmethod
     def generate(cls, algorithm: str) -> Self:
         """One whose id no command takes for an option."""
-        while (key := cls._of(algorithm, NEW_KEYS[algorithm]())).kid.startswith("-"):
+        while (key := cls._build(algorithm, KEY_GENERATORS[algorithm]())).kid.startswith("-"):
             pass
         return key
 
     @classmethod
-    def _of(cls, algorithm: str, private: Any) -> Self:
+    def _build(cls, algorithm: str, private: Any) -> Self:
         public = private.public_key()
         return cls(thumbprint(public_jwk(algorithm, public)), algorithm, private, public)
 
@@ -93,29 +93,29 @@ class Key:
         return self.signing.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-NEW_KEYS: dict[str, Callable[[], Any]] = {
+KEY_GENERATORS: dict[str, Callable[[], Any]] = {
     "ES256": lambda: generate_private_key(SECP256R1()),
     "EdDSA": Ed25519PrivateKey.generate,
-    "RS256": lambda: generate_rsa_key(65537, RSA_NEW_BITS),
+    "RS256": lambda: generate_rsa_key(65537, NEW_RSA_BITS),
 }
 
 
 def _algorithm_of(private: object) -> str | None:
     if isinstance(private, EllipticCurvePrivateKey) and isinstance(private.curve, SECP256R1):
         return "ES256"
-    if isinstance(private, RSAPrivateKey) and _is_sound(private):
+    if isinstance(private, RSAPrivateKey) and _is_strong_rsa(private):
         return "RS256"
-    if isinstance(private, Ed25519PrivateKey) and is_sound_ed25519(private.public_key().public_bytes_raw()):
+    if isinstance(private, Ed25519PrivateKey) and is_valid_ed25519(private.public_key().public_bytes_raw()):
         return "EdDSA"
     return None
 
 
-def _is_sound(private: RSAPrivateKey) -> bool:
+def _is_strong_rsa(private: RSAPrivateKey) -> bool:
     numbers = private.public_key().public_numbers()
-    return private.key_size >= RSA_MIN_BITS and numbers.e >= 65537 and not _is_of_roca(numbers.n)
+    return private.key_size >= MIN_RSA_BITS and numbers.e >= 65537 and not _has_roca_weakness(numbers.n)
 
 
-def _is_of_roca(modulus: int) -> bool:
+def _has_roca_weakness(modulus: int) -> bool:
     return all(modulus % p in {pow(65537, exponent, p) for exponent in range(p)} for p in ROCA_PRIMES)
 
 
@@ -138,7 +138,7 @@ def derived_keys() -> list[Key]:
     return [Key.derived_from(secret) for secret in [*reversed(settings.SECRET_KEY_FALLBACKS), settings.SECRET_KEY]]
 
 
-def is_sound_ed25519(public: bytes) -> bool:
+def is_valid_ed25519(public: bytes) -> bool:
     """Whether these 32 bytes are the one encoding of their point (RFC 8032, section 5.1.3), and not of small order."""
     y = int.from_bytes(public, "little") & (2**255 - 1)
     return len(public) == 32 and y < FIELD_PRIME and y not in SMALL_ORDER

@@ -17,9 +17,9 @@ from api.outages import OutageLog
 logger = logging.getLogger(__name__)
 
 # Of those that cannot be read, in one line.
-FILES_LOGGED = 10
+MAX_FILES_LOGGED = 10
 # Between two looks at the folder, in seconds.
-LOOK_EVERY = 0.5
+POLL_SECONDS = 0.5
 
 
 class Keyring:
@@ -32,71 +32,73 @@ class Keyring:
         # Called after a key was dropped: what was verified with it is verified anew.
         self.on_drop: list[Callable[[], None]] = []
         # Called when the folder was looked at: twice a second at most.
-        self.on_look: list[Callable[[], None]] = []
+        self.on_poll: list[Callable[[], None]] = []
         self._lock = threading.Lock()
         self._keys: dict[str, Key] = {}
         self._signing_key: Key | None = None
-        self._seen: object = None
+        self._fingerprint: object = None
         # On the monotonic clock, in seconds.
-        self._next_look = -math.inf
-        self._health = OutageLog("The keys in JWT_KEYS stay as they were", "The keys in JWT_KEYS are read again")
+        self._next_poll = -math.inf
+        self._outage_log = OutageLog("The keys in JWT_KEYS stay as they were", "The keys in JWT_KEYS are read again")
 
     @property
     def by_kid(self) -> dict[str, Key]:
-        self.look()
+        self.reload_if_changed()
         return self._keys
 
     @property
     def signing_key(self) -> Key:
-        self.look()
-        assert self._signing_key  # noqa: S101 (look() raises without one)
+        self.reload_if_changed()
+        assert self._signing_key  # noqa: S101 (reload_if_changed() raises without one)
         return self._signing_key
 
     def load(self) -> None:
         """Reads the keys anew. Raises ImproperlyConfigured, and keeps what it had."""
         with self._lock:
             self._load()
-            self._next_look = time.monotonic() + LOOK_EVERY
+            self._next_poll = time.monotonic() + POLL_SECONDS
 
-    def look(self) -> None:
+    def reload_if_changed(self) -> None:
         """Before any answer that depends on the keys. Raises ImproperlyConfigured if there never were any."""
-        if time.monotonic() >= self._next_look:
+        if time.monotonic() >= self._next_poll:
             with self._lock:
                 # Others wait: whoever asks after a key was dropped is told so.
-                if time.monotonic() >= self._next_look:
-                    self._look()
+                if time.monotonic() >= self._next_poll:
+                    self._reload()
 
-    def _look(self) -> None:
+    def _reload(self) -> None:
         if self._signing_key is None:
             self._load()
-        elif settings.JWT_KEYS and (seen := KeyFolder(settings.JWT_KEYS).fingerprint()) != self._seen:
+        elif settings.JWT_KEYS and (fingerprint := KeyFolder(settings.JWT_KEYS).fingerprint()) != self._fingerprint:
             try:
                 self._load()
             except ImproperlyConfigured as error:
-                self._seen = seen
-                self._health.is_in_trouble(error)
-        self._next_look = time.monotonic() + LOOK_EVERY
-        for tell in self.on_look:
-            tell()
+                self._fingerprint = fingerprint
+                self._outage_log.failed(error)
+        self._next_poll = time.monotonic() + POLL_SECONDS
+        for callback in self.on_poll:
+            callback()
 
     def _load(self) -> None:
         if settings.JWT_KEYS:
             folder = KeyFolder(settings.JWT_KEYS)
-            seen = folder.fingerprint()
+            fingerprint = folder.fingerprint()
             try:
                 keys, signing_key = folder.load()
             finally:
                 if folder.unreadable:
-                    logger.warning("Files in JWT_KEYS cannot be read: %s", ", ".join(folder.unreadable[:FILES_LOGGED]))
+                    logger.warning(
+                        "Files in JWT_KEYS cannot be read: %s", ", ".join(folder.unreadable[:MAX_FILES_LOGGED])
+                    )
         else:
-            keys, seen = {key.kid: key for key in derived_keys()}, None
+            keys, fingerprint = {key.kid: key for key in derived_keys()}, None
             signing_key = list(keys.values())[-1]
         dropped = self._keys.keys() - keys.keys()
-        self._keys, self._signing_key, self._seen = keys, signing_key, seen
-        self._health.is_well()
+        self._keys, self._signing_key, self._fingerprint = keys, signing_key, fingerprint
+        self._outage_log.recovered()
         if dropped:
-            for forget in self.on_drop:
-                forget()
+            for callback in self.on_drop:
+                callback()
 
 
 keyring = Keyring()

@@ -4,14 +4,14 @@ from typing import Any, NamedTuple
 
 # Headers by the components that describe them.
 NO_STORE = {"Cache-Control": "NoStore"}
-KEPT = {"Cache-Control": "Kept", "ETag": "ETag"}
+CACHEABLE = {"Cache-Control": "Kept", "ETag": "ETag"}
 Json = dict[str, Any]
 
 
 # What is refused, and how
 
 
-class Refusal(NamedTuple):
+class ErrorResponse(NamedTuple):
     """A status that many endpoints answer with, described once."""
 
     name: str
@@ -21,8 +21,8 @@ class Refusal(NamedTuple):
     headers: dict[str, str] = NO_STORE
 
 
-REFUSALS = {
-    "400": Refusal(
+ERROR_RESPONSES = {
+    "400": ErrorResponse(
         "Invalid",
         "The input is not valid; what is wrong with a field stands under its name.",
         {
@@ -36,7 +36,7 @@ REFUSALS = {
         schema="InvalidInput",
         headers=NO_STORE | {"DPoP-Nonce": "Nonce"},
     ),
-    "401": Refusal(
+    "401": ErrorResponse(
         "Unauthorized",
         "Nobody is signed in, or the token or password is not good. The challenge names `invalid_token` if the token "
         "is to blame: refresh, then try once more.",
@@ -50,23 +50,23 @@ REFUSALS = {
         },
         headers=NO_STORE | {"WWW-Authenticate": "Challenge", "DPoP-Nonce": "Nonce"},
     ),
-    "403": Refusal(
+    "403": ErrorResponse(
         "Forbidden",
         "Not allowed to whoever asks, or not before they confirm their password (`recent_sign_in_required`); or a "
         "session cookie came without its CSRF token.",
         {"not allowed": {"detail": "You do not have permission to perform this action.", "code": "permission_denied"}},
     ),
-    "404": Refusal(
+    "404": ErrorResponse(
         "NotFound",
         "There is no such thing, or none of one's own.",
         {"not found": {"detail": "Not found.", "code": "not_found"}},
     ),
-    "406": Refusal(
+    "406": ErrorResponse(
         "NotAcceptable",
         "The answer cannot be had in any media type of the `Accept` header.",
         {"not acceptable": {"detail": "Could not satisfy the request Accept header.", "code": "not_acceptable"}},
     ),
-    "411": Refusal(
+    "411": ErrorResponse(
         "LengthRequired",
         "The body has no `Content-Length`, and the application server does not mark its end. gunicorn does.",
         {
@@ -76,15 +76,15 @@ REFUSALS = {
             }
         },
     ),
-    "413": Refusal(
+    "413": ErrorResponse(
         "TooLarge",
         "The body is larger than 1.5 MB of JSON, or 64 kB of form.",
         {"too large": {"detail": "The request body is too large.", "code": "too_large"}},
     ),
-    "414": Refusal(
+    "414": ErrorResponse(
         "AddressTooLong", "The address is longer than 4094 bytes. The application server says so, in HTML.", {}
     ),
-    "415": Refusal(
+    "415": ErrorResponse(
         "UnsupportedMediaType",
         "The body is of another media type, or of another charset than UTF-8.",
         {
@@ -94,13 +94,13 @@ REFUSALS = {
             }
         },
     ),
-    "429": Refusal(
+    "429": ErrorResponse(
         "TooManyRequests",
         "Too often. Wait for `Retry-After` seconds.",
         {"throttled": {"detail": "Request was throttled. Expected available in 30 seconds.", "code": "throttled"}},
         headers=NO_STORE | {"Retry-After": "Wait"},
     ),
-    "503": Refusal(
+    "503": ErrorResponse(
         "Unavailable",
         "The service is in trouble, and cannot tell a good token from an ended one. The token is as good as before.",
         {
@@ -165,7 +165,7 @@ JWK_SET: Json = {
     },
     "required": ["keys"],
 }
-INTROSPECTED: Json = {
+INTROSPECTION: Json = {
     "type": "object",
     "properties": {
         "active": {
@@ -227,7 +227,7 @@ def _link(operation: str, body: dict[str, str]) -> Json:
     return {"operationId": operation, "requestBody": body}
 
 
-OF_TOKENS = {
+TOKEN_LINKS = {
     "revokeAccess": _link("revoke", {"token": "$response.body#/access"}),
     "introspectAccess": _link("introspect", {"token": "$response.body#/access"}),
     "refreshOnce": _link("refresh", {"refresh": "$response.body#/refresh"}),
@@ -235,15 +235,15 @@ OF_TOKENS = {
     "verifyRefresh": _link("verify", {"token": "$response.body#/refresh"}),
     "signOut": _link("sign_out", {"refresh": "$response.body#/refresh"}),
 }
-OF_REGISTRATION = {
+REGISTRATION_LINKS = {
     "signIn": _link("sign_in", {"username": "$request.body#/username", "password": "$request.body#/password"})
 }
-OF_SIGN_INS = {
+SIGN_INS_LINKS = {
     "endTheLatest": {"operationId": "end_sign_in", "parameters": {"id": "$response.body#/results/0/id"}},
 }
 LINKS: dict[str, dict[str, Json]] = {
-    "register": {"201": OF_REGISTRATION},
-    "sign_in": {"200": OF_TOKENS},
-    "refresh": {"200": OF_TOKENS},
-    "sign_ins": {"200": OF_SIGN_INS},
+    "register": {"201": REGISTRATION_LINKS},
+    "sign_in": {"200": TOKEN_LINKS},
+    "refresh": {"200": TOKEN_LINKS},
+    "sign_ins": {"200": SIGN_INS_LINKS},
 }

@@ -14,13 +14,13 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.views import APIView
 from rest_framework_simplejwt.views import TokenViewBase
 
-from api.openapi.responses import HEADERS, KEPT, LINKS, NO_STORE, REFUSALS, SCHEMAS, Json
+from api.openapi.responses import CACHEABLE, ERROR_RESPONSES, HEADERS, LINKS, NO_STORE, SCHEMAS, Json
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class AutoSchema(openapi.AutoSchema):
-    """As drf-spectacular's, with the refusals, the headers and the links that it does not see."""
+    """As drf-spectacular's, with the errors, the headers and the links that it does not see."""
 
     view: APIView
 
@@ -52,12 +52,15 @@ class AutoSchema(openapi.AutoSchema):
         answers: Json = super()._get_response_bodies(direction)
         for status, answer in answers.items():
             answer["description"] = answer["description"] or HTTPStatus(int(status)).phrase
-            is_kept = getattr(self.view, "may_be_kept", False) and status < "400"
-            answer["headers"] = self._headers(KEPT if is_kept else NO_STORE)
-        refusals = {status: self._refusal(status) for status in {*self._refused_with(), *answers} & REFUSALS.keys()}
-        return dict(sorted((answers | refusals).items()))
+            is_cacheable = getattr(self.view, "is_cacheable", False) and status < "400"
+            answer["headers"] = self._headers(CACHEABLE if is_cacheable else NO_STORE)
+        errors = {
+            status: self._error_response(status)
+            for status in {*self._error_statuses(), *answers} & ERROR_RESPONSES.keys()
+        }
+        return dict(sorted((answers | errors).items()))
 
-    def _refused_with(self) -> Iterable[str]:
+    def _error_statuses(self) -> Iterable[str]:
         """By the rules that the views follow."""
         if issubclass(self.view.content_negotiation_class, DefaultContentNegotiation):
             yield "406"
@@ -75,23 +78,23 @@ class AutoSchema(openapi.AutoSchema):
         if authenticators and self.method not in SAFE_METHODS:
             # The session cookie needs a CSRF token.
             yield "403"
-        if any(type(each) not in OPEN_DOORS for each in self.view.get_permissions()):
+        if any(type(each) not in UNRESTRICTED_PERMISSIONS for each in self.view.get_permissions()):
             yield "403"
         if self.view.get_throttles():
             yield "429"
 
-    def _refusal(self, status: str) -> Json:
-        refusal = REFUSALS[status]
-        if not refusal.examples:
-            return self._component(ResolvedComponent.RESPONSE, refusal.name, {"description": refusal.description})
-        schema = self._component(ResolvedComponent.SCHEMA, refusal.schema, SCHEMAS[refusal.schema])
-        examples = {name: {"value": value} for name, value in refusal.examples.items()}
+    def _error_response(self, status: str) -> Json:
+        error = ERROR_RESPONSES[status]
+        if not error.examples:
+            return self._component(ResolvedComponent.RESPONSE, error.name, {"description": error.description})
+        schema = self._component(ResolvedComponent.SCHEMA, error.schema, SCHEMAS[error.schema])
+        examples = {name: {"value": value} for name, value in error.examples.items()}
         return self._component(
             ResolvedComponent.RESPONSE,
-            refusal.name,
+            error.name,
             {
-                "description": refusal.description,
-                "headers": self._headers(refusal.headers),
+                "description": error.description,
+                "headers": self._headers(error.headers),
                 "content": {"application/json": {"schema": schema, "examples": examples}},
             },
         )
@@ -107,7 +110,7 @@ class AutoSchema(openapi.AutoSchema):
         return component.ref
 
 
-OPEN_DOORS = (permissions.AllowAny, permissions.IsAuthenticated)
+UNRESTRICTED_PERMISSIONS = (permissions.AllowAny, permissions.IsAuthenticated)
 
 
 class AccessTokenScheme(OpenApiAuthenticationExtension):

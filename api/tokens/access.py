@@ -17,19 +17,19 @@ from accounts.models import SecurityEvent, SignIn
 from api.blocklist import status_list
 from api.blocklist.mirror import mirror
 from api.blocklist.models import Entry
-from api.tokens.backend import BACKEND, VERIFIED_TOKENS, StrictTokenBackend
+from api.tokens.backend import BACKEND_OPTIONS, MAX_CACHED_TOKENS, StrictTokenBackend
 
 # For issuer, audience and username. Longer names stay out: an access token is to stay under 500 bytes, with ES256 too.
-NAMES_MAX_LENGTH = 28
+MAX_NAMES_LENGTH = 28
 
 # To build one costs a tenth of the whole check of a token that was seen before.
-_uuid = lru_cache(maxsize=2 * VERIFIED_TOKENS)(uuid.UUID)
+_cached_uuid = lru_cache(maxsize=2 * MAX_CACHED_TOKENS)(uuid.UUID)
 
 
 class SignInToken(tokens.Token):
     """What access and refresh tokens have in common: they belong to a sign-in, and die with it."""
 
-    _token_backend = StrictTokenBackend(**BACKEND)
+    _token_backend = StrictTokenBackend(**BACKEND_OPTIONS)
 
     def verify(self) -> None:
         # The backend has checked the rest, the time among it.
@@ -37,23 +37,23 @@ class SignInToken(tokens.Token):
 
     @property
     def sid(self) -> uuid.UUID:
-        return _uuid(self.payload["sid"])
+        return _cached_uuid(self.payload["sid"])
 
     @property
     def jti(self) -> uuid.UUID:
-        return _uuid(self.payload["jti"])
+        return _cached_uuid(self.payload["jti"])
 
     @property
     def user_id(self) -> int:
         return int(self.payload["sub"])
 
     @property
-    def bound_to(self) -> str:
+    def key_thumbprint(self) -> str:
         """The thumbprint of the key that whoever shows it must hold; empty if it needs none."""
         confirmation = self.payload.get("cnf")
         return confirmation["jkt"] if confirmation else ""
 
-    def check_honoured(self) -> None:
+    def check_not_revoked(self) -> None:
         """Raises TokenError for a genuine token that is refused all the same."""
         raise NotImplementedError
 
@@ -62,7 +62,7 @@ class SignInToken(tokens.Token):
         raise TypeError("A token belongs to a sign-in: use for_sign_in().")
 
     @classmethod
-    def _of(cls, sign_in: SignIn, jti: uuid.UUID, issued_at: datetime, expires_at: datetime) -> Self:
+    def _build(cls, sign_in: SignIn, jti: uuid.UUID, issued_at: datetime, expires_at: datetime) -> Self:
         # Not by __init__, which makes up an id and the times first.
         token = cls.__new__(cls)
         token.payload = {
@@ -82,19 +82,19 @@ class SignInToken(tokens.Token):
 class AccessToken(SignInToken, tokens.AccessToken):
     def verify(self) -> None:
         super().verify()
-        self.check_honoured()
+        self.check_not_revoked()
 
-    def check_honoured(self) -> None:
+    def check_not_revoked(self) -> None:
         if mirror.blocks(self.sid, self.jti, self.user_id):
             raise TokenError(_("Token is blacklisted"))
 
     def revoke(self) -> None:
         """It alone. Raises TokenError if it was refused before."""
-        self.check_honoured()
-        own = SignIn.objects.filter(pk=self.sid, user=self.user_id).select_related("user")
+        self.check_not_revoked()
+        found = SignIn.objects.filter(pk=self.sid, user=self.user_id).select_related("user")
         with transaction.atomic():
             # Held, so that whoever deletes the user comes before or after.
-            sign_in = own.select_for_update(of=("self",), no_key=True).first()
+            sign_in = found.select_for_update(of=("self",), no_key=True).first()
             if sign_in is None:
                 raise TokenError(_("Token is blacklisted"))
             Entry.objects.block_token(self.jti, self.sid)
@@ -107,12 +107,12 @@ class AccessToken(SignInToken, tokens.AccessToken):
         in the blocklist outlasts the token.
         """
         expires_at = min(issued_at + settings.ACCESS_TOKEN, sign_in.latest_end)
-        token = cls._of(sign_in, uuid.uuid4(), issued_at, expires_at)
+        token = cls._build(sign_in, uuid.uuid4(), issued_at, expires_at)
         if sign_in.audience:
             token["aud"] = sign_in.audience
         if settings.JWT_STATUS_LIST and sign_in.status_index is not None:
             token["status"] = status_list.claim(sign_in.status_index)
         username = sign_in.user.username
-        if len(f"{cls._token_backend.issuer}{sign_in.audience or settings.JWT_AUDIENCE}{username}") <= NAMES_MAX_LENGTH:
+        if len(f"{cls._token_backend.issuer}{sign_in.audience or settings.JWT_AUDIENCE}{username}") <= MAX_NAMES_LENGTH:
             token["username"] = username
         return token

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from api.tokens.access import AccessToken, SignInToken
-from api.tokens.backend import BACKEND, IssuerBackend
+from api.tokens.backend import BACKEND_OPTIONS, IssuerBackend
 from api.tokens.refresh import RefreshToken
 
 
@@ -17,20 +17,20 @@ class AnyToken(SignInToken):
         pass
 
     @property
-    def of_its_kind(self) -> "AccessToken | RefreshToken":
+    def as_specific_type(self) -> "AccessToken | RefreshToken":
         token = AccessToken() if self["token_type"] == AccessToken.token_type else RefreshToken()
         token.payload = self.payload
         return token
 
-    def check_honoured(self) -> None:
-        self.of_its_kind.check_honoured()
+    def check_not_revoked(self) -> None:
+        self.as_specific_type.check_not_revoked()
 
 
 class IssuedToken(AnyToken):
     """A genuine token of either kind, whichever service it is for."""
 
-    _token_backend = IssuerBackend(**BACKEND)
+    _token_backend = IssuerBackend(**BACKEND_OPTIONS)
 
     def revoke(self) -> None:
         """Raises TokenError for one that is refused already."""
-        self.of_its_kind.revoke()
+        self.as_specific_type.revoke()

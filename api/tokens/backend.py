@@ -14,21 +14,21 @@ from jwt.utils import base64url_decode
 from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import TokenBackendError, TokenBackendExpiredToken
 from rest_framework_simplejwt.settings import api_settings
-from rest_framework_simplejwt.state import token_backend as configured
+from rest_framework_simplejwt.state import token_backend as configured_backend
 
 from api import metrics, strict_json
-from api.blocklist.models import is_jti
+from api.blocklist.models import may_be_jti
 from api.keys import Key, keyring
 
 # RFC 9068, section 2.1, and its like: no kind of token passes for another.
 HEADER_TYPES = {"access": "at+jwt", "refresh": "rt+jwt"}
-MAX_LENGTH = 4096
+MAX_TOKEN_BYTES = 4096
 # Some 2 kB each in memory.
-VERIFIED_TOKENS = 10_000
-COMPACT_FORM = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+MAX_CACHED_TOKENS = 10_000
+COMPACT_JWS = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 USER_ID = re.compile(r"[1-9][0-9]{0,17}")
 # Far beyond any lifetime, and still a date.
-LATEST_TIME = 2**35
+MAX_TIMESTAMP = 2**35
 
 
 class StrictJWT(jwt.PyJWT):
@@ -43,7 +43,7 @@ class StrictJWT(jwt.PyJWT):
         return payload
 
 
-def _header_of(raw: bytes) -> dict[str, Any]:
+def _decode_header(raw: bytes) -> dict[str, Any]:
     """
     Raises ValueError. PyJWT's own takes duplicate keys, and decodes the rest of the token too, which takes longer than
     to check an HS256 signature.
@@ -62,26 +62,26 @@ class StrictTokenBackend(TokenBackend):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._leeway_seconds = self.get_leeway().total_seconds()
-        self._hits = self._misses = 0
-        self._forget()
-        keyring.on_drop.append(self._forget)
-        keyring.on_look.append(self._tell)
+        self._flushed_hits = self._flushed_misses = 0
+        self._clear_cache()
+        keyring.on_drop.append(self._clear_cache)
+        keyring.on_poll.append(self._flush_metrics)
 
-    def _forget(self) -> None:
+    def _clear_cache(self) -> None:
         """
         A signature is checked once per process. Least recently used first out; failures are not held. Not emptied but
         replaced: what is being verified just now with a key that was dropped ends up in the old one.
         """
-        self._claims_of = lru_cache(maxsize=VERIFIED_TOKENS)(self._read)
-        self._hits = self._misses = 0
+        self._cached_claims = lru_cache(maxsize=MAX_CACHED_TOKENS)(self._decode)
+        self._flushed_hits = self._flushed_misses = 0
 
-    def _tell(self) -> None:
+    def _flush_metrics(self) -> None:
         """What the cache has counted since it was last told."""
-        cached = self._claims_of.cache_info()
-        metrics.known_tokens.inc(max(0, cached.hits - self._hits))
-        metrics.new_tokens.inc(max(0, cached.misses - self._misses))
-        self._hits, self._misses = cached.hits, cached.misses
-        metrics.samples.is_due = True
+        counts = self._cached_claims.cache_info()
+        metrics.token_cache_hits.inc(max(0, counts.hits - self._flushed_hits))
+        metrics.token_cache_misses.inc(max(0, counts.misses - self._flushed_misses))
+        self._flushed_hits, self._flushed_misses = counts.hits, counts.misses
+        metrics.sampler.is_due = True
 
     def encode(self, payload: dict[str, Any]) -> str:
         key = keyring.signing_key
@@ -92,21 +92,21 @@ class StrictTokenBackend(TokenBackend):
     def decode(self, token: str | bytes, verify: bool = True) -> dict[str, Any]:
         """Raises TokenBackendError, or TokenBackendExpiredToken for a genuine token after its time."""
         raw = token.encode(errors="replace") if isinstance(token, str) else token
-        if len(raw) > MAX_LENGTH:
+        if len(raw) > MAX_TOKEN_BYTES:
             raise TokenBackendError(_("Token is invalid"))
-        keyring.look()
-        claims = self._claims_of(raw)
+        keyring.reload_if_changed()
+        claims = self._cached_claims(raw)
         if claims["exp"] + self._leeway_seconds <= time.time():
             raise TokenBackendExpiredToken(_("Token is expired"))
         return claims.copy()
 
-    def _read(self, raw: bytes) -> dict[str, Any]:
+    def _decode(self, raw: bytes) -> dict[str, Any]:
         """All checks of a token that do not change with time."""
-        if not COMPACT_FORM.fullmatch(raw):
+        if not COMPACT_JWS.fullmatch(raw):
             raise TokenBackendError(_("Token is invalid"))
         try:
-            header = _header_of(raw)
-            claims = self._verified(raw, self._key_of(header))
+            header = _decode_header(raw)
+            claims = self._verify(raw, self._get_key(header))
         except jwt.ExpiredSignatureError as error:
             raise TokenBackendExpiredToken(_("Token is expired")) from error
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
@@ -115,24 +115,24 @@ class StrictTokenBackend(TokenBackend):
         return claims
 
     @property
-    def audiences(self) -> Iterable[str]:
+    def accepted_audiences(self) -> Iterable[str]:
         """Whose tokens are taken here: our own."""
         return [settings.JWT_AUDIENCE]
 
-    def _key_of(self, header: dict[str, Any]) -> Key:
+    def _get_key(self, header: dict[str, Any]) -> Key:
         kid = header.get("kid")
         key = keyring.by_kid.get(kid) if isinstance(kid, str) else None
         if key is None or "crit" in header:
             raise jwt.InvalidKeyError("Unknown key")
         return key
 
-    def _verified(self, raw: bytes, key: Key) -> dict[str, Any]:
+    def _verify(self, raw: bytes, key: Key) -> dict[str, Any]:
         return self.jwt.decode(
             raw,
             key.verifying,
             algorithms=[key.algorithm],
             issuer=self.issuer,
-            audience=list(self.audiences),
+            audience=list(self.accepted_audiences),
             leeway=self.get_leeway(),
             options={"require": ["exp", "iat", "iss", "aud", "sub", "sid", "jti"]},
         )
@@ -144,13 +144,13 @@ class StrictTokenBackend(TokenBackend):
             isinstance(token_type, str)
             and header.get("typ") == HEADER_TYPES.get(token_type)
             and isinstance(claims["aud"], str)
-            and all(type(claims[time]) is int and 0 < claims[time] < LATEST_TIME for time in ("iat", "exp"))
+            and all(type(claims[time]) is int and 0 < claims[time] < MAX_TIMESTAMP for time in ("iat", "exp"))
             and isinstance(claims["sub"], str)
             and USER_ID.fullmatch(claims["sub"])
             and _is_uuid(claims["sid"], str)
-            and _is_uuid(claims["jti"], lambda jti: is_jti(jti) and jti.hex)
+            and _is_uuid(claims["jti"], lambda jti: may_be_jti(jti) and jti.hex)
             and isinstance(claims.get("username", ""), str)
-            and ("cnf" not in claims or _is_confirmation(claims["cnf"]))
+            and ("cnf" not in claims or _is_key_confirmation(claims["cnf"]))
         )
         if not well_formed:
             raise TokenBackendError(_("Token is invalid"))
@@ -160,24 +160,24 @@ class IssuerBackend(StrictTokenBackend):
     """Takes what we made for other services, too."""
 
     @property
-    def audiences(self) -> Iterable[str]:
+    def accepted_audiences(self) -> Iterable[str]:
         return settings.JWT_AUDIENCES
 
 
-def _is_uuid(claim: object, form: Any) -> bool:
+def _is_uuid(claim: object, canonical: Any) -> bool:
     try:
-        return isinstance(claim, str) and form(uuid.UUID(claim)) == claim
+        return isinstance(claim, str) and canonical(uuid.UUID(claim)) == claim
     except ValueError:
         return False
 
 
-def _is_confirmation(claim: object) -> bool:
+def _is_key_confirmation(claim: object) -> bool:
     return isinstance(claim, dict) and claim.keys() == {"jkt"} and isinstance(claim["jkt"], str) and bool(claim["jkt"])
 
 
-BACKEND = {
-    "algorithm": configured.algorithm,
-    "audience": configured.audience,
-    "issuer": configured.issuer,
-    "leeway": configured.leeway,
+BACKEND_OPTIONS = {
+    "algorithm": configured_backend.algorithm,
+    "audience": configured_backend.audience,
+    "issuer": configured_backend.issuer,
+    "leeway": configured_backend.leeway,
 }

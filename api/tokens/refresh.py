@@ -13,7 +13,7 @@ from accounts.rows import CompiledQuery
 from api.blocklist.models import Entry, blocking_parameters
 from api.tokens.access import AccessToken, SignInToken
 
-SID = SignIn._meta.pk
+SIGN_IN_PK = SignIn._meta.pk
 
 
 def _family(sid: uuid.UUID, user_id: int) -> SignInQuerySet:
@@ -29,18 +29,18 @@ class RefreshToken(SignInToken, tokens.RefreshToken):
     @classmethod
     def for_sign_in(cls, sign_in: SignIn) -> "RefreshToken":
         """The current one: every call makes the same token."""
-        return cls._of(sign_in, sign_in.refresh_id, sign_in.refreshed_at, sign_in.expires_at)
+        return cls._build(sign_in, sign_in.refresh_id, sign_in.refreshed_at, sign_in.expires_at)
 
     @property
     def family(self) -> SignInQuerySet:
         """The sign-in it claims to belong to, if it is its user's, and was not ended wholesale."""
         return _family(self.sid, self.user_id).filter(user=self.user_id)
 
-    def sign_in(self) -> SignIn | None:
+    def get_sign_in(self) -> SignIn | None:
         """The only one of its family, with its user. One statement."""
         # The first one is the constant that EXISTS selects.
         blocking = (1, *blocking_parameters(self.sid, self.user_id))
-        row = _family_row.first(*blocking, SID.get_db_prep_value(self.sid, connection))
+        row = _family_row.first(*blocking, SIGN_IN_PK.get_db_prep_value(self.sid, connection))
         sign_in = SignIn.from_columns(row) if row else None
         return sign_in if sign_in and sign_in.user_id == self.user_id else None
 
@@ -49,7 +49,7 @@ class RefreshToken(SignInToken, tokens.RefreshToken):
         if not self.family.end(SignIn.Reason.SIGNED_OUT):
             raise TokenError(_("Token is blacklisted"))
 
-    def check_honoured(self) -> None:
-        sign_in = self.sign_in()
+    def check_not_revoked(self) -> None:
+        sign_in = self.get_sign_in()
         if sign_in is None or not sign_in.accepts_refresh(self.jti):
             raise TokenError(_("Token is blacklisted"))

@@ -30,7 +30,7 @@ class Silence:
         self.ask_again_at = 0.0
 
     def note(self) -> None:
-        metrics.silences.inc()
+        metrics.database_timeouts.inc()
         self.is_noticed, self.ask_again_at = True, time.monotonic() + ASK_EVERY
 
 
@@ -93,10 +93,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 silence.note()
             raise
         silence.is_noticed = False
-        metrics.connections.inc()
+        metrics.database_connections.inc()
         return connection
 
     def _close(self) -> None:
         if self.connection is not None:
-            metrics.connections.dec()
+            metrics.database_connections.dec()
         super()._close()  # type: ignore[misc]

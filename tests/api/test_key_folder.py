@@ -18,8 +18,8 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def every_look_counts(monkeypatch):
-    monkeypatch.setattr("api.keys.ring.LOOK_EVERY", 0)
-    monkeypatch.setattr("api.management.commands.keys.LOOK_EVERY", 0)
+    monkeypatch.setattr("api.keys.ring.POLL_SECONDS", 0)
+    monkeypatch.setattr("api.management.commands.keys.POLL_SECONDS", 0)
 
 
 @pytest.fixture
@@ -27,10 +27,10 @@ def folder(tmp_path, settings):
     """One key signs, and one verifies."""
     make = rotation.Rotation(str(tmp_path / "keys"))
     with time_machine.travel(timezone.now() - timezone.timedelta(hours=1)):
-        first, second = make.new("ES256"), make.new("ES256")
+        first, second = make.publish("ES256"), make.publish("ES256")
         make.promote(first, force=True)
         make.promote(second, force=True)
-        [derived] = make.entries().keys() - {first, second}
+        [derived] = make.statuses().keys() - {first, second}
         make.retire(derived, force=True)
     settings.JWT_KEYS = str(make.folder.path)
     return make.folder.path
@@ -48,8 +48,8 @@ def older(folder, client_of, ann):
 
 
 def kid_of(folder, state):
-    entries = KeyFolder(str(folder)).entries()
-    return next(kid for kid, entry in entries.items() if entry.state == state)
+    statuses = KeyFolder(str(folder)).statuses()
+    return next(kid for kid, status in statuses.items() if status.state == state)
 
 
 def link(target):

@@ -10,8 +10,8 @@ import redis
 from django.conf import settings
 
 from api.blocklist import pubsub
-from api.blocklist.mirror import BUCKET, Mirror
-from api.blocklist.models import Entry, last_expiry
+from api.blocklist.mirror import BUCKET_SECONDS, Mirror
+from api.blocklist.models import Entry, max_access_expiry
 from tests.api.blocklist.test_wholesale import settle
 
 needs_redis = pytest.mark.skipif(not settings.REDIS_URL, reason="no Redis")
@@ -67,7 +67,7 @@ def test_the_parser_refuses_what_no_process_of_ours_publishes(message):
         pubsub.parse(message)
 
 
-@pytest.mark.parametrize("count", [1, 2, pubsub.IDS_PER_MESSAGE])
+@pytest.mark.parametrize("count", [1, 2, pubsub.MAX_IDS_PER_MESSAGE])
 def test_the_parser_takes_what_a_process_of_ours_publishes(count):
     ids = [uuid4() for _ in range(count)]
     message = json.dumps([[each.hex for each in ids], SOON]).encode()
@@ -112,20 +112,20 @@ class TestOnRedis:
         assert ID not in caplog.text
 
     def test_times_of_others_do_not_slow_checks(self, mirror, forger):
-        longest = last_expiry().timestamp()
+        longest = max_access_expiry().timestamp()
         for number in range(500):
-            for until in (number * BUCKET, SOON + number * BUCKET, 10**10 - number * BUCKET):
+            for until in (number * BUCKET_SECONDS, SOON + number * BUCKET_SECONDS, 10**10 - number * BUCKET_SECONDS):
                 forger.publish(pubsub.CHANNEL, json.dumps([[uuid4().hex], until]))
         settle(mirror)
-        assert len(mirror._ids._buckets) <= (longest - time.time()) // BUCKET + 2
-        assert max(mirror._ids._buckets) <= (longest + 5) // BUCKET
+        assert len(mirror._ids._buckets) <= (longest - time.time()) // BUCKET_SECONDS + 2
+        assert max(mirror._ids._buckets) <= (longest + 5) // BUCKET_SECONDS
 
     def test_an_id_of_a_far_time_is_let_in_when_ours_would_be(self, mirror, forger):
         forged = uuid4()
         forger.publish(pubsub.CHANNEL, json.dumps([[forged.hex], 10**10]))
         assert mirror.blocks(forged, uuid4(), 1)
         [until] = [bucket for bucket, ids in mirror._ids._buckets.items() if forged.int in ids]
-        assert until * BUCKET <= last_expiry().timestamp()
+        assert until * BUCKET_SECONDS <= max_access_expiry().timestamp()
 
     @pytest.mark.parametrize("fill", [{"name": "rpush", "args": ["x"]}, {"name": "set", "args": ["x" * 2_000_000]}])
     def test_a_key_of_the_channels_name_does_not_stop_the_news(self, mirror, forger, caplog, fill):

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts import sids
 from accounts.models import SignIn
 from api.blocklist import pubsub
-from api.blocklist.mirror import Mirror, Moments
+from api.blocklist.mirror import Mirror, RevokedBefore
 from api.blocklist.models import Entry
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -89,13 +89,13 @@ def test_forged_news_of_it_makes_checks_ask_and_signs_nobody_out(mirror):
 
 
 def test_a_moment_leaves_memory_when_its_entry_has_expired():
-    moments, now = Moments(), timezone.now()
+    moments, now = RevokedBefore(), timezone.now()
     moments.add(7, now, now.timestamp() + 60)
     old = sids.new(now - timedelta(hours=1))
-    moments.forget_expired()
+    moments.drop_expired()
     assert moments.have(old, 7)
     with time_machine.travel(now + timedelta(seconds=61)):
-        moments.forget_expired()
+        moments.drop_expired()
     assert not moments.have(old, 7)
 
 
