@@ -198,4 +198,4 @@ def test_the_folder_changes_while_it_is_read(folder, client_of, ann):
     finally:
         done.set()
         other.join()
-    keyring.look()
+    keyring.reload_if_changed()

@@ -464,7 +464,7 @@ def test_a_point_that_is_not_on_the_curve_is_refused(tmp_path):
 def test_the_folder_is_looked_at_twice_a_second_at_most(folder, client_of, ann, monkeypatch):
     client = client_of(ann)
     monkeypatch.setattr("api.keys.ring.POLL_SECONDS", 0.5)
-    keyring.look()
+    keyring.reload_if_changed()
     looks = []
     monkeypatch.setattr(os, "scandir", lambda path, scandir=os.scandir: looks.append(path) or scandir(path))
     started = time.monotonic()
@@ -478,7 +478,7 @@ def test_a_storm_of_unknown_kids_costs_no_look_no_file_and_no_statement(
 ):
     _header, rest = client_of(ann).access.split(".", 1)
     monkeypatch.setattr("api.keys.ring.POLL_SECONDS", 0.5)
-    keyring.look()
+    keyring.reload_if_changed()
     looks, opened = [], []
     monkeypatch.setattr(os, "scandir", lambda path, scandir=os.scandir: looks.append(path) or scandir(path))
     monkeypatch.setattr(Key, "from_pem", lambda path: opened.append(path))

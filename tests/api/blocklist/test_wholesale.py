@@ -93,10 +93,10 @@ def test_a_moment_leaves_memory_when_its_entry_has_expired():
     moments.add(7, now, now.timestamp() + 60)
     old = sids.new(now - timedelta(hours=1))
     moments.drop_expired()
-    assert moments.have(old, 7)
+    assert moments.covers(old, 7)
     with time_machine.travel(now + timedelta(seconds=61)):
         moments.drop_expired()
-    assert not moments.have(old, 7)
+    assert not moments.covers(old, 7)
 
 
 def test_an_entry_that_is_in_force_cannot_be_deleted(ann):
