@@ -34,10 +34,9 @@ class TokenAuthentication(JWTAuthentication):
         pass
 
     def authenticate(self, request: Request) -> tuple[User, AccessToken] | None:
-        if not metrics.sampler.is_due:
+        if not metrics.sampler.is_due():
             return self._authenticate(request)
-        metrics.sampler.is_due = False
-        with metrics.token_check_seconds.time():
+        with metrics.checks.time():
             return self._authenticate(request)
 
     def _authenticate(self, request: Request) -> tuple[User, AccessToken] | None:

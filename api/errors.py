@@ -23,7 +23,7 @@ from accounts.models import User
 from api import dpop, outages
 from api.authentication import log_refused_form
 from api.error_bodies import as_api_exception, body_of
-from api.outages import DatabaseOutage
+from api.outages import Trouble
 from api.parsers import TooLarge
 from api.refused_tokens import refused_tokens
 
@@ -37,7 +37,7 @@ class Unavailable(exceptions.APIException):
     """Our own trouble, not the caller's: their token is as good as before."""
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_detail = str(DatabaseOutage.UNREACHABLE)
+    default_detail = str(Trouble.UNREACHABLE)
     default_code = "unavailable"
     wait = RETRY_AFTER_SECONDS
 
@@ -57,9 +57,9 @@ class RecentSignInRequired(exceptions.PermissionDenied):
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
-    if outage := outages.database_outage(exc):
-        outages.log.record(exc, outage)
-        exc = Unavailable(outage)
+    if what := outages.trouble_of(exc):
+        outages.log_database_outage(exc, what)
+        exc = Unavailable(what)
     if isinstance(exc, Locked):
         exc = exceptions.Throttled(exc.seconds)
     if isinstance(exc, User.DoesNotExist) and _caller_was_deleted(context["request"]):
@@ -162,7 +162,7 @@ def too_many_requests(request: HttpRequest, seconds: int) -> HttpResponse:
     return response
 
 
-def _unavailable(request: HttpRequest, what: DatabaseOutage) -> HttpResponse:
+def _unavailable(request: HttpRequest, what: Trouble) -> HttpResponse:
     response = _answer(request, "unavailable", HTTPStatus.SERVICE_UNAVAILABLE, what, trouble=what.name)
     response["Retry-After"] = str(RETRY_AFTER_SECONDS)
     # Here, and not by Django, which would log the exception for each request.
@@ -172,7 +172,7 @@ def _unavailable(request: HttpRequest, what: DatabaseOutage) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
-    if error and (outage := outages.database_outage(error)):
-        outages.log.record(error, outage)
-        return _unavailable(request, outage)
+    if error and (what := outages.trouble_of(error)):
+        outages.log_database_outage(error, what)
+        return _unavailable(request, what)
     return _answer(request, "error", HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong on our side.")

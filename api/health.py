@@ -42,7 +42,7 @@ def database_state() -> str:
         with connection.cursor() as cursor:
             is_writable = clock.ask(cursor) if connection.vendor == "postgresql" else sqlite_answers(cursor)
     except Error as error:
-        outages.log.record(error, outages.DatabaseOutage.UNREACHABLE)
+        outages.log_database_outage(error, outages.Trouble.UNREACHABLE)
         return "down"
     if migrations_state.are_missing():
         return "not migrated"
@@ -78,7 +78,7 @@ class Clock:
     def compare(self, asked_at: float, theirs: float, told_at: float) -> None:
         """However long the answer was under way, ours was not read later than `told_at`, nor before `asked_at`."""
         ahead = asked_at - theirs if theirs < asked_at else min(0.0, told_at - theirs)
-        metrics.clock_ahead_seconds.set(ahead)
+        metrics.clock_ahead.set(ahead)
         # Two nodes that are each as far off, one ahead and one behind, refuse each other's fresh tokens.
         differs = abs(ahead) > settings.JWT_LEEWAY.total_seconds() / 2
         if differs == self.differs:

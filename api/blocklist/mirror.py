@@ -256,7 +256,7 @@ class Mirror:
         metrics.mirror_ids.set(len(self))
         if self._next_read > -math.inf:
             # Else another read follows at once.
-            metrics.mirror_age_seconds.set(min(time.monotonic() - self._last_read, NEVER_READ_AGE_SECONDS))
+            metrics.mirror_age.set(min(time.monotonic() - self._last_read, NEVER_READ_AGE_SECONDS))
 
 
 mirror = Mirror()

@@ -31,8 +31,6 @@ class Keyring:
     def __init__(self) -> None:
         # Called after a key was dropped: what was verified with it is verified anew.
         self.on_drop: list[Callable[[], None]] = []
-        # Called when the folder was looked at: twice a second at most.
-        self.on_poll: list[Callable[[], None]] = []
         self._lock = threading.Lock()
         self._keys: dict[str, Key] = {}
         self._signing_key: Key | None = None
@@ -76,8 +74,6 @@ class Keyring:
                 self._fingerprint = fingerprint
                 self._outage_log.failed(error)
         self._next_poll = time.monotonic() + POLL_SECONDS
-        for callback in self.on_poll:
-            callback()
 
     def _load(self) -> None:
         if settings.JWT_KEYS:

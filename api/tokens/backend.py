@@ -63,9 +63,9 @@ class StrictTokenBackend(TokenBackend):
         super().__init__(*args, **kwargs)
         self._leeway_seconds = self.get_leeway().total_seconds()
         self._flushed_hits = self._flushed_misses = 0
+        self._sampler = metrics.Sampler()
         self._clear_cache()
         keyring.on_drop.append(self._clear_cache)
-        keyring.on_poll.append(self._flush_metrics)
 
     def _clear_cache(self) -> None:
         """
@@ -76,12 +76,11 @@ class StrictTokenBackend(TokenBackend):
         self._flushed_hits = self._flushed_misses = 0
 
     def _flush_metrics(self) -> None:
-        """What the cache has counted since it was last told."""
+        """Adds what the cache has counted since the last flush."""
         counts = self._cached_claims.cache_info()
-        metrics.token_cache_hits.inc(max(0, counts.hits - self._flushed_hits))
-        metrics.token_cache_misses.inc(max(0, counts.misses - self._flushed_misses))
+        metrics.known_tokens.inc(max(0, counts.hits - self._flushed_hits))
+        metrics.new_tokens.inc(max(0, counts.misses - self._flushed_misses))
         self._flushed_hits, self._flushed_misses = counts.hits, counts.misses
-        metrics.sampler.is_due = True
 
     def encode(self, payload: dict[str, Any]) -> str:
         key = keyring.signing_key
@@ -95,6 +94,8 @@ class StrictTokenBackend(TokenBackend):
         if len(raw) > MAX_TOKEN_BYTES:
             raise TokenBackendError(_("Token is invalid"))
         keyring.reload_if_changed()
+        if self._sampler.is_due():
+            self._flush_metrics()
         claims = self._cached_claims(raw)
         if claims["exp"] + self._leeway_seconds <= time.time():
             raise TokenBackendExpiredToken(_("Token is expired"))

@@ -93,10 +93,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 silence.note()
             raise
         silence.is_noticed = False
-        metrics.database_connections.inc()
+        metrics.connections.inc()
         return connection
 
     def _close(self) -> None:
         if self.connection is not None:
-            metrics.database_connections.dec()
+            metrics.connections.dec()
         super()._close()  # type: ignore[misc]

@@ -20,7 +20,7 @@ is_postgresql = connection.vendor == "postgresql"
 
 @pytest.fixture(autouse=True)
 def nothing_is_known_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outages, "log", outages.RepeatedErrorLog())
+    monkeypatch.setattr(outages.database_outages, "_next", {})
     monkeypatch.setattr(migrations_state, "applied", migrations_state.Applied())
 
 
@@ -174,7 +174,7 @@ def test_an_outage_is_one_line_with_its_exception_a_minute(
 ) -> None:
     def trouble_at(seconds: float, text: str) -> None:
         monkeypatch.setattr(outages.time, "monotonic", lambda: seconds)
-        outages.log.record(OperationalError(text), outages.DatabaseOutage.UNREACHABLE)
+        outages.log_database_outage(OperationalError(text), outages.Trouble.UNREACHABLE)
 
     caplog.set_level(logging.ERROR)
     for seconds in (1000.0, 1001.0, 1059.0, 1061.0):
