@@ -16,7 +16,7 @@ class AccountsConfig(AppConfig):
             raise ImproperlyConfigured(
                 "ATOMIC_REQUESTS would undo what a refusal leaves behind: counted guesses, a family that ended, events."
             )
-        # SignInManager.start() writes last_login, in the statement that also closes the race with a deactivation.
+        # starting.start() writes last_login, in the statement that also closes the race with a deactivation.
         user_logged_in.disconnect(dispatch_uid="update_last_login")
         user_logged_in.connect(sessions.start_browser_sign_in)
         user_login_failed.connect(sessions.record_failed_sign_in)

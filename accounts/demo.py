@@ -7,6 +7,7 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 from django.utils import timezone
 
+from accounts import registration
 from accounts.models import User
 
 # Five of these and a number are easy to type, and 39 bits: enough for a demo on loopback.
@@ -33,9 +34,9 @@ def new_password() -> str:
 def make_throw_away() -> tuple[User, str]:
     """A new account that lasts a day, and its password, which is told to nobody else."""
     # Nobody prunes a demo: whoever comes sweeps up after the others.
-    User.objects.delete_outlived()
+    registration.delete_expired_throw_away_users()
     password = new_password()
-    return User.objects.make_throw_away(f"demo-{secrets.token_hex(4)}", password), password
+    return registration.create_throw_away_user(f"demo-{secrets.token_hex(4)}", password), password
 
 
 @transaction.atomic

@@ -2,13 +2,11 @@ from typing import Any
 
 from django import forms
 from django.contrib.admin.forms import AdminAuthenticationForm
-from django.contrib.auth import authenticate
 from django.contrib.auth import forms as auth_forms
-from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, RegexValidator
-from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from accounts import passwords, registration
 from accounts.models import SignIn, User
 from accounts.sessions import SignedInRequest
 
@@ -92,7 +90,7 @@ class SignUpForm(ErrorsAtNewPassword, auth_forms.SetPasswordMixin, forms.Form):
     def save(self) -> User:
         """Raises ValidationError as sign_up() does."""
         data = self.cleaned_data
-        return User.objects.sign_up(data["username"], data["email"], data["password1"])
+        return registration.sign_up(data["username"], data["email"], data["password1"])
 
 
 class ProfileForm(forms.ModelForm):
@@ -105,18 +103,7 @@ class ProfileForm(forms.ModelForm):
         }
 
 
-def proved_user(request: HttpRequest, password: str) -> User:
-    """
-    Whoever is signed in, having given the password once more. Raises ValidationError for a wrong one, which counts and
-    is recorded like any failed sign-in.
-    """
-    user = authenticate(request, username=request.user.get_username(), password=password, holder=request.user)
-    if not isinstance(user, User) or user.pk != request.user.pk:
-        raise ValidationError(_("This is not your password."), code="password_incorrect")
-    return user
-
-
-class ProofForm(forms.Form):
+class ReauthenticationForm(forms.Form):
     """Asks whoever is signed in for the password once more."""
 
     password = forms.CharField(
@@ -131,7 +118,7 @@ class ProofForm(forms.Form):
 
     def clean_password(self) -> str:
         password: str = self.cleaned_data["password"]
-        proved_user(self.request, password)
+        passwords.reauthenticate(self.request, password)
         return password
 
 
@@ -143,11 +130,11 @@ class PasswordChangeForm(ErrorsAtNewPassword, auth_forms.PasswordChangeForm):
     def clean_old_password(self) -> str:
         old_password: str = self.cleaned_data["old_password"]
         # As it was when the password was verified, so that of two changes at once only one is made.
-        self.user = proved_user(self.request, old_password)
+        self.user = passwords.reauthenticate(self.request, old_password)
         return old_password
 
     def save(self, commit: bool = True) -> User:
-        self.user.change_password(self.cleaned_data["new_password1"], keep=self.request.session.sign_in)
+        passwords.change(self.user, self.cleaned_data["new_password1"], keep=self.request.session.sign_in)
         return self.user
 
 
@@ -157,12 +144,12 @@ class PasswordResetForm(forms.Form):
     )
 
     def save(self, **kwargs: Any) -> None:
-        User.objects.ask_password_reset(self.cleaned_data["email"])
+        passwords.request_reset(self.cleaned_data["email"])
 
 
 class SetPasswordForm(ErrorsAtNewPassword, auth_forms.SetPasswordForm):
     def save(self, commit: bool = True) -> User:
-        self.user.reset_password(self.cleaned_data["new_password1"])
+        passwords.reset(self.user, self.cleaned_data["new_password1"])
         return self.user
 
 

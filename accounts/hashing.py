@@ -16,14 +16,15 @@ from django.db import connection
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts import addresses, lock_files, origin, passwords
-from accounts.locks import Locked, digest
+from accounts import addresses, lock_files, password_validation
+from accounts.http import request_context
+from accounts.rate_limits import TooManyAttempts, digest
 
 RETRY_AFTER = timedelta(seconds=1)
 # How many hashes of one client, for each slot, may wait for one before that is a flood. A class that signs in at nine
 # from one address is none. They leak away in so many seconds.
-MORE_PER_SLOT = 10
-CALM_SECONDS = 10
+OVERFLOW_PER_SLOT = 10
+OVERLOAD_RESET_SECONDS = 10
 # So many times as many of all clients together.
 MORE_OF_ALL = 3
 WAIT_SECONDS = 10.0
@@ -37,7 +38,7 @@ ALL = 0
 _has_slot: ContextVar[bool] = ContextVar("has_slot", default=False)
 
 
-class Busy(Locked):
+class HashingOverloaded(TooManyAttempts):
     """Too many passwords are being hashed. This one was not hashed, and not counted as a guess."""
 
     def __init__(self) -> None:
@@ -85,21 +86,21 @@ def timed() -> Iterator[None]:
 
 
 def hashed(password: str | None) -> str:
-    """A hash to store; None makes one that no password matches. Raises Busy."""
+    """A hash to store; None makes one that no password matches. Raises HashingOverloaded."""
     if password is None:
         return make_password(None)
     with _turn_of_request():
-        return make_password(passwords.normalized(password))
+        return make_password(password_validation.normalized(password))
 
 
 def is_right(password: str | None, encoded: str, upgrade: Callable[[str], None]) -> bool:
     """
     Whether a password has that hash: in its normal form, or as it was sent (hashes from before passwords were
-    normalised). `upgrade` is called with a password whose hash is out of date. Raises Busy.
+    normalised). `upgrade` is called with a password whose hash is out of date. Raises HashingOverloaded.
     """
     with _turn_of_request():
-        for form in passwords.forms(password):
-            if form == passwords.normalized(form):
+        for form in password_validation.forms(password):
+            if form == password_validation.normalized(form):
                 if check_password(form, encoded, upgrade):
                     return True
             elif check_password(form, encoded):
@@ -109,9 +110,9 @@ def is_right(password: str | None, encoded: str, upgrade: Callable[[str], None])
 
 
 def pretend(password: str) -> None:
-    """Does the work of is_right() for a user who does not exist. Raises Busy."""
+    """Does the work of is_right() for a user who does not exist. Raises HashingOverloaded."""
     with _turn_of_request():
-        for form in passwords.forms(password):
+        for form in password_validation.forms(password):
             make_password(form)
 
 
@@ -145,11 +146,11 @@ class Client(NamedTuple):
 
 
 @contextmanager
-def turn(known: str = "") -> Iterator[None]:
+def hashing_slot(known: str = "") -> Iterator[None]:
     """
-    A slot for hashing. Raises Busy in a flood. `known` identifies a client whose user is known; others are told apart
-    by their address. Inside another turn() it does nothing. In a transaction it does not wait for a slot, since other
-    requests may be waiting for the rows that the transaction locked.
+    A slot for hashing. Raises HashingOverloaded in a flood. `known` identifies a client whose user is known; others are
+    identified by their address. Inside another hashing_slot() it does nothing. In a transaction it does not wait for a
+    slot, since other requests may be waiting for the rows that the transaction locked.
     """
     if _has_slot.get():
         yield
@@ -167,26 +168,26 @@ def turn(known: str = "") -> Iterator[None]:
 @contextmanager
 def _turn_of_request() -> Iterator[None]:
     """Commands hash without a slot: no client causes that."""
-    if origin.request() is None:
+    if request_context.request() is None:
         yield
         return
-    with turn(), timed():
+    with hashing_slot(), timed():
         yield
 
 
 def check_flood() -> None:
-    """Raises Busy if the next hash of this address would be refused. No statement, and nothing is counted."""
+    """Raises HashingOverloaded if the next hash of this address would be refused. No statement; it counts nothing."""
     client = _stranger()
     if not client.is_flooding:
         return
     slot = _free_slot(client)
     if slot is None:
-        raise Busy
+        raise HashingOverloaded
     os.close(slot)
 
 
 def _stranger() -> Client:
-    address = origin.ip_address()
+    address = request_context.ip_address()
     return Client(addresses.network(address) if address else "")
 
 
@@ -196,7 +197,7 @@ def _slot_for(client: Client) -> int | None:
     if slot is not None:
         return slot
     if client.is_flooding:
-        raise Busy
+        raise HashingOverloaded
     for bucket in (ALL, client.bucket):
         _write(bucket, _level(bucket) + 1)
     return None if connection.in_atomic_block else _wait_for_slot(client)
@@ -211,7 +212,7 @@ def _wait_for_slot(client: Client) -> int:
             time.sleep(POLL_SECONDS)
             if (slot := _free_slot(client)) is not None:
                 return slot
-    raise Busy
+    raise HashingOverloaded
 
 
 @contextmanager
@@ -254,7 +255,7 @@ def _take(number: int) -> int | None:
 
 
 def _most() -> int:
-    return MORE_PER_SLOT * settings.HASHES_AT_ONCE
+    return OVERFLOW_PER_SLOT * settings.HASHES_AT_ONCE
 
 
 def _level(bucket: int) -> float:
@@ -269,16 +270,16 @@ def _level(bucket: int) -> float:
     level, written_at = BUCKET.unpack(stored)
     age = time.time() - written_at
     # A clock that was set back must not prolong a flood.
-    return max(0.0, level - age * _most() / CALM_SECONDS) if age >= 0 else 0.0
+    return max(0.0, level - age * _most() / OVERLOAD_RESET_SECONDS) if age >= 0 else 0.0
 
 
 def _write(bucket: int, level: float) -> None:
-    """Raises Busy on a full disk: what cannot be counted is refused, since it could be a flood."""
+    """Raises HashingOverloaded on a full disk: what cannot be counted is refused, since it could be a flood."""
     file = _open("floods")
     try:
         os.pwrite(file, BUCKET.pack(level, time.time()), bucket * BUCKET.size)
     except OSError as error:
-        raise Busy from error
+        raise HashingOverloaded from error
     finally:
         os.close(file)
 

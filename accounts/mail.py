@@ -8,17 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from smtplib import SMTPNotSupportedError, SMTPRecipientsRefused, SMTPResponseException
 from threading import Timer
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from django.core.mail import EmailMultiAlternatives
 from django.db import connections, transaction
 from django.template.loader import render_to_string
 from django.utils import timezone, translation
 
-from accounts import devices, origin, plain_words
-
-if TYPE_CHECKING:
-    from accounts.models import User
+from accounts import devices, plain_words
+from accounts.http import request_context
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +39,7 @@ class Letter(NamedTuple):
     language: str | None
 
 
-def letter(template: str, user: "User", to: str = "", **context: Any) -> Letter | None:
+def letter(template: str, user: Any, to: str = "", **context: Any) -> Letter | None:
     """
     Of templates/mail/<template>.txt, whose first line is the subject: to the user's address or to `to`, in the language
     of the request. None for an account without a mailbox. Words that users chose are plain in it, or left out.
@@ -52,16 +50,16 @@ def letter(template: str, user: "User", to: str = "", **context: Any) -> Letter 
     context |= {"name": plain_words.username(user.username), "at": timezone.now()}
     for word, plain in PLAIN.items():
         context[word] = plain(context.get(word, ""))
-    return Letter(template, address, context, origin.language())
+    return Letter(template, address, context, request_context.language())
 
 
 def where() -> dict[str, str | None]:
     """What is known of the client at hand."""
-    user_agent = origin.user_agent()
-    return {"device": devices.name(user_agent) if user_agent else "", "ip_address": origin.ip_address()}
+    user_agent = request_context.user_agent()
+    return {"device": devices.name(user_agent) if user_agent else "", "ip_address": request_context.ip_address()}
 
 
-def send_later(template: str, user: "User", to: str = "", **context: Any) -> None:
+def send_later(template: str, user: Any, to: str = "", **context: Any) -> None:
     """A mail that was asked for, once the transaction has committed. Notices: accounts.notices."""
     if written := letter(template, user, to, **context):
         transaction.on_commit(partial(hand_over, written))

@@ -6,20 +6,18 @@ addresses only, a few in an hour for each account and each mailbox; what is beyo
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import models, transaction
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts import locks, mail, origin
-
-if TYPE_CHECKING:
-    from accounts.models import User
+from accounts import mail, quotas, rate_limits
+from accounts.http import request_context
 
 SUMMED_UP = timedelta(hours=1)
-# Counts one more of each source, or raises Locked and counts none.
-Take = Callable[[Sequence[locks.Source]], object]
+# Counts one more of each source, or raises TooManyAttempts and counts none.
+Take = Callable[[Sequence[rate_limits.Source]], object]
 
 
 class Notice(NamedTuple):
@@ -42,12 +40,12 @@ NOTICES = {
 }
 
 
-def send_later(name: str, user: "User", take: Take, to: str = "", **words: Any) -> None:
+def send_later(name: str, user: Any, take: Take, to: str = "", **words: Any) -> None:
     """Once the transaction has committed: to the user's address if it is confirmed, or to `to`, one that was."""
     if not to and user.email_confirmed_at is None:
         return
     notice = NOTICES[name]
-    where = {} if origin.is_another(user) and not notice.is_by_credential else mail.where()
+    where = {} if request_context.is_by_another_user(user) and not notice.is_by_credential else mail.where()
     letter = mail.letter(notice.template, user, to, page=_page(notice.page), **where, **words)
     summary = mail.letter("more_notices", user, to, page=_page("activity"))
     if letter and summary:
@@ -56,29 +54,29 @@ def send_later(name: str, user: "User", take: Take, to: str = "", **words: Any) 
 
 
 def _page(view: str) -> str:
-    return origin.absolute_url_if_known(reverse(view))
+    return request_context.absolute_url_if_known(reverse(view))
 
 
-def _send(name: str, user: "User", take: Take, letter: mail.Letter, summary: mail.Letter) -> None:
-    if _passes(take, locks.notices(user, letter.address)):
+def _send(name: str, user: Any, take: Take, letter: mail.Letter, summary: mail.Letter) -> None:
+    if _passes(take, quotas.notices(user, letter.address)):
         mail.hand_over(letter)
         return
-    if NOTICES[name].is_urgent and _passes(take, locks.urgent_notices(user, letter.address, name)):
+    if NOTICES[name].is_urgent and _passes(take, quotas.urgent_notices(user, letter.address, name)):
         mail.hand_over(letter)
-    if _passes(take, locks.summaries(user, letter.address)):
+    if _passes(take, quotas.summaries(user, letter.address)):
         summary.context["events"] = _events(user)
         mail.hand_over(summary)
 
 
-def _passes(take: Take, sources: Sequence[locks.Source]) -> bool:
+def _passes(take: Take, sources: Sequence[rate_limits.Source]) -> bool:
     try:
         take(sources)
-    except locks.Locked:
+    except rate_limits.TooManyAttempts:
         return False
     return True
 
 
-def _events(user: "User") -> list[tuple[Any, int]]:
+def _events(user: Any) -> list[tuple[Any, int]]:
     """What happened in the last hour, in words, and how often."""
     recent = user.security_events.filter(created_at__gt=timezone.now() - SUMMED_UP)
     counted = recent.order_by("type").values_list("type").annotate(models.Count("pk"))

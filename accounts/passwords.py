@@ -1,152 +1,86 @@
-"""What a password may be."""
+"""Passwords of accounts: change, reset by mail, and the check of the password of a signed-in user."""
 
-import re
-import unicodedata
-from collections.abc import Callable, Iterator
-from functools import cache
-from typing import Any
-
-from django.conf import settings
-from django.contrib.auth import password_validation
+from django.contrib.auth import authenticate
 from django.core.exceptions import ValidationError
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.db import transaction
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
-from accounts import origin
-
-# NIST SP 800-63B-4 asks for 64 at least; a limit before the hash keeps a huge password from being an attack.
-MAX_LENGTH = 128
-# A letter takes at most four code points in a decomposed form that people type. What is longer is not normalised.
-MAX_CODE_POINTS = 4 * MAX_LENGTH
-# Shorter words are in every passphrase.
-SHORTEST_WORD = 3
-# Years, dates, what is added to make a word long enough: guessers do the same.
-DIGITS_ADDED = 8
-# As fingers go over a keyboard, American or German, from either end.
-ROWS = (
-    "abcdefghijklmnopqrstuvwxyz 0123456789012345678901234567890 qwertyuiop qwertzuiop asdfghjkl zxcvbnm yxcvbnm "
-    "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik 1qay2wsx3edc4rfv5tgb6zhn7ujm8ik qazwsxedcrfvtgbyhnujm qaywsxedcrfvtgbzhnujm "
-    "1q2w3e4r5t6y7u8i9o0p 1q2w3e4r5t6z7u8i9o0p q1w2e3r4t5y6u7i8o9p0 q1w2e3r4t5z6u7i8o9p0"
-)
-ROWS_BOTH_WAYS = f"{ROWS} {ROWS[::-1]}"
-SITE = "Wristband & Passport"
+from accounts import hashing, links, mail, quotas, rate_limits
+from accounts.http import request_context
+from accounts.models import AccountChanged, AttemptCounter, SecurityEvent, SignIn, User
 
 
-def normalized(password: str) -> str:
+def change(user: User, new_password: str, keep: SignIn | None = None) -> None:
     """
-    Unicode's NFC, as RFC 8265, section 4.2, and NIST SP 800-63B-4, section 3.1.1.2, allow: keyboards differ in how they
-    compose one letter. Not NFKC, which makes one of different characters ("²" and "2"), so that guesses get easier.
+    Changes the password that was just verified on this instance; every sign-in but `keep` ends. Raises AccountChanged
+    if another request has changed it since, and HashingOverloaded.
     """
-    return password if len(password) > MAX_CODE_POINTS else unicodedata.normalize("NFC", password)
+    # Before the row is locked: this may wait for a slot.
+    new_hash = hashing.hashed(new_password)
+    with transaction.atomic():
+        user.replace_password(new_hash, SecurityEvent.Type.PASSWORD_CHANGED, keep.pk if keep else None)
+        if keep:
+            keep.auth_hash = user.get_session_auth_hash()
+            keep.mark_reauthenticated()
 
 
-def forms(password: str | None) -> list[str]:
-    """What may have been hashed of a password that was sent: its normal form, and itself; nothing that is too long."""
-    if password is None or len(password) > MAX_CODE_POINTS:
-        return []
-    return [form for form in dict.fromkeys((normalized(password), password)) if len(form) <= MAX_LENGTH]
-
-
-class MinimumLengthValidator(password_validation.MinimumLengthValidator):
-    def validate(self, password: str, user: Any = None) -> None:
-        super().validate(normalized(password), user)
-
-
-class SimilarityValidator(password_validation.UserAttributeSimilarityValidator):
-    def validate(self, password: str, user: Any = None) -> None:
-        password = normalized(password)
-        if len(password) <= MAX_LENGTH:
-            super().validate(password, user)
-
-
-class MaximumLengthValidator:
-    def validate(self, password: str, user: object = None) -> None:
-        if len(normalized(password)) > MAX_LENGTH:
-            raise ValidationError(self.get_help_text(), code="password_too_long")
-
-    def get_help_text(self) -> str:
-        return ngettext(
-            "Your password must contain at most %(max)d character.",
-            "Your password must contain at most %(max)d characters.",
-            MAX_LENGTH,
-        ) % {"max": MAX_LENGTH}
-
-
-class GuessableValidator(password_validation.CommonPasswordValidator):
+def request_reset(email: str) -> None:
     """
-    Refuses what guessers try first, at any length: Django's 20,000 common passwords, of which 48 have 15 characters;
-    one or two of them, of rows of keys or of the words around an account, as often as they like and with digits added;
-    and a piece over and over that would itself be too short. Whoever takes three words or more is let be.
+    Mails a link, valid once and for an hour, if an account has that address. The caller cannot tell. A few in an hour:
+    more do not help the owner.
     """
-
-    def validate(self, password: str, user: Any = None) -> None:
-        password = normalized(password)
-        if len(password) > MAX_LENGTH:
-            return
-        super().validate(password, user)
-        if _repeats_itself(password.lower()):
-            text = _("This password repeats itself: it is only as good as the part that comes again.")
-            raise ValidationError(text, code="password_repeats")
-        around = set(_words_around(user))
-        if _is_made_of(around.__contains__, password):
-            raise self._too_personal()
-        if _is_made_of(self._is_common, password):
-            text = _("This password is one or two common words or rows of keys. Take three words or more.")
-            raise ValidationError(text, code="password_too_common")
-        if _is_made_of(lambda word: word in around or self._is_common(word), password):
-            raise self._too_personal()
-
-    def get_help_text(self) -> str:
-        return _("Your password cannot be one or two common words, or names of yours or this site: take three words.")
-
-    def _is_common(self, word: str) -> bool:
-        return word in self.passwords or word in ROWS_BOTH_WAYS
-
-    def _too_personal(self) -> ValidationError:
-        text = _("This password says little more than your name, your address or this site's name.")
-        return ValidationError(text, code="password_too_personal")
+    try:
+        AttemptCounter.objects.start_attempt(quotas.reset_mails(email, request_context.ip_address()))
+    except rate_limits.TooManyAttempts:
+        return
+    send_reset(User.objects.get_by_email(email))
 
 
-def _bare(text: str) -> str:
-    """Without what stands between words."""
-    return re.sub(r"[\W_]", "", text.lower())
+def send_reset(user: User | None) -> None:
+    """Records that a reset was requested, and mails the link if the user may reset the password."""
+    SecurityEvent.objects.record(SecurityEvent.Type.PASSWORD_RESET_ASKED, user)
+    if user and user.may_reset_password:
+        mail_reset_link(user)
 
 
-def _repeats_itself(text: str) -> bool:
-    longest = min(settings.PASSWORD_MIN_LENGTH - 1, len(text) // 2)
-    return any(text[size:] == text[:-size] for size in range(1, longest + 1))
+def mail_reset_link(user: User) -> None:
+    """The link is valid once and for an hour."""
+    link = links.url("password_reset_confirm", user, links.password_reset)
+    mail.send_later("password_reset", user, link=link)
 
 
-def _is_made_of(is_known: Callable[[str], bool], password: str) -> bool:
-    """Of two known words at most, and some digits."""
-    text = _bare(password)
-    letters = re.sub(r"\d", "", text)
-    tries = [text, letters] if len(text) - len(letters) <= DIGITS_ADDED else [text]
-    return any(_is_run_of(is_known, each, words=2) for each in tries if each)
+def get_by_reset_token(uid: str, token: str) -> User | None:
+    """The user whose password this link resets; None for any other link."""
+    return User.objects.get_by_token(uid, lambda user: links.password_reset.check_token(user, token))
 
 
-def _is_run_of(is_known: Callable[[str], bool], text: str, words: int) -> bool:
-    """Of so many known words at most, each as often as it likes in a row."""
-
-    @cache
-    def goes_on(start: int, words: int) -> bool:
-        if start == len(text) or not words:
-            return start == len(text)
-        for end in range(start + SHORTEST_WORD, len(text) + 1):
-            word, after = text[start:end], start
-            if not is_known(word):
-                continue
-            while text.startswith(word, after):
-                after += len(word)
-                if goes_on(after, words - 1):
-                    return True
-        return False
-
-    return goes_on(0, words)
+def reset(user: User, new_password: str) -> None:
+    """
+    Sets a new password for a user who has just proved to own the address; every sign-in ends. Raises AccountChanged if
+    the link was used meanwhile, and HashingOverloaded.
+    """
+    new_hash = hashing.hashed(new_password)
+    with transaction.atomic():
+        # The link was mailed to the address that this instance has.
+        of_address = User.objects.filter(pk=user.pk, email=user.email)
+        user.email_confirmed_at = user.email_confirmed_at or timezone.now()
+        if not of_address.update(email_confirmed_at=Coalesce("email_confirmed_at", user.email_confirmed_at)):
+            raise AccountChanged
+        user.note_stored(["email_confirmed_at"])
+        user.replace_password(new_hash, SecurityEvent.Type.PASSWORD_RESET)
+        # The new password has had no wrong guesses.
+        AttemptCounter.objects.of(user).lift()
 
 
-def _words_around(user: Any) -> Iterator[str]:
-    """The names of the site and of whoever is to have the password, whole and in parts."""
-    own = [getattr(user, name, "") for name in ("username", "email", "first_name", "last_name")]
-    for text in [SITE, origin.host(), *own]:
-        yield from filter(None, map(_bare, [text, *re.split(r"[\W_]+", text)]))
+def reauthenticate(request: HttpRequest, password: str) -> User:
+    """
+    Returns the signed-in user, read again, whose password this is. A wrong one counts, and is recorded, like a failed
+    sign-in. Raises ValidationError for a wrong password, TooManyAttempts and HashingOverloaded.
+    """
+    user = authenticate(request, username=request.user.get_username(), password=password, signed_in_user=request.user)
+    if not isinstance(user, User) or user.pk != request.user.pk:
+        raise ValidationError(_("Your password was entered incorrectly."), code="password_incorrect")
+    return user

@@ -13,7 +13,7 @@ BATCH = 1000
 
 
 class PrunableQuerySet(models.QuerySet[ModelT]):
-    def past_keeping(self) -> Self:
+    def prunable(self) -> Self:
         """Those that nobody needs any more."""
         raise NotImplementedError
 
@@ -22,7 +22,7 @@ class PrunableQuerySet(models.QuerySet[ModelT]):
         Deletes those past keeping, a transaction to a batch; yields how many each deleted. May be left after any batch
         and begun again, and done by several at once: none waits for a row that another holds.
         """
-        rows = self.past_keeping().select_for_update(skip_locked=True, of=("self",))
+        rows = self.prunable().select_for_update(skip_locked=True, of=("self",))
         while True:
             with transaction.atomic(using=self.db):
                 batch = list(rows.values_list("pk", flat=True)[:size])

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.backends.base import VALID_KEY_CHARS, UpdateError
@@ -13,9 +12,9 @@ from django.db import IntegrityError
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import locks
+from accounts import known_browsers, starting
+from accounts.compiled_queries import CompiledQuery
 from accounts.models import SecurityEvent, Session, SignIn, SignInRefused, User
-from accounts.rows import CompiledQuery
 
 KEY_LENGTH = 32
 KEY_CHARACTERS = frozenset(VALID_KEY_CHARS)
@@ -75,10 +74,10 @@ class SessionStore(db.SessionStore):
         """The same, if it was asked for before. No statement."""
         return self._sign_in
 
-    def keep(self) -> None:
+    def remember_me(self) -> None:
         """Outlasts the browser's being closed."""
         self.set_expiry(None)
-        self.sign_in.keep()  # type: ignore[union-attr]
+        self.sign_in.remember_me()  # type: ignore[union-attr]
 
     def cycle_key(self) -> None:
         """In place: a row that an end takes away meanwhile does not come back under another key; save() says so."""
@@ -181,7 +180,7 @@ def start_browser_sign_in(request: BrowserRequest, user: User, **kwargs: Any) ->
     """After any login(), whoever called it: puts the session on the list of sign-ins."""
     session = request.session
     try:
-        sign_in = SignIn.objects.start(user, SignIn.Kind.BROWSER, settings.BROWSER_SESSION_UNKEPT)
+        sign_in = starting.start(user, SignIn.Kind.BROWSER)
     except SignInRefused:
         request.user = AnonymousUser()
         session.flush()
@@ -192,10 +191,10 @@ def start_browser_sign_in(request: BrowserRequest, user: User, **kwargs: Any) ->
         replaced.end(SignIn.Reason.SIGNED_OUT)
         session.create()
     session.set_expiry(0)
-    locks.remember(request, user)
+    known_browsers.mark_known(request, user)
 
 
 def record_failed_sign_in(credentials: dict[str, Any], **kwargs: Any) -> None:
     """After any failed authenticate(). The name is not kept: people type passwords into that field."""
-    user = credentials.get("holder") or User.objects.by_name(credentials.get("username") or "")
+    user = credentials.get("signed_in_user") or User.objects.get_by_login(credentials.get("username") or "")
     SecurityEvent.objects.record(SecurityEvent.Type.SIGN_IN_FAILED, user)

@@ -10,4 +10,4 @@ events_recorded = Signal()
 
 # Sent inside the transaction, with `before` (a datetime on a whole millisecond) and `user` (a User, or None for
 # everybody): all sign-ins that started before then have ended. Their rows follow, and are not told one by one.
-all_ended = Signal()
+sign_ins_revoked_before = Signal()

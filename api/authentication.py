@@ -14,9 +14,9 @@ from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken
 
-from accounts import origin
+from accounts.compiled_queries import partial_instance
+from accounts.http import cross_site
 from accounts.models import SignIn, User
-from accounts.rows import from_fields
 from api import dpop, metrics
 from api.tokens import AccessToken
 
@@ -77,7 +77,7 @@ class TokenAuthentication(JWTAuthentication):
         known: list[tuple[str, object]] = [("id", validated_token.user_id)]
         if username := validated_token.get("username"):
             known.append(("username", username))
-        return from_fields(User, known)
+        return partial_instance(User, known)
 
 
 class AuthenticatedRequest(Request):
@@ -96,7 +96,7 @@ class SessionAuthentication(authentication.SessionAuthentication):
     """`request.auth` is the sign-in. A cookie that comes along with a request of a foreign page does not count."""
 
     def authenticate(self, request: Request) -> tuple[User, SignIn] | None:
-        if origin.is_foreign_page(request):
+        if cross_site.is_cross_site(request):
             return None
         if super().authenticate(request) is None:
             return None

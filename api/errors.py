@@ -17,9 +17,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework_simplejwt.exceptions import InvalidToken
 
-from accounts import landing
-from accounts.locks import Locked
+from accounts.http import landing
 from accounts.models import User
+from accounts.rate_limits import TooManyAttempts
 from api import dpop, outages
 from api.authentication import log_refused_form
 from api.error_bodies import as_api_exception, body_of
@@ -44,10 +44,10 @@ class Unavailable(exceptions.APIException):
 
 @contextmanager
 def as_throttled() -> Iterator[None]:
-    """To be put around a guess: inside a serializer, a Locked would pass for bad input."""
+    """To be put around a guess: inside a serializer, a TooManyAttempts would pass for bad input."""
     try:
         yield
-    except Locked as error:
+    except TooManyAttempts as error:
         raise exceptions.Throttled(error.seconds) from error
 
 
@@ -60,7 +60,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     if what := outages.trouble_of(exc):
         outages.log_database_outage(exc, what)
         exc = Unavailable(what)
-    if isinstance(exc, Locked):
+    if isinstance(exc, TooManyAttempts):
         exc = exceptions.Throttled(exc.seconds)
     if isinstance(exc, User.DoesNotExist) and _caller_was_deleted(context["request"]):
         return _deleted_user_response(context)

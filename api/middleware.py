@@ -4,7 +4,7 @@ from django.middleware.locale import LocaleMiddleware
 from django.utils import translation
 from django.utils.deprecation import MiddlewareMixin
 
-from accounts.locks import Locked
+from accounts.rate_limits import TooManyAttempts
 from api import errors
 
 
@@ -21,7 +21,7 @@ class LockedMiddleware(MiddlewareMixin):
     """A page that was refused after too many tries, or while too many passwords are being hashed, is a 429."""
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        return errors.too_many_requests(request, exception.seconds) if isinstance(exception, Locked) else None
+        return errors.too_many_requests(request, exception.seconds) if isinstance(exception, TooManyAttempts) else None
 
 
 class LanguageMiddleware(LocaleMiddleware):

@@ -10,15 +10,16 @@ from django.utils import timezone
 from django.utils.text import slugify
 from django.views.generic import FormView
 
-from accounts import origin
+from accounts import starting
 from accounts.forms import ConnectClientForm
+from accounts.http import request_context
 from accounts.models import SignIn
 from accounts.sessions import SignedInRequest
-from accounts.views import RecentProofMixin
+from accounts.views.sign_in import ReauthenticationRequiredMixin
 from api.serializers import token_pair
 
 
-class ConnectClientView(RecentProofMixin, FormView):
+class ConnectClientView(ReauthenticationRequiredMixin, FormView):
     """Starts a named client's sign-in. Its tokens are in this one answer, and nowhere else."""
 
     request: SignedInRequest
@@ -36,11 +37,11 @@ class ConnectClientView(RecentProofMixin, FormView):
         asked_at = timezone.now()
         name = form.cleaned_data["name"]
         current: SignIn = self.request.session.sign_in  # type: ignore[assignment]
-        sign_in = SignIn.objects.start(
-            self.request.user, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN, name=name, proved_at=current.proved_at
+        sign_in = starting.start(
+            self.request.user, SignIn.Kind.CLIENT, name=name, authenticated_at=current.authenticated_at
         )
         self.template_name = "accounts/client_connected.html"
-        base = origin.absolute_url(reverse("home")).rstrip("/")
+        base = request_context.absolute_url(reverse("home")).rstrip("/")
         return self.render_to_response(
             self.get_context_data(
                 form=None,

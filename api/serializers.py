@@ -12,9 +12,9 @@ from rest_framework.exceptions import AuthenticationFailed, ValidationError
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.serializers import TokenObtainSerializer
 
-from accounts import passwords
+from accounts import password_validation, passwords, registration, starting
 from accounts.forms import MAX_LENGTH_OF_NAME
-from accounts.models import KeyNeeded, RefreshRefused, SecurityEvent, SignIn, SignInRefused, User
+from accounts.models import DPoPRequired, RefreshRefused, SecurityEvent, SignIn, SignInRefused, User
 from api import dpop, metrics
 from api.authentication import sid_of
 from api.blocklist.models import StatusIndex
@@ -47,7 +47,7 @@ class PasswordField(TextField):
 class NewPasswordField(PasswordField):
     """Judged by Django's validators, in the light of whose it is to be."""
 
-    schema = {"minLength": settings.PASSWORD_MIN_LENGTH, "maxLength": passwords.MAX_LENGTH}
+    schema = {"minLength": settings.PASSWORD_MIN_LENGTH, "maxLength": password_validation.MAX_LENGTH}
 
 
 class UsernameField(TextField):
@@ -108,8 +108,8 @@ class TokenPairSerializer(TokenObtainSerializer):
         try:
             if user is None:
                 raise SignInRefused
-            sign_in = SignIn.objects.start(user, kind, settings.REFRESH_TOKEN, audience, bound_to=key_thumbprint)
-        except KeyNeeded as error:
+            sign_in = starting.start(user, kind, audience=audience, key_thumbprint=key_thumbprint)
+        except DPoPRequired as error:
             raise dpop.ProofRefused(_("A DPoP proof is needed.")) from error
         except SignInRefused as error:
             raise AuthenticationFailed(self.error_messages["no_active_account"], "no_active_account") from error
@@ -146,7 +146,7 @@ def token_pair(sign_in: SignIn, issued_at: Any) -> dict[str, str]:
         "refresh": str(RefreshToken.for_sign_in(sign_in)),
     }
     # RFC 9449, section 5
-    return pair | {"token_type": "DPoP"} if sign_in.bound_to else pair
+    return pair | {"token_type": "DPoP"} if sign_in.key_thumbprint else pair
 
 
 class TokenVerifySerializer(serializers.Serializer):
@@ -188,7 +188,7 @@ class RegistrationSerializer(serializers.Serializer):
     def to_internal_value(self, data: Any) -> Any:
         """Counts the attempt first: the fields look up whether names are taken."""
         with as_throttled():
-            User.objects.count_sign_up()
+            registration.count_sign_up()
         return super().to_internal_value(data)
 
     def validate_username(self, username: str) -> str:
@@ -212,7 +212,7 @@ class RegistrationSerializer(serializers.Serializer):
     def create(self, validated_data: dict[str, Any]) -> User:
         try:
             with as_throttled():
-                return User.objects.make_account(**validated_data)
+                return registration.create_account(**validated_data)
         except DjangoValidationError as error:
             raise ValidationError(error.message_dict) from error
 
@@ -228,9 +228,7 @@ class PasswordChangeSerializer(serializers.Serializer):
 
     def validate_old_password(self, old_password: str) -> str:
         with as_throttled():
-            is_right = self.instance.guess_password(old_password)
-        if not is_right:
-            raise ValidationError(_("Your old password was entered incorrectly."), "password_incorrect")
+            self.instance = passwords.reauthenticate(self.context["request"], old_password)
         return old_password
 
     def validate_new_password(self, new_password: str) -> str:
@@ -244,9 +242,7 @@ class PasswordConfirmSerializer(serializers.Serializer):
 
     def validate_password(self, password: str) -> str:
         with as_throttled():
-            is_right = self.instance.guess_password(password)
-        if not is_right:
-            raise ValidationError(_("Your password was entered incorrectly."), "password_incorrect")
+            passwords.reauthenticate(self.context["request"], password)
         return password
 
 
@@ -265,7 +261,7 @@ class PasswordResetConfirmSerializer(serializers.Serializer):
         uid, token = (self.initial_data.get(name) for name in ("uid", "token"))
         if not isinstance(uid, str) or not isinstance(token, str) or len(uid) > MAX_UID_LENGTH:
             return None
-        return User.objects.by_reset_link(uid, token)
+        return passwords.get_by_reset_token(uid, token)
 
     def validate_token(self, token: str) -> str:
         if self.owner is None:

@@ -1,4 +1,4 @@
-"""How often an address may ask for what costs something. Guesses at passwords are counted by accounts.locks."""
+"""How often an address may ask for what costs something. Guesses at passwords are counted by accounts.rate_limits."""
 
 import secrets
 import time
@@ -10,7 +10,8 @@ from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
-from accounts import addresses, locks, origin
+from accounts import addresses, rate_limits
+from accounts.http import request_context
 
 # How long a Redis that did not answer is left alone, in seconds.
 RETRY_SECONDS = 1.0
@@ -48,9 +49,9 @@ class AddressThrottle(SimpleRateThrottle):
 
     def get_cache_key(self, request: Request, view: APIView) -> str:
         # Not DRF's own idea of an address, which believes every client's X-Forwarded-For.
-        address = origin.ip_address()
-        # Clients without an address are a crowd (accounts.locks): spread over many counts, none of which gets long.
-        crowd = f"no-address-{secrets.randbelow(locks.CLIENTS_IN_CROWD)}"
+        address = request_context.ip_address()
+        # Clients without an address are a crowd (accounts.rate_limits), over many counts, so that none gets long.
+        crowd = f"no-address-{secrets.randbelow(rate_limits.CLIENTS_IN_CROWD)}"
         ident = crowd if address is None else addresses.network(address)
         return self.cache_format % {"scope": self.scope, "ident": ident}
 

@@ -7,8 +7,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts import ending, passwords
+from accounts.http.headers import CLEAR_SITE_DATA
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
-from accounts.policy import CLEAR_SITE_DATA
 from api import serializers
 from api.authentication import AuthenticatedRequest, sid_of
 from api.errors import RecentSignInRequired
@@ -75,11 +76,11 @@ class PasswordChangeView(APIView):
     def post(self, request: AuthenticatedRequest) -> Response:
         """Change the user's password. Every other sign-in ends, the one that asks goes on."""
         user = request.user.with_all_fields()
-        serializer = serializers.PasswordChangeSerializer(user, data=request.data)
+        serializer = serializers.PasswordChangeSerializer(user, data=request.data, context={"request": request})
         serializer.is_valid(raise_exception=True)
-        user.change_password(serializer.validated_data["new_password"], keep=_get_sign_in(request))
+        passwords.change(serializer.instance, serializer.validated_data["new_password"], keep=_get_sign_in(request))
         if isinstance(request.auth, SignIn):
-            update_session_auth_hash(request._request, user)
+            update_session_auth_hash(request._request, serializer.instance)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -92,9 +93,9 @@ class PasswordConfirmView(APIView):
     )
     def post(self, request: AuthenticatedRequest) -> Response:
         """Confirm the user's password. A call that is refused with `recent_sign_in_required` then works."""
-        serializer = serializers.PasswordConfirmSerializer(request.user.with_all_fields(), data=request.data)
+        serializer = serializers.PasswordConfirmSerializer(data=request.data, context={"request": request})
         serializer.is_valid(raise_exception=True)
-        generics.get_object_or_404(SignIn, pk=sid_of(request), user=request.user.pk).note_proof()
+        generics.get_object_or_404(SignIn, pk=sid_of(request), user=request.user.pk).mark_reauthenticated()
         if isinstance(request.auth, SignIn):
             request._request.session.cycle_key()
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -114,7 +115,7 @@ class PasswordResetView(PublicView):
     def post(self, request: Request) -> Response:
         serializer = serializers.PasswordResetSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        User.objects.ask_password_reset(serializer.validated_data["email"])
+        passwords.request_reset(serializer.validated_data["email"])
         return Response({}, status=status.HTTP_202_ACCEPTED)
 
 
@@ -138,7 +139,7 @@ class PasswordResetConfirmView(PublicView):
     def post(self, request: Request) -> Response:
         serializer = serializers.PasswordResetConfirmSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        serializer.validated_data["user"].reset_password(serializer.validated_data["new_password"])
+        passwords.reset(serializer.validated_data["user"], serializer.validated_data["new_password"])
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -186,9 +187,9 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
             # A test's force_authenticate(): all of them are others.
             return self.end_all(request)
         current = _get_sign_in(request)
-        if current is None or not current.is_recently_proved():
+        if current is None or not current.is_recently_authenticated():
             raise RecentSignInRequired
-        ended, left = SignIn.objects.end_others(request.user, SignIn.Reason.ENDED_BY_USER, current)
+        ended, left = ending.end_others(request.user, SignIn.Reason.ENDED_BY_USER, current)
         return Response({"ended": ended, "left": left} if left else {"ended": ended})
 
     @extend_schema(
@@ -198,7 +199,7 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
         responses=ENDED_RESPONSE,
     )
     def end_all(self, request: AuthenticatedRequest) -> Response:
-        ended = SignIn.objects.end_all(request.user, SignIn.Reason.ENDED_BY_USER)
+        ended = ending.end_all(request.user, SignIn.Reason.ENDED_BY_USER)
         return Response({"ended": ended}, headers=_sign_out_headers(request))
 
 

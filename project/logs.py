@@ -8,7 +8,7 @@ from typing import Any
 from django.http import HttpRequest
 from pythonjsonlogger.json import JsonFormatter
 
-from accounts import origin
+from accounts.http import request_context
 from accounts.reports import without_path
 
 
@@ -25,7 +25,7 @@ class Formatter(JsonFormatter):
             "message": without_path(record.message, request) if request else record.message,
         }
         if request:
-            log_data |= {"request_id": origin.id_of(request)} | _who(request)
+            log_data |= {"request_id": request_context.request_id(request)} | _who(request)
         extra = {name: getattr(record, name, None) for name in ("sid", "user_id", "status_code")}
         log_data |= {name: value for name, value in extra.items() if value is not None}
         if trace := message_dict.get("exc_info"):
@@ -47,7 +47,7 @@ class OneLine(logging.Filter):
 def _request_of(record: logging.LogRecord) -> HttpRequest | None:
     """Django says of itself which one it speaks of, after all middleware."""
     named = getattr(record, "request", None)
-    return named if isinstance(named, HttpRequest) else origin.request()
+    return named if isinstance(named, HttpRequest) else request_context.request()
 
 
 def _who(request: HttpRequest) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import environ
 from django.core.management.utils import get_random_secret_key
 from django.utils.translation import gettext_lazy as _
 
-from accounts.hosts import canonical_origin
+from accounts.http.hosts import canonical_origin
 from project import stores
 from project.environment import MAIL_SCHEMES, Environment, split_url
 from project.stores import REDIS_TIMEOUT_SECONDS as REDIS_TIMEOUT_SECONDS
@@ -111,29 +111,29 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "api.compare.costs.CostMiddleware",
-    "accounts.middleware.TrustedProxyMiddleware",
-    "accounts.middleware.OriginMiddleware",
-    "accounts.middleware.PolicyMiddleware",
-    "accounts.middleware.HostMiddleware",
+    "accounts.http.middleware.TrustedProxyMiddleware",
+    "accounts.http.middleware.RequestContextMiddleware",
+    "accounts.http.middleware.SecurityHeadersMiddleware",
+    "accounts.http.middleware.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "accounts.middleware.NoStoreMiddleware",
+    "accounts.http.middleware.NoStoreMiddleware",
     # Before whatever may refuse, so that a page can read the refusal; and before sessions: a preflight reads none.
     "corsheaders.middleware.CorsMiddleware",
     "api.middleware.HttpsOnlyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "api.middleware.LanguageMiddleware",
-    "accounts.middleware.CommonMiddleware",
+    "accounts.http.middleware.CommonMiddleware",
     # After the host is checked, and before CSRF reads the form.
     "api.bodies.ChunkedBodyMiddleware",
-    "accounts.middleware.ForeignPageMiddleware",
+    "accounts.http.middleware.FetchMetadataMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "accounts.middleware.AuthenticationMiddleware",
-    "accounts.middleware.LockMiddleware",
+    "accounts.http.middleware.AuthenticationMiddleware",
+    "accounts.http.middleware.TooManyAttemptsMiddleware",
     "api.middleware.LockedMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "accounts.middleware.LandingMiddleware",
+    "accounts.http.middleware.LandingMiddleware",
     # Last, as its page needs what the others bring.
     "api.middleware.NotAllowedMiddleware",
 ]
@@ -215,7 +215,7 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = None
 
-# No more than accounts.passwords takes.
+# No more than accounts.password_validation takes.
 PASSWORD_MIN_LENGTH = env.integer("PASSWORD_MIN_LENGTH", default=15, low=1, high=128)
 PASSWORD_RESET_TIMEOUT = 3600
 PASSWORD_HASHERS = [
@@ -227,22 +227,22 @@ WEB_CONCURRENCY = env.integer("WEB_CONCURRENCY", default=4, low=1, high=1000)
 HASHES_AT_ONCE = env.integer("HASHES_AT_ONCE", default=max(1, WEB_CONCURRENCY - 1), low=1, high=1000)
 AUTH_PASSWORD_VALIDATORS = [
     {
-        "NAME": "accounts.passwords.MinimumLengthValidator",
+        "NAME": "accounts.password_validation.MinimumLengthValidator",
         "OPTIONS": {"min_length": PASSWORD_MIN_LENGTH},
     },
-    {"NAME": "accounts.passwords.MaximumLengthValidator"},
-    {"NAME": "accounts.passwords.GuessableValidator"},
-    {"NAME": "accounts.passwords.SimilarityValidator"},
+    {"NAME": "accounts.password_validation.MaximumLengthValidator"},
+    {"NAME": "accounts.password_validation.GuessablePasswordValidator"},
+    {"NAME": "accounts.password_validation.PersonalPasswordValidator"},
 ]
 
 SIGN_IN_MAX = timedelta(days=env.integer("SIGN_IN_MAX_DAYS", default=30, low=1, high=3650))
-BROWSER_SESSION = timedelta(days=env.integer("BROWSER_SESSION_DAYS", default=14, low=1, high=3650))
+REMEMBER_ME_IDLE_TIMEOUT = timedelta(days=env.integer("BROWSER_SESSION_DAYS", default=14, low=1, high=3650))
 # A browser that was not asked to keep its person signed in.
-BROWSER_SESSION_UNKEPT = timedelta(days=1)
+BROWSER_IDLE_TIMEOUT = timedelta(days=1)
 ACCESS_TOKEN = timedelta(minutes=env.integer("ACCESS_TOKEN_MINUTES", default=5, low=1, high=1440))
 REFRESH_TOKEN = timedelta(days=env.integer("REFRESH_TOKEN_DAYS", default=14, low=1, high=3650))
 # What matters most asks for the password again if it was not given for this long.
-RECENT_PROOF = timedelta(minutes=env.integer("RECENT_PROOF_MINUTES", default=15, low=1, high=43200))
+REAUTHENTICATION_TIMEOUT = timedelta(minutes=env.integer("RECENT_PROOF_MINUTES", default=15, low=1, high=43200))
 REFRESH_GRACE = timedelta(seconds=env.integer("REFRESH_GRACE_SECONDS", default=10, low=0, high=3600))
 # How long `manage.py prune` leaves what is over: sign-ins that have ended, and security events.
 SIGN_IN_KEEP = timedelta(days=env.integer("SIGN_IN_KEEP_DAYS", default=30, low=0, high=36500))
@@ -264,7 +264,7 @@ SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_NAME = cookie_name("csrftoken")
 CSRF_COOKIE_SECURE = not DEBUG
 CSRF_COOKIE_SAMESITE = "Lax"
-# Says that its user signed in here before, and no more (accounts.locks).
+# Says that its user signed in here before, and no more (accounts.known_browsers).
 DEVICE_COOKIE_NAME = cookie_name("device")
 DEVICE_COOKIE_AGE = 365 * 24 * 3600
 CSRF_FAILURE_VIEW = "api.errors.csrf_failure"
@@ -346,7 +346,7 @@ SECURE_HSTS_PRELOAD = not DEBUG
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 X_FRAME_OPTIONS = "DENY"
-# What pages may load and do, as Django 6 names and writes it. A view that needs more: accounts.policy.
+# What pages may load and do, as Django 6 names and writes it. A view that needs more: accounts.http.headers.
 SECURE_CSP = {
     "default-src": ["'self'"],
     "object-src": ["'none'"],

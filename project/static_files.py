@@ -8,7 +8,7 @@ from django.contrib.staticfiles.finders import AppDirectoriesFinder
 from django.contrib.staticfiles.storage import ManifestFilesMixin, staticfiles_storage
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
-from accounts import origin
+from accounts.http import request_context
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class Storage(CompressedManifestStaticFilesStorage):
             return super().stored_name(name)
         except ValueError:
             # WhiteNoise, which asks at its start, takes the error for a no.
-            if origin.request() is None:
+            if request_context.request() is None:
                 raise
             log_missing(name)
             return name

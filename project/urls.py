@@ -3,7 +3,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from django.views.i18n import set_language
 
-from accounts.views import HomeView
+from accounts.views.home import HomeView
 from api import health
 from api.metrics import metrics
 from api.pages import ConnectClientView

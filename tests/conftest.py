@@ -14,7 +14,7 @@ from django.db import connection
 from django.test import Client, override_settings
 from django.utils import timezone, translation
 
-from accounts import locks
+from accounts import rate_limits
 from api.blocklist.mirror import mirror
 from tests import servers
 
@@ -126,7 +126,7 @@ def empty_mirror() -> None:
 @pytest.fixture(autouse=True)
 def no_refusals() -> None:
     """What an earlier test made this process refuse is gone with its tables."""
-    locks.refusals.forget()
+    rate_limits.recent_refusals.clear()
 
 
 @pytest.fixture

@@ -261,8 +261,8 @@ def test_an_error_tells_neither_password_nor_token_nor_cookie(
     page, client = browser_of(ann), client_of(ann)
     link = mails_at_hand(lambda: Browser().post("/accounts/password_reset/", {"email": ann.email}))
     breaks(
-        "accounts.models.LockManager.take",
-        "accounts.passwords.GuessableValidator.validate",
+        "accounts.models.AttemptCounterManager.take",
+        "accounts.password_validation.GuessablePasswordValidator.validate",
         "api.tokens.access.mirror.blocks",
     )
     page.raise_request_exception = False

@@ -21,7 +21,7 @@ from django.core.cache import cache
 from django.db import connection
 from django_redis import get_redis_connection
 
-from accounts import links, mail
+from accounts import links, mail, registration
 from accounts.models import SecurityEvent, SignIn, User
 from api.blocklist import status_list
 from api.blocklist.models import Entry
@@ -122,7 +122,7 @@ class Hour:
         assert ApiClient().get("/api/token/status/0").status_code == 200
         assert ApiClient().get("/api/me/", headers={"Authorization": f"Bearer {kept.access}x"}).status_code == 401
         self.kept = kept
-        _, secret = User.objects.make_service("billing", ["introspect"])
+        _, secret = registration.create_service("billing", ["introspect"])
         self.secrets.add(secret)
         form = urlencode({"token": kept.access})
         bearer = {"authorization": f"Bearer {self.client('billing', secret).access}"}

@@ -13,7 +13,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 from django.urls import include, path
 
-from accounts.policy import with_policy
+from accounts.http.headers import with_policy
 from api import errors
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from accounts import hosts
+from accounts.http import hosts
 from tests import servers
 from tests.conftest import ApiClient, Browser
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from django.urls import resolve
 
-from accounts import landing
+from accounts.http import landing
 from tests.adversary.places import all_places
 
 pytestmark = pytest.mark.django_db

@@ -15,7 +15,8 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
-from accounts.models import Lock, SecurityEvent, Session, SignIn, User
+from accounts import registration
+from accounts.models import AttemptCounter, SecurityEvent, Session, SignIn, User
 from api.blocklist.models import EVERYBODY_TOKEN_ID, Entry, user_token_id
 from tests.conftest import ApiClient, Browser
 
@@ -41,9 +42,9 @@ def prune(*arguments):
 def test_what_is_in_use_stays(client_of, browser_of, ann, bob):
     client, browser = client_of(ann), browser_of(ann)
     client_of(bob).post("/api/sign-ins/end-all/")
-    counts = [model.objects.count() for model in (Session, SignIn, Entry, SecurityEvent, Lock)]
+    counts = [model.objects.count() for model in (Session, SignIn, Entry, SecurityEvent, AttemptCounter)]
     prune()
-    assert counts == [model.objects.count() for model in (Session, SignIn, Entry, SecurityEvent, Lock)]
+    assert counts == [model.objects.count() for model in (Session, SignIn, Entry, SecurityEvent, AttemptCounter)]
     assert client.get("/api/me/").status_code == 200
     assert browser.get("/accounts/profile/").status_code == 200
 
@@ -187,7 +188,7 @@ def test_accounts_of_before_are_marked_only_if_they_signed_up_and_never_signed_i
 
 
 def test_a_throw_away_account_goes_after_its_day_and_its_client_is_out(clock, client_of, password):
-    client = client_of(User.objects.make_throw_away("demo", password))
+    client = client_of(registration.create_throw_away_user("demo", password))
     clock.shift(DAY - timedelta(seconds=1))
     prune()
     assert client.renew().status_code == 200
@@ -265,10 +266,10 @@ def test_counts_go_when_they_are_past_use(anonymous, ann, clock):
         anonymous.sign_in("ann", WRONG)
     clock.shift(timedelta(hours=11))
     prune()
-    assert Lock.objects.exists()
+    assert AttemptCounter.objects.exists()
     clock.shift(timedelta(hours=2))
     prune()
-    assert not Lock.objects.exists()
+    assert not AttemptCounter.objects.exists()
 
 
 def test_a_dry_run_counts_and_deletes_nothing(client_of, ann, clock, settings):

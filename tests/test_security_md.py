@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.contrib.auth import password_validation
+from django.contrib.auth import password_validation as django_password_validation
 
-from accounts import addresses, locks, models, origin, passwords
-from accounts.locks import LIMITS, Kind
+from accounts import addresses, models, password_validation, rate_limits
+from accounts.http import request_context
+from accounts.models.sign_ins import LAST_SEEN_PRECISION
+from accounts.rate_limits import LIMITS, Kind
 from api import dpop
 from api.blocklist import mirror
 from tests.taken_out import CONTROLS
@@ -180,14 +182,14 @@ def words(span: timedelta) -> str:
 
 def promises() -> Iterator[str]:
     most, unkept, kept = (
-        words(each) for each in (settings.SIGN_IN_MAX, settings.BROWSER_SESSION_UNKEPT, settings.BROWSER_SESSION)
+        words(each) for each in (settings.SIGN_IN_MAX, settings.BROWSER_IDLE_TIMEOUT, settings.REMEMBER_ME_IDLE_TIMEOUT)
     )
     yield f"| a browser's session | {unkept}, or when the browser is closed | {most} |"
     yield f'| a browser\'s session with "keep me signed in" | {kept} | {most} |'
     yield f"| a client's sign-in, by its refresh token | {words(settings.REFRESH_TOKEN)} | {most} |"
     yield f"| an access token | | {words(settings.ACCESS_TOKEN)} |"
-    yield f"| the password given for what matters most | | {words(settings.RECENT_PROOF)} |"
-    yield f"need a password given in the last {words(settings.RECENT_PROOF)}."
+    yield f"| the password given for what matters most | | {words(settings.REAUTHENTICATION_TIMEOUT)} |"
+    yield f"need a password given in the last {words(settings.REAUTHENTICATION_TIMEOUT)}."
     yield f"| a link from a mail, good once | | {words(timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT))} |"
     for kind, whose in {
         Kind.PAIR: "at one account, from one address",
@@ -206,12 +208,13 @@ def promises() -> Iterator[str]:
     yield f"{LIMITS[Kind.NOTICE].free} notices an hour go to an address, and as many are sent about an account."
     yield f"one mail sums up the hour, and {LIMITS[Kind.URGENT].free} more of each urgent kind is sent"
     yield f"An IPv6 address stands for its /{addresses.IPV6_NETWORK_BITS} network."
-    yield f"with {locks.CLIENTS_IN_CROWD} times the limits of one address"
+    yield f"with {rate_limits.CLIENTS_IN_CROWD} times the limits of one address"
     rates = settings.REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"]
     yield f"`TOKEN_RATE` ({rates['tokens']}) and `ACCOUNT_RATE` ({rates['accounts']})"
-    yield f"has at least {settings.PASSWORD_MIN_LENGTH} characters and at most {passwords.MAX_LENGTH}, of any kind"
-    yield f"(`User-Agent`, cut to {origin.USER_AGENT_MAX_LENGTH} characters)"
-    yield f"when last seen (to {words(models.LAST_SEEN_PRECISION)})"
+    most = password_validation.MAX_LENGTH
+    yield f"has at least {settings.PASSWORD_MIN_LENGTH} characters and at most {most}, of any kind"
+    yield f"(`User-Agent`, cut to {request_context.USER_AGENT_MAX_LENGTH} characters)"
+    yield f"when last seen (to {words(LAST_SEEN_PRECISION)})"
     yield f"{words(settings.SIGN_IN_KEEP)} after the sign-in ended (`SIGN_IN_KEEP_DAYS`)"
     yield f"{settings.EVENT_KEEP.days} days (`EVENT_KEEP_DAYS`)"
     yield f"go after {words(settings.UNCONFIRMED_KEEP)} (`UNCONFIRMED_KEEP_DAYS`)"
@@ -226,8 +229,8 @@ def promises() -> Iterator[str]:
     yield "`/health/live`, `/health/ready`, `/api/schema/` and `/api/docs/` are public on purpose."
     [common] = [
         each
-        for each in password_validation.get_default_password_validators()
-        if isinstance(each, password_validation.CommonPasswordValidator)
+        for each in django_password_validation.get_default_password_validators()
+        if isinstance(each, django_password_validation.CommonPasswordValidator)
     ]
     long_enough = [each for each in common.passwords if len(each) >= settings.PASSWORD_MIN_LENGTH]
     yield f"{len(long_enough)} are that long."
@@ -257,10 +260,10 @@ def test_every_way_in_is_told():
         path
         for path, tree in sources()
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("login", "auth_login", "SignIn.objects.start")
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("login", "auth_login", "starting.start")
     }
     told = {
-        "accounts/views.py": ["/accounts/login/", "/accounts/signup/", "/admin/login/"],
+        "accounts/views/sign_in.py": ["/accounts/login/", "/accounts/signup/", "/admin/login/"],
         "api/serializers.py": ["/api/token/"],
         "api/pages.py": ["/accounts/clients/new/"],
         "api/compare/views.py": ["/compare/client/", "/compare/throw-away/"],

@@ -1,5 +1,5 @@
 """What staff see and do: lists that hold at a million rows, and actions that ask before they act."""
 
-from accounts.admin import events, locks, sign_ins, users
+from accounts.admin import attempts, events, sign_ins, users
 
-__all__ = ["events", "locks", "sign_ins", "users"]
+__all__ = ["attempts", "events", "sign_ins", "users"]

@@ -102,7 +102,7 @@ class SecurityEventAdmin(ReadOnlyList):
             return queryset.filter(sid=sid), False
         if address := as_address(term):
             return queryset.filter(ip_address__in=addresses.spellings(address)), False
-        return queryset.filter(user__in=list(User.objects.called(term).values_list("pk", flat=True))), False
+        return queryset.filter(user__in=list(User.objects.with_login(term).values_list("pk", flat=True))), False
 
     def get_urls(self) -> list[URLPattern]:
         export = path("export/", self.admin_site.admin_view(self.export), name="accounts_securityevent_export")

@@ -17,11 +17,12 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts import addresses, origin, sids
+from accounts import addresses, ending, sids
 from accounts.admin import confirm
 from accounts.admin.events import EVENT_HEADINGS, event_rows
 from accounts.admin.lists import ChoiceFilter, ListFilter, OneUserFilter, Panel, ReadOnlyList, WindowFilter, link
 from accounts.admin.search import as_address, as_uuid
+from accounts.http import request_context
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
 from accounts.pruning import in_time
 from accounts.sessions import SignedInRequest
@@ -131,7 +132,7 @@ class SignInAdmin(ReadOnlyList):
         if address := as_address(term):
             return queryset.filter(ip_address__in=addresses.spellings(address)), False
         # Their ids first: PostgreSQL would rather read all sign-ins than believe that a join finds few.
-        return queryset.filter(user__in=list(User.objects.called(term).values_list("pk", flat=True))), False
+        return queryset.filter(user__in=list(User.objects.with_login(term).values_list("pk", flat=True))), False
 
     def has_end_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.end_signin")
@@ -156,7 +157,7 @@ class SignInAdmin(ReadOnlyList):
             return self._ask_to_end_everyone(request, form)
         up_to = form.cleaned_data["up_to"]
         own = request.session.sign_in
-        with origin.because(form.cleaned_data["why"]):
+        with request_context.acting(form.cleaned_data["why"]):
             ended, is_all = end_up_to(up_to)
         is_own_over = own is not None and (up_to is None or own.created_at < sids.just_after(up_to))
         if is_own_over:
@@ -200,18 +201,18 @@ class SignInAdmin(ReadOnlyList):
         return [Panel(_("Events"), EVENT_HEADINGS, event_rows(events), url)]
 
     def is_possible(self, request: HttpRequest, action: str, shown: SignIn) -> bool:
-        return SignIn.objects.filter(pk=shown.pk).live().within_reach_of(request.user).exists()
+        return SignIn.objects.filter(pk=shown.pk).live().manageable_by(request.user).exists()
 
     @admin.action(description=_("End"), permissions=["end"])
     def end_selected(self, request: SignedInRequest, sign_ins: SignInQuerySet) -> HttpResponse | None:
         """Of many, as many as a request has patience for: the page then asks whether to go on."""
         if self._is_about_everyone(request) and self.may_end_everyone(request):
             return redirect("admin:accounts_signin_end_everyone")
-        unended = sign_ins.unended().within_reach_of(request.user)
+        unended = sign_ins.unended().manageable_by(request.user)
         form = confirm.ConfirmationWithReason(request)
         if not form.is_given:
             return self._ask_to_end(request, sign_ins, form)
-        with origin.because(form.cleaned_data["why"]):
+        with request_context.acting(form.cleaned_data["why"]):
             ended, is_all = with_patience(unended.end_in_batches(SignIn.Reason.ENDED_BY_STAFF))
         say_ended(self, request, ended)
         return None if is_all or not unended.exists() else self._ask_to_end(request, sign_ins, form)
@@ -224,7 +225,7 @@ class SignInAdmin(ReadOnlyList):
         self, request: SignedInRequest, sign_ins: SignInQuerySet, form: confirm.Confirmation
     ) -> HttpResponse:
         unended = sign_ins.unended()
-        reachable = unended.within_reach_of(request.user)
+        reachable = unended.manageable_by(request.user)
         notes: list[Any] = []
         if not request.user.is_superuser and (others := unended.filter(user__is_superuser=True).count()):
             notes.append(
@@ -281,11 +282,11 @@ def end_up_to(moment: datetime | None) -> tuple[int, bool]:
     """As with_patience(), but whatever is left lets nobody in, and `manage.py prune` ends it."""
     reason = SignIn.Reason.ENDED_BY_STAFF
     if moment:
-        return with_patience(SignIn.objects.end_before(moment, reason))
-    ended, is_all = with_patience(SignIn.objects.end_everything(reason))
+        return with_patience(ending.end_before(moment, reason))
+    ended, is_all = with_patience(ending.end_everything(reason))
     if not is_all:
         # Some may have come in meanwhile by a password that was checked before.
-        ended += sum(islice(SignIn.objects.end_up_to_now(reason), 2))
+        ended += sum(islice(ending.end_up_to_now(reason), 2))
     return ended, is_all
 
 
@@ -299,6 +300,6 @@ def state(sign_in: SignIn) -> Any:
     if sign_in.ended_at:
         by = f", {sign_in.ended_by}" if sign_in.ended_by else ""
         return format_html('<span class="ended">{}: {}{}</span>', _("ended"), sign_in.get_end_reason_display(), by)
-    if timezone.now() >= min(sign_in.expires_at, sign_in.latest_end):
+    if timezone.now() >= min(sign_in.expires_at, sign_in.max_expires_at):
         return _("expired")
     return format_html('<strong class="live">{}</strong>', _("live"))

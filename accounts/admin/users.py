@@ -16,14 +16,15 @@ from django.urls import URLPattern, reverse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts import addresses, origin
+from accounts import addresses, ending, passwords
 from accounts.admin import confirm
 from accounts.admin.events import EVENT_HEADINGS, event_rows
 from accounts.admin.lists import BoundedList, ChoiceFilter, ListFilter, Panel, link
 from accounts.admin.search import as_address, as_uuid
 from accounts.admin.seen_fields import UserForm
 from accounts.admin.sign_ins import say_ended
-from accounts.models import Lock, SecurityEvent, SignIn, User, UserQuerySet
+from accounts.http import request_context
+from accounts.models import AttemptCounter, SecurityEvent, SignIn, User, UserQuerySet
 from accounts.sessions import SignedInRequest
 
 # By one action: each is a transaction of its own, and a request has to end.
@@ -101,7 +102,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             return queryset.filter(
                 pk__in=SignIn.objects.filter(ip_address__in=addresses.spellings(address)).values("user")
             ), False
-        ids = list(User.objects.called(term).values_list("pk", flat=True))
+        ids = list(User.objects.with_login(term).values_list("pk", flat=True))
         return queryset.filter(Q(pk__in=ids) | Q(username__startswith=term)), False
 
     # What may be done to whom
@@ -197,7 +198,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             "deactivate": lambda: shown.is_active and shown.pk != request.user.pk,
             "reactivate": lambda: not shown.is_active,
             "send_password_reset": lambda: shown.may_reset_password,
-            "unlock": Lock.objects.of(shown).locked().exists,
+            "unlock": AttemptCounter.objects.of(shown).locked_out().exists,
         }[action]()
 
     @admin.action(description=_("Sign out everywhere"), permissions=["end"])
@@ -206,7 +207,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             say_ended(
                 self,
                 request,
-                sum(SignIn.objects.end_all(user, SignIn.Reason.ENDED_BY_STAFF) for user in reachable),
+                sum(ending.end_all(user, SignIn.Reason.ENDED_BY_STAFF) for user in reachable),
             )
 
         def facts(reachable: list[User]) -> list[tuple[Any, int]]:
@@ -227,7 +228,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
 
         form = confirm.ConfirmationWithReason(request)
         return self._act(
-            request, users.signed_in_somewhere(), form, end_all, facts, _("Sign out everywhere?"), _("Sign them out")
+            request, users.with_live_sign_ins(), form, end_all, facts, _("Sign out everywhere?"), _("Sign them out")
         )
 
     @admin.action(description=_("Deactivate"), permissions=["deactivate"])
@@ -273,7 +274,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
     def send_password_reset(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
         def send_all(reachable: list[User]) -> None:
             for user in reachable:
-                user.send_password_reset()
+                passwords.send_reset(user)
             text = ngettext("%d mail is on its way.", "%d mails are on their way.", len(reachable)) % len(reachable)
             self.message_user(request, text, messages.SUCCESS)
 
@@ -287,19 +288,19 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
 
         form = confirm.Confirmation(request)
         return self._act(
-            request, users.that_may_reset_password(), form, send_all, facts, _("Send a password reset?"), _("Send it")
+            request, users.with_resettable_password(), form, send_all, facts, _("Send a password reset?"), _("Send it")
         )
 
     @admin.action(description=_("Unlock"), permissions=["unlock"])
     def unlock(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
         def unlock_all(reachable: list[User]) -> None:
-            lifted = sum(Lock.objects.of(user).lift() for user in reachable)
+            lifted = sum(AttemptCounter.objects.of(user).lift() for user in reachable)
             self.message_user(
                 request, ngettext("%d lock lifted.", "%d locks lifted.", lifted) % lifted, messages.SUCCESS
             )
 
         def facts(reachable: list[User]) -> list[tuple[Any, int]]:
-            per_account = [Lock.objects.of(user).locked().count() for user in reachable]
+            per_account = [AttemptCounter.objects.of(user).locked_out().count() for user in reachable]
             accounts, locks = sum(map(bool, per_account)), sum(per_account)
             return [
                 (
@@ -314,7 +315,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
 
     def _still(self, request: SignedInRequest, reachable: list[User]) -> UserQuerySet:
         """Without those who have become superusers since they were looked up."""
-        return User.objects.within_reach_of(request.user).filter(pk__in=[user.pk for user in reachable])
+        return User.objects.manageable_by(request.user).filter(pk__in=[user.pk for user in reachable])
 
     def _act(
         self,
@@ -327,7 +328,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         button: Any,
     ) -> HttpResponse | None:
         """Acts on those within reach, once that has been agreed to; otherwise asks."""
-        reachable = list(users.within_reach_of(request.user).order_by("pk")[: AT_ONCE + 1])
+        reachable = list(users.manageable_by(request.user).order_by("pk")[: AT_ONCE + 1])
         if len(reachable) > AT_ONCE:
             text = _("That is more than %d users. Choose fewer.") % AT_ONCE
             self.message_user(request, text, messages.ERROR)
@@ -339,7 +340,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             if not request.user.is_superuser and users.filter(is_superuser=True).exists():
                 notes.append(_("Superusers among the chosen are left alone: that is for superusers."))
             return confirm.ask(self, request, form, title=title, button=button, facts=facts(reachable), notes=notes)
-        with origin.because(form.cleaned_data.get("why", "")):
+        with request_context.acting(form.cleaned_data.get("why", "")):
             act(reachable)
         return None
 

@@ -16,11 +16,11 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters
 
-from accounts import origin
 from accounts.admin import confirm
 from accounts.admin.lists import ChoiceFilter, ListFilter, ReadOnlyList, link
 from accounts.admin.search import as_uuid
 from accounts.admin.sign_ins import SignInAdmin, say_ended
+from accounts.http import request_context
 from accounts.models import SignIn, User
 from api.blocklist import leaks
 from api.blocklist.models import Entry, EntryQuerySet
@@ -126,7 +126,7 @@ class EntryAdmin(ReadOnlyList):
             return queryset, False
         if token_id := as_uuid(term):
             return queryset.filter(token_id=token_id, before=None), False
-        users = list(User.objects.called(term).values_list("pk", flat=True))
+        users = list(User.objects.with_login(term).values_list("pk", flat=True))
         of_sign_ins = Entry.objects.filter(token_id__in=SignIn.objects.filter(user__in=users).values("pk"))
         of_users = Entry.objects.filter(owner_id__in=users, before__isnull=False)
         # A union, since PostgreSQL would read the whole table for an OR of the two.
@@ -227,16 +227,16 @@ class EntryAdmin(ReadOnlyList):
 
     def _block(self, request: HttpRequest, jti: UUID, sign_in: SignIn | None, why: str) -> None:
         """Of a token whose owner is unknown, any of them may: it is one access token, for its few minutes."""
-        if sign_in and not sign_in.user.is_within_reach_of(request.user):
+        if sign_in and not sign_in.user.is_manageable_by(request.user):
             raise PermissionDenied
         Entry.objects.block_leaked_token(jti, why, sign_in)
         self.message_user(request, _("The token is refused from now on."), messages.SUCCESS)
 
     def _end(self, request: HttpRequest, sign_in: SignIn, why: str) -> None:
-        within_reach = SignIn.objects.within_reach_of(request.user).filter(pk=sign_in.pk)
+        within_reach = SignIn.objects.manageable_by(request.user).filter(pk=sign_in.pk)
         if not request.user.has_perm("accounts.end_signin") or not within_reach.exists():
             raise PermissionDenied
-        with origin.because(why):
+        with request_context.acting(why):
             say_ended(self, request, within_reach.end(SignIn.Reason.ENDED_BY_STAFF))
 
     def _leak_page(self, request: HttpRequest, **context: Any) -> TemplateResponse:
@@ -249,7 +249,7 @@ class EntryAdmin(ReadOnlyList):
                 leak
                 and leak.endable_sign_in
                 and request.user.has_perm("accounts.end_signin")
-                and leak.sign_in.user.is_within_reach_of(request.user)
+                and leak.sign_in.user.is_manageable_by(request.user)
             ),
             "may_block": bool(leak and leak.blockable_by(request.user)),
             "whose": leak and leak.sign_in and link(leak.sign_in.user),

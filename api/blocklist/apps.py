@@ -8,8 +8,8 @@ class BlocklistConfig(AppConfig):
     verbose_name = _("Token blocklist")
 
     def ready(self) -> None:
-        from accounts.signals import all_ended, sign_ins_ended
+        from accounts.signals import sign_ins_ended, sign_ins_revoked_before
         from api.blocklist.models import block_ended_sign_ins, block_sign_ins_before
 
         sign_ins_ended.connect(block_ended_sign_ins)
-        all_ended.connect(block_sign_ins_before)
+        sign_ins_revoked_before.connect(block_sign_ins_before)

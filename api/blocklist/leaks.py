@@ -45,7 +45,7 @@ class Leak:
 
     def blockable_by(self, staff: Any) -> UUID | None:
         """The token to block, if that member of staff may touch its owner. Of an unknown owner, any may."""
-        return self.blockable_jti if self.sign_in is None or self.sign_in.user.is_within_reach_of(staff) else None
+        return self.blockable_jti if self.sign_in is None or self.sign_in.user.is_manageable_by(staff) else None
 
 
 @sensitive_variables()

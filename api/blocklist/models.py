@@ -11,10 +11,11 @@ from django.db import connection, models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts import origin, sids
+from accounts import sids
+from accounts.compiled_queries import CompiledQuery
+from accounts.http import request_context
 from accounts.models import SecurityEvent, SignIn, User
 from accounts.pruning import PrunableQuerySet
-from accounts.rows import CompiledQuery
 from api.blocklist import pubsub
 from api.blocklist.status_index import StatusIndex as StatusIndex
 from api.blocklist.status_index import status_indexes
@@ -64,7 +65,7 @@ class EntryQuerySet(PrunableQuerySet["Entry"]):
         """Those that still have tokens to refuse."""
         return self.filter(until__gt=timezone.now(), lifted_at__isnull=True)
 
-    def past_keeping(self) -> Self:
+    def prunable(self) -> Self:
         return self.filter(until__lt=timezone.now() - MAX_CLOCK_DIFFERENCE)
 
     def blocking(self, sid: uuid.UUID, user_id: int, *token_ids: uuid.UUID) -> Self:
@@ -102,8 +103,8 @@ class EntryQuerySet(PrunableQuerySet["Entry"]):
     def finish_ending(self) -> Iterator[int]:
         """Ends, in their rows too, those that were left half-way. Yields how many each batch ended."""
         for entry in self.wholesale():
-            with origin.because(entry.why, entry.blocked_by):
-                yield from SignIn.objects.filter(entry.sign_ins_q()).end_told_in_batches(entry.reason)
+            with request_context.acting(entry.why, entry.blocked_by):
+                yield from SignIn.objects.filter(entry.sign_ins_q()).end_silently_in_batches(entry.reason)
 
     finish_ending.alters_data = True  # type: ignore[attr-defined]
 
@@ -144,8 +145,10 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
         """
         if not may_be_jti(jti):
             raise ValueError("The id of a token is a version-4 UUID.")
-        with transaction.atomic(), origin.because(why):
-            self._block(Entry.Kind.TOKEN, {jti: sign_in.sid if sign_in else None}, why=why, blocked_by=origin.actor())
+        with transaction.atomic(), request_context.acting(why):
+            self._block(
+                Entry.Kind.TOKEN, {jti: sign_in.sid if sign_in else None}, why=why, blocked_by=request_context.actor()
+            )
             user = sign_in.user if sign_in else None
             SecurityEvent.objects.record(SecurityEvent.Type.TOKEN_BLOCKED, user, sign_in, jti=jti.hex)
 
@@ -165,8 +168,8 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
                 places_below=places_below,
                 before=before,
                 until=until,
-                why=origin.why()[:WHY_MAX_LENGTH],
-                blocked_by=origin.actor(),
+                why=request_context.reason()[:WHY_MAX_LENGTH],
+                blocked_by=request_context.actor(),
             )
             if settings.REDIS_URL:
                 transaction.on_commit(pubsub.publish_reload)
@@ -291,9 +294,9 @@ class Entry(models.Model):
         Lets the token in again, unless anything else blocks it: every process knows within a second. Returns whether
         it was there to be lifted.
         """
-        with transaction.atomic(), origin.because(why):
+        with transaction.atomic(), request_context.acting(why):
             liftable = Entry.objects.in_force().filter(pk=self.pk, kind=Entry.Kind.TOKEN).exclude(why="")
-            if not models.QuerySet.update(liftable, lifted_at=timezone.now(), lifted_by=origin.actor()):
+            if not models.QuerySet.update(liftable, lifted_at=timezone.now(), lifted_by=request_context.actor()):
                 return False
             jti = self.token_id.hex
             blocked = SecurityEvent.objects.filter(type=SecurityEvent.Type.TOKEN_BLOCKED, details__jti=jti).first()

@@ -7,7 +7,7 @@ from django.db import connection, transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from accounts import sids
+from accounts import ending, sids
 from accounts.models import SignIn
 from api.blocklist.models import Entry, StatusIndex
 from api.blocklist.store import Store
@@ -27,7 +27,7 @@ def end_restored_sign_ins(reason: str) -> Iterator[int]:
         below = _skip_places()
         Entry.objects.block_all(sids.just_after(timezone.now()), places_below=below)
     yield 0
-    yield from SignIn.objects.end_everything(reason)
+    yield from ending.end_everything(reason)
 
 
 def _skip_places() -> int:

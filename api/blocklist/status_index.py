@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from django.conf import settings
 from django.db import models
 
+from accounts.compiled_queries import chunks
 from accounts.models import SignIn
-from accounts.rows import parts
 
 
 class StatusIndexManager(models.Manager["StatusIndex"]):
@@ -47,6 +47,6 @@ def status_indexes(sids: Iterable[uuid.UUID | None]) -> dict[uuid.UUID | None, i
     if not settings.JWT_STATUS_LIST:
         return {}
     indexes: dict[uuid.UUID | None, int | None] = {}
-    for chunk in parts(list(sids)):
+    for chunk in chunks(list(sids)):
         indexes.update(SignIn.objects.filter(pk__in=chunk).values_list("pk", "status_index"))
     return indexes

@@ -18,7 +18,7 @@ from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import demo
+from accounts import demo, starting
 from accounts.models import SignIn, User
 from accounts.sessions import KEY_LENGTH, BrowserRequest
 from api.authentication import AuthenticatedRequest, SessionAuthentication, sid_of
@@ -123,7 +123,7 @@ class ThrowAwayView(AnswerView):
 
 def must_prove(user: User, sign_in: SignIn) -> bool:
     """A client outlasts the browser, so it takes more than a cookie; nothing is at stake for throw-away users."""
-    return not (user.is_throw_away or sign_in.is_recently_proved())
+    return not (user.is_throw_away or sign_in.is_recently_authenticated())
 
 
 class IsProved(BasePermission):
@@ -145,8 +145,12 @@ class ClientView(APIView):
         asked_at = timezone.now()
         name = _("Compare page")
         current: SignIn = request.auth  # type: ignore[assignment]
-        sign_in = SignIn.objects.start(
-            request.user, SignIn.Kind.CLIENT, CLIENT_IDLE_TIMEOUT, name=name, proved_at=current.proved_at
+        sign_in = starting.start(
+            request.user,
+            SignIn.Kind.CLIENT,
+            name=name,
+            authenticated_at=current.authenticated_at,
+            idle_timeout=CLIENT_IDLE_TIMEOUT,
         )
         return Response(token_pair(sign_in, asked_at), status=status.HTTP_201_CREATED)
 

@@ -20,7 +20,7 @@ from rest_framework import status
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 
-from accounts import origin
+from accounts.http import request_context
 from api import strict_json
 from api.dpop import replay
 from api.keys.key import PUBLIC_MEMBERS, is_valid_ed25519, public_jwk, thumbprint
@@ -131,7 +131,7 @@ class Proof:
 
     def matches(self, request: Request, access_token: bytes | None) -> bool:
         """Checks 8, 9 and 12."""
-        own = origin.requested_url(request)
+        own = request_context.requested_url(request)
         return (
             self.method == request.method
             and (self.uri == own or _normalised_uri(self.uri) == _normalised_uri(own))

@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.policy import with_policy
+from accounts.http.headers import with_policy
 from api.openapi.responses import EMPTY
 
 

@@ -73,9 +73,9 @@ class SignInToken(tokens.Token):
             "iat": datetime_to_epoch(issued_at),
             "exp": datetime_to_epoch(expires_at),
         }
-        if sign_in.bound_to:
+        if sign_in.key_thumbprint:
             # RFC 9449, section 6.1
-            token.payload["cnf"] = {"jkt": sign_in.bound_to}
+            token.payload["cnf"] = {"jkt": sign_in.key_thumbprint}
         return token
 
 
@@ -106,7 +106,7 @@ class AccessToken(SignInToken, tokens.AccessToken):
         `issued_at` is a moment before the sign-in was last known to be live: if it ends while this runs, its entry
         in the blocklist outlasts the token.
         """
-        expires_at = min(issued_at + settings.ACCESS_TOKEN, sign_in.latest_end)
+        expires_at = min(issued_at + settings.ACCESS_TOKEN, sign_in.max_expires_at)
         token = cls._build(sign_in, uuid.uuid4(), issued_at, expires_at)
         if sign_in.audience:
             token["aud"] = sign_in.audience

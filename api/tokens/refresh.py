@@ -8,8 +8,8 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework_simplejwt import tokens
 from rest_framework_simplejwt.exceptions import TokenError
 
+from accounts.compiled_queries import CompiledQuery
 from accounts.models import SignIn, SignInQuerySet
-from accounts.rows import CompiledQuery
 from api.blocklist.models import Entry, blocking_parameters
 from api.tokens.access import AccessToken, SignInToken
 

@@ -7,8 +7,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import models
 
-from accounts import addresses, locks
-from accounts.models import Lock, SecurityEvent, SignIn
+from accounts import addresses, rate_limits
+from accounts.models import AttemptCounter, SecurityEvent, SignIn
 from tests.conftest import ApiClient, Browser
 
 PROXY = "10.0.0.5"
@@ -147,7 +147,7 @@ def guess(name: str, password: str, **how: Any) -> int:
 def test_guesses_from_one_ipv4_client_leave_others_alone_on_a_dual_stack_socket(
     form: str, ann: Any, password: str
 ) -> None:
-    for number in range(locks.LIMITS[locks.Kind.ADDRESS].free + 1):
+    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free + 1):
         guess(f"nobody{number}", WRONG, REMOTE_ADDR=form.format("198.51.100.7"))
     assert guess("ann", password, REMOTE_ADDR=form.format("198.51.100.7")) == 429
     assert guess("ann", password, REMOTE_ADDR="198.51.100.7") == 429
@@ -160,7 +160,7 @@ def test_one_client_without_an_address_does_not_lock_out_the_others(
     behind_proxy: None, ann: Any, password: str, xff: str
 ) -> None:
     how = {"headers": {"x-forwarded-for": xff}, "REMOTE_ADDR": PROXY}
-    for number in range(locks.LIMITS[locks.Kind.ADDRESS].free + 1):
+    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free + 1):
         guess(f"nobody{number}", WRONG, **how)
     assert guess("ann", password, **how) == 200
     assert guess("ann", password, REMOTE_ADDR=PROXY) == 200
@@ -170,10 +170,10 @@ def test_one_client_without_an_address_does_not_lock_out_the_others(
 def test_clients_without_an_address_are_not_without_a_limit(behind_proxy: None, ann: Any, password: str) -> None:
     how = {"headers": {"x-forwarded-for": "unknown"}, "REMOTE_ADDR": PROXY}
     guess("nobody", WRONG, **how)
-    count = Lock.objects.get(kind=locks.Kind.ADDRESS)
+    count = AttemptCounter.objects.get(kind=rate_limits.Kind.ADDRESS)
     assert count.ip_address is None
-    assert count.limit.free == locks.CLIENTS_IN_CROWD * locks.LIMITS[locks.Kind.ADDRESS].free
-    Lock.objects.filter(pk=count.pk).update(count=count.limit.free - 1)
+    assert count.limit.free == rate_limits.CLIENTS_IN_CROWD * rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free
+    AttemptCounter.objects.filter(pk=count.pk).update(count=count.limit.free - 1)
     assert guess("nobody", WRONG, **how) == 401
     assert guess("ann", password, **how) == 429
 
@@ -194,7 +194,7 @@ def test_throttles_count_clients_without_an_address(behind_proxy: None, monkeypa
     # Five at once are fine: 40 may pass, and no more than that.
     assert [verify("unknown") for _ in range(2)] == [401] * 2
     answers = [verify("unknown") for _ in range(80)]
-    assert 30 <= answers.count(401) <= 2 * locks.CLIENTS_IN_CROWD
+    assert 30 <= answers.count(401) <= 2 * rate_limits.CLIENTS_IN_CROWD
 
 
 def test_metrics_are_for_an_address_in_every_form(settings: Any) -> None:

@@ -8,6 +8,7 @@ import time_machine
 from django.core.management import call_command
 from django.utils import timezone
 
+from accounts import ending
 from accounts.models import SecurityEvent, Session, SignIn
 from api.blocklist.models import Entry
 from tests.accounts.admin_pages import SIGN_INS, make_staff, make_support, text_of
@@ -120,7 +121,7 @@ def test_one_request_shuts_all_out_and_the_next_prune_marks_the_rows(browser_of,
 def test_what_was_left_of_one_users_many_is_marked_by_prune_and_nobody_elses(browser_of, client_of, ann, bob, clock):
     hers, browser, his = client_of(ann), browser_of(ann), client_of(bob)
     clock.shift(timedelta(seconds=1))
-    next(SignIn.objects.end_all_in_batches(ann, SignIn.Reason.ENDED_BY_STAFF))
+    next(ending.end_all_in_batches(ann, SignIn.Reason.ENDED_BY_STAFF))
     assert SignIn.objects.unended().filter(user=ann).count() == 2
     assert stays_out(hers)
     assert not shows_profile(browser)

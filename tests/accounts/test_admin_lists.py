@@ -9,7 +9,7 @@ from django.db import connection
 from django.test import RequestFactory
 from django.utils import timezone
 
-from accounts import origin
+from accounts.http import request_context
 from accounts.models import SecurityEvent, SignIn, User
 from api.blocklist.models import Entry
 from tests.accounts.admin_pages import BLOCKLIST, EVENTS, SIGN_INS, USERS, make_staff, make_support, text_of
@@ -280,7 +280,7 @@ def test_a_cell_is_no_formula_whatever_separates_cells(page, browser, ann, passw
 
 def test_no_cell_of_a_file_is_a_formula_by_any_separator(page, ann):
     for evil in ("x;=cmd", "x\t=cmd", "x|+1", "x,@a", ";-1", "\N{FULLWIDTH EQUALS SIGN}1", 'x;"=1'):
-        with origin.because(evil):
+        with request_context.acting(evil):
             SecurityEvent.objects.record("signed_in", ann)
     text = b"".join(page.post(f"{EVENTS}export/?user={ann.pk}").streaming_content).decode()
     for separator in (";", ",", "\t", "|"):

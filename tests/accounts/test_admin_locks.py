@@ -2,12 +2,12 @@
 
 import pytest
 
-from accounts.models import Lock, SecurityEvent
+from accounts.models import AttemptCounter, SecurityEvent
 from tests.accounts.admin_pages import USERS, act, make_staff, make_support, text_of
 
 pytestmark = pytest.mark.django_db
 
-LOCKS = "/admin/accounts/lock/"
+LOCKS = "/admin/accounts/attemptcounter/"
 LIFTER = ["accounts.view_user", "accounts.view_lock", "accounts.lift_lock"]
 
 
@@ -38,7 +38,7 @@ def test_a_lock_is_lifted(browser_of, locked, anonymous, password, where):
     if where == "user":
         act(page, USERS, "unlock", locked)
     else:
-        act(page, LOCKS, "lift", *Lock.objects.locked())
+        act(page, LOCKS, "lift", *AttemptCounter.objects.locked_out())
     assert anonymous.sign_in("ann", password).status_code == 200
     event = SecurityEvent.objects.filter(type="unlocked").latest("id")
     assert (event.actor, event.details["why"]) == (lifter, "The phone was stolen.")
@@ -46,7 +46,7 @@ def test_a_lock_is_lifted(browser_of, locked, anonymous, password, where):
 
 def test_lifting_asks_first(browser_of, staff, locked, anonymous, password):
     act(browser_of(staff), USERS, "unlock", locked, agree=False)
-    act(browser_of(staff), LOCKS, "lift", *Lock.objects.locked(), agree=False)
+    act(browser_of(staff), LOCKS, "lift", *AttemptCounter.objects.locked_out(), agree=False)
     assert anonymous.sign_in("ann", password).status_code == 429
 
 
@@ -54,5 +54,5 @@ def test_support_lifts_nothing(browser_of, locked, anonymous, password):
     page = browser_of(make_support("dana", password))
     assert page.get(LOCKS).status_code == 403
     act(page, USERS, "unlock", locked)
-    act(page, LOCKS, "lift", *Lock.objects.locked())
+    act(page, LOCKS, "lift", *AttemptCounter.objects.locked_out())
     assert anonymous.sign_in("ann", password).status_code == 429

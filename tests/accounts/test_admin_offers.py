@@ -7,8 +7,8 @@ import pytest
 from django.contrib.auth.hashers import make_password
 from django.utils import timezone
 
-from accounts import locks
-from accounts.models import Lock, SignIn, User
+from accounts import guess_limits
+from accounts.models import AttemptCounter, SignIn, User
 from tests.accounts.admin_pages import SIGN_INS, USERS, act, make_staff, text_of
 
 pytestmark = pytest.mark.django_db
@@ -24,8 +24,8 @@ def offered(page, address):
 
 
 def lock(user):
-    Lock.objects.take(locks.strangers(user.username, "203.0.113.9"))
-    Lock.objects.filter(account=locks.account(user.username)).update(
+    AttemptCounter.objects.start_attempt(guess_limits.sources_of_stranger(user.username, "203.0.113.9"))
+    AttemptCounter.objects.filter(account=guess_limits.username_digest(user.username)).update(
         count=30, until=timezone.now() + timedelta(hours=1)
     )
 
@@ -84,9 +84,12 @@ def test_the_page_of_an_expired_sign_in_does_not_offer_to_end_it(browser_of, cli
 
 def test_the_page_of_a_lock_that_is_over_does_not_offer_to_lift_it(browser_of, staff, ann):
     lock(ann)
-    page, address = browser_of(staff), f"/admin/accounts/lock/{Lock.objects.of(ann).locked().first().pk}/change/"
+    page, address = (
+        browser_of(staff),
+        f"/admin/accounts/attemptcounter/{AttemptCounter.objects.of(ann).locked_out().first().pk}/change/",
+    )
     assert offered(page, address) == {"lift"}
-    Lock.objects.of(ann).update(until=timezone.now())
+    AttemptCounter.objects.of(ann).update(until=timezone.now())
     assert offered(page, address) == set()
 
 

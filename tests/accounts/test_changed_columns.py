@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from accounts import passwords, starting
 from accounts.models import AccountChanged, SignIn, User
 from tests.accounts.admin_pages import USERS
 from tests.accounts.test_one_list import Fields
@@ -27,7 +28,7 @@ def stale(ann: User) -> User:
 
 @pytest.fixture
 def sign_in(ann: User) -> SignIn:
-    return SignIn.objects.start(ann, SignIn.Kind.CLIENT, timedelta(days=1))
+    return starting.start(ann, SignIn.Kind.CLIENT, idle_timeout=timedelta(days=1))
 
 
 def test_a_stale_instance_writes_one_column_by_one_statement(stale: User, django_assert_num_queries: Any) -> None:
@@ -103,7 +104,7 @@ def test_a_copy_under_another_key_is_a_new_account(ann: User) -> None:
 
 
 def test_a_stale_password_loses_to_a_newer_one(stale: User) -> None:
-    User.objects.get(pk=stale.pk).reset_password(NEW_PASSWORD)
+    passwords.reset(User.objects.get(pk=stale.pk), NEW_PASSWORD)
     stale.set_password("an attacker's passphrase")
     with pytest.raises(AccountChanged):
         stale.save()

@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.test import APIClient
 from rest_framework.views import APIView
 
+from accounts import ending
 from accounts.models import SignIn, SignInRefused, User
 from tests.conftest import ApiClient, Browser
 
@@ -220,7 +221,7 @@ def test_djangos_reset_view_signs_in_afterwards(
 
 def test_an_end_between_the_change_and_login_wins(ann: User) -> None:
     user = User.objects.get(pk=ann.pk)
-    SignIn.objects.end_all(User.objects.get(pk=ann.pk), SignIn.Reason.ENDED_BY_STAFF)
+    ending.end_all(User.objects.get(pk=ann.pk), SignIn.Reason.ENDED_BY_STAFF)
     user.set_password(NEW_PASSWORD)
     user.save()
     visitor = Browser()

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.conf import settings
 
-from accounts.models import Lock, SecurityEvent, Session, User
+from accounts.models import AttemptCounter, SecurityEvent, Session, User
 
 pytestmark = pytest.mark.django_db
 
@@ -329,4 +329,4 @@ def test_mails_that_were_not_sent_lock_nobody_out(browser_of, ann, ask):
     for number in range(8):
         ask(f"n{number}@example.org")
     assert browser_of(ann).get("/accounts/profile/").status_code == 200
-    assert not Lock.objects.of(ann).locked().exists()
+    assert not AttemptCounter.objects.of(ann).locked_out().exists()

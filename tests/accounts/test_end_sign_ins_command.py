@@ -9,7 +9,7 @@ import time_machine
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from accounts import sids
+from accounts import ending, sids, starting
 from accounts.models import SecurityEvent, Session, SignIn, SignInRefused, User
 from api.blocklist.models import Entry
 from api.serializers import token_pair
@@ -71,14 +71,14 @@ def test_it_can_be_repeated(client_of, ann):
 
 def test_no_token_works_once_the_first_row_is_written_even_if_it_stops_there(client_of, ann):
     client = client_of(ann)
-    next(SignIn.objects.end_everything(SignIn.Reason.ENDED_BY_STAFF))
+    next(ending.end_everything(SignIn.Reason.ENDED_BY_STAFF))
     assert SignIn.objects.live().exists()
     assert stays_out(client)
 
 
 def test_what_was_left_half_done_stays_out_for_as_long_as_it_might_have_lived(client_of, ann, clock, settings):
     client = client_of(ann)
-    next(SignIn.objects.end_everything(SignIn.Reason.ENDED_BY_STAFF))
+    next(ending.end_everything(SignIn.Reason.ENDED_BY_STAFF))
     for _ in range(5):
         clock.shift(settings.REFRESH_TOKEN / 2)
         call_command("prune", stdout=StringIO())
@@ -89,7 +89,7 @@ def test_a_sign_in_whose_password_was_verified_before_is_refused(ann):
     verified = User.objects.get(pk=ann.pk)
     end_sign_ins("--all")
     with pytest.raises(SignInRefused):
-        SignIn.objects.start(verified, SignIn.Kind.CLIENT, timedelta(days=1))
+        starting.start(verified, SignIn.Kind.CLIENT, idle_timeout=timedelta(days=1))
 
 
 @pytest.mark.parametrize("whose", [["--all"], ["--user", "ann"]])

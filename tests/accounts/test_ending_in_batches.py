@@ -6,7 +6,7 @@ import pytest
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts import origin
+from accounts.http import request_context
 from accounts.models import SecurityEvent, SignIn
 from api.blocklist.models import Entry
 
@@ -45,14 +45,14 @@ def test_what_was_left_after_a_batch_is_ended_the_next_time(sign_ins):
 
 
 def test_each_event_says_why(sign_ins):
-    with origin.because("The laptops were stolen."):
+    with request_context.acting("The laptops were stolen."):
         list(SignIn.objects.end_in_batches(REASON, size=2))
     events = SecurityEvent.objects.filter(type="sign_in_ended")
     assert {event.details["why"] for event in events} == {"The laptops were stolen."}
 
 
 def test_what_is_done_afterwards_has_no_such_reason(sign_ins):
-    with origin.because("The laptops were stolen."):
+    with request_context.acting("The laptops were stolen."):
         pass
     list(SignIn.objects.end_in_batches(REASON))
     assert not any("why" in event.details for event in SecurityEvent.objects.filter(type="sign_in_ended"))
@@ -60,7 +60,7 @@ def test_what_is_done_afterwards_has_no_such_reason(sign_ins):
 
 @pytest.mark.parametrize("most_told_one_by_one", [1, 20])
 def test_the_events_of_many_say_what_those_of_few_say(sign_ins, ann, browser_of, monkeypatch, most_told_one_by_one):
-    monkeypatch.setattr("accounts.models.LINES_PER_CHANGE", most_told_one_by_one)
+    monkeypatch.setattr("accounts.models.events.MAX_LOG_LINES_PER_CHANGE", most_told_one_by_one)
     browser_of(ann)
     own = {sign_in.pk: sign_in for sign_in in SignIn.objects.filter(user=ann)}
     headers = {"user-agent": "Robo\N{LATIN SMALL LETTER T WITH CARON}/1 \"'%s{}"}

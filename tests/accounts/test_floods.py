@@ -81,11 +81,13 @@ def test_others_sign_in_beside_an_address_that_is_locked_out(node: Any, people: 
     address = f"2001:db8:0:{uuid4().hex[:4]}::1"
     # As so many guesses would, without a hash for each.
     fleet.shell(
-        "from django.utils import timezone; from accounts import locks; from accounts.models import Lock\n"
-        f"sources = [each for each in locks.strangers('', {address!r}) if each.kind == locks.Kind.ADDRESS]\n"
-        "for _ in range(locks.LIMITS[locks.Kind.ADDRESS].free + 9):\n"
-        "    Lock.objects.take(sources); Lock.objects.update(until=timezone.now())\n"
-        "Lock.objects.take(sources)"
+        "from django.utils import timezone; from accounts import guess_limits, rate_limits\n"
+        "from accounts.models import AttemptCounter\n"
+        f"sources = guess_limits.sources_of_stranger('', {address!r})\n"
+        "sources = [each for each in sources if each.kind == rate_limits.Kind.ADDRESS]\n"
+        "for _ in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free + 9):\n"
+        "    AttemptCounter.objects.start_attempt(sources); AttemptCounter.objects.update(until=timezone.now())\n"
+        "AttemptCounter.objects.start_attempt(sources)"
     )
     assert sign_in(node, strangers[0], WRONG, address) == 429
     with flood(node, strangers, WRONG, address) as answers:

@@ -12,8 +12,9 @@ import httpx
 import pytest
 from django.conf import settings
 
-from accounts import hashing, lock_files, origin
-from accounts.models import Lock, SecurityEvent, User
+from accounts import hashing, lock_files
+from accounts.http import request_context
+from accounts.models import AttemptCounter, SecurityEvent, User
 from tests import servers
 
 pytestmark = pytest.mark.django_db
@@ -24,7 +25,7 @@ from django.db import transaction
 from django.test import RequestFactory
 from accounts import hashing, origin
 from tests.accounts.test_hashing import fill
-with transaction.atomic(), origin.request_at_hand(RequestFactory().get("/")):
+with transaction.atomic(), request_context.use_request(RequestFactory().get("/")):
     stack = fill()
 print("held", flush=True)
 sys.stdin.read()
@@ -33,9 +34,9 @@ sys.stdin.read()
 
 def hold(stack, **options):
     """Takes a slot as another thread would: in a context of its own."""
-    slot, context = hashing.turn(**options), Context()
-    request = origin.request()
-    context.run(origin._request.set, request)
+    slot, context = hashing.hashing_slot(**options), Context()
+    request = request_context.request()
+    context.run(request_context._request.set, request)
     context.run(slot.__enter__)
     stack.callback(context.run, slot.__exit__, None, None, None)
 
@@ -43,7 +44,7 @@ def hold(stack, **options):
 def fill():
     """Takes slots for strangers at the request's address until one is refused."""
     stack = ExitStack()
-    with suppress(hashing.Busy):
+    with suppress(hashing.HashingOverloaded):
         while True:
             hold(stack)
     return stack
@@ -53,7 +54,7 @@ def fill():
 def all_at_it(rf, time_machine):
     """The slots are taken, and as many more came from this address as may wait before that is called a flood."""
     time_machine.move_to(time.time(), tick=False)
-    with origin.request_at_hand(rf.get("/")):
+    with request_context.use_request(rf.get("/")):
         stack = fill()
     with stack:
         yield stack
@@ -67,7 +68,7 @@ def test_one_worker_is_left_for_others():
 def test_after_ten_seconds_of_calm_it_is_no_flood_any_more(all_at_it, anonymous, ann, password, time_machine):
     credentials = {"username": "ann", "password": password}
     assert anonymous.post("/api/token/", credentials).status_code == 429
-    time_machine.move_to(time.time() + hashing.CALM_SECONDS)
+    time_machine.move_to(time.time() + hashing.OVERLOAD_RESET_SECONDS)
     assert anonymous.post("/api/token/", credentials).status_code == 200
 
 
@@ -80,7 +81,7 @@ def test_a_sign_in_too_many_is_refused_without_a_statement_and_heard_a_moment_la
     with django_assert_num_queries(0):
         answer = door.post(path, credentials)
     assert (answer.status_code, answer["Retry-After"]) == (429, "1")
-    assert not Lock.objects.exists()
+    assert not AttemptCounter.objects.exists()
     assert not SecurityEvent.objects.exists()
     all_at_it.close()
     assert door.post(path, credentials).status_code in (200, 302)
@@ -97,7 +98,7 @@ def test_an_account_too_many_is_refused_and_counted_nowhere(all_at_it, browser, 
     form |= {"password1": password, "password2": password}
     assert browser().post("/accounts/signup/", form).status_code == 429
     assert not User.objects.exists()
-    assert not Lock.objects.exists()
+    assert not AttemptCounter.objects.exists()
     all_at_it.close()
     assert anonymous.post("/api/register/", form).status_code == 201
 
@@ -141,7 +142,7 @@ def test_without_any_folder_sign_ins_work_and_each_process_has_its_own_limit(
     for _ in range(2):
         assert door.post(path, credentials).status_code in (200, 302)
     assert sum("limit of password hashes" in each for each in caplog.messages) == 1
-    with origin.request_at_hand(rf.get("/")):
+    with request_context.use_request(rf.get("/")):
         stack = fill()
     # Not the browser that signed in: it is known by now.
     stranger = anonymous if path.startswith("/api/") else browser()

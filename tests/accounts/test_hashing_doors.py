@@ -11,8 +11,9 @@ from django.contrib.auth.hashers import MD5PasswordHasher
 from django.db import connection
 from django.db.models import Sum
 
-from accounts import hashing, lock_files, origin
-from accounts.models import Lock, User
+from accounts import hashing, lock_files
+from accounts.http import request_context
+from accounts.models import AttemptCounter, User
 from tests.accounts.test_hashing import hold
 from tests.conftest import ApiClient, Browser
 
@@ -27,7 +28,7 @@ class Watching(MD5PasswordHasher):
     seen: list[tuple[bool, bool]] = []
 
     def encode(self, password, salt):
-        if origin.request():
+        if request_context.request():
             self.seen.append((hashing._has_slot.get(), connection.in_atomic_block))
         return super().encode(password, salt)
 
@@ -110,7 +111,7 @@ def no_slot(rf, time_machine):
 
         def take():
             time_machine.move_to(time.time(), tick=False)
-            with origin.request_at_hand(rf.get("/")), suppress(hashing.Busy):
+            with request_context.use_request(rf.get("/")), suppress(hashing.HashingOverloaded):
                 for number in range(1000):
                     hold(stack, known=f"client {number}")
 
@@ -122,7 +123,7 @@ def no_slot(rf, time_machine):
 def test_without_a_slot_it_is_429_and_nothing_is_changed_or_counted(knock, no_slot):
     def state():
         users = User.objects.order_by("pk").values_list("pk", "password", "is_active")
-        guesses = Lock.objects.filter(kind__in=["pair", "account", "address", "device", "inside"])
+        guesses = AttemptCounter.objects.filter(kind__in=["pair", "account", "address", "device", "inside"])
         return list(users), guesses.aggregate(Sum("count"))["count__sum"] or 0
 
     before = state()
@@ -140,7 +141,7 @@ def test_a_slot_is_kept_for_a_browser_where_the_user_is_known(
     browser.post("/accounts/logout/")
     time_machine.move_to(time.time(), tick=False)
     with ExitStack() as stack:
-        with origin.request_at_hand(rf.get("/")), suppress(hashing.Busy):
+        with request_context.use_request(rf.get("/")), suppress(hashing.HashingOverloaded):
             while True:
                 hold(stack)
         assert anonymous.sign_in("bob", password).status_code == 429
@@ -153,7 +154,7 @@ def test_a_slot_is_kept_for_a_browser_where_the_user_is_known(
 def test_floods_count_by_address(rf, time_machine, ann, password):
     time_machine.move_to(time.time(), tick=False)
     with ExitStack() as stack:
-        with origin.request_at_hand(rf.get("/", REMOTE_ADDR="198.51.100.7")), suppress(hashing.Busy):
+        with request_context.use_request(rf.get("/", REMOTE_ADDR="198.51.100.7")), suppress(hashing.HashingOverloaded):
             while True:
                 hold(stack)
         credentials = {"username": "ann", "password": password}
@@ -169,7 +170,7 @@ def test_floods_count_by_address(rf, time_machine, ann, password):
 def test_a_hash_waits_for_a_slot(rf, ann, password):
     """Where there is no transaction whose locks others would wait for."""
     with ExitStack() as stack:
-        with origin.request_at_hand(rf.get("/")):
+        with request_context.use_request(rf.get("/")):
             for number in range(settings.HASHES_AT_ONCE):
                 hold(stack, known=f"client {number}")
         timer = threading.Timer(0.3, stack.close)
@@ -184,5 +185,5 @@ def test_a_hash_waits_for_a_slot(rf, ann, password):
 @pytest.mark.django_db
 def test_a_hash_inside_another_turn_takes_no_second_slot(rf, settings, ann, password):
     settings.HASHES_AT_ONCE = 1
-    with origin.request_at_hand(rf.get("/")), hashing.turn(), hashing.turn():
+    with request_context.use_request(rf.get("/")), hashing.hashing_slot(), hashing.hashing_slot():
         assert ann.check_password(password)

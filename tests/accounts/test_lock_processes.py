@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from accounts import locks
+from accounts import rate_limits
 from tests import servers
 
 PASSWORD = "violet anchor hums at dawn"
@@ -20,7 +20,7 @@ WRONG = "not the right passphrase at all"
 @pytest.fixture
 def http(fleet: Any) -> Any:
     # Other tests guessed and signed up from the same address.
-    fleet.shell("from accounts.models import Lock; Lock.objects.all().delete()")
+    fleet.shell("from accounts.models import AttemptCounter; AttemptCounter.objects.all().delete()")
     with httpx.Client(base_url=fleet.url, limits=httpx.Limits(max_connections=50), timeout=60) as client:
         yield client
 
@@ -63,7 +63,7 @@ def test_thirty_guesses_at_once_are_no_more_than_one_after_the_other(http: httpx
     answers = at_once([lambda: sign_in(http, name, WRONG).status_code] * 30)
     assert set(answers) == {401, 429}
     # A wait of a second may have passed meanwhile, and so may one of two.
-    assert answers.count(401) <= locks.LIMITS[locks.Kind.PAIR].free + 2
+    assert answers.count(401) <= rate_limits.LIMITS[rate_limits.Kind.PAIR].free + 2
 
 
 def test_a_flood_of_bad_sign_ins_does_not_starve_who_is_signed_in(http: httpx.Client, people: list[str]) -> None:
@@ -78,7 +78,7 @@ def test_a_flood_of_bad_sign_ins_does_not_starve_who_is_signed_in(http: httpx.Cl
             waits.append(time.perf_counter() - started)
     answers = [each.result().status_code for each in flood]
     # The address has a hundred, and some names wait by themselves.
-    assert answers.count(401) <= locks.LIMITS[locks.Kind.ADDRESS].free + 20
+    assert answers.count(401) <= rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free + 20
     assert set(answers) == {401, 429}
     assert sorted(waits)[len(waits) // 2] < 5
 

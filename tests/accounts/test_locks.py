@@ -12,14 +12,15 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import locks, mail, origin
-from accounts.models import Lock, SecurityEvent, User
+from accounts import mail, passwords, rate_limits, registration
+from accounts.http import request_context
+from accounts.models import AttemptCounter, SecurityEvent, User
 
 pytestmark = pytest.mark.django_db
 
 WRONG = "not the right passphrase at all"
 NEW_PASSWORD = "a quite different passphrase"
-FREE = locks.LIMITS[locks.Kind.PAIR].free
+FREE = rate_limits.LIMITS[rate_limits.Kind.PAIR].free
 ADDRESSES = [f"192.0.2.{number}" for number in range(1, 255)]
 
 
@@ -171,7 +172,7 @@ def test_from_everywhere_a_hundred_in_a_row_are_never_heard_in_a_day(api_door, a
 
 def test_a_hundred_and_one_strangers_at_once_are_not_all_heard(api_door, ann):
     answers = [api_door.knock("ann", WRONG, address).status_code for address in ADDRESSES[:101]]
-    assert answers.count(401) == locks.LIMITS[locks.Kind.ACCOUNT].free
+    assert answers.count(401) == rate_limits.LIMITS[rate_limits.Kind.ACCOUNT].free
 
 
 def test_an_owner_whom_strangers_locked_out_gets_in_within_a_quarter_of_an_hour(api_door, ann, password, clock):
@@ -208,22 +209,22 @@ def test_all_addresses_of_an_ipv6_network_are_one(api_door, ann):
 
 
 def test_an_address_that_tries_many_names_is_locked(api_door, ann, password):
-    for number in range(locks.LIMITS[locks.Kind.ADDRESS].free):
+    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free):
         api_door.knock(f"name{number}", WRONG)
     assert api_door.knock("ann", password).status_code == 429
     assert api_door.opens("ann", password, "203.0.113.9")
 
 
 def test_ones_own_success_does_not_renew_the_guesses_of_the_address(api_door, ann, bob, password):
-    for number in range(locks.LIMITS[locks.Kind.ADDRESS].free):
+    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free):
         api_door.knock(f"name{number}", WRONG)
-        if number < locks.LIMITS[locks.Kind.ADDRESS].free - 1:
+        if number < rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free - 1:
             assert api_door.opens("bob", password)
     assert api_door.knock("ann", WRONG).status_code == 429
 
 
 def test_an_office_that_signs_in_all_day_is_not_locked(api_door, ann, password):
-    for _ in range(locks.LIMITS[locks.Kind.ADDRESS].free + 5):
+    for _ in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free + 5):
         assert api_door.opens("ann", password)
 
 
@@ -253,7 +254,7 @@ def test_a_flushed_cache_renews_nobodys_guesses(api_door, ann):
 
 
 def test_without_an_address_nobody_locks_out_everybody(api_door, ann, bob, password):
-    for number in range(locks.LIMITS[locks.Kind.ADDRESS].free + 1):
+    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free + 1):
         api_door.knock(f"name{number}", WRONG, "")
     assert api_door.opens("bob", password, "")
 
@@ -300,7 +301,7 @@ def test_a_browser_known_to_one_is_a_stranger_to_another(anns_browser, bob, pass
     for _ in range(FREE):
         sign_in_again(anns_browser, bob, WRONG)
     assert sign_in_again(anns_browser, bob, password) == 429
-    assert Lock.objects.filter(kind=locks.Kind.PAIR).exists()
+    assert AttemptCounter.objects.filter(kind=rate_limits.Kind.PAIR).exists()
 
 
 def test_the_cookie_is_for_this_host_and_no_script(anns_browser):
@@ -346,7 +347,7 @@ def test_what_is_no_cookie_of_ours_gives_way_first(browser, password, ann, clock
 def test_a_cookie_that_is_not_ones_own_helps_nobody(change, anns_browser, browser_of, api_door, ann, bob, password):
     cookie = known_cookie(anns_browser)
     if change == "of another password":
-        User.objects.get(pk=ann.pk).change_password(NEW_PASSWORD)
+        passwords.change(User.objects.get(pk=ann.pk), NEW_PASSWORD)
         password = NEW_PASSWORD
     else:
         values = {"forged": "a:b:c", "empty": "", "of another person": known_cookie(browser_of(bob)).value}
@@ -369,7 +370,7 @@ def test_the_browser_in_which_the_password_was_changed_stays_known(browser_of, a
 def test_a_reset_lets_an_owner_in_whom_strangers_have_locked_out(api_door, ann):
     for address in ADDRESSES[:60]:
         api_door.knock("ann", WRONG, address)
-    User.objects.get(pk=ann.pk).reset_password(NEW_PASSWORD)
+    passwords.reset(User.objects.get(pk=ann.pk), NEW_PASSWORD)
     assert api_door.opens("ann", NEW_PASSWORD)
 
 
@@ -379,15 +380,15 @@ def test_a_reset_lets_an_owner_in_whom_strangers_have_locked_out(api_door, ann):
 @pytest.fixture
 def service():
     """Its name, and its password."""
-    made, secret = User.objects.make_service("gate", [])
+    made, secret = registration.create_service("gate", [])
     return made.username, secret
 
 
 def test_strangers_lock_no_service_out(api_door, service):
     name, secret = service
-    for address in ADDRESSES[: locks.LIMITS[locks.Kind.ACCOUNT].most + 10]:
+    for address in ADDRESSES[: rate_limits.LIMITS[rate_limits.Kind.ACCOUNT].most + 10]:
         api_door.knock(name, WRONG, address)
-    assert Lock.objects.locked().filter(kind=locks.Kind.ACCOUNT).exists()
+    assert AttemptCounter.objects.locked_out().filter(kind=rate_limits.Kind.ACCOUNT).exists()
     assert api_door.opens(name, secret, "203.0.113.9")
 
 
@@ -395,7 +396,7 @@ def test_a_locked_service_answers_a_wrong_password_like_any_other_name(api_door,
     name, _secret = service
     answers = {}
     for each in (name, "ann", "nobody"):
-        for address in ADDRESSES[: locks.LIMITS[locks.Kind.ACCOUNT].free + 1]:
+        for address in ADDRESSES[: rate_limits.LIMITS[rate_limits.Kind.ACCOUNT].free + 1]:
             last = api_door.knock(each, WRONG, address)
         answers[each] = (last.status_code, last.headers["Retry-After"], last.content)
     assert answers[name] == answers["ann"] == answers["nobody"]
@@ -463,12 +464,12 @@ def test_nobody_has_mails_sent_to_everybody(anonymous, db, mailoutbox, django_ca
         answers = [anonymous.post("/api/password/reset/", {"email": person.email}).status_code for person in people]
     mail.wait()
     assert set(answers) == {202}
-    assert len(mailoutbox) == locks.LIMITS[locks.Kind.RESETTING].most
+    assert len(mailoutbox) == rate_limits.LIMITS[rate_limits.Kind.RESETTING].most
 
 
 def test_nobody_makes_accounts_by_the_hundred(browser, db):
     form = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
-    most = locks.LIMITS[locks.Kind.SIGN_UP].most
+    most = rate_limits.LIMITS[rate_limits.Kind.SIGN_UP].most
     answers = [
         browser().post("/accounts/signup/", form | {"username": f"u{number}", "email": f"u{number}@example.org"})
         for number in range(most + 1)
@@ -483,7 +484,7 @@ def test_nobody_makes_accounts_by_the_hundred(browser, db):
 def test_the_table_holds_no_name(api_door, ann):
     api_door.knock("a password typed into the wrong field", WRONG)
     exhaust(api_door, "ann")
-    for row in Lock.objects.values():
+    for row in AttemptCounter.objects.values():
         assert "typed" not in str(row)
         assert "ann" not in str(row)
 
@@ -506,12 +507,12 @@ def test_lifting_the_locks_of_somebody_is_an_event_with_its_actor(api_door, ann,
     exhaust(api_door, "nobody")
     request = rf.post("/admin/")
     request.user = staff
-    with origin.request_at_hand(request):
-        assert Lock.objects.of(ann).lift() == 1
+    with request_context.use_request(request):
+        assert AttemptCounter.objects.of(ann).lift() == 1
     event = SecurityEvent.objects.get(type="unlocked")
     assert (event.user, event.actor) == (ann, staff)
     assert api_door.opens("ann", password)
-    assert Lock.objects.locked().count() == 1
+    assert AttemptCounter.objects.locked_out().count() == 1
 
 
 # What it costs

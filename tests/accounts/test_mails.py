@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from accounts import starting
 from accounts.models import SignIn, User
 
 pytestmark = pytest.mark.django_db
@@ -95,7 +96,7 @@ def test_a_connected_client_is_always_told_by_its_name(browser_of, ann, mails_of
 
 def test_a_sign_in_takes_four_statements_however_many_there_were(ann, django_assert_num_queries):
     def start():
-        return SignIn.objects.start(User.objects.get(pk=ann.pk), SignIn.Kind.CLIENT, timedelta(days=1))
+        return starting.start(User.objects.get(pk=ann.pk), SignIn.Kind.CLIENT, idle_timeout=timedelta(days=1))
 
     for _ in range(30):
         start()

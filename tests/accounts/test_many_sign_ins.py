@@ -8,6 +8,7 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 
+from accounts import ending, starting
 from accounts.models import SecurityEvent, Session, SignIn, SignInQuerySet, SignInRefused, User
 from api.blocklist.models import Entry
 
@@ -39,7 +40,7 @@ def test_more_than_a_statement_takes_end_in_one_transaction(browser_of, client_o
 
 
 def test_others_end_in_requests_that_stop_when_their_time_is_over(browser_of, client_of, ann, monkeypatch):
-    monkeypatch.setattr("accounts.models.REQUEST_SECONDS", 0)
+    monkeypatch.setattr("accounts.ending.REQUEST_SECONDS", 0)
     client, browser = client_of(ann), browser_of(ann)
     multiply(SignIn.objects.get(user=ann, kind="browser"), 3500)
     answers = [client.post("/api/sign-ins/end-others/").json() for _ in range(4)]
@@ -55,7 +56,7 @@ def test_others_end_in_requests_that_stop_when_their_time_is_over(browser_of, cl
 
 
 def test_all_are_out_though_a_request_has_not_the_time_to_mark_them(client_of, ann, monkeypatch):
-    monkeypatch.setattr("accounts.models.REQUEST_SECONDS", 0)
+    monkeypatch.setattr("accounts.ending.REQUEST_SECONDS", 0)
     clients = [client_of(ann) for _ in range(2)]
     multiply(SignIn.objects.filter(user=ann).first(), 2500)
     assert clients[0].post("/api/sign-ins/end-all/").json() == {"ended": 2502}
@@ -69,13 +70,16 @@ def test_all_are_out_though_a_request_has_not_the_time_to_mark_them(client_of, a
 @pytest.fixture
 def no_time(monkeypatch):
     """More than two sign-ins are many, and a request has the time for one batch of one."""
-    monkeypatch.setattr("accounts.models.MANY", 2)
-    monkeypatch.setattr("accounts.models.REQUEST_SECONDS", 0)
+    monkeypatch.setattr("accounts.models.sign_in_querysets.MAX_ENDED_PER_TRANSACTION", 2)
+    monkeypatch.setattr("accounts.ending.REQUEST_SECONDS", 0)
     monkeypatch.setattr("accounts.models.SignInQuerySet.end_in_batches", partialmethod(in_batches_of_one, "end"))
-    monkeypatch.setattr("accounts.models.SignInQuerySet.end_told_in_batches", partialmethod(in_batches_of_one, "told"))
+    monkeypatch.setattr(
+        "accounts.models.SignInQuerySet.end_silently_in_batches",
+        partialmethod(in_batches_of_one, "told"),
+    )
 
 
-OF_ONE = {"end": SignInQuerySet.end_in_batches, "told": SignInQuerySet.end_told_in_batches}
+OF_ONE = {"end": SignInQuerySet.end_in_batches, "told": SignInQuerySet.end_silently_in_batches}
 
 
 def in_batches_of_one(sign_ins, way, reason):
@@ -125,7 +129,7 @@ def test_a_kept_sign_in_whose_id_does_not_name_its_start_goes_on(client_of, ann,
     reader = SignIn.objects.create(
         **{field.attname: getattr(old, field.attname) for field in SignIn._meta.concrete_fields} | {"id": uuid4()}
     )
-    answers = [SignIn.objects.end_others(ann, SignIn.Reason.ENDED_BY_USER, reader) for _ in range(5)]
+    answers = [ending.end_others(ann, SignIn.Reason.ENDED_BY_USER, reader) for _ in range(5)]
     assert answers[-1].left == 0
     assert not any(map(opens, [*others, kept]))
     assert not Entry.objects.blocks(reader.pk, uuid4(), ann.pk)
@@ -139,12 +143,12 @@ def test_a_sign_in_under_way_loses_to_the_end_of_the_others(client_of, ann, no_t
     proved = User.objects.get(pk=ann.pk)
     kept.post("/api/sign-ins/end-others/")
     with pytest.raises(SignInRefused):
-        SignIn.objects.start(proved, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN)
+        starting.start(proved, SignIn.Kind.CLIENT)
     assert opens(client_of(ann)), "who proves the password afterwards is in"
 
 
 def test_all_of_somebody_with_many_end_by_one_entry(browser_of, client_of, ann, bob, monkeypatch):
-    monkeypatch.setattr("accounts.models.MANY", 2)
+    monkeypatch.setattr("accounts.models.sign_in_querysets.MAX_ENDED_PER_TRANSACTION", 2)
     clients, browser, his = [client_of(ann) for _ in range(3)], browser_of(ann), client_of(bob)
     assert clients[0].post("/api/sign-ins/end-all/").json() == {"ended": 4}
     assert not any(map(opens, clients))
@@ -156,8 +160,8 @@ def test_all_of_somebody_with_many_end_by_one_entry(browser_of, client_of, ann, 
 
 
 def test_what_was_left_of_them_is_marked_as_its_user_would_have(client_of, ann, monkeypatch):
-    monkeypatch.setattr("accounts.models.MANY", 0)
-    monkeypatch.setattr("accounts.models.SignInQuerySet.end_told_in_batches", lambda *_arguments: [])
+    monkeypatch.setattr("accounts.models.sign_in_querysets.MAX_ENDED_PER_TRANSACTION", 0)
+    monkeypatch.setattr("accounts.models.SignInQuerySet.end_silently_in_batches", lambda *_arguments: [])
     client_of(ann).post("/api/sign-ins/end-all/")
     monkeypatch.undo()
     call_command("prune", stdout=StringIO())
@@ -165,7 +169,7 @@ def test_what_was_left_of_them_is_marked_as_its_user_would_have(client_of, ann, 
 
 
 def test_of_more_users_than_a_statement_takes_each_is_out(browser_of, client_of, ann, bob, staff, monkeypatch):
-    monkeypatch.setattr("accounts.rows.VALUES", 2)
+    monkeypatch.setattr("accounts.compiled_queries.VALUES", 2)
     everyone = (ann, bob, staff)
     clients, browsers = [client_of(user) for user in everyone], [browser_of(user) for user in everyone]
     assert User.objects.update(is_active=False) == 3
@@ -177,8 +181,8 @@ def test_of_more_users_than_a_statement_takes_each_is_out(browser_of, client_of,
 
 
 def test_more_sessions_than_a_statement_deletes_are_all_gone(browser_of, ann, bob, monkeypatch):
-    monkeypatch.setattr("accounts.models.SESSIONS", 2)
+    monkeypatch.setattr("accounts.ending.SESSIONS_PER_DELETE", 2)
     browsers = [browser_of(user) for user in (ann, bob, ann, bob, ann)]
-    assert sum(SignIn.objects.end_everything("ended_by_staff")) == 5
+    assert sum(ending.end_everything("ended_by_staff")) == 5
     assert not Session.objects.exists()
     assert {browser.get("/accounts/profile/").status_code for browser in browsers} == {302}

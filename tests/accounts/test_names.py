@@ -7,15 +7,15 @@ from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from accounts import locks, names
-from accounts.models import AccountChanged, Lock, SecurityEvent, SignIn, User
+from accounts import email_addresses, names, rate_limits
+from accounts.models import AccountChanged, AttemptCounter, SecurityEvent, SignIn, User
 
 pytestmark = pytest.mark.django_db
 
 WRONG = "not the right passphrase at all"
 NAMES = ["sue", "SUE", "sUe", "sue@example.org", "Sue@Example.ORG"]
 PATHS = ["/api/token/", "/accounts/login/", "/admin/login/"]
-FREE = locks.LIMITS[locks.Kind.PAIR].free
+FREE = rate_limits.LIMITS[rate_limits.Kind.PAIR].free
 
 
 def sign_in(path, name, password, anonymous, browser):
@@ -45,14 +45,14 @@ def test_guesses_by_all_spellings_count_together_and_stand_in_the_activity(path,
     events = SecurityEvent.objects.filter(user=staff)
     assert events.filter(type="sign_in_failed").count() == FREE
     assert events.filter(type="locked").count() == 1
-    assert Lock.objects.of(staff).locked().exists()
+    assert AttemptCounter.objects.of(staff).locked_out().exists()
 
 
 def test_staff_find_a_lock_by_the_address_of_the_account(staff, anonymous, browser_of, ann):
     page = browser_of(staff)
     for _ in range(FREE):
         anonymous.sign_in("ann", WRONG)
-    assert "127.0.0.1" in page.get("/admin/accounts/lock/", {"q": "Ann@example.org"}).content.decode()
+    assert "127.0.0.1" in page.get("/admin/accounts/attemptcounter/", {"q": "Ann@example.org"}).content.decode()
 
 
 def test_a_user_is_found_by_index_alone(ann):
@@ -120,7 +120,7 @@ def test_an_address_that_became_anothers_username_is_not_confirmed(ann, bob):
     User.objects.filter(pk=ann.pk).update(new_email="carol@example.org")
     User.objects.filter(pk=bob.pk).update(username="carol@example.org")
     with pytest.raises(AccountChanged):
-        User.objects.get(pk=ann.pk)._take_confirmed_address()
+        email_addresses.set_confirmed_address(User.objects.get(pk=ann.pk))
 
 
 def test_staff_give_no_user_the_address_of_another_as_name(ann, bob, staff, browser_of):
@@ -133,9 +133,9 @@ def test_staff_give_no_user_the_address_of_another_as_name(ann, bob, staff, brow
 def test_of_two_from_before_that_rule_the_confirmed_address_comes_first(ann, bob, anonymous, password):
     User.objects.filter(pk=ann.pk).update(username="Bob@Example.org")
     User.objects.filter(pk=bob.pk).update(email_confirmed_at=None)
-    assert User.objects.by_name("bob@example.org") == ann
+    assert User.objects.get_by_login("bob@example.org") == ann
     User.objects.filter(pk=bob.pk).update(email_confirmed_at="2026-01-01T00:00Z")
-    assert User.objects.by_name("bob@example.org") == bob
+    assert User.objects.get_by_login("bob@example.org") == bob
 
 
 def test_a_user_whose_username_is_anothers_address_still_proves_to_be_herself(ann, bob, browser_of, password):
@@ -191,7 +191,7 @@ def test_mails_are_limited_by_mailbox(anonymous, password, mails_of):
             data = {"email": f"Victim+{number}@example.org"}
             assert anonymous.post("/api/password/reset/", data).status_code == 202
 
-    assert len(mails_of(ask)) == locks.LIMITS[locks.Kind.RESET].most
+    assert len(mails_of(ask)) == rate_limits.LIMITS[rate_limits.Kind.RESET].most
 
 
 def test_a_host_is_found_by_its_international_name(anonymous, password, mails_of):
@@ -215,4 +215,4 @@ def test_a_user_of_an_odd_address_from_before_can_still_be_looked_up(password):
     with pytest.raises(ValidationError):
         user.full_clean()
     User.objects.create_user("odd", '"odd"@example.org', password)
-    assert User.objects.by_email('"ODD"@example.org').username == "odd"
+    assert User.objects.get_by_email('"ODD"@example.org').username == "odd"

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from accounts import notices, plain_words
-from accounts.locks import LIMITS, Kind
-from accounts.models import Lock, SecurityEvent, SignIn, User
+from accounts import email_addresses, notices, passwords, plain_words
+from accounts.models import AttemptCounter, SecurityEvent, SignIn, User
+from accounts.rate_limits import LIMITS, Kind
 from tests.conftest import ApiClient, Browser
 
 pytestmark = pytest.mark.django_db
@@ -68,14 +68,14 @@ def change_the_password(ann, client_of, password, **_):
 
 def reset_the_password(ann, **_):
     for number in range(FLOOD):
-        User.objects.get(pk=ann.pk).reset_password(f"a quite different passphrase {number}")
+        passwords.reset(User.objects.get(pk=ann.pk), f"a quite different passphrase {number}")
 
 
 def ask_for_addresses(ann, browser_of, **_):
     page = browser_of(ann)
     for number in range(FLOOD):
         # The limit of changes that an account may ask for would end this flood first.
-        Lock.objects.filter(kind=Kind.CHANGING).delete()
+        AttemptCounter.objects.filter(kind=Kind.CHANGING).delete()
         assert page.post("/accounts/email/", {"new_email": f"ann{number}@new.example.org"}).status_code == 302
 
 
@@ -84,7 +84,7 @@ def change_the_address(ann, **_):
         # As if somebody else read the mails of all these mailboxes.
         user = User.objects.get(pk=ann.pk)
         user.new_email = f"ann{number}@new.example.org"
-        user._take_confirmed_address()
+        email_addresses.set_confirmed_address(user)
 
 
 FLOODS = {
@@ -160,7 +160,9 @@ def test_a_flood_of_clients_hides_neither_a_theft_nor_a_new_password(ann, flood,
 
     assert "We ended one of your sign-ins" in subjects(mails_of(theft))
     user = User.objects.get(pk=ann.pk)
-    assert "Your password was changed" in subjects(mails_of(lambda: user.change_password("another passphrase at dawn")))
+    assert "Your password was changed" in subjects(
+        mails_of(lambda: passwords.change(user, "another passphrase at dawn"))
+    )
 
 
 def test_the_next_hour_starts_anew(clock, flood):
@@ -188,7 +190,7 @@ def test_two_accounts_do_not_share_their_counts(ann, bob, browser_of, mails_of, 
 def test_a_mailbox_has_a_count_of_its_own(ann, bob, flood, browser_of, mails_of):
     """Of two accounts whose addresses are one mailbox."""
     flood(connect_clients)
-    Lock.objects.filter(kind__in=[Kind.NOTIFYING, Kind.SUMMARY]).delete()
+    AttemptCounter.objects.filter(kind__in=[Kind.NOTIFYING, Kind.SUMMARY]).delete()
     User.objects.filter(pk=ann.pk).update(email="annabel@example.org")
     User.objects.filter(pk=bob.pk).update(email="Ann@Example.org")
     assert "A new client was connected to your account" not in subjects(
@@ -198,13 +200,13 @@ def test_a_mailbox_has_a_count_of_its_own(ann, bob, flood, browser_of, mails_of)
 
 def test_a_notice_of_what_was_undone_counts_for_nothing(ann, client_of, mails_of):
     client_of(ann)
-    assert not Lock.objects.filter(kind=Kind.NOTIFYING).exists()
+    assert not AttemptCounter.objects.filter(kind=Kind.NOTIFYING).exists()
 
 
 def test_notices_that_were_not_sent_lock_nobody_out(ann, flood, browser_of):
     flood(connect_clients)
     assert browser_of(ann).get("/accounts/profile/").status_code == 200
-    assert not Lock.objects.of(ann).locked().exists()
+    assert not AttemptCounter.objects.of(ann).locked_out().exists()
 
 
 def test_what_was_not_mailed_is_on_the_page_of_activity(ann, flood, browser_of):

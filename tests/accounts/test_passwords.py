@@ -11,7 +11,7 @@ from django.contrib.auth.password_validation import (
 )
 from django.core.exceptions import ValidationError
 
-from accounts import origin
+from accounts.http import request_context
 from accounts.models import SecurityEvent, User
 from tests.conftest import ApiClient
 
@@ -81,7 +81,7 @@ def margaret():
 @pytest.fixture
 def at_meadowbrook(rf, settings):
     settings.ALLOWED_HOSTS = ["accounts.meadowbrook.example"]
-    with origin.request_at_hand(rf.get("/", headers={"host": "accounts.meadowbrook.example:8443"})):
+    with request_context.use_request(rf.get("/", headers={"host": "accounts.meadowbrook.example:8443"})):
         yield
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.urls import reverse
 
+from accounts import ending, passwords
 from accounts.models import AccountChanged, SecurityEvent, SignIn, User
 
 pytestmark = pytest.mark.django_db
@@ -109,7 +110,7 @@ def staff_sign_the_user_out(ann, staff, browser_of, **_):
 
 
 def end_everyone(**_):
-    list(SignIn.objects.end_everything(SignIn.Reason.ENDED_BY_STAFF))
+    list(ending.end_everything(SignIn.Reason.ENDED_BY_STAFF))
 
 
 def staff_give_another_address(ann, staff, browser_of, **_):
@@ -183,7 +184,7 @@ def test_a_victim_who_resets_is_not_asked_to_confirm_the_attackers_address(brows
 
 def test_an_instance_that_was_changed_forgets_it_too(link, ann):
     ann = User.objects.get(pk=ann.pk)
-    ann.change_password(NEW_PASSWORD)
+    passwords.change(ann, NEW_PASSWORD)
     assert ann.new_email == ""
 
 
@@ -294,4 +295,4 @@ def test_a_reset_link_for_an_address_that_was_given_up_resets_nothing(ann):
     user = User.objects.get(pk=ann.pk)
     User.objects.filter(pk=ann.pk).update(email=THEIRS, email_confirmed_at=user.email_confirmed_at + timedelta(1))
     with pytest.raises(AccountChanged):
-        user.reset_password(NEW_PASSWORD)
+        passwords.reset(user, NEW_PASSWORD)

@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth import authenticate
 from django.db import connection, transaction
 
+from accounts import ending, passwords, starting
 from accounts.models import RefreshRefused, SignIn, SignInRefused, User
 from api.tokens import RefreshToken
 
@@ -20,11 +21,11 @@ def deactivate(user: User) -> None:
 
 
 def change_password(user: User) -> None:
-    User.objects.get(pk=user.pk).change_password("quiet copper lantern drifts")
+    passwords.change(User.objects.get(pk=user.pk), "quiet copper lantern drifts")
 
 
 def end_everything(user: User) -> None:
-    SignIn.objects.end_all(user, SignIn.Reason.ENDED_BY_USER)
+    ending.end_all(user, SignIn.Reason.ENDED_BY_USER)
 
 
 def delete(user: User) -> None:
@@ -35,7 +36,7 @@ ENDS = pytest.mark.parametrize("end", [deactivate, change_password, end_everythi
 
 
 def start(user: User) -> SignIn:
-    return SignIn.objects.start(user, SignIn.Kind.CLIENT, timedelta(days=1))
+    return starting.start(user, SignIn.Kind.CLIENT, idle_timeout=timedelta(days=1))
 
 
 @ENDS

@@ -120,7 +120,7 @@ def test_a_change_of_the_password_is_a_proof(stale_browser, password):
 
 
 def test_how_long_it_holds_is_a_setting(clock, browser_of, ann, settings):
-    settings.RECENT_PROOF = timedelta(minutes=1)
+    settings.REAUTHENTICATION_TIMEOUT = timedelta(minutes=1)
     browser = browser_of(ann)
     clock.shift(timedelta(minutes=2))
     assert browser.get("/accounts/email/").status_code == 302
@@ -134,7 +134,7 @@ def test_asking_costs_one_statement_more_than_the_page(stale_browser, django_ass
 
 def test_a_sign_in_begins_proved(clock, browser_of, ann):
     browser_of(ann)
-    assert SignIn.objects.get().proved_at == timezone.now()
+    assert SignIn.objects.get().authenticated_at == timezone.now()
 
 
 @pytest.mark.parametrize("path", ["/accounts/clients/new/", "/compare/client/"])
@@ -144,7 +144,7 @@ def test_a_client_inherits_the_time_at_which_its_browser_gave_the_password(clock
     clock.shift(FRESH)
     assert browser.post(path, {"name": "backup"}).status_code in (200, 201)
     client = SignIn.objects.get(kind="client")
-    assert client.proved_at == SignIn.objects.get(kind="browser").proved_at
-    assert client.is_recently_proved()
+    assert client.authenticated_at == SignIn.objects.get(kind="browser").authenticated_at
+    assert client.is_recently_authenticated()
     clock.shift(STALE - FRESH)
-    assert not client.is_recently_proved()
+    assert not client.is_recently_authenticated()

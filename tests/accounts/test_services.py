@@ -7,7 +7,7 @@ from django.core import mail as outbox
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 
-from accounts import mail
+from accounts import mail, passwords, registration
 from accounts.models import SecurityEvent, SignIn, SignInRefused, User
 
 pytestmark = pytest.mark.django_db
@@ -18,7 +18,7 @@ WRONG = "not the right passphrase at all"
 @pytest.fixture
 def service():
     """A service and its password."""
-    return User.objects.make_service("gate", ["introspect"])
+    return registration.create_service("gate", ["introspect"])
 
 
 def test_a_service_signs_in_by_token(service, anonymous):
@@ -86,7 +86,7 @@ def test_a_reset_link_of_a_person_who_became_a_service_is_good_for_nothing(
     mail.wait()
     uid, token = outbox.outbox[0].body.split("/accounts/password_reset/", 1)[-1].split("/")[-3:-1]
     User.objects.filter(pk=ann.pk).update(is_service=True)
-    assert User.objects.by_reset_link(uid, token) is None
+    assert passwords.get_by_reset_token(uid, token) is None
 
 
 def test_a_new_password_for_a_service_sends_no_mail(service, django_capture_on_commit_callbacks):
@@ -151,4 +151,4 @@ def test_the_command_takes_no_bad_name(ann, name):
 
 def test_an_unknown_scope_is_no_scope():
     with pytest.raises(ValidationError, match="everything"):
-        User.objects.make_service("gate", ["introspect", "everything"])
+        registration.create_service("gate", ["introspect", "everything"])

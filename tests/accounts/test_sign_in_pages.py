@@ -9,6 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 from django.utils.html import escape
 
+from accounts import starting
 from accounts.models import SignIn, User
 
 pytestmark = pytest.mark.django_db
@@ -30,7 +31,7 @@ def start(ann):
     """Another sign-in of Ann's."""
 
     def start(user=ann, kind=SignIn.Kind.CLIENT, user_agent="curl/8.9.1", **fields):
-        sign_in = SignIn.objects.start(User.objects.get(pk=user.pk), kind, timedelta(days=14))
+        sign_in = starting.start(User.objects.get(pk=user.pk), kind)
         SignIn.objects.filter(pk=sign_in.pk).update(user_agent=user_agent, **fields)
         return SignIn.objects.get(pk=sign_in.pk)
 
@@ -297,9 +298,9 @@ def test_somebody_elses_client_is_not_named(here, start, bob):
 
 def test_a_name_ends_nothing_and_proves_nothing(here, start):
     other = start()
-    before = SignIn.objects.filter(pk=other.pk).values("proved_at", "refresh_id", "expires_at").get()
+    before = SignIn.objects.filter(pk=other.pk).values("authenticated_at", "refresh_id", "expires_at").get()
     here.post(f"{PAGE}{other.pk}/name/", {"name": "x"})
-    assert SignIn.objects.filter(pk=other.pk).values("proved_at", "refresh_id", "expires_at").get() == before
+    assert SignIn.objects.filter(pk=other.pk).values("authenticated_at", "refresh_id", "expires_at").get() == before
 
 
 def test_the_session_key_is_not_on_the_page(here):

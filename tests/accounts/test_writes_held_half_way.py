@@ -18,7 +18,7 @@ from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
 from accounts import links
-from accounts.models import AccountChanged, Lock, SecurityEvent, SignIn, User
+from accounts.models import AccountChanged, AttemptCounter, SecurityEvent, SignIn, User
 from tests.accounts.admin_pages import SIGN_INS, USERS, act
 from tests.conftest import ApiClient, Browser
 
@@ -283,7 +283,7 @@ def staff_browser(transactional_db: None) -> Browser:
 def hold(door: Door, staff: Browser, position: int, meanwhile: Callable[[World], None]) -> tuple[World, bool]:
     """Sends to the door; returns what it was done to, and whether it had that many statements."""
     cache.clear()
-    Lock.objects.all().delete()
+    AttemptCounter.objects.all().delete()
     world = World(staff)
     send = door(world)
     held = Held(position, lambda: meanwhile(world))

@@ -40,7 +40,7 @@ PRIVILEGES = (
 )
 OF_A_NEW_ACCOUNT = [True, False, False, False, "", False, None, None]
 # May be written down although the request was refused: that somebody guessed, and how often.
-OF_REFUSED = {"accounts.Lock", "accounts.SecurityEvent", "api.UsedProof"}
+OF_REFUSED = {"accounts.AttemptCounter", "accounts.SecurityEvent", "api.UsedProof"}
 
 
 def names():

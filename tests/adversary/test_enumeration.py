@@ -15,8 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.utils.http import urlsafe_base64_encode
 
-from accounts.locks import LIMITS, Kind
-from accounts.models import Lock, User
+from accounts.models import AttemptCounter, User
+from accounts.rate_limits import LIMITS, Kind
 from tests.conftest import Browser
 
 pytestmark = pytest.mark.django_db
@@ -85,7 +85,7 @@ def seen_from_outside(response, name):
 
 def ask(path, data, name):
     """From a new browser, with counts that are new."""
-    Lock.objects.all().delete()
+    AttemptCounter.objects.all().delete()
     cache.clear()
     browser = Browser()
     browser.get("/accounts/login/")
@@ -177,7 +177,7 @@ def test_a_locked_account_is_answered_like_a_locked_name(accounts):
     for path in ("/api/token/", "/accounts/login/", "/admin/login/"):
         answers = {}
         for kind, name in accounts.items():
-            Lock.objects.all().delete()
+            AttemptCounter.objects.all().delete()
             for _ in range(LIMITS[Kind.PAIR].free + 1):
                 with work() as done:
                     response = post(Browser(), path, {"username": name, "password": WRONG})

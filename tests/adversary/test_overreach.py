@@ -97,7 +97,7 @@ def test_a_client_gets_its_name_and_nothing_else(hers, browser_of, ann):
     made = SignIn.objects.exclude(pk__in=[row["id"] for row in before["accounts.SignIn"]]).get()
     assert (made.user, made.kind, made.name, made.ended_at) == (ann, "client", "phone", None)
     assert made.idle_timeout == settings.REFRESH_TOKEN
-    assert made.audience == made.bound_to == ""
+    assert made.audience == made.key_thumbprint == ""
     assert made.expires_at - made.created_at <= settings.REFRESH_TOKEN
 
 
@@ -111,9 +111,9 @@ def test_a_sign_in_is_what_it_always_is(door, browser, anonymous, staff, passwor
     else:
         assert browser().post(door, given).status_code == 302
     made = SignIn.objects.get()
-    assert (made.user, made.name, made.bound_to, made.audience, made.ended_at) == (staff, "", "", "", None)
-    assert made.idle_timeout == (settings.REFRESH_TOKEN if door == "/api/token/" else settings.BROWSER_SESSION_UNKEPT)
-    assert abs(made.created_at - made.proved_at) < datetime.timedelta(seconds=1)
+    assert (made.user, made.name, made.key_thumbprint, made.audience, made.ended_at) == (staff, "", "", "", None)
+    assert made.idle_timeout == (settings.REFRESH_TOKEN if door == "/api/token/" else settings.BROWSER_IDLE_TIMEOUT)
+    assert abs(made.created_at - made.authenticated_at) < datetime.timedelta(seconds=1)
 
 
 @pytest.mark.parametrize("door", ["/api/register/", "/accounts/signup/"])
@@ -144,8 +144,11 @@ def test_a_password_is_changed_and_nothing_else(hers, ann, password):
     wanted = {"old_password": password, "new_password": NEW_PASSWORD}
     assert json_of(hers, "POST", "/api/password/change/", **wanted).status_code == 204
     changed = changes_of(before, all_rows())
-    assert changed.pop("accounts.Lock", set()) <= {"count", "until", "since"}
-    assert changed == {"accounts.User": {"password", "generation"}, "accounts.SignIn": {"auth_hash", "proved_at"}}
+    assert changed.pop("accounts.AttemptCounter", set()) <= {"count", "until", "since"}
+    assert changed == {
+        "accounts.User": {"password", "generation"},
+        "accounts.SignIn": {"auth_hash", "authenticated_at"},
+    }
 
 
 def test_an_address_that_is_asked_for_is_only_asked_for(browser_of, ann):

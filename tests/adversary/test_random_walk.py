@@ -37,8 +37,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from accounts import links, mail
-from accounts.models import Lock, SignIn
+from accounts import ending, links, mail
+from accounts.models import AttemptCounter, SignIn
 from api.blocklist.mirror import mirror
 from api.tokens import AccessToken
 from tests.adversary import examples
@@ -151,7 +151,7 @@ class Walk(RuleBasedStateMachine):
             return credential.stay.holder.call(method, path, data, access=credential.token)
         return send(method, path, data, access=credential.token)
 
-    def called(self, credential: Any, method: str, path: str, data: Any = None) -> Any:
+    def with_login(self, credential: Any, method: str, path: str, data: Any = None) -> Any:
         """The answer, if somebody is in who calls; who is out, is told so."""
         is_in = credential.is_good(self.now)
         response = self.call(credential, method, path, data)
@@ -189,7 +189,7 @@ class Walk(RuleBasedStateMachine):
             held.stay.over = True
 
     def by_form(self, person: Person, keep: bool, cookie: str = "") -> bool:
-        Lock.objects.all().delete()
+        AttemptCounter.objects.all().delete()
         form = {"username": person.name, "password": person.password} | ({"keep": "on"} if keep else {})
         response = send("POST", "/accounts/login/", form, cookie, form=True)
         if not (person.is_active and person.exists):
@@ -210,7 +210,7 @@ class Walk(RuleBasedStateMachine):
         self.by_program(self.people[person % 2], algorithm)
 
     def by_program(self, whose: Person, algorithm: str) -> None:
-        Lock.objects.all().delete()
+        AttemptCounter.objects.all().delete()
         holder = Holder(algorithm) if algorithm else None
         credentials = {"username": whose.name, "password": whose.password}
         if holder:
@@ -240,7 +240,7 @@ class Walk(RuleBasedStateMachine):
     @rule(person=pick)
     def try_an_old_password(self, person: int) -> None:
         self.step("try an old password")
-        Lock.objects.all().delete()
+        AttemptCounter.objects.all().delete()
         whose = self.people[person % 2]
         for old in whose.old_passwords[-1:]:
             credentials = {"username": whose.name, "password": old}
@@ -310,7 +310,7 @@ class Walk(RuleBasedStateMachine):
     def end_one(self, credential: int, stay: int) -> None:
         self.step("end one")
         by, target = self.some(self.credentials, credential), self.some(self.stays, stay)
-        response = self.called(by, "DELETE", f"/api/sign-ins/{target.sid}/")
+        response = self.with_login(by, "DELETE", f"/api/sign-ins/{target.sid}/")
         if response is None:
             return
         own = target.person.id == by.stay.person.id
@@ -328,7 +328,7 @@ class Walk(RuleBasedStateMachine):
         if prove:
             self.prove(by)
         is_proved = self.now - by.stay.proved < RECENT
-        response = self.called(by, "POST", "/api/sign-ins/end-others/")
+        response = self.with_login(by, "POST", "/api/sign-ins/end-others/")
         if response is None:
             return
         assert response.status_code == (200 if is_proved else 403), response.content
@@ -340,7 +340,7 @@ class Walk(RuleBasedStateMachine):
     def end_all(self, credential: int) -> None:
         self.step("end all")
         by = self.some(self.credentials, credential)
-        if self.called(by, "POST", "/api/sign-ins/end-all/"):
+        if self.with_login(by, "POST", "/api/sign-ins/end-all/"):
             self.end(self.of(by.stay.person))
 
     def end(self, stays: Any) -> None:
@@ -348,8 +348,8 @@ class Walk(RuleBasedStateMachine):
             stay.over = True
 
     def prove(self, by: Any) -> None:
-        Lock.objects.all().delete()
-        if response := self.called(by, "POST", "/api/password/confirm/", {"password": by.stay.person.password}):
+        AttemptCounter.objects.all().delete()
+        if response := self.with_login(by, "POST", "/api/password/confirm/", {"password": by.stay.person.password}):
             assert response.status_code == 204, response.content
             by.stay.proved = self.now
             if isinstance(by, Cookie):
@@ -390,7 +390,7 @@ class Walk(RuleBasedStateMachine):
     @rule(credential=pick, on_page=st.booleans())
     def change_the_password(self, credential: int, on_page: bool) -> None:
         self.step("change the password")
-        Lock.objects.all().delete()
+        AttemptCounter.objects.all().delete()
         by = self.some(self.credentials, credential)
         person, new = by.stay.person, f"passphrase number {next(numbers)}"
         if isinstance(by, Cookie) and on_page:
@@ -403,7 +403,7 @@ class Walk(RuleBasedStateMachine):
             self.note_use(by.stay)
         else:
             data = {"old_password": person.password, "new_password": new}
-            response = self.called(by, "POST", "/api/password/change/", data)
+            response = self.with_login(by, "POST", "/api/password/change/", data)
             if response is None:
                 return
             assert response.status_code == 204, response.content
@@ -477,7 +477,7 @@ class Walk(RuleBasedStateMachine):
     @rule(cookie=pick, way=st.sampled_from(["page", "instance", "queryset"]))
     def delete(self, cookie: int, way: str) -> None:
         self.step("delete")
-        Lock.objects.all().delete()
+        AttemptCounter.objects.all().delete()
         by = self.some(self.cookies, cookie)
         whose, is_in = by.stay.person, by.is_good(self.now)
         if way == "page":
@@ -540,15 +540,15 @@ class Walk(RuleBasedStateMachine):
         self.step("staff end many")
         whose = self.people[person % 2]
         if of_everybody:
-            ending = SignIn.objects.end_everything(SignIn.Reason.ENDED_BY_STAFF)
-            next(ending, None)
+            steps = ending.end_everything(SignIn.Reason.ENDED_BY_STAFF)
+            next(steps, None)
             for stay in self.stays:
                 stay.is_shut_out = True
             if to_the_end:
-                list(ending)
+                list(steps)
                 self.end(self.stays)
         elif whose.exists:
-            list(SignIn.objects.end_all_in_batches(User.objects.get(pk=whose.id), SignIn.Reason.ENDED_BY_STAFF))
+            list(steps.end_all_in_batches(User.objects.get(pk=whose.id), SignIn.Reason.ENDED_BY_STAFF))
             self.end(self.of(whose))
 
     # What puts nobody out, and lets nobody in

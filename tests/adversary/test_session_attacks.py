@@ -8,6 +8,7 @@ from django.contrib.sessions.backends.base import UpdateError
 from django.core.signing import dumps
 from django.utils import timezone
 
+from accounts import ending
 from accounts.models import Session, SignIn, User
 from accounts.sessions import SessionStore, digest
 from tests.adversary.places import all_places, all_rows
@@ -203,7 +204,7 @@ def test_a_new_key_that_is_under_way_when_everybodys_end_begins_opens_nothing(an
     """From the first step of the end, before the row of the sign-in tells of it."""
     late = SessionStore(key_of(sign_in(ann, password)))
     assert late.sign_in
-    next(SignIn.objects.end_everything(SignIn.Reason.ENDED_BY_STAFF))
+    next(ending.end_everything(SignIn.Reason.ENDED_BY_STAFF))
     late.cycle_key()
     with pytest.raises(UpdateError):
         late.save()
@@ -243,7 +244,7 @@ def test_a_cookie_of_another_name_opens_nothing(name, ann, password):
 
 
 def proofs_are_old():
-    SignIn.objects.update(proved_at=timezone.now() - timedelta(minutes=16))
+    SignIn.objects.update(authenticated_at=timezone.now() - timedelta(minutes=16))
 
 
 def test_a_proof_is_of_one_sign_in_and_one_person(ann, bob, password):

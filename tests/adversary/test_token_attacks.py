@@ -14,8 +14,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from jwt.utils import base64url_decode, der_to_raw_signature
 
-from accounts import links
-from accounts.models import SecurityEvent, SignIn, User
+from accounts import links, registration
+from accounts.models import SecurityEvent, SignIn
 from api.blocklist.models import Entry
 from api.keys import Key, keyring
 from tests.adversary import examples
@@ -94,7 +94,7 @@ class Doors:
 
 @pytest.fixture
 def doors(db, algorithm):
-    service, password = User.objects.make_service("gate", ["introspect"])
+    service, password = registration.create_service("gate", ["introspect"])
     gate = ApiClient()
     gate.sign_in(service.username, password)
     return Doors(gate.access)

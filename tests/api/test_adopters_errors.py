@@ -13,8 +13,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework_simplejwt.exceptions import InvalidToken
 
-from accounts.locks import Locked
 from accounts.models import SignIn, User
+from accounts.rate_limits import TooManyAttempts
 
 pytestmark = pytest.mark.django_db
 
@@ -175,7 +175,7 @@ def test_too_many_guesses_in_their_view_are_429(client, monkeypatch, ann):
     answer = client.get("/api/asking/")
     assert (answer.status_code, answer.json()["code"]) == (429, "throttled")
     assert int(answer["Retry-After"]) >= 1
-    assert issubclass(Locked, ValidationError)
+    assert issubclass(TooManyAttempts, ValidationError)
 
 
 def test_a_bad_token_refused_by_a_view_without_authentication_is_403(client):

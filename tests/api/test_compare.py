@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from accounts import mail
+from accounts import mail, passwords, registration
 from accounts.models import SecurityEvent, Session, SignIn, User
 from api.blocklist.models import Entry
 from api.compare import choice, figures
@@ -447,7 +447,7 @@ def test_a_client_that_was_left_behind_ends_within_the_hour(browser_of, ann, clo
 
 def test_a_password_of_long_ago_gets_no_client(browser_of, ann, clock):
     browser = browser_of(ann)
-    clock.shift(settings.RECENT_PROOF)
+    clock.shift(settings.REAUTHENTICATION_TIMEOUT)
     response = browser.post("/compare/client/")
     assert (response.status_code, response.json()["code"]) == (403, "proof_needed")
     assert "/accounts/confirm/?next=/compare/" in browser.get("/compare/").content.decode()
@@ -500,7 +500,7 @@ def test_the_password_is_told_once_and_works(guest, client_of, anonymous):
 
 def test_a_throw_away_user_gets_no_mail(guest, mailoutbox, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
-        User.objects.get().change_password("a quite different passphrase")
+        passwords.change(User.objects.get(), "a quite different passphrase")
     mail.wait()
     assert not mailoutbox
 
@@ -508,10 +508,10 @@ def test_a_throw_away_user_gets_no_mail(guest, mailoutbox, django_capture_on_com
 def test_a_throw_away_user_goes_after_a_day_and_takes_its_sign_ins_along(guest, anonymous, clock, ann):
     anonymous.sign_in(User.objects.get(delete_after__isnull=False).username, guest.page.context["password"])
     clock.shift(timedelta(hours=23))
-    assert User.objects.delete_outlived() == 0
+    assert registration.delete_expired_throw_away_users() == 0
     clock.shift(timedelta(hours=1, seconds=1))
     anonymous.renew()
-    assert User.objects.delete_outlived() == 1
+    assert registration.delete_expired_throw_away_users() == 1
     assert list(User.objects.all()) == [ann]
     assert anonymous.get("/api/me/").status_code == 401
     assert guest.get("/api/me/").status_code == 401
@@ -519,7 +519,7 @@ def test_a_throw_away_user_goes_after_a_day_and_takes_its_sign_ins_along(guest, 
 
 def test_nobody_else_is_ever_outlived(ann, clock):
     clock.shift(timedelta(days=10_000))
-    assert User.objects.delete_outlived() == 0
+    assert registration.delete_expired_throw_away_users() == 0
 
 
 def test_without_demo_there_are_no_throw_away_users(browser, settings):

@@ -13,6 +13,7 @@ from django.db import OperationalError
 from django.db.models.signals import pre_save
 from django.test import Client
 
+from accounts import registration
 from accounts.models import SecurityEvent, SignIn, User
 from api.blocklist.models import Entry
 from api.keys import Key, keyring
@@ -55,7 +56,7 @@ def send(browser):
 @pytest.fixture
 def gate(anonymous, db):
     """The access token of a service that may introspect."""
-    service, password = User.objects.make_service("gate", ["introspect"])
+    service, password = registration.create_service("gate", ["introspect"])
     return anonymous.post("/api/token/", {"username": service.username, "password": password}).json()["access"]
 
 
@@ -357,7 +358,7 @@ def test_staff_introspect(send, client_of, ann, staff):
 
 
 def test_a_service_without_the_scope_does_not_introspect(send, anonymous, client_of, ann):
-    service, password = User.objects.make_service("printer", [])
+    service, password = registration.create_service("printer", [])
     access = anonymous.post("/api/token/", {"username": service.username, "password": password}).json()["access"]
     assert send(INTROSPECT, {"token": client_of(ann).access}, access).status_code == 403
 

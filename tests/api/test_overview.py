@@ -13,8 +13,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 
-from accounts import models
-from accounts.models import SecurityEvent, SignIn
+from accounts.models import SecurityEvent, SignIn, sign_in_querysets
 from api.keys import keyring
 from api.refused_tokens import HOUR_SECONDS, RefusedTokens, hour_key
 from tests.accounts.admin_pages import make_staff, make_support, text_of
@@ -47,8 +46,8 @@ def test_many_are_counted_by_a_sample_and_said_to_be_about_so_many(page, monkeyp
     SignIn.objects.bulk_create(SignIn(**template | {"id": uuid4()}) for _ in range(5000))
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE accounts_signin")
-    monkeypatch.setattr(models, "COUNTED_SIGN_INS", 1000)
-    monkeypatch.setattr(models, "SAMPLE", 2)
+    monkeypatch.setattr(sign_in_querysets, "COUNTED_SIGN_INS", 1000)
+    monkeypatch.setattr(sign_in_querysets, "SAMPLE_ONE_IN", 2)
     counts, is_exact = SignIn.objects.live_by_kind()
     assert not is_exact
     assert 2500 < counts["client"] < 7500

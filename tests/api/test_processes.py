@@ -159,7 +159,7 @@ def test_of_all_ends_at_once_with_refreshes_nothing_gets_away(http: httpx.Client
     first, second = sign_in(http, someone).json(), sign_in(http, someone).json()
     with (
         when_told(fleet, someone, "them.update(is_active=False)") as deactivate,
-        when_told(fleet, someone, "user.change_password('quiet copper lantern drifts')") as change_password,
+        when_told(fleet, someone, "passwords.change(user, 'quiet copper lantern drifts')") as change_password,
         when_told(fleet, someone, "them.delete()") as delete,
     ):
         answers = at_once(

@@ -22,7 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> list[dict[str, object]]:
     with stand() as here, Progress(3) as progress:
         progress.at("making rows")
-        here.call("rows.past_keeping", count=options.rows)
+        here.call("rows.prunable", count=options.rows)
         progress.step()
         with here.node() as node:
 

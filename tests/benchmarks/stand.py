@@ -97,7 +97,7 @@ class Fleet:
         return (*self.balancers, *self.nodes)[0].url
 
     @property
-    def parts(self) -> dict[str, Sequence[servers.Server]]:
+    def chunks(self) -> dict[str, Sequence[servers.Server]]:
         return {
             "application": self.nodes,
             "balancer": self.balancers,

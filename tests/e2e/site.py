@@ -51,7 +51,7 @@ class Site:
 
     def allow_sign_ups(self) -> None:
         """All tests sign up from one address, and so many are refused."""
-        self.shell("from accounts.models import Lock; Lock.objects.filter(kind='sign_up').delete()")
+        self.shell("from accounts.models import AttemptCounter; AttemptCounter.objects.filter(kind='sign_up').delete()")
 
     def start_client(self, person: Person, user_agent: str = "curl/8.9.1") -> dict[str, str]:
         """Signs a program in: its `access` and `refresh` token."""

@@ -18,7 +18,7 @@ MORE_THAN_RECENT = (
     "from accounts.models import SignIn; from datetime import timedelta; from django.db.models import F; "
 )
 MORE_THAN_RECENT += (
-    "SignIn.objects.filter(user__username={name!r}).update(proved_at=F('proved_at') - timedelta(hours=1))"
+    "SignIn.objects.filter(user__username={name!r}).update(authenticated_at=F('authenticated_at') - timedelta(hours=1))"
 )
 
 
@@ -364,7 +364,7 @@ user.new_email = "n" * 60 + "@" + ".".join(["w" * 55] * 3) + ".example.org"
 user.save(update_fields=["username", "first_name", "email", "new_email"])
 for end in (False, True):
     for name, agent in (("w" * 60, "curl/8"), ("", "z" * 400), ("", "Firefox/" + "9" * 300)):
-        sign_in = SignIn.objects.start(User.objects.get(pk=user.pk), "client", timedelta(days=14), name=name)
+        sign_in = starting.start(User.objects.get(pk=user.pk), "client", name=name)
         address = "2001:db8:1234:5678:9abc:def0:1234:5678"
         SignIn.objects.filter(pk=sign_in.pk).update(user_agent=agent, ip_address=address)
         if end:

@@ -97,13 +97,13 @@ def test_a_leaked_token_is_found_out_blocked_and_lifted(staff_page, site, ann, p
 
 def test_locks_are_looked_at_and_lifted(staff_page, site, ann, photograph):
     site.shell(
-        "from datetime import timedelta; from django.utils import timezone; from accounts import locks;"
-        "from accounts.models import Lock;"
-        f"Lock.objects.take(locks.strangers({ann.username!r}, '203.0.113.9'));"
-        f"Lock.objects.filter(account=locks.account({ann.username!r}))"
+        "from datetime import timedelta; from django.utils import timezone; from accounts import guess_limits;"
+        "from accounts.models import AttemptCounter;"
+        f"AttemptCounter.objects.start_attempt(guess_limits.sources_of_stranger({ann.username!r}, '203.0.113.9'));"
+        f"AttemptCounter.objects.filter(account=guess_limits.username_digest({ann.username!r}))"
         ".update(count=30, until=timezone.now() + timedelta(hours=1))"
     )
-    staff_page.goto("/admin/accounts/lock/?state=locked")
+    staff_page.goto("/admin/accounts/attemptcounter/?state=locked")
     staff_page.locator("#searchbar").fill(ann.username)
     staff_page.locator("#searchbar").press("Enter")
     photograph(staff_page, "admin-locks")
@@ -129,20 +129,21 @@ def test_the_events_are_exported(staff_page):
     assert download.value.suggested_filename.endswith(".csv")
 
 
-LISTS = ["accounts/user", "accounts/signin", "accounts/securityevent", "accounts/lock", "blocklist/entry"]
+LISTS = ["accounts/user", "accounts/signin", "accounts/securityevent", "accounts/attemptcounter", "blocklist/entry"]
 ROWS = """
 from datetime import timedelta
 from django.utils import timezone
-from accounts import locks
-from accounts.models import Lock, SignIn, User
+from accounts import guess_limits, starting
+from accounts.models import AttemptCounter, SignIn, User
 user = User.objects.create_user("s" * 150, "s" * 60 + "@" + "y" * 60 + ".example.org", None, last_login=timezone.now())
 for number in range(3):
-    sign_in = SignIn.objects.start(user, "client", timedelta(days=14), name="w" * 60)
+    sign_in = starting.start(user, "client", name="w" * 60)
     agent = "Mozilla/5.0 (iPhone) Version/17.5 Mobile/15E148 Safari/604.1" if number else "z" * 400
     SignIn.objects.filter(pk=sign_in.pk).update(user_agent=agent, ip_address="2001:db8:1234:5678:9abc:def0:1234:5678")
     if number:
         sign_in.end("token_reused")
-Lock.objects.take(locks.strangers(user.username, "2001:db8:1234:5678:9abc:def0:1234:5678"))
+address = "2001:db8:1234:5678:9abc:def0:1234:5678"
+AttemptCounter.objects.start_attempt(guess_limits.sources_of_stranger(user.username, address))
 """
 
 

@@ -9,5 +9,5 @@ class Command(changepassword.Command):
     """As Django's, for a username or an e-mail address in whatever case."""
 
     def handle(self, *args: Any, **options: Any) -> str | None:
-        user = User.objects.using(options["database"]).by_name(options["username"])
+        user = User.objects.using(options["database"]).get_by_login(options["username"])
         return super().handle(*args, **options | {"username": user.username if user else options["username"]})

@@ -4,6 +4,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
+from accounts import registration
 from accounts.models import User
 
 
@@ -16,7 +17,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, name: str, scopes: list[str], **options: Any) -> None:
         try:
-            _service, password = User.objects.make_service(name, scopes)
+            _service, password = registration.create_service(name, scopes)
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error
         self.stdout.write(password)

@@ -3,7 +3,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from tqdm import tqdm
 
-from accounts import origin
+from accounts.http import request_context
 from accounts.models import SignIn
 from api.blocklist.restore import end_restored_sign_ins
 
@@ -27,7 +27,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         ended = 0
-        with origin.because(WHY), tqdm(total=SignIn.objects.unended().count(), unit="", disable=None) as bar:
+        with request_context.acting(WHY), tqdm(total=SignIn.objects.unended().count(), unit="", disable=None) as bar:
             for number in end_restored_sign_ins(SignIn.Reason.ENDED_BY_STAFF):
                 ended += number
                 bar.update(number)

@@ -10,7 +10,8 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import ngettext
 from tqdm import tqdm
 
-from accounts import addresses, origin
+from accounts import addresses, ending
+from accounts.http import request_context
 from accounts.models import SignIn, SignInQuerySet, User
 
 REASON = SignIn.Reason.ENDED_BY_STAFF
@@ -35,7 +36,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, why: str, **options: Any) -> None:
         sign_ins, ends = self.chosen(options)
         ended = 0
-        with origin.because(why), tqdm(total=sign_ins.filter(ended_at=None).count(), unit="", disable=None) as bar:
+        with (
+            request_context.acting(why),
+            tqdm(total=sign_ins.filter(ended_at=None).count(), unit="", disable=None) as bar,
+        ):
             for number in ends:
                 ended += number
                 bar.update(number)
@@ -45,21 +49,21 @@ class Command(BaseCommand):
         # Compared with None: an empty name is no user, and must not end everybody's.
         if options["user"] is not None:
             user = user_of(options["user"])
-            return SignIn.objects.filter(user=user), SignIn.objects.end_all_in_batches(user, REASON)
+            return SignIn.objects.filter(user=user), ending.end_all_in_batches(user, REASON)
         if options["before"] is not None:
             up_to = moment(options["before"])
             started_by_then = SignIn.objects.filter(created_at__lte=up_to)
-            return started_by_then, SignIn.objects.end_before(up_to, REASON)
+            return started_by_then, ending.end_before(up_to, REASON)
         if options["ip"] is not None:
             from_there = SignIn.objects.filter(ip_address__in=addresses.spellings(address(options["ip"])))
             return from_there, from_there.end_in_batches(REASON)
-        return SignIn.objects.all(), SignIn.objects.end_everything(REASON)
+        return SignIn.objects.all(), ending.end_everything(REASON)
 
 
 def user_of(name: str) -> User:
     """By username, in whatever case; what has an @ is an address first. Raises CommandError."""
     named = User.objects.alias(lower=Lower("username")).filter(lower=name.lower()).first()
-    owner = User.objects.by_email(name) if "@" in name else None
+    owner = User.objects.get_by_email(name) if "@" in name else None
     if named and owner and named != owner:
         raise CommandError(
             f"{name} is the e-mail address of {owner.username} and the username of another user ({named.email})."

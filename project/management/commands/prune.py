@@ -7,10 +7,10 @@ from django.core.management.base import BaseCommand
 from django.utils.translation import ngettext
 from tqdm import tqdm
 
-from accounts.models import Lock, SecurityEvent, Session, SignIn, User
+from accounts.models import AttemptCounter, SecurityEvent, Session, SignIn, User
 from api.blocklist.models import Entry
 
-PRUNED: list[Any] = [User, Session, SignIn, Entry, SecurityEvent, Lock]
+PRUNED: list[Any] = [User, Session, SignIn, Entry, SecurityEvent, AttemptCounter]
 
 
 class Command(BaseCommand):
@@ -30,8 +30,8 @@ class Command(BaseCommand):
         sign_ins = ngettext("%d sign-in", "%d sign-ins", ended) % ended
         self.stdout.write(f"ends left half-way: {sign_ins} {'to be ' if dry_run else ''}ended")
         for model in PRUNED:
-            past_keeping = model.objects.past_keeping().count()
-            pruned = past_keeping if dry_run else prune(model, past_keeping)
+            prunable = model.objects.prunable().count()
+            pruned = prunable if dry_run else prune(model, prunable)
             self.stdout.write(f"{model._meta.verbose_name_plural}: {pruned} {'to be ' if dry_run else ''}deleted")
 
 

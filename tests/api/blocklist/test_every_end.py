@@ -10,7 +10,7 @@ from django.conf import settings as project_settings
 from django.core.management import call_command
 from django.utils import timezone
 
-from accounts import mail
+from accounts import ending, mail
 from accounts.models import SignIn, User
 from api.blocklist import status_list
 from api.blocklist.leaks import identify
@@ -86,7 +86,7 @@ def end_all(world):
 
 
 def end_all_of_many(world):
-    world.monkeypatch.setattr("accounts.models.MANY", 2)
+    world.monkeypatch.setattr("accounts.models.sign_in_querysets.MAX_ENDED_PER_TRANSACTION", 2)
     world.other.post("/api/sign-ins/end-all/", {})
     assert Entry.objects.filter(kind="sub").exists()
 
@@ -197,7 +197,7 @@ ENDS_OF_ANN = {
     "the row deleted": delete_the_rows,
     "the command, a user": command("--user", "ann"),
     "ended in the admin": end_in_the_admin,
-    "a user, left half-way": first_step_of(lambda world: SignIn.objects.end_all_in_batches(world.ann, REASON)),
+    "a user, left half-way": first_step_of(lambda world: ending.end_all_in_batches(world.ann, REASON)),
     "a user, then deleted": wholesale_and_then_deleted,
     "a refresh token used twice": reuse_a_refresh_token,
     "a refresh token revoked": revoke_the_refresh_token,
@@ -207,8 +207,8 @@ ENDS_OF_EVERYBODY = {
     "the command, before": command_before,
     "the command, an address": command("--ip", "127.0.0.1"),
     "everyone in the admin": end_everyone_in_the_admin,
-    "everyone, left half-way": first_step_of(lambda world: SignIn.objects.end_everything(REASON)),
-    "before a moment, left half-way": first_step_of(lambda world: SignIn.objects.end_before(timezone.now(), REASON)),
+    "everyone, left half-way": first_step_of(lambda world: ending.end_everything(REASON)),
+    "before a moment, left half-way": first_step_of(lambda world: ending.end_before(timezone.now(), REASON)),
     "everyone, then a row deleted": wholesale_and_then_the_row_deleted,
     "after a restore": lambda world: list(end_restored_sign_ins(REASON)),
     "after a restore, left half-way": first_step_of(lambda world: end_restored_sign_ins(REASON)),

@@ -9,7 +9,7 @@ import time_machine
 from django.conf import settings
 from django.utils import timezone
 
-from accounts import sids
+from accounts import ending, sids
 from accounts.models import SignIn
 from api.blocklist import pubsub
 from api.blocklist.mirror import Mirror, RevokedBefore
@@ -100,6 +100,6 @@ def test_a_moment_leaves_memory_when_its_entry_has_expired():
 
 
 def test_an_entry_that_is_in_force_cannot_be_deleted(ann):
-    list(SignIn.objects.end_all_in_batches(ann, SignIn.Reason.ENDED_BY_STAFF))
+    list(ending.end_all_in_batches(ann, SignIn.Reason.ENDED_BY_STAFF))
     with pytest.raises(ValueError, match="in force"):
         Entry.objects.all().delete()

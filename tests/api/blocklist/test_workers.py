@@ -17,11 +17,12 @@ ROUNDS = 15
 MINT = """
 from datetime import timedelta
 from django.utils import timezone
+from accounts import starting
 from accounts.models import SignIn, User
 from api.serializers import token_pair
 user, _ = User.objects.get_or_create(username="ann", email="ann@example.org")
 for _ in range({count}):
-    sign_in = SignIn.objects.start(User.objects.get(pk=user.pk), "client", timedelta(days=1))
+    sign_in = starting.start(User.objects.get(pk=user.pk), "client", idle_timeout=timedelta(days=1))
     pair = token_pair(sign_in, timezone.now())
     print(pair["access"], pair["refresh"])
 """

@@ -36,7 +36,7 @@ WRISTBAND = Contender(
     "wristband",
     "api.authentication.SessionAuthentication",
     "credentials.wristband",
-    middleware=(SESSIONS, "accounts.middleware.AuthenticationMiddleware"),
+    middleware=(SESSIONS, "accounts.http.middleware.AuthenticationMiddleware"),
 )
 PASSPORT = Contender("passport HS256", "api.authentication.TokenAuthentication", "credentials.passport")
 PASSPORT_ES256 = Contender(

@@ -14,6 +14,7 @@ from django.utils import timezone
 from jwt.utils import base64url_encode
 from rest_framework_simplejwt import tokens as simplejwt_tokens
 
+from accounts import starting
 from accounts.models import SignIn, User
 from tests.benchmarks import wire
 from tests.benchmarks.output import Progress
@@ -53,7 +54,7 @@ def passports(count: int) -> list[dict[str, str]]:
         pairs = []
         for _ in range(count):
             progress.at("signing in")
-            pairs.append(pair(SignIn.objects.start(user, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN)))
+            pairs.append(pair(starting.start(user, SignIn.Kind.CLIENT)))
             progress.step()
     return pairs
 
@@ -72,7 +73,7 @@ def bound_passport() -> Callable[[], dict[str, str]]:
     from api.keys import Key
 
     key = Key.generate("ES256")
-    sign_in = SignIn.objects.start(ann(), SignIn.Kind.CLIENT, settings.REFRESH_TOKEN, bound_to=key.kid)
+    sign_in = starting.start(ann(), SignIn.Kind.CLIENT, key_thumbprint=key.kid)
     access = pair(sign_in)["access"]
     _is_new, store_id = redis_store.add(uuid4())
     claims = {

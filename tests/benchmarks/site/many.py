@@ -9,8 +9,9 @@ from django.db.models import Model
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
+from accounts import starting
 from accounts.admin.lists import FURTHEST, PER_PAGE
-from accounts.models import Lock, SecurityEvent, Session, SignIn, User
+from accounts.models import AttemptCounter, SecurityEvent, Session, SignIn, User
 from api.blocklist.models import Entry
 from tests.benchmarks.output import Progress
 from tests.benchmarks.site.credentials import ann
@@ -22,8 +23,8 @@ WARM_UP = 2
 SIGN_INS = """
 INSERT INTO accounts_signin (
     id, user_id, kind, user_agent, ip_address, auth_hash, created_at, last_seen_at, idle_timeout, expires_at,
-    ended_at, end_reason, ended_by_id, refresh_id, previous_refresh_id, refreshed_at, proved_at, name,
-    audience, bound_to
+    ended_at, end_reason, ended_by_id, refresh_id, previous_refresh_id, refreshed_at, authenticated_at, name,
+    audience, key_thumbprint
 )
 SELECT gen_random_uuid(), %s + n %% %s, CASE WHEN n %% 5 < 3 THEN 'browser' ELSE 'client' END, agent, address,
     template.auth_hash, started, started + interval '1 hour', interval '14 days', started + interval '14 days',
@@ -81,13 +82,13 @@ FROM accounts_user template, generate_series(%s::int, %s::int) n WHERE template.
 def load(users: int, sign_ins: int, events: int, entries: int, locks: int) -> dict[str, float]:
     """Fills the database; returns the seconds that each kind of row took."""
     user = ann()
-    template = SignIn.objects.start(user, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN)
+    template = starting.start(user, SignIn.Kind.CLIENT)
     took = {}
     steps = [
         (User, USERS, users, [], [user.pk]),
         (SignIn, SIGN_INS, sign_ins, [user.pk, users], [template.pk]),
         (SecurityEvent, EVENTS, events, [events], [user.pk, users]),
-        (Lock, LOCKS, locks, [user.pk, users], []),
+        (AttemptCounter, LOCKS, locks, [user.pk, users], []),
     ]
     with connection.cursor() as cursor, Progress(users + sign_ins + events + locks + entries) as progress:
         for model, statement, count, before, after in steps:
@@ -101,7 +102,7 @@ def load(users: int, sign_ins: int, events: int, entries: int, locks: int) -> di
         progress.at(str(Entry._meta.verbose_name_plural))
         cursor.execute(ENTRIES, [entries])
         took[Entry._meta.label] = time.perf_counter() - started
-    for model in (User, SignIn, SecurityEvent, Lock, Entry, Session):
+    for model in (User, SignIn, SecurityEvent, AttemptCounter, Entry, Session):
         settle(model)
     return took
 
@@ -117,10 +118,10 @@ def pages() -> dict[str, str]:
     sign_in = SignIn.objects.filter(user=user)[0]
     event = SecurityEvent.objects.filter(user=user)[0]
     entry = Entry.objects.all()[0]
-    lock = Lock.objects.exclude(ip_address=None)[0]
+    lock = AttemptCounter.objects.exclude(ip_address=None)[0]
     users, sign_ins = f"{ADMIN}accounts/user/", f"{ADMIN}accounts/signin/"
     events, entries = f"{ADMIN}accounts/securityevent/", f"{ADMIN}blocklist/entry/"
-    locks = f"{ADMIN}accounts/lock/"
+    locks = f"{ADMIN}accounts/attemptcounter/"
     return {
         "overview": ADMIN,
         "users": users,
@@ -180,7 +181,7 @@ def pages() -> dict[str, str]:
         "an entry": f"{entries}{entry.pk}/change/",
         "block a leaked token": f"{entries}leaked/",
         "locks": locks,
-        "locks, last page": f"{locks}?p={_last_page(Lock)}",
+        "locks, last page": f"{locks}?p={_last_page(AttemptCounter)}",
         "locks, locked now": f"{locks}?state=locked",
         "locks, of an account from anywhere": f"{locks}?kind=account",
         "locks, of a kind there never was": f"{locks}?kind=reset",

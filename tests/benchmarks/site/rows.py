@@ -4,12 +4,12 @@ import math
 from datetime import timedelta
 from itertools import islice
 
-from django.conf import settings
 from django.db import connection
 from django.db.models import AutoField, Model
 from django.utils import timezone
 from psycopg import sql
 
+from accounts import starting
 from accounts.models import SecurityEvent, Session, SignIn, User
 from api.blocklist.models import Entry
 from tests.benchmarks import wire
@@ -33,7 +33,7 @@ def sign_in(count: int, tokens: int) -> list[dict[str, str]]:
     """That many sign-ins, ten to a user; returns the tokens of some, spread evenly."""
     users = math.ceil(count / SIGN_INS_PER_USER)
     user = ann()
-    template = SignIn.objects.start(user, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN)
+    template = starting.start(user, SignIn.Kind.CLIENT)
     # Their sign-ins have the same fingerprint, since they have the same password.
     _multiply(user, users - 1, username="'user-' || n", email="'user-' || n || '@example.org'")
     first = User.objects.order_by("pk")[0].pk
@@ -79,7 +79,7 @@ def settle(model: type[Model]) -> None:
 
 def _sign_in_of(kind: str, ago: timedelta) -> SignIn:
     then = timezone.now() - ago
-    sign_in = SignIn.objects.start(ann(), kind, settings.REFRESH_TOKEN)
+    sign_in = starting.start(ann(), kind)
     SignIn.objects.filter(pk=sign_in.pk).update(created_at=then)
     return sign_in
 
@@ -125,7 +125,7 @@ def clients(count: int) -> None:
     _multiply(user, users - 1, username="'user-' || n", email="'user-' || n || '@example.org'")
     first, ago = User.objects.order_by("pk")[0].pk, f"({count} - n) * interval '1 millisecond'"
     _multiply(
-        SignIn.objects.start(user, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN),
+        starting.start(user, SignIn.Kind.CLIENT),
         count - 1,
         id=_sid(ago),
         user_id=f"{first} + n %% {users}",
@@ -140,12 +140,12 @@ def clients(count: int) -> None:
         settle(model)
 
 
-def past_keeping(count: int) -> None:
+def prunable(count: int) -> None:
     """That many rows that nobody needs any more, and as many that stay."""
     user, share = ann(), count // 4
     for ended, rows in (("now() - interval '100 days'", share), ("NULL", share)):
         _multiply(
-            SignIn.objects.start(user, SignIn.Kind.CLIENT, settings.REFRESH_TOKEN),
+            starting.start(user, SignIn.Kind.CLIENT),
             rows,
             id="gen_random_uuid()",
             refresh_id="gen_random_uuid()",

@@ -3,14 +3,14 @@
 from django.db import connection
 from django.db.models import Model
 
-from accounts.models import Lock, SecurityEvent, Session, SignIn, User
+from accounts.models import AttemptCounter, SecurityEvent, Session, SignIn, User
 from api.blocklist.models import Entry
 from tests.benchmarks import wire
 from tests.benchmarks.site import rows
 from tests.benchmarks.site.credentials import ann, wristband
 from tests.benchmarks.site.many import LOCKS
 
-MODELS = (User, SignIn, Session, SecurityEvent, Lock, Entry)
+MODELS = (User, SignIn, Session, SecurityEvent, AttemptCounter, Entry)
 
 
 def load(count: int) -> list[dict]:

@@ -1,28 +1,19 @@
 """Rate limits for password guesses and mails: what counts together, and how long the next attempt has to wait."""
 
-import secrets
-import unicodedata
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import datetime, timedelta
 from math import ceil
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
-from django.conf import settings
-from django.core import signing
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts import addresses, names
-
-if TYPE_CHECKING:
-    from accounts.models import User
+from accounts import addresses
 
 FIRST_WAIT = timedelta(seconds=1)
 # How many times the limit of one address is the limit of all clients without one.
@@ -30,8 +21,6 @@ CLIENTS_IN_CROWD = 20
 # How long a process goes by its own memory of a refusal before it asks the database again.
 REFUSAL_REMEMBERED = timedelta(seconds=1)
 REFUSALS_REMEMBERED = 10_000
-# Of so many users a browser is known, so that its cookies fit into a request (gunicorn takes 8 kB of them).
-KNOWN_USERS_PER_BROWSER = 10
 
 
 class Kind(models.TextChoices):
@@ -50,6 +39,11 @@ class Kind(models.TextChoices):
     NOTIFYING = "notifying", _("notices about an account")
     URGENT = "urgent", _("urgent notices of one kind, beyond the other notices")
     SUMMARY = "summary", _("summaries in place of notices")
+
+
+def kinds() -> list[tuple[str, Any]]:
+    """Choices of a field, as a function, so that a new kind needs no migration."""
+    return Kind.choices
 
 
 class Limit(NamedTuple):
@@ -101,7 +95,7 @@ LIMITS = {
 BY_ADDRESS = frozenset({Kind.ADDRESS, Kind.RESETTING, Kind.SIGN_UP})
 
 
-class Locked(ValidationError):
+class TooManyAttempts(ValidationError):
     """Too many: the next one is not heard before a moment, right or wrong."""
 
     def __init__(self, until: datetime, by_strangers: bool = False) -> None:
@@ -147,81 +141,7 @@ def digest(*parts: object, secret: str | None = None) -> UUID:
     return UUID(bytes=salted_hmac("accounts.locks", text, secret=secret, algorithm="sha256").digest()[:16])
 
 
-def account(username: str, secret: str | None = None) -> UUID:
-    """As typed, whether or not there is such an account."""
-    return digest("account", unicodedata.normalize("NFKC", username).casefold(), secret=secret)
-
-
-def accounts(username: str) -> list[UUID]:
-    """By SECRET_KEY and by each of its fallbacks: other nodes may be at another step of a change of the key."""
-    return [account(username, secret) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
-
-
-def strangers(username: str, address: str | None) -> list[Source]:
-    """Of somebody who gives that name and is not known here."""
-    name = account(username)
-    sources = [Source(Kind.ACCOUNT, digest(Kind.ACCOUNT, name), name), *_at(Kind.ADDRESS, address)]
-    if address is None:
-        return sources
-    block = addresses.network(address)
-    return [*sources, Source(Kind.PAIR, digest(Kind.PAIR, name, block), name, block)]
-
-
-def known_browser(user: "User", device: str) -> list[Source]:
-    """Of a browser where the user was signed in before: apart from strangers, who cannot lock it out."""
-    return [Source(Kind.DEVICE, digest(Kind.DEVICE, user.pk, device), account(user.username))]
-
-
-def inside(user: "User") -> list[Source]:
-    return [Source(Kind.INSIDE, digest(Kind.INSIDE, user.pk), account(user.username))]
-
-
-def without_account(sources: Iterable[Source]) -> list[Source]:
-    """What one address did: strangers at other addresses have no part in it."""
-    return [source for source in sources if source.kind != Kind.ACCOUNT]
-
-
-def reset_mails(email: str, address: str | None) -> list[Source]:
-    return [Source(Kind.RESET, digest(Kind.RESET, names.mailbox(email))), *_at(Kind.RESETTING, address)]
-
-
-def confirmation_mails(user: "User", email: str) -> list[Source]:
-    return [
-        Source(Kind.CONFIRM, digest(Kind.CONFIRM, names.mailbox(email))),
-        Source(Kind.CONFIRMING, digest(Kind.CONFIRMING, user.pk)),
-    ]
-
-
-def mailbox(email: str) -> str:
-    """The same for each spelling of an address."""
-    return email.casefold()
-
-
-def notices(user: "User", email: str) -> list[Source]:
-    return [
-        Source(Kind.NOTICE, digest(Kind.NOTICE, mailbox(email))),
-        Source(Kind.NOTIFYING, digest(Kind.NOTIFYING, user.pk)),
-    ]
-
-
-def urgent_notices(user: "User", email: str, name: str) -> list[Source]:
-    """Of one kind."""
-    return [Source(Kind.URGENT, digest(Kind.URGENT, name, each)) for each in (user.pk, mailbox(email))]
-
-
-def summaries(user: "User", email: str) -> list[Source]:
-    return [Source(Kind.SUMMARY, digest(Kind.SUMMARY, each)) for each in (user.pk, mailbox(email))]
-
-
-def sign_ups(address: str | None) -> list[Source]:
-    return _at(Kind.SIGN_UP, address)
-
-
-def address_changes(user: "User", address: str | None) -> list[Source]:
-    return [Source(Kind.CHANGING, digest(Kind.CHANGING, user.pk)), *_at(Kind.SIGN_UP, address)]
-
-
-def _at(kind: Kind, address: str | None) -> list[Source]:
+def of_address(kind: Kind, address: str | None) -> list[Source]:
     """
     Clients without an address (a Unix socket, a proxy that sends none) cannot be told apart: one count for all of them
     would let one client lock out the others, and none would be a way around. So they share the count of a crowd.
@@ -235,7 +155,7 @@ def _at(kind: Kind, address: str | None) -> list[Source]:
 # What was just refused
 
 
-class Refusals:
+class RecentRefusals:
     """
     The sources that this process has just refused. They are refused again without a statement, so that a flood of
     guesses costs next to nothing; a lock that another process lifts counts here a second later.
@@ -245,83 +165,23 @@ class Refusals:
         self._until: dict[UUID, tuple[datetime, datetime]] = {}
 
     def check(self, sources: Iterable[Source]) -> None:
-        """Raises Locked if one of them has to wait."""
+        """Raises TooManyAttempts if one of them has to wait."""
         now = timezone.now()
         waits = {source.kind: until for source in sources if (until := self._remembered(source.key, now))}
         if waits:
-            raise Locked(max(waits.values()), by_strangers=waits.keys() == {Kind.ACCOUNT})
+            raise TooManyAttempts(max(waits.values()), by_strangers=waits.keys() == {Kind.ACCOUNT})
 
     def _remembered(self, key: UUID, now: datetime) -> datetime | None:
         until, noted_at = self._until.get(key, (now, now))
         return until if noted_at <= now < min(until, noted_at + REFUSAL_REMEMBERED) else None
 
-    def note(self, key: UUID, until: datetime) -> None:
+    def add(self, key: UUID, until: datetime) -> None:
         if len(self._until) >= REFUSALS_REMEMBERED:
             self._until.clear()
         self._until[key] = until, timezone.now()
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         self._until.clear()
 
 
-refusals = Refusals()
-
-
-# Where somebody is known
-
-
-def _signer(user: "User") -> signing.TimestampSigner:
-    """Good for one user with one password; it signs nobody in."""
-    return signing.TimestampSigner(salt=f"accounts.device {user.pk} {user.password}")
-
-
-def _cookie_names(user: "User") -> list[str]:
-    """One for each user of this browser; the first is the one to set, the others are of other secret keys."""
-    return [f"{settings.DEVICE_COOKIE_NAME}-{name.hex[:12]}" for name in accounts(user.username)]
-
-
-def _device_cookies(request: HttpRequest) -> list[str]:
-    return [name for name in request.COOKIES if name.startswith(f"{settings.DEVICE_COOKIE_NAME}-")]
-
-
-def may_be_known(request: HttpRequest | None) -> bool:
-    """Whether the browser may be one where its user is known; device() says so. No statement."""
-    return request is not None and bool(_device_cookies(request))
-
-
-def device(request: HttpRequest, user: "User") -> str | None:
-    """Which of the browsers where this user is known it is that asks; None elsewhere."""
-    cookies = [request.COOKIES[name] for name in _cookie_names(user) if name in request.COOKIES]
-    for cookie in cookies:
-        with suppress(signing.BadSignature):
-            return _signer(user).unsign(cookie, max_age=settings.DEVICE_COOKIE_AGE)
-    return None
-
-
-def remember(request: HttpRequest, user: "User") -> None:
-    """The browser that asks is one of this user's from now on: see LockMiddleware."""
-    request.known_user = user  # type: ignore[attr-defined]
-
-
-def set_cookie(request: HttpRequest, response: HttpResponse, user: "User") -> None:
-    own, *former = _cookie_names(user)
-    others = [name for name in _device_cookies(request) if name not in (own, *former)]
-    others.sort(key=lambda name: _said_to_be_signed_at(request.COOKIES[name]), reverse=True)
-    for name in others[KNOWN_USERS_PER_BROWSER - 1 :]:
-        response.delete_cookie(name, samesite="Lax")
-    response.set_cookie(
-        own,
-        _signer(user).sign(secrets.token_urlsafe(12)),
-        max_age=settings.DEVICE_COOKIE_AGE,
-        secure=settings.SESSION_COOKIE_SECURE,
-        httponly=True,
-        samesite="Lax",
-    )
-
-
-def _said_to_be_signed_at(cookie: str) -> int:
-    """The time in it, which is not verified: its own browser alone loses by a wrong one."""
-    try:
-        return signing.b62_decode(cookie.split(":")[1])
-    except (IndexError, ValueError, KeyError):
-        return 0
+recent_refusals = RecentRefusals()

@@ -6,11 +6,12 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts import addresses, locks, origin
+from accounts import addresses, guess_limits, rate_limits
 from accounts.admin import confirm
 from accounts.admin.lists import ChoiceFilter, ListFilter, ReadOnlyList, link
 from accounts.admin.search import as_address
-from accounts.models import Lock, LockQuerySet, User
+from accounts.http import request_context
+from accounts.models import AttemptCounter, AttemptCounterQuerySet, User
 
 
 class StateFilter(ListFilter):
@@ -20,18 +21,18 @@ class StateFilter(ListFilter):
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> Sequence[tuple[str, Any]]:
         return [("locked", _("Locked now"))]
 
-    def narrow(self, queryset: LockQuerySet, value: str) -> LockQuerySet:
-        return queryset.locked()
+    def narrow(self, queryset: AttemptCounterQuerySet, value: str) -> AttemptCounterQuerySet:
+        return queryset.locked_out()
 
 
 class KindFilter(ChoiceFilter):
     title = _("what is locked")
     parameter_name = "kind"
-    options = locks.Kind.choices
+    options = rate_limits.Kind.choices
 
 
-@admin.register(Lock)
-class LockAdmin(ReadOnlyList):
+@admin.register(AttemptCounter)
+class AttemptCounterAdmin(ReadOnlyList):
     """Who has to wait after wrong guesses. Of a name that is nobody's there is a digest only, shown nowhere."""
 
     list_display = ["kind", "who", "ip_address", "count", "since", "until", "is_locked_now"]
@@ -44,35 +45,39 @@ class LockAdmin(ReadOnlyList):
     actions = ["lift"]
 
     @admin.display(description=_("user"))
-    def who(self, lock: Lock) -> Any:
+    def who(self, lock: AttemptCounter) -> Any:
         return link(lock.user)
 
     @admin.display(description=_("locked"), boolean=True)
-    def is_locked_now(self, lock: Lock) -> bool:
-        return lock.is_locked
+    def is_locked_now(self, lock: AttemptCounter) -> bool:
+        return lock.is_locked_out
 
     def get_search_results(
-        self, request: HttpRequest, queryset: LockQuerySet, search_term: str
-    ) -> tuple[LockQuerySet, bool]:
+        self, request: HttpRequest, queryset: AttemptCounterQuerySet, search_term: str
+    ) -> tuple[AttemptCounterQuerySet, bool]:
         term = search_term.strip()
         if not term:
             return queryset, False
         if address := as_address(term):
             return queryset.filter(ip_address=addresses.network(address)), False
-        user = User.objects.by_name(term)
-        return queryset.filter(account__in=locks.accounts(user.username if user else term)), False
+        user = User.objects.get_by_login(term)
+        return queryset.filter(account__in=guess_limits.username_digests(user.username if user else term)), False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # The permission has kept the name that it had before the model got its own.
+        return request.user.has_perm("accounts.view_lock")
 
     def has_lift_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.lift_lock")
 
-    def is_possible(self, request: HttpRequest, action: str, shown: Lock) -> bool:
-        return shown.is_locked
+    def is_possible(self, request: HttpRequest, action: str, shown: AttemptCounter) -> bool:
+        return shown.is_locked_out
 
     @admin.action(description=_("Lift"), permissions=["lift"])
-    def lift(self, request: HttpRequest, chosen: LockQuerySet) -> HttpResponse | None:
+    def lift(self, request: HttpRequest, chosen: AttemptCounterQuerySet) -> HttpResponse | None:
         form = confirm.ConfirmationWithReason(request)
         if not form.is_given:
-            number, locked = chosen.count(), chosen.locked().count()
+            number, locked = chosen.count(), chosen.locked_out().count()
             return confirm.ask(
                 self,
                 request,
@@ -84,7 +89,7 @@ class LockAdmin(ReadOnlyList):
                     (_("of them locked"), locked),
                 ],
             )
-        with origin.because(form.cleaned_data["why"]):
-            lifted = Lock.objects.filter(pk__in=list(chosen.values_list("pk", flat=True))).lift()
+        with request_context.acting(form.cleaned_data["why"]):
+            lifted = AttemptCounter.objects.filter(pk__in=list(chosen.values_list("pk", flat=True))).lift()
         self.message_user(request, ngettext("%d lock lifted.", "%d locks lifted.", lifted) % lifted, messages.SUCCESS)
         return None

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -15,12 +15,8 @@ from django.http import HttpRequest
 from django.http.request import split_domain_port
 from django.utils import translation
 from django.utils.encoding import iri_to_uri
-from django.utils.http import is_same_domain
 
 from accounts import addresses
-
-if TYPE_CHECKING:
-    from accounts.models import User
 
 USER_AGENT_MAX_LENGTH = 512
 
@@ -30,12 +26,12 @@ DEVELOPMENT_SITE = "http://127.0.0.1:8000"
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{8,64}")
 
 _request: ContextVar[HttpRequest | None] = ContextVar("request", default=None)
-_why: ContextVar[str] = ContextVar("why", default="")
-_actor: ContextVar["User | None"] = ContextVar("actor", default=None)
+_reason: ContextVar[str] = ContextVar("why", default="")
+_actor: ContextVar[Any] = ContextVar("actor", default=None)
 
 
 @contextmanager
-def request_at_hand(request: HttpRequest) -> Iterator[None]:
+def use_request(request: HttpRequest) -> Iterator[None]:
     token = _request.set(request)
     try:
         yield
@@ -48,7 +44,7 @@ def request() -> HttpRequest | None:
     return _request.get()
 
 
-def id_of(request: HttpRequest) -> str:
+def request_id(request: HttpRequest) -> str:
     """By which its lines in the log are found: the one that a proxy gave it, or a new one."""
     meta = request.META
     given = meta.get("HTTP_X_REQUEST_ID", "")
@@ -58,21 +54,21 @@ def id_of(request: HttpRequest) -> str:
 
 
 @contextmanager
-def because(why: str, actor: "User | None" = None) -> Iterator[None]:
+def acting(reason: str, actor: Any = None) -> Iterator[None]:
     """
     What is done inside was done for that reason, in the words of whoever does it: every event of it says so. `actor`:
     whose work it goes on with, if it is not done by whoever asks.
     """
-    tokens = _why.set(why), _actor.set(actor)
+    tokens = _reason.set(reason), _actor.set(actor)
     try:
         yield
     finally:
-        _why.reset(tokens[0])
+        _reason.reset(tokens[0])
         _actor.reset(tokens[1])
 
 
-def why() -> str:
-    return _why.get()
+def reason() -> str:
+    return _reason.get()
 
 
 def ip_address() -> str | None:
@@ -137,35 +133,6 @@ def requested_url(request: HttpRequest) -> str:
     return f"{request.scheme}://{host}{f':{port}' if port else ''}{iri_to_uri(request.path)}"
 
 
-def is_foreign_page(request: HttpRequest) -> bool:
-    """
-    SameSite keeps cookies from other sites only: to a sibling domain or another port they go along. Browsers say so
-    (Fetch Metadata); those that do not yet name the origin, at least where the foreign page could read the answer.
-    """
-    # Not from request.headers, which takes in all of them first: this is asked of every call by cookie.
-    if site := request.META.get("HTTP_SEC_FETCH_SITE"):
-        return site not in ("same-origin", "none")
-    origin = request.META.get("HTTP_ORIGIN")
-    if origin is None:
-        return False
-    own = f"{request.scheme}://{request.get_host()}"
-    return origin != own and not is_trusted(origin)
-
-
-def source_of(request: HttpRequest) -> str:
-    """What is_foreign_page() went by, for the log."""
-    site, origin = request.META.get("HTTP_SEC_FETCH_SITE"), request.META.get("HTTP_ORIGIN")
-    own = f"{request.scheme}://{request.get_host()}"
-    return f"Sec-Fetch-Site {site!r}, Origin {origin!r}, own origin {own!r}"
-
-
-def is_trusted(origin: str) -> bool:
-    """Whether it is one of CSRF_TRUSTED_ORIGINS, where https://*.example.org stands for all below that name."""
-    scheme, _separator, host = origin.partition("://")
-    trusted = (each.partition("://") for each in settings.CSRF_TRUSTED_ORIGINS)
-    return any(scheme == own and is_same_domain(host, name.removeprefix("*")) for own, _separator, name in trusted)
-
-
 def host() -> str:
     """The name that was asked, without the port; empty outside a request."""
     request = _request.get()
@@ -177,19 +144,19 @@ def language() -> str | None:
     return getattr(_request.get(), "LANGUAGE_CODE", None) or translation.get_language()
 
 
-def is_another(user: "User") -> bool:
+def is_by_another_user(user: Any) -> bool:
     """Whether the work at hand, which concerns this user, is asked for by another one."""
     by = actor()
     return by is not None and by.pk != user.pk
 
 
-def actor() -> "User | None":
+def actor() -> Any:
     """Who is signed in and asks for the work at hand; None for a command or a stranger."""
     user = _actor.get() or getattr(_request.get(), "user", None)
     return user if user is not None and user.is_authenticated else None
 
 
-def sid_of(user: "User") -> UUID | None:
+def sid_of(user: Any) -> UUID | None:
     """The sign-in of this user by which the request at hand is made; None if it is another user's, or anonymous."""
     request = _request.get()
     if request is None or actor() != user:

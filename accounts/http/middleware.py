@@ -22,7 +22,8 @@ from django.urls import get_callable
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import SimpleLazyObject
 
-from accounts import addresses, hosts, landing, locks, origin, policy
+from accounts import addresses, known_browsers, rate_limits
+from accounts.http import cross_site, headers, hosts, landing, request_context
 from accounts.models import User
 from accounts.sessions import BrowserRequest, signed_in_user
 
@@ -152,14 +153,14 @@ class LandingMiddleware(MiddlewareMixin):
         return response
 
 
-class PolicyMiddleware(MiddlewareMixin):
+class SecurityHeadersMiddleware(MiddlewareMixin):
     """What a page may load and do, and who may load it. A view that has said so itself is left alone."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         super().__init__(get_response)
         self.headers = {
-            "Content-Security-Policy": policy.content_security_policy(),
-            "Permissions-Policy": policy.permissions_policy(),
+            "Content-Security-Policy": headers.content_security_policy(),
+            "Permissions-Policy": headers.permissions_policy(),
             "Cross-Origin-Resource-Policy": "same-origin",
         }
 
@@ -172,7 +173,7 @@ class PolicyMiddleware(MiddlewareMixin):
         return response
 
 
-class ForeignPageMiddleware(MiddlewareMixin):
+class FetchMetadataMiddleware(MiddlewareMixin):
     """
     What rides on a cookie and changes something comes from a page of ours, or of CSRF_TRUSTED_ORIGINS. Browsers that do
     not say where it comes from, and what is no browser, are left to the CSRF token.
@@ -184,9 +185,9 @@ class ForeignPageMiddleware(MiddlewareMixin):
         # The API is exempt: there a foreign page's cookie does not count (api.authentication), and tokens do.
         if request.method in SAFE_METHODS or getattr(view, "csrf_exempt", False):
             return None
-        if not origin.is_foreign_page(request) or origin.is_trusted(request.headers.get("Origin", "")):
+        if not cross_site.is_cross_site(request) or cross_site.is_trusted(request.headers.get("Origin", "")):
             return None
-        reason = f"from a foreign page: {origin.source_of(request)}"
+        reason = f"from a foreign page: {cross_site.source_of(request)}"
         refusal: HttpResponse = get_callable(settings.CSRF_FAILURE_VIEW)(request, reason=reason)
         return refusal
 
@@ -220,7 +221,7 @@ class AuthenticationMiddleware(auth.AuthenticationMiddleware):
         return redirect(settings.LOGIN_URL)
 
 
-class OriginMiddleware:
+class RequestContextMiddleware:
     """
     Lets sign-ins, security events and lines of the log say where their request came from, and gives the request's id
     back. After TrustedProxyMiddleware: nobody else is believed who says where, or which.
@@ -230,13 +231,13 @@ class OriginMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        with origin.request_at_hand(request):
+        with request_context.use_request(request):
             response = self.get_response(request)
-        response.headers["X-Request-ID"] = origin.id_of(request)
+        response.headers["X-Request-ID"] = request_context.request_id(request)
         return response
 
 
-class LockMiddleware(MiddlewareMixin):
+class TooManyAttemptsMiddleware(MiddlewareMixin):
     """A form that was refused after too many guesses, the admin's too, is a 429; a browser that signed in is known."""
 
     def process_template_response(self, request: HttpRequest, response: TemplateResponse) -> TemplateResponse:
@@ -244,12 +245,12 @@ class LockMiddleware(MiddlewareMixin):
         if not isinstance(form, BaseForm):
             return response
         for error in chain.from_iterable(form.errors.as_data().values()):
-            if isinstance(error, locks.Locked):
+            if isinstance(error, rate_limits.TooManyAttempts):
                 response.status_code = HTTPStatus.TOO_MANY_REQUESTS
                 response["Retry-After"] = str(error.seconds)
         return response
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         if user := getattr(request, "known_user", None):
-            locks.set_cookie(request, response, user)
+            known_browsers.set_cookie(request, response, user)
         return response

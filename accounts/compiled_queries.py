@@ -13,18 +13,18 @@ T = TypeVar("T")
 ModelT = TypeVar("ModelT", bound=ChangedColumnsModel)
 
 # Values in one statement: PostgreSQL takes 65,535, SQLite 32,766 or as many as it was built for.
-VALUES = 10_000
+MAX_QUERY_VALUES = 10_000
 # psycopg.pq.Format.BINARY, without asking for psycopg where there is only SQLite
 BINARY = 1
 
 
-def parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
+def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
     """Of a long list, no longer than a statement takes."""
-    for start in range(0, len(values), VALUES):
-        yield values[start : start + VALUES]
+    for start in range(0, len(values), MAX_QUERY_VALUES):
+        yield values[start : start + MAX_QUERY_VALUES]
 
 
-def from_fields(model: type[ModelT], fields: Iterable[tuple[str, Any]]) -> ModelT:
+def partial_instance(model: type[ModelT], fields: Iterable[tuple[str, Any]]) -> ModelT:
     """
     A row of which only these fields were read; the others are deferred. Built as Django unpickles a model, in a quarter
     of the time of from_db(): somebody is built for every request.

@@ -1,0 +1,93 @@
+"""E-mail addresses of accounts: confirmation, and change."""
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts import links, mail, quotas, rate_limits
+from accounts.http import request_context
+from accounts.models import AccountChanged, AttemptCounter, SecurityEvent, User
+
+
+def send_confirmation(user: User) -> None:
+    """
+    Mails a link, valid once and for an hour, to the address that is to be confirmed. Beyond a few mails in an hour it
+    does nothing, and the caller cannot tell.
+    """
+    try:
+        AttemptCounter.objects.start_attempt(quotas.confirmation_mails(user, user.address_to_confirm))
+    except rate_limits.TooManyAttempts:
+        return
+    link = links.url("email_confirm", user, links.email_confirmation)
+    mail.send_later("confirm_email", user, to=user.address_to_confirm, link=link)
+
+
+def request_change(user: User, new_email: str) -> None:
+    """
+    Mails a link to the new address; the address changes when the link is used. Raises ValidationError for an address
+    that is taken, TooManyAttempts, and AccountChanged if the account's sign-ins ended since this instance was read.
+    """
+    if not user.has_mailbox:
+        raise ValidationError(_("The address of this account cannot be changed."), code="no_mailbox")
+    AttemptCounter.objects.start_attempt(quotas.address_changes(user, request_context.ip_address()))
+    new_email = User._meta.get_field("email").clean(User.objects.normalize_email(new_email), user)
+    if new_email == user.email:
+        raise ValidationError(_("This is your address already."), code="email_same")
+    if User.objects.with_login(new_email).exclude(pk=user.pk).exists():
+        raise ValidationError(User.EMAIL_TAKEN, code="email_taken")
+    with transaction.atomic():
+        # The end of all sign-ins cancels a pending change: a request that was under way must not bring one back.
+        unchanged = User.objects.filter(pk=user.pk, password=user.password, generation=user.generation)
+        pending = unchanged.filter(is_active=True).lock().values_list("new_email", flat=True).first()
+        if pending is None:
+            raise AccountChanged
+        user.new_email = new_email
+        user.save(update_fields=["new_email"])
+        if pending != new_email:
+            SecurityEvent.objects.record(SecurityEvent.Type.EMAIL_CHANGE_ASKED, user)
+            user.notify("email_change_asked", new_address=new_email)
+        send_confirmation(user)
+
+
+def get_by_token(uid: str, token: str) -> User | None:
+    """The user whose address this link confirms; None for any other link."""
+    return User.objects.get_by_token(uid, lambda user: links.email_confirmation.check_token(user, token))
+
+
+def get_by_used_token(uid: str, token: str) -> User | None:
+    """The user whose address this link has confirmed already; None for any other link, also a forged or old one."""
+    return User.objects.get_by_token(uid, lambda user: links.email_confirmation.has_confirmed(user, token))
+
+
+def confirm(uid: str, token: str) -> User:
+    """
+    Confirms the address to which the link was mailed. Raises AccountChanged if the link is not valid any more, or if
+    another account has the address.
+    """
+    try:
+        with transaction.atomic():
+            user = User.objects.lock().get_by_token(uid, lambda user: links.email_confirmation.check_token(user, token))
+            if user is None:
+                raise AccountChanged
+            set_confirmed_address(user)
+    except IntegrityError as error:
+        raise AccountChanged from error
+    return user
+
+
+def set_confirmed_address(user: User) -> None:
+    """The pending address, if there is one, becomes the account's. Raises AccountChanged if another account has it."""
+    old_email = user.email if user.new_email else ""
+    if User.objects.with_login(user.address_to_confirm).exclude(pk=user.pk).exists():
+        raise AccountChanged
+    was_confirmed = user.email_confirmed_at is not None
+    user.email, user.new_email = user.new_email or user.email, ""
+    user.email_confirmed_at = timezone.now()
+    user.save(update_fields=["email", "new_email", "email_confirmed_at"])
+    if not old_email:
+        SecurityEvent.objects.record(SecurityEvent.Type.EMAIL_CONFIRMED, user)
+        return
+    SecurityEvent.objects.record(SecurityEvent.Type.EMAIL_CHANGED, user)
+    if was_confirmed:
+        user.notify("email_changed", to=old_email, new_address=user.email)

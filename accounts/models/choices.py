@@ -1,0 +1,62 @@
+"""Choices of the models: kinds of sign-ins, reasons for their end, types of security events."""
+
+from typing import Any
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class SignInKind(models.TextChoices):
+    BROWSER = "browser", _("browser")
+    CLIENT = "client", _("client")
+
+
+class EndReason(models.TextChoices):
+    SIGNED_OUT = "signed_out", _("signed out")
+    ENDED_BY_USER = "ended_by_user", _("ended from the list")
+    ENDED_BY_STAFF = "ended_by_staff", _("ended by staff")
+    PASSWORD_CHANGED = "password_changed", _("password changed")
+    USER_DEACTIVATED = "user_deactivated", _("account deactivated")
+    USER_DELETED = "user_deleted", _("account deleted")
+    TOKEN_REUSED = "token_reused", _("a refresh token was used twice")
+
+
+class EventType(models.TextChoices):
+    SIGNED_UP = "signed_up", _("signed up")
+    SIGNED_IN = "signed_in", _("signed in")
+    SIGN_IN_FAILED = "sign_in_failed", _("sign-in failed")
+    SIGNED_OUT = "signed_out", _("signed out")
+    SIGN_IN_ENDED = "sign_in_ended", _("sign-in ended")
+    TOKEN_REUSED = "token_reused", _("refresh token used twice")
+    PASSWORD_CHANGED = "password_changed", _("password changed")
+    PASSWORD_RESET_ASKED = "password_reset_asked", _("password reset asked")
+    PASSWORD_RESET = "password_reset", _("password reset")
+    EMAIL_CONFIRMED = "email_confirmed", _("e-mail address confirmed")
+    EMAIL_CHANGE_ASKED = "email_change_asked", _("e-mail address change requested")
+    EMAIL_CHANGE_CANCELLED = "email_change_cancelled", _("e-mail address change cancelled")
+    EMAIL_CHANGED = "email_changed", _("e-mail address changed")
+    USER_DEACTIVATED = "user_deactivated", _("account deactivated")
+    LOCKED = "locked", _("locked after wrong guesses")
+    UNLOCKED = "unlocked", _("unlocked")
+    USER_REACTIVATED = "user_reactivated", _("account reactivated")
+    USER_EDITED = "user_edited", _("account edited by staff")
+    RIGHTS_CHANGED = "rights_changed", _("rights changed")
+    TOKEN_REVOKED = "token_revoked", _("access token revoked")
+    TOKEN_BLOCKED = "token_blocked", _("leaked token blocked")
+    BLOCK_LIFTED = "block_lifted", _("block of a token lifted")
+    EVENTS_EXPORTED = "events_exported", _("events exported")
+
+
+# Passed to fields as functions, so that a new choice needs no migration (Django documentation, Field.choices).
+
+
+def sign_in_kinds() -> list[tuple[str, Any]]:
+    return SignInKind.choices
+
+
+def end_reasons() -> list[tuple[str, Any]]:
+    return EndReason.choices
+
+
+def event_types() -> list[tuple[str, Any]]:
+    return EventType.choices

@@ -1,0 +1,261 @@
+"""Security events: an append-only record of what happened to an account."""
+
+import logging
+import uuid
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import IntegrityError, connections, models, transaction
+from django.db.models.functions import Cast, JSONObject
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts import devices
+from accounts.compiled_queries import chunks
+from accounts.http import request_context
+from accounts.models.choices import EndReason, EventType, SignInKind, event_types
+from accounts.pruning import BATCH, PrunableQuerySet
+from accounts.signals import events_recorded
+
+log = logging.getLogger("accounts.events")
+
+# What happens to more sign-ins at once is one line of the log.
+MAX_LOG_LINES_PER_CHANGE = 20
+
+
+class SecurityEventQuerySet(PrunableQuerySet["SecurityEvent"]):
+    def update(self, **values: Any) -> int:
+        # Whoever deletes a user takes the name off what happened (on_delete=SET_NULL), and nothing else.
+        if values.keys() <= {"user", "actor"} and not any(values.values()):
+            return super().update(**values)
+        raise TypeError("Security events are append-only.")
+
+    update.alters_data = True  # type: ignore[attr-defined]
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        raise TypeError("Security events are append-only.")
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+
+    def prunable(self) -> Self:
+        return self.filter(created_at__lt=timezone.now() - settings.EVENT_KEEP)
+
+    def prune(self, size: int = BATCH) -> Iterator[int]:
+        """The one way in which events go: see PrunableQuerySet.prune()."""
+        # They are written in the order of time, or nearly: the oldest come first, and no index on the time is needed.
+        oldest = self.order_by("pk").select_for_update(skip_locked=True, of=("self",))
+        kept_since = timezone.now() - settings.EVENT_KEEP
+        while True:
+            with transaction.atomic(using=self.db):
+                batch = [pk for pk, at in oldest.values_list("pk", "created_at")[:size] if at < kept_since]
+                self._delete_for_good(batch)
+            if not batch:
+                return
+            yield len(batch)
+
+    prune.alters_data = True  # type: ignore[attr-defined]
+
+
+class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):  # type: ignore[misc]
+    def record(self, type: str, user: Any, sign_in: Any = None, **details: str) -> "SecurityEvent":
+        """Writes what just happened, in the transaction it happened in. `details` must hold no secret."""
+        event = self.build(type, user_id=user.pk if user else None, sid=sign_in.pk if sign_in else None, **details)
+        try:
+            event.save(force_insert=True)
+        except IntegrityError:
+            # The account was deleted a moment ago. In a transaction its row is locked, so that this cannot happen.
+            if connections[self.db].in_atomic_block or event.user_id is None:
+                raise
+            event.user_id = event.pk = None
+            event.save(force_insert=True)
+        self._announce([event])
+        return event
+
+    def record_ends(self, sign_ins: Sequence[Any], reason: str, rows: models.QuerySet[Any]) -> None:
+        """`sign_ins` have at least pk, user_id and kind; `rows` is a query set of all rows of their model."""
+        type = EventType.SIGNED_OUT if reason == EndReason.SIGNED_OUT else EventType.SIGN_IN_ENDED
+        if len(sign_ins) > MAX_LOG_LINES_PER_CHANGE:
+            for ids in chunks([each.pk for each in sign_ins]):
+                self._insert_from_sign_ins(self.build(type, None, None, reason=reason), rows.filter(pk__in=ids))
+            transaction.on_commit(partial(_announce_many, type, len(sign_ins)), robust=True)
+            return
+        events = [
+            self.build(type, user_id=each.user_id, sid=each.pk, kind=each.kind, reason=reason) for each in sign_ins
+        ]
+        self.bulk_create(events)
+        self._announce(events)
+
+    def _insert_from_sign_ins(self, template: "SecurityEvent", ended: models.QuerySet[Any]) -> None:
+        """What differs stands in the rows of the sign-ins: one statement, however many they are."""
+        details = {key: Cast(models.Value(value), models.TextField()) for key, value in template.details.items()}
+        own = {"user_id": "user_id", "sid": "pk", "details": JSONObject(kind="kind", **details)}
+        fields = [field for field in self.model._meta.concrete_fields if not field.primary_key]
+        values: list[Any] = [
+            own.get(each.attname) or models.Value(getattr(template, each.attname), each) for each in fields
+        ]
+        rows = ended.order_by().values_list(*values)
+        sql, parameters = rows.query.sql_with_params()
+        with connections[self.db].cursor() as cursor:
+            quote = connections[self.db].ops.quote_name
+            columns = ", ".join(quote(field.column) for field in fields)
+            cursor.execute(f"INSERT INTO {quote(self.model._meta.db_table)} ({columns}) {sql}", parameters)
+
+    def _announce(self, events: Sequence["SecurityEvent"]) -> None:
+        """The log, and whoever counts, once they are sure to have happened."""
+        if events:
+            transaction.on_commit(partial(_announce, events), robust=True)
+
+    def build(self, type: str, user_id: int | None, sid: uuid.UUID | None, **details: str) -> "SecurityEvent":
+        actor = request_context.actor()
+        return self.model(
+            type=type,
+            user_id=user_id,
+            actor_id=actor.pk if actor else None,
+            sid=sid,
+            ip_address=request_context.ip_address(),
+            user_agent=request_context.user_agent(),
+            details=details | ({"why": why} if (why := request_context.reason()) else {}),
+        )
+
+
+def _announce_many(type: str, count: int) -> None:
+    events_recorded.send(sender=SecurityEvent, type=type, count=count)
+    log.info("%s, %d times", type, count)
+
+
+def _announce(events: Sequence["SecurityEvent"]) -> None:
+    type = events[0].type
+    events_recorded.send(sender=SecurityEvent, type=type, count=len(events))
+    for event in events:
+        log.info(type, extra={"sid": event.sid and str(event.sid), "user_id": event.user_id})
+
+
+class SecurityEvent(models.Model):
+    """What happened to an account. Only ever added to."""
+
+    Type = EventType
+
+    SENTENCES = {
+        Type.SIGNED_UP: _("You made this account."),
+        Type.SIGNED_IN: _("A browser signed in."),
+        Type.SIGN_IN_FAILED: _("Somebody tried to sign in with a wrong password."),
+        Type.SIGNED_OUT: _("Signed out."),
+        Type.SIGN_IN_ENDED: _("A sign-in was ended."),
+        Type.TOKEN_REUSED: _("A refresh token came back a second time, so its sign-in was ended."),
+        Type.PASSWORD_CHANGED: _("The password was changed."),
+        Type.PASSWORD_RESET_ASKED: _("A link to set a new password was asked for."),
+        Type.PASSWORD_RESET: _("A new password was set by a link from a mail."),
+        Type.EMAIL_CONFIRMED: _("The e-mail address was confirmed."),
+        Type.EMAIL_CHANGE_ASKED: _("A change of the e-mail address was requested."),
+        Type.EMAIL_CHANGE_CANCELLED: _("The pending change of the e-mail address was cancelled."),
+        Type.EMAIL_CHANGED: _("The e-mail address was changed."),
+        Type.USER_DEACTIVATED: _("The account was deactivated."),
+        Type.LOCKED: _("Too many wrong passwords: for a while no more were heard."),
+        Type.UNLOCKED: _("Passwords are heard again."),
+        Type.USER_REACTIVATED: _("The account was reactivated."),
+        Type.USER_EDITED: _("Staff edited the account."),
+        Type.RIGHTS_CHANGED: _("The account's rights were changed."),
+        Type.TOKEN_REVOKED: _("An access token was revoked by whoever held it."),
+        Type.TOKEN_BLOCKED: _("An access token that had leaked was blocked."),
+        Type.BLOCK_LIFTED: _("The block of an access token was lifted."),
+        Type.EVENTS_EXPORTED: _("You exported security events."),
+    }
+    # Of these one may say: this wasn't me.
+    DISPUTABLE = {
+        Type.SIGNED_IN,
+        Type.PASSWORD_CHANGED,
+        Type.PASSWORD_RESET,
+        Type.EMAIL_CHANGE_ASKED,
+        Type.EMAIL_CHANGED,
+    }
+    # A name, password, token or link was enough for them. A thief does not hide by being signed in elsewhere.
+    BY_CREDENTIAL = {
+        Type.SIGNED_UP,
+        Type.SIGNED_IN,
+        Type.SIGN_IN_FAILED,
+        Type.LOCKED,
+        Type.TOKEN_REUSED,
+        Type.TOKEN_REVOKED,
+        Type.PASSWORD_RESET,
+        Type.EMAIL_CONFIRMED,
+        Type.EMAIL_CHANGED,
+    }
+
+    type = models.CharField(max_length=30, choices=event_types)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="security_events"
+    )
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    sid = models.UUIDField(null=True)
+    ip_address = models.GenericIPAddressField(null=True)
+    user_agent = models.CharField(max_length=request_context.USER_AGENT_MAX_LENGTH, blank=True)
+    details = models.JSONField(default=dict)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = SecurityEventManager()
+
+    class Meta:
+        verbose_name = _("security event")
+        base_manager_name = "objects"
+        ordering = ["-id"]
+        permissions = [("export_securityevent", "Can export security events")]
+        indexes = [
+            models.Index(fields=["user", "-id"], name="event_user_newest"),
+            models.Index(fields=["sid"], name="event_sid"),
+            models.Index(fields=["-created_at"], name="event_newest"),
+            models.Index(fields=["type", "-created_at"], name="event_type_newest"),
+            models.Index(fields=["ip_address"], name="event_address"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.get_type_display())
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("Security events are append-only.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        raise TypeError("Security events are append-only.")
+
+    @property
+    def device(self) -> str:
+        return devices.name(self.user_agent)
+
+    @property
+    def sentence(self) -> str:
+        """What happened, in plain words."""
+        if self.type == self.Type.SIGNED_IN and self.details.get("kind") == SignInKind.CLIENT:
+            return str(_("A client signed in."))
+        return str(self.SENTENCES[self.Type(self.type)])
+
+    @property
+    def is_by_another(self) -> bool:
+        """Whether another user did it, mostly staff: where that was from is not for the account's owner to see."""
+        return self.actor_id not in (None, self.user_id) and self.Type(self.type) not in self.BY_CREDENTIAL
+
+    @property
+    def owners_ip_address(self) -> str | None:
+        """The address, as far as the account's owner may see it."""
+        return None if self.is_by_another else self.ip_address
+
+    @property
+    def owners_user_agent(self) -> str:
+        """The user agent, as far as the account's owner may see it."""
+        return "" if self.is_by_another else self.user_agent
+
+    @property
+    def owners_device(self) -> str:
+        return devices.name(self.owners_user_agent)
+
+    @property
+    def reason(self) -> str:
+        """Why a sign-in was ended, in words."""
+        return str(dict(EndReason.choices).get(self.details.get("reason", ""), ""))
+
+    @property
+    def is_disputable(self) -> bool:
+        return self.Type(self.type) in self.DISPUTABLE

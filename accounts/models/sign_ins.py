@@ -1,0 +1,291 @@
+"""The model of a sign-in: one place where a user is signed in, a browser or a client."""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from functools import cache
+from itertools import chain
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db import models, transaction
+from django.db.models.functions import Now
+from django.db.models.signals import pre_delete
+from django.dispatch import receiver
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+from django.utils.translation import gettext_lazy as _
+
+from accounts import devices, sids
+from accounts.changed_columns import ChangedColumnsModel
+from accounts.compiled_queries import CompiledUpdate, partial_instance
+from accounts.http import request_context
+from accounts.models.choices import EndReason, EventType, SignInKind, end_reasons, sign_in_kinds
+from accounts.models.events import SecurityEvent
+from accounts.models.sign_in_querysets import SignInManager
+from accounts.signals import sign_ins_ended
+
+LAST_SEEN_PRECISION = timedelta(minutes=5)
+
+
+@cache
+def user_columns() -> list[str]:
+    return [field.attname for field in get_user_model()._meta.concrete_fields]
+
+
+class SignIn(ChangedColumnsModel):
+    """One place where a user is signed in: a browser, or a client (a family of tokens)."""
+
+    Kind = SignInKind
+    Reason = EndReason
+
+    id = models.UUIDField(primary_key=True, default=sids.new, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="sign_ins")
+    kind = models.CharField(max_length=10, choices=sign_in_kinds)
+    name = models.CharField(
+        _("name"),
+        max_length=60,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("What its user calls a client."),
+    )
+    user_agent = models.CharField(max_length=request_context.USER_AGENT_MAX_LENGTH, blank=True)
+    ip_address = models.GenericIPAddressField(null=True, blank=True)
+    # Fingerprint of the password it was opened with: whoever changes that, even by raw SQL, ends the sign-in.
+    auth_hash = models.CharField(max_length=128, editable=False)
+
+    created_at = models.DateTimeField(default=timezone.now)
+    last_seen_at = models.DateTimeField(default=timezone.now)
+    # When the password was last given in it.
+    authenticated_at = models.DateTimeField(
+        default=timezone.now, db_default=Now(), editable=False, db_column="proved_at"
+    )
+    idle_timeout = models.DurationField()
+    expires_at = models.DateTimeField()
+
+    # The service that its access tokens are for; blank for our own API.
+    audience = models.CharField(max_length=255, blank=True, default="", db_default="", editable=False)
+    # The thumbprint (RFC 7638) of the key that its tokens are bound to; blank if whoever holds them may use them.
+    key_thumbprint = models.CharField(
+        max_length=43, blank=True, default="", db_default="", editable=False, db_column="bound_to"
+    )
+
+    ended_at = models.DateTimeField(null=True, blank=True)
+    end_reason = models.CharField(max_length=20, choices=end_reasons, blank=True)
+    ended_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    # Token mode: the refresh token that is good, and the one before it. Ids only, which open nothing.
+    refresh_id = models.UUIDField(default=uuid.uuid4, editable=False)
+    previous_refresh_id = models.UUIDField(null=True, editable=False)
+    refreshed_at = models.DateTimeField(default=timezone.now, editable=False)
+    # Its place in the list by which other services learn that it ended, if they are told.
+    status_index = models.BigIntegerField(null=True, unique=True, editable=False)
+
+    objects = SignInManager()
+
+    # What decides whether it lets its user in, on every request and refresh.
+    DECISIVE_FIELDS = (
+        "id",
+        "user_id",
+        "kind",
+        "auth_hash",
+        "created_at",
+        "last_seen_at",
+        "idle_timeout",
+        "expires_at",
+        "ended_at",
+        "refresh_id",
+        "previous_refresh_id",
+        "refreshed_at",
+        "audience",
+        "key_thumbprint",
+        "status_index",
+    )
+
+    class Meta:
+        verbose_name = _("sign-in")
+        base_manager_name = "objects"
+        ordering = ["-last_seen_at"]
+        permissions = [
+            ("end_signin", "Can end sign-ins of others"),
+            ("end_everyone", "Can end everyone's sign-ins, superusers' too"),
+        ]
+        indexes = [
+            # None of these has a column that a refresh writes, so that PostgreSQL leaves all of them alone (HOT).
+            models.Index(fields=["user", "-created_at"], name="sign_in_user_newest"),
+            models.Index(fields=["-created_at"], name="sign_in_newest"),
+            models.Index(fields=["ip_address"], name="sign_in_address"),
+            models.Index(
+                fields=["end_reason", "-created_at"],
+                condition=models.Q(ended_at__isnull=False),
+                name="sign_in_end_reason",
+            ),
+            # Of those that have ended alone.
+            models.Index(fields=["ended_at"], condition=models.Q(ended_at__isnull=False), name="sign_in_ended_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.label}, {self.get_kind_display()}"
+
+    def save(self, **options: Any) -> None:
+        """Writes the columns that changed. An end by this way is announced like any other, and is final."""
+        columns = self.columns_to_update(**options)
+        may_end = self.ended_at is not None if columns is None else "ended_at" in columns
+        if not may_end:
+            return super().save(**options)
+        with transaction.atomic():
+            if columns and not SignIn.objects.filter(pk=self.pk).unended().select_for_update(no_key=True).exists():
+                raise ValueError("A sign-in that has ended cannot go on: an end is final.")
+            super().save(**options)
+            if self.ended_at is not None:
+                sign_ins_ended.send(sender=SignIn, sign_ins=[self])
+
+    @classmethod
+    def columns(cls, path: str = "") -> list[str]:
+        """For values_list(): what from_columns() takes, where `path` leads to the sign-in ("sign_in__")."""
+        return [f"{path}{name}" for name in cls.DECISIVE_FIELDS] + [f"{path}user__{name}" for name in user_columns()]
+
+    @classmethod
+    def from_columns(cls, values: Sequence[Any]) -> "SignIn":
+        """With its user; what does not decide is deferred."""
+        sign_in = partial_instance(cls, zip(cls.DECISIVE_FIELDS, values, strict=False))
+        user = partial_instance(get_user_model(), zip(user_columns(), values[len(cls.DECISIVE_FIELDS) :], strict=True))
+        sign_in._state.fields_cache["user"] = user
+        return sign_in
+
+    @property
+    def sid(self) -> uuid.UUID:
+        return self.pk
+
+    @property
+    def device(self) -> str:
+        return devices.name(self.user_agent)
+
+    @property
+    def label(self) -> str:
+        """What its user calls it, or else the device in words."""
+        return self.name or self.device
+
+    @property
+    def icon(self) -> str:
+        return devices.of(self.user_agent).icon
+
+    def is_known_device(self, known: Iterable[tuple[str, devices.Device]]) -> bool:
+        device = devices.of(self.user_agent)
+        return any(kind == self.kind and device.is_like(each) for kind, each in known)
+
+    @property
+    def ended_or_expired_at(self) -> datetime:
+        return self.ended_at or self.expires_at
+
+    @property
+    def end_reason_text(self) -> str:
+        """In words."""
+        if self.ended_at:
+            return str(self.get_end_reason_display())
+        return str(
+            _("lasted as long as it may") if self.expires_at >= self.max_expires_at else _("not used for too long")
+        )
+
+    @property
+    def max_expires_at(self) -> datetime:
+        """However much it is used, it lasts no longer."""
+        return self.created_at + settings.SIGN_IN_MAX
+
+    def is_live(self, now: datetime | None = None) -> bool:
+        """Whether it still lets its user in: neither ended nor expired, of an active user with the same password."""
+        now = now or timezone.now()
+        return (
+            self.ended_at is None
+            and now < min(self.expires_at, self.max_expires_at)
+            and self.user.is_active
+            and not (self.user.is_service and self.kind == self.Kind.BROWSER)
+            and not (self.kind == self.Kind.CLIENT and self.user.needs_bound_tokens and not self.key_thumbprint)
+            and self._is_of_same_password()
+        )
+
+    def _is_of_same_password(self) -> bool:
+        hashes = chain([self.user.get_session_auth_hash()], self.user.get_session_auth_fallback_hash())
+        return any(constant_time_compare(self.auth_hash, each) for each in hashes)
+
+    def is_recently_authenticated(self) -> bool:
+        """Whether whoever uses it has just shown to know the password, as what matters most asks for."""
+        return timezone.now() - self.authenticated_at < settings.REAUTHENTICATION_TIMEOUT
+
+    def mark_reauthenticated(self) -> None:
+        """The password was given once more."""
+        self.authenticated_at = timezone.now()
+        SignIn.objects.filter(pk=self.pk).update(authenticated_at=self.authenticated_at)
+
+    def rename(self, name: str) -> None:
+        self.name = name
+        SignIn.objects.filter(pk=self.pk).update(name=name)
+
+    def touch(self) -> None:
+        """Notes that it is in use, at most once in five minutes, and puts off its idle end."""
+        now = timezone.now()
+        if now - self.last_seen_at < LAST_SEEN_PRECISION:
+            return
+        self.last_seen_at = now
+        self.expires_at = min(now + self.idle_timeout, self.max_expires_at)
+        SignIn.objects.filter(pk=self.pk, ended_at__isnull=True).update(
+            last_seen_at=self.last_seen_at, expires_at=self.expires_at
+        )
+        self.user.note_use()
+
+    def remember_me(self) -> None:
+        """Makes a browser's sign-in last until it is unused for BROWSER_SESSION_DAYS."""
+        self.idle_timeout = settings.REMEMBER_ME_IDLE_TIMEOUT
+        self.expires_at = min(self.created_at + self.idle_timeout, self.max_expires_at)
+        SignIn.objects.filter(pk=self.pk).update(idle_timeout=self.idle_timeout, expires_at=self.expires_at)
+
+    def end(self, reason: str) -> bool:
+        """Revokes all that hangs on it, at once. Returns whether it had not ended before."""
+        return bool(SignIn.objects.filter(pk=self.pk).end(reason))
+
+    def swap_refresh_id(self, now: datetime) -> bool:
+        """Compare-and-swap of the current refresh token for a successor. One statement."""
+        successor = uuid.uuid4()
+        expires_at = min(now + self.idle_timeout, self.max_expires_at)
+        swapped = _swap_refresh_id.run(successor, self.refresh_id, now, now, expires_at, self.pk, self.refresh_id)
+        if swapped:
+            self.previous_refresh_id, self.refresh_id = self.refresh_id, successor
+            self.refreshed_at = self.last_seen_at = now
+            self.expires_at = expires_at
+        return bool(swapped)
+
+    def is_in_grace(self, refresh_id: uuid.UUID, now: datetime) -> bool:
+        return refresh_id == self.previous_refresh_id and now - self.refreshed_at < settings.REFRESH_GRACE
+
+    def accepts_refresh(self, refresh_id: uuid.UUID) -> bool:
+        """Whether that refresh token would be good now."""
+        now = timezone.now()
+        return self.is_live(now) and (refresh_id == self.refresh_id or self.is_in_grace(refresh_id, now))
+
+    def end_as_stolen(self) -> None:
+        """A used-up refresh token came back: two hold this family, so it ends (RFC 9700, section 4.14.2)."""
+        with transaction.atomic():
+            if self.end(self.Reason.TOKEN_REUSED):
+                SecurityEvent.objects.record(EventType.TOKEN_REUSED, self.user, self)
+                self.user.notify("token_reused", client=self.label)
+
+
+_swap_refresh_id = CompiledUpdate(
+    "accounts.SignIn",
+    fields=["refresh_id", "previous_refresh_id", "refreshed_at", "last_seen_at", "expires_at"],
+    where=["id", "refresh_id"],
+    null=["ended_at"],
+)
+
+
+@receiver(pre_delete, sender=SignIn)
+def deleting_a_sign_in_ends_it(instance: SignIn, origin: Any = None, **kwargs: Any) -> None:
+    if instance.ended_at is None:
+        sign_ins_ended.send(sender=SignIn, sign_ins=[instance])
+    elif getattr(origin, "_meta", getattr(getattr(origin, "model", None), "_meta", None)) is not get_user_model()._meta:
+        # With a user, all go at once, and were told of at once.
+        SignIn.objects.filter(pk=instance.pk).announce_before_deletion()

@@ -1,0 +1,318 @@
+"""The model of a user, a person or a service."""
+
+import uuid
+from typing import Any, ClassVar, Self
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.validators import ASCIIUsernameValidator
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.validators import RegexValidator
+from django.db import DEFAULT_DB_ALIAS, models, transaction
+from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy as _
+
+from accounts import hashing, names, notices
+from accounts.changed_columns import ChangedColumnsModel
+from accounts.compiled_queries import CompiledQuery
+from accounts.http import request_context
+from accounts.models.attempts import AttemptCounter
+from accounts.models.choices import EventType
+from accounts.models.events import SecurityEvent
+from accounts.models.sign_ins import user_columns
+from accounts.models.user_querysets import AccountManager, UserQuerySet, retry_deletion
+
+
+class SignInRefused(PermissionDenied):
+    """The account was ended, changed or deactivated while somebody signed in to it: the end wins."""
+
+
+class DPoPRequired(SignInRefused):
+    """Tokens of this user must be bound to a key of the client's."""
+
+
+class AccountChanged(PermissionDenied):
+    """What was proved about the account a moment ago holds no longer."""
+
+
+def check_scopes(scopes: str) -> None:
+    if unknown := set(scopes.split()) - set(User.Scope.values):
+        raise ValidationError(_("Unknown scopes: %(scopes)s"), params={"scopes": " ".join(sorted(unknown))})
+
+
+class User(ChangedColumnsModel, AbstractUser):
+    class Scope(models.TextChoices):
+        INTROSPECT = "introspect", _("ask whether a token is good")
+
+    username = models.CharField(
+        _("username"),
+        max_length=150,
+        unique=True,
+        help_text=_("Letters, digits and @ . + - _ only."),
+        # ASCII, so that no two accounts look alike.
+        validators=[ASCIIUsernameValidator()],
+        error_messages={"unique": _("A user with that username already exists.")},
+    )
+    email = models.EmailField(
+        _("e-mail address"),
+        validators=[
+            RegexValidator(
+                names.PLAIN_ADDRESS, _("Enter an address in plain ASCII, without quotes, brackets or comments.")
+            )
+        ],
+    )
+    is_service = models.BooleanField(
+        _("service account"),
+        default=False,
+        db_default=False,
+        help_text=_("Another service, not a person: it signs in by the API only."),
+    )
+    scopes = models.CharField(
+        _("scopes"),
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        validators=[check_scopes],
+        help_text=_("What a service account may do, separated by spaces: introspect."),
+    )
+    bound_tokens_only = models.BooleanField(
+        _("bound tokens only"),
+        default=False,
+        db_default=False,
+        help_text=_("Clients get tokens only if they prove to hold a key that the tokens are then bound to (DPoP)."),
+    )
+    # Null: nobody has shown yet that they read mail there.
+    email_confirmed_at = models.DateTimeField(null=True, editable=False)
+    # Takes the place of the address once it is confirmed.
+    new_email = models.EmailField(blank=True, default="", db_default="", editable=False)
+    # Rises whenever sign-ins are ended wholesale, so that one that is under way just then does not slip past.
+    generation = models.PositiveBigIntegerField(default=0, editable=False)
+    # Set for accounts that somebody made only to try the project.
+    delete_after = models.DateTimeField(null=True, editable=False)
+    # When the account signed up by page or API. Null from its first use on, and for all other accounts.
+    unused_since = models.DateTimeField(null=True, editable=False)
+
+    # Of the instance that sign_up() returns: the sign-in that comes with the sign-up is no use of the account.
+    is_signing_up = False
+
+    objects: ClassVar[AccountManager] = AccountManager()
+
+    REQUIRED_FIELDS = ["email"]
+    TAKEN = {"username_taken": "username", "email_taken": "email"}
+    EMAIL_TAKEN = _("A user with that e-mail address already exists.")
+
+    class Meta:
+        verbose_name = _("user")
+        verbose_name_plural = _("users")
+        # Related managers, cascades and Model.save() go the same way as everybody else.
+        base_manager_name = "objects"
+        permissions = [
+            ("deactivate_user", "Can deactivate and reactivate users"),
+            ("send_password_reset", "Can send password resets to users"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                Lower("username"),
+                name="username_case_insensitive",
+                violation_error_code="username_taken",
+                violation_error_message=_("A user with that username already exists."),
+            ),
+            models.UniqueConstraint(
+                Lower("email"),
+                name="email_case_insensitive",
+                violation_error_code="email_taken",
+                violation_error_message=_("A user with that e-mail address already exists."),
+            ),
+        ]
+
+    def save(self, **options: Any) -> None:
+        """
+        Writes the columns that changed. A new password ends all sign-ins but the one whose request sets it, as Django's
+        PasswordChangeView does. Raises AccountChanged if the password is not what it was when this instance read it.
+        """
+        columns = self.columns_to_update(**options)
+        if columns is None or not UserQuerySet.DECISIVE_FIELDS & set(columns):
+            return super().save(**options)
+        same_row = User.objects.filter(pk=self.pk)
+        keep = request_context.sid_of(self) if "password" in columns else None
+        self._save_ending_sign_ins(same_row, keep=keep, **options)
+
+    def _save_ending_sign_ins(
+        self, unchanged: UserQuerySet, keep: uuid.UUID | None = None, event: str = "", **options: Any
+    ) -> None:
+        """Saves if the row, once locked, is among `unchanged` and has the password that this instance read."""
+        if "password" in self._stored:
+            unchanged = unchanged.filter(password=self._stored["password"])
+        with transaction.atomic():
+            with unchanged.end_sign_ins_on_change(keep=keep, event=event) as locked:
+                if not locked:
+                    raise AccountChanged
+                ended_meanwhile = not unchanged.filter(generation=self.generation).exists()
+                super().save(**options)
+                if keep:
+                    # The sign-in's session and tokens go on with the new password.
+                    self.sign_ins.filter(pk=keep).update(auth_hash=self.get_session_auth_hash())
+            if not ended_meanwhile:
+                # login() may follow: what has ended since this instance was read, it has ended itself.
+                self.refresh_from_db(fields=["generation"])
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        pk = self.pk
+
+        def delete() -> tuple[int, dict[str, int]]:
+            # Django takes it from the instance before the transaction has committed.
+            self.pk = pk
+            User.objects.filter(pk=pk)._end_before_deletion()
+            return super(User, self).delete(*args, **kwargs)
+
+        return retry_deletion(delete, self._state.db or DEFAULT_DB_ALIAS)
+
+    def refresh_from_db(self, using: str | None = None, fields: Any = None, from_queryset: Any = None) -> None:
+        """
+        Loads every field at once when a deferred one is read, and those that were not deferred too:
+        what a token claims may be out of date (Django: "Refreshing objects from database").
+        """
+        if fields is not None and self.get_deferred_fields() & set(fields):
+            # What the caller has set stays, as it does where Django loads the deferred field alone.
+            fields = [name for name in user_columns() if name not in self.changed_columns()]
+        super().refresh_from_db(using, fields, from_queryset=from_queryset)
+
+    def is_manageable_by(self, staff: Any) -> bool:
+        """As UserQuerySet.manageable_by(), for one user."""
+        return staff.is_superuser or not self.is_superuser
+
+    @property
+    def needs_bound_tokens(self) -> bool:
+        required = settings.DPOP_REQUIRED
+        return self.bound_tokens_only or required == "all" or (required == "staff" and self.is_staff)
+
+    def has_scope(self, scope: str) -> bool:
+        return self.is_service and scope in self.scopes.split()
+
+    @property
+    def is_throw_away(self) -> bool:
+        return self.delete_after is not None
+
+    def with_all_fields(self) -> Self:
+        """
+        Itself, with what the database says in place of what a token claimed. One statement, if any; raises
+        User.DoesNotExist.
+        """
+        if self.get_deferred_fields():
+            row = _user_row.first(self.pk)
+            if row is None:
+                raise User.DoesNotExist
+            changes = {name: getattr(self, name) for name in self.changed_columns()}
+            vars(self).update(zip(user_columns(), row, strict=True))
+            self.note_stored()
+            vars(self).update(changes)
+        return self
+
+    def clean_one_field(self, name: str) -> None:
+        """As full_clean(), for one field: what may be in it, and whether it is taken. One statement at most."""
+        others = {field.name for field in self._meta.fields} - {name}
+        self.clean_fields(exclude=others)
+        self.validate_constraints(exclude=others)
+
+    def validate_constraints(self, exclude: Any = None) -> None:
+        """As Django's, but says at which field a name is taken, and see check_names()."""
+        try:
+            super().validate_constraints(exclude)
+            if not {"username", "email"} & set(exclude or ()):
+                self.check_names()
+        except ValidationError as error:
+            by_field: dict[str, list[ValidationError]] = {}
+            for field, errors in error.error_dict.items():
+                for each in errors:
+                    by_field.setdefault(self.TAKEN.get(each.code or "", field), []).append(each)
+            raise ValidationError(by_field) from error
+
+    def check_names(self) -> None:
+        """
+        Raises ValidationError where a name of this account signs in to another: an address that is another's username,
+        a username that is another's address or, if it is new, looks like an address that is not this account's own.
+        """
+        others = User.objects.exclude(pk=self.pk)
+        if others.alias(lower_name=Lower("username")).filter(lower_name=names.address(self.email)).exists():
+            raise ValidationError({"email": ValidationError(self.EMAIL_TAKEN, code="email_taken")})
+        if names.same(self.username, self.email) or not names.is_address(self.username):
+            return
+        is_kept = User.objects.filter(pk=self.pk, username=self.username).exists()
+        if not is_kept or others.with_login(self.username).exists():
+            text = _("A username that looks like an e-mail address must be the account's own address.")
+            raise ValidationError({"username": ValidationError(text, code="username_is_address")})
+
+    def set_password(self, raw_password: str | None) -> None:
+        """As Django's. In a request it takes a slot (accounts.hashing) and raises HashingOverloaded."""
+        self.password = hashing.hashed(raw_password)
+        self._password = raw_password
+
+    def check_password(self, raw_password: str) -> bool:
+        """As set_password(); a hash that is upgraded on the way is still the same password, so sign-ins go on."""
+        return hashing.is_right(raw_password, self.password, self._upgrade_password_hash)
+
+    async def acheck_password(self, raw_password: str) -> bool:
+        return await sync_to_async(self.check_password)(raw_password)
+
+    def _upgrade_password_hash(self, raw_password: str) -> None:
+        old_password, old_hash = self.password, self.get_session_auth_hash()
+        self.set_password(raw_password)
+        self._password = None
+        with transaction.atomic():
+            upgraded = models.QuerySet.update(
+                User._base_manager.filter(pk=self.pk, password=old_password), password=self.password
+            )
+            if upgraded:
+                self.sign_ins.filter(auth_hash=old_hash).update(auth_hash=self.get_session_auth_hash())
+                self.note_stored(["password"])
+
+    @property
+    def has_mailbox(self) -> bool:
+        """Throw-away and service accounts have addresses that cannot exist (RFC 2606)."""
+        return bool(self.email) and not self.is_throw_away and not self.is_service
+
+    @property
+    def may_reset_password(self) -> bool:
+        return self.is_active and self.has_mailbox and self.has_usable_password()
+
+    @property
+    def address_to_confirm(self) -> str:
+        """Empty if there is none."""
+        if not self.has_mailbox:
+            return ""
+        return self.new_email or ("" if self.email_confirmed_at else self.email)
+
+    def cancel_email_change(self) -> bool:
+        """The link that was mailed to the new address dies. Returns whether a change was pending."""
+        with transaction.atomic():
+            was_pending = bool(User.objects.filter(pk=self.pk).exclude(new_email="").update(new_email=""))
+            self.new_email = ""
+            if was_pending:
+                SecurityEvent.objects.record(EventType.EMAIL_CHANGE_CANCELLED, self)
+        return was_pending
+
+    def notify(self, notice: str, to: str = "", **words: Any) -> None:
+        """
+        Mails what happened to the account: to its address if that is confirmed, or to `to`, an address of it that was.
+        A few in an hour, and what is beyond that as one (accounts.notices).
+        """
+        notices.send_later(notice, self, AttemptCounter.objects.start_attempt, to, **words)
+
+    def note_use(self) -> None:
+        """The account is no longer one that was never used."""
+        if self.unused_since:
+            User.objects.filter(pk=self.pk).update(unused_since=None)
+
+    def replace_password(self, new_hash: str, event: str, keep: uuid.UUID | None = None) -> None:
+        # A link that was mailed to an address is good only while the address is the account's.
+        unchanged = User.objects.filter(pk=self.pk, email=self.email, is_active=True)
+        self.password = new_hash
+        self._save_ending_sign_ins(unchanged, keep=keep, event=event, update_fields=["password"])
+        # As it is in the row now.
+        self.new_email = ""
+        self.note_stored(["new_email"])
+
+
+_user_row = CompiledQuery(lambda: User._base_manager.filter(pk=0).values_list(*user_columns()))

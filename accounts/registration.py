@@ -1,0 +1,81 @@
+"""Registration: people who sign up, throw-away users of the demo, and service accounts."""
+
+import secrets
+from collections.abc import Iterable
+from datetime import timedelta
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from accounts import email_addresses, hashing, quotas
+from accounts.http import request_context
+from accounts.models import AttemptCounter, SecurityEvent, User
+
+THROW_AWAY_LIFETIME = timedelta(days=1)
+
+
+def count_sign_up() -> None:
+    """
+    Counts a sign-up of the client. Call it before a look-up whether a name is taken, since the answer reveals that.
+    Raises TooManyAttempts if the client has signed up too often, or if too many passwords are being hashed.
+    """
+    hashing.check_flood()
+    AttemptCounter.objects.start_attempt(quotas.sign_ups(request_context.ip_address()))
+
+
+def sign_up(username: str, email: str, password: str) -> User:
+    """As count_sign_up() and then create_account()."""
+    count_sign_up()
+    return create_account(username, email, password)
+
+
+def create_account(username: str, email: str, password: str) -> User:
+    """
+    Creates an account for a sign-up that was counted, and mails a link to confirm its address. The caller has
+    validated the password. Raises ValidationError, by field, for a name or address that is taken.
+    """
+    user = User(username=username, email=User.objects.normalize_email(email), unused_since=timezone.now())
+    user.is_signing_up = True
+    user.full_clean(exclude=["password"])
+    user.set_password(password)
+    try:
+        with transaction.atomic():
+            user.save(force_insert=True)
+            SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_UP, user)
+            email_addresses.send_confirmation(user)
+    except IntegrityError:
+        # Another request took the name between the check and the insert: the same error as from the check.
+        user.pk = None
+        user.full_clean()
+        raise
+    return user
+
+
+def create_throw_away_user(username: str, password: str) -> User:
+    """Creates an account without a mailbox that is deleted after a day. Raises TooManyAttempts, as count_sign_up()."""
+    count_sign_up()
+    # RFC 2606: an address that never exists.
+    email = f"{username}@throw-away.invalid"
+    user = User(username=username, email=email, delete_after=timezone.now() + THROW_AWAY_LIFETIME)
+    user.set_password(password)
+    with transaction.atomic():
+        user.save(force_insert=True)
+        SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_UP, user)
+    return user
+
+
+def delete_expired_throw_away_users() -> int:
+    """Returns how many it deleted."""
+    expired = User.objects.filter(delete_after__lte=timezone.now())
+    return expired.delete()[1].get(User._meta.label, 0)
+
+
+def create_service(name: str, scopes: Iterable[str]) -> tuple[User, str]:
+    """Returns a new service account and its password of 256 random bits. Raises ValidationError, by field."""
+    # RFC 2606: an address that never exists. Addresses are unique, so each service needs one of its own.
+    user = User(username=name, email=f"{name}@service.invalid", is_service=True, scopes=" ".join(scopes))
+    password = secrets.token_urlsafe(32)
+    user.set_password(password)
+    user.full_clean()
+    user.save(force_insert=True)
+    return user, password

@@ -1,0 +1,182 @@
+"""Pages of the account: profile, password, e-mail address, deletion."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth import views as auth_views
+from django.contrib.auth.mixins import LoginRequiredMixin
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse_lazy
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.generic import FormView, TemplateView, UpdateView, View
+
+from accounts import email_addresses, forms, known_browsers, passwords, rate_limits
+from accounts.models import AccountChanged, User
+from accounts.sessions import SignedInRequest
+from accounts.views.sign_in import ReauthenticationRequiredMixin, leave
+
+
+class ProfileView(LoginRequiredMixin, UpdateView):
+    request: SignedInRequest
+    form_class = forms.ProfileForm
+    template_name = "accounts/profile.html"
+    success_url = reverse_lazy("profile")
+
+    def get_object(self, queryset: QuerySet[User] | None = None) -> User:
+        return self.request.user
+
+    def form_valid(self, form: forms.ProfileForm) -> HttpResponse:
+        messages.success(self.request, _("Saved."))
+        return super().form_valid(form)
+
+
+class PasswordChangeView(auth_views.PasswordChangeView):
+    """The old password is in the form, so it is not asked for before."""
+
+    request: SignedInRequest
+    form_class = forms.PasswordChangeForm
+    template_name = "accounts/password_change.html"
+    success_url = reverse_lazy("password_change_done")
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return super().get_form_kwargs() | {"request": self.request}
+
+    def form_valid(self, form: forms.PasswordChangeForm) -> HttpResponse:
+        try:
+            response = super().form_valid(form)
+        except rate_limits.TooManyAttempts as error:
+            form.add_error(None, error)
+            return self.form_invalid(form)
+        known_browsers.mark_known(self.request, form.user)
+        return response
+
+
+class PasswordResetView(auth_views.PasswordResetView):
+    form_class = forms.PasswordResetForm  # type: ignore[assignment]
+    template_name = "accounts/password_reset.html"
+
+
+class LinkView(FormView):
+    """
+    Where a link from a mail leads to. It is used up by the form's button, since scanners of mail follow links. The form
+    is sent to the link's own address, which the page tells to nobody; nothing of it is stored in the session.
+    """
+
+    def find_user(self) -> User | None:
+        raise NotImplementedError
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        self.user = self.find_user()
+        response = super().dispatch(request, *args, **kwargs) if self.user else self.not_valid()
+        # Not "no-referrer": with that, browsers send the form from the origin "null", which is refused.
+        response["Referrer-Policy"] = "strict-origin"
+        return response
+
+    def not_valid(self) -> HttpResponse:
+        return self.render_to_response({"form": None}, status=400)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**kwargs) | {"owner": self.user}
+
+
+@method_decorator(sensitive_post_parameters("new_password1", "new_password2"), name="dispatch")
+class PasswordResetConfirmView(LinkView):
+    form_class = forms.SetPasswordForm
+    template_name = "accounts/password_reset_confirm.html"
+    success_url = reverse_lazy("password_reset_complete")
+
+    def find_user(self) -> User | None:
+        return passwords.get_by_reset_token(self.kwargs["uidb64"], self.kwargs["token"])
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return super().get_form_kwargs() | {"user": self.user}
+
+    def form_valid(self, form: forms.SetPasswordForm) -> HttpResponse:
+        try:
+            form.save()
+        except rate_limits.TooManyAttempts as error:
+            form.add_error(None, error)
+            return self.form_invalid(form)
+        # A way in for whom strangers have locked out elsewhere.
+        known_browsers.mark_known(self.request, form.user)
+        return super().form_valid(form)
+
+
+class EmailChangeView(ReauthenticationRequiredMixin, FormView):
+    request: SignedInRequest
+    form_class = forms.EmailChangeForm
+    template_name = "accounts/email_change.html"
+    success_url = reverse_lazy("profile")
+
+    def form_valid(self, form: forms.EmailChangeForm) -> HttpResponse:
+        new_email = form.cleaned_data["new_email"]
+        try:
+            email_addresses.request_change(self.request.user, new_email)
+        except ValidationError as error:
+            form.add_error("new_email", error)
+            return self.form_invalid(form)
+        text = _("A link is on its way to %(address)s. Your address changes when you follow it.")
+        messages.success(self.request, text % {"address": new_email})
+        return super().form_valid(form)
+
+
+class SendConfirmationView(LoginRequiredMixin, View):
+    """Sends the link to the address that is to be confirmed once more."""
+
+    def post(self, request: SignedInRequest) -> HttpResponse:
+        if address := request.user.address_to_confirm:
+            email_addresses.send_confirmation(request.user)
+            messages.success(request, _("A link is on its way to %(address)s.") % {"address": address})
+        return redirect("profile")
+
+
+class CancelEmailChangeView(LoginRequiredMixin, TemplateView):
+    request: SignedInRequest
+    template_name = "accounts/email_cancel.html"
+
+    def post(self, request: SignedInRequest) -> HttpResponse:
+        if request.user.cancel_email_change():
+            messages.success(request, _("The change was cancelled. Your address stays as it is."))
+        return redirect("profile")
+
+
+class EmailConfirmView(LinkView):
+    form_class = Form
+    template_name = "accounts/email_confirm.html"
+
+    def find_user(self) -> User | None:
+        return email_addresses.get_by_token(self.kwargs["uidb64"], self.kwargs["token"])
+
+    def not_valid(self) -> HttpResponse:
+        """To a person who follows a genuine link once more: that all is well. No other link tells of an address."""
+        if user := email_addresses.get_by_used_token(self.kwargs["uidb64"], self.kwargs["token"]):
+            return render(self.request, "accounts/email_confirmed.html", {"address": user.email, "already": True})
+        return super().not_valid()
+
+    def form_valid(self, form: Form) -> HttpResponse:
+        try:
+            user = email_addresses.confirm(self.kwargs["uidb64"], self.kwargs["token"])
+        except AccountChanged:
+            return self.not_valid()
+        return render(self.request, "accounts/email_confirmed.html", {"address": user.email, "already": False})
+
+
+@method_decorator(sensitive_post_parameters("password"), name="dispatch")
+class DeleteAccountView(LoginRequiredMixin, FormView):
+    request: SignedInRequest
+    form_class = forms.ReauthenticationForm
+    template_name = "accounts/delete.html"
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return super().get_form_kwargs() | {"request": self.request}
+
+    def form_valid(self, form: forms.ReauthenticationForm) -> HttpResponse:
+        self.request.user.delete()
+        return leave(self.request, "accounts/deleted.html")

@@ -1,0 +1,50 @@
+"""Pages of the security events of an account."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.mixins import LoginRequiredMixin
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.utils.translation import gettext as _
+from django.views.generic import ListView, TemplateView
+
+from accounts.models import SecurityEvent, SignIn
+from accounts.sessions import SignedInRequest
+from accounts.views.sign_in import ReauthenticationRequiredMixin
+
+
+class ActivityView(LoginRequiredMixin, ListView):
+    request: SignedInRequest
+    template_name = "accounts/activity.html"
+    context_object_name = "events"
+    paginate_by = 25
+
+    def get_queryset(self) -> QuerySet[SecurityEvent]:
+        return SecurityEvent.objects.filter(user=self.request.user)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context = super().get_context_data(**kwargs)
+        sign_ins = self.request.user.sign_ins.in_bulk({event.sid for event in context["events"] if event.sid})
+        for event in context["events"]:
+            event.sign_in = sign_ins.get(event.sid)
+        return context
+
+
+class NotMeView(ReauthenticationRequiredMixin, TemplateView):
+    """Ends the sign-in that somebody says is not theirs, and leads on to a new password, which ends all others."""
+
+    request: SignedInRequest
+    template_name = "accounts/not_me.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        event = get_object_or_404(SecurityEvent, user=self.request.user, pk=self.kwargs["pk"])
+        sign_in = self.request.user.sign_ins.filter(pk=event.sid).first() if event.sid else None
+        return super().get_context_data(**kwargs) | {"event": event, "sign_in": sign_in}
+
+    def post(self, request: SignedInRequest, pk: int) -> HttpResponse:
+        sign_in = self.get_context_data()["sign_in"]
+        if sign_in and sign_in != request.session.sign_in and sign_in.end(SignIn.Reason.ENDED_BY_USER):
+            messages.success(request, _("Ended: %(device)s.") % {"device": sign_in.label})
+        return redirect("password_change")
