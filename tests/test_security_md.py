@@ -265,7 +265,7 @@ def test_every_way_in_is_told():
     told = {
         "accounts/views/sign_in.py": ["/accounts/login/", "/accounts/signup/", "/admin/login/"],
         "api/serializers.py": ["/api/token/"],
-        "api/pages.py": ["/accounts/clients/new/"],
+        "api/connect_client.py": ["/accounts/clients/new/"],
         "api/compare/views.py": ["/compare/client/", "/compare/throw-away/"],
     }
     # Called back by every login().
