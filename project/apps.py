@@ -15,4 +15,4 @@ class StaffAdminConfig(apps.AdminConfig):
 
     # Not the configuration of `project` itself.
     default = False
-    default_site = "api.staff_site.StaffSite"
+    default_site = "project.admin_site.StaffSite"

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from pythonjsonlogger.json import JsonFormatter
 
 from accounts import origin
-from accounts.reports import without_path
+from project.error_reports import without_path
 
 
 class Formatter(JsonFormatter):

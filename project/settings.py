@@ -122,20 +122,20 @@ MIDDLEWARE = [
     "corsheaders.middleware.CorsMiddleware",
     "api.middleware.HttpsOnlyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "api.middleware.LanguageMiddleware",
+    "project.middleware.LanguageMiddleware",
     "accounts.middleware.CommonMiddleware",
     # After the host is checked, and before CSRF reads the form.
-    "api.bodies.ChunkedBodyMiddleware",
+    "project.chunked_bodies.ChunkedBodyMiddleware",
     "accounts.middleware.ForeignPageMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "accounts.middleware.AuthenticationMiddleware",
     "accounts.middleware.LockMiddleware",
-    "api.middleware.LockedMiddleware",
+    "project.middleware.TooManyRequestsMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "accounts.middleware.LandingMiddleware",
     # Last, as its page needs what the others bring.
-    "api.middleware.NotAllowedMiddleware",
+    "project.middleware.NotAllowedMiddleware",
 ]
 ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"
@@ -267,7 +267,7 @@ CSRF_COOKIE_SAMESITE = "Lax"
 # Says that its user signed in here before, and no more (accounts.locks).
 DEVICE_COOKIE_NAME = cookie_name("device")
 DEVICE_COOKIE_AGE = 365 * 24 * 3600
-CSRF_FAILURE_VIEW = "api.errors.csrf_failure"
+CSRF_FAILURE_VIEW = "project.error_pages.csrf_failure"
 
 # Token mode
 
@@ -404,7 +404,7 @@ LOGGING = {
         "json": {"()": "project.logs.Formatter"},
     },
     "filters": {
-        "paths": {"()": "accounts.reports.WithoutPaths"},
+        "paths": {"()": "project.error_reports.WithoutPaths"},
         "one_line": {"()": "project.logs.OneLine"},
     },
     "handlers": {
@@ -423,15 +423,15 @@ LOGGING = {
         "django.security.RequestDataTooBig": {"filters": ["one_line"]},
         "django.security.TooManyFieldsSent": {"filters": ["one_line"]},
         "django.security.TooManyFilesSent": {"filters": ["one_line"]},
-        # api.errors says the same, without the path of the Referer.
+        # project.error_pages says the same, without the path of the Referer.
         "django.security.csrf": {"level": "ERROR"},
         # A line for each security event.
         "accounts.events": {"level": "WARNING" if DEBUG else "INFO"},
     },
 }
 # Of whoever adds Django's handler that mails errors; it wants the filter, too.
-DEFAULT_EXCEPTION_REPORTER = "accounts.reports.Report"
-DEFAULT_EXCEPTION_REPORTER_FILTER = "accounts.reports.ReportFilter"
+DEFAULT_EXCEPTION_REPORTER = "project.error_reports.Report"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "project.error_reports.ReportFilter"
 
 env.stop_if_refused()
 # For project.checks.

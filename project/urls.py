@@ -3,15 +3,13 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from django.views.i18n import set_language
 
-from accounts.views import HomeView
-from api import health
-from api.metrics import metrics
 from api.oauth import JWKSView
 from api.pages import ConnectClientView
-from project import site_files
+from project import health, views
+from project.metrics_view import metrics
 
 urlpatterns = [
-    path("", HomeView.as_view(), name="home"),
+    path("", views.HomeView.as_view(), name="home"),
     path("accounts/", include("accounts.urls")),
     path("accounts/clients/new/", ConnectClientView.as_view(), name="connect_client"),
     path("accounts/language/", set_language, name="set_language"),
@@ -22,15 +20,15 @@ urlpatterns = [
     path(".well-known/jwks.json", JWKSView.as_view()),
     # Where password managers send people (W3C, "A Well-Known URL for Changing Passwords").
     path(".well-known/change-password", RedirectView.as_view(pattern_name="password_change")),
-    path("favicon.ico", site_files.favicon),
-    path("robots.txt", site_files.robots),
+    path("favicon.ico", views.favicon),
+    path("robots.txt", views.robots),
     path("compare/", include("api.compare.urls")),
     path("health/live", health.live),
     path("health/ready", health.ready, name="ready"),
     path("metrics", metrics),
 ]
 
-handler400 = "api.errors.bad_request"
-handler403 = "api.errors.permission_denied"
-handler404 = "api.errors.not_found"
-handler500 = "api.errors.server_error"
+handler400 = "project.error_pages.bad_request"
+handler403 = "project.error_pages.permission_denied"
+handler404 = "project.error_pages.not_found"
+handler500 = "project.error_pages.server_error"

@@ -8,7 +8,7 @@ import pytest
 import time_machine
 from django.db import connection
 
-from api import health
+from project import health
 from tests.conftest import Browser
 
 pytestmark = pytest.mark.django_db
@@ -22,13 +22,13 @@ AGREES = "The clock of this node and that of the database agree again"
 def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Any:
     """What the log says when the node is asked at a moment that is so many seconds off."""
     monkeypatch.setattr(health, "clock", health.Clock())
-    caplog.set_level(logging.INFO, "api.health")
+    caplog.set_level(logging.INFO, "project.health")
 
     def ask(seconds: float) -> list[str]:
         caplog.clear()
         with time_machine.travel(time.time() + seconds):
             assert Browser().get("/health/ready").status_code == 200
-        return [record.getMessage() for record in caplog.records if record.name == "api.health"]
+        return [record.getMessage() for record in caplog.records if record.name == "project.health"]
 
     return ask
 

@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
 from accounts.forms import StaffSignInForm
-from api import overview
+from project import overview
 
 
 class StaffSite(admin.AdminSite):

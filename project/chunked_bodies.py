@@ -10,8 +10,8 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.utils.deprecation import MiddlewareMixin
 
-from api import errors
 from api.parsers import MAX_BYTES
+from project import error_pages
 
 logger = logging.getLogger(__name__)
 
@@ -29,17 +29,17 @@ class ChunkedBodyMiddleware(MiddlewareMixin):
         coding = request.META.get("HTTP_TRANSFER_ENCODING", "")
         length = request.META.get("CONTENT_LENGTH", "")
         if length and not LENGTH.fullmatch(length):
-            return errors.bad_request(request)
+            return error_pages.bad_request(request)
         if request.method in WITHOUT_BODY or (length and not coding):
             return None
         # RFC 9112, section 6.3: with both, the end can be read in two ways. Nothing is unpacked here (gzip, chunked).
         if coding and (length or coding.strip(" \t").lower() != "chunked"):
-            return errors.bad_request(request)
+            return error_pages.bad_request(request)
         if isinstance(request, ASGIRequest):
             return self._measure(request)
         if request.META.get("wsgi.input_terminated"):
             return self._read(request)
-        return errors.length_required(request) if coding else None
+        return error_pages.length_required(request) if coding else None
 
     def _measure(self, request: ASGIRequest) -> HttpResponse | None:
         """Django has the body in a file by now."""
@@ -53,14 +53,14 @@ class ChunkedBodyMiddleware(MiddlewareMixin):
         except Exception as error:
             # Each server has exceptions of its own for a body that breaks off or whose chunks make no sense.
             logger.info("A request body could not be read: %s", type(error).__name__)
-            return errors.bad_request(request)
+            return error_pages.bad_request(request)
         # Django's own stream ends after the Content-Length, which was 0. There is no public way to replace it.
         request._stream = BytesIO(body)
         return self._accept(request, len(body))
 
     def _accept(self, request: HttpRequest, size: int) -> HttpResponse | None:
         if size > _limit(request):
-            return errors.too_large(request)
+            return error_pages.too_large(request)
         request.META["CONTENT_LENGTH"] = str(size)
         request.META.pop("HTTP_TRANSFER_ENCODING", None)
         return None

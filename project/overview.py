@@ -17,11 +17,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts.models import SecurityEvent, SignIn
-from api import health
 from api.blocklist.mirror import mirror
 from api.blocklist.models import Entry
 from api.keys import keyring
 from api.refusals import refusals
+from project import health
 
 HOURS = 48
 # Up to so many are counted one by one.
