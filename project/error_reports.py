@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
 
-class WithoutPaths(logging.Filter):
+class PathFilter(logging.Filter):
     """For whatever handler: Django names the path of what it refuses, and of what fails."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -28,7 +28,7 @@ def without_path(text: str, request: HttpRequest) -> str:
     return text.replace(request.path, f"/{match.route}" if match else "an unknown address")
 
 
-class Report(ExceptionReporter):
+class ErrorReport(ExceptionReporter):
     """
     Knows nothing of the request outside DEBUG: passwords and tokens come in forms, JSON, headers, cookies and paths,
     and a list of those to leave out would always lack one.
@@ -38,7 +38,7 @@ class Report(ExceptionReporter):
         super().__init__(request if settings.DEBUG else None, *args, **kwargs)
 
 
-class ReportFilter(SafeExceptionReporterFilter):
+class ErrorReportFilter(SafeExceptionReporterFilter):
     """Nor of the values of variables, nor of settings, whose URLs have passwords in them."""
 
     def get_traceback_frame_variables(self, request: HttpRequest, tb_frame: FrameType) -> Iterable[tuple[str, Any]]:

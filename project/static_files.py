@@ -13,7 +13,7 @@ from accounts import origin
 logger = logging.getLogger(__name__)
 
 COMMAND = "python manage.py collectstatic --no-input"
-OWN_APPS = ["accounts", "api"]
+OWN_APPS = ["accounts", "api", "api.compare"]
 
 
 class Storage(CompressedManifestStaticFilesStorage):

@@ -77,6 +77,17 @@ def sqlite_path(url: str) -> Path | None:
     return None if name == ":memory:" else Path(name)
 
 
+def databases(
+    env: Environment, url: str, folder: Path, *, pool_size: int, is_behind_pgbouncer: bool
+) -> dict[str, dict[str, Any]]:
+    """Without a URL: SQLite in `folder`, which is created."""
+    if url and not url.startswith("sqlite:"):
+        return {"default": postgresql(url, pool_size=pool_size, is_behind_pgbouncer=is_behind_pgbouncer)}
+    if not url:
+        env.make_folder(folder, "DATABASE_URL is not set, and the folder of the embedded database cannot be created")
+    return {"default": sqlite(url or f"sqlite:///{folder / 'db.sqlite3'}")}
+
+
 def sqlite(url: str) -> dict[str, Any]:
     return environ.Env.db_url_config(url) | {
         "ENGINE": "project.sqlite",
@@ -147,7 +158,7 @@ def _is_redis(url: str) -> bool:
     return authorities is None or Path(authorities).is_file()
 
 
-def caches(url: str, sentinels: list[str], *, is_cluster: bool) -> dict[str, dict[str, Any]]:
+def caches(url: str, sentinels: list[str], *, is_cluster: bool, is_demo: bool) -> dict[str, dict[str, Any]]:
     if not url:
         return {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     # Once more for a connection that Redis closed meanwhile, and never after a time-out.
@@ -157,7 +168,6 @@ def caches(url: str, sentinels: list[str], *, is_cluster: bool) -> dict[str, dic
     options = {
         # Pickle, the default, would run the code of whoever writes to Redis.
         "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
-        "CONNECTION_POOL_CLASS": "api.compare.costs.CountedPool",
         "SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_SECONDS,
         "SOCKET_TIMEOUT": REDIS_TIMEOUT_SECONDS,
         "CONNECTION_POOL_KWARGS": pool,
@@ -166,6 +176,9 @@ def caches(url: str, sentinels: list[str], *, is_cluster: bool) -> dict[str, dic
         options |= _sentinel_options(sentinels)
     elif is_cluster:
         options["CONNECTION_FACTORY"] = "api.redis_cluster.ClusterFactory"
+    if is_demo:
+        pool_class = "CountedSentinelPool" if sentinels else "CountedPool"
+        options["CONNECTION_POOL_CLASS"] = f"api.compare.costs.{pool_class}"
     cache = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": [url], "KEY_PREFIX": "wp", "OPTIONS": options}
     return {"default": cache}
 
@@ -178,7 +191,6 @@ def _sentinel_options(urls: list[str]) -> dict[str, Any]:
     # Not django-redis's SentinelClient, which reads from replicas: they lag behind.
     return {
         "CONNECTION_FACTORY": "django_redis.pool.SentinelConnectionFactory",
-        "CONNECTION_POOL_CLASS": "api.compare.costs.CountedSentinelPool",
         "SENTINELS": addresses,
         "SENTINEL_KWARGS": REDIS_PATIENCE | kwargs | sentinels[0],
     }

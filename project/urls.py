@@ -1,3 +1,4 @@
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
@@ -22,11 +23,12 @@ urlpatterns = [
     path(".well-known/change-password", RedirectView.as_view(pattern_name="password_change")),
     path("favicon.ico", views.favicon),
     path("robots.txt", views.robots),
-    path("compare/", include("api.compare.urls")),
     path("health/live", health.live),
     path("health/ready", health.ready, name="ready"),
     path("metrics", metrics),
 ]
+if settings.DEMO:
+    urlpatterns.append(path("compare/", include("api.compare.urls")))
 
 handler400 = "project.error_pages.bad_request"
 handler403 = "project.error_pages.permission_denied"
