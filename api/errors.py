@@ -11,10 +11,10 @@ from rest_framework_simplejwt.exceptions import InvalidToken
 
 from accounts.locks import Locked
 from accounts.models import User
-from api import dpop, trouble
+from api import dpop, outages
 from api.error_bodies import as_api_exception, body_of
+from api.outages import Trouble
 from api.refusals import refusals
-from api.trouble import Trouble
 
 RETRY_AFTER_SECONDS = 2
 TOKEN_PRESENTED = {"token_not_valid", "bad_authorization_header"}
@@ -44,8 +44,8 @@ class RecentSignInRequired(exceptions.PermissionDenied):
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
-    if what := trouble.trouble_of(exc):
-        trouble.log.note(exc, what)
+    if what := outages.trouble_of(exc):
+        outages.log_database_outage(exc, what)
         exc = Unavailable(what)
     if isinstance(exc, Locked):
         exc = exceptions.Throttled(exc.seconds)

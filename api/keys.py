@@ -29,9 +29,9 @@ from jwt.algorithms import get_default_algorithms
 from jwt.utils import base64url_encode
 
 from api import strict_json
-from api.blocklist.news import Health
 from api.curves import is_sound_ed25519
 from api.key_files import Unreadable, printable, read, state_of
+from api.outages import OutageLog
 
 logger = logging.getLogger(__name__)
 
@@ -257,7 +257,7 @@ class Keyring:
         self._seen: object = None
         # On the monotonic clock, in seconds.
         self._next_look = -math.inf
-        self._health = Health("The keys in JWT_KEYS stay as they were", "The keys in JWT_KEYS are read again")
+        self._health = OutageLog("The keys in JWT_KEYS stay as they were", "The keys in JWT_KEYS are read again")
 
     @property
     def by_kid(self) -> dict[str, Key]:
@@ -292,7 +292,7 @@ class Keyring:
                 self._load()
             except ImproperlyConfigured as error:
                 self._seen = seen
-                self._health.is_in_trouble(error)
+                self._health.failed(error)
         self._next_look = time.monotonic() + LOOK_EVERY
         for tell in self.on_look:
             tell()
@@ -311,7 +311,7 @@ class Keyring:
             signing_key = list(keys.values())[-1]
         dropped = self._keys.keys() - keys.keys()
         self._keys, self._signing_key, self._seen = keys, signing_key, seen
-        self._health.is_well()
+        self._health.recovered()
         if dropped:
             for forget in self.on_drop:
                 forget()

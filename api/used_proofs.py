@@ -22,8 +22,9 @@ from django.core.signing import BadSignature, TimestampSigner
 from django.utils import timezone
 from django_redis import get_redis_connection
 
-from api.blocklist.news import TROUBLE, Health
+from api.blocklist.news import TROUBLE
 from api.models import UsedProof
+from api.outages import OutageLog
 
 # How long a nonce is good.
 NONCE = timedelta(minutes=5)
@@ -75,7 +76,9 @@ class RedisMemory:
 
     def __init__(self) -> None:
         self._retry_at = 0.0
-        self._health = Health("Redis does not remember DPoP proofs; the database does", "Redis remembers DPoP proofs")
+        self._health = OutageLog(
+            "Redis does not remember DPoP proofs; the database does", "Redis remembers DPoP proofs"
+        )
 
     def is_left_alone(self) -> bool:
         return time.monotonic() < self._retry_at
@@ -90,9 +93,9 @@ class RedisMemory:
             birthday = _birthday_in(born)
         except TROUBLE as error:
             self._retry_at = time.monotonic() + RETRY_AFTER
-            self._health.is_in_trouble(error)
+            self._health.failed(error)
             raise
-        self._health.is_well()
+        self._health.recovered()
         return bool(is_new), birthday
 
     def is_whole(self, birthday: int) -> bool:

@@ -12,10 +12,10 @@ from django.utils.http import escape_leading_slashes
 from django.utils.log import log_response
 
 from accounts import landing
-from api import refused_forms, trouble
+from api import outages, refused_forms
 from api.errors import RETRY_AFTER_SECONDS
+from api.outages import Trouble
 from api.parsers import TooLarge
-from api.trouble import Trouble
 
 # Clients of these paths are programs: they get JSON.
 FOR_PROGRAMS = ("/api/", "/.well-known/", "/health/", "/metrics")
@@ -92,7 +92,7 @@ def _unavailable(request: HttpRequest, what: Trouble) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
-    if error and (what := trouble.trouble_of(error)):
-        trouble.log.note(error, what)
+    if error and (what := outages.trouble_of(error)):
+        outages.log_database_outage(error, what)
         return _unavailable(request, what)
     return _answer(request, "error", HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong on our side.")

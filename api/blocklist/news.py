@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from api import strict_json
+from api.outages import OutageLog
 from api.redis_cluster import server_of
 
 logger = logging.getLogger(__name__)
@@ -40,26 +41,7 @@ News = tuple[list[int], int]
 ASK_THE_DATABASE: News = ([], 0)
 
 
-class Health:
-    """Says in the log once that something went wrong, and once that it is over."""
-
-    def __init__(self, trouble: str, recovery: str) -> None:
-        self._trouble = trouble
-        self._recovery = recovery
-        self._is_well = True
-
-    def is_in_trouble(self, error: Exception) -> None:
-        if self._is_well:
-            logger.warning("%s: %s", self._trouble, error)
-        self._is_well = False
-
-    def is_well(self) -> None:
-        if not self._is_well:
-            logger.warning(self._recovery)
-        self._is_well = True
-
-
-_publishing = Health(
+_publishing = OutageLog(
     "Redis does not take the news of blocks; every process reads them from the database within a second",
     "Redis takes the news of blocks again",
 )
@@ -89,9 +71,9 @@ def _publish(messages: Iterable[object]) -> None:
         # Redis answers the publisher before it writes to the subscribers, and writes to them before it reads on. (Of a
         # cluster, this asks the server that has the channel.)
         redis.exists(CHANNEL)
-        _publishing.is_well()
+        _publishing.recovered()
     except TROUBLE as error:
-        _publishing.is_in_trouble(error)
+        _publishing.failed(error)
 
 
 def parse(message: bytes) -> News:
@@ -186,7 +168,7 @@ class Subscriber:
         self._opening: threading.Thread | None = None
         self._opened: Subscription | None = None
         self._retry_at = 0.0
-        self._health = Health(
+        self._health = OutageLog(
             "No news of blocks from Redis; every check asks the database meanwhile", "News of blocks from Redis again"
         )
 
@@ -194,7 +176,7 @@ class Subscriber:
         """A subscription that was opened since the last call; starts on one otherwise."""
         if self._opened:
             self.subscription, self._opened = self._opened, None
-            self._health.is_well()
+            self._health.recovered()
         elif not self._is_opening() and time.monotonic() >= self._retry_at:
             self._retry_at = time.monotonic() + RETRY_AFTER
             self._opening = threading.Thread(target=self._open, name="blocklist news", daemon=True)
@@ -205,7 +187,7 @@ class Subscriber:
         if self.subscription:
             self.subscription.close()
         self.subscription = None
-        self._health.is_in_trouble(error)
+        self._health.failed(error)
 
     def _is_opening(self) -> bool:
         return self._opening is not None and self._opening.is_alive()
@@ -214,4 +196,4 @@ class Subscriber:
         try:
             self._opened = Subscription()
         except TROUBLE as error:
-            self._health.is_in_trouble(error)
+            self._health.failed(error)
