@@ -25,9 +25,8 @@ class TokenAuthentication(JWTAuthentication):
         pass
 
     def authenticate(self, request: Request) -> tuple[User, AccessToken] | None:
-        if not metrics.samples.is_due:
+        if not metrics.sampler.is_due():
             return self._authenticate(request)
-        metrics.samples.is_due = False
         with metrics.checks.time():
             return self._authenticate(request)
 

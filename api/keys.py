@@ -249,8 +249,6 @@ class Keyring:
     def __init__(self) -> None:
         # Called after a key was dropped: what was verified with it is verified anew.
         self.on_drop: list[Callable[[], None]] = []
-        # Called when the folder was looked at: twice a second at most.
-        self.on_look: list[Callable[[], None]] = []
         self._lock = threading.Lock()
         self._keys: dict[str, Key] = {}
         self._signing_key: Key | None = None
@@ -294,8 +292,6 @@ class Keyring:
                 self._seen = seen
                 self._health.failed(error)
         self._next_look = time.monotonic() + LOOK_EVERY
-        for tell in self.on_look:
-            tell()
 
     def _load(self) -> None:
         if settings.JWT_KEYS:

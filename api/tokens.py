@@ -74,9 +74,9 @@ class StrictTokenBackend(TokenBackend):
         super().__init__(*args, **kwargs)
         self._leeway_seconds = self.get_leeway().total_seconds()
         self._hits = self._misses = 0
+        self._sampler = metrics.Sampler()
         self._forget()
         keyring.on_drop.append(self._forget)
-        keyring.on_look.append(self._tell)
 
     def _forget(self) -> None:
         """
@@ -86,13 +86,12 @@ class StrictTokenBackend(TokenBackend):
         self._claims_of = lru_cache(maxsize=VERIFIED_TOKENS)(self._read)
         self._hits = self._misses = 0
 
-    def _tell(self) -> None:
-        """What the cache has counted since it was last told."""
+    def _flush_metrics(self) -> None:
+        """Adds what the cache has counted since the last flush."""
         cached = self._claims_of.cache_info()
         metrics.known_tokens.inc(max(0, cached.hits - self._hits))
         metrics.new_tokens.inc(max(0, cached.misses - self._misses))
         self._hits, self._misses = cached.hits, cached.misses
-        metrics.samples.is_due = True
 
     def encode(self, payload: dict[str, Any]) -> str:
         key = keyring.signing_key
@@ -106,6 +105,8 @@ class StrictTokenBackend(TokenBackend):
         if len(raw) > MAX_LENGTH:
             raise TokenBackendError(_("Token is invalid"))
         keyring.look()
+        if self._sampler.is_due():
+            self._flush_metrics()
         claims = self._claims_of(raw)
         if claims["exp"] + self._leeway_seconds <= time.time():
             raise TokenBackendExpiredToken(_("Token is expired"))

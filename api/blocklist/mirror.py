@@ -205,7 +205,7 @@ class Mirror:
                     blocked = self._ids.have_either(sid.int, jti.int)
                     if not blocked or not self._lifted.have_either(sid.int, jti.int):
                         return blocked or self._moments.have(sid, user_id)
-            metrics.asked.inc()
+            metrics.database_checks.inc()
         return Entry.objects.blocks(sid, jti, user_id)
 
     def __len__(self) -> int:
