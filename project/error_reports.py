@@ -1,4 +1,4 @@
-"""What logs and error reports tell: where something went wrong, and nothing that opens anything."""
+"""Error reports and log filters that leave out secrets."""
 
 import logging
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
 
 class PathFilter(logging.Filter):
-    """For whatever handler: Django names the path of what it refuses, and of what fails."""
+    """Removes the path of the request from Django's log messages about refused and failed requests."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         request = getattr(record, "request", None)
@@ -21,7 +21,7 @@ class PathFilter(logging.Filter):
 
 
 def without_path(text: str, request: HttpRequest) -> str:
-    """With the route in its place: the path of a link in a mail is as good as a password."""
+    """Replaces the path by the route: the path of a link in a mail is as secret as a password."""
     if request.path == "/":
         return text
     match = request.resolver_match
@@ -30,8 +30,8 @@ def without_path(text: str, request: HttpRequest) -> str:
 
 class ErrorReport(ExceptionReporter):
     """
-    Knows nothing of the request outside DEBUG: passwords and tokens come in forms, JSON, headers, cookies and paths,
-    and a list of those to leave out would always lack one.
+    Contains nothing of the request outside DEBUG: passwords and tokens are in forms, JSON, headers, cookies and paths,
+    and no list of what to remove would be complete.
     """
 
     def __init__(self, request: HttpRequest | None, *args: Any, **kwargs: Any) -> None:
@@ -39,7 +39,7 @@ class ErrorReport(ExceptionReporter):
 
 
 class ErrorReportFilter(SafeExceptionReporterFilter):
-    """Nor of the values of variables, nor of settings, whose URLs have passwords in them."""
+    """Leaves out the values of variables, and the settings, whose URLs contain passwords."""
 
     def get_traceback_frame_variables(self, request: HttpRequest, tb_frame: FrameType) -> Iterable[tuple[str, Any]]:
         return super().get_traceback_frame_variables(request, tb_frame) if settings.DEBUG else []

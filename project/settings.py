@@ -348,7 +348,7 @@ LOGGING = {
     },
     "filters": {
         "paths": {"()": "project.error_reports.PathFilter"},
-        "one_line": {"()": "project.logs.OneLine"},
+        "one_line": {"()": "project.logs.OneLineFilter"},
     },
     "handlers": {
         "console": {
