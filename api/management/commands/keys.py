@@ -29,11 +29,11 @@ class Command(BaseCommand):
             raise CommandError("JWT_KEYS names no folder: tokens are signed with a key derived from SECRET_KEY.")
         self.rotation = Rotation(settings.JWT_KEYS)
         try:
-            self.take(step, options) if step else self.list()
+            self.run_step(step, options) if step else self.list()
         except (StepRefused, ImproperlyConfigured, OSError) as error:
             raise CommandError(str(error)) from error
 
-    def take(self, step: str, options: dict[str, Any]) -> None:
+    def run_step(self, step: str, options: dict[str, Any]) -> None:
         if step == "new":
             kid = self.rotation.new(options["algorithm"])
         else:
