@@ -25,13 +25,13 @@ def _json(code: str, http_status: HTTPStatus, detail: str) -> JsonResponse:
     return JsonResponse({"detail": detail, "code": code}, status=http_status)
 
 
-def _answer(request: HttpRequest, code: str, http_status: HTTPStatus, detail: str, **extra: Any) -> HttpResponse:
+def _error_page(request: HttpRequest, code: str, http_status: HTTPStatus, detail: str, **extra: Any) -> HttpResponse:
     if request.path.startswith("/api/"):
         return _json(code, http_status, detail)
-    # Browsers take "//host" and "/\\host" for another site, and drop tabs and line breaks before they look.
+    # Browsers treat "//host" and "/\\host" as another site, and ignore tabs and line breaks in a URL.
     own_path = escape_leading_slashes(escape_uri_path(request.path))
     context = {"code": code, "status": http_status.value, "path": own_path, "form_page": None} | extra
-    # A page about our own trouble must not need what may be in trouble: it is made without session and database.
+    # A page about an error of the server is rendered without session and database, which may be unavailable.
     from_request = request if http_status < HTTPStatus.INTERNAL_SERVER_ERROR else None
     return HttpResponse(render_to_string("error.html", context, from_request), status=http_status)
 
@@ -39,30 +39,30 @@ def _answer(request: HttpRequest, code: str, http_status: HTTPStatus, detail: st
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     if isinstance(exception, RequestDataTooBig):
         return too_large(request)
-    return _answer(request, "bad_request", HTTPStatus.BAD_REQUEST, "The request could not be understood.")
+    return _error_page(request, "bad_request", HTTPStatus.BAD_REQUEST, "The request could not be understood.")
 
 
 def too_large(request: HttpRequest) -> HttpResponse:
-    return _answer(request, "too_large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TooLarge.default_detail)
+    return _error_page(request, "too_large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TooLarge.default_detail)
 
 
 def length_required(request: HttpRequest) -> HttpResponse:
     detail = "The request body has no Content-Length, which this server needs. Send one."
-    return _answer(request, "length_required", HTTPStatus.LENGTH_REQUIRED, detail)
+    return _error_page(request, "length_required", HTTPStatus.LENGTH_REQUIRED, detail)
 
 
 def permission_denied(request: HttpRequest, exception: PermissionDenied) -> HttpResponse:
-    return _answer(request, "permission_denied", HTTPStatus.FORBIDDEN, "You may not do this.")
+    return _error_page(request, "permission_denied", HTTPStatus.FORBIDDEN, "You may not do this.")
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     refused_forms.log(request, reason)
-    detail = "The form was open too long, or came from elsewhere. Go back, reload the page and try again."
-    return _answer(request, "csrf_failed", HTTPStatus.FORBIDDEN, detail)
+    detail = "The form has expired, or was sent by another site. Go back, reload the page and try again."
+    return _error_page(request, "csrf_failed", HTTPStatus.FORBIDDEN, detail)
 
 
 def not_found(request: HttpRequest, exception: Http404) -> HttpResponse:
-    return _answer(request, "not_found", HTTPStatus.NOT_FOUND, "There is nothing at this address.")
+    return _error_page(request, "not_found", HTTPStatus.NOT_FOUND, "There is nothing at this address.")
 
 
 def method_not_allowed(request: HttpRequest, allowed: str) -> HttpResponse:
@@ -70,29 +70,29 @@ def method_not_allowed(request: HttpRequest, allowed: str) -> HttpResponse:
     if request.path.startswith(FOR_PROGRAMS):
         response: HttpResponse = _json(code, http_status, detail)
     else:
-        response = _answer(request, code, http_status, detail, form_page=landing.page_with_form(request.path_info))
+        response = _error_page(request, code, http_status, detail, form_page=landing.page_with_form(request.path_info))
     response["Allow"] = allowed
     return response
 
 
 def too_many_requests(request: HttpRequest, seconds: int) -> HttpResponse:
     detail = f"Too many attempts. Try again in {seconds} seconds."
-    response = _answer(request, "throttled", HTTPStatus.TOO_MANY_REQUESTS, detail)
+    response = _error_page(request, "throttled", HTTPStatus.TOO_MANY_REQUESTS, detail)
     response["Retry-After"] = str(seconds)
     return response
 
 
-def _unavailable(request: HttpRequest, what: Trouble) -> HttpResponse:
-    response = _answer(request, "unavailable", HTTPStatus.SERVICE_UNAVAILABLE, what, trouble=what.name)
+def _unavailable(request: HttpRequest, outage: Trouble) -> HttpResponse:
+    response = _error_page(request, "unavailable", HTTPStatus.SERVICE_UNAVAILABLE, outage, trouble=outage.name)
     response["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    # Here, and not by Django, which would log the exception for each request.
+    # Logged here: Django would log the exception for each request.
     log_response("%s: %s", response.reason_phrase, request.path, response=response, request=request)
     return response
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
-    if error and (what := outages.trouble_of(error)):
-        outages.log_database_outage(error, what)
-        return _unavailable(request, what)
-    return _answer(request, "error", HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong on our side.")
+    if error and (outage := outages.trouble_of(error)):
+        outages.log_database_outage(error, outage)
+        return _unavailable(request, outage)
+    return _error_page(request, "error", HTTPStatus.INTERNAL_SERVER_ERROR, "The server had an error. Try again later.")

@@ -22,21 +22,21 @@ from accounts import addresses
 
 @csrf_exempt
 @require_safe
-def metrics(request: HttpRequest) -> HttpResponse:
-    """Of all workers of this node, where PROMETHEUS_MULTIPROC_DIR is set; else of the one that answers."""
+def metrics_view(request: HttpRequest) -> HttpResponse:
+    """The metrics of all workers of this node with PROMETHEUS_MULTIPROC_DIR, otherwise of the worker that responds."""
     if not (settings.METRICS_ADDRESSES or settings.METRICS_TOKEN):
         raise Http404
-    if not (_is_known(request) or _knows_the_secret(request)):
+    if not (_has_known_address(request) or _has_token(request)):
         raise PermissionDenied
     return HttpResponse(generate_latest(_registry()), content_type=CONTENT_TYPE_LATEST)
 
 
-def _is_known(request: HttpRequest) -> bool:
+def _has_known_address(request: HttpRequest) -> bool:
     return addresses.is_within(request.META.get("REMOTE_ADDR", ""), settings.METRICS_ADDRESSES)
 
 
-def _knows_the_secret(request: HttpRequest) -> bool:
-    """Not over plain HTTP, where others would learn it."""
+def _has_token(request: HttpRequest) -> bool:
+    """Refused over plain HTTP, where the token could be read."""
     if not settings.METRICS_TOKEN or not (request.is_secure() or settings.DEBUG):
         return False
     return constant_time_compare(request.headers.get("Authorization", ""), f"Bearer {settings.METRICS_TOKEN}")
@@ -46,6 +46,7 @@ def _registry() -> CollectorRegistry:
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if not folder:
         return REGISTRY
+    # gunicorn's hook child_exit would do it, and only for workers that ended in order.
     for path in glob(f"{folder}/gauge_live*_*.db"):
         pid = int(path.rpartition("_")[2].removesuffix(".db"))
         if not _is_alive(pid):

@@ -11,14 +11,14 @@ from project import error_pages
 
 
 class TooManyRequestsMiddleware(MiddlewareMixin):
-    """A page that was refused after too many tries, or while too many passwords are being hashed, is a 429."""
+    """Turns the error for too many attempts, or too many password hashes at once, into a page with status 429."""
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         return error_pages.too_many_requests(request, exception.seconds) if isinstance(exception, Locked) else None
 
 
 class LanguageMiddleware(LocaleMiddleware):
-    """Pages and mails speak the language of whoever asks; the API's answers are for programs, and stay as they are."""
+    """Pages and mails are in the language of the request; responses of the API are always in English."""
 
     def process_request(self, request: HttpRequest) -> None:
         super().process_request(request)
@@ -27,7 +27,7 @@ class LanguageMiddleware(LocaleMiddleware):
 
 
 class NotAllowedMiddleware(MiddlewareMixin):
-    """Django answers 405 without a word; API views write their own answer."""
+    """Adds an error page to Django's empty 405 responses; API views have their own."""
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         if not isinstance(response, HttpResponseNotAllowed):

@@ -13,7 +13,7 @@ from accounts.sessions import BrowserRequest
 
 EVENTS_ON_HOME = 5
 SIGN_INS_ON_HOME = 3
-# Crawlers may read the pages for visitors, and have nothing to find on the others.
+# Crawlers may index the public pages.
 ROBOTS = """User-agent: *
 Disallow: /accounts/
 Disallow: /admin/
