@@ -333,7 +333,7 @@ DEFAULT_FROM_EMAIL = env.email_address("DEFAULT_FROM_EMAIL", default="Wristband 
 # Metrics: for clients with one of these addresses, or with this token.
 
 METRICS_ADDRESSES = env.networks("METRICS_ADDRESSES")
-METRICS_TOKEN = env.word("METRICS_TOKEN", least=32, is_secret=True)
+METRICS_TOKEN = env.word("METRICS_TOKEN", min_length=32, is_secret=True)
 # prometheus_client reads the variable itself, from the environment.
 PROMETHEUS_MULTIPROC_DIR = env.folder("PROMETHEUS_MULTIPROC_DIR")
 
