@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.hosts import canonical_origin
 from project import stores
 from project.environment import MAIL_SCHEMES, Environment, split_url
+from project.logging_config import logging_config
 from project.secret_key import secret_key, secret_key_fallbacks
 from project.stores import REDIS_TIMEOUT_SECONDS as REDIS_TIMEOUT_SECONDS
 
@@ -339,39 +340,7 @@ PROMETHEUS_MULTIPROC_DIR = env.folder("PROMETHEUS_MULTIPROC_DIR")
 
 # Logging
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"},
-        "json": {"()": "project.logs.Formatter"},
-    },
-    "filters": {
-        "paths": {"()": "project.error_reports.PathFilter"},
-        "one_line": {"()": "project.logs.OneLineFilter"},
-    },
-    "handlers": {
-        "console": {
-            "class": "logging.StreamHandler",
-            "formatter": "line" if DEBUG else "json",
-            "filters": [] if DEBUG else ["paths"],
-        }
-    },
-    "root": {"handlers": ["console"], "level": "WARNING"},
-    "loggers": {
-        "django": {"handlers": [], "level": "WARNING"},
-        # A refused request is no error of the server.
-        "django.request": {"level": "ERROR"},
-        "django.security.DisallowedHost": {"filters": ["one_line"]},
-        "django.security.RequestDataTooBig": {"filters": ["one_line"]},
-        "django.security.TooManyFieldsSent": {"filters": ["one_line"]},
-        "django.security.TooManyFilesSent": {"filters": ["one_line"]},
-        # project.error_pages logs the same, without the path of the Referer.
-        "django.security.csrf": {"level": "ERROR"},
-        # One line for each security event.
-        "accounts.events": {"level": "WARNING" if DEBUG else "INFO"},
-    },
-}
+LOGGING = logging_config(debug=DEBUG)
 # Used if AdminEmailHandler is added, which needs the filter "paths" as well.
 DEFAULT_EXCEPTION_REPORTER = "project.error_reports.ErrorReport"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "project.error_reports.ErrorReportFilter"
