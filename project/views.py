@@ -1,7 +1,11 @@
-"""The home page."""
+"""The home page, and the files that browsers and crawlers request at fixed paths."""
 
 from typing import Any
 
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.templatetags.static import static
+from django.views.decorators.http import require_safe
 from django.views.generic import TemplateView
 
 from accounts.models import SecurityEvent, SignIn
@@ -9,6 +13,22 @@ from accounts.sessions import BrowserRequest
 
 EVENTS_ON_HOME = 5
 SIGN_INS_ON_HOME = 3
+# Crawlers may index the public pages.
+ROBOTS = """User-agent: *
+Disallow: /accounts/
+Disallow: /admin/
+Disallow: /api/
+"""
+
+
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponse:
+    return redirect(static("accounts/favicon.svg"))
+
+
+@require_safe
+def robots(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(ROBOTS, content_type="text/plain; charset=utf-8")
 
 
 class HomeView(TemplateView):
