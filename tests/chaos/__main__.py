@@ -1,4 +1,4 @@
-"""python -m tests.faults --minutes 5 --seed 1: a load on a fleet to which faults happen, and what the checker says."""
+"""python -m tests.chaos --minutes 5 --seed 1: a load on a fleet to which faults happen, and what the checker says."""
 
 import asyncio
 import json
@@ -14,15 +14,15 @@ from pathlib import Path
 import httpx
 
 from tests import servers
-from tests.faults import load
-from tests.faults.checker import Violation, check
-from tests.faults.fleet import Fleet, fleet
-from tests.faults.history import Call, History, Record
-from tests.faults.throw import throw
+from tests.chaos import load
+from tests.chaos.checker import Violation, check
+from tests.chaos.fleet import Fleet, fleet
+from tests.chaos.inject import inject
+from tests.chaos.recorder import Call, History, Record
 
 PEOPLE = 10
 # Faults of different parts happen at the same time.
-THROWERS = ({"valkey"}, {"postgres"}, {"node"})
+INJECTORS = ({"valkey"}, {"postgres"}, {"node"})
 
 MAKE_PEOPLE = f"""
 from accounts.models import User
@@ -56,10 +56,10 @@ def run(minutes: float, seed: int) -> tuple[History, list[Violation]]:
         servers.manage(stand.env, "shell", "--verbosity=0", "--command", MAKE_PEOPLE)
         names = [f"person{number}" for number in range(PEOPLE)]
         ends = time.monotonic() + 60 * minutes
-        with ThreadPoolExecutor(len(THROWERS)) as pool:
-            thrown = [pool.submit(throw, stand, parts, ends, history, seed) for parts in THROWERS]
+        with ThreadPoolExecutor(len(INJECTORS)) as pool:
+            injected = [pool.submit(inject, stand, parts, ends, history, seed) for parts in INJECTORS]
             asyncio.run(load.run(stand.balancer.url, names, ends, history, seed))
-            for each in thrown:
+            for each in injected:
                 each.result()
         healed = time.monotonic()
         wait_until_ready(stand)
@@ -108,7 +108,7 @@ def _answer(call: Call) -> str:
 
 
 def report(history: History, violations: list[Violation]) -> str:
-    thrown = Counter(fault.kind for fault in history.faults)
+    counts = Counter(fault.kind for fault in history.faults)
     slowest = max((call.told - call.asked for call in history.calls), default=0.0)
     actions = sorted({call.action for call in history.calls})
     answers = Counter((call.action, _answer(call)) for call in history.calls)
@@ -123,7 +123,7 @@ def report(history: History, violations: list[Violation]) -> str:
         "",
         "| fault | times |",
         "|---|---:|",
-        *(f"| {kind} | {times} |" for kind, times in sorted(thrown.items())),
+        *(f"| {kind} | {times} |" for kind, times in sorted(counts.items())),
         "",
         f"Violations: {len(violations)}",
         *(f"- {each.rule}: {each.what}" for each in violations[:40]),
@@ -132,7 +132,7 @@ def report(history: History, violations: list[Violation]) -> str:
 
 
 def main() -> None:
-    parser = ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser = ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     options = parser.parse_args()

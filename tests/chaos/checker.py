@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.faults.history import Call, End, Fault, History
+from tests.chaos.recorder import Call, End, Fault, History
 
 # How long a token of an ended sign-in may be accepted where Valkey is in trouble, in seconds.
 BOUND = 1.0

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests import servers, stores
-from tests.faults.proxy import Proxy
+from tests import servers
+from tests.chaos.proxy import Proxy
+from tests.plugins import stores
 
 WORKERS = 2
 # Nodes 30 seconds apart, and the settings that such clocks ask for (.env.example).
@@ -20,7 +21,7 @@ ENVIRONMENT = stores.ENVIRONMENT | {
     "REFRESH_GRACE_SECONDS": "45",
     "TRUSTED_PROXIES": "127.0.0.1",
     "DATABASE_TIMEOUT_SECONDS": "3",
-    "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
+    "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
 }
 
 
@@ -41,7 +42,7 @@ class Fleet:
 def fleet(
     offsets: Sequence[float] = CLOCK_OFFSETS,
     environment: Mapping[str, str] = ENVIRONMENT,
-    application: str = "tests.faults.node",
+    application: str = "tests.chaos.node",
     port: int | None = None,
 ) -> Iterator[Fleet]:
     """A node for each offset of a clock. Raises RuntimeError where nginx is missing."""

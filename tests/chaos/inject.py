@@ -12,8 +12,8 @@ import psycopg
 import redis
 
 from tests import servers
-from tests.faults.fleet import Fleet
-from tests.faults.history import Fault, History
+from tests.chaos.fleet import Fleet
+from tests.chaos.recorder import Fault, History
 
 Staged = Callable[[Fleet, random.Random], None]
 
@@ -271,7 +271,7 @@ def dies(failpoint: str) -> Staged:
 
 def kinds() -> dict[str, tuple[str, Staged]]:
     """Every kind of fault: what it is called, which part it troubles, how it is staged."""
-    from tests.faults.proxy import Proxy
+    from tests.chaos.proxy import Proxy
 
     return {
         "Valkey killed, restarted empty": ("valkey", valkey_killed),
@@ -310,7 +310,7 @@ def kinds() -> dict[str, tuple[str, Staged]]:
     }
 
 
-def throw(fleet: Fleet, parts: set[str], until: float, history: History, seed: int) -> None:
+def inject(fleet: Fleet, parts: set[str], until: float, history: History, seed: int) -> None:
     """One fault after the other, every kind once before any comes again; the seed decides all of it but the timing."""
     rng = random.Random(f"{seed}/{sorted(parts)}")
     mine = [(kind, part, stage) for kind, (part, stage) in kinds().items() if part in parts]

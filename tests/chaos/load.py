@@ -12,7 +12,7 @@ from uuid import UUID
 
 import httpx
 
-from tests.faults.history import FOREVER, Call, End, History
+from tests.chaos.recorder import FOREVER, Call, End, History
 
 PASSWORD = "violet anchor hums at dawn"
 # Between two actions of one client, in seconds.

@@ -1,4 +1,4 @@
-"""manage.py start --fleet 3: the fleet of the fault tests, to play with."""
+"""The fleet behind `manage.py start --fleet 3`."""
 
 import json
 import secrets
@@ -6,8 +6,9 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from tests import servers, stores
-from tests.faults.fleet import fleet
+from tests import servers
+from tests.chaos.fleet import fleet
+from tests.plugins import stores
 
 MAKE_PEOPLE = "import json; from accounts import demo; print(json.dumps([vars(each) for each in demo.make_people()]))"
 
@@ -31,7 +32,7 @@ TOLD = """
 """
 
 
-def play(port: int, count: int, out: Any) -> None:
+def run_fleet(port: int, count: int, out: Any) -> None:
     """Serves until it is interrupted. Raises RuntimeError where nginx is missing."""
     environment = stores.ENVIRONMENT | {
         "DEBUG": "true",

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.faults.checker import check
-from tests.faults.history import Call, End, Fault, History, Record
+from tests.chaos.checker import check
+from tests.chaos.recorder import Call, End, Fault, History, Record
 
 SIGN_IN = Call("sign in", 0, 0.1, 200, sid="s", user="ann", mode="token")
 CALL = Call("call", 1, 1.1, 200, sid="s", user="ann", mode="token", jti="j")

@@ -1,4 +1,4 @@
-"""Five minutes of faults on a real fleet, with what `python -m tests.faults` does for as long as it is told to."""
+"""Five minutes of faults on a real fleet, with what `python -m tests.chaos` does for as long as it is told to."""
 
 import os
 import subprocess
@@ -8,9 +8,10 @@ from collections import Counter
 import pytest
 from django.db import connection
 
-from tests import servers, stores
-from tests.faults.__main__ import report, run
-from tests.left_out import found_or_left_out
+from tests import servers
+from tests.chaos.__main__ import report, run
+from tests.plugins import stores
+from tests.plugins.optional_tools import require
 
 MINUTES, SEED = 5.0, 20
 FAULTS = 100
@@ -24,7 +25,7 @@ NAMED = 500
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="a fleet is on PostgreSQL and Valkey")
 @pytest.mark.timeout(600)
 def test_five_minutes_of_faults_break_no_promise() -> None:
-    found_or_left_out(servers.nginx_program)
+    require(servers.nginx_program)
     history, violations = run(MINUTES, SEED)
     told = report(history, violations)
     assert not violations, told
@@ -35,7 +36,7 @@ def test_five_minutes_of_faults_break_no_promise() -> None:
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("module", ["tests.faults", "tests.benchmarks"])
+@pytest.mark.parametrize("module", ["tests.chaos", "tests.benchmarks"])
 def test_the_commands_need_nothing_around_them(module: str) -> None:
     env = {name: value for name, value in os.environ.items() if name not in (*stores.ENVIRONMENT, *stores.DEFAULTS)}
     env.pop("DJANGO_SETTINGS_MODULE", None)

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests import servers
-from tests.left_out import found_or_left_out
+from tests.plugins.optional_tools import require
 
 pytestmark = [pytest.mark.once, pytest.mark.long]
 
@@ -22,7 +22,7 @@ LAST_PERSON = "    carol"
 
 @pytest.fixture
 def stand() -> Iterator[subprocess.Popen[str]]:
-    found_or_left_out(servers.nginx_program)
+    require(servers.nginx_program)
     command = [sys.executable, "manage.py", "start", "--fleet", "2", "--port", str(servers.free_port())]
     env = os.environ | {"DEBUG": "true"}
     with subprocess.Popen(command, cwd=servers.ROOT, env=env, stdout=subprocess.PIPE, text=True) as process:

@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 
 from tests.e2e.conftest import assert_accessible
 
-# What a browser makes of the pages has nothing to do with the stores; test_foundation is on both.
+# What a browser makes of the pages has nothing to do with the stores; test_harness is on both.
 pytestmark = pytest.mark.once
 
 

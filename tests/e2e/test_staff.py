@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from tests.e2e.conftest import NARROW, WIDE
 from tests.e2e.site import sign_in
 
-# What a browser makes of the pages has nothing to do with the stores; test_foundation is on both.
+# What a browser makes of the pages has nothing to do with the stores; test_harness is on both.
 pytestmark = pytest.mark.once
 
 # Django's search field has a picture of a lens for its label, and its boxes to choose from name what has no role.

@@ -10,7 +10,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests import nodejs, servers
+from tests import servers
+from tests.plugins import nodejs
 
 AUDIENCE = "reports"
 PASSWORD = "violet anchor hums at dawn"
@@ -118,7 +119,7 @@ class Script:
 @pytest.fixture
 def javascript(issuer: Issuer, tmp_path: Path) -> Iterator[Any]:
     """Starts a script with the pinned packages at hand."""
-    (tmp_path / "node_modules").symlink_to(nodejs.packages_or_left_out())
+    (tmp_path / "node_modules").symlink_to(nodejs.require_packages())
     started = []
 
     def start(code: str, **env: str) -> Script:

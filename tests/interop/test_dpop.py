@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from tests import servers
-from tests.strangers.conftest import PASSWORD, Issuer
+from tests.interop.conftest import PASSWORD, Issuer
 
 pytestmark = pytest.mark.once
 

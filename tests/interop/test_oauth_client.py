@@ -7,7 +7,7 @@ import pytest
 from authlib.integrations.httpx_client import OAuth2Client
 
 from tests import servers
-from tests.strangers.conftest import Issuer
+from tests.interop.conftest import Issuer
 
 pytestmark = pytest.mark.once
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests import servers
-from tests.strangers.conftest import AUDIENCE, Issuer
+from tests.interop.conftest import AUDIENCE, Issuer
 
 pytestmark = pytest.mark.once
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.strangers.conftest import Issuer
+from tests.interop.conftest import Issuer
 
 pytestmark = pytest.mark.once
 

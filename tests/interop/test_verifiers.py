@@ -14,7 +14,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 from jwt.utils import base64url_decode, base64url_encode
 
-from tests.strangers.conftest import AUDIENCE, Issuer, Tokens
+from tests.interop.conftest import AUDIENCE, Issuer, Tokens
 
 pytestmark = pytest.mark.once
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.left_out import leave_out
+from tests.plugins.optional_tools import skip_or_fail
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 JOURNEYS = "tests/e2e/"
@@ -21,15 +21,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    left_out = [each for each in terminalreporter.getreports("skipped") if each.nodeid.startswith(JOURNEYS)]
-    if left_out and not executable():
+    skipped = [each for each in terminalreporter.getreports("skipped") if each.nodeid.startswith(JOURNEYS)]
+    if skipped and not executable():
         terminalreporter.section("LEFT OUT", red=True, bold=True)
-        terminalreporter.line(f"{len(left_out)} tests of the pages in a real browser did not run: {MISSING}.")
+        terminalreporter.line(f"{len(skipped)} tests of the pages in a real browser did not run: {MISSING}.")
         terminalreporter.line("On Debian and Ubuntu: apt-get install chromium. With CI=true that is a failure.")
 
 
-def found_or_left_out() -> str:
+def require() -> str:
     """The browser's program; leaves the test out where there is none, or fails it where CI is set."""
     if path := executable():
         return path
-    leave_out(MISSING)
+    skip_or_fail(MISSING)

@@ -7,15 +7,15 @@ from typing import NoReturn
 import pytest
 
 
-def leave_out(missing: str) -> NoReturn:
+def skip_or_fail(missing: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(missing, pytrace=False)
     pytest.skip(missing)
 
 
-def found_or_left_out(program: Callable[[], str]) -> str:
+def require(program: Callable[[], str]) -> str:
     """What `program` finds; it raises RuntimeError where there is none."""
     try:
         return program()
     except RuntimeError as error:
-        leave_out(str(error))
+        skip_or_fail(str(error))

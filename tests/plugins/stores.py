@@ -70,7 +70,7 @@ TOGETHER = {
         "tests/api/test_processes.py",
         "tests/api/test_schema_client.py",
     ),
-    "issuer": ("tests/strangers/",),
+    "issuer": ("tests/interop/",),
     "site": ("tests/e2e/",),
     "workers": ("tests/api/blocklist/test_workers.py",),
 }

@@ -10,7 +10,7 @@ from django.views import View
 from django.views.decorators.http import require_http_methods
 from django.views.generic import TemplateView
 
-from tests.test_every_answer import run_alone
+from tests.project.test_all_responses import run_alone
 
 pytestmark = pytest.mark.django_db
 

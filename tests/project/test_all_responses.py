@@ -16,7 +16,7 @@ from project.logs import Formatter
 
 pytestmark = pytest.mark.django_db
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 PUBLIC = ["/", "/accounts/login/", "/accounts/signup/", "/accounts/password_reset/", "/compare/", "/api/docs/"]
 PRIVATE = [
     "/accounts/profile/",

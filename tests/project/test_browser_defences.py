@@ -14,9 +14,9 @@ from rest_framework.views import APIView
 
 from accounts import mail
 from accounts.models import SecurityEvent, SignIn, User
-from tests.adversary.places import all_places
 from tests.conftest import ApiClient, Browser
-from tests.test_error_pages import STRICT
+from tests.project.test_error_pages import STRICT
+from tests.security.urls import all_urls
 
 pytestmark = pytest.mark.django_db
 
@@ -26,7 +26,7 @@ KEPT = {"/.well-known/jwks.json"}
 LESS_STRICT = {"/api/docs/"}
 
 
-ADDRESSES = {place.path(): place.view for place in all_places()}
+ADDRESSES = {place.path(): place.view for place in all_urls()}
 
 
 def test_the_walk_goes_everywhere():

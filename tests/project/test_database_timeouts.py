@@ -32,7 +32,7 @@ def told_by(*command: str, **env: str) -> list[str]:
     made = subprocess.run(
         [sys.executable, *command],
         cwd=servers.ROOT,
-        env=os.environ | {"DATABASE_TIMEOUT_SECONDS": "1", "DJANGO_SETTINGS_MODULE": "tests.faults.settings"} | env,
+        env=os.environ | {"DATABASE_TIMEOUT_SECONDS": "1", "DJANGO_SETTINGS_MODULE": "tests.chaos.settings"} | env,
         stdout=subprocess.PIPE,
         text=True,
         check=True,

@@ -7,7 +7,7 @@ import pytest
 from django.urls import resolve
 
 from accounts import landing
-from tests.adversary.places import all_places
+from tests.security.urls import all_urls
 
 pytestmark = pytest.mark.django_db
 
@@ -40,7 +40,7 @@ def test_a_method_that_no_page_takes_is_answered_by_a_page(browser_of, staff, ad
 
 def test_no_page_of_a_405_is_blank(browser_of, staff, subtests):
     sues = browser_of(staff)
-    for place in all_places():
+    for place in all_urls():
         with subtests.test(str(place)):
             response = sues.get(place.path())
             if response.status_code == 405:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from tests import servers, stores
+from tests import servers
+from tests.plugins import stores
 
 pytestmark = pytest.mark.once
 

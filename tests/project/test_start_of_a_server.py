@@ -39,7 +39,7 @@ def test_a_server_without_static_files_does_not_start(tmp_path: Path, server: st
 
 
 def test_a_server_without_hosts_does_not_start() -> None:
-    made = begin("-c", "import project.wsgi", ALLOWED_HOSTS="", DJANGO_SETTINGS_MODULE="tests.faults.settings")
+    made = begin("-c", "import project.wsgi", ALLOWED_HOSTS="", DJANGO_SETTINGS_MODULE="tests.chaos.settings")
     assert made.returncode == 1
     assert "ALLOWED_HOSTS is not set" in made.stderr
 
@@ -52,7 +52,7 @@ def test_a_server_whose_database_file_is_read_only_does_not_start(tmp_path: Path
         "-c",
         "import project.wsgi",
         DATABASE_URL=f"sqlite:///{file}",
-        DJANGO_SETTINGS_MODULE="tests.faults.settings",
+        DJANGO_SETTINGS_MODULE="tests.chaos.settings",
     )
     assert made.returncode == 1
     assert str(file) in made.stderr.splitlines()[-1]

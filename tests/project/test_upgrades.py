@@ -14,7 +14,8 @@ from django.db import connection, models
 from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
-from tests import left_out, servers
+from tests import servers
+from tests.plugins import optional_tools
 
 # The release before this one.
 PREVIOUS = "46f7874"
@@ -114,7 +115,9 @@ def previous_code(tmp_path_factory):
     asked = ["git", "archive", PREVIOUS]
     archive = subprocess.run(asked, cwd=servers.ROOT, capture_output=True) if shutil.which("git") else None
     if archive is None or archive.returncode:
-        left_out.leave_out(f"The previous release, {PREVIOUS}, is not in the history of this folder: git fetch it")
+        optional_tools.skip_or_fail(
+            f"The previous release, {PREVIOUS}, is not in the history of this folder: git fetch it"
+        )
     subprocess.run(["tar", "--extract", "--directory", folder], input=archive.stdout, check=True)
     return folder
 
@@ -136,7 +139,7 @@ def migrated(request, tmp_path):
 @pytest.mark.once
 @pytest.mark.timeout(300)
 def test_the_previous_release_serves_on_the_migrated_database(previous_code, migrated):
-    assert not (Path(previous_code) / "tests/test_upgrades.py").exists()
+    assert not (Path(previous_code) / "tests/project/test_upgrades.py").exists()
     with servers.node(migrated, 1, root=previous_code) as old, servers.node(migrated, 1) as new:
         go_through_everything(old, new)
 

@@ -1,6 +1,6 @@
 """
 Takes the controls of SECURITY.md out one by one, in a copy of the project, and runs the test that is to miss each:
-`python -m tests.taken_out`. By hand, in two minutes; it ends with 1 if a test did not fail.
+`python -m tests.security.mutation_check`. By hand, in two minutes; it ends with 1 if a test did not fail.
 """
 
 import re
@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 LEFT_BEHIND = shutil.ignore_patterns(".git", "var", ".*_cache", "__pycache__", "node_modules", "pictures")
 
 
@@ -33,7 +33,7 @@ CONTROLS = [
         "project/settings.py",
         "SESSION_COOKIE_SECURE = not DEBUG",
         "SESSION_COOKIE_SECURE = False",
-        "every_answer::every_cookie_is_for_this_host_over_https_and_small",
+        "project/all_responses::every_cookie_is_for_this_host_over_https_and_small",
     ),
     Control(
         "3.4.3",
@@ -41,7 +41,7 @@ CONTROLS = [
         "project/settings.py",
         '    "object-src": ["\'none\'"],\n',
         "",
-        "error_pages::every_answer_has_the_strict_policy",
+        "project/error_pages::every_answer_has_the_strict_policy",
     ),
     Control(
         "3.5.1",
@@ -65,7 +65,7 @@ CONTROLS = [
         "project/settings.py",
         '    "api.middleware.HttpsOnlyMiddleware",\n',
         "",
-        "every_answer::the_api_over_plain_http_refuses_and_leads_nowhere",
+        "project/all_responses::the_api_over_plain_http_refuses_and_leads_nowhere",
     ),
     Control(
         "4.1.3",
@@ -81,7 +81,7 @@ CONTROLS = [
         "accounts/middleware.py",
         "if request.method in self.PAGES_TAKE or",
         "if True or",
-        "every_answer::a_page_takes_no_method_that_it_has_no_use_for",
+        "project/all_responses::a_page_takes_no_method_that_it_has_no_use_for",
     ),
     Control(
         "6.2.1",
@@ -169,7 +169,7 @@ CONTROLS = [
         "accounts/models.py",
         'DECISIVE_FIELDS = frozenset({"is_active", "password"})',
         'DECISIVE_FIELDS = frozenset({"password"})',
-        "accounts/one_list::who_is_to_go_is_out_and_nobody_else_is_cut_off",
+        "accounts/revocation_everywhere::who_is_to_go_is_out_and_nobody_else_is_cut_off",
     ),
     Control(
         "7.5.1",
@@ -249,7 +249,7 @@ CONTROLS = [
         "project/settings.py",
         'env.boolean("DEBUG")',
         'env.boolean("DEBUG", default=True)',
-        "every_answer::it_starts_without_debug_unless_that_is_asked_for",
+        "project/all_responses::it_starts_without_debug_unless_that_is_asked_for",
     ),
     Control(
         "14.2.4",

@@ -1,6 +1,6 @@
 """
 Headers of proxies and clients, whatever is in them: an answer and never an exception, also if a trusted proxy passes
-them on. More inputs: HYPOTHESIS_EFFORT=100 pytest tests/adversary/test_any_header.py --timeout=0
+them on. More inputs: HYPOTHESIS_EFFORT=100 pytest tests/security/test_any_header.py --timeout=0
 """
 
 import logging
@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from accounts import addresses
 from accounts.models import SecurityEvent, SignIn
-from tests.adversary import examples
 from tests.conftest import ApiClient, Browser
+from tests.security import examples
 
 pytestmark = pytest.mark.django_db
 

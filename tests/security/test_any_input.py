@@ -1,6 +1,6 @@
 """
 Whatever is sent to whichever address, by whomever: never a 500, nothing half done, and nobody becomes more than they
-were. More inputs: HYPOTHESIS_EFFORT=100 pytest tests/adversary/test_any_input.py --hypothesis-seed=random --timeout=0
+were. More inputs: HYPOTHESIS_EFFORT=100 pytest tests/security/test_any_input.py --hypothesis-seed=random --timeout=0
 """
 
 import json
@@ -18,9 +18,9 @@ from rest_framework import serializers as drf
 from accounts import forms
 from accounts.models import SignIn, User
 from api import serializers
-from tests.adversary import examples
-from tests.adversary.places import all_places, all_rows
 from tests.conftest import Browser
+from tests.security import examples
+from tests.security.urls import all_rows, all_urls
 
 pytestmark = pytest.mark.django_db
 
@@ -59,7 +59,7 @@ def names():
 
 
 NAMES = names()
-API = [place for place in all_places() if place.is_api]
+API = [place for place in all_urls() if place.is_api]
 FIELDS = {
     "/api/token/": ["username", "password"],
     "/api/token/refresh/": ["refresh"],
@@ -73,7 +73,7 @@ FIELDS = {
     "/api/password/reset/": ["email"],
     "/api/password/reset/confirm/": ["uid", "token", "new_password"],
 }
-PAGES = [place for place in all_places() if not place.is_api]
+PAGES = [place for place in all_urls() if not place.is_api]
 CONTENT_TYPES = [
     "application/json",
     "application/json",

@@ -7,8 +7,8 @@ from django.conf import settings
 from django.db import transaction
 from django.test import override_settings
 
-from tests.adversary.places import all_places, all_rows
 from tests.conftest import Browser
+from tests.security.urls import all_rows, all_urls
 
 pytestmark = pytest.mark.django_db
 
@@ -63,7 +63,7 @@ def attacks(victim, attacker):
     }
 
 
-RIDING_ON_A_COOKIE = [place for place in all_places() if not place.reads_no_cookie]
+RIDING_ON_A_COOKIE = [place for place in all_urls() if not place.reads_no_cookie]
 
 
 @override_settings(DEMO=True)
@@ -105,7 +105,7 @@ def refused_as_forged(response):
 def test_a_link_changes_nothing(sue):
     """WSTG-SESS-05: not even one to an address that takes forms."""
     before = rows_but_messages()
-    for place in all_places():
+    for place in all_urls():
         for method in ("GET", "HEAD", "OPTIONS"):
             sue.send(method, place.path(), referer=f"{EVIL}/")
     assert rows_but_messages() == before
@@ -122,7 +122,7 @@ def rows_but_messages():
 def test_no_simple_request_of_another_site_drives_the_api(sue):
     """What a form can send without asking first (ASVS 3.5.2), with the cookie that goes along."""
     before = all_rows()
-    for place in all_places():
+    for place in all_urls():
         if not place.is_api:
             continue
         for content_type in (FORM, "multipart/form-data; boundary=x", "text/plain"):

@@ -9,8 +9,8 @@ from django.conf import settings
 from django.db import models
 
 from accounts.models import SecurityEvent, SignIn, User
-from tests.adversary.places import all_places, all_rows
 from tests.conftest import Browser
+from tests.security.urls import all_rows, all_urls
 
 pytestmark = pytest.mark.django_db
 
@@ -163,7 +163,7 @@ def test_no_address_with_an_id_opens_what_is_somebody_elses(browser_of, client_o
     his = client_of(bob)
     ids = {"uuid": SignIn.objects.get(user=bob).pk, "int": SecurityEvent.objects.filter(user=bob).first().pk}
     browser, before, tried = browser_of(ann), all_rows(), 0
-    for place in all_places():
+    for place in all_urls():
         if place.parameters.get("pk") not in ids or place.is_admin:
             continue
         tried += 1
@@ -181,7 +181,7 @@ def test_no_address_with_an_id_opens_what_is_somebody_elses(browser_of, client_o
 
 def test_nobody_who_is_no_staff_sees_anything_of_the_admin(browser_of, hers, ann):
     browser = browser_of(ann)
-    for place in all_places():
+    for place in all_urls():
         if not place.is_admin or place.route in ("/admin/login/", "/admin/logout/", "/admin/jsi18n/"):
             continue
         for method in ("GET", "POST"):
@@ -305,7 +305,7 @@ def test_a_method_is_what_the_first_line_says(browser_of, hers, ann):
 @pytest.mark.parametrize("method", ["TRACE", "TRACK", "CONNECT", "DEBUG", "PROPFIND", "FOO", "get", "GET\t"])
 def test_no_method_of_another_kind_is_answered_with_what_was_sent(method, browser_of, hers, ann):
     browser, before = browser_of(ann), all_rows()
-    for place in all_places():
+    for place in all_urls():
         answer = browser.generic(method, place.path(), "secret=echo", headers={"x-secret": "echo-of-a-header"})
         assert answer.status_code < 500, place
         if not answer.streaming:

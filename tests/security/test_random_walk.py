@@ -3,7 +3,7 @@ A long random walk over all that lets people in and puts them out, in both modes
 token and refresh token that was ever given out is tried: nobody who should be out is in, and nobody who should be in is
 out.
 
-In the suite it walks for some seconds. To walk on: HYPOTHESIS_EFFORT=100 pytest tests/adversary/test_random_walk.py
+In the suite it walks for some seconds. To walk on: HYPOTHESIS_EFFORT=100 pytest tests/security/test_random_walk.py
 --hypothesis-seed=random --timeout=0, with --distributed and without.
 """
 
@@ -41,8 +41,10 @@ from accounts import links, mail
 from accounts.models import Lock, SignIn
 from api.blocklist.mirror import mirror
 from api.tokens import AccessToken
-from tests.adversary import examples
-from tests.adversary.model import (
+from tests.api.test_bound_tokens import Holder
+from tests.conftest import Browser
+from tests.security import examples
+from tests.security.model import (
     BROWSER_IDLE,
     BROWSER_IDLE_KEPT,
     CLIENT_IDLE,
@@ -54,8 +56,6 @@ from tests.adversary.model import (
     Refresh,
     Stay,
 )
-from tests.api.test_bound_tokens import Holder
-from tests.conftest import Browser
 
 User = get_user_model()
 WHO = "/compare/who/"

@@ -16,9 +16,9 @@ from accounts import addresses, locks, models, origin, passwords
 from accounts.locks import LIMITS, Kind
 from api import dpop
 from api.blocklist import mirror
-from tests.taken_out import CONTROLS
+from tests.security.mutation_check import CONTROLS
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 TEXT = (ROOT / "SECURITY.md").read_text()
 VERDICTS = {"met", "not met", "not applicable"}
 ROW = re.compile(r"^\| (\d+\.\d+\.\d+) \| ([123]) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
@@ -138,7 +138,7 @@ def test_the_counts_are_those_of_the_rows():
 
 
 def test_what_was_taken_out_is_still_there_to_be_taken_out():
-    """Of `python -m tests.taken_out`: what it patches, and the tests that it runs, are those of the table."""
+    """What `python -m tests.security.mutation_check` patches and runs is what the table names."""
     grounds = {
         (number, test) for number, _, _, verdict, ground in rows() if verdict == "met" for test in TEST.findall(ground)
     }

@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from accounts.models import Session, SignIn, User
 from accounts.sessions import SessionStore, digest
-from tests.adversary.places import all_places, all_rows
 from tests.conftest import Browser
+from tests.security.urls import all_rows, all_urls
 
 pytestmark = pytest.mark.django_db
 
@@ -165,7 +165,7 @@ def test_a_cookie_replayed_after_its_end_opens_nothing_anywhere(way, ann, passwo
     sid = Browser().get(WHO, headers={"cookie": f"{NAME}={key}"}).json()["sid"]
     way(here=here, elsewhere=elsewhere, sid=sid, password=password, settings=settings)
     sessions = Session.objects.count()
-    for place in all_places():
+    for place in all_urls():
         if not place.is_admin:
             response = Browser().get(place.path(), headers={"cookie": f"{NAME}={key}"})
             assert response.status_code < 500
@@ -278,7 +278,7 @@ def test_no_page_that_a_stranger_may_open_begins_a_session_of_anybody(ann):
     browser.post("/accounts/password_reset/", {"email": ann.email})
     browser.post(LOGIN, {"username": ann.username, "password": "wrong"})
     browser.post("/admin/login/", {"username": ann.username, "password": "wrong"})
-    for place in all_places():
+    for place in all_urls():
         browser.get(place.path())
     assert browser.get(WHO).status_code == 401
     assert not SignIn.objects.exists()

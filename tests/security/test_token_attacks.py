@@ -18,11 +18,11 @@ from accounts import links
 from accounts.models import SecurityEvent, SignIn, User
 from api.blocklist.models import Entry
 from api.keys import Key, keyring
-from tests.adversary import examples
-from tests.adversary.places import all_rows
 from tests.api.test_bound_tokens import Holder
 from tests.api.test_forged_tokens import FORGED, claims_of, encoded, header_of, signed
 from tests.conftest import ApiClient, Browser
+from tests.security import examples
+from tests.security.urls import all_rows
 
 pytestmark = pytest.mark.django_db
 

@@ -11,7 +11,7 @@ from rest_framework.routers import DefaultRouter
 from rest_framework.urlpatterns import format_suffix_patterns
 from rest_framework.viewsets import ViewSet
 
-from tests.adversary import places
+from tests.security import urls
 
 
 class Year:
@@ -108,7 +108,7 @@ OTHER_THAN_OURS = {
 
 @pytest.fixture
 def walked():
-    found, skipped = places.walk(__name__)
+    found, skipped = urls.walk(__name__)
     return {place.route: place for place in found}, skipped
 
 
@@ -145,7 +145,7 @@ def test_what_it_cannot_try_is_said_with_the_reason(walked):
 def test_it_warns_of_what_it_skips(settings):
     settings.ROOT_URLCONF = __name__
     with warnings.catch_warnings(record=True) as said:
-        places.all_places()
+        urls.all_urls()
     assert sorted(str(each.message).partition(" (")[0] for each in said) == [
         "Not tried: /hidden/",
         "Not tried: /weekdays/<weekday:day>/",
@@ -153,6 +153,6 @@ def test_it_warns_of_what_it_skips(settings):
 
 
 def test_of_our_own_addresses_none_is_skipped():
-    found, skipped = places.walk()
+    found, skipped = urls.walk()
     assert len(found) > 90
     assert not skipped

@@ -33,7 +33,7 @@ CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 
 
 @dataclass(frozen=True)
-class Place:
+class Url:
     route: str
     view: Any
     # The route with {name} in place of each parameter, and the names of their converters with a value for each.
@@ -149,7 +149,7 @@ def _part_of_regex(pattern: RegexPattern) -> Part:
         raise NotTried("no text for its regular expression")
     template, values, end = "", {}, 0
     for name in sorted(regex.groupindex, key=match.start):
-        # A group that is not there, or is inside another one, has no place of its own.
+        # A group that is not there, or is inside another one, has no url of its own.
         if match.start(name) >= end:
             template += _literal(text[end : match.start(name)]) + f"{{{name}}}"
             values[name], end = quote(match[name]), match.end(name)
@@ -183,20 +183,20 @@ def _literal(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def walk(urlconf: Any = None) -> tuple[list[Place], dict[str, str]]:
-    """All places, and why others are not tried, by their routes."""
+def walk(urlconf: Any = None) -> tuple[list[Url], dict[str, str]]:
+    """All URLs that can be tried, and why others cannot, by their routes."""
     resolver = get_resolver(urlconf)
     skipped: dict[str, str] = {}
-    found = list(_walk(resolver.url_patterns, Place("/", None, "/"), skipped))
-    reasons = [_reason_against(resolver, place) for place in found]
-    places = [place for place, reason in zip(found, reasons, strict=True) if not reason]
-    tried = {place.route for place in places}
-    skipped |= {place.route: reason for place, reason in zip(found, reasons, strict=True) if reason}
+    found = list(_walk(resolver.url_patterns, Url("/", None, "/"), skipped))
+    reasons = [_reason_against(resolver, url) for url in found]
+    urls = [url for url, reason in zip(found, reasons, strict=True) if not reason]
+    tried = {url.route for url in urls}
+    skipped |= {url.route: reason for url, reason in zip(found, reasons, strict=True) if reason}
     # A second pattern for the very route of another one leads nowhere.
-    return places, {route: reason for route, reason in skipped.items() if route not in tried}
+    return urls, {route: reason for route, reason in skipped.items() if route not in tried}
 
 
-def _walk(patterns: Any, before: Place, skipped: dict[str, str]) -> Iterator[Place]:
+def _walk(patterns: Any, before: Url, skipped: dict[str, str]) -> Iterator[Url]:
     for each in patterns:
         route = before.route + str(each.pattern)
         # It takes whatever is left, and is a redirect or a 404.
@@ -207,7 +207,7 @@ def _walk(patterns: Any, before: Place, skipped: dict[str, str]) -> Iterator[Pla
         except NotTried as reason:
             skipped[route] = str(reason)
             continue
-        place = Place(
+        url = Url(
             route,
             None if isinstance(each, URLResolver) else each.callback,
             before.template + part.template,
@@ -215,29 +215,29 @@ def _walk(patterns: Any, before: Place, skipped: dict[str, str]) -> Iterator[Pla
             before.values | part.values,
         )
         if isinstance(each, URLResolver):
-            yield from _walk(each.url_patterns, place, skipped)
+            yield from _walk(each.url_patterns, url, skipped)
         else:
-            yield place
+            yield url
 
 
-def _reason_against(resolver: URLResolver, place: Place) -> str:
-    """Why the address of that place is not its own; empty if it is."""
+def _reason_against(resolver: URLResolver, url: Url) -> str:
+    """Why the address of that url is not its own; empty if it is."""
     try:
-        found = resolver.resolve(place.path())
+        found = resolver.resolve(url.path())
     except Resolver404:
-        return f"nothing answers at {place.path()}"
+        return f"nothing answers at {url.path()}"
     except Exception:
         # A converter that looks into a database: the request will tell.
         return ""
-    return "" if found.func == place.view else f"another view answers at {place.path()}"
+    return "" if found.func == url.view else f"another view answers at {url.path()}"
 
 
-def all_places() -> list[Place]:
+def all_urls() -> list[Url]:
     """Says of which it does not know how to try them."""
-    places, skipped = walk()
+    urls, skipped = walk()
     for route, reason in skipped.items():
         warnings.warn(f"Not tried: {route} ({reason})", stacklevel=2)
-    return places
+    return urls
 
 
 def all_rows() -> dict[str, list[Any]]:

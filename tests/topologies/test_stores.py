@@ -15,8 +15,8 @@ import pytest
 from django.db import connection
 
 from tests import servers
-from tests.left_out import found_or_left_out
-from tests.operators import stores
+from tests.plugins.optional_tools import require
+from tests.topologies import stores
 
 pytestmark = [pytest.mark.once, pytest.mark.django_db(transaction=True)]
 
@@ -105,7 +105,7 @@ def site(folder: Path, env: Mapping[str, str], *args: str) -> Iterator[Site]:
     counts = folder / "counts"
     counts.mkdir()
     deployed = {
-        "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
+        "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
         "DATABASE_URL": database_url(),
         "REDIS_URL": os.environ["REDIS_URL"],
         "TRUSTED_PROXIES": "127.0.0.1",
@@ -143,7 +143,7 @@ def keeps_its_promises(site: Site) -> None:
 def test_valkey_with_tls_and_a_password_and_pgbouncer_in_transaction_mode(tmp_path: Path) -> None:
     rights = [stores.USER, "on", f">{stores.PASSWORD}", *RIGHTS.split()]
     acl = ["--user", *rights, "--user", "default", "off"]
-    found_or_left_out(servers.pgbouncer_program)
+    require(servers.pgbouncer_program)
     with ExitStack() as stack:
         pgbouncer, certificate = stack.enter_context(stores.pgbouncer(database_url()))
         valkey = stack.enter_context(servers.valkey(*acl))

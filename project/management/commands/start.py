@@ -74,9 +74,9 @@ class Command(BaseCommand):
     def play(self, port: int, nodes: int) -> None:
         """Returns when it is interrupted."""
         try:
-            from tests.faults.play import play
+            from tests.chaos.local_fleet import run_fleet
 
-            play(port, nodes, self.stdout)
+            run_fleet(port, nodes, self.stdout)
         except ImportError as error:
             needed = "pip install -r tests/requirements.txt"
             raise CommandError(f"The fleet is made of what the tests are made of: {needed} ({error})") from error

@@ -26,7 +26,7 @@ BOUND = 1 + 1 + 1.5
 CONNECT_BOUND = 3 + 1.5
 AS_DEPLOYED = {
     "DATABASE_TIMEOUT_SECONDS": "1",
-    "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
+    "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
     "TRUSTED_PROXIES": "127.0.0.1",
 }
 PASSWORD = "violet anchor hums at dawn"

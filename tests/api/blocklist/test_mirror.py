@@ -17,7 +17,7 @@ from api.blocklist import news
 from api.blocklist.mirror import BlockedIds, Mirror, UnreadRows
 from api.blocklist.models import Entry, last_expiry
 from tests import servers
-from tests.faults.proxy import Proxy
+from tests.chaos.proxy import Proxy
 from tests.stopwatch import stopwatch
 
 pytestmark = pytest.mark.django_db(transaction=True)
