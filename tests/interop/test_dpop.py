@@ -13,7 +13,7 @@ import pytest
 from tests import servers
 from tests.interop.conftest import PASSWORD, Issuer
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.long]
 
 HERE = Path(__file__).parent
 

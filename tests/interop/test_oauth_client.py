@@ -9,7 +9,7 @@ from authlib.integrations.httpx_client import OAuth2Client
 from tests import servers
 from tests.interop.conftest import Issuer
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.long]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from tests.interop.conftest import Issuer
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.long]
 
 VALID, INVALID = "0", "1"
 # A list is rebuilt after a second.

@@ -16,7 +16,7 @@ from jwt.utils import base64url_decode, base64url_encode
 
 from tests.interop.conftest import AUDIENCE, Issuer, Tokens
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.long]
 
 HERE = Path(__file__).parent
 # The subject of a good token; None for any other.

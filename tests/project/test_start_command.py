@@ -120,10 +120,12 @@ def two(copy: Path) -> Iterator[list["subprocess.Popen[str]"]]:
             each.communicate(timeout=30)
 
 
+@pytest.mark.long
 def test_two_that_are_started_at_once_in_a_new_folder_both_serve(two: list["subprocess.Popen[str]"]) -> None:
     assert [each.poll() for each in two] == [None, None]
 
 
+@pytest.mark.long
 def test_of_two_on_one_port_the_second_says_so(copy: Path) -> None:
     port = servers.free_port()
     processes = [started(copy, "--port", str(port), WEB_CONCURRENCY="1") for _ in range(2)]

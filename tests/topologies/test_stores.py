@@ -18,7 +18,7 @@ from tests import servers
 from tests.plugins.optional_tools import require
 from tests.topologies import stores
 
-pytestmark = [pytest.mark.once, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.once, pytest.mark.long, pytest.mark.django_db(transaction=True)]
 
 WORKERS = 2
 PASSWORD = quote(stores.PASSWORD, safe="")

@@ -159,6 +159,7 @@ def test_a_stopped_database_is_waited_for_no_longer_than_said_and_a_dead_one_not
             servers.wait_until(lambda: client.health() == (200, 200), seconds=10)
 
 
+@pytest.mark.long
 def test_what_a_lost_subscription_may_have_missed_is_not_answered_from_memory(postgres: servers.Postgres) -> None:
     with servers.valkey() as valkey:
         env = {"DATABASE_URL": postgres.create_database("away"), "REDIS_URL": valkey.url, "DEBUG": "true"}

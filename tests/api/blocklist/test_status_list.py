@@ -357,6 +357,7 @@ def test_a_refresh_is_two_statements_all_the_same(client_of, ann, anonymous, dja
         assert anonymous.post("/api/token/refresh/", {"refresh": client.refresh}).status_code == 200
 
 
+@pytest.mark.long
 def test_a_list_of_a_million_sign_ins_is_built_in_under_a_second(read):
     until = timezone.now() + timezone.timedelta(minutes=10)
     StatusIndex.objects.create(pk=2**20 - 1)
