@@ -5,7 +5,6 @@ from itertools import count
 from typing import Any
 
 import pytest
-import time_machine
 from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
@@ -15,19 +14,12 @@ from django.utils import timezone
 from accounts import locks, mail, origin
 from accounts.models import Lock, SecurityEvent, User
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock")]
 
 WRONG = "not the right passphrase at all"
 NEW_PASSWORD = "a quite different passphrase"
 FREE = locks.LIMITS[locks.Kind.PAIR].free
 ADDRESSES = [f"192.0.2.{number}" for number in range(1, 255)]
-
-
-@pytest.fixture(autouse=True)
-def clock():
-    """A clock that stands still until a test moves it."""
-    with time_machine.travel(timezone.now().replace(microsecond=0), tick=False) as traveller:
-        yield traveller
 
 
 class Door:

@@ -7,7 +7,6 @@ from importlib import import_module
 from urllib.parse import urlsplit
 
 import pytest
-import time_machine
 from asgiref.sync import async_to_sync
 from django.apps import apps
 from django.conf import settings
@@ -22,13 +21,6 @@ pytestmark = pytest.mark.django_db
 
 NEW_PASSWORD = "a quite different passphrase"
 PROFILE = "/accounts/profile/"
-
-
-@pytest.fixture
-def clock():
-    """A clock that stands still until a test moves it."""
-    with time_machine.travel(timezone.now().replace(microsecond=0), tick=False) as traveller:
-        yield traveller
 
 
 @pytest.fixture

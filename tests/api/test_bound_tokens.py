@@ -14,7 +14,7 @@ from django.test import override_settings
 from jwt.algorithms import get_default_algorithms
 
 from api.keys import Key
-from tests.conftest import ApiClient
+from tests.conftest import ApiClient, claims_of
 
 ME = "https://testserver/api/me/"
 TOKEN = "https://testserver/api/token/"
@@ -77,10 +77,6 @@ class Holder:
 
 def b64(raw):
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def claims_of(token):
-    return jwt.decode(token, options={"verify_signature": False})
 
 
 @pytest.fixture(params=["ES256", "EdDSA"])

@@ -7,7 +7,6 @@ from io import StringIO
 from tempfile import NamedTemporaryFile
 
 import pytest
-import time_machine
 from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
@@ -23,12 +22,6 @@ pytestmark = pytest.mark.django_db
 
 WRONG = "not the right passphrase at all"
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def clock():
-    with time_machine.travel(timezone.now().replace(microsecond=0), tick=False) as traveller:
-        yield traveller
 
 
 def prune(*arguments):

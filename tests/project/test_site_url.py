@@ -9,7 +9,6 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import get_script_prefix, set_script_prefix
 
-from accounts import mail
 from accounts.models import User
 from project.environment import Environment
 from tests import servers
@@ -20,18 +19,6 @@ NEW_PASSWORD = "a quite different passphrase"
 SITE = "https://www.example.org:8443"
 FORGED = {"host": "testserver:1337"}
 URL = re.compile(r"https?://[^\s\"'<]+")
-
-
-@pytest.fixture
-def mails_of(mailoutbox, django_capture_on_commit_callbacks):
-    def run(work):
-        mailoutbox.clear()
-        with django_capture_on_commit_callbacks(execute=True):
-            work()
-        mail.wait()
-        return list(mailoutbox)
-
-    return run
 
 
 def links_in(mails):

@@ -69,11 +69,6 @@ def json_of(client, method, path, **wanted):
     return client.request(method, path, everything(User, SignIn) | wanted)
 
 
-@pytest.fixture
-def hers(client_of, ann):
-    return client_of(ann)
-
-
 def test_a_profile_changes_its_names_and_nothing_else(hers, browser_of, ann):
     browser = browser_of(ann)
     before = all_rows()

@@ -13,7 +13,6 @@ from itertools import count
 from typing import Any
 from urllib.parse import urlencode
 
-import jwt
 import pytest
 import time_machine
 from django.conf import settings
@@ -42,7 +41,7 @@ from accounts.models import Lock, SignIn
 from api.blocklist.mirror import mirror
 from api.tokens import AccessToken
 from tests.api.test_bound_tokens import Holder
-from tests.conftest import Browser
+from tests.conftest import Browser, claims_of
 from tests.security import examples
 from tests.security.model import (
     BROWSER_IDLE,
@@ -91,10 +90,6 @@ def send(method: str, path: str, data: Any = None, cookie: str = "", access: str
 
 def key_in(response: Any) -> str:
     return response.cookies[settings.SESSION_COOKIE_NAME].value
-
-
-def claims_of(token: str) -> dict[str, Any]:
-    return jwt.decode(token, options={"verify_signature": False})
 
 
 def some_are_in(walk: "Walk") -> bool:

@@ -14,7 +14,6 @@ from ipaddress import IPv4Address
 from urllib.parse import urlencode, urlsplit
 from uuid import UUID
 
-import jwt
 import pytest
 from django.conf import settings
 from django.core.cache import cache
@@ -28,7 +27,7 @@ from api.blocklist.models import Entry
 from api.keys import Key
 from tests.accounts.admin_pages import BLOCKLIST, EVENTS, LEAKED, SIGN_INS, USERS, act
 from tests.api.test_bound_tokens import Holder
-from tests.conftest import ApiClient, Browser
+from tests.conftest import ApiClient, Browser, claims_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -241,10 +240,6 @@ class Hour:
         path = re.search(rf"/accounts/{kind}/[^/\s]+/([^/\s]+)/", self.mailoutbox[-1].body)
         self.secrets.add(path[1])
         return path[0]
-
-
-def claims_of(token):
-    return jwt.decode(token, options={"verify_signature": False})
 
 
 # What is stored

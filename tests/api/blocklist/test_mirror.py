@@ -28,12 +28,6 @@ LONGEST_WAIT = 0.25
 BOUND = 1.0
 
 
-@pytest.fixture(scope="module")
-def one_valkey() -> Iterator[servers.Valkey]:
-    with servers.valkey() as valkey:
-        yield valkey
-
-
 @pytest.fixture
 def valkey(one_valkey: servers.Valkey, settings: Any) -> servers.Valkey:
     if not one_valkey.answers():

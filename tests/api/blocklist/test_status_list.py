@@ -20,6 +20,7 @@ from api.blocklist import status_list
 from api.blocklist.models import Entry, StatusIndex
 from api.keys import Key, keyring
 from tests import servers
+from tests.conftest import claims_of
 
 pytestmark = pytest.mark.django_db
 
@@ -79,10 +80,6 @@ def revoke(browser):
 
 
 FORM = "application/x-www-form-urlencoded"
-
-
-def claims_of(token):
-    return jwt.decode(token, options={"verify_signature": False})
 
 
 def statuses(told):
