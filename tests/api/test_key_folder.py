@@ -11,16 +11,10 @@ import time_machine
 from django.core.management import call_command
 from django.utils import timezone
 
-from api import keys, rotation
+from api import rotation
 from api.keys import Key, KeyFolder, keyring
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def every_look_counts(monkeypatch):
-    monkeypatch.setattr(keys, "LOOK_EVERY", 0)
-    monkeypatch.setattr("api.management.commands.keys.LOOK_EVERY", 0)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_look_counts")]
 
 
 @pytest.fixture
