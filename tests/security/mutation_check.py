@@ -207,7 +207,7 @@ CONTROLS = [
         "a link dies after an hour",
         "django.conf.settings.PASSWORD_RESET_TIMEOUT",
         value(86400),
-        "accounts/session_pages::the_link_dies_after_an_hour",
+        "accounts/password_pages::the_link_dies_after_an_hour",
     ),
     Control(
         "7.2.4",
@@ -221,7 +221,7 @@ CONTROLS = [
         "an idle session ends",
         "accounts.models.SignIn.is_live",
         while_set("expires_at", lambda sign_in: sign_in.latest_end),
-        "accounts/session_pages::without_keeping_a_session_ends_after_an_idle_day",
+        "accounts/session_lifetime::without_keeping_a_session_ends_after_an_idle_day",
     ),
     Control(
         "7.3.2",
@@ -319,7 +319,7 @@ CONTROLS = [
         "session keys stored as hashes",
         "accounts.sessions.digest",
         value(str),
-        "accounts/session_pages::the_session_key_is_nowhere_in_the_database",
+        "accounts/session_keys::the_session_key_is_nowhere_in_the_database",
     ),
     Control(
         "14.3.2",
