@@ -10,7 +10,7 @@ from tests.e2e.conftest import NARROW, WIDE
 from tests.e2e.site import sign_in
 
 # What a browser makes of the pages has nothing to do with the stores; test_harness is on both.
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.long]
 
 # Django's search field has a picture of a lens for its label, and its boxes to choose from name what has no role.
 # Without preloading: for that, axe itself writes styles into the page, which the page's policy forbids.
