@@ -373,7 +373,7 @@ def check_scopes(scopes: str) -> None:
 
 class User(ChangedColumnsModel, AbstractUser):
     class Scope(models.TextChoices):
-        INTROSPECT = "introspect", _("ask whether a token is good")
+        INTROSPECT = "introspect", _("introspect tokens")
 
     username = models.CharField(
         _("username"),
@@ -388,7 +388,8 @@ class User(ChangedColumnsModel, AbstractUser):
         _("e-mail address"),
         validators=[
             RegexValidator(
-                names.PLAIN_ADDRESS, _("Enter an address in plain ASCII, without quotes, brackets or comments.")
+                names.PLAIN_ADDRESS,
+                _("Enter an e-mail address in plain ASCII, without quotation marks, brackets or comments."),
             )
         ],
     )
@@ -396,7 +397,7 @@ class User(ChangedColumnsModel, AbstractUser):
         _("service account"),
         default=False,
         db_default=False,
-        help_text=_("Another service, not a person: it signs in by the API only."),
+        help_text=_("This account belongs to a service, not a person. It can sign in only through the API."),
     )
     scopes = models.CharField(
         _("scopes"),
@@ -405,13 +406,13 @@ class User(ChangedColumnsModel, AbstractUser):
         default="",
         db_default="",
         validators=[check_scopes],
-        help_text=_("What a service account may do, separated by spaces: introspect."),
+        help_text=_("Scopes of a service account, separated by spaces: introspect."),
     )
     bound_tokens_only = models.BooleanField(
         _("bound tokens only"),
         default=False,
         db_default=False,
-        help_text=_("Clients get tokens only if they prove to hold a key that the tokens are then bound to (DPoP)."),
+        help_text=_("Clients receive tokens only with a DPoP proof. The tokens are bound to the key of that proof."),
     )
     # Null: nobody has shown yet that they read mail there.
     email_confirmed_at = models.DateTimeField(null=True, editable=False)
@@ -571,7 +572,7 @@ class User(ChangedColumnsModel, AbstractUser):
             return
         is_kept = User.objects.filter(pk=self.pk, username=self.username).exists()
         if not is_kept or others.called(self.username).exists():
-            text = _("A username that looks like an e-mail address must be the account's own address.")
+            text = _("A username in the form of an e-mail address must be the account's own e-mail address.")
             raise ValidationError({"username": ValidationError(text, code="username_is_address")})
 
     def set_password(self, raw_password: str | None) -> None:
@@ -654,11 +655,11 @@ class User(ChangedColumnsModel, AbstractUser):
         Locked, and AccountChanged if the sign-ins of the account were ended since this instance was read.
         """
         if not self.has_mailbox:
-            raise ValidationError(_("The address of this account cannot be changed."), code="no_mailbox")
+            raise ValidationError(_("The e-mail address of this account cannot be changed."), code="no_mailbox")
         Lock.objects.take(locks.address_changes(self, origin.ip_address()))
         new_email = User._meta.get_field("email").clean(User.objects.normalize_email(new_email), self)
         if new_email == self.email:
-            raise ValidationError(_("This is your address already."), code="email_same")
+            raise ValidationError(_("This is already your e-mail address."), code="email_same")
         if User.objects.called(new_email).exclude(pk=self.pk).exists():
             raise ValidationError(self.EMAIL_TAKEN, code="email_taken")
         with transaction.atomic():
@@ -1096,12 +1097,12 @@ class SignIn(ChangedColumnsModel):
 
     class Reason(models.TextChoices):
         SIGNED_OUT = "signed_out", _("signed out")
-        ENDED_BY_USER = "ended_by_user", _("ended from the list")
+        ENDED_BY_USER = "ended_by_user", _("ended by the user")
         ENDED_BY_STAFF = "ended_by_staff", _("ended by staff")
         PASSWORD_CHANGED = "password_changed", _("password changed")
         USER_DEACTIVATED = "user_deactivated", _("account deactivated")
         USER_DELETED = "user_deleted", _("account deleted")
-        TOKEN_REUSED = "token_reused", _("a refresh token was used twice")
+        TOKEN_REUSED = "token_reused", _("refresh token used twice")
 
     id = models.UUIDField(primary_key=True, default=sids.new, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sign_ins")
@@ -1112,7 +1113,7 @@ class SignIn(ChangedColumnsModel):
         blank=True,
         default="",
         db_default="",
-        help_text=_("What its user calls a client."),
+        help_text=_("Name that the user gave the client."),
     )
     user_agent = models.CharField(max_length=origin.USER_AGENT_MAX_LENGTH, blank=True)
     ip_address = models.GenericIPAddressField(null=True, blank=True)
@@ -1244,7 +1245,7 @@ class SignIn(ChangedColumnsModel):
         """In words."""
         if self.ended_at:
             return str(self.get_end_reason_display())
-        return str(_("lasted as long as it may") if self.expires_at >= self.latest_end else _("not used for too long"))
+        return str(_("maximum duration reached") if self.expires_at >= self.latest_end else _("unused for too long"))
 
     @property
     def latest_end(self) -> datetime:
@@ -1488,47 +1489,47 @@ class SecurityEvent(models.Model):
         SIGN_IN_ENDED = "sign_in_ended", _("sign-in ended")
         TOKEN_REUSED = "token_reused", _("refresh token used twice")
         PASSWORD_CHANGED = "password_changed", _("password changed")
-        PASSWORD_RESET_ASKED = "password_reset_asked", _("password reset asked")
+        PASSWORD_RESET_ASKED = "password_reset_asked", _("password reset requested")
         PASSWORD_RESET = "password_reset", _("password reset")
         EMAIL_CONFIRMED = "email_confirmed", _("e-mail address confirmed")
         EMAIL_CHANGE_ASKED = "email_change_asked", _("e-mail address change requested")
         EMAIL_CHANGE_CANCELLED = "email_change_cancelled", _("e-mail address change cancelled")
         EMAIL_CHANGED = "email_changed", _("e-mail address changed")
         USER_DEACTIVATED = "user_deactivated", _("account deactivated")
-        LOCKED = "locked", _("locked after wrong guesses")
+        LOCKED = "locked", _("locked after too many attempts")
         UNLOCKED = "unlocked", _("unlocked")
         USER_REACTIVATED = "user_reactivated", _("account reactivated")
         USER_EDITED = "user_edited", _("account edited by staff")
-        RIGHTS_CHANGED = "rights_changed", _("rights changed")
+        RIGHTS_CHANGED = "rights_changed", _("permissions changed")
         TOKEN_REVOKED = "token_revoked", _("access token revoked")
         TOKEN_BLOCKED = "token_blocked", _("leaked token blocked")
-        BLOCK_LIFTED = "block_lifted", _("block of a token lifted")
+        BLOCK_LIFTED = "block_lifted", _("token unblocked")
         EVENTS_EXPORTED = "events_exported", _("events exported")
 
     # What the account's owner is told.
     SENTENCES = {
-        Type.SIGNED_UP: _("You made this account."),
+        Type.SIGNED_UP: _("You created this account."),
         Type.SIGNED_IN: _("A browser signed in."),
-        Type.SIGN_IN_FAILED: _("Somebody tried to sign in with a wrong password."),
+        Type.SIGN_IN_FAILED: _("A sign-in attempt failed: wrong password."),
         Type.SIGNED_OUT: _("Signed out."),
         Type.SIGN_IN_ENDED: _("A sign-in was ended."),
-        Type.TOKEN_REUSED: _("A refresh token came back a second time, so its sign-in was ended."),
+        Type.TOKEN_REUSED: _("A refresh token was used twice. Its sign-in was ended."),
         Type.PASSWORD_CHANGED: _("The password was changed."),
-        Type.PASSWORD_RESET_ASKED: _("A link to set a new password was asked for."),
-        Type.PASSWORD_RESET: _("A new password was set by a link from a mail."),
+        Type.PASSWORD_RESET_ASKED: _("A link to set a new password was requested."),
+        Type.PASSWORD_RESET: _("A new password was set through the link in an e-mail."),
         Type.EMAIL_CONFIRMED: _("The e-mail address was confirmed."),
         Type.EMAIL_CHANGE_ASKED: _("A change of the e-mail address was requested."),
         Type.EMAIL_CHANGE_CANCELLED: _("The pending change of the e-mail address was cancelled."),
         Type.EMAIL_CHANGED: _("The e-mail address was changed."),
         Type.USER_DEACTIVATED: _("The account was deactivated."),
-        Type.LOCKED: _("Too many wrong passwords: for a while no more were heard."),
-        Type.UNLOCKED: _("Passwords are heard again."),
+        Type.LOCKED: _("Sign-in was locked for a while after too many wrong passwords."),
+        Type.UNLOCKED: _("The lock on sign-in was removed."),
         Type.USER_REACTIVATED: _("The account was reactivated."),
-        Type.USER_EDITED: _("Staff edited the account."),
-        Type.RIGHTS_CHANGED: _("The account's rights were changed."),
-        Type.TOKEN_REVOKED: _("An access token was revoked by whoever held it."),
-        Type.TOKEN_BLOCKED: _("An access token that had leaked was blocked."),
-        Type.BLOCK_LIFTED: _("The block of an access token was lifted."),
+        Type.USER_EDITED: _("A staff member edited the account."),
+        Type.RIGHTS_CHANGED: _("The account's permissions were changed."),
+        Type.TOKEN_REVOKED: _("An access token was revoked by its client."),
+        Type.TOKEN_BLOCKED: _("A leaked access token was blocked."),
+        Type.BLOCK_LIFTED: _("An access token was unblocked."),
         Type.EVENTS_EXPORTED: _("You exported security events."),
     }
     # Of these one may say: this wasn't me.
@@ -1769,18 +1770,18 @@ class Lock(models.Model):
 
     id = models.UUIDField(primary_key=True, editable=False)
     kind = models.CharField(max_length=10, choices=locks.Kind)
-    account = models.UUIDField(_("digest of the name"), null=True, db_index=True, editable=False)
+    account = models.UUIDField(_("digest of the username"), null=True, db_index=True, editable=False)
     # Whose account it is, if anybody's; known once it is locked.
     user = models.ForeignKey(User, null=True, on_delete=models.CASCADE, related_name="locks")
-    ip_address = models.GenericIPAddressField(_("address, or IPv6 network"), null=True)
-    count = models.PositiveIntegerField(_("guesses"), db_default=0)
+    ip_address = models.GenericIPAddressField(_("IP address or IPv6 network"), null=True)
+    count = models.PositiveIntegerField(_("attempts"), db_default=0)
     since = models.DateTimeField(db_default=Now())
     until = models.DateTimeField(_("locked until"), db_default=Now(), db_index=True)
 
     objects = LockManager()
 
     class Meta:
-        verbose_name = _("lock")
+        verbose_name = _("attempt counter")
         base_manager_name = "objects"
         ordering = ["-until"]
         default_permissions = ["view"]

@@ -233,7 +233,7 @@ class EmailChangeView(RecentProofMixin, FormView):
         except ValidationError as error:
             form.add_error("new_email", error)
             return self.form_invalid(form)
-        text = _("A link is on its way to %(address)s. Your address changes when you follow it.")
+        text = _("We are sending a link to %(address)s. Your e-mail address changes when you open the link.")
         messages.success(self.request, text % {"address": new_email})
         return super().form_valid(form)
 
@@ -244,7 +244,7 @@ class AskConfirmationView(LoginRequiredMixin, View):
     def post(self, request: SignedInRequest) -> HttpResponse:
         if address := request.user.address_to_confirm:
             request.user.ask_confirmation()
-            messages.success(request, _("A link is on its way to %(address)s.") % {"address": address})
+            messages.success(request, _("We are sending a link to %(address)s.") % {"address": address})
         return redirect("profile")
 
 
@@ -254,7 +254,7 @@ class CancelEmailChangeView(LoginRequiredMixin, TemplateView):
 
     def post(self, request: SignedInRequest) -> HttpResponse:
         if request.user.cancel_email_change():
-            messages.success(request, _("The change was cancelled. Your address stays as it is."))
+            messages.success(request, _("The change was cancelled. Your e-mail address stays the same."))
         return redirect("profile")
 
 
@@ -344,7 +344,7 @@ class EndSignInView(RecentProofMixin, TemplateView):
         if sign_in == request.session.sign_in:
             return leave(request, "accounts/logged_out.html")
         sign_in.end(SignIn.Reason.ENDED_BY_USER)
-        messages.success(request, _("Ended: %(device)s.") % {"device": sign_in.label})
+        messages.success(request, _("Sign-in ended: %(device)s.") % {"device": sign_in.label})
         return redirect("sign_ins")
 
 
@@ -365,8 +365,8 @@ class EndOtherSignInsView(RecentProofMixin, TemplateView):
         messages.success(request, text % {"count": ended})
         if left:
             text = ngettext(
-                "%(count)d other sign-in is left. End the others once more.",
-                "%(count)d other sign-ins are left. End the others once more.",
+                "%(count)d other sign-in has not ended yet. End the other sign-ins again.",
+                "%(count)d other sign-ins have not ended yet. End the other sign-ins again.",
                 left,
             )
             messages.warning(request, text % {"count": left})
@@ -419,5 +419,5 @@ class NotMeView(RecentProofMixin, TemplateView):
     def post(self, request: SignedInRequest, pk: int) -> HttpResponse:
         sign_in = self.get_context_data()["sign_in"]
         if sign_in and sign_in != request.session.sign_in and sign_in.end(SignIn.Reason.ENDED_BY_USER):
-            messages.success(request, _("Ended: %(device)s.") % {"device": sign_in.label})
+            messages.success(request, _("Sign-in ended: %(device)s.") % {"device": sign_in.label})
         return redirect("password_change")

@@ -60,18 +60,18 @@ def _of_id(found: UUID) -> Leak | None:
     sign_ins = SignIn.objects.select_related("user")
     if sign_in := sign_ins.filter(pk=found).first():
         if _goes_on(sign_in):
-            return Leak("sid", _("The sign-in goes on, and its tokens are good."), opens=True, sign_in=sign_in)
-        return Leak("sid", _("The sign-in is over, and its tokens are refused."), opens=False, sign_in=sign_in)
+            return Leak("sid", _("The sign-in is live. Its tokens are valid."), opens=True, sign_in=sign_in)
+        return Leak("sid", _("The sign-in has ended. Its tokens are refused."), opens=False, sign_in=sign_in)
     # Without an index, since every refresh would have to keep it: the one slow look-up here, a second in millions.
     if sign_in := sign_ins.filter(Q(refresh_id=found) | Q(previous_refresh_id=found)).first():
         return _of_refresh_token(sign_in, _goes_on(sign_in) and sign_in.accepts_refresh(found))
     if Entry.objects.in_force().of_ids().filter(token_id=found).exists():
-        return Leak("jti", _("It is on the blocklist already."), opens=False)
+        return Leak("jti", _("It is already on the blocklist."), opens=False)
     if not is_jti(found):
         return None
     unknown = _(
-        "We keep no list of access tokens: nobody can say from its id whose it is, or whether there is one. If there "
-        "is, it is good until it expires, unless you block it."
+        "Access tokens are not stored, so the user of this id is not known, nor whether there is a token with it. If "
+        "there is one, it is valid until it expires, unless you block it."
     )
     return Leak("jti", unknown, opens=True, blockable=found)
 
@@ -93,8 +93,8 @@ def _of_token(found: str) -> Leak | None:
     if token["token_type"] == RefreshToken.token_type:
         return _of_refresh_token(sign_in, is_honoured)
     if is_honoured:
-        return Leak("access", _("Genuine, and still good."), opens=True, sign_in=sign_in, blockable=token.jti)
-    return Leak("access", _("Genuine, but refused already."), opens=False, sign_in=sign_in)
+        return Leak("access", _("Genuine and valid."), opens=True, sign_in=sign_in, blockable=token.jti)
+    return Leak("access", _("Genuine, but already refused."), opens=False, sign_in=sign_in)
 
 
 def _is_honoured(token: AnyToken) -> bool:
@@ -116,7 +116,7 @@ def _of_expired(found: str) -> Leak | None:
         return None
     return Leak(
         kind,
-        _("Genuine, but its time is over: it opens nothing any more."),
+        _("Genuine, but expired. It can no longer be used."),
         opens=False,
         sign_in=sign_ins.select_related("user").first(),
     )
@@ -124,6 +124,6 @@ def _of_expired(found: str) -> Leak | None:
 
 def _of_refresh_token(sign_in: SignIn | None, is_good: bool) -> Leak:
     if is_good:
-        return Leak("refresh", _("Genuine, and still good."), opens=True, sign_in=sign_in)
-    used = _("Genuine, but used up, or its sign-in is over: it opens nothing.")
+        return Leak("refresh", _("Genuine and valid."), opens=True, sign_in=sign_in)
+    used = _("Genuine, but already used, or its sign-in has ended. It can no longer be used.")
     return Leak("refresh", used, opens=False, sign_in=sign_in)

@@ -119,7 +119,7 @@ def _of_events(counts: Counts) -> list[Figure]:
             title,
             intcomma(sum(count for (type, _hour), count in counts.items() if type == wanted)),
             _list("accounts_securityevent", type=wanted, within="2days"),
-            _("in two days"),
+            _("in the last two days"),
         )
         for wanted, title in titles.items()
     ]
@@ -162,24 +162,26 @@ def _of_tokens() -> list[Figure]:
             _("Tokens refused"),
             _("unknown") if refused is None else _("about %s") % intcomma(refused),
             _list("blocklist_entry"),
-            _("in two days, as far as Redis remembers") if settings.REDIS_URL else _("by this process, in two days"),
+            _("in the last two days, as counted in Redis")
+            if settings.REDIS_URL
+            else _("in the last two days, by this process"),
         ),
     ]
 
 
 def _mirror_state() -> str:
     if not settings.REDIS_URL:
-        return _("no mirror without Redis: each check asks the database")
+        return _("no mirror without Redis: each check queries the database")
     if mirror.is_current():
-        return _("mirror of this process: up to date, %s ids") % intcomma(len(mirror))
-    return _("mirror of this process: catching up, each check asks the database")
+        return _("mirror of this process: current, %s ids") % intcomma(len(mirror))
+    return _("mirror of this process: not current, each check queries the database")
 
 
 def _of_the_machinery() -> list[Figure]:
     state = {"up": _("up"), "down": _("down"), "not used": _("not used")}
     key = keyring.signing_key
     others = len(keyring.by_kid) - 1
-    also = ngettext("and %d that verifies", "and %d that verify", others) % others if others else ""
+    also = ngettext("and %d for verification only", "and %d for verification only", others) % others if others else ""
     return [
         Figure(_("Database"), state["up"], reverse("ready"), connection.display_name),
         Figure(_("Redis"), state[health.redis_state()], reverse("ready")),

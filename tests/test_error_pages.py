@@ -61,7 +61,7 @@ def test_an_error_is_a_page_that_says_what_to_do(visitor, address, status, words
     assert response.status_code == status
     content = response.content.decode()
     assert words in content
-    assert "To the first page" in content
+    assert "Go to the home page" in content
     assert "Wristband &amp; Passport" in content
 
 

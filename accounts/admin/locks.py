@@ -25,7 +25,7 @@ class StateFilter(ListFilter):
 
 
 class KindFilter(ChoiceFilter):
-    title = _("what is locked")
+    title = _("limit")
     parameter_name = "kind"
     options = locks.Kind.choices
 
@@ -39,7 +39,7 @@ class LockAdmin(ReadOnlyList):
     list_select_related = ["user"]
     ordering = ["-until"]
     search_fields = ["user"]
-    search_help_text = _("A username or e-mail address, whether or not an account has it, or an IP address.")
+    search_help_text = _("A username or e-mail address, with or without an account, or an IP address.")
     fields = ["kind", "who", "ip_address", "count", "since", "until"]
     actions = ["lift"]
 
@@ -68,7 +68,7 @@ class LockAdmin(ReadOnlyList):
     def is_possible(self, request: HttpRequest, action: str, shown: Lock) -> bool:
         return shown.is_locked
 
-    @admin.action(description=_("Lift"), permissions=["lift"])
+    @admin.action(description=_("Reset counters"), permissions=["lift"])
     def lift(self, request: HttpRequest, chosen: LockQuerySet) -> HttpResponse | None:
         form = confirm.ConfirmationWithReason(request)
         if not form.is_given:
@@ -77,14 +77,14 @@ class LockAdmin(ReadOnlyList):
                 self,
                 request,
                 form,
-                title=_("Lift?"),
-                button=_("Lift them"),
+                title=_("Reset counters?"),
+                button=_("Reset counters"),
                 facts=[
-                    (ngettext("count of guesses starts anew", "counts of guesses start anew", number), number),
+                    (ngettext("attempt counter is reset", "attempt counters are reset", number), number),
                     (_("of them locked"), locked),
                 ],
             )
         with origin.because(form.cleaned_data["why"]):
             lifted = Lock.objects.filter(pk__in=list(chosen.values_list("pk", flat=True))).lift()
-        self.message_user(request, ngettext("%d lock lifted.", "%d locks lifted.", lifted) % lifted, messages.SUCCESS)
+        self.message_user(request, ngettext("%d lock removed.", "%d locks removed.", lifted) % lifted, messages.SUCCESS)
         return None

@@ -26,70 +26,74 @@ class Question:
 QUESTIONS = (
     Question(
         "client",
-        _("Who calls your server?"),
+        _("Who sends requests to your server?"),
         (
             Option(
                 "pages",
-                _("People, on pages that it makes"),
-                _("The browser keeps a cookie that no script can read, and sends it by itself: nothing to build."),
+                _("People, on server-rendered pages"),
+                _("The browser stores a cookie that no script can read, and sends it by itself: no code is needed."),
             ),
             Option(
                 "script",
-                _("People, through a script in the browser"),
-                _("Whatever a script can read, an injected script can steal; a cookie it can only use while it runs."),
+                _("People, through JavaScript in the browser"),
+                _("An injected script can steal what scripts can read, but use a cookie only while it runs."),
             ),
             Option(
                 "program",
                 _("Programs: mobile apps, scripts, other services"),
-                _("A program has no cookie jar worth the name. A token is one header, in any language."),
+                _("Many programs do not store cookies. A token is one header, in any programming language."),
             ),
             Option(
                 "mixed",
                 _("People and programs"),
-                _("People and programs differ, and need not share: here they only share the list of sign-ins."),
+                _("People and programs have different needs. Here they share only the list of sign-ins."),
             ),
         ),
     ),
     Question(
         "origin",
-        _("Do browsers call it from another site?"),
+        _("Do browsers send requests from another site?"),
         (
-            Option("same", _("No"), _("On one site the cookie arrives, and SameSite keeps other sites from using it.")),
+            Option(
+                "same",
+                _("No"),
+                _("On one site the browser sends the cookie, and SameSite prevents other sites from using it."),
+            ),
             Option(
                 "cross",
                 _("Yes"),
-                _("Browsers block cookies between sites more and more. A token in a header arrives."),
+                _("Browsers increasingly block cookies between sites. A token in a header is not affected."),
             ),
         ),
     ),
     Question(
         "services",
-        _("How many services must know who it is?"),
+        _("How many services must identify the user?"),
         (
-            Option("one", _("One"), _("One service can ask its own list: one statement for each request.")),
+            Option("one", _("One"), _("One service can read its own list, with one statement for each request.")),
             Option(
                 "many",
                 _("Several"),
-                _("Each of them checks a passport by itself, with the public key; only one of them has the list."),
+                _("Each service checks a passport with the public key. Only one of them stores the list."),
             ),
         ),
     ),
     Question(
         "end",
-        _("How soon must a sign-out count?"),
+        _("How soon must a sign-out take effect?"),
         (
             Option(
                 "at_once",
                 _("At once"),
                 _(
-                    "Both end at once here. A service that checks the signature alone learns of it only when the "
-                    "token's minutes are over: let it ask, or keep the minutes few."
+                    "Here, both end at once. A service that checks only the signature accepts a token until it expires: "
+                    "let it ask this server, or keep the lifetime of tokens short."
                 ),
             ),
             Option(
                 "minutes",
                 _("Within minutes"),
-                _("Then a service that checks the signature alone will do, and asks nobody."),
+                _("Then a service that checks only the signature is enough. It sends no request to this server."),
             ),
         ),
     ),

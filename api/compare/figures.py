@@ -64,7 +64,7 @@ def _speed() -> Row:
         "blacklist": _share("requests", name="SimpleJWT default + its blacklist, for access tokens"),
     }
     return Row(
-        _("Requests per second, of those that the same view answers if it does not ask who calls"),
+        _("Requests per second, as a share of the same view without authentication"),
         _share("requests", name="wristband"),
         _share("requests", name="passport HS256"),
         _("Django sessions %(sessions)s, SimpleJWT %(jwt)s, with its blacklist %(blacklist)s") % usual,
@@ -77,10 +77,10 @@ def _price() -> Row:
         return _("%(number)s µs") % {"number": _number(_result("in_process", name=name)["added"])}
 
     return Row(
-        _("Time to recognise a caller who was seen before"),
-        _("one statement"),
+        _("Time to authenticate a client that was seen before"),
+        _("one SQL statement"),
         added("passport HS256"),
-        _("SimpleJWT, which then asks no list: %(time)s") % {"time": added("SimpleJWT stateless, no revocation")},
+        _("SimpleJWT, without a blocklist: %(time)s") % {"time": added("SimpleJWT stateless, no revocation")},
         "in_process",
     )
 
@@ -89,8 +89,8 @@ def _refresh() -> Row:
     ours = _result("refresh", name="passport HS256")["refreshes_per_second"]
     theirs = _result("refresh", name="SimpleJWT, rotation and blacklist")["refreshes_per_second"]
     return Row(
-        _("Renewals per second"),
-        _("nothing to renew"),
+        _("Token renewals per second"),
+        _("no renewal needed"),
         _number(ours),
         _("SimpleJWT %(number)s") % {"number": _number(theirs)},
         "refresh",
@@ -101,10 +101,10 @@ def _end() -> Row:
     ended = _result("revocation", what="answers")
     counts = {"refused": _number(ended["refused"]), "all": _number(ended["next_requests"])}
     return Row(
-        _("After a sign-out: refused at the very next request, by every other process"),
-        _("always: each request asks the list"),
+        _("Refused by all other processes with the next request after a sign-out"),
+        _("always: each request reads the list"),
         _("%(refused)s of %(all)s") % counts,
-        _("plain JWT: good until it expires"),
+        _("plain JWT: valid until it expires"),
         "revocation",
     )
 
@@ -112,9 +112,9 @@ def _end() -> Row:
 def _end_without_redis() -> Row:
     seconds = _result("revocation", what="silent")["seconds_until_refused"]["max"]
     return Row(
-        _("The same while Redis hangs"),
-        _("always: Redis is not asked"),
-        _("after %(seconds)s s at most") % {"seconds": _number(seconds, 2)},
+        _("The same while Redis does not respond"),
+        _("always: Redis is not used"),
+        _("after at most %(seconds)s s") % {"seconds": _number(seconds, 2)},
         "",
         "revocation",
     )
@@ -122,7 +122,7 @@ def _end_without_redis() -> Row:
 
 def _blocklist() -> Row:
     return Row(
-        _("Speed with a million tokens on the blocklist"),
+        _("Speed with one million tokens on the blocklist"),
         _("no blocklist"),
         _share("growth", what="check, by blocked ids", rows=1_000_000),
         "",
@@ -132,11 +132,11 @@ def _blocklist() -> Row:
 
 def _sign_ins() -> Row:
     share = _share("growth", what="end, by sign-ins", rows=1_000_000)
-    return Row(_("Speed of ending one sign-in among a million"), share, share, "", "growth")
+    return Row(_("Speed of ending one sign-in among one million"), share, share, "", "growth")
 
 
 def _sign_in() -> Row:
     took = _result("in_process", name="sign-in")
     times = {"hash": _number(took["hash_milliseconds"]), "rest": _number(took["rest_milliseconds"])}
-    cost = _("%(hash)s ms for the password, %(rest)s ms for the rest") % times
-    return Row(_("Signing in"), cost, cost, "", "in_process")
+    cost = _("%(hash)s ms for the password hash, %(rest)s ms for the rest") % times
+    return Row(_("Sign-in"), cost, cost, "", "in_process")

@@ -22,19 +22,19 @@ SHOWN_OF_SIGNATURE = 8
 
 TIMES = ("exp", "iat", "nbf")
 MEANINGS: Mapping[str, Promise] = {
-    "alg": _("How it was signed. Only told: the key decides which way is accepted."),
-    "kid": _("Which of our keys signed it."),
-    "typ": _("What it may be used as: at+jwt is an access token, rt+jwt a refresh token."),
-    "iss": _("Who made it. Another maker's tokens are refused."),
-    "aud": _("Whom it is meant for. One that was made for another service is refused here."),
-    "sub": _("Whose it is: the number of the account, which never changes."),
-    "sid": _("The sign-in it belongs to. When that ends, so does the token."),
-    "jti": _("Its own number, so that this one token can be revoked."),
-    "iat": _("When it was made."),
-    "exp": _("When its time is over."),
-    "nbf": _("When its time begins."),
-    "token_type": _("Access or refresh. Neither is taken for the other."),
-    "username": _("The name, to save a look-up. What must be current is read from the database."),
+    "alg": _("The signing algorithm, for information only: the key determines which algorithm is accepted."),
+    "kid": _("The id of the key that signed the token."),
+    "typ": _("The type: at+jwt is an access token, rt+jwt a refresh token."),
+    "iss": _("The issuer. Tokens of other issuers are refused."),
+    "aud": _("The audience: the service that the token is for. Tokens for other services are refused here."),
+    "sub": _("The subject: the id of the account, which never changes."),
+    "sid": _("The sign-in of the token. When it ends, the token is revoked."),
+    "jti": _("The id of the token, so that it can be revoked alone."),
+    "iat": _("When the token was issued."),
+    "exp": _("When the token expires."),
+    "nbf": _("When the token becomes valid."),
+    "token_type": _("Access or refresh. One is not accepted in place of the other."),
+    "username": _("The username, to save a query. Data that must be current is read from the database."),
 }
 
 
@@ -72,18 +72,28 @@ class Verdicts:
     honoured: Verdict
 
 
-FITS = good(_("Fits: one of our keys signed exactly these letters."))
-IN_TIME = good(_("Its time has come, and is not over."))
-HONOURED = good(_("Yes: its sign-in goes on, and nobody revoked it."))
-NOT_BELIEVED = unasked(_("Not asked. What a token says counts only once its signature fits."))
-NOT_OURS = Verdicts(bad(_("This is not a token in the form of ours.")), NOT_BELIEVED, NOT_BELIEVED)
-WRONG_KEY = Verdicts(bad(_("It names no key of ours.")), NOT_BELIEVED, NOT_BELIEVED)
-WRONG_ALGORITHM = Verdicts(bad(_("It asks for another algorithm than its key is for.")), NOT_BELIEVED, NOT_BELIEVED)
-BROKEN = Verdicts(bad(_("Does not fit: a letter was changed, or somebody else signed it.")), NOT_BELIEVED, NOT_BELIEVED)
-EXPIRED = Verdicts(FITS, bad(_("Its time is over.")), unasked(_("Not asked. Its time decides already.")))
-TOO_EARLY = Verdicts(FITS, bad(_("Its time has not come.")), unasked(_("Not asked. Its time decides already.")))
-FOREIGN = Verdicts(FITS, unasked(_("Not asked.")), bad(_("No: its claims are not those of our tokens.")))
-REVOKED = Verdicts(FITS, IN_TIME, bad(_("No: its sign-in ended, or it was revoked or used up.")))
+FITS = good(_("Valid: one of the keys of this server signed this token."))
+IN_TIME = good(_("Valid: the token has not expired."))
+HONOURED = good(_("Yes: its sign-in is live, and the token is not revoked."))
+NOT_BELIEVED = unasked(_("Not checked: the signature is not valid."))
+NOT_OURS = Verdicts(
+    bad(_("Not valid: the text does not have the format of a token of this server.")), NOT_BELIEVED, NOT_BELIEVED
+)
+WRONG_KEY = Verdicts(bad(_("Not valid: this server has no key with this id.")), NOT_BELIEVED, NOT_BELIEVED)
+WRONG_ALGORITHM = Verdicts(
+    bad(_("Not valid: the token names a different algorithm than its key.")), NOT_BELIEVED, NOT_BELIEVED
+)
+BROKEN = Verdicts(
+    bad(_("Not valid: the token was changed, or signed with a different key.")), NOT_BELIEVED, NOT_BELIEVED
+)
+EXPIRED = Verdicts(
+    FITS, bad(_("The token has expired.")), unasked(_("Not checked: the token is outside its validity period."))
+)
+TOO_EARLY = Verdicts(
+    FITS, bad(_("The token is not valid yet.")), unasked(_("Not checked: the token is outside its validity period."))
+)
+FOREIGN = Verdicts(FITS, unasked(_("Not checked.")), bad(_("No: the claims are not those of a token of this server.")))
+REVOKED = Verdicts(FITS, IN_TIME, bad(_("No: its sign-in has ended, or the token was revoked or already used.")))
 # By the reason that the signature library gives; more special ones first.
 BY_REASON: Mapping[type[Exception], Verdicts] = {
     jwt.InvalidSignatureError: BROKEN,
@@ -159,7 +169,7 @@ def _read(part: str) -> list[Claim]:
 
 def _claim(name: str, value: Any) -> Claim:
     is_time = name in TIMES and type(value) is int and 0 < value < LATEST_TIME
-    meaning = MEANINGS.get(name, _("Not a claim of ours."))
+    meaning = MEANINGS.get(name, _("Not a claim of this server."))
     return Claim(_printable(name), _printable(value), meaning, value if is_time else None)
 
 

@@ -102,9 +102,11 @@ class InspectView(AnswerView):
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         raw = request.POST.get("token", "")
         if len(raw.encode(errors="replace")) > MAX_BYTES:
-            return self.answer(413, refused=_("This is more than 8 kB. No token of ours is half as long."))
+            return self.answer(
+                413, refused=_("The text is longer than 8 kB. Tokens of this server are less than half as long.")
+            )
         if not raw.strip():
-            return self.answer(400, refused=_("There is nothing to take apart."))
+            return self.answer(400, refused=_("Enter a token."))
         return self.answer(inspection=inspect(raw))
 
 
@@ -127,7 +129,7 @@ def must_prove(user: User, sign_in: SignIn) -> bool:
 
 
 class IsProved(BasePermission):
-    message = gettext_lazy("Give your password once more first.")
+    message = gettext_lazy("Confirm your password first.")
     code = "proof_needed"
 
     def has_permission(self, request: AuthenticatedRequest, view: APIView) -> bool:

@@ -374,7 +374,7 @@ def test_a_users_page_leads_to_sign_ins_and_events_and_back(browser_of, client_o
 def test_an_ended_clients_page_tells_its_place_in_the_blocklist(browser_of, client_of, staff, ann):
     client_of(ann)
     page, sign_in = browser_of(staff), sign_in_of(ann)
-    assert "not on it" in text_of(page.get(f"{SIGN_INS}{sign_in.pk}/change/"))
+    assert "not on the blocklist" in text_of(page.get(f"{SIGN_INS}{sign_in.pk}/change/"))
     sign_in.end(SignIn.Reason.ENDED_BY_STAFF)
     assert "its tokens are refused" in text_of(page.get(f"{SIGN_INS}{sign_in.pk}/change/"))
 

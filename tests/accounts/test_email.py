@@ -240,7 +240,7 @@ def test_a_link_followed_again_says_that_the_address_is_confirmed(browser, mails
     confirmed_at = User.objects.get(username="carol").email_confirmed_at
     response = getattr(browser(), method)(link)
     assert response.status_code == 200
-    assert "This address is already confirmed" in response.content.decode()
+    assert "This e-mail address is already confirmed" in response.content.decode()
     assert "carol@example.com" in response.content.decode()
     assert User.objects.get(username="carol").email_confirmed_at == confirmed_at
 
@@ -249,7 +249,7 @@ def test_the_link_of_a_change_followed_again_says_so_too(ask, browser):
     link = link_in(ask())
     browser().post(link)
     response = browser().get(link)
-    assert "This address is already confirmed" in response.content.decode()
+    assert "This e-mail address is already confirmed" in response.content.decode()
     assert NEW in response.content.decode()
 
 

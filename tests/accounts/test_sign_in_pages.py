@@ -112,14 +112,14 @@ def test_ending_the_others_asks_first(here, start):
 
 def test_the_others_are_counted(here, start):
     start()
-    assert "End the other one" in text(here.get(PAGE))
+    assert "End the other sign-in" in text(here.get(PAGE))
     start()
     assert "End the 2 others" in text(here.get(PAGE))
 
 
 def test_they_are_counted_in_german(here, start):
     start()
-    assert "Die andere beenden" in text(here.get(PAGE, headers={"accept-language": "de"}))
+    assert "Die andere Anmeldung beenden" in text(here.get(PAGE, headers={"accept-language": "de"}))
     start()
     assert "Die 2 anderen beenden" in text(here.get(PAGE, headers={"accept-language": "de"}))
 

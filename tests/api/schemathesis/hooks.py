@@ -11,7 +11,7 @@ from schemathesis.openapi.checks import RejectedPositiveData
 BEYOND_ANY_SCHEMA = (
     "Your old password was entered incorrectly.",
     "Your password was entered incorrectly.",
-    "The link is not valid: it was used, or is too old.",
+    "The link is not valid: it was already used, or has expired.",
     "A user with that username already exists.",
     "A user with that e-mail address already exists.",
     "This password is too common.",
