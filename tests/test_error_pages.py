@@ -41,11 +41,11 @@ handler400, handler403 = "api.errors.bad_request", "api.errors.permission_denied
 handler404, handler500 = "api.errors.not_found", "api.errors.server_error"
 
 PAGES = [
-    ("/bad/", 400, "could not understand"),
-    ("/forbidden/", 403, "may not do this"),
-    ("/nowhere/", 404, "nothing at this address"),
-    ("/broken/", 500, "went wrong on our side"),
-    ("/away/", 503, "back in a moment"),
+    ("/bad/", 400, "request is not valid"),
+    ("/forbidden/", 403, "not allowed to do this"),
+    ("/nowhere/", 404, "no page at this address"),
+    ("/broken/", 500, "error occurred on the server"),
+    ("/away/", 503, "temporarily unavailable"),
 ]
 
 

@@ -86,8 +86,8 @@ QUESTIONS = (
                 "at_once",
                 _("At once"),
                 _(
-                    "Here, both end at once. A service that checks only the signature accepts a token until it expires: "
-                    "let it ask this server, or keep the lifetime of tokens short."
+                    "Here, both end at once. A service that checks only the signature accepts a token until "
+                    "it expires: let it ask this server, or keep the lifetime of tokens short."
                 ),
             ),
             Option(

@@ -144,9 +144,9 @@ def test_somebody_signed_in_sees_the_state_of_their_account(page, django_assert_
 
 def test_an_unconfirmed_address_is_named_until_it_is_confirmed(page, ann):
     User.objects.update(email_confirmed_at=None)
-    assert "Please confirm ann@example.org" in page.get("/").content.decode()
+    assert "Confirm your e-mail address ann@example.org" in page.get("/").content.decode()
     User.objects.update(email_confirmed_at=ann.date_joined)
-    assert "Please confirm" not in page.get("/").content.decode()
+    assert "Confirm your e-mail address" not in page.get("/").content.decode()
 
 
 # Deleting the account

@@ -26,7 +26,7 @@ def subjects(mails):
 
 def own_words(mail):
     """The body without our own link, and without time and address of the request."""
-    return re.sub(r"^(https://testserver/\S+|(Time|Address): .*)$", "", mail.body, flags=re.MULTILINE)
+    return re.sub(r"^(https://testserver/\S+|(Time|IP address): .*)$", "", mail.body, flags=re.MULTILINE)
 
 
 def connect(page, name):

@@ -635,4 +635,4 @@ def test_a_server_without_the_results_says_so(browser, monkeypatch, tmp_path):
     page = browser().get("/compare/")
     figures.measured.cache_clear()
     assert page.status_code == 200
-    assert "not deployed along" in page.content.decode()
+    assert "not installed on this server" in page.content.decode()

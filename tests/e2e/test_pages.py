@@ -49,7 +49,7 @@ def test_somebody_signs_up_confirms_the_address_and_sees_their_account(page, sit
     main(page).get_by_label("Password", exact=False).first.fill(person.password)
     main(page).get_by_label("Password confirmation").fill(person.password)
     main(page).get_by_role("button", name="Sign up").click()
-    expect(main(page)).to_contain_text("Please confirm")
+    expect(main(page)).to_contain_text("Confirm your e-mail address")
     look_at(page, "home-account")
 
     page.goto(link_in(site.next_mail(person, "Confirm your e-mail address")))
@@ -58,7 +58,7 @@ def test_somebody_signs_up_confirms_the_address_and_sees_their_account(page, sit
     expect(main(page)).to_contain_text("is confirmed")
     look_at(page, "email-confirmed")
     page.goto("/")
-    expect(main(page)).not_to_contain_text("Please confirm")
+    expect(main(page)).not_to_contain_text("Confirm your e-mail address")
 
 
 def test_a_wrong_password_is_told_beside_the_form(page, ann, look_at):
@@ -67,7 +67,7 @@ def test_a_wrong_password_is_told_beside_the_form(page, ann, look_at):
     main(page).get_by_label("Username").fill(ann.username)
     main(page).get_by_label("Password").fill("not the right passphrase")
     main(page).get_by_role("button", name="Sign in").click()
-    expect(main(page)).to_contain_text("do not match an account")
+    expect(main(page)).to_contain_text("username, e-mail address or password is wrong")
     look_at(page, "login-refused")
 
 
@@ -127,20 +127,20 @@ def test_the_list_is_walked_through_by_name_and_by_end(anns_page, site, ann, loo
     for agent in ["curl/8.9.1", "your-app/2.1 (iPhone; iOS 17.2)", "python-httpx/0.28.1"]:
         site.start_client(ann, agent)
     page.goto("/accounts/sign-ins/")
-    main(page).get_by_role("link", name="Name curl").click()
+    main(page).get_by_role("link", name="Rename curl").click()
     look_at(page, "sign-in-name")
     main(page).get_by_label("Name").fill("backup script")
     main(page).get_by_role("button", name="Save").click()
     expect(main(page).get_by_role("status")).to_contain_text("Saved: backup script.")
 
-    main(page).get_by_role("button", name="End backup script").click()
-    expect(main(page).get_by_role("status")).to_contain_text("Ended: backup script.")
+    main(page).get_by_role("button", name="End sign-in: backup script").click()
+    expect(main(page).get_by_role("status")).to_contain_text("Sign-in ended: backup script.")
     main(page).get_by_text("Ended in the last 30 days").click()
-    expect(main(page)).to_contain_text("Ended from the list")
+    expect(main(page)).to_contain_text("Ended by the user")
     main(page).get_by_text("User agent").first.click()
     look_at(page, "sign-ins-open")
 
-    main(page).get_by_role("link", name="End the 2 others").click()
+    main(page).get_by_role("link", name="End the 2 other sign-ins").click()
     expect(main(page)).to_contain_text("2 other sign-ins end at once. You stay signed in here.")
     look_at(page, "sign-ins-end-others")
     main(page).get_by_role("button", name="End all other sign-ins").click()
@@ -159,7 +159,7 @@ def test_after_a_while_the_password_is_asked_for_and_one_comes_back(anns_page, s
     site.start_client(ann)
     site.shell(MORE_THAN_RECENT.format(name=ann.username))
     page.goto("/accounts/sign-ins/")
-    main(page).get_by_role("button", name="End curl").click()
+    main(page).get_by_role("button", name="End sign-in: curl").click()
     expect(main(page)).to_contain_text("Confirm your password")
     look_at(page, "confirm")
     main(page).get_by_label("Your password").fill("not the right passphrase")
@@ -167,10 +167,10 @@ def test_after_a_while_the_password_is_asked_for_and_one_comes_back(anns_page, s
     expect(main(page)).to_contain_text("The password is wrong.")
     main(page).get_by_label("Your password").fill(ann.password)
     main(page).get_by_role("button", name="Confirm password").click()
-    expect(main(page)).to_contain_text("End curl?")
+    expect(main(page)).to_contain_text("End the sign-in “curl”?")
     look_at(page, "sign-in-end")
     main(page).get_by_role("button", name="End sign-in").click()
-    expect(main(page).get_by_role("status")).to_contain_text("Ended: curl.")
+    expect(main(page).get_by_role("status")).to_contain_text("Sign-in ended: curl.")
 
 
 def test_a_client_is_connected_its_lines_run_and_it_is_ended(anns_page, ann, look_at, tmp_path):
@@ -204,8 +204,8 @@ def test_a_client_is_connected_its_lines_run_and_it_is_ended(anns_page, ann, loo
     assert all(file.stat().st_mode & 0o077 == 0 for file in tmp_path.iterdir())
 
     main(page).get_by_role("link", name="I have saved the tokens").click()
-    main(page).get_by_role("button", name="End backup script").first.click()
-    expect(main(page).get_by_role("status")).to_contain_text("Ended: backup script.")
+    main(page).get_by_role("button", name="End sign-in: backup script").first.click()
+    expect(main(page).get_by_role("status")).to_contain_text("Sign-in ended: backup script.")
 
 
 def lines_of(page):
@@ -270,7 +270,7 @@ def test_the_address_is_changed_by_a_link_to_the_new_one(anns_page, site, ann, l
     main(page).get_by_label("First name").fill("Ann")
     main(page).get_by_role("button", name="Save").click()
     expect(main(page).get_by_role("status")).to_contain_text("Saved.")
-    main(page).get_by_role("link", name="Change password").click()
+    main(page).get_by_role("link", name="Change e-mail address").click()
     look_at(page, "email-change")
     main(page).get_by_label("New e-mail address").fill(there.email)
     main(page).get_by_role("button", name="Send the link").click()

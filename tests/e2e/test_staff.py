@@ -69,7 +69,7 @@ def test_somebody_is_found_and_signed_out_everywhere(staff_page, site, ann, phot
     staff_page.get_by_role("button", name="Sign out everywhere").click()
     expect(staff_page.get_by_text("client has its access and refresh tokens revoked")).to_be_visible()
     photograph(staff_page, "admin-confirm")
-    staff_page.get_by_label("Why").fill("The phone was stolen.")
+    staff_page.get_by_label("Reason").fill("The phone was stolen.")
     staff_page.get_by_role("button", name="Sign out users").click()
     expect(staff_page.get_by_text("1 sign-in ended.")).to_be_visible()
 
@@ -83,16 +83,16 @@ def test_a_leaked_token_is_found_out_blocked_and_lifted(staff_page, site, ann, p
     expect(staff_page.get_by_text("Genuine and valid.")).to_be_visible()
     assert access not in staff_page.content()
     photograph(staff_page, "admin-leaked-token")
-    staff_page.get_by_label("Why").fill("It was in a repository.")
+    staff_page.get_by_label("Reason").fill("It was in a repository.")
     staff_page.get_by_role("button", name="Block only this token").click()
     expect(staff_page.get_by_text("The token is refused from now on.")).to_be_visible()
     photograph(staff_page, "admin-blocklist")
     staff_page.locator("#result_list tbody input[type=checkbox]").first.check()
-    staff_page.locator("select[name=action]").select_option(label="Lift")
+    staff_page.locator("select[name=action]").select_option(label="Remove block")
     staff_page.get_by_role("button", name="Go").click()
-    staff_page.get_by_label("Why").fill("It was a test token.")
+    staff_page.get_by_label("Reason").fill("It was a test token.")
     staff_page.get_by_role("button", name="Remove blocks").click()
-    expect(staff_page.get_by_text("1 lifted.")).to_be_visible()
+    expect(staff_page.get_by_text("1 block removed.")).to_be_visible()
 
 
 def test_locks_are_looked_at_and_lifted(staff_page, site, ann, photograph):
@@ -108,11 +108,11 @@ def test_locks_are_looked_at_and_lifted(staff_page, site, ann, photograph):
     staff_page.locator("#searchbar").press("Enter")
     photograph(staff_page, "admin-locks")
     staff_page.locator("#result_list tbody input[type=checkbox]").first.check()
-    staff_page.locator("select[name=action]").select_option(label="Lift")
+    staff_page.locator("select[name=action]").select_option(label="Reset counters")
     staff_page.get_by_role("button", name="Go").click()
-    staff_page.get_by_label("Why").fill("It was the owner.")
+    staff_page.get_by_label("Reason").fill("It was the owner.")
     staff_page.get_by_role("button", name="Reset counters").click()
-    expect(staff_page.get_by_text("1 lock lifted.")).to_be_visible()
+    expect(staff_page.get_by_text("1 lock removed.")).to_be_visible()
 
 
 def test_the_page_before_everyone_is_signed_out(staff_page, photograph):

@@ -54,14 +54,14 @@ def sign_in_of(user):
 def test_a_good_access_token(page, client_of, ann):
     answer = show(page, client_of(ann).access)
     assert "an access token Whose ann" in text_of(answer)
-    assert "Genuine, and still good" in text_of(answer)
+    assert "Genuine and valid" in text_of(answer)
     assert offers(answer) == {"block", "end"}
 
 
 def test_a_good_refresh_token(page, client_of, ann):
     answer = show(page, client_of(ann).refresh)
     assert "a refresh token Whose ann" in text_of(answer)
-    assert "Genuine, and still good" in text_of(answer)
+    assert "Genuine and valid" in text_of(answer)
     assert offers(answer) == {"end"}
 
 
@@ -80,7 +80,7 @@ def test_a_token_after_its_time(page, client_of, ann):
     with time_machine.travel(timezone.now() + settings.ACCESS_TOKEN * 2, tick=False):
         answer = show(page, access)
     assert "Whose ann" in text_of(answer)
-    assert "its time is over" in text_of(answer)
+    assert "Genuine, but expired" in text_of(answer)
     assert offers(answer) == {"end"}
 
 
@@ -110,7 +110,7 @@ def test_the_id_of_a_refresh_token(page, client_of, ann, form):
 
 def test_the_id_of_an_access_token_tells_nobodys_name(page, client_of, ann):
     answer = show(page, claims_of(client_of(ann).access)["jti"])
-    assert "Nobody's that we know of" in text_of(answer)
+    assert "User Unknown" in text_of(answer)
     assert offers(answer) == {"block"}
 
 
@@ -279,7 +279,7 @@ def test_nothing_is_lifted_without_a_reason(page, blocked, why):
 
 def test_nothing_is_lifted_unasked(page, blocked):
     answer = act(page, BLOCKLIST, "lift", Entry.objects.get(), agree=False)
-    assert "1 token is good again" in text_of(answer)
+    assert "1 token is accepted again" in text_of(answer)
     assert blocked.get("/api/me/").status_code == 401
 
 
@@ -287,7 +287,7 @@ def test_lifting_does_not_bring_back_a_sign_in(page, client_of, ann):
     client = client_of(ann)
     sign_in_of(ann).end(SignIn.Reason.ENDED_BY_STAFF)
     answer = act(page, BLOCKLIST, "lift", Entry.objects.get(), agree=False)
-    assert "ended for good" in text_of(answer)
+    assert "Ended sign-ins stay ended" in text_of(answer)
     act(page, BLOCKLIST, "lift", Entry.objects.get())
     assert client.get("/api/me/").status_code == 401
 

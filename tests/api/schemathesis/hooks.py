@@ -15,9 +15,9 @@ BEYOND_ANY_SCHEMA = (
     "A user with that username already exists.",
     "A user with that e-mail address already exists.",
     "This password is too common.",
-    "This password is one or two common words",
-    "This password repeats itself",
-    "This password says little more than ",
+    "This password consists of one or two common words",
+    "This password repeats the same characters",
+    "This password contains little more than ",
     "The password is too similar to the ",
 )
 
