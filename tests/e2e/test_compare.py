@@ -115,7 +115,7 @@ def test_one_changed_letter_breaks_the_signature(traveller, complaints):
 def test_a_refresh_gives_a_new_pair(traveller):
     before = traveller.locator("#mine .token-text").inner_text()
     press(traveller, "Use the refresh token")
-    box = experiment(traveller, "Renew")
+    box = experiment(traveller, "Renew the tokens")
     expect(box.get_by_text("of the same sign-in")).to_be_visible()
     expect(box.locator(".exchange summary")).to_contain_text("2 SQL")
     expect(traveller.locator("#mine .token-text")).not_to_have_text(before)
