@@ -388,8 +388,7 @@ class User(ChangedColumnsModel, AbstractUser):
         _("e-mail address"),
         validators=[
             RegexValidator(
-                names.PLAIN_ADDRESS,
-                _("Enter an e-mail address in plain ASCII, without quotation marks, brackets or comments."),
+                names.PLAIN_ADDRESS, _("Enter an e-mail address in plain ASCII, without quotes, brackets or comments.")
             )
         ],
     )

@@ -139,7 +139,7 @@ class Migration(migrations.Migration):
                 validators=[
                     django.core.validators.RegexValidator(
                         "^[\\x21\\x23-\\x27\\x2a-\\x5a\\x5e-\\x7e]*$",
-                        "Enter an e-mail address in plain ASCII, without quotation marks, brackets or comments.",
+                        "Enter an e-mail address in plain ASCII, without quotes, brackets or comments.",
                     )
                 ],
                 verbose_name="e-mail address",
