@@ -378,7 +378,7 @@ def test_what_is_too_long_is_refused_with_a_word(page, complaints):
     page.goto("/compare/")
     page.get_by_label("Token", exact=True).fill("e" * 9000)
     press_form(page, "Inspect the token")
-    expect(page.locator("#inspected")).to_have_text(re.compile("more than 8 kB"))
+    expect(page.locator("#inspected")).to_have_text(re.compile("longer than 8 kB"))
 
 
 def test_questions_end_in_advice_and_leave_the_passport_alone(traveller, look_at):
