@@ -50,7 +50,7 @@ def test_the_catalogue_has_every_text_of_the_sources(tmp_path):
 
 def test_the_plainer_look_finds_texts_too():
     found = found_by_eye()
-    assert {"Sign in", "This is not your password."} <= found
+    assert {"Sign in", "The password is wrong."} <= found
     assert found <= {entry.msgid for entry in entries()}
 
 
@@ -81,17 +81,17 @@ PUBLIC = [
     ("/accounts/signup/", "Registrieren"),
     ("/accounts/password_reset/", "Link senden"),
     ("/compare/", "Armband oder Reisepass?"),
-    ("/nowhere/", "Unter dieser Adresse ist nichts"),
+    ("/nowhere/", "Unter dieser Adresse gibt es keine Seite"),
 ]
 SIGNED_IN = [
-    ("/", "Hallo, ann"),
-    ("/accounts/sign-ins/", "Wo du angemeldet bist"),
-    ("/accounts/activity/", "Aktivität"),
-    ("/accounts/profile/", "Dein Name"),
-    ("/accounts/clients/new/", "Einen Client verbinden"),
-    ("/accounts/password_change/", "Dein Passwort ändern"),
-    ("/accounts/delete/", "Dein Konto löschen?"),
-    ("/compare/", "Sieh beiden bei der Arbeit zu"),
+    ("/", "Guten Tag, ann"),
+    ("/accounts/sign-ins/", "Wo Sie angemeldet sind"),
+    ("/accounts/activity/", "Aktivitäten"),
+    ("/accounts/profile/", "Ihr Name"),
+    ("/accounts/clients/new/", "Client verbinden"),
+    ("/accounts/password_change/", "Passwort ändern"),
+    ("/accounts/delete/", "Ihr Konto löschen?"),
+    ("/compare/", "Live ausprobieren"),
 ]
 
 
