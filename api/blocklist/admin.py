@@ -17,9 +17,9 @@ from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters
 
 from accounts.admin import confirm
-from accounts.admin.lists import ChoiceFilter, ListFilter, ReadOnlyList, link
+from accounts.admin.lists import ChoiceFilter, ListFilter, ReadOnlyList, admin_link
 from accounts.admin.search import as_uuid
-from accounts.admin.sign_ins import SignInAdmin, say_ended
+from accounts.admin.sign_ins import SignInAdmin, message_ended
 from accounts.http import request_context
 from accounts.models import SignIn, User
 from api import leaks
@@ -59,7 +59,7 @@ class FoundForm(forms.Form):
 
 
 class WhyForm(forms.Form):
-    why = confirm.WhyField()
+    why = confirm.ReasonField()
 
 
 @admin.register(Entry)
@@ -98,7 +98,7 @@ class EntryAdmin(ReadOnlyList):
         if entry.kind == Entry.Kind.EVERYBODY:
             return _("everybody")
         if entry.kind == Entry.Kind.USER:
-            return link(User.objects.filter(pk=entry.owner_id).first()) or entry.owner_id
+            return admin_link(User.objects.filter(pk=entry.owner_id).first()) or entry.owner_id
         if entry.user_id is None:
             return None
         url = reverse("admin:accounts_user_change", args=[entry.user_id])
@@ -110,7 +110,7 @@ class EntryAdmin(ReadOnlyList):
 
     @admin.display(description=_("by"))
     def by(self, entry: Any) -> Any:
-        return link(entry.blocked_by) if entry.blocked_by else entry.ended_by
+        return admin_link(entry.blocked_by) if entry.blocked_by else entry.ended_by
 
     @admin.display(description=_("state"))
     def state(self, entry: Entry) -> Any:
@@ -148,8 +148,8 @@ class EntryAdmin(ReadOnlyList):
         view = path("leaked/", self.admin_site.admin_view(self.leaked), name="blocklist_entry_leaked")
         return [view, *super().get_urls()]
 
-    def is_possible(self, request: HttpRequest, action: str, shown: Entry) -> bool:
-        return shown.may_be_lifted
+    def is_available(self, request: HttpRequest, action: str, obj: Entry) -> bool:
+        return obj.may_be_lifted
 
     @admin.action(description=_("Lift"), permissions=["lift"])
     def lift(self, request: HttpRequest, entries: EntryQuerySet) -> HttpResponse | None:
@@ -157,7 +157,7 @@ class EntryAdmin(ReadOnlyList):
         chosen = list(entries[: self.list_per_page])
         liftable = [entry for entry in chosen if entry.may_be_lifted]
         form = confirm.ConfirmationWithReason(request)
-        if not form.is_given:
+        if not form.is_confirmed:
             others = len(chosen) - len(liftable)
             tokens = ngettext(
                 "token is good again within a second, until it expires",
@@ -169,13 +169,13 @@ class EntryAdmin(ReadOnlyList):
                 "%d stay: only what staff blocked, and is in force, can be lifted. What ended has ended for good.",
                 others,
             )
-            return confirm.ask(
+            return confirm.page(
                 self,
                 request,
                 form,
                 title=_("Lift?"),
                 button=_("Let them in again"),
-                facts=[(tokens, len(liftable))],
+                effects=[(tokens, len(liftable))],
                 notes=[text % others] if others else [],
             )
         lifted = sum(entry.lift(form.cleaned_data["why"]) for entry in liftable)
@@ -237,7 +237,7 @@ class EntryAdmin(ReadOnlyList):
         if not request.user.has_perm("accounts.end_signin") or not within_reach.exists():
             raise PermissionDenied
         with request_context.acting(why):
-            say_ended(self, request, within_reach.end(SignIn.Reason.ENDED_BY_STAFF))
+            message_ended(self, request, within_reach.end(SignIn.Reason.ENDED_BY_STAFF))
 
     def _leak_page(self, request: HttpRequest, **context: Any) -> TemplateResponse:
         leak = context.get("leak")
@@ -252,8 +252,8 @@ class EntryAdmin(ReadOnlyList):
                 and leak.sign_in.user.is_manageable_by(request.user)
             ),
             "may_block": bool(leak and leak.blockable_by(request.user)),
-            "whose": leak and leak.sign_in and link(leak.sign_in.user),
-            "sign_in": leak and leak.sign_in and link(leak.sign_in),
+            "whose": leak and leak.sign_in and admin_link(leak.sign_in.user),
+            "sign_in": leak and leak.sign_in and admin_link(leak.sign_in),
             **context,
         }
         return TemplateResponse(request, "admin/leaked.html", whole)
