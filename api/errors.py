@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework_simplejwt.exceptions import InvalidToken
 
-from accounts.http import landing
+from accounts.http import post_only
 from accounts.models import User
 from accounts.rate_limits import TooManyAttempts
 from api import dpop, refused_forms, trouble
@@ -149,7 +149,7 @@ def method_not_allowed(request: HttpRequest, allowed: str) -> HttpResponse:
     if request.path.startswith(FOR_PROGRAMS):
         response: HttpResponse = _json(code, http_status, detail)
     else:
-        response = _answer(request, code, http_status, detail, form_page=landing.page_with_form(request.path_info))
+        response = _answer(request, code, http_status, detail, form_page=post_only.page_with_form(request.path_info))
     response["Allow"] = allowed
     return response
 

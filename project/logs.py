@@ -52,5 +52,5 @@ def _request_of(record: logging.LogRecord) -> HttpRequest | None:
 
 def _who(request: HttpRequest) -> dict[str, Any]:
     """As far as it is known already: a line of the log asks nobody."""
-    who = getattr(request, "auth", None) or getattr(getattr(request, "session", None), "known_sign_in", None)
+    who = getattr(request, "auth", None) or getattr(getattr(request, "session", None), "loaded_sign_in", None)
     return {"sid": str(who.sid), "user_id": who.user_id} if who else {}

@@ -133,7 +133,7 @@ MIDDLEWARE = [
     "api.middleware.LockedMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "accounts.http.middleware.LandingMiddleware",
+    "accounts.http.middleware.PostOnlyRedirectMiddleware",
     # Last, as its page needs what the others bring.
     "api.middleware.NotAllowedMiddleware",
 ]

@@ -154,7 +154,7 @@ class SignInAdmin(ReadOnlyList):
         return super().changelist_view(request, context | (extra_context or {}))
 
     def end_everyone(self, request: SignedInRequest) -> HttpResponse:
-        """Ends all sign-ins up to a time, as `manage.py end_sign_ins --all` and `--before` do: without an event each."""
+        """Ends all sign-ins, or those up to a time, without an event for each: as `manage.py end_sign_ins` does."""
         if not self.may_end_everyone(request):
             raise PermissionDenied
         form = EndEveryoneForm(request)

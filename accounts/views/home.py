@@ -7,11 +7,13 @@ from django.views.generic import TemplateView
 from accounts.models import SecurityEvent, SignIn
 from accounts.sessions import BrowserRequest
 
-EVENTS_ON_HOME = 5
-SIGN_INS_ON_HOME = 3
+MAX_EVENTS_SHOWN = 5
+MAX_SIGN_INS_SHOWN = 3
 
 
 class HomeView(TemplateView):
+    """The home page: of the account for a signed-in user, of the site for a visitor."""
+
     request: BrowserRequest
     template_name = "home.html"
 
@@ -22,7 +24,7 @@ class HomeView(TemplateView):
             sign_ins = SignIn.objects.filter(user=sign_in.user).live()
             context |= {
                 "number": sign_ins.count(),
-                "sign_ins": sign_ins.current_first(sign_in)[:SIGN_INS_ON_HOME],
-                "events": SecurityEvent.objects.filter(user=sign_in.user)[:EVENTS_ON_HOME],
+                "sign_ins": sign_ins.current_first(sign_in)[:MAX_SIGN_INS_SHOWN],
+                "events": SecurityEvent.objects.filter(user=sign_in.user)[:MAX_EVENTS_SHOWN],
             }
         return context
