@@ -17,7 +17,7 @@ class AccountsConfig(AppConfig):
 
         if any(each.get("ATOMIC_REQUESTS") for each in settings.DATABASES.values()):
             raise ImproperlyConfigured(
-                "ATOMIC_REQUESTS would undo the attempt counters, ended sign-ins and security events of refused requests. "
+                "ATOMIC_REQUESTS would undo attempt counters, ended sign-ins and security events of refused requests. "
                 "Remove it from DATABASES."
             )
         # starting.start() writes last_login, in the statement that also refuses an account that was just deactivated.
