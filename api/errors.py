@@ -20,11 +20,12 @@ from rest_framework_simplejwt.exceptions import InvalidToken
 from accounts.http import post_only
 from accounts.models import User
 from accounts.rate_limits import TooManyAttempts
-from api import dpop, refused_forms, trouble
+from api import dpop, outages
+from api.authentication import log_refused_form
 from api.error_bodies import as_api_exception, body_of
+from api.outages import Trouble
 from api.parsers import TooLarge
-from api.refusals import refusals
-from api.trouble import Trouble
+from api.refused_tokens import refused_tokens
 
 RETRY_AFTER_SECONDS = 2
 # What programs ask, and people do not: they get no page.
@@ -42,7 +43,7 @@ class Unavailable(exceptions.APIException):
 
 
 @contextmanager
-def throttling() -> Iterator[None]:
+def as_throttled() -> Iterator[None]:
     """To be put around a guess: inside a serializer, a TooManyAttempts would pass for bad input."""
     try:
         yield
@@ -56,28 +57,28 @@ class RecentSignInRequired(exceptions.PermissionDenied):
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
-    if what := trouble.trouble_of(exc):
-        trouble.log.note(exc, what)
+    if what := outages.trouble_of(exc):
+        outages.log_database_outage(exc, what)
         exc = Unavailable(what)
     if isinstance(exc, TooManyAttempts):
         exc = exceptions.Throttled(exc.seconds)
-    if isinstance(exc, User.DoesNotExist) and _caller_is_gone(context["request"]):
-        return _of_deleted_user(context)
+    if isinstance(exc, User.DoesNotExist) and _caller_was_deleted(context["request"]):
+        return _deleted_user_response(context)
     exc = as_api_exception(exc)
     response = views.exception_handler(exc, context)
     if response is None:
         return None
     response.data = body_of(exc, response.data)
     if response.data["code"] in TOKEN_PRESENTED and "WWW-Authenticate" in response:
-        refusals.note()
+        refused_tokens.count()
         # RFC 6750, section 3.1
         response["WWW-Authenticate"] = f'{response["WWW-Authenticate"]}, error="invalid_token"'
     if isinstance(exc, dpop.ProofRefused):
-        _say_which_proof_is_needed(response, exc)
+        _add_proof_headers(response, exc)
     return response
 
 
-def _say_which_proof_is_needed(response: Response, refusal: dpop.ProofRefused) -> None:
+def _add_proof_headers(response: Response, refusal: dpop.ProofRefused) -> None:
     """RFC 9449, sections 5, 7.1 and 8."""
     if refusal.status_code == status.HTTP_401_UNAUTHORIZED:
         response["WWW-Authenticate"] = dpop.challenge(refusal.error)
@@ -87,13 +88,13 @@ def _say_which_proof_is_needed(response: Response, refusal: dpop.ProofRefused) -
         response["DPoP-Nonce"] = refusal.nonce
 
 
-def _caller_is_gone(request: Request) -> bool:
+def _caller_was_deleted(request: Request) -> bool:
     """Whether the user who was authenticated was deleted meanwhile; a view may as well miss another user."""
     user_id = getattr(getattr(request, "_user", None), "pk", None)
     return user_id is not None and not User._base_manager.filter(pk=user_id).exists()
 
 
-def _of_deleted_user(context: dict[str, Any]) -> Response:
+def _deleted_user_response(context: dict[str, Any]) -> Response:
     """Their tokens are blocked; this one was checked just before."""
     challenge = context["view"].get_authenticate_header(context["request"])
     headers = {"WWW-Authenticate": f'{challenge}, error="invalid_token"'}
@@ -135,7 +136,7 @@ def permission_denied(request: HttpRequest, exception: PermissionDenied) -> Http
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    refused_forms.log(request, reason)
+    log_refused_form(request, reason)
     detail = "The form was open too long, or came from elsewhere. Go back, reload the page and try again."
     return _answer(request, "csrf_failed", HTTPStatus.FORBIDDEN, detail)
 
@@ -171,7 +172,7 @@ def _unavailable(request: HttpRequest, what: Trouble) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
-    if error and (what := trouble.trouble_of(error)):
-        trouble.log.note(error, what)
+    if error and (what := outages.trouble_of(error)):
+        outages.log_database_outage(error, what)
         return _unavailable(request, what)
     return _answer(request, "error", HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong on our side.")

@@ -12,7 +12,7 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from api import metrics, migrations_state, trouble
+from api import metrics, migrations_state, outages
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def database_state() -> str:
         with connection.cursor() as cursor:
             is_writable = clock.ask(cursor) if connection.vendor == "postgresql" else sqlite_answers(cursor)
     except Error as error:
-        trouble.log.note(error, trouble.Trouble.UNREACHABLE)
+        outages.log_database_outage(error, outages.Trouble.UNREACHABLE)
         return "down"
     if migrations_state.are_missing():
         return "not migrated"

@@ -21,7 +21,7 @@ from api import health
 from api.blocklist.mirror import mirror
 from api.blocklist.models import Entry
 from api.keys import keyring
-from api.refusals import refusals
+from api.refused_tokens import refused_tokens
 
 HOURS = 48
 # Up to so many are counted one by one.
@@ -150,7 +150,7 @@ def _hour(counts: Counts, hour: datetime, position: int, most: int) -> Hour:
 
 def _of_tokens() -> list[Figure]:
     length = Entry.objects.in_force().order_by().values("pk")[: COUNTED_ENTRIES + 1].count()
-    refused = refusals.count(HOURS)
+    refused = refused_tokens.in_last_hours(HOURS)
     return [
         Figure(
             _("Blocklist"),

@@ -165,7 +165,7 @@ def caches(url: str, sentinels: list[str], *, is_cluster: bool) -> dict[str, dic
     if sentinels:
         options |= _sentinel_options(sentinels)
     elif is_cluster:
-        options["CONNECTION_FACTORY"] = "api.redis_cluster.ClusterFactory"
+        options["CONNECTION_FACTORY"] = "api.redis.ClusterFactory"
     cache = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": [url], "KEY_PREFIX": "wp", "OPTIONS": options}
     return {"default": cache}
 

@@ -5,9 +5,9 @@ from django.views.i18n import set_language
 
 from accounts.views.home import HomeView
 from api import health
+from api.connect_client import ConnectClientView
 from api.metrics import metrics
-from api.oauth import JWKSView
-from api.pages import ConnectClientView
+from api.service_endpoints import JWKSView
 from project import site_files
 
 urlpatterns = [

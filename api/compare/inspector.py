@@ -12,7 +12,8 @@ from jwt.utils import base64url_decode
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 
 from api import strict_json
-from api.tokens import COMPACT_FORM, LATEST_TIME, MAX_LENGTH, AnyToken
+from api.tokens import AnyToken
+from api.tokens.backend import COMPACT_JWS, MAX_TIMESTAMP, MAX_TOKEN_BYTES
 
 MAX_BYTES = 8 * 1024
 # What is shown of somebody else's invention.
@@ -104,7 +105,7 @@ def verdicts_on(raw: str) -> Verdicts:
     except TokenError as error:
         return _because_of(error, raw)
     try:
-        token.check_honoured()
+        token.check_not_revoked()
     except TokenError:
         return REVOKED
     return Verdicts(FITS, IN_TIME, HONOURED)
@@ -119,7 +120,7 @@ def _because_of(error: TokenError, raw: str) -> Verdicts:
 
 
 def _has_form_of_ours(raw: str) -> bool:
-    return len(raw) <= MAX_LENGTH and COMPACT_FORM.fullmatch(raw.encode(errors="replace")) is not None
+    return len(raw) <= MAX_TOKEN_BYTES and COMPACT_JWS.fullmatch(raw.encode(errors="replace")) is not None
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class Inspection:
 def inspect(raw: str) -> Inspection:
     """`raw` is at most MAX_BYTES long."""
     raw = raw.strip()
-    parts = raw.split(".") if COMPACT_FORM.fullmatch(raw.encode(errors="replace")) else ["", "", ""]
+    parts = raw.split(".") if COMPACT_JWS.fullmatch(raw.encode(errors="replace")) else ["", "", ""]
     shown = dict(zip(("header", "claims", "signature"), parts, strict=True))
     # Whoever has all of the signature has the token.
     shown["signature"] = shown["signature"][:SHOWN_OF_SIGNATURE]
@@ -158,7 +159,7 @@ def _read(part: str) -> list[Claim]:
 
 
 def _claim(name: str, value: Any) -> Claim:
-    is_time = name in TIMES and type(value) is int and 0 < value < LATEST_TIME
+    is_time = name in TIMES and type(value) is int and 0 < value < MAX_TIMESTAMP
     meaning = MEANINGS.get(name, _("Not a claim of ours."))
     return Claim(_printable(name), _printable(value), meaning, value if is_time else None)
 

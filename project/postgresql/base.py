@@ -30,7 +30,7 @@ class Silence:
         self.ask_again_at = 0.0
 
     def note(self) -> None:
-        metrics.silences.inc()
+        metrics.database_timeouts.inc()
         self.is_noticed, self.ask_again_at = True, time.monotonic() + ASK_EVERY
 
 

@@ -5,7 +5,7 @@ from tqdm import tqdm
 
 from accounts.http import request_context
 from accounts.models import SignIn
-from api.blocklist.restore import end_what_was_restored
+from api.blocklist.restore import end_restored_sign_ins
 
 WHY = "The database was restored from a backup."
 UNKNOWN = """
@@ -28,7 +28,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         ended = 0
         with request_context.acting(WHY), tqdm(total=SignIn.objects.unended().count(), unit="", disable=None) as bar:
-            for number in end_what_was_restored(SignIn.Reason.ENDED_BY_STAFF):
+            for number in end_restored_sign_ins(SignIn.Reason.ENDED_BY_STAFF):
                 ended += number
                 bar.update(number)
         self.stdout.write(f"{ended} sign-ins ended. Everyone signs in again.")

@@ -26,7 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
 
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
-        ended = Entry.objects.left_half_way() if dry_run else unhurried(Entry.objects.finish_ends(), "ends")
+        ended = Entry.objects.unfinished_count() if dry_run else unhurried(Entry.objects.finish_ending(), "ends")
         sign_ins = ngettext("%d sign-in", "%d sign-ins", ended) % ended
         self.stdout.write(f"ends left half-way: {sign_ins} {'to be ' if dry_run else ''}ended")
         for model in PRUNED:

@@ -20,8 +20,8 @@ def read(path: Path) -> bytes:
             state = os.fstat(file)
             if not stat.S_ISREG(state.st_mode):
                 raise Unreadable("not a file")
-            with os.fdopen(file, "rb", closefd=False) as opened:
-                content = opened.read(MAX_FILE_BYTES + 1)
+            with os.fdopen(file, "rb", closefd=False) as reader:
+                content = reader.read(MAX_FILE_BYTES + 1)
         finally:
             os.close(file)
     except OSError as error:
@@ -36,7 +36,7 @@ def printable(path: Path) -> str:
     return path.name.encode("ascii", "backslashreplace").decode()
 
 
-def state_of(file: os.DirEntry[str]) -> tuple[int, ...]:
+def file_state(file: os.DirEntry[str]) -> tuple[int, ...]:
     """Of what a link leads to, and of the link itself: it may lead nowhere, and somewhere else a moment later."""
     states = []
     for follow in (True, False) if file.is_symlink() else (True,):

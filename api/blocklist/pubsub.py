@@ -15,51 +15,31 @@ from uuid import UUID
 from django_redis import get_redis_connection
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
-from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from api import strict_json
-from api.redis_cluster import server_of
+from api.outages import OutageLog
+from api.redis import REDIS_ERRORS, server_of
 
 logger = logging.getLogger(__name__)
 
 CHANNEL = "wp:blocked"
 # A megabyte of news is some 27,000 ids; a message of a thousand is read in well under a millisecond.
-IDS_PER_MESSAGE = 1000
+MAX_IDS_PER_MESSAGE = 1000
 # As long as an own message gets: each id has 32 digits, two quotes, a comma and a space.
-MAX_MESSAGE_BYTES = 36 * IDS_PER_MESSAGE + 100
+MAX_MESSAGE_BYTES = 36 * MAX_IDS_PER_MESSAGE + 100
 TOKEN_IDS = re.compile(r"(?:[0-9a-f]{32} )*")
 # The year 2286, in seconds. A process bounds it further by its own settings.
-LATEST_UNTIL = 10**10
+MAX_UNTIL = 10**10
 # How long a subscription that lost its connection waits before it tries again, in seconds.
-RETRY_AFTER = 0.5
-TROUBLE = (RedisError, OSError, ValueError)
+RETRY_SECONDS = 0.5
 
 # Ids, and until when they are blocked; without ids: the database knows more.
-News = tuple[list[int], int]
-ASK_THE_DATABASE: News = ([], 0)
+Message = tuple[list[int], int]
+RELOAD: Message = ([], 0)
 
 
-class Health:
-    """Says in the log once that something went wrong, and once that it is over."""
-
-    def __init__(self, trouble: str, recovery: str) -> None:
-        self._trouble = trouble
-        self._recovery = recovery
-        self._is_well = True
-
-    def is_in_trouble(self, error: Exception) -> None:
-        if self._is_well:
-            logger.warning("%s: %s", self._trouble, error)
-        self._is_well = False
-
-    def is_well(self) -> None:
-        if not self._is_well:
-            logger.warning(self._recovery)
-        self._is_well = True
-
-
-_publishing = Health(
+_publish_log = OutageLog(
     "Redis does not take the news of blocks; every process reads them from the database within a second",
     "Redis takes the news of blocks again",
 )
@@ -68,16 +48,16 @@ _publishing = Health(
 def publish(token_ids: Iterable[UUID], until: datetime) -> None:
     """Tells every process. Returns when they can hear it, or when Redis did not answer: they will read it then."""
     ids = [token_id.hex for token_id in token_ids]
-    parts = [ids[start : start + IDS_PER_MESSAGE] for start in range(0, len(ids), IDS_PER_MESSAGE)]
-    _publish([part, math.ceil(until.timestamp())] for part in parts)
+    chunks = [ids[start : start + MAX_IDS_PER_MESSAGE] for start in range(0, len(ids), MAX_IDS_PER_MESSAGE)]
+    _publish([chunk, math.ceil(until.timestamp())] for chunk in chunks)
 
 
-def publish_unread() -> None:
+def publish_reload() -> None:
     """
     Tells every process that the database knows more than the news tells: what is blocked wholesale. Were it told here,
     whoever can write to Redis could sign out everybody; like this, they make checks ask the database.
     """
-    _publish([ASK_THE_DATABASE])
+    _publish([RELOAD])
 
 
 def _publish(messages: Iterable[object]) -> None:
@@ -89,29 +69,29 @@ def _publish(messages: Iterable[object]) -> None:
         # Redis answers the publisher before it writes to the subscribers, and writes to them before it reads on. (Of a
         # cluster, this asks the server that has the channel.)
         redis.exists(CHANNEL)
-        _publishing.is_well()
-    except TROUBLE as error:
-        _publishing.is_in_trouble(error)
+        _publish_log.recovered()
+    except REDIS_ERRORS as error:
+        _publish_log.failed(error)
 
 
-def parse(message: bytes) -> News:
+def parse(message: bytes) -> Message:
     """Raises ValueError for a message that no process of ours publishes."""
     if len(message) > MAX_MESSAGE_BYTES:
         raise ValueError("longer than any news")
-    news = strict_json.loads(message)
-    if not (isinstance(news, list) and len(news) == 2):
+    pair = strict_json.loads(message)
+    if not (isinstance(pair, list) and len(pair) == 2):
         raise ValueError("not a pair")
-    ids, until = news
-    if not (isinstance(ids, list) and len(ids) <= IDS_PER_MESSAGE and _are_token_ids(ids)):
+    ids, until = pair
+    if not (isinstance(ids, list) and len(ids) <= MAX_IDS_PER_MESSAGE and _are_token_ids(ids)):
         raise ValueError("not a list of ids")
-    if not (type(until) is int and 0 <= until <= LATEST_UNTIL):
+    if not (type(until) is int and 0 <= until <= MAX_UNTIL):
         raise ValueError("not a time")
     return [int(token_id, 16) for token_id in ids], until
 
 
-def _are_token_ids(found: list[Any]) -> bool:
+def _are_token_ids(ids: list[Any]) -> bool:
     # One match for all of them: one for each takes as long as everything else.
-    return all(type(each) is str for each in found) and bool(TOKEN_IDS.fullmatch("".join(f"{id} " for id in found)))
+    return all(type(each) is str for each in ids) and bool(TOKEN_IDS.fullmatch("".join(f"{id} " for id in ids)))
 
 
 class Subscription:
@@ -137,37 +117,37 @@ class Subscription:
         self._awaits_pong = False
         # Whether read() was left before its end: what it has not given yet may be off the socket already.
         self.has_unread = False
-        self._has_strange_news = False
+        self._has_logged_invalid = False
 
-    def has_news(self) -> bool:
+    def has_messages(self) -> bool:
         """Looks at the socket without waiting: under a microsecond."""
         return self.has_unread or bool(self._poll.poll(0))
 
-    def read(self) -> Iterator[News]:
-        """What has arrived; ASK_THE_DATABASE for a message that is none of ours. Raises RedisError or OSError."""
+    def read(self) -> Iterator[Message]:
+        """What has arrived; RELOAD for a message that is none of ours. Raises RedisError or OSError."""
         self.has_unread = True
         while self._connection.can_read(0):
             kind, *rest = self._connection.read_response(disable_decoding=True)
             if kind == b"pong":
                 self._awaits_pong = False
             elif kind in (b"message", b"smessage"):
-                yield self._news_in(rest[1])
+                yield self._parse(rest[1])
             elif kind == b"sunsubscribe":
                 raise ConnectionError("The channel has moved to another server of the cluster")
         self.has_unread = False
 
-    def _news_in(self, message: bytes) -> News:
+    def _parse(self, message: bytes) -> Message:
         try:
             return parse(message)
         except ValueError as error:
-            if not self._has_strange_news:
+            if not self._has_logged_invalid:
                 logger.warning(
                     "A message on %s in Redis is none of ours (%s); checks ask the database after each", CHANNEL, error
                 )
-            self._has_strange_news = True
-            return ASK_THE_DATABASE
+            self._has_logged_invalid = True
+            return RELOAD
 
-    def check(self) -> None:
+    def ping(self) -> None:
         """To be called about once a second: raises ConnectionError if the last call was never answered."""
         if self._awaits_pong:
             raise ConnectionError("Redis has gone silent")
@@ -183,35 +163,35 @@ class Subscriber:
 
     def __init__(self) -> None:
         self.subscription: Subscription | None = None
-        self._opening: threading.Thread | None = None
-        self._opened: Subscription | None = None
+        self._connecting: threading.Thread | None = None
+        self._connected: Subscription | None = None
         self._retry_at = 0.0
-        self._health = Health(
+        self._outage_log = OutageLog(
             "No news of blocks from Redis; every check asks the database meanwhile", "News of blocks from Redis again"
         )
 
-    def open(self) -> Subscription | None:
+    def take(self) -> Subscription | None:
         """A subscription that was opened since the last call; starts on one otherwise."""
-        if self._opened:
-            self.subscription, self._opened = self._opened, None
-            self._health.is_well()
-        elif not self._is_opening() and time.monotonic() >= self._retry_at:
-            self._retry_at = time.monotonic() + RETRY_AFTER
-            self._opening = threading.Thread(target=self._open, name="blocklist news", daemon=True)
-            self._opening.start()
+        if self._connected:
+            self.subscription, self._connected = self._connected, None
+            self._outage_log.recovered()
+        elif not self._is_connecting() and time.monotonic() >= self._retry_at:
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            self._connecting = threading.Thread(target=self._connect, name="blocklist pubsub", daemon=True)
+            self._connecting.start()
         return self.subscription
 
     def drop(self, error: Exception) -> None:
         if self.subscription:
             self.subscription.close()
         self.subscription = None
-        self._health.is_in_trouble(error)
+        self._outage_log.failed(error)
 
-    def _is_opening(self) -> bool:
-        return self._opening is not None and self._opening.is_alive()
+    def _is_connecting(self) -> bool:
+        return self._connecting is not None and self._connecting.is_alive()
 
-    def _open(self) -> None:
+    def _connect(self) -> None:
         try:
-            self._opened = Subscription()
-        except TROUBLE as error:
-            self._health.is_in_trouble(error)
+            self._connected = Subscription()
+        except REDIS_ERRORS as error:
+            self._outage_log.failed(error)

@@ -7,7 +7,10 @@ from redis import Redis
 from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import parse_url
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisClusterException
+from redis.exceptions import RedisClusterException, RedisError
+
+# An error of the connection, or an answer that makes no sense.
+REDIS_ERRORS = (RedisError, OSError, ValueError)
 
 
 class Cluster(RedisCluster):

@@ -7,7 +7,7 @@ from django.db import DEFAULT_DB_ALIAS, connection, models, transaction
 
 # The key changes with `manage.py after_restore`; the rest by itself, with most ways to restore: a new database, a new
 # or emptied table, a server that was started anew.
-MARKS = {
+STORE_MARK_SQL = {
     "postgresql": """
         SELECT concat_ws(
             ' ',
@@ -47,21 +47,21 @@ class Store(models.Model):
         return str(self.key)
 
 
-class Mark(NamedTuple):
+class StoreMark(NamedTuple):
     store: str | None
     # The last id that was given, whether or not its row is there.
     last_id: int | None
 
-    def is_of_another_than(self, earlier: "Mark") -> bool:
+    def differs_from(self, earlier: "StoreMark") -> bool:
         return self.store != earlier.store or (self.last_id or 0) < (earlier.last_id or 0)
 
 
-def read_marked(rows: models.QuerySet[Any, Any]) -> tuple[Mark, list[Any]]:
+def read_with_mark(rows: models.QuerySet[Any, Any]) -> tuple[StoreMark, list[Any]]:
     """The rows of a values_list() that begins with the id, in the order of ids, and the store's mark. One statement."""
     compiler = rows.query.get_compiler(DEFAULT_DB_ALIAS)
     sql, parameters = compiler.as_sql()
     converters = compiler.get_converters([column for column, _sql, _alias in compiler.select])
-    mark = MARKS[connection.vendor]
+    mark = STORE_MARK_SQL[connection.vendor]
     with connection.cursor() as cursor:
         # The mark comes even where there are no rows.
         cursor.execute(
@@ -70,4 +70,4 @@ def read_marked(rows: models.QuerySet[Any, Any]) -> tuple[Mark, list[Any]]:
         )
         found = cursor.fetchall()
     values = [row[2:] for row in found if row[2] is not None]
-    return Mark(*found[0][:2]), [tuple(row) for row in compiler.apply_converters(values, converters)]
+    return StoreMark(*found[0][:2]), [tuple(row) for row in compiler.apply_converters(values, converters)]

@@ -5,49 +5,49 @@ import time
 
 from django.core.cache import cache
 
-HOUR = 3600
+HOUR_SECONDS = 3600
 KEPT_HOURS = 72
 # More than any fleet answers: what another wrote there is no count.
-MOST_IN_AN_HOUR = 10**12
+MAX_PER_HOUR = 10**12
 # Between two tellings, in seconds: a flood of bad tokens costs each process one pair of calls in that time.
-TOLD_EVERY = 1.0
+FLUSH_SECONDS = 1.0
 
 
-class Refusals:
+class RefusedTokens:
     """Counted in the process and told to the cache now and then; what the cache loses is lost."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._untold = 0
-        self._next_telling = 0.0
+        self._pending = 0
+        self._next_flush = 0.0
 
-    def note(self) -> None:
+    def count(self) -> None:
         with self._lock:
-            self._untold += 1
-            if time.monotonic() < self._next_telling:
+            self._pending += 1
+            if time.monotonic() < self._next_flush:
                 return
-            self._next_telling = time.monotonic() + TOLD_EVERY
-            untold, self._untold = self._untold, 0
-        if not _tell(untold):
+            self._next_flush = time.monotonic() + FLUSH_SECONDS
+            pending, self._pending = self._pending, 0
+        if not _flush(pending):
             with self._lock:
-                self._untold += untold
+                self._pending += pending
 
-    def count(self, hours: int) -> int | None:
+    def in_last_hours(self, hours: int) -> int | None:
         """Of the last so many hours; None while the cache is away, or holds what is not of our writing."""
-        now = int(time.time() // HOUR)
+        now = int(time.time() // HOUR_SECONDS)
         try:
-            told = cache.get_many([key_of_hour(hour) for hour in range(now - hours + 1, now + 1)])
+            counts = cache.get_many([hour_key(hour) for hour in range(now - hours + 1, now + 1)])
         except Exception:
             return None
-        if not all(type(count) is int and 0 <= count < MOST_IN_AN_HOUR for count in told.values()):
+        if not all(type(count) is int and 0 <= count < MAX_PER_HOUR for count in counts.values()):
             return None
-        return sum(told.values()) + self._untold
+        return sum(counts.values()) + self._pending
 
 
-def _tell(count: int) -> bool:
-    key = key_of_hour(int(time.time() // HOUR))
+def _flush(count: int) -> bool:
+    key = hour_key(int(time.time() // HOUR_SECONDS))
     try:
-        cache.add(key, 0, timeout=KEPT_HOURS * HOUR)
+        cache.add(key, 0, timeout=KEPT_HOURS * HOUR_SECONDS)
         cache.incr(key, count)
     except Exception:
         # Whatever the matter with Redis is: a refusal is answered as ever.
@@ -55,9 +55,9 @@ def _tell(count: int) -> bool:
     return True
 
 
-def key_of_hour(hour: int) -> str:
+def hour_key(hour: int) -> str:
     # With a hash tag: of a cluster, only keys of one place are had in one go.
     return f"{{refused}}:{hour}"
 
 
-refusals = Refusals()
+refused_tokens = RefusedTokens()

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.http.headers import with_policy
-from api.schema import EMPTY
+from api.openapi.responses import EMPTY
 
 
 class TokenPair(serializers.Serializer):
@@ -31,7 +31,7 @@ class TokenPair(serializers.Serializer):
 
 TOKEN = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"  # noqa: S105
 TOKEN_PAIR = OpenApiResponse(TokenPair, examples=[OpenApiExample("tokens", {"access": TOKEN, "refresh": TOKEN})])
-DESCRIBED = {
+DESCRIPTIONS = {
     "TokenObtainPairView": extend_schema(
         operation_id="sign_in",
         description="Start a client's sign-in. With a proof in the header `DPoP` (RFC 9449), its tokens are bound to "
@@ -72,15 +72,15 @@ class SimpleJWTView(OpenApiViewExtension):
 
     def view_replacement(self) -> type[APIView]:
         described = type(self.target.__name__, (self.target,), {})
-        return extend_schema_view(post=DESCRIBED[self.target.__name__])(described)
+        return extend_schema_view(post=DESCRIPTIONS[self.target.__name__])(described)
 
 
 @cache
 def document() -> dict[str, Any]:
     """Made once per process: it takes a tenth of a second, and anybody may ask for it."""
     with translation.override(settings.LANGUAGE_CODE):
-        made: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
-    return made
+        generated: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
+    return generated
 
 
 class SchemaView(APIView):

@@ -1,30 +1,17 @@
-"""The OpenAPI document: what drf-spectacular cannot see in the views, so that it is complete and true."""
+"""The parts of the OpenAPI document that many endpoints share: error responses, schemas, headers and links."""
 
-from collections.abc import Iterable
-from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from django.conf import settings
-from django.core.validators import ProhibitNullCharactersValidator
-from drf_spectacular import openapi
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.plumbing import ResolvedComponent
-from rest_framework import permissions
-from rest_framework.negotiation import DefaultContentNegotiation
-from rest_framework.views import APIView
-from rest_framework_simplejwt.views import TokenViewBase
-
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # Headers by the components that describe them.
 NO_STORE = {"Cache-Control": "NoStore"}
-KEPT = {"Cache-Control": "Kept", "ETag": "ETag"}
+CACHEABLE = {"Cache-Control": "Kept", "ETag": "ETag"}
 Json = dict[str, Any]
 
 
 # What is refused, and how
 
 
-class Refusal(NamedTuple):
+class ErrorResponse(NamedTuple):
     """A status that many endpoints answer with, described once."""
 
     name: str
@@ -34,8 +21,8 @@ class Refusal(NamedTuple):
     headers: dict[str, str] = NO_STORE
 
 
-REFUSALS = {
-    "400": Refusal(
+ERROR_RESPONSES = {
+    "400": ErrorResponse(
         "Invalid",
         "The input is not valid; what is wrong with a field stands under its name.",
         {
@@ -49,7 +36,7 @@ REFUSALS = {
         schema="InvalidInput",
         headers=NO_STORE | {"DPoP-Nonce": "Nonce"},
     ),
-    "401": Refusal(
+    "401": ErrorResponse(
         "Unauthorized",
         "Nobody is signed in, or the token or password is not good. The challenge names `invalid_token` if the token "
         "is to blame: refresh, then try once more.",
@@ -63,23 +50,23 @@ REFUSALS = {
         },
         headers=NO_STORE | {"WWW-Authenticate": "Challenge", "DPoP-Nonce": "Nonce"},
     ),
-    "403": Refusal(
+    "403": ErrorResponse(
         "Forbidden",
         "Not allowed to whoever asks, or not before they confirm their password (`recent_sign_in_required`); or a "
         "session cookie came without its CSRF token.",
         {"not allowed": {"detail": "You do not have permission to perform this action.", "code": "permission_denied"}},
     ),
-    "404": Refusal(
+    "404": ErrorResponse(
         "NotFound",
         "There is no such thing, or none of one's own.",
         {"not found": {"detail": "Not found.", "code": "not_found"}},
     ),
-    "406": Refusal(
+    "406": ErrorResponse(
         "NotAcceptable",
         "The answer cannot be had in any media type of the `Accept` header.",
         {"not acceptable": {"detail": "Could not satisfy the request Accept header.", "code": "not_acceptable"}},
     ),
-    "411": Refusal(
+    "411": ErrorResponse(
         "LengthRequired",
         "The body has no `Content-Length`, and the application server does not mark its end. gunicorn does.",
         {
@@ -89,15 +76,15 @@ REFUSALS = {
             }
         },
     ),
-    "413": Refusal(
+    "413": ErrorResponse(
         "TooLarge",
         "The body is larger than 1.5 MB of JSON, or 64 kB of form.",
         {"too large": {"detail": "The request body is too large.", "code": "too_large"}},
     ),
-    "414": Refusal(
+    "414": ErrorResponse(
         "AddressTooLong", "The address is longer than 4094 bytes. The application server says so, in HTML.", {}
     ),
-    "415": Refusal(
+    "415": ErrorResponse(
         "UnsupportedMediaType",
         "The body is of another media type, or of another charset than UTF-8.",
         {
@@ -107,13 +94,13 @@ REFUSALS = {
             }
         },
     ),
-    "429": Refusal(
+    "429": ErrorResponse(
         "TooManyRequests",
         "Too often. Wait for `Retry-After` seconds.",
         {"throttled": {"detail": "Request was throttled. Expected available in 30 seconds.", "code": "throttled"}},
         headers=NO_STORE | {"Retry-After": "Wait"},
     ),
-    "503": Refusal(
+    "503": ErrorResponse(
         "Unavailable",
         "The service is in trouble, and cannot tell a good token from an ended one. The token is as good as before.",
         {
@@ -178,7 +165,7 @@ JWK_SET: Json = {
     },
     "required": ["keys"],
 }
-INTROSPECTED: Json = {
+INTROSPECTION: Json = {
     "type": "object",
     "properties": {
         "active": {
@@ -240,7 +227,7 @@ def _link(operation: str, body: dict[str, str]) -> Json:
     return {"operationId": operation, "requestBody": body}
 
 
-OF_TOKENS = {
+TOKEN_LINKS = {
     "revokeAccess": _link("revoke", {"token": "$response.body#/access"}),
     "introspectAccess": _link("introspect", {"token": "$response.body#/access"}),
     "refreshOnce": _link("refresh", {"refresh": "$response.body#/refresh"}),
@@ -248,178 +235,15 @@ OF_TOKENS = {
     "verifyRefresh": _link("verify", {"token": "$response.body#/refresh"}),
     "signOut": _link("sign_out", {"refresh": "$response.body#/refresh"}),
 }
-OF_REGISTRATION = {
+REGISTRATION_LINKS = {
     "signIn": _link("sign_in", {"username": "$request.body#/username", "password": "$request.body#/password"})
 }
-OF_SIGN_INS = {
+SIGN_INS_LINKS = {
     "endTheLatest": {"operationId": "end_sign_in", "parameters": {"id": "$response.body#/results/0/id"}},
 }
 LINKS: dict[str, dict[str, Json]] = {
-    "register": {"201": OF_REGISTRATION},
-    "sign_in": {"200": OF_TOKENS},
-    "refresh": {"200": OF_TOKENS},
-    "sign_ins": {"200": OF_SIGN_INS},
+    "register": {"201": REGISTRATION_LINKS},
+    "sign_in": {"200": TOKEN_LINKS},
+    "refresh": {"200": TOKEN_LINKS},
+    "sign_ins": {"200": SIGN_INS_LINKS},
 }
-
-
-class AutoSchema(openapi.AutoSchema):
-    """As drf-spectacular's, with the refusals, the headers and the links that it does not see."""
-
-    view: APIView
-
-    def get_operation(self, *args: Any, **kwargs: Any) -> Json | None:
-        operation: Json | None = super().get_operation(*args, **kwargs)
-        if operation:
-            for status, links in LINKS.get(operation["operationId"], {}).items():
-                operation["responses"][status]["links"] = links
-        return operation
-
-    def get_summary(self) -> str:
-        return self.get_description().partition(".")[0]
-
-    def _map_serializer(self, serializer: Any, direction: Any, bypass_extensions: bool = False) -> Json:
-        schema: Json = super()._map_serializer(serializer, direction, bypass_extensions)
-        properties: dict[str, Json] = schema.get("properties", {})
-        if direction == "response":
-            # Whether or not it may be left out of a request.
-            schema["required"] = sorted(properties.keys() - getattr(serializer, "optional", ()))
-            return schema
-        for name, facts in properties.items():
-            field = serializer.fields[name]
-            if any(isinstance(each, ProhibitNullCharactersValidator) for each in field.validators):
-                facts |= {"pattern": r"^[^\u0000]*$"}
-            facts |= getattr(field, "schema", {})
-        return schema | getattr(serializer, "schema", {})
-
-    def _get_response_bodies(self, direction: Any = "response") -> Json:
-        answers: Json = super()._get_response_bodies(direction)
-        for status, answer in answers.items():
-            answer["description"] = answer["description"] or HTTPStatus(int(status)).phrase
-            is_kept = getattr(self.view, "may_be_kept", False) and status < "400"
-            answer["headers"] = self._headers(KEPT if is_kept else NO_STORE)
-        refusals = {status: self._refusal(status) for status in {*self._refused_with(), *answers} & REFUSALS.keys()}
-        return dict(sorted((answers | refusals).items()))
-
-    def _refused_with(self) -> Iterable[str]:
-        """By the rules that the views follow."""
-        if issubclass(self.view.content_negotiation_class, DefaultContentNegotiation):
-            yield "406"
-        if getattr(self.view, "needs_database", True):
-            yield "503"
-        if self._get_request_body():
-            yield from ("400", "411", "413", "415")
-        if "{" in self.path or self._is_list_view():
-            yield "404"
-        if self._is_list_view():
-            yield from ("400", "414")
-        authenticators = self.view.get_authenticators()
-        if authenticators or isinstance(self.view, TokenViewBase):
-            yield "401"
-        if authenticators and self.method not in SAFE_METHODS:
-            # The session cookie needs a CSRF token.
-            yield "403"
-        if any(type(each) not in OPEN_DOORS for each in self.view.get_permissions()):
-            yield "403"
-        if self.view.get_throttles():
-            yield "429"
-
-    def _refusal(self, status: str) -> Json:
-        refusal = REFUSALS[status]
-        if not refusal.examples:
-            return self._component(ResolvedComponent.RESPONSE, refusal.name, {"description": refusal.description})
-        schema = self._component(ResolvedComponent.SCHEMA, refusal.schema, SCHEMAS[refusal.schema])
-        examples = {name: {"value": value} for name, value in refusal.examples.items()}
-        return self._component(
-            ResolvedComponent.RESPONSE,
-            refusal.name,
-            {
-                "description": refusal.description,
-                "headers": self._headers(refusal.headers),
-                "content": {"application/json": {"schema": schema, "examples": examples}},
-            },
-        )
-
-    def _headers(self, described: dict[str, str]) -> Json:
-        return {
-            header: self._component(ResolvedComponent.HEADER, name, HEADERS[name]) for header, name in described.items()
-        }
-
-    def _component(self, kind: str, name: str, schema: Json) -> Json:
-        component = ResolvedComponent(name, kind, schema, object=name)
-        self.registry.register_on_missing(component)
-        return component.ref
-
-
-OPEN_DOORS = (permissions.AllowAny, permissions.IsAuthenticated)
-
-
-class AccessTokenScheme(OpenApiAuthenticationExtension):
-    target_class = "api.authentication.TokenAuthentication"
-    name = ["accessToken", "boundToken"]
-
-    def get_security_requirement(self, auto_schema: AutoSchema) -> list[Json]:
-        return [{name: []} for name in self.name]
-
-    def get_security_definition(self, auto_schema: AutoSchema) -> list[Json]:
-        return [
-            {
-                "type": "http",
-                "scheme": "bearer",
-                "bearerFormat": "JWT",
-                "description": "For programs, from anywhere: the `access` token of `POST /api/token/`.",
-            },
-            {
-                "type": "http",
-                "scheme": "dpop",
-                "description": "As `accessToken`, where a proof in the header `DPoP` came with the sign-in (RFC 9449): "
-                "the token opens nothing without a new proof of the same key, at every call.",
-            },
-        ]
-
-
-class SessionScheme(OpenApiAuthenticationExtension):
-    target_class = "api.authentication.SessionAuthentication"
-    name = "session"
-
-    def get_security_definition(self, auto_schema: AutoSchema) -> Json:
-        return {
-            "type": "apiKey",
-            "in": "cookie",
-            "name": settings.SESSION_COOKIE_NAME,
-            "description": "For the project's own pages: the cookie of a browser that is signed in. "
-            "What writes needs the CSRF token too, in `X-CSRFToken`.",
-        }
-
-
-# What is not made of DRF's views
-
-
-def _health(operation: str, description: str, *members: str) -> Json:
-    schema = {"type": "object", "properties": {name: {"type": "string"} for name in members}, "required": [*members]}
-    return {
-        "operationId": operation,
-        "description": description,
-        "summary": description.partition(".")[0],
-        "tags": ["health"],
-        "responses": {
-            status: {
-                "description": HTTPStatus(int(status)).phrase,
-                "headers": {"Cache-Control": {"$ref": "#/components/headers/NoStore"}},
-                "content": {"application/json": {"schema": schema}},
-            }
-            for status in (["200", "503"] if "database" in members else ["200"])
-        },
-    }
-
-
-def add_health(result: Json, **kwargs: Any) -> Json:
-    live = _health("is_live", "Check whether the process answers.", "status")
-    ready = _health(
-        "is_ready",
-        "Check whether the database answers and is migrated. Redis may be away.",
-        "status",
-        "database",
-        "redis",
-    )
-    result["paths"] |= {"/health/live": {"get": live}, "/health/ready": {"get": ready}}
-    return result

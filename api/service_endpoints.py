@@ -28,24 +28,24 @@ from api.authentication import AuthenticatedRequest
 from api.blocklist import status_list
 from api.blocklist.status_list import status_lists
 from api.keys import keyring
-from api.parsers import FORM_MAX_FIELDS, StrictFormParser
-from api.schema import EMPTY, INTROSPECTED, JWK_SET
+from api.openapi.responses import EMPTY, INTROSPECTION, JWK_SET
+from api.parsers import MAX_FORM_FIELDS, StrictFormParser
 from api.serializers import TextField
 from api.throttling import TokenThrottle
 from api.tokens import AccessToken, IssuedToken
-from api.views import OpenToAll
+from api.views import PublicView
 
 # How long others may keep our keys, in seconds.
-JWKS_MAX_AGE = 300
+JWKS_MAX_AGE_SECONDS = 300
 
 
-class NotKept(APIException):
+class NoHistory(APIException):
     status_code = status.HTTP_501_NOT_IMPLEMENTED
     default_detail = "Earlier lists are not kept."
     default_code = "not_implemented"
 
 
-class OneFormat(BaseContentNegotiation):
+class IgnoreClientContentNegotiation(BaseContentNegotiation):
     """There is one form of the answer, whatever the client says it accepts."""
 
     def select_parser(self, request: Request, parsers: Any) -> Any:
@@ -59,18 +59,18 @@ def public_keys() -> dict[str, Any]:
     return {"keys": [key.jwk for key in keyring.by_kid.values() if key.is_public]}
 
 
-def etag_of_keys(request: Request) -> str:
+def jwks_etag(request: Request) -> str:
     kids = " ".join(key["kid"] for key in public_keys()["keys"])
     return f'"{hashlib.sha256(kids.encode()).hexdigest()}"'
 
 
-class JWKSView(OpenToAll):
+class JWKSView(PublicView):
     """The public keys that verify our tokens (RFC 7517); none while they are signed with a shared secret."""
 
-    content_negotiation_class = OneFormat
+    content_negotiation_class = IgnoreClientContentNegotiation
     renderer_classes = (JSONRenderer,)
     needs_database = False
-    may_be_kept = True
+    is_cacheable = True
 
     @extend_schema(
         operation_id="jwks",
@@ -79,7 +79,7 @@ class JWKSView(OpenToAll):
         "with a shared secret. Ask again for a `kid` that is not among them.",
         responses={200: OpenApiResponse(JWK_SET, "The keys."), 304: OpenApiResponse(description="As before.")},
     )
-    @method_decorator([cache_control(public=True, max_age=JWKS_MAX_AGE), condition(etag_of_keys)])
+    @method_decorator([cache_control(public=True, max_age=JWKS_MAX_AGE_SECONDS), condition(jwks_etag)])
     def get(self, request: Request) -> Response:
         return Response(public_keys())
 
@@ -98,7 +98,7 @@ class FormView(APIView):
 
 class TokenFormSerializer(serializers.Serializer):
     # Other fields are passed over, but none is given twice.
-    schema = {"additionalProperties": {"type": "string"}, "maxProperties": FORM_MAX_FIELDS}
+    schema = {"additionalProperties": {"type": "string"}, "maxProperties": MAX_FORM_FIELDS}
 
     token = TextField()
     # Of no use here: a token says itself what it is.
@@ -113,7 +113,7 @@ EXAMPLE_FORM = OpenApiExample(
 )
 
 
-class RevokeView(OpenToAll, FormView):
+class RevokeView(PublicView, FormView):
     throttle_classes = (TokenThrottle,)
 
     @extend_schema(
@@ -153,7 +153,7 @@ class IntrospectView(FormView):
         operation_id="introspect",
         request=TokenFormSerializer,
         responses=OpenApiResponse(
-            INTROSPECTED,
+            INTROSPECTION,
             "What it is worth.",
             examples=[OpenApiExample("ended", {"active": False})],
         ),
@@ -168,26 +168,26 @@ class IntrospectView(FormView):
         form.is_valid(raise_exception=True)
         try:
             token = IssuedToken(form.validated_data["token"])
-            token.check_honoured()
+            token.check_not_revoked()
         except TokenError:
             return Response({"active": False})
         user = User.objects.filter(pk=token["sub"]).first()
         if user is None or token["token_type"] != AccessToken.token_type:
             return Response({"active": False})
-        told = {name: token[name] for name in ("iss", "sub", "aud", "exp", "iat", "jti", "sid")}
+        claims = {name: token[name] for name in ("iss", "sub", "aud", "exp", "iat", "jti", "sid")}
         if token.key_thumbprint:
             # RFC 9449, section 6.2
-            told["cnf"] = {"jkt": token.key_thumbprint}
+            claims["cnf"] = {"jkt": token.key_thumbprint}
         scheme = "DPoP" if token.key_thumbprint else "Bearer"
-        return Response({"active": True, "token_type": scheme, "username": user.username, **told})
+        return Response({"active": True, "token_type": scheme, "username": user.username, **claims})
 
 
-class StatusListView(OpenToAll):
+class StatusListView(PublicView):
     """Which sign-ins have ended, for services that do not ask about each token."""
 
-    content_negotiation_class = OneFormat
+    content_negotiation_class = IgnoreClientContentNegotiation
     renderer_classes = (JSONRenderer,)
-    may_be_kept = True
+    is_cacheable = True
 
     @extend_schema(
         operation_id="status_list",
@@ -200,13 +200,13 @@ class StatusListView(OpenToAll):
             501: OpenApiResponse({"$ref": "#/components/schemas/Error"}, "A list of an earlier time was asked for."),
         },
     )
-    @method_decorator(cache_control(public=True, max_age=status_list.ISSUED_EVERY))
+    @method_decorator(cache_control(public=True, max_age=status_list.ISSUE_INTERVAL_SECONDS))
     def get(self, request: Request, number: int) -> HttpResponse:
         built = status_lists.get(number) if settings.JWT_STATUS_LIST else None
         if built is None:
             raise Http404
         if "time" in request.query_params:
             # The list of an earlier time (section 8.4) is kept by nobody.
-            raise NotKept
+            raise NoHistory
         response = HttpResponse(built.token, content_type="application/statuslist+jwt", headers={"ETag": built.etag})
         return get_conditional_response(request, etag=built.etag, response=response) or response
