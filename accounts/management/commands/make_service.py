@@ -11,7 +11,7 @@ from accounts.models import User
 
 
 class Command(BaseCommand):
-    help = "Creates an account for another service, and prints its password, which is not shown again."
+    help = "Creates an account for another service and prints its password once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name")
