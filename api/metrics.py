@@ -1,28 +1,9 @@
 """The Prometheus metrics of a process, and the sampler for what is too frequent to measure each time."""
 
 import math
-import os
 import time
-from glob import glob
 
-from django.conf import settings
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
-from django.utils.crypto import constant_time_compare
-from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_safe
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    REGISTRY,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-    multiprocess,
-)
-
-from accounts import addresses
+from prometheus_client import Counter, Gauge, Histogram
 
 # In seconds: a token check takes some ten microseconds, or seconds while the database is unreachable.
 LATENCY_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1, 5, 10)
@@ -73,48 +54,3 @@ class Sampler:
 
 # Chooses the token checks that are timed.
 sampler = Sampler()
-
-
-@csrf_exempt
-@require_safe
-def metrics(request: HttpRequest) -> HttpResponse:
-    """Of all workers of this node, where PROMETHEUS_MULTIPROC_DIR is set; else of the one that answers."""
-    if not (settings.METRICS_ADDRESSES or settings.METRICS_TOKEN):
-        raise Http404
-    if not (_is_known(request) or _knows_the_secret(request)):
-        raise PermissionDenied
-    return HttpResponse(generate_latest(_registry()), content_type=CONTENT_TYPE_LATEST)
-
-
-def _is_known(request: HttpRequest) -> bool:
-    return addresses.is_within(request.META.get("REMOTE_ADDR", ""), settings.METRICS_ADDRESSES)
-
-
-def _knows_the_secret(request: HttpRequest) -> bool:
-    """Not over plain HTTP, where others would learn it."""
-    if not settings.METRICS_TOKEN or not (request.is_secure() or settings.DEBUG):
-        return False
-    return constant_time_compare(request.headers.get("Authorization", ""), f"Bearer {settings.METRICS_TOKEN}")
-
-
-def _registry() -> CollectorRegistry:
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if not folder:
-        return REGISTRY
-    for path in glob(f"{folder}/gauge_live*_*.db"):
-        pid = int(path.rpartition("_")[2].removesuffix(".db"))
-        if not _is_alive(pid):
-            multiprocess.mark_process_dead(pid)
-    registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry)
-    return registry
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

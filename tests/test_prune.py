@@ -301,8 +301,8 @@ def test_ends_left_half_way_are_counted_once_however_many_entries_concern_them(c
     Entry.objects.bulk_create(
         Entry(kind=kind, token_id=token_id, before=before, until=until) for kind, token_id, before in shut_out
     )
-    assert prune("--dry-run")["ends left half-way"] == "3 sign-ins to be ended"
-    assert prune()["ends left half-way"] == "3 sign-ins ended"
+    assert prune("--dry-run")["unfinished revocations"] == "3 sign-ins to be ended"
+    assert prune()["unfinished revocations"] == "3 sign-ins ended"
 
 
 def test_it_goes_in_batches_that_may_be_left_after_any(ann, clock, settings):

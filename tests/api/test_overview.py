@@ -163,17 +163,17 @@ def test_what_others_wrote_under_its_keys_is_no_count(page, value):
 
 
 def test_refusals_are_told_once_a_second_and_none_is_lost(monkeypatch):
-    refusals = RefusedTokens()
+    refused_tokens = RefusedTokens()
     told = []
     monkeypatch.setattr("api.refused_tokens._flush", lambda count: told.append(count) or True)
     for _ in range(100):
-        refusals.count()
-    assert (told, refusals._pending) == ([1], 99)
+        refused_tokens.count()
+    assert (told, refused_tokens._pending) == ([1], 99)
 
 
 def test_refusals_that_cannot_be_told_are_kept(monkeypatch):
-    refusals = RefusedTokens()
+    refused_tokens = RefusedTokens()
     monkeypatch.setattr("api.refused_tokens._flush", lambda count: False)
     for _ in range(3):
-        refusals.count()
-    assert refusals._pending == 3
+        refused_tokens.count()
+    assert refused_tokens._pending == 3

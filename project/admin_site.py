@@ -1,3 +1,5 @@
+"""The admin site of the staff."""
+
 from typing import Any
 
 from django.contrib import admin
@@ -5,19 +7,19 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
 from accounts.forms import StaffSignInForm
-from api import overview
+from project import overview
 
 
 class StaffSite(admin.AdminSite):
-    """Django's admin, whose first page says how things are."""
+    """Django's admin with an overview on its first page."""
 
     site_title = _("Wristband & Passport")
     site_header = _("Wristband & Passport: staff")
     index_title = _("Overview")
     index_template = "admin/overview.html"
     login_form = StaffSignInForm
-    # It takes a quarter of the width of a list. The overview and the breadcrumbs lead everywhere.
+    # It would take a quarter of the width of a list; the overview and the breadcrumbs link to all lists.
     enable_nav_sidebar = False
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().index(request, overview.seen_by(request.user) | (extra_context or {}))
+        return super().index(request, overview.context_for(request.user) | (extra_context or {}))

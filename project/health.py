@@ -1,4 +1,4 @@
-"""For load balancers and operators. (Without CSRF: what is no GET is a 405 like anywhere in the API.)"""
+"""Health checks for load balancers and operators. Exempt from CSRF, so that other methods get 405, not 403."""
 
 import logging
 import os
@@ -27,8 +27,8 @@ def live(request: HttpRequest) -> JsonResponse:
 @require_safe
 def ready(request: HttpRequest) -> JsonResponse:
     """
-    503 without the database, and while it lacks migrations of this code. Redis is named, but may be away: that costs
-    speed only.
+    503 while the database is unavailable or lacks migrations of this code. The state of Redis is included, and does not
+    change the status: without Redis the node is only slower.
     """
     database = database_state()
     status = "down" if database in ("down", "not migrated") else "up"
@@ -37,21 +37,21 @@ def ready(request: HttpRequest) -> JsonResponse:
 
 
 def database_state() -> str:
-    """One statement; another one until all migrations were seen."""
+    """One statement; a second one until all migrations are applied."""
     try:
         with connection.cursor() as cursor:
-            is_writable = clock.ask(cursor) if connection.vendor == "postgresql" else sqlite_answers(cursor)
+            is_writable = clock.check(cursor) if connection.vendor == "postgresql" else is_sqlite_writable(cursor)
     except Error as error:
         outages.log_database_outage(error, outages.Trouble.UNREACHABLE)
         return "down"
     if migrations_state.are_missing():
         return "not migrated"
-    # Calls with an access token, and pages, are still answered.
+    # Requests that only read still succeed.
     return "up" if is_writable else "read-only"
 
 
-def sqlite_answers(cursor: CursorWrapper) -> bool:
-    """Returns whether it may be written to."""
+def is_sqlite_writable(cursor: CursorWrapper) -> bool:
+    """Raises Error if the file cannot be read."""
     # Reads the file, unlike SELECT 1.
     cursor.execute("PRAGMA schema_version")
     cursor.execute("PRAGMA query_only")
@@ -60,26 +60,26 @@ def sqlite_answers(cursor: CursorWrapper) -> bool:
     return not is_read_only and (not os.path.exists(path) or os.access(path, os.W_OK))
 
 
-class Clock:
-    """Of this node, beside the database's: the log says once that they differ, and once that it is over."""
+class ClockComparison:
+    """Compares the clock of this node with PostgreSQL's, and logs once that they differ and once that they agree."""
 
     differs = False
 
-    def ask(self, cursor: CursorWrapper) -> bool:
-        """Returns, from the same statement, whether PostgreSQL takes writes."""
-        asked_at = time.time()
+    def check(self, cursor: CursorWrapper) -> bool:
+        """Returns whether PostgreSQL accepts writes, from the same statement."""
+        sent_at = time.time()
         cursor.execute(
             "SELECT extract(epoch FROM clock_timestamp())::float8, current_setting('transaction_read_only') = 'off'"
         )
-        theirs, is_writable = cursor.fetchone()
-        self.compare(asked_at, theirs, time.time())
+        database_time, is_writable = cursor.fetchone()
+        self.compare(sent_at, database_time, time.time())
         return bool(is_writable)
 
-    def compare(self, asked_at: float, theirs: float, told_at: float) -> None:
-        """However long the answer was under way, ours was not read later than `told_at`, nor before `asked_at`."""
-        ahead = asked_at - theirs if theirs < asked_at else min(0.0, told_at - theirs)
+    def compare(self, sent_at: float, database_time: float, received_at: float) -> None:
+        """The database read its clock between `sent_at` and `received_at` of this node: only a time outside differs."""
+        ahead = sent_at - database_time if database_time < sent_at else min(0.0, received_at - database_time)
         metrics.clock_ahead.set(ahead)
-        # Two nodes that are each as far off, one ahead and one behind, refuse each other's fresh tokens.
+        # With more than half the leeway, a node ahead and a node behind would refuse each other's new tokens.
         differs = abs(ahead) > settings.JWT_LEEWAY.total_seconds() / 2
         if differs == self.differs:
             return
@@ -91,7 +91,7 @@ class Clock:
             logger.warning("The clock of this node and that of the database agree again")
 
 
-clock = Clock()
+clock = ClockComparison()
 
 
 def redis_state() -> str:

@@ -1,4 +1,4 @@
-"""What logs and error reports tell: where something went wrong, and nothing that opens anything."""
+"""Error reports and log filters that leave out secrets."""
 
 import logging
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ from django.http import HttpRequest
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
 
-class WithoutPaths(logging.Filter):
-    """For whatever handler: Django names the path of what it refuses, and of what fails."""
+class PathFilter(logging.Filter):
+    """Removes the path of the request from Django's log messages about refused and failed requests."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         request = getattr(record, "request", None)
@@ -21,25 +21,25 @@ class WithoutPaths(logging.Filter):
 
 
 def without_path(text: str, request: HttpRequest) -> str:
-    """With the route in its place: the path of a link in a mail is as good as a password."""
+    """Replaces the path by the route: the path of a link in a mail is as secret as a password."""
     if request.path == "/":
         return text
     match = request.resolver_match
     return text.replace(request.path, f"/{match.route}" if match else "an unknown address")
 
 
-class Report(ExceptionReporter):
+class ErrorReport(ExceptionReporter):
     """
-    Knows nothing of the request outside DEBUG: passwords and tokens come in forms, JSON, headers, cookies and paths,
-    and a list of those to leave out would always lack one.
+    Contains nothing of the request outside DEBUG: passwords and tokens are in forms, JSON, headers, cookies and paths,
+    and no list of what to remove would be complete.
     """
 
     def __init__(self, request: HttpRequest | None, *args: Any, **kwargs: Any) -> None:
         super().__init__(request if settings.DEBUG else None, *args, **kwargs)
 
 
-class ReportFilter(SafeExceptionReporterFilter):
-    """Nor of the values of variables, nor of settings, whose URLs have passwords in them."""
+class ErrorReportFilter(SafeExceptionReporterFilter):
+    """Leaves out the values of variables, and the settings, whose URLs contain passwords."""
 
     def get_traceback_frame_variables(self, request: HttpRequest, tb_frame: FrameType) -> Iterable[tuple[str, Any]]:
         return super().get_traceback_frame_variables(request, tb_frame) if settings.DEBUG else []

@@ -1,3 +1,5 @@
+"""Template filters of the page that compares both modes."""
+
 from datetime import UTC, datetime
 
 from django import template
@@ -6,6 +8,6 @@ register = template.Library()
 
 
 @register.filter
-def moment(seconds: int) -> datetime:
-    """A token's time, in seconds since 1970."""
+def from_timestamp(seconds: int) -> datetime:
+    """The time of a claim, in seconds since 1970."""
     return datetime.fromtimestamp(seconds, UTC)
