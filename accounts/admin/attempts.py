@@ -37,17 +37,17 @@ class KindFilter(ChoiceFilter):
 class AttemptCounterAdmin(ReadOnlyList):
     """The counters of attempts. A username without an account is stored as a digest only, which is not shown."""
 
-    list_display = ["kind", "who", "ip_address", "count", "since", "until", "is_locked_now"]
+    list_display = ["kind", "user_link", "ip_address", "count", "since", "until", "is_locked_now"]
     list_filter = [StateFilter, KindFilter]
     list_select_related = ["user"]
     ordering = ["-until"]
     search_fields = ["user"]
     search_help_text = _("A username or e-mail address, whether or not an account has it, or an IP address.")
-    fields = ["kind", "who", "ip_address", "count", "since", "until"]
+    fields = ["kind", "user_link", "ip_address", "count", "since", "until"]
     actions = ["lift"]
 
     @admin.display(description=_("user"))
-    def who(self, counter: AttemptCounter) -> Any:
+    def user_link(self, counter: AttemptCounter) -> Any:
         return admin_link(counter.user)
 
     @admin.display(description=_("locked"), boolean=True)

@@ -65,21 +65,31 @@ class ActorFilter(OneUserFilter):
 class SecurityEventAdmin(ReadOnlyList):
     """The list of security events."""
 
-    list_display = ["created_at", "type", "who", "by", "sign_in", "ip_address", "device", "more"]
+    list_display = ["created_at", "type", "user_link", "actor_link", "sign_in", "ip_address", "device", "details_text"]
     list_filter = [WindowFilter, TypeFilter, UserFilter, ActorFilter]
     list_select_related = ["user", "actor"]
     ordering = ["-created_at"]
     search_fields = ["user"]
     search_help_text = _("A username, an e-mail address, an IP address, or the id of a sign-in (sid).")
-    fields = ["created_at", "type", "who", "by", "sign_in", "ip_address", "device", "user_agent", "more"]
+    fields = [
+        "created_at",
+        "type",
+        "user_link",
+        "actor_link",
+        "sign_in",
+        "ip_address",
+        "device",
+        "user_agent",
+        "details_text",
+    ]
     change_list_template = "admin/events.html"
 
     @admin.display(description=_("user"))
-    def who(self, event: SecurityEvent) -> Any:
+    def user_link(self, event: SecurityEvent) -> Any:
         return admin_link(event.user)
 
     @admin.display(description=_("by"))
-    def by(self, event: SecurityEvent) -> Any:
+    def actor_link(self, event: SecurityEvent) -> Any:
         return admin_link(event.actor)
 
     @admin.display(description=_("sign-in"))
@@ -93,7 +103,7 @@ class SecurityEventAdmin(ReadOnlyList):
         return event.device if event.user_agent else ""
 
     @admin.display(description=_("details"))
-    def more(self, event: SecurityEvent) -> Any:
+    def details_text(self, event: SecurityEvent) -> Any:
         return details_text(event)
 
     def get_search_results(

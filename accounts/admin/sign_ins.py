@@ -90,14 +90,14 @@ class EndEveryoneForm(confirm.ConfirmationWithReason):
 class SignInAdmin(ReadOnlyList):
     """The list of sign-ins, with the action that ends the selected ones and the page that ends all."""
 
-    list_display = ["device", "who", "kind", "state", "ip_address", "created_at", "last_seen_at", "expires_at"]
+    list_display = ["device", "user_link", "kind", "state", "ip_address", "created_at", "last_seen_at", "expires_at"]
     list_filter = [StateFilter, KindFilter, ReasonFilter, SignedInFilter, UserFilter]
     list_select_related = ["user", "ended_by"]
     ordering = ["-created_at"]
     search_fields = ["user"]
     search_help_text = _("A username, an e-mail address, an IP address, or the id of a sign-in (sid).")
     fields = [
-        "who",
+        "user_link",
         "device",
         "kind",
         "state",
@@ -115,7 +115,7 @@ class SignInAdmin(ReadOnlyList):
     change_list_template = "admin/sign_ins.html"
 
     @admin.display(description=_("user"))
-    def who(self, sign_in: SignIn) -> Any:
+    def user_link(self, sign_in: SignIn) -> Any:
         return admin_link(sign_in.user)
 
     @admin.display(description=_("device"))

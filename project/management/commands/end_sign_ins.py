@@ -58,7 +58,7 @@ class Command(BaseCommand):
         if options["ip"] is not None:
             from_address = SignIn.objects.filter(ip_address__in=addresses.spellings(address(options["ip"])))
             return from_address, from_address.end_in_batches(REASON)
-        return SignIn.objects.all(), SignIn.objects.end_everything(REASON)
+        return SignIn.objects.all(), ending.end_everything(REASON)
 
 
 def user_of(name: str) -> User:
