@@ -1,5 +1,5 @@
 """
-Takes the controls of SECURITY.md out one by one, in a copy of the project, and runs the test that is to miss each:
+Takes the controls of project/ASVS.md out one by one, in a copy of the project, and runs the test that is to miss each:
 `python -m tests.taken_out`. By hand, in two minutes; it ends with 1 if a test did not fail.
 """
 
@@ -22,7 +22,7 @@ class Control(NamedTuple):
     # What stands there, once, and what takes its place.
     text: str
     without: str
-    # As SECURITY.md names it.
+    # As project/ASVS.md names it.
     test: str
 
 
