@@ -40,7 +40,7 @@ def stays_out(client):
     return not opens(client) and client.renew().status_code == 401
 
 
-def test_the_page_says_how_many_and_ends_nobody_before_it_was_agreed_to(browser_of, client_of, erin, ann):
+def test_the_page_counts_the_sign_ins_and_asks_for_a_reason(browser_of, client_of, erin, ann):
     client = client_of(ann)
     page = browser_of(erin)
     text = text_of(page.get(END_EVERYONE))
@@ -51,7 +51,7 @@ def test_the_page_says_how_many_and_ends_nobody_before_it_was_agreed_to(browser_
     assert opens(client)
 
 
-def test_everyone_is_out_in_both_modes_by_two_entries(browser_of, client_of, erin, staff, ann, bob):
+def test_two_entries_revoke_everyone_in_both_modes(browser_of, client_of, erin, staff, ann, bob):
     clients, browsers = [client_of(user) for user in (ann, bob, staff)], [browser_of(ann), browser_of(staff)]
     page = browser_of(erin)
     answer = agree(page)
@@ -65,7 +65,7 @@ def test_everyone_is_out_in_both_modes_by_two_entries(browser_of, client_of, eri
     assert {(event.details["why"], event.actor) for event in events} == {(WHY, erin)}
 
 
-def test_who_signs_in_afterwards_is_let_in(browser_of, client_of, erin, ann, clock):
+def test_users_can_sign_in_after_an_end_of_all_by_staff(browser_of, client_of, erin, ann, clock):
     page = browser_of(erin)
     agree(page)
     clock.shift(timedelta(milliseconds=1))
@@ -73,7 +73,7 @@ def test_who_signs_in_afterwards_is_let_in(browser_of, client_of, erin, ann, clo
     assert shows_profile(browser_of(ann))
 
 
-def test_those_up_to_a_moment_end_and_later_ones_go_on(browser_of, client_of, erin, ann, clock):
+def test_sign_ins_before_a_moment_end_and_later_ones_stay(browser_of, client_of, erin, ann, clock):
     before, moment = client_of(ann), timezone.now()
     clock.shift(timedelta(minutes=1))
     after, page = client_of(ann), browser_of(erin)
@@ -84,13 +84,13 @@ def test_those_up_to_a_moment_end_and_later_ones_go_on(browser_of, client_of, er
 
 
 @pytest.mark.parametrize("moment", ["2999-01-01T00:00", "soon", "\0"])
-def test_a_moment_that_is_none_or_not_past_ends_nobody(browser_of, client_of, erin, ann, moment):
+def test_an_invalid_or_future_moment_ends_no_sign_in(browser_of, client_of, erin, ann, moment):
     client = client_of(ann)
     assert agree(browser_of(erin), up_to=moment).status_code == 200
     assert opens(client)
 
 
-def test_one_request_shuts_all_out_and_the_next_prune_marks_the_rows(browser_of, client_of, erin, ann, monkeypatch):
+def test_one_request_revokes_all_and_prune_marks_the_rows(browser_of, client_of, erin, ann, monkeypatch):
     monkeypatch.setattr("accounts.admin.sign_ins.REQUEST_BUDGET_SECONDS", -1.0)
     clients, browser, page = [client_of(ann) for _ in range(3)], browser_of(ann), browser_of(erin)
     answer = agree(page)
@@ -111,7 +111,7 @@ def test_one_request_shuts_all_out_and_the_next_prune_marks_the_rows(browser_of,
     }
 
 
-def test_what_was_left_of_one_users_many_is_marked_by_prune_and_nobody_elses(browser_of, client_of, ann, bob, clock):
+def test_prune_finishes_the_wholesale_end_of_one_user_only(browser_of, client_of, ann, bob, clock):
     hers, browser, his = client_of(ann), browser_of(ann), client_of(bob)
     clock.shift(timedelta(seconds=1))
     next(ending.end_all_in_batches(ann, SignIn.Reason.ENDED_BY_STAFF))
@@ -125,7 +125,7 @@ def test_what_was_left_of_one_users_many_is_marked_by_prune_and_nobody_elses(bro
     assert list(SignIn.objects.filter(user=ann).unended()) == [SignIn.objects.latest("created_at")]
 
 
-def test_all_that_a_list_without_filters_shows_is_everyone(browser_of, client_of, erin, ann):
+def test_selecting_all_rows_of_an_unfiltered_list_means_everyone(browser_of, client_of, erin, ann):
     client_of(ann)
     page = browser_of(erin)
     form = {"action": "end_selected", "_selected_action": str(SignIn.objects.first().pk), "select_across": "1"}
@@ -136,7 +136,7 @@ def test_all_that_a_list_without_filters_shows_is_everyone(browser_of, client_of
 
 
 @pytest.mark.parametrize("permissions", [["accounts.end_signin"], ["accounts.end_everyone"], []])
-def test_it_takes_both_permissions(browser_of, client_of, password, ann, permissions):
+def test_ending_everyone_requires_both_permissions(browser_of, client_of, password, ann, permissions):
     client = client_of(ann)
     page = browser_of(make_staff("max", password, "accounts.view_signin", *permissions))
     assert page.get(END_EVERYONE).status_code == 403
@@ -145,7 +145,7 @@ def test_it_takes_both_permissions(browser_of, client_of, password, ann, permiss
     assert opens(client)
 
 
-def test_support_ends_all_but_superusers_and_one_by_one(browser_of, client_of, password, staff, ann):
+def test_support_ends_all_except_superusers_one_by_one(browser_of, client_of, password, staff, ann):
     hers, superusers = client_of(ann), client_of(staff)
     page = browser_of(make_support("dana", password))
     assert agree(page).status_code == 403
@@ -155,7 +155,7 @@ def test_support_ends_all_but_superusers_and_one_by_one(browser_of, client_of, p
     assert opens(superusers)
 
 
-def test_nobody_else_and_no_link_ends_everyone(browser_of, browser, client_of, erin, ann):
+def test_ending_everyone_requires_staff_post_and_a_csrf_token(browser_of, browser, client_of, erin, ann):
     client = client_of(ann)
     assert agree(browser_of(ann)).status_code == 302
     assert agree(browser()).status_code == 302

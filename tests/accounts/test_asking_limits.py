@@ -26,7 +26,7 @@ def register(anonymous, username, email):
     return anonymous.post("/api/register/", {"username": username, "email": email, "password": NEW_PASSWORD})
 
 
-def test_taken_names_are_told_sixty_times_and_then_no_more(ann, browser, anonymous):
+def test_taken_names_are_shown_sixty_times_an_hour(ann, browser, anonymous):
     for number in range(MOST // 2):
         page = sign_up(browser, "ANN", f"other{number}@example.org")
         assert (page.status_code, "already exists" in page.content.decode()) == (200, True)
@@ -50,7 +50,7 @@ def test_a_refused_attempt_neither_looks_up_nor_hashes(ann, browser, django_asse
         assert sign_up(browser, "carol", "carol@example.org").status_code == 429
 
 
-def test_an_account_asks_for_a_few_addresses_an_hour(ann, bob, browser_of):
+def test_changes_of_the_address_are_limited_per_hour(ann, bob, browser_of):
     browser = browser_of(ann)
     most = rate_limits.LIMITS[rate_limits.Kind.CHANGING].most
     answers = [browser.post("/accounts/email/", {"new_email": "bob@example.org"}) for _ in range(most + 1)]
@@ -63,14 +63,14 @@ def test_an_account_asks_for_a_few_addresses_an_hour(ann, bob, browser_of):
     assert User.objects.get(pk=ann.pk).new_email == ""
 
 
-def test_changes_of_address_count_with_sign_ups(ann, bob, browser, browser_of):
+def test_changes_of_the_address_count_with_sign_ups(ann, bob, browser, browser_of):
     page = browser_of(ann)
     for number in range(MOST):
         sign_up(browser, "ann", f"other{number}@example.org")
     assert page.post("/accounts/email/", {"new_email": "bob@example.org"}).status_code == 429
 
 
-def test_throw_away_accounts_are_limited_too(db, browser, settings):
+def test_throw_away_accounts_are_limited(db, browser, settings):
     settings.DEMO = True
     answers = [browser().post("/compare/throw-away/") for _ in range(MOST + 1)]
     assert [answer.status_code for answer in answers] == [200] * MOST + [429]
@@ -78,7 +78,7 @@ def test_throw_away_accounts_are_limited_too(db, browser, settings):
     assert User.objects.count() == MOST
 
 
-def test_a_reset_that_is_asked_for_too_often_looks_nobody_up(ann, anonymous, django_assert_max_num_queries):
+def test_a_reset_request_over_the_limit_reads_no_user(ann, anonymous, django_assert_max_num_queries):
     most = rate_limits.LIMITS[rate_limits.Kind.RESETTING].most
     for number in range(most):
         anonymous.post("/api/password/reset/", {"email": f"nobody{number}@example.org"})

@@ -70,7 +70,7 @@ def test_a_browser_signing_in_is_an_event_of_its_sign_in(browser_of, ann):
     assert (event.user, event.sid) == (ann, SignIn.objects.get().pk)
 
 
-def test_staff_signing_in_on_the_admins_page_is_an_event(browser, staff, password):
+def test_staff_signing_in_to_the_admin_is_an_event(browser, staff, password):
     browser().post("/admin/login/?next=/admin/", {"username": staff.username, "password": password, "next": "/admin/"})
     assert types_of(staff).count("signed_in") == 1
 
@@ -99,12 +99,12 @@ def test_a_failed_sign_in_of_a_deactivated_user_is_an_event(anonymous, ann, pass
     assert types_of(ann).count("sign_in_failed") == 1
 
 
-def test_a_failed_sign_in_of_nobody_is_an_event_too(anonymous, db):
+def test_a_failed_sign_in_with_an_unknown_name_is_an_event(anonymous, db):
     anonymous.sign_in("nobody-here", WRONG_PASSWORD)
     assert SecurityEvent.objects.get(type="sign_in_failed").user is None
 
 
-def test_an_event_tells_from_where(anonymous, ann, password):
+def test_an_event_has_the_address_and_the_user_agent(anonymous, ann, password):
     anonymous.post(
         "/api/token/",
         {"username": ann.username, "password": password},
@@ -132,14 +132,14 @@ def test_blacklisting_is_an_event_of_that_sign_in(client_of, anonymous, ann):
     assert (event.user, str(event.sid)) == (ann, sid_of(client))
 
 
-def test_ending_another_sign_in_is_an_event_that_names_who_did_it(client_of, ann):
+def test_ending_another_sign_in_is_an_event_with_its_actor(client_of, ann):
     phone, laptop = client_of(ann), client_of(ann)
     laptop.delete(f"/api/sign-ins/{sid_of(phone)}/")
     event = SecurityEvent.objects.get(type="sign_in_ended")
     assert (event.user, event.actor, str(event.sid)) == (ann, ann, sid_of(phone))
 
 
-def test_the_event_of_an_ended_sign_in_tells_why(client_of, ann):
+def test_the_event_of_an_ended_sign_in_has_the_reason(client_of, ann):
     phone, laptop = client_of(ann), client_of(ann)
     laptop.delete(f"/api/sign-ins/{sid_of(phone)}/")
     reason = SignIn.objects.get(pk=sid_of(phone)).end_reason
@@ -155,7 +155,7 @@ def test_ending_the_others_is_an_event_for_each(client_of, browser_of, ann):
     assert types_of(ann).count("sign_in_ended") == 2
 
 
-def test_staff_ending_a_sign_in_is_an_event_that_names_them(client_of, browser_of, ann, staff):
+def test_staff_ending_a_sign_in_is_an_event_with_its_actor(client_of, browser_of, ann, staff):
     client = client_of(ann)
     page, url = browser_of(staff), reverse("admin:accounts_signin_changelist")
     pattern = r'<option value="(?!delete_selected)(\w+)"[^>]*>[^<]*\b[Ee]nd'
@@ -192,17 +192,17 @@ def test_a_password_change_on_the_page_is_an_event(browser_of, ann, password):
     assert types_of(ann).count("password_changed") == 1
 
 
-def test_a_refused_password_change_is_no_change(client_of, ann):
+def test_a_refused_password_change_is_no_event(client_of, ann):
     client_of(ann).post("/api/password/change/", {"old_password": WRONG_PASSWORD, "new_password": NEW_PASSWORD})
     assert "password_changed" not in types_of(ann)
 
 
-def test_asking_for_a_reset_over_the_api_is_an_event(anonymous, ann):
+def test_requesting_a_reset_over_the_api_is_an_event(anonymous, ann):
     anonymous.post("/api/password/reset/", {"email": ann.email})
     assert types_of(ann) == ["password_reset_asked"]
 
 
-def test_asking_for_a_reset_on_the_page_is_an_event(browser, ann):
+def test_requesting_a_reset_on_the_page_is_an_event(browser, ann):
     browser().post("/accounts/password_reset/", {"email": ann.email})
     assert types_of(ann) == ["password_reset_asked"]
 
@@ -248,7 +248,7 @@ def test_a_deactivation_is_an_event(ann, deactivate):
 
 
 @pytest.mark.parametrize("deactivate", [save, update])
-def test_a_second_deactivation_is_none(ann, deactivate):
+def test_a_second_deactivation_is_no_event(ann, deactivate):
     deactivate(ann)
     deactivate(ann)
     assert types_of(ann) == ["user_deactivated"]
@@ -300,7 +300,7 @@ def test_nothing_in_the_database_holds_a_secret(secrets):
     assert not [name for name, text in pieces(secrets).items() if text in dump]
 
 
-def test_the_events_of_a_life_are_all_there(secrets, ann):
+def test_every_step_of_the_scenario_is_an_event(secrets, ann):
     assert set(types_of(ann)) >= {
         "signed_in",
         "sign_in_failed",
@@ -353,7 +353,7 @@ TAMPERING = [
 
 
 @pytest.mark.parametrize("tamper", TAMPERING)
-def test_an_event_stays_as_it_was_written(client_of, ann, tamper):
+def test_an_event_cannot_be_changed(client_of, ann, tamper):
     client_of(ann)
     before = list(SecurityEvent.objects.values())
     with suppress(Exception), transaction.atomic():
@@ -362,7 +362,7 @@ def test_an_event_stays_as_it_was_written(client_of, ann, tamper):
 
 
 @pytest.mark.parametrize("tamper", TAMPERING)
-def test_tampering_with_an_event_is_refused_out_loud(client_of, ann, tamper):
+def test_changing_an_event_raises_an_error(client_of, ann, tamper):
     client_of(ann)
     event = SecurityEvent.objects.get()
     with pytest.raises(Exception, match=r".+"), transaction.atomic():

@@ -76,7 +76,7 @@ def signed_in_beside(node: Any, people: list[str]) -> int:
         return list(answers).count(200)
 
 
-def test_others_sign_in_beside_an_address_that_is_locked_out(node: Any, people: list[str], fleet: Any) -> None:
+def test_users_can_sign_in_during_a_flood_of_wrong_passwords(node: Any, people: list[str], fleet: Any) -> None:
     strangers = [f"n{uuid4().hex[:12]}" for _ in range(50)]
     address = f"2001:db8:0:{uuid4().hex[:4]}::1"
     # As so many guesses would, without a hash for each.
@@ -98,7 +98,7 @@ def test_others_sign_in_beside_an_address_that_is_locked_out(node: Any, people: 
 
 # Of processes: with threads it takes as long again, and hashes as many at once.
 @pytest.mark.parametrize("node", [[]], ids=["sync"], indirect=True)
-def test_others_sign_in_beside_an_address_whose_passwords_are_right(node: Any, people: list[str]) -> None:
+def test_users_can_sign_in_during_a_flood_of_right_passwords(node: Any, people: list[str]) -> None:
     """Which no count of guesses stops."""
     address = f"2001:db8:0:{uuid4().hex[:4]}::1"
     with flood(node, people[-1:], wire.PASSWORD, address) as answers:

@@ -62,11 +62,11 @@ def all_at_it(rf, time_machine):
     (lock_files.find_folder() / hashing.file_name("floods")).unlink()
 
 
-def test_one_worker_is_left_for_others():
+def test_the_default_leaves_one_worker_free():
     assert settings.HASHES_AT_ONCE == 3
 
 
-def test_after_ten_seconds_of_calm_it_is_no_flood_any_more(all_at_it, anonymous, ann, password, time_machine):
+def test_the_overload_state_resets_after_ten_quiet_seconds(all_at_it, anonymous, ann, password, time_machine):
     credentials = {"username": "ann", "password": password}
     assert anonymous.post("/api/token/", credentials).status_code == 429
     time_machine.move_to(time.time() + hashing.OVERLOAD_RESET_SECONDS)
@@ -74,7 +74,7 @@ def test_after_ten_seconds_of_calm_it_is_no_flood_any_more(all_at_it, anonymous,
 
 
 @pytest.mark.parametrize("path", ["/api/token/", "/accounts/login/", "/admin/login/"])
-def test_a_sign_in_too_many_is_refused_without_a_statement_and_heard_a_moment_later(
+def test_a_sign_in_without_a_slot_is_refused_without_a_statement(
     all_at_it, browser, anonymous, staff, password, path, django_assert_num_queries
 ):
     credentials = {"username": staff.username, "password": password}
@@ -88,12 +88,12 @@ def test_a_sign_in_too_many_is_refused_without_a_statement_and_heard_a_moment_la
     assert door.post(path, credentials).status_code in (200, 302)
 
 
-def test_the_page_says_what_to_do(all_at_it, browser, ann, password):
+def test_the_page_asks_to_try_again(all_at_it, browser, ann, password):
     answer = browser().post("/accounts/login/", {"username": "ann", "password": password})
     assert "Try again in a moment." in answer.content.decode()
 
 
-def test_an_account_too_many_is_refused_and_counted_nowhere(all_at_it, browser, anonymous, password):
+def test_a_sign_up_without_a_slot_is_refused_and_not_counted(all_at_it, browser, anonymous, password):
     form = {"username": "ann", "email": "ann@example.org", "password": password}
     assert anonymous.post("/api/register/", form).status_code == 429
     form |= {"password1": password, "password2": password}
@@ -104,7 +104,7 @@ def test_an_account_too_many_is_refused_and_counted_nowhere(all_at_it, browser, 
     assert anonymous.post("/api/register/", form).status_code == 201
 
 
-def test_whoever_is_signed_in_notices_nothing(client_of, browser_of, ann, request):
+def test_signed_in_users_are_not_affected(client_of, browser_of, ann, request):
     client, browser = client_of(ann), browser_of(ann)
     request.getfixturevalue("all_at_it")
     assert client.get("/api/me/").status_code == 200
@@ -112,7 +112,7 @@ def test_whoever_is_signed_in_notices_nothing(client_of, browser_of, ann, reques
     assert browser.get("/accounts/profile/").status_code == 200
 
 
-def test_no_account_of_this_machine_is_first_at_the_files(all_at_it):
+def test_lock_files_are_private_to_the_system_account(all_at_it):
     """Unlike a file by name in the temporary folder, which everybody may make."""
     folder = lock_files.find_folder()
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -120,7 +120,7 @@ def test_no_account_of_this_machine_is_first_at_the_files(all_at_it):
 
 
 @pytest.mark.parametrize("left_by_others", ["link", "open", "file"])
-def test_a_folder_that_others_made_first_is_left_alone(tmp_path, monkeypatch, left_by_others):
+def test_a_folder_that_another_account_controls_is_not_used(tmp_path, monkeypatch, left_by_others):
     theirs = tmp_path / f"wristband-{os.getuid()}"
     if left_by_others == "link":
         (tmp_path / "elsewhere").mkdir(mode=0o700)
@@ -135,7 +135,7 @@ def test_a_folder_that_others_made_first_is_left_alone(tmp_path, monkeypatch, le
 
 
 @pytest.mark.parametrize("path", ["/api/token/", "/accounts/login/"])
-def test_without_any_folder_sign_ins_work_and_each_process_has_its_own_limit(
+def test_without_a_folder_each_process_has_its_own_limit(
     nowhere_to_write, anonymous, browser, ann, password, path, caplog, rf
 ):
     door = anonymous if path.startswith("/api/") else browser()
@@ -162,7 +162,7 @@ def nowhere_to_write(tmp_path, monkeypatch, settings):
     settings.VAR_DIR = nowhere
 
 
-def test_turns_are_common_to_the_processes_of_a_node_and_outlive_none_of_them(fleet):
+def test_slots_are_shared_by_a_node_and_freed_by_killed_processes(fleet):
     holder = subprocess.Popen(
         [sys.executable, "manage.py", "shell", "--verbosity=0", "--command", HOLD],
         cwd=servers.ROOT,

@@ -97,7 +97,7 @@ def knock(request, ann, password, browser_of, client_of, link, settings):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_each_hash_takes_a_slot_and_none_is_made_in_a_transaction(hashes, knock):
+def test_each_hash_takes_a_slot_outside_of_transactions(hashes, knock):
     hashes.clear()
     assert knock().status_code in (200, 201, 204, 302, 401)
     assert hashes
@@ -120,7 +120,7 @@ def no_slot(rf, time_machine):
 
 
 @pytest.mark.django_db
-def test_without_a_slot_it_is_429_and_nothing_is_changed_or_counted(knock, no_slot):
+def test_without_a_slot_the_answer_is_429_without_changes(knock, no_slot):
     def state():
         users = User.objects.order_by("pk").values_list("pk", "password", "is_active")
         guesses = AttemptCounter.objects.filter(kind__in=["pair", "account", "address", "device", "inside"])
@@ -134,9 +134,7 @@ def test_without_a_slot_it_is_429_and_nothing_is_changed_or_counted(knock, no_sl
 
 
 @pytest.mark.django_db
-def test_a_slot_is_kept_for_a_browser_where_the_user_is_known(
-    rf, time_machine, ann, bob, password, browser_of, anonymous
-):
+def test_a_slot_is_reserved_for_known_browsers(rf, time_machine, ann, bob, password, browser_of, anonymous):
     browser = browser_of(ann)
     browser.post("/accounts/logout/")
     time_machine.move_to(time.time(), tick=False)
@@ -151,7 +149,7 @@ def test_a_slot_is_kept_for_a_browser_where_the_user_is_known(
 
 
 @pytest.mark.django_db
-def test_floods_count_by_address(rf, time_machine, ann, password):
+def test_floods_are_counted_by_address(rf, time_machine, ann, password):
     time_machine.move_to(time.time(), tick=False)
     with ExitStack() as stack:
         with request_context.use_request(rf.get("/", REMOTE_ADDR="198.51.100.7")), suppress(hashing.HashingOverloaded):
@@ -183,7 +181,7 @@ def test_a_hash_waits_for_a_slot(rf, ann, password):
 
 
 @pytest.mark.django_db
-def test_a_hash_inside_another_turn_takes_no_second_slot(rf, settings, ann, password):
+def test_a_nested_hash_takes_no_second_slot(rf, settings, ann, password):
     settings.HASHES_AT_ONCE = 1
     with request_context.use_request(rf.get("/")), hashing.hashing_slot(), hashing.hashing_slot():
         assert ann.check_password(password)

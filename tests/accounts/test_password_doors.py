@@ -61,7 +61,7 @@ def sign_up_on_the_page(anonymous, browser, password):
 
 @pytest.mark.parametrize("password", PASSWORDS.values(), ids=PASSWORDS)
 @pytest.mark.parametrize("join", [register_over_the_api, sign_up_on_the_page])
-def test_every_door_takes_the_password_whole_and_only_that(anonymous, browser, join, password):
+def test_every_form_compares_the_whole_password(anonymous, browser, join, password):
     assert join(anonymous, browser, password)
     User.objects.filter(username="ann").update(is_staff=True)
     for lets_in in DOORS:
@@ -95,7 +95,7 @@ def test_a_megabyte_is_never_hashed(anonymous, browser, staff, lets_in, monkeypa
     assert hashed.characters < 1000
 
 
-def test_what_is_stored_costs_a_thief_what_owasp_asks():
+def test_the_hash_parameters_meet_owasp():
     with override_settings(PASSWORD_HASHERS=production.PASSWORD_HASHERS):
         stored = make_password("violet anchor hums at dawn")
         [argon2, pbkdf2] = get_hashers_by_algorithm().values()
@@ -139,7 +139,7 @@ def command(anonymous, browser, password):
 
 @pytest.mark.parametrize("join", [register_over_the_api, sign_up_on_the_page, reset, change, command])
 @pytest.mark.parametrize(("chosen", "typed"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
-def test_letters_are_the_same_however_they_are_composed(anonymous, browser, join, chosen, typed):
+def test_composed_and_decomposed_letters_are_equal(anonymous, browser, join, chosen, typed):
     assert join(anonymous, browser, chosen)
     User.objects.filter(username="ann").update(is_staff=True)
     for lets_in in DOORS:
@@ -148,12 +148,12 @@ def test_letters_are_the_same_however_they_are_composed(anonymous, browser, join
         assert not lets_in(anonymous, browser, COMPATIBLE), lets_in.__name__
 
 
-def test_characters_that_are_only_compatible_stay_different(anonymous, browser):
+def test_compatibility_characters_are_different(anonymous, browser):
     assert register_over_the_api(anonymous, browser, "violet anchor \N{SUPERSCRIPT TWO} hums at dawn")
     assert not api_lets_in(anonymous, browser, "violet anchor 2 hums at dawn")
 
 
-def test_a_confirmation_takes_the_other_composition(anonymous, browser, client_of):
+def test_a_confirmation_accepts_decomposed_letters(anonymous, browser, client_of):
     assert register_over_the_api(anonymous, browser, COMPOSED)
     anonymous.sign_in("ann", COMPOSED)
     assert anonymous.post("/api/password/confirm/", {"password": DECOMPOSED}).status_code == 204
@@ -168,7 +168,7 @@ def old_hash():
 
 
 @pytest.mark.parametrize("lets_in", DOORS)
-def test_an_old_hash_still_works_and_is_then_of_the_normal_form(anonymous, browser, old_hash, client_of, lets_in):
+def test_an_old_hash_works_and_is_upgraded_to_the_normal_form(anonymous, browser, old_hash, client_of, lets_in):
     assert not lets_in(anonymous, browser, COMPOSED)
     client = ApiClient()
     assert client.sign_in("ann", DECOMPOSED).status_code == 200
@@ -194,7 +194,7 @@ def test_an_unknown_name_takes_as_many_hashes(anonymous, browser, old_hash, monk
 @pytest.mark.parametrize(
     "letter", ["\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}", "\N{MUSICAL SYMBOL EIGHTH NOTE}"]
 )
-def test_normalising_makes_no_huge_password(anonymous, browser, staff, letter, monkeypatch):
+def test_normalising_does_not_exceed_the_maximum_length(anonymous, browser, staff, letter, monkeypatch):
     hashed = Counting(monkeypatch)
     for lets_in in DOORS:
         assert not lets_in(anonymous, browser, letter * 100_000)
@@ -202,7 +202,7 @@ def test_normalising_makes_no_huge_password(anonymous, browser, staff, letter, m
     assert hashed.characters < 1000
 
 
-def test_the_length_counts_letters_not_their_parts(anonymous, browser):
+def test_the_length_counts_composed_letters(anonymous, browser):
     assert len(unicodedata.normalize("NFD", "\N{HANGUL SYLLABLE HAN}")) == 3
     # 13 letters of 39 parts are too few, and 128 of 384 not too many.
     letters = "한국어비밀번호는길어야한다그리고안전해야하지요"

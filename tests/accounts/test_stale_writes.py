@@ -201,7 +201,7 @@ ALL_DECISIONS = pytest.mark.parametrize("decision", DECISIONS)
 
 
 @ALL_DECISIONS
-def test_a_name_that_arrives_in_two_halves_undoes_nothing(person: Person, decision: str) -> None:
+def test_a_name_sent_in_two_halves_undoes_no_decision(person: Person, decision: str) -> None:
     decide, holds = DECISIONS[decision]
     body = b'{"first_name": "zz"}'
     place = urlsplit(person.url)
@@ -221,7 +221,7 @@ def test_a_name_that_arrives_in_two_halves_undoes_nothing(person: Person, decisi
 @ALL_DECISIONS
 @pytest.mark.long
 @pytest.mark.parametrize("door", ["API", "page"])
-def test_a_flood_of_names_undoes_nothing(person: Person, decision: str, door: str) -> None:
+def test_a_flood_of_names_undoes_no_decision(person: Person, decision: str, door: str) -> None:
     decide, holds = DECISIONS[decision]
     is_over = threading.Event()
 

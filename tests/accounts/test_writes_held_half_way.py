@@ -315,7 +315,7 @@ def held_before_each_statement(door: Door, staff: Browser, meanwhile: Callable[[
 
 
 @pytest.mark.parametrize("name", DOORS)
-def test_a_decision_in_the_midst_of_a_write_stands(name: str, staff_browser: Browser) -> None:
+def test_a_decision_during_a_write_stays_in_force(name: str, staff_browser: Browser) -> None:
     for position, world in enumerate(held_before_each_statement(DOORS[name], staff_browser, decide)):
         decided = decided_for(world)
         row = User.objects.filter(pk=world.ann.pk).values(*decided).first()
@@ -326,7 +326,7 @@ def test_a_decision_in_the_midst_of_a_write_stands(name: str, staff_browser: Bro
 
 # update_or_create() is asked to make another account of that name.
 @pytest.mark.parametrize("name", sorted(DOORS.keys() - {"update_or_create()"}))
-def test_an_account_deleted_in_the_midst_of_a_write_stays_deleted(name: str, staff_browser: Browser) -> None:
+def test_an_account_deleted_during_a_write_stays_deleted(name: str, staff_browser: Browser) -> None:
     for position, world in enumerate(held_before_each_statement(DOORS[name], staff_browser, delete)):
         assert not User.objects.filter(username=world.name).exists(), f"before statement {position}"
         assert not SignIn.objects.filter(user=world.ann.pk).exists(), f"before statement {position}"

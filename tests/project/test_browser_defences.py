@@ -29,7 +29,7 @@ LESS_STRICT = {"/api/docs/"}
 ADDRESSES = {place.path(): place.view for place in all_urls()}
 
 
-def test_the_walk_goes_everywhere():
+def test_the_walk_covers_the_addresses():
     assert {"/", "/accounts/login/", "/admin/accounts/user/1/change/", "/api/sign-ins/end-all/"} <= ADDRESSES.keys()
     assert len(ADDRESSES) > 70
 
@@ -37,7 +37,7 @@ def test_the_walk_goes_everywhere():
 # Every answer
 
 
-def test_no_answer_is_kept_by_anybody_or_does_more_than_it_must(browser_of, staff):
+def test_no_response_is_cached_or_has_a_lax_policy(browser_of, staff):
     page = browser_of(staff)
     for address in ADDRESSES:
         headers = page.get(address).headers
@@ -50,7 +50,7 @@ def test_no_answer_is_kept_by_anybody_or_does_more_than_it_must(browser_of, staf
         assert headers["Referrer-Policy"] in {"same-origin", "strict-origin"}, address
 
 
-def test_every_cookie_is_of_this_host_alone(browser, staff, password):
+def test_every_cookie_belongs_to_this_host_only(browser, staff, password):
     page = browser()
     page.get("/accounts/login/")
     page.post("/accounts/language/", {"language": "de"})
@@ -73,7 +73,7 @@ def rides_on_a_cookie(view):
     return not (api and issubclass(api, APIView)) or bool(api.authentication_classes)
 
 
-def test_no_foreign_page_changes_anything_by_the_cookie(browser_of, staff):
+def test_a_cross_site_page_cannot_use_the_cookie_for_changes(browser_of, staff):
     page = browser_of(staff)
     before = state()
     sites = itertools.cycle(["cross-site", "same-site", "something-new"])
@@ -95,13 +95,13 @@ def state():
 
 
 @pytest.mark.parametrize("headers", [{}, {"sec-fetch-site": "same-origin"}, {"sec-fetch-site": "none"}])
-def test_ones_own_page_and_a_browser_that_does_not_say_change_things(browser_of, ann, headers):
+def test_same_origin_pages_and_old_browsers_can_make_changes(browser_of, ann, headers):
     answer = browser_of(ann).post("/accounts/profile/", {"first_name": "Ann"}, headers=headers)
     assert answer.status_code == 302
 
 
 @pytest.mark.parametrize("trusted", ["https://www.example.org", "https://*.example.org"])
-def test_a_page_of_a_trusted_origin_sends_forms(browser_of, ann, settings, trusted):
+def test_a_page_of_a_trusted_origin_can_send_forms(browser_of, ann, settings, trusted):
     settings.CSRF_TRUSTED_ORIGINS = [trusted]
     browser = browser_of(ann)
 
@@ -114,7 +114,7 @@ def test_a_page_of_a_trusted_origin_sends_forms(browser_of, ann, settings, trust
         assert sent_from(other) == 403, other
 
 
-def test_a_token_changes_things_from_anywhere(client_of, ann, password):
+def test_a_token_can_make_changes_from_any_origin(client_of, ann, password):
     client = client_of(ann)
     headers = {"sec-fetch-site": "cross-site", "origin": "https://app.example.net"}
     assert client.patch("/api/me/", {"first_name": "Ann"}, headers=headers).status_code == 200
@@ -123,7 +123,7 @@ def test_a_token_changes_things_from_anywhere(client_of, ann, password):
 
 
 @pytest.mark.parametrize("address", ["/accounts/login/", "/accounts/signup/", "/admin/login/"])
-def test_nobody_is_signed_in_by_a_foreign_page(browser, staff, password, address):
+def test_a_cross_site_page_cannot_sign_a_browser_in(browser, staff, password, address):
     """So that they do not work in an account of a stranger."""
     form = {"username": staff.username, "password": password, "email": "x@example.org"}
     form |= {"password1": "a quite different passphrase", "password2": "a quite different passphrase"}
@@ -137,7 +137,7 @@ def test_nobody_is_signed_in_by_a_foreign_page(browser, staff, password, address
 # Leaving
 
 
-def test_what_signs_a_browser_out_tells_it_to_forget_its_pages(browser_of, client_of, ann):
+def test_signing_out_clears_the_cache_of_the_browser(browser_of, client_of, ann):
     def forgets(answer):
         return answer.headers.get("Clear-Site-Data") == '"cache"'
 
@@ -164,7 +164,7 @@ FOREIGN = ["https://evil.example/", "//evil.example/", "/\\evil.example/", "java
 
 
 @pytest.mark.parametrize("target", FOREIGN)
-def test_nothing_leads_to_another_site(browser_of, staff, password, target):
+def test_no_redirect_leads_to_another_site(browser_of, staff, password, target):
     page = browser_of(staff)
     answers = [
         page.post("/accounts/confirm/", {"password": password, "next": target}),
@@ -198,9 +198,7 @@ HOSTS = [
 
 
 @pytest.mark.parametrize("headers", HOSTS, ids=str)
-def test_no_host_that_a_stranger_names_gets_into_a_mail_or_an_answer(
-    ann, headers, mailoutbox, django_capture_on_commit_callbacks
-):
+def test_a_forged_host_is_in_no_mail_and_no_response(ann, headers, mailoutbox, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
         for address in ("/accounts/password_reset/", "/api/password/reset/"):
             kind = {"content_type": "application/json"} if "api" in address else {}
@@ -255,7 +253,7 @@ def breaks(monkeypatch):
     return breaks
 
 
-def test_an_error_tells_neither_password_nor_token_nor_cookie(
+def test_an_error_report_has_no_password_token_or_cookie(
     told, breaks, browser_of, client_of, ann, password, mails_at_hand
 ):
     page, client = browser_of(ann), client_of(ann)

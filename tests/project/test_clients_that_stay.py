@@ -60,7 +60,7 @@ def wait_of_the_next(node: servers.Node) -> float:
 
 
 @pytest.mark.parametrize("request_sent", REQUESTS.values(), ids=REQUESTS)
-def test_eight_clients_that_do_not_close_keep_nobody_waiting(node: servers.Node, request_sent: bytes) -> None:
+def test_eight_open_connections_delay_no_request(node: servers.Node, request_sent: bytes) -> None:
     with ExitStack() as stack:
         clients = [stack.enter_context(Client(node)) for _ in range(8)]
         for client in clients:
@@ -70,7 +70,7 @@ def test_eight_clients_that_do_not_close_keep_nobody_waiting(node: servers.Node,
         assert wait_of_the_next(node) < 1.5
 
 
-def test_more_of_them_than_a_worker_waits_for_are_closed_at_once(node: servers.Node) -> None:
+def test_excess_open_connections_are_closed_at_once(node: servers.Node) -> None:
     with ExitStack() as stack:
         for _ in range(2 * closing.MAX_WAITING_CONNECTIONS + 50):
             client = stack.enter_context(Client(node))
@@ -79,7 +79,7 @@ def test_more_of_them_than_a_worker_waits_for_are_closed_at_once(node: servers.N
         assert wait_of_the_next(node) < 1.5
 
 
-def test_an_answer_arrives_although_the_body_was_not_read(node: servers.Node) -> None:
+def test_a_response_arrives_even_if_the_body_was_not_read(node: servers.Node) -> None:
     """An immediate close would reset the connection, and the answer would be lost."""
     body = b"x" * 300_000
     request = b"POST /health/live" + HEAD + b"Connection: close\r\nContent-Length: 300000\r\n\r\n"

@@ -40,14 +40,14 @@ def told_by(*command: str, **env: str) -> list[str]:
     return made.stdout.split()
 
 
-def test_a_slow_statement_of_a_request_is_ended_by_postgresql() -> None:
+def test_postgresql_cancels_a_slow_statement_of_a_request() -> None:
     assert told_by("-c", f"import project.wsgi\n{A_SLOW_STATEMENT}") == ["QueryCanceled", "1s"]
 
 
-def test_where_a_pooler_takes_no_options_the_wait_ends_on_our_side_and_the_next_statement_connects_anew() -> None:
+def test_a_client_side_timeout_replaces_options_behind_a_pooler() -> None:
     code = f"import project.asgi\n{A_SLOW_STATEMENT}"
     assert told_by("-c", code, DATABASE_PGBOUNCER="true")[1:] == ["0"]
 
 
-def test_a_command_takes_its_time() -> None:
+def test_a_command_has_no_statement_timeout() -> None:
     assert told_by("manage.py", "shell", "--verbosity=0", "--command", A_SLOW_STATEMENT) == ["0"]

@@ -31,14 +31,14 @@ def value_of(text: str, name: str, **labels: str) -> float:
 # Who is told
 
 
-def test_nobody_is_told_anything_unless_it_is_set() -> None:
+def test_metrics_are_off_by_default() -> None:
     assert Browser().get("/metrics", headers=BEARER).status_code == 404
 
 
 @pytest.mark.parametrize(
     "header", ["", "Bearer ", "Bearer x", f"Basic {SECRET}", SECRET, f"Bearer {SECRET}x", "Bearer é"]
 )
-def test_strangers_are_refused(settings: Any, header: str) -> None:
+def test_wrong_tokens_and_unknown_addresses_are_refused(settings: Any, header: str) -> None:
     settings.METRICS_TOKEN = SECRET
     settings.METRICS_ADDRESSES = ["10.0.0.0/8"]
     answer = Browser().get("/metrics", headers={"Authorization": header, "X-Forwarded-For": "10.0.0.1"})
@@ -46,19 +46,19 @@ def test_strangers_are_refused(settings: Any, header: str) -> None:
     assert b"wristband" not in answer.content
 
 
-def test_an_empty_secret_opens_nothing(settings: Any) -> None:
+def test_an_empty_bearer_token_is_refused(settings: Any) -> None:
     settings.METRICS_ADDRESSES = ["10.0.0.0/8"]
     assert Browser().get("/metrics", headers={"Authorization": "Bearer "}).status_code == 403
 
 
-def test_whoever_knows_the_secret_is_told_but_not_in_the_clear(settings: Any, client: Any) -> None:
+def test_the_token_gives_access_over_https_only(settings: Any, client: Any) -> None:
     settings.METRICS_TOKEN = SECRET
     answer = Browser().get("/metrics", headers=BEARER)
     assert (answer.status_code, answer["Cache-Control"]) == (200, "no-store")
     assert client.get("/metrics", headers=BEARER).status_code == 403
 
 
-def test_a_known_address_is_told_and_only_by_whom_we_trust(settings: Any) -> None:
+def test_a_forwarded_address_counts_from_trusted_proxies_only(settings: Any) -> None:
     settings.METRICS_ADDRESSES = ["10.0.0.0/8"]
     for proxies, status in (([], 403), (["127.0.0.1"], 200)):
         settings.TRUSTED_PROXIES = proxies
@@ -69,7 +69,7 @@ def test_a_known_address_is_told_and_only_by_whom_we_trust(settings: Any) -> Non
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_happens_is_counted(settings: Any, ann: Any, password: str) -> None:
+def test_security_events_and_refreshes_are_counted(settings: Any, ann: Any, password: str) -> None:
     settings.METRICS_TOKEN = SECRET
     settings.REFRESH_GRACE = settings.REFRESH_GRACE * 0
 
@@ -105,7 +105,7 @@ def test_what_happens_is_counted(settings: Any, ann: Any, password: str) -> None
 
 
 @pytest.mark.long
-def test_workers_are_counted_together_and_those_that_died_hold_no_connections(tmp_path: Path) -> None:
+def test_the_counts_of_workers_are_summed_and_survive_a_restart(tmp_path: Path) -> None:
     with servers.valkey() as valkey:
         url = os.environ["DATABASE_URL"]
         database = servers.create_database(url, "metrics") if url else f"sqlite:///{tmp_path / 'db'}"
@@ -147,7 +147,7 @@ def test_workers_are_counted_together_and_those_that_died_hold_no_connections(tm
             assert value_of(told, "wristband_database_connections") == 0
 
 
-def test_every_alert_of_the_readme_names_metrics_that_there_are() -> None:
+def test_every_alert_of_the_readme_uses_existing_metrics() -> None:
     readme = (servers.ROOT / "project" / "README.md").read_text()
     [rules] = [block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "alert:" in block]
     named = set(re.findall(r"\bwristband_\w+", rules))

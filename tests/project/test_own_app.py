@@ -128,7 +128,7 @@ def csrf(page: str) -> dict[str, str]:
     return {"csrfmiddlewaretoken": found[1]}
 
 
-def test_visitors_and_clients_without_a_token_read_no_notes(site: Started) -> None:
+def test_notes_require_a_session_or_a_token(site: Started) -> None:
     with httpx.Client(base_url=site.url, timeout=30, trust_env=False) as visitor:
         assert visitor.get("/notes/").headers["Location"] == "/accounts/login/?next=/notes/"
         assert visitor.get("/api/notes/").status_code == 401

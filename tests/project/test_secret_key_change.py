@@ -189,7 +189,7 @@ def go_around(nodes, program, browsers, locked):
     assert browsers[-1].saves(*reversed(nodes))
 
 
-def test_it_is_changed_node_by_node_and_refuses_nothing_on_the_way(stores, nodes):
+def test_a_change_node_by_node_refuses_no_request(stores, nodes):
     program, other = Program(nodes), Program(nodes)
     browsers = [Browser(program, node) for node in nodes]
     locked = Browser(other, nodes[0])
@@ -216,7 +216,7 @@ def test_it_is_changed_node_by_node_and_refuses_nothing_on_the_way(stores, nodes
         assert all(since.is_signed_in(each) for each in nodes)
 
 
-def test_a_key_that_other_nodes_do_not_know_yet_is_refused(stores, nodes):
+def test_a_key_unknown_to_other_nodes_is_refused(stores, nodes):
     """Which is why it is made a fallback first."""
     restart(nodes[1], stores | environment(NEW, OLD))
     program = Program(nodes)

@@ -141,7 +141,7 @@ def settings_with(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> di
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
-def test_a_wrong_value_stops_the_start_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_an_invalid_value_stops_the_start_with_its_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     with pytest.raises(ImproperlyConfigured) as refused:
         settings_with(monkeypatch, {name: value})
     assert refused.value.__cause__ is None
@@ -155,7 +155,7 @@ def test_a_wrong_value_stops_the_start_by_name(monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.parametrize(("name", "values"), TOGETHER)
-def test_settings_that_exclude_each_other_stop_it(
+def test_mutually_exclusive_settings_stop_the_start(
     monkeypatch: pytest.MonkeyPatch, name: str, values: dict[str, str]
 ) -> None:
     with pytest.raises(ImproperlyConfigured, match=name):
@@ -163,13 +163,13 @@ def test_settings_that_exclude_each_other_stop_it(
 
 
 @pytest.mark.parametrize(("name", "value", "setting", "expected"), RIGHT)
-def test_a_right_value_is_taken(
+def test_a_valid_value_is_used(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, setting: str, expected: object
 ) -> None:
     assert settings_with(monkeypatch, {name: value})[setting] == expected
 
 
-def test_empty_means_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_value_means_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     # Empty rates are no limit, and an empty ENV_FILE is no file.
     names = [*(name for name in stores.DEFAULTS if not name.endswith("_RATE")), "DEFAULT_FROM_EMAIL"]
     unset = settings_with(monkeypatch, {})
@@ -178,7 +178,7 @@ def test_empty_means_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {name: empty[name] for name in read} == {name: unset[name] for name in read}
 
 
-def test_every_setting_of_the_example_is_judged() -> None:
+def test_every_setting_of_the_example_is_validated() -> None:
     named = {line[2:].partition("=")[0] for line in example() if line[2:].partition("=")[0].isupper()}
     judged = {name for name, _value in WRONG} | {"JWT_KEYS"}
     assert named - judged == set()
@@ -215,7 +215,7 @@ def run(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_names_all_that_is_wrong_a_line_each(command: list[str]) -> None:
+def test_a_command_lists_every_error_on_its_own_line(command: list[str]) -> None:
     made = run("manage.py", *command, **ALL_WRONG)
     assert made.returncode == 1
     lines = made.stderr.splitlines()
@@ -224,7 +224,7 @@ def test_a_command_names_all_that_is_wrong_a_line_each(command: list[str]) -> No
     assert SECRET not in made.stdout + made.stderr
 
 
-def test_the_server_does_not_start_and_says_the_same() -> None:
+def test_the_server_does_not_start_and_logs_the_same_lines() -> None:
     # gunicorn reads that one itself.
     wrong = ALL_WRONG | {"WEB_CONCURRENCY": "1"}
     made = run("-m", "gunicorn", "project.wsgi", "--no-control-socket", "--bind=127.0.0.1:0", **wrong)
@@ -237,13 +237,13 @@ def test_the_server_does_not_start_and_says_the_same() -> None:
     ("name", "meant"),
     [("TRUSTED_PROXY", "TRUSTED_PROXIES"), ("DATABASE_URI", "DATABASE_URL"), ("Redis_Url", "REDIS_URL")],
 )
-def test_a_name_that_is_nearly_that_of_a_setting_is_a_warning(name: str, meant: str) -> None:
+def test_a_misspelt_setting_is_a_warning(name: str, meant: str) -> None:
     made = run("manage.py", "check", **{name: "x"})
     assert made.returncode == 0
     assert f"{name} is no setting of this project. Did you mean {meant}?" in made.stderr
 
 
-def test_such_a_name_in_the_file_is_a_warning_and_others_are_none(tmp_path: Path) -> None:
+def test_a_misspelt_setting_in_the_file_is_a_warning(tmp_path: Path) -> None:
     file = tmp_path / "env"
     file.write_text("ALLOWED_HOST=www.example.org\nPOSTGRES_PASSWORD=x\nSENTRY_DSN=x\n")
     told = run("manage.py", "check", ENV_FILE=str(file)).stderr
@@ -255,9 +255,7 @@ def test_such_a_name_in_the_file_is_a_warning_and_others_are_none(tmp_path: Path
 # The file
 
 
-def test_a_line_of_the_file_that_is_no_setting_is_named_and_not_shown(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_an_invalid_line_is_reported_by_number_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "env"
     file.write_text(f"# a comment\n\nDEMO=false\nMETRICS_TOKEN = {SECRET}\n")
     with pytest.raises(ImproperlyConfigured, match="line 4") as refused:
@@ -265,7 +263,7 @@ def test_a_line_of_the_file_that_is_no_setting_is_named_and_not_shown(
     assert SECRET not in str(refused.value)
 
 
-def test_a_file_of_another_editor_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_file_with_bom_and_crlf_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "env"
     file.write_bytes("\ufeffPASSWORD_MIN_LENGTH=21\r\nDEMO=true\r\n".encode())
     for name in ("PASSWORD_MIN_LENGTH", "DEMO"):

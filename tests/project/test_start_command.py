@@ -51,17 +51,17 @@ def refusal(folder: Path, *options: str, prefix: Sequence[str] = (), **env: str)
 
 
 @pytest.mark.parametrize("port", ["70000", "-1", "0", "65536", "eighty", "80.5", "٨٠"])
-def test_a_port_that_is_none_is_refused(copy: Path, port: str) -> None:
+def test_an_invalid_port_is_refused(copy: Path, port: str) -> None:
     assert refusal(copy, f"--port={port}") == f"CommandError: --port {port}: expected a whole number from 1 to 65535."
 
 
 @pytest.mark.parametrize("nodes", ["0", "-2", "many", "1000"])
-def test_a_fleet_of_no_number_is_refused(copy: Path, nodes: str) -> None:
+def test_an_invalid_fleet_size_is_refused(copy: Path, nodes: str) -> None:
     assert "--fleet" in refusal(copy, f"--fleet={nodes}", f"--port={servers.free_port()}")
 
 
 @pytest.mark.parametrize("port", [None, 65535])
-def test_of_a_taken_port_it_names_one_that_is_free(copy: Path, port: int | None) -> None:
+def test_a_taken_port_is_reported_with_a_free_one(copy: Path, port: int | None) -> None:
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", port or servers.free_port()))
         taken.listen()
@@ -72,7 +72,7 @@ def test_of_a_taken_port_it_names_one_that_is_free(copy: Path, port: int | None)
     assert start.is_free(int(named))
 
 
-def test_without_the_right_to_a_port_it_names_another(copy: Path) -> None:
+def test_a_privileged_port_is_reported_with_another_one(copy: Path) -> None:
     if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 80:
         pytest.skip("everybody may listen on port 80 here")
     prefix = ["setpriv", "--bounding-set=-net_bind_service"] if os.geteuid() == 0 else []
@@ -85,13 +85,13 @@ def test_without_the_right_to_a_port_it_names_another(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "where"), [(UNREACHABLE, "The database (DATABASE_URL)"), ("sqlite:////dev/null/x", "DATABASE_URL")]
 )
-def test_without_its_database_it_says_so(copy: Path, url: str, where: str) -> None:
+def test_an_unreachable_database_is_reported(copy: Path, url: str, where: str) -> None:
     line = refusal(copy, "--port", str(servers.free_port()), DATABASE_URL=url)
     assert where in line
     assert "hunter2" not in line
 
 
-def test_a_folder_that_cannot_be_written_to_is_named(copy: Path, tmp_path: Path) -> None:
+def test_a_read_only_folder_is_reported(copy: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(copy, folder)
     shutil.rmtree(folder / "var", ignore_errors=True)
@@ -120,12 +120,12 @@ def two(copy: Path) -> Iterator[list["subprocess.Popen[str]"]]:
 
 
 @pytest.mark.long
-def test_two_that_are_started_at_once_in_a_new_folder_both_serve(two: list["subprocess.Popen[str]"]) -> None:
+def test_two_servers_can_start_in_a_new_folder_at_once(two: list["subprocess.Popen[str]"]) -> None:
     assert [each.poll() for each in two] == [None, None]
 
 
 @pytest.mark.long
-def test_of_two_on_one_port_the_second_says_so(copy: Path) -> None:
+def test_a_second_server_on_the_same_port_reports_it(copy: Path) -> None:
     port = servers.free_port()
     processes = [started(copy, "--port", str(port), WEB_CONCURRENCY="1") for _ in range(2)]
     try:

@@ -76,7 +76,7 @@ def collected(tmp_path: Path):
         yield
 
 
-def test_a_file_that_was_not_collected_is_named_with_the_command(collected: None) -> None:
+def test_an_uncollected_file_is_reported_with_the_command(collected: None) -> None:
     problem = static_files.problem()
     assert problem is not None
     assert STYLE in problem
@@ -87,7 +87,7 @@ def test_a_file_that_was_not_collected_is_named_with_the_command(collected: None
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("path", "status"), [("/accounts/login/", 200), ("/nowhere/", 404)])
-def test_a_page_without_its_style_is_a_page(
+def test_a_page_works_without_its_stylesheet(
     collected: None, caplog: pytest.LogCaptureFixture, path: str, status: int
 ) -> None:
     for _ in range(2):
@@ -115,7 +115,7 @@ def test_a_large_file_in_a_form_needs_no_temporary_folder(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("mode_before", [None, 0o644, 0o660])
-def test_only_its_owner_may_read_a_sqlite_database(tmp_path: Path, mode_before: int | None) -> None:
+def test_only_the_owner_can_read_a_sqlite_database(tmp_path: Path, mode_before: int | None) -> None:
     file = tmp_path / "db.sqlite3"
     if mode_before is not None:
         file.touch()

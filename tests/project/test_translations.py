@@ -24,16 +24,16 @@ def entries():
     return polib.pofile(str(CATALOGUE))
 
 
-def test_every_text_has_a_translation_that_somebody_looked_at():
+def test_every_text_has_a_translation_that_is_not_fuzzy():
     assert [entry.msgid for entry in entries() if entry.fuzzy or entry.obsolete or not all(texts(entry))] == []
 
 
-def test_the_compiled_catalogue_says_what_its_source_says():
+def test_the_compiled_catalogue_equals_its_source():
     compiled = polib.mofile(str(CATALOGUE.with_suffix(".mo")))
     assert {entry.msgid: texts(entry) for entry in compiled} == {entry.msgid: texts(entry) for entry in entries()}
 
 
-def test_translations_have_the_placeholders_and_tags_of_the_text():
+def test_translations_have_the_same_placeholders_and_tags():
     def wrong(entry):
         # Of one, both languages may do without its number.
         originals = [entry.msgid, entry.msgid_plural] if entry.msgid_plural else [entry.msgid]
@@ -43,13 +43,13 @@ def test_translations_have_the_placeholders_and_tags_of_the_text():
     assert [entry.msgid for entry in entries() if wrong(entry)] == []
 
 
-def test_the_catalogue_has_every_text_of_the_sources(tmp_path):
+def test_the_catalogue_contains_every_text_of_the_sources(tmp_path):
     """By makemessages; where gettext is not installed, by a plainer look at the sources."""
     missing = found_by_gettext(tmp_path) if shutil.which("xgettext") else found_by_eye()
     assert missing - {entry.msgid for entry in entries()} == set()
 
 
-def test_the_plainer_look_finds_texts_too():
+def test_the_fallback_search_finds_texts():
     found = found_by_eye()
     assert {"Sign in", "The password is wrong."} <= found
     assert found <= {entry.msgid for entry in entries()}
@@ -106,18 +106,18 @@ def assert_german(response, heading):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("address", "heading"), PUBLIC)
-def test_a_visitor_reads_german(browser, address, heading):
+def test_a_visitor_gets_german_by_the_accept_header(browser, address, heading):
     assert_german(browser().get(address, headers={"accept-language": "de"}), heading)
 
 
 @pytest.mark.parametrize(("address", "heading"), SIGNED_IN)
-def test_somebody_signed_in_reads_german_by_the_switch(browser_of, ann, address, heading):
+def test_a_signed_in_user_gets_german_by_the_switch(browser_of, ann, address, heading):
     anns = browser_of(ann)
     anns.post("/accounts/language/", {"language": "de"})
     assert_german(anns.get(address, headers={"accept-language": "en"}), heading)
 
 
-def test_the_api_answers_programs_the_same_in_every_language(browser, ann):
+def test_api_responses_are_the_same_in_every_language(browser, ann):
     def answers(language):
         ask = browser()
         headers = {"accept-language": language}

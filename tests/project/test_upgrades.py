@@ -84,7 +84,7 @@ def entries_of(model):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("migration", MIGRATIONS, ids=lambda key: ".".join(key))
-def test_code_of_each_migration_writes_to_the_migrated_database(migration):
+def test_models_of_each_migration_write_to_the_migrated_database(migration):
     known = models_of(migration)
     rows = {}
     for name in sorted(known, key=lambda name: (MODELS.index(name) if name in MODELS else len(MODELS), name)):
@@ -138,7 +138,7 @@ def migrated(request, tmp_path):
 @pytest.mark.long
 @pytest.mark.once
 @pytest.mark.timeout(300)
-def test_the_previous_release_serves_on_the_migrated_database(previous_code, migrated):
+def test_the_previous_release_runs_on_the_migrated_database(previous_code, migrated):
     assert not (Path(previous_code) / "tests/project/test_upgrades.py").exists()
     with servers.node(migrated, 1, root=previous_code) as old, servers.node(migrated, 1) as new:
         go_through_everything(old, new)
