@@ -97,8 +97,7 @@ def test_an_invalid_link_does_not_show_the_username(browser, ann):
 
 
 @pytest.fixture
-def guest(browser, settings):
-    settings.DEMO = True
+def guest(browser):
     guest = browser()
     guest.post("/compare/throw-away/")
     return guest

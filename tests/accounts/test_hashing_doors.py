@@ -90,8 +90,7 @@ class Caller:
 
 
 @pytest.fixture(params=DOORS)
-def knock(request, ann, password, browser_of, client_of, link, settings):
-    settings.DEMO = True
+def knock(request, ann, password, browser_of, client_of, link):
     caller = Caller(ann, password, browser_of, client_of, link, "reset" in request.param)
     return lambda: DOORS[request.param](caller)
 

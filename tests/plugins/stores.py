@@ -74,7 +74,7 @@ DEFAULTS = (
 TOGETHER = {
     "cluster": ("tests/api/test_rotation_live.py",),
     "fleet": (
-        "tests/accounts/test_hashing.py::test_turns",
+        "tests/accounts/test_hashing.py::test_slots_are_shared",
         "tests/accounts/test_lock_processes.py",
         "tests/accounts/test_stale_writes.py",
         "tests/api/test_processes.py",

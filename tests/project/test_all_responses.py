@@ -257,7 +257,7 @@ def test_a_weak_secret_key_stops_the_start(key):
 def test_a_weak_fallback_key_stops_the_start():
     run = start(SECRET_KEY=settings.SECRET_KEY, SECRET_KEY_FALLBACKS=f"{settings.SECRET_KEY[::-1]},secret")
     assert run.returncode != 0
-    assert "SECRET_KEY_FALLBACKS must be as good" in run.stderr
+    assert "SECRET_KEY_FALLBACKS must be as strong" in run.stderr
 
 
 def test_debug_is_off_by_default():
