@@ -5,24 +5,24 @@ from types import SimpleNamespace
 import pytest
 
 from accounts import mail
-from tests.accounts.doors import Door
+from tests.accounts.sign_in_endpoints import SignInEndpoint
 
 LONG_AGO = timedelta(minutes=16)
 
 
 @pytest.fixture(params=["/api/token/", "/accounts/login/", "/admin/login/"])
-def door(request, browser, anonymous):
-    return Door(request.param, browser, anonymous)
+def endpoint(request, browser, anonymous):
+    return SignInEndpoint(request.param, browser, anonymous)
 
 
 @pytest.fixture
-def api_door(browser, anonymous):
-    return Door("/api/token/", browser, anonymous)
+def api_endpoint(browser, anonymous):
+    return SignInEndpoint("/api/token/", browser, anonymous)
 
 
 @pytest.fixture
 def world(ann, bob, staff, browser, browser_of, client_of, anonymous, password, mailoutbox, request):
-    """Ann in a browser and in a client, and all who may do something about it."""
+    """Ann in a browser and in a client, and all users who can end her sign-ins."""
     on_commit = request.getfixturevalue("django_capture_on_commit_callbacks")
 
     def reset_link():
@@ -35,13 +35,13 @@ def world(ann, bob, staff, browser, browser_of, client_of, anonymous, password, 
         ann=ann,
         bob=bob,
         password=password,
-        # Those who are to go:
+        # The sign-ins that end:
         browser=browser_of(ann),
         client=client_of(ann),
-        # Ann again, at work:
+        # Ann's sign-ins that act:
         her_page=browser_of(ann),
         her_program=client_of(ann),
-        # Others:
+        # Other users:
         stranger=browser(),
         anonymous=anonymous,
         staff=browser_of(staff),

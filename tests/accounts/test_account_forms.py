@@ -1,4 +1,4 @@
-"""What the forms of an account say to browsers and password managers, and where they say what is wrong."""
+"""Forms of the account: errors, autocomplete values for password managers, accounts without a mailbox."""
 
 import re
 
@@ -27,7 +27,7 @@ def inputs(response):
     return found
 
 
-# Where an error is
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_password_error_is_shown_at_its_own_field(
     assert (second in errors) == (word != again)
 
 
-# What browsers and password managers are told
+# Autocomplete values
 
 
 @pytest.mark.parametrize(

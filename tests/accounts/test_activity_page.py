@@ -1,4 +1,4 @@
-"""Activity: what happened, in plain words, and what to do if it was somebody else."""
+"""The activity page, disputes of an event, the home page, and the deletion of the account."""
 
 import re
 from datetime import timedelta
@@ -20,7 +20,7 @@ def event(user, type):
 
 @pytest.fixture
 def stranger(ann, client_of):
-    """A client that signed in as Ann and is not hers."""
+    """A client of an attacker who signed in as Ann."""
     return client_of(ann)
 
 
@@ -56,7 +56,7 @@ def test_the_page_takes_four_statements_for_any_number_of_events(page, ann, clie
     for _ in range(10):
         client_of(ann)
     page.get(PAGE)
-    # The session, the number, the page, the sign-ins that it names.
+    # The session, the count, the page, the sign-ins of its events.
     with django_assert_num_queries(4):
         page.get(PAGE)
 
@@ -66,7 +66,7 @@ def test_events_of_other_users_are_not_listed(page, bob):
     assert "e-mail address was changed" not in page.get(PAGE).content.decode()
 
 
-# This wasn't me
+# Disputes
 
 
 def not_me(ann, type="signed_in", **details):
@@ -122,7 +122,7 @@ def test_an_event_whose_sign_in_is_gone_is_no_error(page, ann):
     assert page.post(path).status_code == 302
 
 
-# The first page
+# The home page
 
 
 def test_the_home_page_describes_the_project_to_visitors(browser, django_assert_num_queries):
@@ -134,7 +134,7 @@ def test_the_home_page_describes_the_project_to_visitors(browser, django_assert_
 
 def test_the_home_page_shows_a_user_the_state_of_the_account(page, django_assert_num_queries):
     page.get("/")
-    # The session, the number of sign-ins, the first of them, the last events.
+    # The session, the count of sign-ins, the first of them, the latest events.
     with django_assert_num_queries(4):
         content = page.get("/").content.decode()
     assert "Hello, ann" in content

@@ -1,4 +1,4 @@
-"""One rule for addresses: whatever the form in which they come in, a client has one, and it is that client's own."""
+"""IP addresses of clients: all notations of an address are equal, at every place that compares addresses."""
 
 from io import StringIO
 from typing import Any
@@ -86,7 +86,7 @@ def test_a_network_contains_an_address_in_any_notation(network: str, peer: str) 
 
 
 def recorded_address(xff: str | None, peer: str = PROXY) -> str | None:
-    """Of a sign-in that comes from that peer with that X-Forwarded-For."""
+    """Returns the address of a sign-in from this peer with this X-Forwarded-For header."""
     headers = {} if xff is None else {"x-forwarded-for": xff}
     credentials = {"username": "ann", "password": "violet anchor hums at dawn"}
     assert ApiClient().post("/api/token/", credentials, headers=headers, REMOTE_ADDR=peer).status_code == 200
@@ -111,11 +111,11 @@ def behind_proxy(settings: Any) -> None:
         "::ffff:203.0.113.9": "203.0.113.9",
         "unknown": None,
         "": None,
-        # The last hop is the one that the proxy saw.
+        # The last hop is the one that the proxy added.
         "6.6.6.6, 203.0.113.9:5678": "203.0.113.9",
         "6.6.6.6,": None,
         "6.6.6.6, unix:": None,
-        # Further trusted proxies on the way.
+        # More than one trusted proxy.
         f"6.6.6.6, 203.0.113.9:1234, [2001:db8:aaaa::7]:99, {PROXY}:80": "203.0.113.9",
         f"6.6.6.6, unknown, {PROXY}": None,
         f"{PROXY}:80": PROXY,
@@ -189,7 +189,7 @@ def test_throttles_count_clients_without_an_address(behind_proxy: None, monkeypa
         return status
 
     assert [verify("203.0.113.9:1"), verify("203.0.113.9:2"), verify("203.0.113.9")] == [401, 401, 429]
-    # Five at once are fine: 40 may pass, and no more than that.
+    # Clients without an address share a limit that is larger by a factor, not unlimited.
     assert [verify("unknown") for _ in range(2)] == [401] * 2
     answers = [verify("unknown") for _ in range(80)]
     assert 30 <= answers.count(401) <= 2 * rate_limits.CLIENTS_IN_CROWD
@@ -202,7 +202,7 @@ def test_metrics_accept_an_address_in_any_notation(settings: Any) -> None:
     assert Browser().get("/metrics", REMOTE_ADDR="::ffff:198.51.100.7").status_code == 403
 
 
-# What was stored before
+# Stored addresses
 
 
 def end_sign_ins(address: str) -> str:
@@ -233,7 +233,7 @@ def test_staff_find_an_address_in_any_notation(
     browser_of: Any, client_of: Any, ann: Any, staff: Any, page: str
 ) -> None:
     client_of(ann)
-    # As an earlier version left it, past the triggers that keep events as they are.
+    # As an earlier release stored it. The triggers that keep events unchanged are bypassed.
     SignIn.objects.filter(user=ann).update(ip_address="::ffff:198.51.100.7")
     event = SecurityEvent(user=ann, type="signed_in", ip_address="::ffff:198.51.100.7", user_agent="", details={})
     models.Model.save(event)

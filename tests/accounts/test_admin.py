@@ -1,4 +1,4 @@
-"""The admin: who may do what to whom, and that nothing is done before it was agreed to."""
+"""The admin: permissions, confirmation of actions, effects of actions, and the contents of its pages."""
 
 import pytest
 from django.apps import apps
@@ -49,7 +49,7 @@ def dana(db, password):
 
 @pytest.fixture
 def max_(db, password):
-    """Has every permission that staff can be given, and is no superuser."""
+    """A staff member with every permission who is not a superuser."""
     return make_staff("max", password, *ALL_OF_STAFF)
 
 
@@ -57,7 +57,7 @@ def newest(type):
     return SecurityEvent.objects.filter(type=type).latest("id")
 
 
-# Who sees what
+# Permissions to view
 
 
 @pytest.mark.parametrize("url", ["/admin/", *PAGES])
@@ -113,7 +113,7 @@ def test_the_list_of_users_has_no_bulk_deletion(browser_of, staff, ann):
     assert User.objects.filter(pk=ann.pk).exists()
 
 
-# Nothing happens by accident
+# Confirmation
 
 
 @pytest.mark.parametrize("action", ["end_all_sign_ins", "deactivate", "send_password_reset"])
@@ -163,7 +163,7 @@ def test_an_invalid_id_is_no_server_error(browser_of, staff, url, made_up):
     assert browser_of(staff).post(url, form).status_code in (200, 302, 400)
 
 
-# What actions do
+# Effects of actions
 
 
 def test_support_ends_a_sign_in(browser_of, client_of, dana, ann):
@@ -256,7 +256,7 @@ def test_staff_with_view_permission_end_no_sign_in(browser_of, client_of, passwo
     assert client.get("/api/me/").status_code == 200
 
 
-# Superusers, and rights
+# Superusers and permissions
 
 
 @pytest.mark.parametrize("action", ["end_all_sign_ins", "deactivate", "reactivate", "send_password_reset"])
@@ -353,7 +353,7 @@ def test_deleting_a_user_keeps_the_events_and_the_blocklist(browser_of, client_o
     assert client.get("/api/me/").status_code == 401
 
 
-# What a page shows
+# Contents of pages
 
 
 def test_the_page_of_a_user_links_to_sign_ins_and_events(browser_of, client_of, dana, ann):

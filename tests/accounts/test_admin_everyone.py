@@ -1,4 +1,4 @@
-"""Staff end everyone's sign-ins: at once, by a moment, and whatever is left of the rows is marked later."""
+"""The admin page that ends the sign-ins of everyone, and the rows that prune marks afterwards."""
 
 from datetime import timedelta
 from io import StringIO
@@ -20,7 +20,7 @@ WHY = "A key leaked."
 
 @pytest.fixture
 def erin(db, password):
-    """No superuser, but one who may end everyone's."""
+    """A staff member with the permission to end all sign-ins who is not a superuser."""
     return make_staff("erin", password, "accounts.view_signin", "accounts.end_signin", "accounts.end_everyone")
 
 

@@ -1,4 +1,4 @@
-"""The admin's lists: what they find, what they refuse, and that they cost the same with one row or with many."""
+"""The lists of the admin: search, filters, numbers of statements, use of indexes, and the export."""
 
 import csv
 import io
@@ -143,7 +143,7 @@ def test_a_long_list_stops_at_a_limit_and_shows_it(page, ann, monkeypatch):
     assert "More than 10 security events" in text_of(answer)
 
 
-# As many statements for many rows as for few
+# Numbers of statements
 
 
 @pytest.mark.parametrize("url", ["/admin/", *LISTS, "a user", "a sign-in"])
@@ -166,12 +166,12 @@ def test_a_page_takes_the_same_statements_for_many_rows(page, client_of, ann, bo
         page.get(url)
 
 
-# By index
+# Use of indexes
 
 
 @pytest.fixture
 def plan_of(db, rf: RequestFactory):
-    """What the database makes of a list, where it would rather not read a whole table."""
+    """Returns a function that returns the query plan of a list, with sequential scans disabled."""
     from django.contrib import admin
 
     def plan(model, query):
@@ -181,7 +181,7 @@ def plan_of(db, rf: RequestFactory):
         rows = model_admin.get_changelist_instance(request).queryset[:50]
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
-                # Few rows are read fastest by reading all: what is asked here is whether it could do otherwise.
+                # A table of few rows is always read as a whole. The test checks that an index can be used.
                 cursor.execute("SET LOCAL enable_seqscan = off")
                 cursor.execute("SET LOCAL enable_sort = off")
         return rows.explain()
@@ -222,7 +222,7 @@ def test_no_list_reads_a_whole_table(plan_of, ann, model, query):
         assert "Index" in plan, plan
     else:
         scans = [line for line in plan.splitlines() if f"SCAN {table}" in line and "INDEX" not in line]
-        # A list of all entries goes by their integer key, which is the table itself on SQLite.
+        # The list of all entries is ordered by the integer key. On SQLite that is the table itself.
         by_key = model is Entry and "q" not in query
         assert by_key or not scans, plan
 

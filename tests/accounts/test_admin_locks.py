@@ -1,4 +1,4 @@
-"""Staff see who has to wait after wrong guesses, and lift it."""
+"""The admin list of attempt counters, and their reset by staff."""
 
 import pytest
 
@@ -13,7 +13,7 @@ LIFTER = ["accounts.view_user", "accounts.view_lock", "accounts.lift_lock"]
 
 @pytest.fixture
 def locked(anonymous, ann, password):
-    """Ann, after a stranger's guesses."""
+    """Ann, locked out by guesses of a stranger."""
     for number in range(8):
         anonymous.sign_in("ann", f"not the right passphrase {number}")
     assert anonymous.sign_in("ann", password).status_code == 429

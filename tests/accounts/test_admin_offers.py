@@ -1,4 +1,4 @@
-"""The admin offers an action only where it would do something, and says so where it would not."""
+"""The admin offers an action only if it has an effect."""
 
 import re
 from datetime import timedelta
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 
 def offered(page, address):
-    """The actions that the page of an object has a button for."""
+    """Returns the actions that have a button on the page of an object."""
     return set(re.findall(r'<button name="action" value="(\w+)"', page.get(address).content.decode()))
 
 

@@ -1,4 +1,4 @@
-"""Whether a name or an address is taken is asked sixty times an hour from one address, over page and API together."""
+"""Limits of requests that reveal whether a username or an address is taken, over pages and API together."""
 
 import pytest
 
@@ -13,7 +13,7 @@ MOST = rate_limits.LIMITS[rate_limits.Kind.SIGN_UP].most
 
 @pytest.fixture(autouse=True)
 def _still(clock, settings):
-    # The API's own limit, which counts by requests and not by what they ask.
+    # Disables the throttles of the API, which count requests of any kind.
     settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"DEFAULT_THROTTLE_RATES": {"accounts": None, "tokens": None}}
 
 
@@ -58,7 +58,7 @@ def test_changes_of_the_address_are_limited_per_hour(ann, bob, browser_of):
     assert "already exists" in answers[0].content.decode()
     assert "already exists" not in answers[-1].content.decode()
     assert "Retry-After" in answers[-1]
-    # Nor is a free one told from a taken one.
+    # A free address and a taken one get the same answer.
     assert browser.post("/accounts/email/", {"new_email": "free@example.org"}).status_code == 429
     assert User.objects.get(pk=ann.pk).new_email == ""
 
@@ -82,7 +82,7 @@ def test_a_reset_request_over_the_limit_reads_no_user(ann, anonymous, django_ass
     for number in range(most):
         anonymous.post("/api/password/reset/", {"email": f"nobody{number}@example.org"})
     events = SecurityEvent.objects.count()
-    # The count, in a transaction of its own.
+    # The count has its own transaction.
     with django_assert_max_num_queries(4):
         assert anonymous.post("/api/password/reset/", {"email": "ann@example.org"}).status_code == 202
     assert SecurityEvent.objects.count() == events

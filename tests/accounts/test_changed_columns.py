@@ -1,4 +1,4 @@
-"""save() writes what its caller changed, of a stale instance too."""
+"""save() writes only the columns that changed, also of a stale instance."""
 
 from copy import copy
 from datetime import timedelta
@@ -20,7 +20,7 @@ NEW_PASSWORD = "quiet copper lantern drifts"
 
 @pytest.fixture
 def stale(ann: User) -> User:
-    """Read before another request changed the account."""
+    """An instance that was read before another request changed the account."""
     stale = User.objects.get(pk=ann.pk)
     User.objects.filter(pk=ann.pk).update(last_name="Ayres", is_staff=True, email="a@example.net")
     return stale

@@ -1,4 +1,4 @@
-"""manage.py createsuperuser: a name or an address that is taken is said in words, not in a traceback."""
+"""manage.py createsuperuser: taken or invalid names and addresses are errors without a traceback."""
 
 from io import StringIO
 from typing import Any

@@ -1,4 +1,4 @@
-"""Devices in words."""
+"""Descriptions of devices, made from user agents."""
 
 import pytest
 from django.utils import translation

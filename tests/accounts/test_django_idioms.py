@@ -1,4 +1,4 @@
-"""What Django's documentation shows works in an adopter's view: the sign-in that acts goes on, the others end."""
+"""Idioms of Django's documentation in views of adopters: the acting sign-in stays valid, the others end."""
 
 from collections.abc import Callable
 from typing import Any

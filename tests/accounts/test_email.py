@@ -1,4 +1,4 @@
-"""E-mail addresses: confirmed by a link from a mail, and changed only by one."""
+"""E-mail addresses: confirmation and change by a link in a mail, and the limits of these mails."""
 
 import re
 from datetime import timedelta
@@ -19,7 +19,7 @@ LINK = re.compile(r"/accounts/email/[^/\s]+/[^/\s]+/")
 
 
 def with_link(mails):
-    """Without the note to the present address."""
+    """Returns the mails with a link, without the notice to the current address."""
     return [each for each in mails if LINK.search(each.body)]
 
 
@@ -30,7 +30,7 @@ def link_in(mails):
 
 @pytest.fixture
 def ask(browser_of, ann, mails_of):
-    """Ann asks for another address; the mails that go out."""
+    """Returns a function that requests another address for Ann and returns the mails sent."""
 
     def ask(new=NEW):
         return mails_of(lambda: browser_of(ann).post("/accounts/email/", {"new_email": new}))
@@ -42,7 +42,7 @@ def address_of(user):
     return User.objects.get(pk=user.pk).email
 
 
-# After signing up
+# After a sign-up
 
 
 def test_a_sign_up_on_the_page_sends_a_confirmation_mail(browser, mails_of):
@@ -86,7 +86,7 @@ def test_a_used_reset_link_confirms_the_address(browser, ann, mails_of):
     assert User.objects.get(pk=ann.pk).email_confirmed_at is not None
 
 
-# Changing it
+# Changes of the address
 
 
 def test_the_link_is_sent_to_the_new_address(ask):
@@ -226,7 +226,7 @@ def test_the_page_of_the_link_sends_no_path_as_referrer(ask, browser):
     assert browser().get(link_in(ask())).headers["Referrer-Policy"] == "strict-origin"
 
 
-# The link once more
+# Used links
 
 
 def sign_up_link(browser, mails_of):
@@ -285,12 +285,12 @@ def test_a_link_in_the_format_of_older_releases_confirms(browser, mails_of):
     assert User.objects.get(username="carol").email_confirmed_at is not None
 
 
-# Not too many
+# Limits
 
 
 @pytest.fixture
 def carols(browser):
-    """Of somebody who was just mailed for the first time."""
+    """A browser of a user who has just received the first mail."""
     carols = browser()
     carols.post("/accounts/signup/", SIGN_UP)
     return carols

@@ -1,4 +1,4 @@
-"""manage.py end_sign_ins: everybody's, somebody's, those before a moment, those from an address."""
+"""manage.py end_sign_ins: of everyone, of one user, before a moment, or from an address."""
 
 import uuid
 from datetime import timedelta
@@ -174,12 +174,12 @@ def test_invalid_options_end_no_sign_in(arguments, client_of, ann):
     assert works(client)
 
 
-# Ids that tell when they were made
+# Ids that contain their time
 
 
 @pytest.mark.parametrize("option", ["--user", "--before", "--ip"])
 def test_an_empty_value_ends_no_sign_in(client_of, ann, option):
-    """As of a script whose variable is unset."""
+    """A script with an unset variable passes an empty value."""
     client = client_of(ann)
     with pytest.raises(CommandError):
         end_sign_ins(option, "")

@@ -1,4 +1,4 @@
-"""Ending many sign-ins: in batches, each of which holds by itself."""
+"""Ending many sign-ins in batches, each in its own transaction."""
 
 from datetime import timedelta
 

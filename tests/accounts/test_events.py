@@ -1,4 +1,4 @@
-"""Security events: what is written down, about whom, and what never is."""
+"""Security events: which are recorded, for which user, without secrets, and append-only."""
 
 import re
 from contextlib import suppress
@@ -44,7 +44,7 @@ def sid_of(client):
     return jwt.decode(client.access, options={"verify_signature": False})["sid"]
 
 
-# Signing up and in
+# Sign-up and sign-in
 
 
 def test_registering_is_an_event(anonymous):
@@ -115,7 +115,7 @@ def test_an_event_has_the_address_and_the_user_agent(anonymous, ann, password):
     assert (event.user_agent, event.ip_address) == ("curl/8.9.1", "192.0.2.7")
 
 
-# Leaving
+# Sign-out and ends
 
 
 def test_signing_out_is_an_event_of_that_sign_in(browser_of, ann):
@@ -254,12 +254,12 @@ def test_a_second_deactivation_is_no_event(ann, deactivate):
     assert types_of(ann) == ["user_deactivated"]
 
 
-# What is never written down
+# Secrets
 
 
 @pytest.fixture
 def secrets(browser, browser_of, client_of, anonymous, reset_link, ann, password):
-    """Ann does everything once; all the secrets that she and her browser have used."""
+    """Runs a scenario of all actions and returns every secret that was used."""
     page, client = browser_of(ann), client_of(ann)
     seen = {"the session key": page.cookies[settings.SESSION_COOKIE_NAME].value}
     seen |= {"the first access token": client.access, "the first refresh token": client.refresh}
@@ -284,7 +284,7 @@ def secrets(browser, browser_of, client_of, anonymous, reset_link, ann, password
 
 
 def pieces(secrets):
-    """The secrets, and of each token its signature, which is what makes it one."""
+    """Returns the secrets, and the signature of each token."""
     return secrets | {
         f"{name}, signature": text.rsplit(".", 1)[1] for name, text in secrets.items() if text.count(".") == 2
     }

@@ -1,4 +1,4 @@
-"""What happened cannot be told otherwise by SQL either."""
+"""Security events are append-only in the database, too: triggers refuse changes by SQL."""
 
 import pytest
 from django.db import IntegrityError, connection, transaction

@@ -1,4 +1,4 @@
-"""What staff did to an account: its owner sees it, and not from where; staff see all of it."""
+"""Events of staff actions: the user sees action and reason, and only staff see the address."""
 
 import re
 from html import unescape
@@ -21,7 +21,7 @@ OWN_AGENT = "OwnTool/1"
 
 @pytest.fixture
 def act(browser_of, staff):
-    """Staff run an action of the admin."""
+    """Returns a function that runs an action of the admin as a staff member."""
     page = browser_of(staff)
 
     def run(model, action, pk):
@@ -75,7 +75,7 @@ def done(ann, staff, act, browser_of, client_of, request):
 
 
 def seen_by(user, password):
-    """All that the owner sees of it: pages and API."""
+    """Returns everything that the user sees of the events: pages and API."""
     page = Browser()
     form = {"username": user.username, "password": password}
     own = {"headers": {"user-agent": OWN_AGENT}, "REMOTE_ADDR": OWN_ADDRESS}

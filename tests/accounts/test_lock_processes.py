@@ -1,4 +1,4 @@
-"""Guesses and emergencies at the same time, in four worker processes on real stores."""
+"""Parallel guesses, ends of all sign-ins and prune commands, on four worker processes and real stores."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ WRONG = "not the right passphrase at all"
 
 @pytest.fixture
 def http(fleet: Any) -> Any:
-    # Other tests guessed and signed up from the same address.
+    # Other tests have sent guesses and sign-ups from the same address.
     fleet.shell("from accounts.models import AttemptCounter; AttemptCounter.objects.all().delete()")
     with httpx.Client(base_url=fleet.url, limits=httpx.Limits(max_connections=50), timeout=60) as client:
         yield client
@@ -47,7 +47,7 @@ def refresh(http: httpx.Client, token: str) -> int:
 
 
 def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
-    """Runs them from a common start."""
+    """Runs the calls in threads with a common start."""
     barrier = threading.Barrier(len(calls))
 
     def run(call: Callable[[], Any]) -> Any:
@@ -62,7 +62,7 @@ def test_parallel_guesses_do_not_exceed_the_limit(http: httpx.Client) -> None:
     name = f"u{uuid4().hex[:12]}"
     answers = at_once([lambda: sign_in(http, name, WRONG).status_code] * 30)
     assert set(answers) == {401, 429}
-    # A wait of a second may have passed meanwhile, and so may one of two.
+    # Waits of one and two seconds may have expired meanwhile.
     assert answers.count(401) <= rate_limits.LIMITS[rate_limits.Kind.PAIR].free + 2
 
 
@@ -78,7 +78,7 @@ def test_a_flood_of_failed_sign_ins_does_not_block_clients(http: httpx.Client, p
             assert me(http, access) == 200
             waits.append(time.perf_counter() - started)
     answers = [each.result().status_code for each in flood]
-    # The address has a hundred, and some names wait by themselves.
+    # The address has a limit of 100, and each name has its own limit.
     assert answers.count(401) <= rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free + 20
     assert set(answers) == {401, 429}
     assert sorted(waits)[len(waits) // 2] < 5
@@ -109,7 +109,7 @@ def test_sign_ins_requested_before_an_end_of_all_are_ended(http: httpx.Client, p
     assert len(before) > len(people)
     assert {me(http, pair["access"]) for pair in before} == {401}
     assert {refresh(http, pair["refresh"]) for pair in before} == {401}
-    # And each either works in all ways or in none.
+    # Each pair of tokens is valid in both ways or in none.
     for _started, pair in asked:
         assert (me(http, pair["access"]), refresh(http, pair["refresh"])) in {(200, 200), (401, 401)}
     assert me(http, sign_in(http, people[0]).json()["access"]) == 200

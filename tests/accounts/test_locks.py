@@ -1,4 +1,4 @@
-"""Guessing: it slows down, then stops, at every door; and nobody locks anybody else out of where they are known."""
+"""Rate limits for password guesses, mails and sign-ups: waits, what counts together, service accounts, events."""
 
 from datetime import timedelta
 from itertools import count
@@ -12,59 +12,59 @@ from django.utils import timezone
 from accounts import mail, rate_limits, registration
 from accounts.http import request_context
 from accounts.models import AttemptCounter, SecurityEvent, User
-from tests.accounts.doors import ADDRESSES, FREE, NEW_PASSWORD, WRONG, Door, exhaust
+from tests.accounts.sign_in_endpoints import ADDRESSES, FREE, NEW_PASSWORD, WRONG, SignInEndpoint, exhaust
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock")]
 
 
-# At every door
+# Every endpoint that signs in
 
 
-def test_different_clocks_of_nodes_delay_no_sign_in(door, staff, bob, password, clock):
-    """On the next node it is earlier; and a guess that waited for another's turn has looked at the clock before."""
-    assert door.opens("sue", password)
+def test_different_clocks_of_nodes_delay_no_sign_in(endpoint, staff, bob, password, clock):
+    """The clock of another node may be behind, and a guess may have read the clock before it waited for a lock."""
+    assert endpoint.accepts("sue", password)
     clock.shift(timedelta(seconds=-10))
-    assert door.opens("sue", password)
-    assert door.knock("bob", WRONG).status_code in (200, 401)
+    assert endpoint.accepts("sue", password)
+    assert endpoint.attempt("bob", WRONG).status_code in (200, 401)
 
 
-def test_after_too_many_guesses_the_right_password_is_refused(door, staff, password):
-    exhaust(door)
-    refused = door.knock("sue", password)
+def test_after_too_many_guesses_the_right_password_is_refused(endpoint, staff, password):
+    exhaust(endpoint)
+    refused = endpoint.attempt("sue", password)
     assert refused.status_code == 429
     assert refused.headers["Retry-After"] == "1"
 
 
-def test_below_the_limit_the_right_password_is_accepted(door, staff, password):
+def test_below_the_limit_the_right_password_is_accepted(endpoint, staff, password):
     for _ in range(FREE - 1):
-        door.knock("sue", WRONG)
-    assert door.opens("sue", password)
+        endpoint.attempt("sue", WRONG)
+    assert endpoint.accepts("sue", password)
 
 
-def test_after_the_wait_the_right_password_is_accepted(door, staff, password, clock):
-    exhaust(door)
+def test_after_the_wait_the_right_password_is_accepted(endpoint, staff, password, clock):
+    exhaust(endpoint)
     clock.shift(timedelta(seconds=1))
-    assert door.opens("sue", password)
+    assert endpoint.accepts("sue", password)
 
 
 @pytest.mark.parametrize("closed_at", ["/api/token/", "/accounts/login/", "/admin/login/"])
-def test_guesses_at_one_sign_in_form_count_at_all(door, closed_at, browser, anonymous, staff, password):
-    exhaust(Door(closed_at, browser, anonymous))
-    assert door.knock("sue", password).status_code == 429
+def test_guesses_at_one_sign_in_form_count_at_all(endpoint, closed_at, browser, anonymous, staff, password):
+    exhaust(SignInEndpoint(closed_at, browser, anonymous))
+    assert endpoint.attempt("sue", password).status_code == 429
 
 
-def test_an_unknown_name_is_limited_like_an_account(door, staff):
-    exhaust(door, "sue", "198.51.100.7")
-    exhaust(door, "nobody", "198.51.100.8")
-    known, unknown = door.knock("sue", WRONG, "198.51.100.7"), door.knock("nobody", WRONG, "198.51.100.8")
+def test_an_unknown_name_is_limited_like_an_account(endpoint, staff):
+    exhaust(endpoint, "sue", "198.51.100.7")
+    exhaust(endpoint, "nobody", "198.51.100.8")
+    known, unknown = endpoint.attempt("sue", WRONG, "198.51.100.7"), endpoint.attempt("nobody", WRONG, "198.51.100.8")
     assert (known.status_code, known.headers["Retry-After"]) == (unknown.status_code, unknown.headers["Retry-After"])
-    if door.path.startswith("/api/"):
+    if endpoint.path.startswith("/api/"):
         assert known.json() == unknown.json()
 
 
-def test_the_api_answers_throttled(api_door, ann):
-    exhaust(api_door, "ann")
-    assert api_door.knock("ann", WRONG).json() == {
+def test_the_api_answers_throttled(api_endpoint, ann):
+    exhaust(api_endpoint, "ann")
+    assert api_endpoint.attempt("ann", WRONG).json() == {
         "detail": "Request was throttled. Expected available in 1 second.",
         "code": "throttled",
     }
@@ -72,185 +72,185 @@ def test_the_api_answers_throttled(api_door, ann):
 
 @pytest.mark.parametrize("path", ["/accounts/login/", "/admin/login/"])
 def test_a_page_shows_the_wait_and_keeps_its_form(path, browser, anonymous, staff):
-    page = Door(path, browser, anonymous)
+    page = SignInEndpoint(path, browser, anonymous)
     exhaust(page)
-    html = page.knock("sue", WRONG).content.decode()
+    html = page.attempt("sue", WRONG).content.decode()
     assert "Too many attempts. Try again in 1 second." in html
     assert 'name="password"' in html
 
 
-# How it grows
+# Waits
 
 
-def guesses_heard(door, username, addresses, clock, until):
-    """How many wrong guesses reach the password check when somebody never rests."""
-    heard = 0
+def count_checked_guesses(endpoint, username, addresses, clock, until):
+    """Returns how many wrong guesses reach the password check if an attacker uses every wait."""
+    checked = 0
     end = timezone.now() + until
     for address in addresses:
-        answer = door.knock(username, WRONG, address)
+        answer = endpoint.attempt(username, WRONG, address)
         if answer.status_code == 401:
-            heard += 1
+            checked += 1
             continue
         clock.shift(timedelta(seconds=int(answer.headers["Retry-After"])))
         if timezone.now() >= end:
             break
-    return heard
+    return checked
 
 
-def test_the_wait_doubles(api_door, ann, clock):
-    exhaust(api_door, "ann")
+def test_the_wait_doubles(api_endpoint, ann, clock):
+    exhaust(api_endpoint, "ann")
     waits = []
     for _ in range(4):
-        waits.append(int(api_door.knock("ann", WRONG).headers["Retry-After"]))
+        waits.append(int(api_endpoint.attempt("ann", WRONG).headers["Retry-After"]))
         clock.shift(timedelta(seconds=waits[-1]))
-        api_door.knock("ann", WRONG)
+        api_endpoint.attempt("ann", WRONG)
     assert waits == [1, 2, 4, 8]
 
 
-def test_a_refused_guess_does_not_extend_the_wait(api_door, ann, password, clock):
-    exhaust(api_door, "ann")
+def test_a_refused_guess_does_not_extend_the_wait(api_endpoint, ann, password, clock):
+    exhaust(api_endpoint, "ann")
     for _ in range(20):
-        api_door.knock("ann", WRONG)
+        api_endpoint.attempt("ann", WRONG)
     clock.shift(timedelta(seconds=1))
-    assert api_door.opens("ann", password)
+    assert api_endpoint.accepts("ann", password)
 
 
-def test_one_address_has_at_most_sixty_guesses_a_day(api_door, ann, clock):
-    heard = guesses_heard(api_door, "ann", ["198.51.100.7"] * 200, clock, timedelta(days=1))
-    assert heard <= 60
+def test_one_address_has_at_most_sixty_guesses_a_day(api_endpoint, ann, clock):
+    checked = count_checked_guesses(api_endpoint, "ann", ["198.51.100.7"] * 200, clock, timedelta(days=1))
+    assert checked <= 60
 
 
-def test_all_addresses_have_at_most_a_hundred_guesses_a_day(api_door, ann, clock):
+def test_all_addresses_have_at_most_a_hundred_guesses_a_day(api_endpoint, ann, clock):
     addresses = (f"2001:db8:{number:x}::1" for number in count(1))
-    assert guesses_heard(api_door, "ann", addresses, clock, timedelta(days=1)) <= 100
+    assert count_checked_guesses(api_endpoint, "ann", addresses, clock, timedelta(days=1)) <= 100
 
 
-def test_guesses_of_many_strangers_are_limited_per_account(api_door, ann):
-    answers = [api_door.knock("ann", WRONG, address).status_code for address in ADDRESSES[:101]]
+def test_guesses_of_many_strangers_are_limited_per_account(api_endpoint, ann):
+    answers = [api_endpoint.attempt("ann", WRONG, address).status_code for address in ADDRESSES[:101]]
     assert answers.count(401) == rate_limits.LIMITS[rate_limits.Kind.ACCOUNT].free
 
 
-def test_strangers_delay_the_user_by_at_most_15_minutes(api_door, ann, password, clock):
+def test_strangers_delay_the_user_by_at_most_15_minutes(api_endpoint, ann, password, clock):
     for address in ADDRESSES[:101]:
-        api_door.knock("ann", WRONG, address)
+        api_endpoint.attempt("ann", WRONG, address)
     clock.shift(timedelta(minutes=15))
-    assert api_door.opens("ann", password, "203.0.113.9")
+    assert api_endpoint.accepts("ann", password, "203.0.113.9")
 
 
-# What counts together
+# What is counted together
 
 
-def test_names_in_another_case_count_as_the_same_account(api_door, ann):
+def test_names_in_another_case_count_as_the_same_account(api_endpoint, ann):
     for name in ["ann", "Ann", "ANN", "aNN", "anN"]:
-        api_door.knock(name, WRONG)
-    assert api_door.knock("ann", WRONG).status_code == 429
+        api_endpoint.attempt(name, WRONG)
+    assert api_endpoint.attempt("ann", WRONG).status_code == 429
 
 
-def test_another_address_has_its_own_count(api_door, ann, password):
-    exhaust(api_door, "ann")
-    assert api_door.opens("ann", password, "203.0.113.9")
+def test_another_address_has_its_own_count(api_endpoint, ann, password):
+    exhaust(api_endpoint, "ann")
+    assert api_endpoint.accepts("ann", password, "203.0.113.9")
 
 
-def test_another_account_at_the_same_address_has_its_own_count(api_door, ann, bob, password):
-    exhaust(api_door, "ann")
-    assert api_door.opens("bob", password)
+def test_another_account_at_the_same_address_has_its_own_count(api_endpoint, ann, bob, password):
+    exhaust(api_endpoint, "ann")
+    assert api_endpoint.accepts("bob", password)
 
 
-def test_all_addresses_of_an_ipv6_network_share_a_count(api_door, ann):
+def test_all_addresses_of_an_ipv6_network_share_a_count(api_endpoint, ann):
     for number in range(FREE):
-        api_door.knock("ann", WRONG, f"2001:db8:0:7::{number:x}")
-    assert api_door.knock("ann", WRONG, "2001:db8:0:7:ffff::1").status_code == 429
-    assert api_door.knock("ann", WRONG, "2001:db8:0:8::1").status_code == 401
+        api_endpoint.attempt("ann", WRONG, f"2001:db8:0:7::{number:x}")
+    assert api_endpoint.attempt("ann", WRONG, "2001:db8:0:7:ffff::1").status_code == 429
+    assert api_endpoint.attempt("ann", WRONG, "2001:db8:0:8::1").status_code == 401
 
 
-def test_an_address_that_tries_many_names_is_limited(api_door, ann, password):
+def test_an_address_that_tries_many_names_is_limited(api_endpoint, ann, password):
     for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free):
-        api_door.knock(f"name{number}", WRONG)
-    assert api_door.knock("ann", password).status_code == 429
-    assert api_door.opens("ann", password, "203.0.113.9")
+        api_endpoint.attempt(f"name{number}", WRONG)
+    assert api_endpoint.attempt("ann", password).status_code == 429
+    assert api_endpoint.accepts("ann", password, "203.0.113.9")
 
 
-def test_a_success_does_not_reset_the_count_of_the_address(api_door, ann, bob, password):
+def test_a_success_does_not_reset_the_count_of_the_address(api_endpoint, ann, bob, password):
     for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free):
-        api_door.knock(f"name{number}", WRONG)
+        api_endpoint.attempt(f"name{number}", WRONG)
         if number < rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free - 1:
-            assert api_door.opens("bob", password)
-    assert api_door.knock("ann", WRONG).status_code == 429
+            assert api_endpoint.accepts("bob", password)
+    assert api_endpoint.attempt("ann", WRONG).status_code == 429
 
 
-def test_successful_sign_ins_do_not_limit_their_address(api_door, ann, password):
+def test_successful_sign_ins_do_not_limit_their_address(api_endpoint, ann, password):
     for _ in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free + 5):
-        assert api_door.opens("ann", password)
+        assert api_endpoint.accepts("ann", password)
 
 
-def test_a_success_resets_the_count_of_its_account(api_door, ann, password):
+def test_a_success_resets_the_count_of_its_account(api_endpoint, ann, password):
     for _ in range(3):
         for _ in range(FREE - 1):
-            api_door.knock("ann", WRONG)
-        assert api_door.opens("ann", password)
+            api_endpoint.attempt("ann", WRONG)
+        assert api_endpoint.accepts("ann", password)
 
 
-def test_a_forwarded_address_from_a_client_is_ignored(api_door, ann):
+def test_a_forwarded_address_from_a_client_is_ignored(api_endpoint, ann):
     for address in ADDRESSES[:FREE]:
-        api_door.knock("ann", WRONG, headers={"X-Forwarded-For": address})
-    assert api_door.knock("ann", WRONG, headers={"X-Forwarded-For": "203.0.113.9"}).status_code == 429
+        api_endpoint.attempt("ann", WRONG, headers={"X-Forwarded-For": address})
+    assert api_endpoint.attempt("ann", WRONG, headers={"X-Forwarded-For": "203.0.113.9"}).status_code == 429
 
 
-def test_a_forwarded_address_from_a_trusted_proxy_is_used(api_door, ann, settings):
+def test_a_forwarded_address_from_a_trusted_proxy_is_used(api_endpoint, ann, settings):
     settings.TRUSTED_PROXIES = ["198.51.100.7"]
     for address in ADDRESSES[: FREE + 1]:
-        assert api_door.knock("ann", WRONG, headers={"X-Forwarded-For": address}).status_code == 401
+        assert api_endpoint.attempt("ann", WRONG, headers={"X-Forwarded-For": address}).status_code == 401
 
 
-def test_a_flushed_cache_resets_no_count(api_door, ann):
-    exhaust(api_door, "ann")
+def test_a_flushed_cache_resets_no_count(api_endpoint, ann):
+    exhaust(api_endpoint, "ann")
     cache.clear()
-    assert api_door.knock("ann", WRONG).status_code == 429
+    assert api_endpoint.attempt("ann", WRONG).status_code == 429
 
 
-def test_clients_without_an_address_share_no_small_limit(api_door, ann, bob, password):
+def test_clients_without_an_address_share_no_small_limit(api_endpoint, ann, bob, password):
     for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free + 1):
-        api_door.knock(f"name{number}", WRONG, "")
-    assert api_door.opens("bob", password, "")
+        api_endpoint.attempt(f"name{number}", WRONG, "")
+    assert api_endpoint.accepts("bob", password, "")
 
 
-# Services
+# Service accounts
 
 
 @pytest.fixture
-def service():
-    """Its name, and its password."""
+def service_credentials():
+    """The username and the password of a service account."""
     made, secret = registration.create_service("gate", [])
     return made.username, secret
 
 
-def test_strangers_cannot_lock_out_a_service_account(api_door, service):
-    name, secret = service
+def test_strangers_cannot_lock_out_a_service_account(api_endpoint, service_credentials):
+    name, secret = service_credentials
     for address in ADDRESSES[: rate_limits.LIMITS[rate_limits.Kind.ACCOUNT].most + 10]:
-        api_door.knock(name, WRONG, address)
+        api_endpoint.attempt(name, WRONG, address)
     assert AttemptCounter.objects.locked_out().filter(kind=rate_limits.Kind.ACCOUNT).exists()
-    assert api_door.opens(name, secret, "203.0.113.9")
+    assert api_endpoint.accepts(name, secret, "203.0.113.9")
 
 
-def test_a_limited_service_account_answers_like_any_name(api_door, service, ann):
+def test_a_limited_service_account_answers_like_any_name(api_endpoint, service, ann):
     name, _secret = service
     answers = {}
     for each in (name, "ann", "nobody"):
         for address in ADDRESSES[: rate_limits.LIMITS[rate_limits.Kind.ACCOUNT].free + 1]:
-            last = api_door.knock(each, WRONG, address)
+            last = api_endpoint.attempt(each, WRONG, address)
         answers[each] = (last.status_code, last.headers["Retry-After"], last.content)
     assert answers[name] == answers["ann"] == answers["nobody"]
     assert answers[name][0] == 429
 
 
-def test_one_address_is_limited_at_service_accounts(api_door, service):
-    name, secret = service
-    exhaust(api_door, name)
-    assert api_door.knock(name, secret).status_code == 429
-    assert api_door.opens(name, secret, "203.0.113.9")
+def test_one_address_is_limited_at_service_accounts(api_endpoint, service_credentials):
+    name, secret = service_credentials
+    exhaust(api_endpoint, name)
+    assert api_endpoint.attempt(name, secret).status_code == 429
+    assert api_endpoint.accepts(name, secret, "203.0.113.9")
 
 
-# The old password
+# Changes of the password
 
 
 def test_guesses_at_the_old_password_are_counted_on_the_page(browser_of, ann):
@@ -272,15 +272,15 @@ def test_guesses_at_the_old_password_are_counted_over_the_api(client_of, ann, pa
     assert "Retry-After" in refused.headers
 
 
-def test_strangers_cannot_prevent_a_password_change(client_of, api_door, ann, password):
+def test_strangers_cannot_prevent_a_password_change(client_of, api_endpoint, ann, password):
     client = client_of(ann)
     for address in ADDRESSES[:60]:
-        api_door.knock("ann", WRONG, address)
+        api_endpoint.attempt("ann", WRONG, address)
     change = {"old_password": password, "new_password": NEW_PASSWORD}
     assert client.post("/api/password/change/", change).status_code == 204
 
 
-# Mails and accounts
+# Mails and sign-ups
 
 
 def test_reset_mails_are_limited_with_the_same_answer(
@@ -318,63 +318,63 @@ def test_one_address_has_a_limit_of_sign_ups(browser, db):
     assert User.objects.count() == most
 
 
-# What is written down
+# Stored rows and events
 
 
-def test_the_table_contains_no_name(api_door, ann):
-    api_door.knock("a password typed into the wrong field", WRONG)
-    exhaust(api_door, "ann")
+def test_the_table_contains_no_name(api_endpoint, ann):
+    api_endpoint.attempt("a password typed into the wrong field", WRONG)
+    exhaust(api_endpoint, "ann")
     for row in AttemptCounter.objects.values():
         assert "typed" not in str(row)
         assert "ann" not in str(row)
 
 
-def test_reaching_the_limit_is_an_event_of_the_account(api_door, ann):
-    exhaust(api_door, "ann")
+def test_reaching_the_limit_is_an_event_of_the_account(api_endpoint, ann):
+    exhaust(api_endpoint, "ann")
     event = SecurityEvent.objects.get(type="locked")
     assert (event.user, event.details["kind"], event.ip_address) == (ann, "pair", "198.51.100.7")
 
 
-def test_a_refused_guess_is_no_event(api_door, ann):
-    exhaust(api_door, "ann")
+def test_a_refused_guess_is_no_event(api_endpoint, ann):
+    exhaust(api_endpoint, "ann")
     before = SecurityEvent.objects.count()
-    api_door.knock("ann", WRONG)
+    api_endpoint.attempt("ann", WRONG)
     assert SecurityEvent.objects.count() == before
 
 
-def test_resetting_attempt_counters_is_an_event_with_its_actor(api_door, ann, staff, password, rf):
-    exhaust(api_door, "ann")
-    exhaust(api_door, "nobody")
+def test_resetting_attempt_counters_is_an_event_with_its_actor(api_endpoint, ann, staff, password, rf):
+    exhaust(api_endpoint, "ann")
+    exhaust(api_endpoint, "nobody")
     request = rf.post("/admin/")
     request.user = staff
     with request_context.use_request(request):
         assert AttemptCounter.objects.of(ann).lift() == 1
     event = SecurityEvent.objects.get(type="unlocked")
     assert (event.user, event.actor) == (ann, staff)
-    assert api_door.opens("ann", password)
+    assert api_endpoint.accepts("ann", password)
     assert AttemptCounter.objects.locked_out().count() == 1
 
 
-# What it costs
+# Numbers of statements
 
 
-def statements(door, *args):
+def statements(endpoint, *args):
     with CaptureQueriesContext(
         connection,
     ) as context:
-        door.knock(*args)
+        endpoint.attempt(*args)
     return [query["sql"] for query in context if "SAVEPOINT" not in query["sql"]]
 
 
-def test_a_sign_in_takes_eight_statements(api_door, ann, password):
-    # Find the user; count, in two; take it back; and SignInManager.start()'s four.
-    assert len(statements(api_door, "ann", password)) == 8
+def test_a_sign_in_takes_eight_statements(api_endpoint, ann, password):
+    # One for the user, two to count, one to take it back, and four of SignInManager.start().
+    assert len(statements(api_endpoint, "ann", password)) == 8
 
 
-def test_a_refused_guess_takes_two_statements(api_door, ann, password):
-    exhaust(api_door, "ann")
-    assert len(statements(api_door, "ann", password)) == 2
+def test_a_refused_guess_takes_two_statements(api_endpoint, ann, password):
+    exhaust(api_endpoint, "ann")
+    assert len(statements(api_endpoint, "ann", password)) == 2
 
 
-def test_a_wrong_guess_takes_equal_statements_for_unknown_names(api_door, ann):
-    assert len(statements(api_door, "nobody", WRONG)) == len(statements(api_door, "ann", WRONG))
+def test_a_wrong_guess_takes_equal_statements_for_unknown_names(api_endpoint, ann):
+    assert len(statements(api_endpoint, "nobody", WRONG)) == len(statements(api_endpoint, "ann", WRONG))

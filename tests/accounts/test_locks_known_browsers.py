@@ -1,11 +1,11 @@
-"""Guesses from a browser where the user is known."""
+"""Rate limits for guesses from known browsers, and the cookies of known browsers."""
 
 import pytest
 from django.conf import settings
 
 from accounts import passwords, rate_limits
 from accounts.models import AttemptCounter, User
-from tests.accounts.doors import ADDRESSES, FREE, NEW_PASSWORD, WRONG, exhaust
+from tests.accounts.sign_in_endpoints import ADDRESSES, FREE, NEW_PASSWORD, WRONG, exhaust
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock")]
 
@@ -20,16 +20,16 @@ def sign_in_again(browser, user, password):
 
 @pytest.fixture
 def anns_browser(browser_of, ann):
-    """Where ann signed in once, and out again."""
+    """A browser in which Ann signed in and out."""
     browser = browser_of(ann)
     browser.post("/accounts/logout/")
     return browser
 
 
-def test_strangers_cannot_lock_out_a_known_browser(api_door, anns_browser, ann, password):
+def test_strangers_cannot_lock_out_a_known_browser(api_endpoint, anns_browser, ann, password):
     for address in [*ADDRESSES[:60], *["127.0.0.1"] * 150]:
-        api_door.knock("ann", WRONG, address)
-    assert api_door.knock("ann", password).status_code == 429
+        api_endpoint.attempt("ann", WRONG, address)
+    assert api_endpoint.attempt("ann", password).status_code == 429
     assert sign_in_again(anns_browser, ann, password) == 302
 
 
@@ -39,10 +39,10 @@ def test_guesses_from_a_known_browser_are_limited(anns_browser, ann, password):
     assert sign_in_again(anns_browser, ann, password) == 429
 
 
-def test_a_known_browser_locks_out_no_other_client(anns_browser, api_door, ann, password):
+def test_a_known_browser_locks_out_no_other_client(anns_browser, api_endpoint, ann, password):
     for _ in range(FREE + 1):
         sign_in_again(anns_browser, ann, WRONG)
-    assert api_door.opens("ann", password, "127.0.0.1")
+    assert api_endpoint.accepts("ann", password, "127.0.0.1")
 
 
 def test_a_browser_known_to_one_user_is_unknown_to_another(anns_browser, bob, password):
@@ -67,7 +67,7 @@ def test_the_known_browser_cookie_does_not_sign_in(anns_browser, browser):
 
 
 def test_a_shared_browser_keeps_its_last_ten_users(browser, password, ann):
-    """A kiosk, or a click on the demo button, again and again: the cookies fit into a request for ever."""
+    """For example a kiosk, or the button of the demo: the cookies never exceed the size of a request."""
     kiosk = browser()
     people = [User.objects.create_user(f"u{number}", f"u{number}@example.org", password) for number in range(40)]
     for person in [ann, *people]:
@@ -93,7 +93,7 @@ def test_invalid_cookies_are_removed_first(browser, password, ann, clock):
 
 @pytest.mark.parametrize("change", ["of another password", "forged", "empty", "of another person"])
 def test_an_invalid_cookie_or_one_of_another_user_is_ignored(
-    change, anns_browser, browser_of, api_door, ann, bob, password
+    change, anns_browser, browser_of, api_endpoint, ann, bob, password
 ):
     cookie = known_cookie(anns_browser)
     if change == "of another password":
@@ -102,23 +102,23 @@ def test_an_invalid_cookie_or_one_of_another_user_is_ignored(
     else:
         values = {"forged": "a:b:c", "empty": "", "of another person": known_cookie(browser_of(bob)).value}
         anns_browser.cookies[cookie.key] = values[change]
-    exhaust(api_door, "ann", "127.0.0.1")
+    exhaust(api_endpoint, "ann", "127.0.0.1")
     assert sign_in_again(anns_browser, ann, password) == 429
 
 
-def test_a_password_change_keeps_its_browser_known(browser_of, api_door, ann, password):
+def test_a_password_change_keeps_its_browser_known(browser_of, api_endpoint, ann, password):
     browser = browser_of(ann)
     browser.post(
         "/accounts/password_change/",
         {"old_password": password, "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD},
     )
     browser.post("/accounts/logout/")
-    exhaust(api_door, "ann", "127.0.0.1")
+    exhaust(api_endpoint, "ann", "127.0.0.1")
     assert sign_in_again(browser, ann, NEW_PASSWORD) == 302
 
 
-def test_a_reset_lets_a_locked_out_user_sign_in(api_door, ann):
+def test_a_reset_lets_a_locked_out_user_sign_in(api_endpoint, ann):
     for address in ADDRESSES[:60]:
-        api_door.knock("ann", WRONG, address)
+        api_endpoint.attempt("ann", WRONG, address)
     passwords.reset(User.objects.get(pk=ann.pk), NEW_PASSWORD)
-    assert api_door.opens("ann", NEW_PASSWORD)
+    assert api_endpoint.accepts("ann", NEW_PASSWORD)

@@ -1,4 +1,4 @@
-"""The mail server is away, refuses, says nothing, or offers no TLS: nobody waits for it, and nothing is undone."""
+"""Failures of the mail server: unavailable, refusing, silent or without TLS. No request waits or fails."""
 
 import logging
 import socket
@@ -23,7 +23,7 @@ TRIED_FOR = 0.3
 
 
 class MailServer:
-    """`refusals`: what it answers to a recipient, one after the other, before it takes letters."""
+    """`refusals` are the replies to the first recipients, in order, before it accepts mails."""
 
     def __init__(self, *refusals: str) -> None:
         self.refusals = list(refusals)
@@ -55,7 +55,7 @@ class MailServer:
 
 @pytest.fixture(autouse=True)
 def port(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """Of a mail server that nobody has started yet."""
+    """The port of a mail server that is not started yet."""
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", servers.free_port()
     settings.EMAIL_TIMEOUT = 1

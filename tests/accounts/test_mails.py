@@ -1,4 +1,4 @@
-"""Mails: when they leave, what they say, as text and as HTML."""
+"""Mails: which sign-ins send one, and their contents as text and HTML."""
 
 import re
 from datetime import timedelta
@@ -100,7 +100,7 @@ def test_starting_a_sign_in_takes_four_statements(ann, django_assert_num_queries
 
     for _ in range(30):
         start()
-    # One more reads the user, two are the savepoint.
+    # One more statement reads the user, and two are the savepoint.
     with django_assert_num_queries(4 + 1 + 2):
         start()
 
@@ -112,7 +112,7 @@ MAILS = ["confirm", "reset", "changed", "email", "asked", "device", "reuse", "mo
 
 @pytest.fixture
 def letters(sign_in, browser, browser_of, client_of, anonymous, ann, password, mails_of):
-    """One of each kind."""
+    """One mail of each kind, by its template."""
 
     def asked(path, data):
         return lambda: browser().post(path, data)

@@ -1,4 +1,4 @@
-"""A user is found by username or e-mail address, in whatever case; and no name of one account signs in to another."""
+"""Users are found by username or address in any case, and no two accounts share a name."""
 
 import io
 
@@ -59,7 +59,7 @@ def test_a_user_is_found_by_indexes_only(ann):
     found = User.objects.with_login("Ann@example.org")
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            # Of so few rows it would read all.
+            # PostgreSQL reads a table of few rows as a whole.
             cursor.execute("SET LOCAL enable_seqscan = off")
         plan = found.explain()
     assert "username_case_insensitive" in plan
@@ -75,7 +75,7 @@ def test_the_form_asks_for_username_or_address(browser):
         assert 'autocomplete="username"' in page
 
 
-# A name of one account is no name of another
+# Names of other accounts
 
 
 @pytest.mark.parametrize("username", ["bob@example.org", "BOB@example.org", "stranger@example.net"])
@@ -98,7 +98,7 @@ def test_the_own_address_is_accepted_as_username(anonymous, password):
 
 @pytest.fixture
 def squatter(bob):
-    """From before that rule: her username is an address that is nobody's."""
+    """A user from before that rule, whose username is an address that no account has."""
     User.objects.filter(pk=bob.pk).update(username="Carol@example.org")
     return User.objects.get(pk=bob.pk)
 

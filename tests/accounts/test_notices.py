@@ -1,4 +1,4 @@
-"""Notices: who gets them, how many, and what others can write into them."""
+"""Notices by mail: their recipients, their limits, and the text of clients in them."""
 
 import re
 from datetime import timedelta
@@ -16,7 +16,7 @@ MOST = LIMITS[Kind.NOTIFYING].free
 FLOOD = MOST + 5
 SUMMARY = "Many events in your account in the last hour"
 AGENT = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_2 like Mac OS X) AppleWebKit/605.1.15 Version/17.2 Mobile Safari/604.1"
-# The words by which mail programs find links: a scheme, www, a name with a dot before letters, an @, many digits.
+# What mail programs turn into links: a scheme, www, a name with a dot before letters, an @, many digits.
 LINKS = re.compile(r"\w+://|www\.|\w\.[^\W\d]|\w@\w|(?:\d[ /().+-]?){7}")
 
 
@@ -25,7 +25,7 @@ def subjects(mails):
 
 
 def own_words(mail):
-    """The body without our own link, and without time and address of the request."""
+    """Returns the body without the link of the project, and without time and address of the request."""
     return re.sub(r"^(https://testserver/\S+|(Time|IP address): .*)$", "", mail.body, flags=re.MULTILINE)
 
 
@@ -33,7 +33,7 @@ def connect(page, name):
     assert page.post("/accounts/clients/new/", {"name": name}).status_code == 200
 
 
-# Floods, one of each kind
+# Floods of each kind
 
 
 def connect_clients(ann, browser_of, **_):
@@ -74,14 +74,14 @@ def reset_the_password(ann, **_):
 def ask_for_addresses(ann, browser_of, **_):
     page = browser_of(ann)
     for number in range(FLOOD):
-        # The limit of changes that an account may ask for would end this flood first.
+        # The limit of requested changes would stop this flood first.
         AttemptCounter.objects.filter(kind=Kind.CHANGING).delete()
         assert page.post("/accounts/email/", {"new_email": f"ann{number}@new.example.org"}).status_code == 302
 
 
 def change_the_address(ann, **_):
     for number in range(FLOOD):
-        # As if somebody else read the mails of all these mailboxes.
+        # As if the mails of all these mailboxes were read by an attacker.
         user = User.objects.get(pk=ann.pk)
         user.new_email = f"ann{number}@new.example.org"
         email_addresses.set_confirmed_address(user)
@@ -121,11 +121,11 @@ def test_an_unconfirmed_address_gets_no_notices(ann, flood, work, subject):
     User.objects.filter(pk=ann.pk).update(email_confirmed_at=None)
     sent = subjects(flood(work))
     if work is reset_the_password:
-        # The link of a reset confirms it.
+        # The link of a reset confirms the address.
         assert sent.count(subject) <= MOST + 1
         return
     if work is change_the_address:
-        # From the second on, the old address is one that was confirmed.
+        # From the second change on, the old address is a confirmed one.
         sent.remove(subject)
         assert sent.count(subject) <= MOST
         return
@@ -145,7 +145,7 @@ def test_an_unconfirmed_account_sends_no_notices(browser, mails_of, password):
     assert mails_of(lambda: [connect(page, f"win at evil.example/{number}") for number in range(30)]) == []
 
 
-# What is important arrives all the same
+# Limits by kind, account and mailbox
 
 
 def test_a_flood_of_clients_does_not_suppress_other_notices(ann, flood, client_of, password, mails_of):
@@ -188,7 +188,7 @@ def test_two_accounts_do_not_share_their_counts(ann, bob, browser_of, mails_of, 
 
 
 def test_accounts_of_one_mailbox_share_a_count(ann, bob, flood, browser_of, mails_of):
-    """Of two accounts whose addresses are one mailbox."""
+    """Two accounts whose addresses are the same mailbox."""
     flood(connect_clients)
     AttemptCounter.objects.filter(kind__in=[Kind.NOTIFYING, Kind.SUMMARY]).delete()
     User.objects.filter(pk=ann.pk).update(email="annabel@example.org")
@@ -215,7 +215,7 @@ def test_events_without_a_mail_are_on_the_activity_page(ann, flood, browser_of):
     assert clients.count() == FLOOD
 
 
-# What others can write into them
+# Text from clients
 
 BAIT = [
     "https://evil.example/win",
@@ -263,7 +263,7 @@ def test_a_device_name_that_becomes_a_link_is_not_mailed(ann, mails_of, password
 )
 @pytest.mark.parametrize("path", ["/accounts/signup/", "/accounts/password_reset/"])
 def test_a_username_that_becomes_a_link_is_not_mailed(mails_of, password, bait, path):
-    # A username that looks like an address is the account's own address.
+    # A username that looks like an address must be the account's own address.
     email = bait if "@" in bait else "victim@example.org"
     sign_up = {"username": bait, "email": email, "password1": password, "password2": password}
     page = Browser()

@@ -1,4 +1,4 @@
-"""The pages that change and reset a password."""
+"""The pages that change and reset the password."""
 
 import re
 from datetime import timedelta
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def reset_link(browser, mailoutbox, django_capture_on_commit_callbacks):
-    """The path in the mail that someone gets after asking for a reset."""
+    """Returns a function that requests a reset on the page and returns the path of the link in the mail."""
 
     def read(user):
         with django_capture_on_commit_callbacks(execute=True):
@@ -28,7 +28,7 @@ def reset_link(browser, mailoutbox, django_capture_on_commit_callbacks):
     return read
 
 
-# Changing the password
+# Changes
 
 
 def change(browser, old, new, again=None):
@@ -90,7 +90,7 @@ def test_a_password_does_not_expire(clock, browser, ann, password):
     assert response.headers["Location"] == "/"
 
 
-# Resetting it
+# Resets
 
 
 def test_a_reset_request_redirects(browser, ann):

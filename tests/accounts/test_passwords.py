@@ -1,4 +1,4 @@
-"""Which passwords are refused as too easy to guess, at every door where one is chosen, and what is said of them."""
+"""Refusal of guessable passwords, by every form that sets one, and upgrades of password hashes."""
 
 import re
 
@@ -102,7 +102,7 @@ def test_a_passphrase_that_contains_a_word_is_accepted(at_meadowbrook, margaret,
 def test_common_passwords_are_refused_doubled_and_with_a_year():
     [words] = [each.passwords for each in get_default_password_validators() if hasattr(each, "passwords")]
     assert len(words) > 19_000
-    # Some of those that are made of letters.
+    # A sample of those that consist of letters.
     for word in list(filter(str.isalpha, words))[::400]:
         for password in (f"{word}-{word}", f"{word}2026", f"{word.title()}{word.upper()}99"):
             with pytest.raises(ValidationError):
@@ -130,7 +130,7 @@ def test_every_password_form_refuses_a_guessable_password(
     uid, token = re.search(r"/accounts/reset/([^/]+)/([^/]+)/", mail.body).groups()
     carol = {"username": "margaret", "email": "thompson@example.org"}
     new = {"new_password1": BAD, "new_password2": BAD}
-    # First of all, since a sign-in makes the link worthless.
+    # Before the others, since a sign-in invalidates the link.
     pages = [browser().post(f"/accounts/reset/{uid}/{token}/", new)]
     answers = [
         anonymous.post("/api/password/reset/confirm/", {"uid": uid, "token": token, "new_password": BAD}),
@@ -147,7 +147,7 @@ def test_every_password_form_refuses_a_guessable_password(
         assert (page.status_code, PERSONAL in page.content.decode()) == (200, True)
 
 
-# Stronger parameters
+# Upgrades of the hash
 
 
 class Yesterdays(Argon2PasswordHasher):
@@ -186,7 +186,7 @@ def test_a_sign_in_upgrades_the_hash_and_ends_no_sign_in(
     assert "$m=8,t=2,p=1$" in staff.password
     assert there.get("/accounts/profile/").status_code == 200
     assert client.get("/api/me/").status_code == client.renew().status_code == 200
-    # Nor is it told as a change of the password.
+    # An upgrade is not an event of a password change.
     assert not SecurityEvent.objects.filter(type="password_changed").exclude(created_at__lt=staff.last_login).exists()
     assert [mail.subject for mail in mails if "password" in mail.subject] == []
 

@@ -1,4 +1,4 @@
-"""A change of the address that waits for its confirmation: shown, told to the old address, cancelled, and dropped."""
+"""Pending changes of the address: how they are dropped, announced, shown and cancelled."""
 
 import re
 from datetime import timedelta
@@ -23,7 +23,7 @@ def ask(page, new=THEIRS):
 
 @pytest.fixture
 def link(browser_of, ann, mails_of):
-    """In the mail to the address that a thief of ann's password asked for."""
+    """The link in the mail to the address that a thief of Ann's password requested."""
     mails = mails_of(lambda: ask(browser_of(ann)))
     [text] = [each.body for each in mails if each.to == [THEIRS]]
     return EMAIL_LINK.search(text).group()
@@ -33,7 +33,7 @@ def is_pending(user):
     return bool(User.objects.get(pk=user.pk).new_email)
 
 
-# What drops it
+# What drops a pending change
 
 
 def change_on_the_page(ann, browser_of, **_):
@@ -201,7 +201,7 @@ def test_ending_one_sign_in_keeps_the_pending_change(link, ann, browser_of, clie
     assert is_pending(ann)
 
 
-# What its owner learns
+# Mails, events and pages
 
 
 def test_a_requested_change_sends_a_mail_to_the_old_address(browser_of, ann, mails_of):
@@ -291,7 +291,7 @@ def test_a_name_edited_by_staff_keeps_the_address_confirmed(link, browser_of, an
 
 
 def test_a_reset_link_sent_to_a_former_address_is_refused(ann):
-    """Both links are checked, and then the change of the address is the faster one."""
+    """Both links pass the check, and then the change of the address is first."""
     user = User.objects.get(pk=ann.pk)
     User.objects.filter(pk=ann.pk).update(email=THEIRS, email_confirmed_at=user.email_confirmed_at + timedelta(1))
     with pytest.raises(AccountChanged):

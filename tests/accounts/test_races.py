@@ -1,4 +1,4 @@
-"""Races lose to the end. Each test lets the end come between the two halves of what it races with."""
+"""Races between an end and another request: the end always wins."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What matters most asks for the password again, if it was not given in the last quarter of an hour."""
+"""Pages that require recent authentication, and the page that confirms the password."""
 
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -139,7 +139,7 @@ def test_a_new_sign_in_is_recently_authenticated(clock, browser_of, ann):
 
 @pytest.mark.parametrize("path", ["/accounts/clients/new/", "/compare/client/"])
 def test_a_client_inherits_the_authentication_time(clock, browser_of, ann, anonymous, path):
-    """So that connecting one does not make the password count as given anew."""
+    """Connecting a client must not count as a new authentication."""
     browser = browser_of(ann)
     clock.shift(FRESH)
     assert browser.post(path, {"name": "backup"}).status_code in (200, 201)

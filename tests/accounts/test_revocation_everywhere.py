@@ -1,4 +1,4 @@
-"""Whatever changes who may come in takes effect at the next request, in both modes, whichever way it was done."""
+"""Every way to end sign-ins is effective at the next request, in both modes."""
 
 from contextlib import suppress
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 every_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 
 
-# Each way, seen from each side
+# Each way in both modes
 
 
 @every_way
@@ -55,7 +55,7 @@ def test_each_way_revokes_the_sign_ins_of_one_user_only(world, way, subtests):
         assert refresh(world, world.bobs_client.refresh) == 200
 
 
-# Who stays
+# Sign-ins that stay valid
 
 
 @pytest.mark.parametrize("way", [end_the_others, change_the_password_over_the_api, end_each_over_the_api])
@@ -86,7 +86,7 @@ def test_ending_all_ends_the_acting_browser(world):
     assert goes_to_sign_in(world.her_page)
 
 
-# One alone
+# Single sign-ins
 
 
 def test_signing_out_on_the_page_revokes_that_browser(world):
@@ -106,7 +106,7 @@ def test_signing_out_on_the_page_keeps_the_client(world):
 
 
 def entry_of(world, kind):
-    """The id of that browser or that client on Ann's list."""
+    """Returns the id of the browser or the client on Ann's list."""
     rows = getattr(world, kind).get("/api/sign-ins/").json()["results"]
     return next(row["id"] for row in rows if row["current"])
 
@@ -128,7 +128,7 @@ def test_ending_one_sign_in_keeps_the_others(world, kind):
     assert world.her_program.get("/api/me/").status_code == 200
 
 
-# What changes nobody's right to come in
+# Changes that revoke nothing
 
 
 def test_saving_another_field_revokes_no_sign_in(world):

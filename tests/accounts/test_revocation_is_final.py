@@ -1,4 +1,4 @@
-"""Nothing brings an ended sign-in back."""
+"""Ended sign-ins stay ended: no change of users or rows restores them."""
 
 from contextlib import suppress
 
@@ -97,7 +97,7 @@ def delete_each_entry():
 @pytest.mark.parametrize("delete", [delete_entries_by_queryset, delete_each_entry])
 def test_deleting_blocklist_entries_restores_no_sign_in(world, delete):
     end_all(world)
-    # Whether it is refused or without effect is not the question here.
+    # The change may be refused or have no effect; both are correct.
     with suppress(Exception), transaction.atomic():
         delete()
     assert world.client.get("/api/me/").status_code == 401

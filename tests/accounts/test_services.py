@@ -1,4 +1,4 @@
-"""Accounts of other services: they sign in by token, and every other door answers them as a wrong password."""
+"""Service accounts: they sign in by token only. Pages refuse them like a wrong password."""
 
 import pytest
 from django.contrib.auth import authenticate
@@ -17,7 +17,7 @@ WRONG = "not the right passphrase at all"
 
 @pytest.fixture
 def service():
-    """A service and its password."""
+    """A service account and its password."""
     return registration.create_service("gate", ["introspect"])
 
 
@@ -29,18 +29,18 @@ def test_a_service_account_signs_in_by_token(service, anonymous):
 
 
 def form_of(response):
-    """The page without what differs from one answer to the next."""
+    """Returns the page without the parts that differ between two responses."""
     text = response.content.decode()
     return [line for line in text.splitlines() if "csrfmiddlewaretoken" not in line]
 
 
-@pytest.mark.parametrize("door", ["/accounts/login/", "/admin/login/"])
+@pytest.mark.parametrize("path", ["/accounts/login/", "/admin/login/"])
 @pytest.mark.parametrize("rank", [{}, {"is_staff": True, "is_superuser": True}])
-def test_a_page_refuses_a_service_account_like_a_wrong_password(service, browser, door, rank):
+def test_a_page_refuses_a_service_account_like_a_wrong_password(service, browser, path, rank):
     user, password = service
     User.objects.filter(pk=user.pk).update(**rank)
-    right = browser().post(door, {"username": user.username, "password": password})
-    wrong = browser().post(door, {"username": user.username, "password": WRONG})
+    right = browser().post(path, {"username": user.username, "password": password})
+    wrong = browser().post(path, {"username": user.username, "password": WRONG})
     assert right.status_code == wrong.status_code == 200
     assert form_of(right) == form_of(wrong)
     assert not right.cookies.get("sessionid")

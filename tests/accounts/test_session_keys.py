@@ -1,4 +1,4 @@
-"""The session key: new at each sign-in, stored as a hash, and in a strict cookie."""
+"""Session keys: new at each sign-in, stored as a hash, sent in a strict cookie."""
 
 import pytest
 from django.apps import apps
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.django_db
 
 
 def cookie(value):
-    """A raw Cookie header, for values that no cookie jar would send."""
+    """Returns a raw Cookie header, for values that a cookie jar does not send."""
     return {"cookie": f"{settings.SESSION_COOKIE_NAME}={value}"}
 
 
@@ -56,7 +56,7 @@ def test_a_session_key_has_more_than_128_random_bits(browser_of, ann):
     keys = {key_of(browser_of(ann)) for _ in range(10)}
     assert len(keys) == 10
     assert {len(key) for key in keys} == {32}
-    # Of 36 letters and digits: 165 bits, and 10 keys use nearly all of them.
+    # 32 of 36 letters and digits are 165 bits, and 10 keys contain nearly all of them.
     assert len(set("".join(keys))) >= 30
 
 

@@ -1,4 +1,4 @@
-"""How long a browser's session lasts, and what a request costs."""
+"""Timeouts of browser sessions, and the number of queries of a request."""
 
 from datetime import timedelta
 
@@ -13,8 +13,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def keeping_browser_of(browser, password):
-    """A browser whose user ticked "keep me signed in"."""
+def remembered_browser_of(browser, password):
+    """Returns a function that signs a user in with "keep me signed in" and returns the browser."""
 
     def sign_in(user):
         kept = browser()
@@ -29,8 +29,8 @@ def test_without_remember_me_the_cookie_ends_with_the_browser(browser_of, ann):
     assert (morsel["max-age"], morsel["expires"]) == ("", "")
 
 
-def test_with_remember_me_the_cookie_outlives_the_browser(keeping_browser_of, ann):
-    morsel = keeping_browser_of(ann).cookies[settings.SESSION_COOKIE_NAME]
+def test_with_remember_me_the_cookie_outlives_the_browser(remembered_browser_of, ann):
+    morsel = remembered_browser_of(ann).cookies[settings.SESSION_COOKIE_NAME]
     assert timedelta(days=14) <= timedelta(seconds=int(morsel["max-age"])) <= timedelta(days=30)
 
 
@@ -54,28 +54,28 @@ def test_without_remember_me_use_extends_the_session(clock, browser_of, ann):
     assert signed_in(browser)
 
 
-def test_with_remember_me_a_session_survives_13_idle_days(clock, keeping_browser_of, ann):
-    browser = keeping_browser_of(ann)
+def test_with_remember_me_a_session_survives_13_idle_days(clock, remembered_browser_of, ann):
+    browser = remembered_browser_of(ann)
     clock.shift(timedelta(days=13, hours=23))
     assert signed_in(browser)
 
 
-def test_with_remember_me_a_session_expires_after_14_idle_days(clock, keeping_browser_of, ann):
-    browser = keeping_browser_of(ann)
+def test_with_remember_me_a_session_expires_after_14_idle_days(clock, remembered_browser_of, ann):
+    browser = remembered_browser_of(ann)
     clock.shift(timedelta(days=14, minutes=6))
     assert not signed_in(browser)
 
 
-def test_with_remember_me_use_extends_the_session(clock, keeping_browser_of, ann):
-    browser = keeping_browser_of(ann)
+def test_with_remember_me_use_extends_the_session(clock, remembered_browser_of, ann):
+    browser = remembered_browser_of(ann)
     clock.shift(timedelta(days=12))
     browser.get(PROFILE)
     clock.shift(timedelta(days=12))
     assert signed_in(browser)
 
 
-def test_a_session_in_daily_use_lasts_until_day_30(clock, keeping_browser_of, ann):
-    browser = keeping_browser_of(ann)
+def test_a_session_in_daily_use_lasts_until_day_30(clock, remembered_browser_of, ann):
+    browser = remembered_browser_of(ann)
     for _ in range(29):
         clock.shift(timedelta(days=1))
         browser.get(PROFILE)
@@ -83,8 +83,8 @@ def test_a_session_in_daily_use_lasts_until_day_30(clock, keeping_browser_of, an
     assert signed_in(browser)
 
 
-def test_a_session_in_use_expires_after_30_days(clock, keeping_browser_of, ann):
-    browser = keeping_browser_of(ann)
+def test_a_session_in_use_expires_after_30_days(clock, remembered_browser_of, ann):
+    browser = remembered_browser_of(ann)
     for _ in range(29):
         clock.shift(timedelta(days=1))
         browser.get(PROFILE)

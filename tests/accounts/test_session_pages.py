@@ -1,4 +1,4 @@
-"""Session mode on the pages: signing up, in and out, passwords, and how long a session lasts."""
+"""Session mode on the pages: sign-up, sign-in, redirects, sign-out and private pages."""
 
 import re
 from contextlib import suppress
@@ -22,7 +22,7 @@ def key_of(browser):
 
 
 def signed_in(browser):
-    """Whether the next page is private, and not a redirect to the sign-in page."""
+    """Whether a private page is shown instead of a redirect to the sign-in page."""
     response = browser.get(PROFILE)
     if response.status_code == 200:
         return True
@@ -31,7 +31,7 @@ def signed_in(browser):
     return False
 
 
-# Signing up
+# Sign-up
 
 
 SIGN_UP = {
@@ -76,7 +76,7 @@ def test_a_sign_up_creates_no_staff(browser, flag):
     assert getattr(User.objects.get(username="carol"), flag) is False
 
 
-# Signing in
+# Sign-in
 
 
 def test_the_right_password_signs_in(browser_of, ann):
@@ -144,7 +144,7 @@ def test_the_admin_refuses_tokens(browser, client_of, staff):
     assert response.status_code == 302
 
 
-# Where a sign-in leads to
+# Redirects after a sign-in
 
 FOREIGN = [
     "https://evil.example/",
@@ -194,7 +194,7 @@ def test_a_sign_in_redirects_to_the_requested_page(browser, ann, password):
     assert response.headers["Location"] == "/accounts/password_change/"
 
 
-# Signing out
+# Sign-out
 
 
 def test_signing_out_makes_the_browser_anonymous(browser_of, ann):

@@ -1,4 +1,4 @@
-"""The pages around the list of sign-ins: what each row says, what ends what, and what stays to be seen."""
+"""The list of sign-ins and its pages: rows, ended sign-ins, ends and names."""
 
 import re
 from datetime import timedelta
@@ -20,7 +20,7 @@ FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:125.0) Gecko/20100101 Fi
 
 @pytest.fixture
 def here(browser, ann, password):
-    """Ann's Firefox."""
+    """Ann's browser, a Firefox."""
     firefox = browser(headers={"user-agent": FIREFOX})
     firefox.post("/accounts/login/", {"username": ann.username, "password": password}, REMOTE_ADDR="192.0.2.7")
     return firefox
@@ -28,7 +28,7 @@ def here(browser, ann, password):
 
 @pytest.fixture
 def start(ann):
-    """Another sign-in of Ann's."""
+    """Returns a function that starts another sign-in of Ann."""
 
     def start(user=ann, kind=SignIn.Kind.CLIENT, user_agent="curl/8.9.1", **fields):
         sign_in = starting.start(User.objects.get(pk=user.pk), kind)
@@ -39,7 +39,7 @@ def start(ann):
 
 
 def text(response):
-    """What a page says, in one line."""
+    """Returns the text of a page in one line."""
     main = re.search(r"<main.*</main>", response.content.decode(), re.DOTALL).group()
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", main)).replace("&#x27;", "'")
 
@@ -52,7 +52,7 @@ def is_live(sign_in):
     return SignIn.objects.filter(pk=sign_in.pk).live().exists()
 
 
-# What it shows
+# Rows
 
 
 @pytest.mark.parametrize("word", ["Firefox on Windows", "browser", "this device", "192.0.2.7", "Sign out"])
@@ -150,7 +150,7 @@ def test_the_page_takes_four_statements_for_any_number_of_rows(here, start, djan
         start()
         start().end(SignIn.Reason.ENDED_BY_USER)
     here.get(PAGE)
-    # The session, the number, the page, those that ended.
+    # The session, the count, the page, the ended sign-ins.
     with django_assert_num_queries(4):
         here.get(PAGE)
 
@@ -174,7 +174,7 @@ def test_the_longest_page_stays_under_60_kilobytes(here, start):
     assert len(here.get(PAGE).content) < 60_000
 
 
-# Those that ended
+# Ended sign-ins
 
 
 def test_an_ended_sign_in_is_listed_with_its_reason(here, start):
@@ -194,7 +194,7 @@ def test_after_30_days_an_ended_sign_in_is_not_listed(clock, browser_of, ann, st
     assert "Ended in the last 30 days" not in text(browser_of(ann).get(PAGE))
 
 
-# Ending
+# Ends
 
 
 def test_ending_a_sign_in_shows_its_name(here, start):

@@ -1,4 +1,4 @@
-"""Somebody with very many sign-ins."""
+"""Wholesale ends: users with very many sign-ins, and ends over several requests."""
 
 from functools import partialmethod
 from io import StringIO
@@ -14,7 +14,7 @@ from api.blocklist.models import Entry
 
 pytestmark = pytest.mark.django_db
 
-# PostgreSQL takes 65,535 values to a statement, SQLite as many as it was built for: 32,766 or more.
+# PostgreSQL takes 65,535 values in a statement, SQLite 32,766 or more, depending on its build.
 MORE_THAN_A_STATEMENT_TAKES = 66_000
 
 
@@ -44,7 +44,7 @@ def test_a_request_ends_others_until_its_time_is_over(browser_of, client_of, ann
     client, browser = client_of(ann), browser_of(ann)
     multiply(SignIn.objects.get(user=ann, kind="browser"), 3500)
     answers = [client.post("/api/sign-ins/end-others/").json() for _ in range(4)]
-    # A batch of a thousand is done in any case; what is left is few enough for one step.
+    # Each request ends at least a batch of 1000. The last 501 fit in one batch.
     assert answers == [
         {"ended": 1000, "left": 2501},
         {"ended": 1000, "left": 1501},
@@ -69,7 +69,7 @@ def test_a_request_without_time_revokes_all_and_leaves_rows(client_of, ann, monk
 
 @pytest.fixture
 def no_time(monkeypatch):
-    """More than two sign-ins are many, and a request has the time for one batch of one."""
+    """More than two sign-ins are a wholesale end, and a request has time for one batch of one."""
     monkeypatch.setattr("accounts.models.sign_in_querysets.MAX_ENDED_PER_TRANSACTION", 2)
     monkeypatch.setattr("accounts.ending.REQUEST_SECONDS", 0)
     monkeypatch.setattr("accounts.models.SignInQuerySet.end_in_batches", partialmethod(in_batches_of_one, "end"))
@@ -123,7 +123,7 @@ def test_the_page_shows_how_many_others_remain(browser_of, client_of, ann, no_ti
 
 
 def test_a_kept_sign_in_with_an_old_id_stays_valid(client_of, ann, no_time):
-    """Of before ids had their start in them: a wholesale end would take it along."""
+    """Its id has no time, as in older releases. A wholesale end would revoke it, too."""
     others, kept = [client_of(ann) for _ in range(3)], client_of(ann)
     old = SignIn.objects.filter(user=ann).order_by("-created_at").first()
     reader = SignIn.objects.create(
