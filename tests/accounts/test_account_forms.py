@@ -14,7 +14,7 @@ WEAK = "passwordpassword1"
 GOOD = "a quite different passphrase"
 
 
-def reset_link(user):
+def reset_path_of(user):
     return f"/accounts/reset/{urlsafe_base64_encode(str(user.pk).encode())}/{links.password_reset.make_token(user)}/"
 
 
@@ -47,7 +47,7 @@ def test_a_password_error_is_shown_at_its_own_field(
     elif kind == "change":
         send, address, rest = browser_of(ann), "/accounts/password_change/", {"old_password": password}
     else:
-        send, address, rest = browser(), reset_link(ann), {}
+        send, address, rest = browser(), reset_path_of(ann), {}
     errors = send.post(address, rest | {first: word, second: again}).context["form"].errors.as_data()
     assert [error.code for error in errors[first]] != []
     assert {error.code for error in errors.get(second, [])} <= {"password_mismatch"}
@@ -79,14 +79,14 @@ def test_sign_up_fields_have_autocomplete_values(browser):
 
 
 def test_the_reset_form_contains_the_username(browser, ann, bob):
-    page = browser().get(reset_link(bob))
+    page = browser().get(reset_path_of(bob))
     name = inputs(page)["username"]
     assert (name["value"], name["autocomplete"]) == ("bob", "username")
     assert "readonly" in name
 
 
 def test_an_invalid_link_does_not_show_the_username(browser, ann):
-    link = reset_link(ann)
+    link = reset_path_of(ann)
     page = browser().get(link[:-2] + "x/")
     assert page.status_code == 400
     assert "ann" not in re.findall(r"<main.*</main>", page.content.decode(), re.DOTALL)[0].split()

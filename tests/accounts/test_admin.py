@@ -19,6 +19,7 @@ from tests.accounts.admin_pages import (
     make_support,
     text_of,
 )
+from tests.accounts.conftest import latest_event
 from tests.conftest import sign_in_of
 
 pytestmark = pytest.mark.django_db
@@ -51,10 +52,6 @@ def dana(db, password):
 def max_(db, password):
     """A staff member with every permission who is not a superuser."""
     return make_staff("max", password, *ALL_OF_STAFF)
-
-
-def newest(type):
-    return SecurityEvent.objects.filter(type=type).latest("id")
 
 
 # Permissions to view
@@ -175,7 +172,7 @@ def test_support_ends_a_sign_in(browser_of, client_of, dana, ann):
 def test_the_event_has_the_staff_member_and_the_reason(browser_of, client_of, dana, ann):
     client_of(ann)
     act(browser_of(dana), SIGN_INS, "end_selected", sign_in_of(ann))
-    event = newest("sign_in_ended")
+    event = latest_event("sign_in_ended")
     assert (event.user, event.actor, event.details["why"]) == (ann, dana, "The phone was stolen.")
 
 
@@ -214,7 +211,7 @@ def test_deactivating_signs_out_everywhere_and_is_an_event(browser_of, client_of
     client = client_of(ann)
     act(browser_of(max_), USERS, "deactivate", ann)
     ann.refresh_from_db()
-    event = newest("user_deactivated")
+    event = latest_event("user_deactivated")
     assert (ann.is_active, client.get("/api/me/").status_code) == (False, 401)
     assert (event.user, event.actor, event.details["why"]) == (ann, max_, "The phone was stolen.")
 
@@ -228,7 +225,7 @@ def test_reactivating_is_an_event(browser_of, max_, ann):
     User.objects.filter(pk=ann.pk).update(is_active=False)
     act(browser_of(max_), USERS, "reactivate", ann)
     ann.refresh_from_db()
-    assert (ann.is_active, newest("user_reactivated").actor) == (True, max_)
+    assert (ann.is_active, latest_event("user_reactivated").actor) == (True, max_)
 
 
 def test_a_password_reset_is_mailed_to_the_user(browser_of, max_, ann, mailoutbox, django_capture_on_commit_callbacks):
@@ -236,7 +233,7 @@ def test_a_password_reset_is_mailed_to_the_user(browser_of, max_, ann, mailoutbo
         act(browser_of(max_), USERS, "send_password_reset", ann)
     mail.wait()
     assert [each.to for each in mailoutbox] == [[ann.email]]
-    assert (newest("password_reset_asked").user, newest("password_reset_asked").actor) == (ann, max_)
+    assert (latest_event("password_reset_asked").user, latest_event("password_reset_asked").actor) == (ann, max_)
 
 
 @pytest.mark.parametrize("action", ["deactivate", "reactivate", "send_password_reset"])
@@ -331,14 +328,14 @@ def test_the_admin_sets_no_password(browser_of, staff, ann):
 def test_permissions_given_by_a_superuser_are_an_event(browser_of, staff, ann):
     form = {"username": "ann", "email": ann.email, "is_active": "on", "is_staff": "on"}
     browser_of(staff).post(f"{USERS}{ann.pk}/change/", form)
-    event = newest("rights_changed")
+    event = latest_event("rights_changed")
     assert (event.user, event.actor, event.details["changed"]) == (ann, staff, "is_staff")
 
 
 def test_an_address_changed_by_a_superuser_is_an_event(browser_of, staff, ann):
     form = {"username": "ann", "email": "new@example.org", "is_active": "on"}
     browser_of(staff).post(f"{USERS}{ann.pk}/change/", form)
-    event = newest("user_edited")
+    event = latest_event("user_edited")
     assert (event.user, event.actor, event.details["changed"]) == (ann, staff, "email")
 
 

@@ -11,6 +11,7 @@ from accounts import ending
 from accounts.models import SecurityEvent, Session, SignIn
 from api.blocklist.models import Entry
 from tests.accounts.admin_pages import SIGN_INS, make_staff, make_support, text_of
+from tests.accounts.conftest import is_accepted, is_revoked
 
 pytestmark = pytest.mark.django_db
 
@@ -28,16 +29,8 @@ def agree(page, **fields):
     return page.post(END_EVERYONE, {"why": WHY, "confirmed": "yes", **fields})
 
 
-def opens(client):
-    return client.get("/api/me/").status_code == 200
-
-
 def shows_profile(browser):
     return browser.get("/accounts/profile/").status_code == 200
-
-
-def stays_out(client):
-    return not opens(client) and client.renew().status_code == 401
 
 
 def test_the_page_counts_the_sign_ins_and_asks_for_a_reason(browser_of, client_of, erin, ann):
@@ -48,7 +41,7 @@ def test_the_page_counts_the_sign_ins_and_asks_for_a_reason(browser_of, client_o
     assert "1 of them a browser" in text
     assert "1 of them a client" in text
     assert agree(page, why="").status_code == 200
-    assert opens(client)
+    assert is_accepted(client)
 
 
 def test_two_entries_revoke_everyone_in_both_modes(browser_of, client_of, erin, staff, ann, bob):
@@ -57,7 +50,7 @@ def test_two_entries_revoke_everyone_in_both_modes(browser_of, client_of, erin, 
     answer = agree(page)
     assert "6 sign-ins are marked as ended" in text_of(answer)
     assert "This includes your own sign-in" in text_of(answer)
-    assert all(map(stays_out, clients))
+    assert all(map(is_revoked, clients))
     assert not any(map(shows_profile, browsers))
     assert page.get(SIGN_INS).status_code == 302
     assert list(Entry.objects.values_list("kind", "why", "blocked_by")) == [("all", WHY, erin.pk)] * 2
@@ -69,7 +62,7 @@ def test_users_can_sign_in_after_an_end_of_all_by_staff(browser_of, client_of, e
     page = browser_of(erin)
     agree(page)
     clock.shift(timedelta(milliseconds=1))
-    assert opens(client_of(ann))
+    assert is_accepted(client_of(ann))
     assert shows_profile(browser_of(ann))
 
 
@@ -80,14 +73,14 @@ def test_sign_ins_before_a_moment_end_and_later_ones_stay(browser_of, client_of,
     clock.shift(timedelta(minutes=1))
     answer = agree(page, up_to=f"{moment:%Y-%m-%dT%H:%M:%S}")
     assert "1 sign-in is marked as ended" in text_of(answer)
-    assert (opens(before), opens(after), shows_profile(page)) == (False, True, True)
+    assert (is_accepted(before), is_accepted(after), shows_profile(page)) == (False, True, True)
 
 
 @pytest.mark.parametrize("moment", ["2999-01-01T00:00", "soon", "\0"])
 def test_an_invalid_or_future_moment_ends_no_sign_in(browser_of, client_of, erin, ann, moment):
     client = client_of(ann)
     assert agree(browser_of(erin), up_to=moment).status_code == 200
-    assert opens(client)
+    assert is_accepted(client)
 
 
 def test_one_request_revokes_all_and_prune_marks_the_rows(browser_of, client_of, erin, ann, monkeypatch):
@@ -96,7 +89,7 @@ def test_one_request_revokes_all_and_prune_marks_the_rows(browser_of, client_of,
     answer = agree(page)
     assert "The next run of manage.py prune marks them" in text_of(answer)
     assert SignIn.objects.unended().filter(user=ann).count() == 4
-    assert all(map(stays_out, clients))
+    assert all(map(is_revoked, clients))
     assert not shows_profile(browser)
     assert not Session.objects.filter(sign_in__isnull=False).exists()
     dry, told = StringIO(), StringIO()
@@ -116,12 +109,12 @@ def test_prune_finishes_the_wholesale_end_of_one_user_only(browser_of, client_of
     clock.shift(timedelta(seconds=1))
     next(ending.end_all_in_batches(ann, SignIn.Reason.ENDED_BY_STAFF))
     assert SignIn.objects.unended().filter(user=ann).count() == 2
-    assert stays_out(hers)
+    assert is_revoked(hers)
     assert not shows_profile(browser)
     clock.shift(timedelta(seconds=1))
     later = client_of(ann)
     call_command("prune", stdout=StringIO())
-    assert (opens(later), opens(his)) == (True, True)
+    assert (is_accepted(later), is_accepted(his)) == (True, True)
     assert list(SignIn.objects.filter(user=ann).unended()) == [SignIn.objects.latest("created_at")]
 
 
@@ -142,7 +135,7 @@ def test_ending_everyone_requires_both_permissions(browser_of, client_of, passwo
     assert page.get(END_EVERYONE).status_code == 403
     assert agree(page).status_code == 403
     assert END_EVERYONE not in page.get(SIGN_INS).content.decode()
-    assert opens(client)
+    assert is_accepted(client)
 
 
 def test_support_ends_all_except_superusers_one_by_one(browser_of, client_of, password, staff, ann):
@@ -151,8 +144,8 @@ def test_support_ends_all_except_superusers_one_by_one(browser_of, client_of, pa
     assert agree(page).status_code == 403
     form = {"action": "end_selected", "_selected_action": str(SignIn.objects.first().pk), "select_across": "1"}
     page.post(SIGN_INS, form | {"confirmed": "yes", "why": WHY})
-    assert stays_out(hers)
-    assert opens(superusers)
+    assert is_revoked(hers)
+    assert is_accepted(superusers)
 
 
 def test_ending_everyone_requires_staff_post_and_a_csrf_token(browser_of, browser, client_of, erin, ann):
@@ -163,4 +156,4 @@ def test_ending_everyone_requires_staff_post_and_a_csrf_token(browser_of, browse
     page = browser_of(erin)
     page.handler.enforce_csrf_checks = True
     assert agree(page).status_code == 403
-    assert opens(client)
+    assert is_accepted(client)

@@ -12,6 +12,7 @@ from accounts import ending, sids, starting
 from accounts.models import SecurityEvent, Session, SignIn, SignInRefused, User
 from api.blocklist.models import Entry
 from api.serializers import token_pair
+from tests.accounts.conftest import is_accepted, is_revoked
 
 pytestmark = pytest.mark.django_db
 
@@ -22,18 +23,10 @@ def end_sign_ins(*arguments):
     return out.getvalue().strip()
 
 
-def works(client):
-    return client.get("/api/me/").status_code == 200
-
-
-def stays_out(client):
-    return client.get("/api/me/").status_code == 401 and client.renew().status_code == 401
-
-
 def test_the_command_ends_all_sign_ins_in_both_modes(client_of, browser_of, ann, bob):
     clients, browser = [client_of(ann), client_of(bob)], browser_of(ann)
     assert end_sign_ins("--all") == "3 sign-ins ended."
-    assert all(map(stays_out, clients))
+    assert all(map(is_revoked, clients))
     assert browser.get("/accounts/profile/").status_code == 302
     assert not Session.objects.exists()
     assert not SignIn.objects.live().exists()
@@ -50,9 +43,9 @@ def test_users_can_sign_in_after_an_end_of_all(client_of, browser_of, ann, clock
     end_sign_ins("--all")
     clock.shift(timedelta(milliseconds=1))
     client, browser = client_of(ann), browser_of(ann)
-    assert works(client)
+    assert is_accepted(client)
     assert client.renew().status_code == 200
-    assert works(client)
+    assert is_accepted(client)
     assert browser.get("/accounts/profile/").status_code == 200
 
 
@@ -66,7 +59,7 @@ def test_an_interrupted_command_has_revoked_all_tokens(client_of, ann):
     client = client_of(ann)
     next(ending.end_everything(SignIn.Reason.ENDED_BY_STAFF))
     assert SignIn.objects.live().exists()
-    assert stays_out(client)
+    assert is_revoked(client)
 
 
 def test_an_interrupted_end_stays_in_force_until_expiry(client_of, ann, clock, settings):
@@ -91,7 +84,7 @@ def test_a_sign_in_by_a_node_whose_clock_is_ahead_ends_too(client_of, ann, clock
     client = client_of(ann)
     clock.shift(timedelta(seconds=-5))
     end_sign_ins(*whose)
-    assert stays_out(client)
+    assert is_revoked(client)
 
 
 def test_a_sign_in_with_an_id_of_older_releases_ends(client_of, ann, clock):
@@ -109,24 +102,24 @@ def test_a_sign_in_with_an_id_of_older_releases_ends(client_of, ann, clock):
     )
     pair = token_pair(sign_in, timezone.now())
     client.access, client.refresh = pair["access"], pair["refresh"]
-    assert works(client)
+    assert is_accepted(client)
     end_sign_ins("--all")
-    assert stays_out(client)
+    assert is_revoked(client)
 
 
 def test_the_command_ends_the_sign_ins_of_one_user(client_of, browser_of, ann, bob):
     hers, his, browser = client_of(ann), client_of(bob), browser_of(ann)
     assert end_sign_ins("--user", "ann") == "2 sign-ins ended."
-    assert stays_out(hers)
+    assert is_revoked(hers)
     assert browser.get("/accounts/profile/").status_code == 302
-    assert works(his)
+    assert is_accepted(his)
     assert list(Entry.objects.values_list("kind", flat=True)) == ["sub"]
 
 
 def test_that_user_can_sign_in_again(client_of, ann, clock):
     end_sign_ins("--user", "ann")
     clock.shift(timedelta(milliseconds=1))
-    assert works(client_of(ann))
+    assert is_accepted(client_of(ann))
 
 
 def test_the_moment_is_exact_to_the_millisecond(client_of, ann, clock):
@@ -136,16 +129,16 @@ def test_the_moment_is_exact_to_the_millisecond(client_of, ann, clock):
     clock.shift(timedelta(hours=1))
     before.renew(), after.renew()
     assert end_sign_ins("--before", moment.isoformat()) == "1 sign-in ended."
-    assert stays_out(before)
-    assert works(after)
+    assert is_revoked(before)
+    assert is_accepted(after)
 
 
 def test_the_command_ends_sign_ins_from_an_address(client_of, ann, bob):
     here, there = client_of(ann), client_of(bob)
     SignIn.objects.filter(user=bob).update(ip_address="203.0.113.9")
     assert end_sign_ins("--ip", "203.0.113.9") == "1 sign-in ended."
-    assert works(here)
-    assert stays_out(there)
+    assert is_accepted(here)
+    assert is_revoked(there)
 
 
 def test_each_end_is_an_event_with_the_reason(client_of, ann, bob):
@@ -171,7 +164,7 @@ def test_invalid_options_end_no_sign_in(arguments, client_of, ann):
     client = client_of(ann)
     with pytest.raises(CommandError):
         end_sign_ins(*arguments)
-    assert works(client)
+    assert is_accepted(client)
 
 
 # Ids that contain their time
@@ -183,7 +176,7 @@ def test_an_empty_value_ends_no_sign_in(client_of, ann, option):
     client = client_of(ann)
     with pytest.raises(CommandError):
         end_sign_ins(option, "")
-    assert works(client)
+    assert is_accepted(client)
 
 
 @pytest.mark.parametrize("moment", ["2999-01-01", "2999-01-01T00:00+01:00"])
@@ -191,7 +184,7 @@ def test_a_future_moment_is_refused_with_that_reason(client_of, ann, moment):
     client = client_of(ann)
     with pytest.raises(CommandError, match=r"is in the future\. To end all sign-ins, use --all"):
         end_sign_ins("--before", moment)
-    assert works(client)
+    assert is_accepted(client)
 
 
 @pytest.mark.parametrize("moment", ["yesterday", "2026-13-01", "0001-01-01T00:00+14:00", "2026-11-25T25:00"])
@@ -210,8 +203,8 @@ def test_an_invalid_address_is_refused_with_that_reason(address):
 def test_a_user_is_found_by_name_or_address_in_any_case(client_of, ann, bob, name):
     client, other = client_of(ann), client_of(bob)
     assert end_sign_ins("--user", name) == "1 sign-in ended."
-    assert stays_out(client)
-    assert works(other)
+    assert is_revoked(client)
+    assert is_accepted(other)
 
 
 def test_an_ambiguous_name_is_refused(client_of, ann, bob):
@@ -219,9 +212,9 @@ def test_an_ambiguous_name_is_refused(client_of, ann, bob):
     User.objects.filter(pk=bob.pk).update(username="ann@example.org")
     with pytest.raises(CommandError, match=r"--user ann or --user bob@example\.org"):
         end_sign_ins("--user", "Ann@example.org")
-    assert all(map(works, clients))
+    assert all(map(is_accepted, clients))
     assert end_sign_ins("--user", "bob@example.org") == "1 sign-in ended."
-    assert works(clients[0])
+    assert is_accepted(clients[0])
 
 
 def test_an_id_contains_its_time_to_the_millisecond(clock):

@@ -3,15 +3,14 @@
 import re
 from contextlib import suppress
 
-import jwt
 import pytest
 from django.apps import apps
 from django.conf import settings
 from django.db import transaction
 from django.urls import reverse
 
-from accounts import mail
 from accounts.models import SecurityEvent, SignIn, User
+from tests.conftest import claims_of
 
 pytestmark = pytest.mark.django_db
 
@@ -19,29 +18,12 @@ NEW_PASSWORD = "a quite different passphrase"
 WRONG_PASSWORD = "not the right passphrase at all"
 
 
-@pytest.fixture
-def reset_link(anonymous, mailoutbox, django_capture_on_commit_callbacks):
-    """The uid and token of a reset mail to someone."""
-
-    def read(user):
-        with django_capture_on_commit_callbacks(execute=True):
-            anonymous.post("/api/password/reset/", {"email": user.email})
-        mail.wait()
-        return re.search(r"/reset/([^/\s]+)/([^/\s]+)/", mailoutbox[-1].body).groups()
-
-    return read
-
-
 def types_of(user):
     return list(SecurityEvent.objects.filter(user=user).values_list("type", flat=True))
 
 
-def newest(type):
-    return SecurityEvent.objects.filter(type=type).latest("created_at")
-
-
 def sid_of(client):
-    return jwt.decode(client.access, options={"verify_signature": False})["sid"]
+    return claims_of(client.access)["sid"]
 
 
 # Sign-up and sign-in

@@ -1,6 +1,5 @@
 """Every endpoint that hashes a password takes a slot. Without one it answers 429 and changes nothing."""
 
-import re
 import threading
 import time
 from contextlib import ExitStack, suppress
@@ -41,17 +40,6 @@ def hashes(settings):
     return Watching.seen
 
 
-@pytest.fixture
-def link(ann, anonymous, mails_of):
-    """Of a mail that resets ann's password."""
-
-    def ask():
-        mails = mails_of(lambda: anonymous.post("/api/password/reset/", {"email": ann.email}))
-        return re.search(r"/accounts/reset/([^/]+)/([^/]+)/", mails[-1].body).groups()
-
-    return ask
-
-
 CAROL = {"username": "carol", "email": "carol@example.org"}
 BOTH = {"password1": NEW, "password2": NEW}
 NEW_BOTH = {"new_password1": NEW, "new_password2": NEW}
@@ -83,15 +71,15 @@ ENDPOINTS = {
 class Caller:
     """Ann, signed in in both modes; with a reset link if needed, which a later sign-in would invalidate."""
 
-    def __init__(self, ann, password, browser_of, client_of, link, with_link):
+    def __init__(self, ann, password, browser_of, client_of, reset_link, with_link):
         self.password = password
         self.browser, self.client = browser_of(ann), client_of(ann)
-        self.link = link() if with_link else None
+        self.link = reset_link(ann) if with_link else None
 
 
 @pytest.fixture(params=ENDPOINTS)
-def send(request, ann, password, browser_of, client_of, link):
-    caller = Caller(ann, password, browser_of, client_of, link, "reset" in request.param)
+def send(request, ann, password, browser_of, client_of, reset_link):
+    caller = Caller(ann, password, browser_of, client_of, reset_link, "reset" in request.param)
     return lambda: ENDPOINTS[request.param](caller)
 
 

@@ -232,7 +232,7 @@ def test_strangers_cannot_lock_out_a_service_account(api_endpoint, service_crede
     assert api_endpoint.accepts(name, secret, "203.0.113.9")
 
 
-def test_a_limited_service_account_answers_like_any_name(api_endpoint, service, ann):
+def test_a_limited_service_account_answers_like_any_name(api_endpoint, service_credentials, ann):
     name, _secret = service
     answers = {}
     for each in (name, "ann", "nobody"):

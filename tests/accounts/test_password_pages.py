@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def reset_link(browser, mailoutbox, django_capture_on_commit_callbacks):
+def reset_path(browser, mailoutbox, django_capture_on_commit_callbacks):
     """Returns a function that requests a reset on the page and returns the path of the link in the mail."""
 
     def read(user):
@@ -110,71 +110,71 @@ def test_the_pages_of_a_reset_exist(browser, path):
     assert browser().get(path).status_code == 200
 
 
-def test_the_reset_link_shows_the_form_without_a_redirect(browser, reset_link, ann):
-    response = browser().get(reset_link(ann))
+def test_the_reset_link_shows_the_form_without_a_redirect(browser, reset_path, ann):
+    response = browser().get(reset_path(ann))
     assert response.status_code == 200
     assert b'name="new_password1"' in response.content
 
 
-def test_a_get_of_the_reset_link_stores_no_row(browser, reset_link, ann):
-    response = browser().get(reset_link(ann))
+def test_a_get_of_the_reset_link_stores_no_row(browser, reset_path, ann):
+    response = browser().get(reset_path(ann))
     assert settings.SESSION_COOKIE_NAME not in response.cookies
     assert not Session.objects.exists()
 
 
-def test_the_page_of_the_reset_link_is_not_cached(browser, reset_link, ann):
-    assert "no-store" in browser().get(reset_link(ann)).headers["Cache-Control"]
+def test_the_page_of_the_reset_link_is_not_cached(browser, reset_path, ann):
+    assert "no-store" in browser().get(reset_path(ann)).headers["Cache-Control"]
 
 
 def reset(browser, link, new=NEW_PASSWORD):
     return browser.post(link, {"new_password1": new, "new_password2": new})
 
 
-def test_a_reset_redirects(browser, reset_link, ann):
-    response = reset(browser(), reset_link(ann))
+def test_a_reset_redirects(browser, reset_path, ann):
+    response = reset(browser(), reset_path(ann))
     assert (response.status_code, response.headers["Location"]) == (302, "/accounts/reset/done/")
 
 
-def test_the_new_password_signs_in_after_a_reset(browser, reset_link, anonymous, ann):
-    reset(browser(), reset_link(ann))
+def test_the_new_password_signs_in_after_a_reset(browser, reset_path, anonymous, ann):
+    reset(browser(), reset_path(ann))
     assert anonymous.sign_in(ann.username, NEW_PASSWORD).status_code == 200
 
 
-def test_a_reset_on_the_page_does_not_sign_in(browser, reset_link, ann):
+def test_a_reset_on_the_page_does_not_sign_in(browser, reset_path, ann):
     visitor = browser()
-    reset(visitor, reset_link(ann))
+    reset(visitor, reset_path(ann))
     assert not signed_in(visitor)
 
 
 @pytest.mark.parametrize("method", ["get", "head"])
-def test_a_get_request_does_not_use_up_the_reset_link(browser, reset_link, ann, method):
-    link = reset_link(ann)
+def test_a_get_request_does_not_use_up_the_reset_link(browser, reset_path, ann, method):
+    link = reset_path(ann)
     getattr(browser(), method)(link)
     assert reset(browser(), link).status_code == 302
 
 
-def test_the_reset_link_can_be_used_once(browser, reset_link, anonymous, ann):
-    link = reset_link(ann)
+def test_the_reset_link_can_be_used_once(browser, reset_path, anonymous, ann):
+    link = reset_path(ann)
     reset(browser(), link)
     reset(browser(), link, "yet another passphrase")
     assert anonymous.sign_in(ann.username, "yet another passphrase").status_code == 401
 
 
-def test_a_used_reset_link_shows_no_form(browser, reset_link, ann):
-    link = reset_link(ann)
+def test_a_used_reset_link_shows_no_form(browser, reset_path, ann):
+    link = reset_path(ann)
     reset(browser(), link)
     assert b'name="new_password1"' not in browser().get(link).content
 
 
-def test_the_reset_link_expires_after_an_hour(browser, reset_link, ann, clock):
-    link = reset_link(ann)
+def test_the_reset_link_expires_after_an_hour(browser, reset_path, ann, clock):
+    link = reset_path(ann)
     clock.shift(timedelta(hours=1, minutes=1))
     assert b'name="new_password1"' not in browser().get(link).content
 
 
 @pytest.mark.parametrize("new", ["too short", "manchesterunited", "x" * 129])
-def test_a_bad_password_is_refused_at_a_reset_on_the_page(browser, reset_link, anonymous, ann, new):
-    reset(browser(), reset_link(ann), new)
+def test_a_bad_password_is_refused_at_a_reset_on_the_page(browser, reset_path, anonymous, ann, new):
+    reset(browser(), reset_path(ann), new)
     assert anonymous.sign_in(ann.username, new).status_code in {400, 401}
 
 

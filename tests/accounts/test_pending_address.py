@@ -50,7 +50,7 @@ def change_over_the_api(ann, client_of, **_):
     assert client_of(ann).post("/api/password/change/", body).status_code == 204
 
 
-def reset_link(ann, browser, mails_of):
+def request_reset(ann, browser, mails_of):
     mails = mails_of(lambda: browser().post("/accounts/password_reset/", {"email": ann.email}))
     [found] = [RESET_LINK.search(each.body) for each in mails]
     return found
@@ -58,11 +58,11 @@ def reset_link(ann, browser, mails_of):
 
 def reset_on_the_page(ann, browser, mails_of, **_):
     form = {"new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
-    assert browser().post(reset_link(ann, browser, mails_of).group(), form).status_code == 302
+    assert browser().post(request_reset(ann, browser, mails_of).group(), form).status_code == 302
 
 
 def reset_over_the_api(ann, browser, anonymous, mails_of, **_):
-    uid, token = reset_link(ann, browser, mails_of).groups()
+    uid, token = request_reset(ann, browser, mails_of).groups()
     body = {"uid": uid, "token": token, "new_password": NEW_PASSWORD}
     assert anonymous.post("/api/password/reset/confirm/", body).status_code == 204
 
