@@ -1,4 +1,4 @@
-"""Choices of the models: kinds of sign-ins, reasons for their end, types of security events."""
+"""Choices of the models: kinds of sign-ins, reasons of their end, types of security events."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ class EventType(models.TextChoices):
     EVENTS_EXPORTED = "events_exported", _("events exported")
 
 
-# Passed to fields as functions, so that a new choice needs no migration (Django documentation, Field.choices).
+# Callable choices of fields, so that a new choice needs no migration (Django documentation, Field.choices).
 
 
 def sign_in_kinds() -> list[tuple[str, Any]]:

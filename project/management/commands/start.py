@@ -92,7 +92,7 @@ class Command(BaseCommand):
         if people:
             self.stdout.write("\n  Demo people (shown once; for another: DEBUG=true manage.py changepassword NAME)\n")
         for person in people:
-            self.stdout.write(f"    {person.username:<6} {person.password:<42} {person.who}\n")
+            self.stdout.write(f"    {person.username:<6} {person.password:<42} {person.description}\n")
         self.stdout.write(CURL_LINES.format(base=base, name=name, password=password))
 
 
