@@ -88,7 +88,7 @@ class PasswordBackend(ModelBackend):
     def _is_right(self, user: User | None, password: str, kind: str) -> bool:
         if user is None:
             # As long as for an account: no answer tells by its time whether there is one.
-            hashing.pretend(password)
+            hashing.simulate_check(password)
             return False
         is_welcome = self.user_can_authenticate(user) and not (user.is_service and kind == SignIn.Kind.BROWSER)
         return user.check_password(password) and is_welcome

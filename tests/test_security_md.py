@@ -199,14 +199,17 @@ def promises() -> Iterator[str]:
         Kind.INSIDE: "at one account, by whoever is signed in to it",
     }.items():
         limit = LIMITS[kind]
-        yield f"| {whose} | {limit.free} | {words(limit.longest_wait)} | {limit.most} | {words(limit.memory)} |"
+        waits = f"{limit.free_attempts} | {words(limit.longest_wait)} | {limit.max_attempts} | {words(limit.window)}"
+        yield f"| {whose} | {waits} |"
     yield (
-        f"{LIMITS[Kind.RESET].free} reset mails an hour go to an address, {LIMITS[Kind.RESETTING].free} resets and "
-        f"{LIMITS[Kind.SIGN_UP].free} new accounts an hour are heard from one."
+        f"{LIMITS[Kind.RESET].max_attempts} reset mails an hour go to an address, "
+        f"{LIMITS[Kind.RESETTING].max_attempts} resets and "
+        f"{LIMITS[Kind.SIGN_UP].max_attempts} new accounts an hour are heard from one."
     )
-    yield f"{LIMITS[Kind.CONFIRM].free} confirmation mails an hour go to an address, and {LIMITS[Kind.CONFIRMING].free}"
-    yield f"{LIMITS[Kind.NOTICE].free} notices an hour go to an address, and as many are sent about an account."
-    yield f"one mail sums up the hour, and {LIMITS[Kind.URGENT].free} more of each urgent kind is sent"
+    of_account = LIMITS[Kind.CONFIRMING].max_attempts
+    yield f"{LIMITS[Kind.CONFIRM].max_attempts} confirmation mails an hour go to an address, and {of_account}"
+    yield f"{LIMITS[Kind.NOTICE].max_attempts} notices an hour go to an address, and as many are sent about an account."
+    yield f"one mail sums up the hour, and {LIMITS[Kind.URGENT].max_attempts} more of each urgent kind is sent"
     yield f"An IPv6 address stands for its /{addresses.IPV6_NETWORK_BITS} network."
     yield f"with {rate_limits.CLIENTS_IN_CROWD} times the limits of one address"
     rates = settings.REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"]

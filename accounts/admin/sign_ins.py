@@ -24,7 +24,7 @@ from accounts.admin.lists import ChoiceFilter, ListFilter, OneUserFilter, Panel,
 from accounts.admin.search import as_address, as_uuid
 from accounts.http import request_context
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
-from accounts.pruning import in_time
+from accounts.pruning import run_batches
 from accounts.sessions import SignedInRequest
 
 # How long one request goes on ending, in seconds; what is left then is ended by the next.
@@ -275,7 +275,7 @@ def facts(of_kind: Mapping[str, int]) -> list[tuple[Any, int]]:
 
 def with_patience(batches: Iterator[int]) -> tuple[int, bool]:
     """Ends what it can in PATIENCE seconds: how many it ended, and whether that is all."""
-    return in_time(batches, PATIENCE)
+    return run_batches(batches, PATIENCE)
 
 
 def end_up_to(moment: datetime | None) -> tuple[int, bool]:

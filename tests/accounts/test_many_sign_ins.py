@@ -169,7 +169,7 @@ def test_what_was_left_of_them_is_marked_as_its_user_would_have(client_of, ann, 
 
 
 def test_of_more_users_than_a_statement_takes_each_is_out(browser_of, client_of, ann, bob, staff, monkeypatch):
-    monkeypatch.setattr("accounts.compiled_queries.VALUES", 2)
+    monkeypatch.setattr("accounts.compiled_queries.MAX_QUERY_VALUES", 2)
     everyone = (ann, bob, staff)
     clients, browsers = [client_of(user) for user in everyone], [browser_of(user) for user in everyone]
     assert User.objects.update(is_active=False) == 3
