@@ -1,7 +1,11 @@
 """Who is calling: by access token from anywhere, or by session from the project's own pages."""
 
+import logging
+import re
+from http import HTTPStatus
 from uuid import UUID
 
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from rest_framework import authentication, status
 from rest_framework.exceptions import PermissionDenied
@@ -13,8 +17,13 @@ from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidTok
 from accounts.compiled_queries import partial_instance
 from accounts.http import cross_site
 from accounts.models import SignIn, User
-from api import dpop, metrics, refused_forms
+from api import dpop, metrics
 from api.tokens import AccessToken
+
+logger = logging.getLogger(__name__)
+
+MAX_REASON_LENGTH = 300
+URL_PATH = re.compile(r"(://[^/?#\s]*)[/?#]\S*")
 
 
 class TokenAuthentication(JWTAuthentication):
@@ -25,9 +34,8 @@ class TokenAuthentication(JWTAuthentication):
         pass
 
     def authenticate(self, request: Request) -> tuple[User, AccessToken] | None:
-        if not metrics.samples.is_due:
+        if not metrics.sampler.is_due():
             return self._authenticate(request)
-        metrics.samples.is_due = False
         with metrics.checks.time():
             return self._authenticate(request)
 
@@ -45,7 +53,7 @@ class TokenAuthentication(JWTAuthentication):
             )
         token: AccessToken = self.get_validated_token(raw)  # type: ignore[assignment]
         if scheme == b"dpop":
-            self._check_holder(request, raw, token)
+            self._check_proof(request, raw, token)
         elif token.key_thumbprint:
             raise InvalidToken(_("The token is bound to a key: it needs the scheme DPoP, and a proof."))  # type: ignore[arg-type]
         return self.get_user(token), token
@@ -55,11 +63,11 @@ class TokenAuthentication(JWTAuthentication):
             return dpop.challenge()
         return super().authenticate_header(request)
 
-    def _check_holder(self, request: Request, raw: bytes, token: AccessToken) -> None:
+    def _check_proof(self, request: Request, raw: bytes, token: AccessToken) -> None:
         if not token.key_thumbprint:
             raise InvalidToken(_("The token is not bound to a key: it needs the scheme Bearer."))  # type: ignore[arg-type]
         try:
-            dpop.proven_key(request, raw, token.key_thumbprint)
+            dpop.verify_proof(request, raw, token.key_thumbprint)
         except dpop.ProofRefused as refusal:
             refusal.status_code = status.HTTP_401_UNAUTHORIZED
             raise
@@ -103,5 +111,15 @@ class SessionAuthentication(authentication.SessionAuthentication):
         try:
             super().enforce_csrf(request)
         except PermissionDenied as refusal:
-            refused_forms.log(request._request, str(refusal.detail))
+            log_refused_form(request._request, str(refusal.detail))
             raise
+
+
+def log_refused_form(request: HttpRequest, reason: str) -> None:
+    extra = {"request": request, "status_code": HTTPStatus.FORBIDDEN.value}
+    logger.warning("Refused a form (%s): %s", _without_secrets(reason), request.path, extra=extra)
+
+
+def _without_secrets(reason: str) -> str:
+    """Django quotes the Referer: its path may be a link from a mail."""
+    return URL_PATH.sub(r"\1", reason)[:MAX_REASON_LENGTH]

@@ -1,107 +1,56 @@
-"""
-What Prometheus is told. What happens on every request is not counted here: the caches count by themselves, and what
-they know is passed on when the clock is read anyway (Keyring.look).
-"""
+"""The Prometheus metrics of a process, and the sampler for what is too frequent to measure each time."""
 
-import os
-from glob import glob
+import math
+import time
 
-from django.conf import settings
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
-from django.utils.crypto import constant_time_compare
-from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_safe
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    REGISTRY,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-    multiprocess,
-)
+from prometheus_client import Counter, Gauge, Histogram
 
-from accounts import addresses
-
-# A check of a token takes some ten microseconds, and a database that is away some seconds.
-SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1, 5, 10)
+# In seconds: a token check takes some ten microseconds, or seconds while the database is unreachable.
+LATENCY_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1, 5, 10)
+SAMPLE_SECONDS = 0.5
 
 events = Counter("wristband_security_events", "Security events, by type", ["type"])
-refreshes = Counter("wristband_refreshes", "Refreshes, by what came of them", ["outcome"])
-known_tokens = Counter("wristband_tokens_known", "Tokens whose signature was checked before")
-new_tokens = Counter("wristband_tokens_new", "Tokens whose signature had to be checked")
+refreshes = Counter("wristband_refreshes", "Refreshes, by outcome", ["outcome"])
+known_tokens = Counter("wristband_tokens_known", "Tokens whose signature was in the cache of the process")
+new_tokens = Counter("wristband_tokens_new", "Tokens whose signature was verified")
 checks = Histogram(
-    "wristband_token_check_seconds", "Time to authenticate a call with a token: one in half a second", buckets=SECONDS
+    "wristband_token_check_seconds",
+    "Time to authenticate a call with a token, sampled twice a second",
+    buckets=LATENCY_BUCKETS,
 )
-asked = Counter("wristband_checks_by_database", "Checks that the mirror could not answer")
+database_checks = Counter("wristband_checks_by_database", "Token checks that asked the database, not the mirror")
 mirror_ids = Gauge("wristband_mirror_ids", "Ids in the largest mirror of a process", multiprocess_mode="livemax")
 mirror_age = Gauge(
-    "wristband_mirror_age_seconds", "How old a mirror was after its last read", multiprocess_mode="livemax"
+    "wristband_mirror_age_seconds", "Age of the oldest mirror after its last read", multiprocess_mode="livemax"
 )
 connections = Gauge("wristband_database_connections", "Open connections to PostgreSQL", multiprocess_mode="livesum")
 clock_ahead = Gauge(
     "wristband_clock_ahead_seconds",
-    "How far the clock of this node is ahead of PostgreSQL's, when it was last asked whether it is ready",
+    "How far the clock of this node was ahead of PostgreSQL's at the last readiness check",
     multiprocess_mode="mostrecent",
 )
-silences = Counter("wristband_database_silences", "Waits for PostgreSQL that were given up")
+database_timeouts = Counter("wristband_database_silences", "Waits for PostgreSQL that timed out")
 
 
 def count_events(type: str, count: int, **kwargs: object) -> None:
     events.labels(type).inc(count)
 
 
-class Samples:
-    """Which call is measured: the first after each look at the keys, twice a second at most."""
+class Sampler:
+    """Is due once in SAMPLE_SECONDS, by its own clock: what is measured then costs other requests nothing."""
 
-    is_due = False
+    def __init__(self) -> None:
+        # On the monotonic clock, in seconds.
+        self._next = -math.inf
 
-
-samples = Samples()
-
-
-@csrf_exempt
-@require_safe
-def metrics(request: HttpRequest) -> HttpResponse:
-    """Of all workers of this node, where PROMETHEUS_MULTIPROC_DIR is set; else of the one that answers."""
-    if not (settings.METRICS_ADDRESSES or settings.METRICS_TOKEN):
-        raise Http404
-    if not (_is_known(request) or _knows_the_secret(request)):
-        raise PermissionDenied
-    return HttpResponse(generate_latest(_registry()), content_type=CONTENT_TYPE_LATEST)
+    def is_due(self) -> bool:
+        """Without a lock: a second sample at the same moment does no harm."""
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + SAMPLE_SECONDS
+        return True
 
 
-def _is_known(request: HttpRequest) -> bool:
-    return addresses.is_within(request.META.get("REMOTE_ADDR", ""), settings.METRICS_ADDRESSES)
-
-
-def _knows_the_secret(request: HttpRequest) -> bool:
-    """Not over plain HTTP, where others would learn it."""
-    if not settings.METRICS_TOKEN or not (request.is_secure() or settings.DEBUG):
-        return False
-    return constant_time_compare(request.headers.get("Authorization", ""), f"Bearer {settings.METRICS_TOKEN}")
-
-
-def _registry() -> CollectorRegistry:
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if not folder:
-        return REGISTRY
-    for path in glob(f"{folder}/gauge_live*_*.db"):
-        pid = int(path.rpartition("_")[2].removesuffix(".db"))
-        if not _is_alive(pid):
-            multiprocess.mark_process_dead(pid)
-    registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry)
-    return registry
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+# Chooses the token checks that are timed.
+sampler = Sampler()

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 
 class UsedProofManager(models.Manager["UsedProof"]):
-    def remember(self, proof: uuid.UUID, until: datetime) -> bool:
+    def add(self, proof: uuid.UUID, until: datetime) -> bool:
         """Whether it was not known before. One statement; what has expired is deleted now and then."""
         if proof.int % 1000 == 0:
             self.filter(until__lt=timezone.now()).delete()

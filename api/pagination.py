@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 WHOLE_NUMBER = re.compile(r"0*[1-9][0-9]*")
 
 
-class Pages(PageNumberPagination):
+class StrictPageNumberPagination(PageNumberPagination):
     """As DRF's, but what is no page or size is refused and not passed over."""
 
     page_size = 25

@@ -10,8 +10,8 @@ from api import strict_json
 
 MAX_BYTES = 1_500_000
 # A form holds a token of at most 4 kB and a hint.
-FORM_MAX_BYTES = 64_000
-FORM_MAX_FIELDS = 20
+MAX_FORM_BYTES = 64_000
+MAX_FORM_FIELDS = 20
 
 
 class TooLarge(APIException):
@@ -39,10 +39,10 @@ class StrictFormParser(BaseParser):
 
     def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> dict[str, str]:
         """Raises ParseError (a field given twice too: RFC 6749, section 3.2), TooLarge or UnsupportedMediaType."""
-        body = _read(stream, media_type or "", parser_context, FORM_MAX_BYTES)
+        body = _read(stream, media_type or "", parser_context, MAX_FORM_BYTES)
         try:
             pairs = parse_qsl(
-                body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=FORM_MAX_FIELDS
+                body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FORM_FIELDS
             )
         except ValueError as error:
             raise ParseError("The request body is not a valid form.") from error

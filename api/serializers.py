@@ -18,7 +18,7 @@ from accounts.models import DPoPRequired, RefreshRefused, SecurityEvent, SignIn,
 from api import dpop, metrics
 from api.authentication import sid_of
 from api.blocklist.models import StatusIndex
-from api.errors import throttling
+from api.errors import as_throttled
 from api.tokens import AccessToken, AnyToken, RefreshToken
 
 # Of a reset link.
@@ -56,7 +56,7 @@ class UsernameField(TextField):
     schema = {"pattern": "^[A-Za-z0-9_.@+-]+$"}
 
 
-class AddressField(TextField):
+class EmailTextField(TextField):
     """Judged by the model."""
 
     schema = {"format": "email"}
@@ -101,10 +101,10 @@ class TokenPairSerializer(TokenObtainSerializer):
         kind = SignIn.Kind.CLIENT
         audience = attrs.pop("audience", "")
         request = self.context["request"]
-        key_thumbprint = dpop.proven_key(request) if dpop.is_offered(request) else ""
-        with throttling():
+        key_thumbprint = dpop.verify_proof(request) if dpop.has_proof(request) else ""
+        with as_throttled():
             user = authenticate(request, **attrs, kind=kind)
-        asked_at = timezone.now()
+        issued_at = timezone.now()
         try:
             if user is None:
                 raise SignInRefused
@@ -113,7 +113,7 @@ class TokenPairSerializer(TokenObtainSerializer):
             raise dpop.ProofRefused(_("A DPoP proof is needed.")) from error
         except SignInRefused as error:
             raise AuthenticationFailed(self.error_messages["no_active_account"], "no_active_account") from error
-        return token_pair(sign_in, asked_at)
+        return token_pair(sign_in, issued_at)
 
 
 class TokenRefreshSerializer(serializers.Serializer):
@@ -124,25 +124,25 @@ class TokenRefreshSerializer(serializers.Serializer):
         token = RefreshToken(attrs["refresh"])
         if token.key_thumbprint:
             # First of all: whoever holds the token and not the key uses nothing up, and raises no alarm.
-            dpop.proven_key(self.context["request"], key_thumbprint=token.key_thumbprint)
-        asked_at = timezone.now()
+            dpop.verify_proof(self.context["request"], key_thumbprint=token.key_thumbprint)
+        issued_at = timezone.now()
         try:
-            sign_in = SignIn.objects.rotate(token.sign_in, token.jti)
+            sign_in = SignIn.objects.rotate(token.get_sign_in, token.jti)
         except RefreshRefused as error:
             metrics.refreshes.labels("refused").inc()
             raise TokenError(_("Token is blacklisted")) from error
         metrics.refreshes.labels("rotated").inc()
-        return token_pair(sign_in, asked_at)
+        return token_pair(sign_in, issued_at)
 
 
-def token_pair(sign_in: SignIn, asked_at: Any) -> dict[str, str]:
+def token_pair(sign_in: SignIn, issued_at: Any) -> dict[str, str]:
     """Raises TokenError if it has ended meanwhile, or is for a service that gets no more tokens."""
     if sign_in.audience and sign_in.audience not in settings.JWT_AUDIENCES:
         raise TokenError(_("Token is invalid"))
-    if settings.JWT_STATUS_LIST and sign_in.status_index is None and not StatusIndex.objects.give(sign_in):
+    if settings.JWT_STATUS_LIST and sign_in.status_index is None and not StatusIndex.objects.assign(sign_in):
         raise TokenError(_("Token is blacklisted"))
     pair = {
-        "access": str(AccessToken.for_sign_in(sign_in, asked_at)),
+        "access": str(AccessToken.for_sign_in(sign_in, issued_at)),
         "refresh": str(RefreshToken.for_sign_in(sign_in)),
     }
     # RFC 9449, section 5
@@ -153,7 +153,7 @@ class TokenVerifySerializer(serializers.Serializer):
     token = TextField(write_only=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
-        AnyToken(attrs["token"]).check_honoured()
+        AnyToken(attrs["token"]).check_not_revoked()
         return {}
 
 
@@ -182,27 +182,27 @@ class RegistrationSerializer(serializers.Serializer):
     """Judges each field by itself, so that one answer names all that is wrong."""
 
     username = UsernameField(max_length=150)
-    email = AddressField(max_length=254)
+    email = EmailTextField(max_length=254)
     password = NewPasswordField()
 
     def to_internal_value(self, data: Any) -> Any:
         """Counts the attempt first: the fields look up whether names are taken."""
-        with throttling():
+        with as_throttled():
             registration.count_sign_up()
         return super().to_internal_value(data)
 
     def validate_username(self, username: str) -> str:
-        return self._judged_by_model("username", username)
+        return self._validate_by_model("username", username)
 
     def validate_email(self, email: str) -> str:
-        return self._judged_by_model("email", email)
+        return self._validate_by_model("email", email)
 
     def validate_password(self, password: str) -> str:
         sent = {name: self.initial_data.get(name) for name in ("username", "email")}
         user = User(**{name: text for name, text in sent.items() if isinstance(text, str)})
         return check_new_password(password, user)
 
-    def _judged_by_model(self, name: str, text: str) -> str:
+    def _validate_by_model(self, name: str, text: str) -> str:
         try:
             User(**{name: text}).clean_one_field(name)
         except DjangoValidationError as error:
@@ -211,7 +211,7 @@ class RegistrationSerializer(serializers.Serializer):
 
     def create(self, validated_data: dict[str, Any]) -> User:
         try:
-            with throttling():
+            with as_throttled():
                 return registration.create_account(**validated_data)
         except DjangoValidationError as error:
             raise ValidationError(error.message_dict) from error
@@ -227,7 +227,7 @@ class PasswordChangeSerializer(serializers.Serializer):
     new_password = NewPasswordField()
 
     def validate_old_password(self, old_password: str) -> str:
-        with throttling():
+        with as_throttled():
             self.instance = passwords.reauthenticate(self.context["request"], old_password)
         return old_password
 
@@ -241,7 +241,7 @@ class PasswordConfirmSerializer(serializers.Serializer):
     password = PasswordField()
 
     def validate_password(self, password: str) -> str:
-        with throttling():
+        with as_throttled():
             passwords.reauthenticate(self.context["request"], password)
         return password
 

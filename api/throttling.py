@@ -14,27 +14,27 @@ from accounts import addresses, rate_limits
 from accounts.http import request_context
 
 # How long a Redis that did not answer is left alone, in seconds.
-RETRY_AFTER = 1.0
+RETRY_SECONDS = 1.0
 # By how much another node's clock may be ahead or behind, in seconds.
-CLOCKS_DIFFER = 60.0
+MAX_CLOCK_SKEW_SECONDS = 60.0
 
 
 class AddressThrottle(SimpleRateThrottle):
     """Counts in the cache that all processes share; in this process alone while that cannot be had."""
 
-    own_cache = LocMemCache("throttles", {})
+    local_cache = LocMemCache("throttles", {})
     _retry_at = 0.0
     duration: int
 
     def allow_request(self, request: Request, view: APIView) -> bool:
         if time.monotonic() < AddressThrottle._retry_at:
-            return self._is_allowed(request, view, self.own_cache)
+            return self._is_allowed(request, view, self.local_cache)
         try:
             return self._is_allowed(request, view, cache)
         except Exception:
             # It is away, or holds what is not of our writing.
-            AddressThrottle._retry_at = time.monotonic() + RETRY_AFTER
-            return self._is_allowed(request, view, self.own_cache)
+            AddressThrottle._retry_at = time.monotonic() + RETRY_SECONDS
+            return self._is_allowed(request, view, self.local_cache)
 
     def _is_allowed(self, request: Request, view: APIView, counts: BaseCache) -> bool:
         self.cache = counts
@@ -42,7 +42,7 @@ class AddressThrottle(SimpleRateThrottle):
 
     def throttle_failure(self) -> bool:
         """Raises ValueError for a history that no process of ours wrote: it stops no client."""
-        oldest, newest = self.now - self.duration - CLOCKS_DIFFER, self.now + CLOCKS_DIFFER
+        oldest, newest = self.now - self.duration - MAX_CLOCK_SKEW_SECONDS, self.now + MAX_CLOCK_SKEW_SECONDS
         if not all(type(at) in (int, float) and oldest < at < newest for at in self.history):
             raise ValueError("not a history of requests")
         return super().throttle_failure()

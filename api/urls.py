@@ -1,7 +1,8 @@
 from django.urls import path
 from rest_framework_simplejwt import views as simplejwt
 
-from api import docs, oauth, views
+from api import service_endpoints, views
+from api.openapi import views as openapi_views
 from api.throttling import TokenThrottle
 
 urlpatterns = [
@@ -9,9 +10,9 @@ urlpatterns = [
     path("token/refresh/", simplejwt.TokenRefreshView.as_view(throttle_classes=[TokenThrottle])),
     path("token/verify/", simplejwt.TokenVerifyView.as_view(throttle_classes=[TokenThrottle])),
     path("token/blacklist/", simplejwt.TokenBlacklistView.as_view(throttle_classes=[TokenThrottle])),
-    path("token/revoke/", oauth.RevokeView.as_view()),
-    path("token/introspect/", oauth.IntrospectView.as_view()),
-    path("token/status/<int:number>", oauth.StatusListView.as_view()),
+    path("token/revoke/", service_endpoints.RevokeView.as_view()),
+    path("token/introspect/", service_endpoints.IntrospectView.as_view()),
+    path("token/status/<int:number>", service_endpoints.StatusListView.as_view()),
     path("me/", views.MeView.as_view()),
     path("sign-ins/", views.SignInViewSet.as_view({"get": "list"})),
     path("sign-ins/end-others/", views.SignInViewSet.as_view({"post": "end_others"})),
@@ -23,6 +24,6 @@ urlpatterns = [
     path("password/confirm/", views.PasswordConfirmView.as_view()),
     path("password/reset/", views.PasswordResetView.as_view()),
     path("password/reset/confirm/", views.PasswordResetConfirmView.as_view()),
-    path("schema/", docs.SchemaView.as_view(), name="schema"),
-    path("docs/", docs.DocsView.as_view(), name="docs"),
+    path("schema/", openapi_views.SchemaView.as_view(), name="schema"),
+    path("docs/", openapi_views.DocsView.as_view(), name="docs"),
 ]

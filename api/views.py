@@ -13,11 +13,11 @@ from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
 from api import serializers
 from api.authentication import AuthenticatedRequest, sid_of
 from api.errors import RecentSignInRequired
-from api.schema import EMPTY
+from api.openapi.responses import EMPTY
 from api.throttling import AccountThrottle
 
 
-class OpenToAll(APIView):
+class PublicView(APIView):
     """No session is read, so no CSRF token is needed either."""
 
     authentication_classes = ()
@@ -55,7 +55,7 @@ class MeView(generics.RetrieveUpdateAPIView):
         ],
     )
 )
-class RegisterView(OpenToAll, generics.CreateAPIView):
+class RegisterView(PublicView, generics.CreateAPIView):
     throttle_classes = (AccountThrottle,)
     serializer_class = serializers.RegistrationSerializer
 
@@ -78,7 +78,7 @@ class PasswordChangeView(APIView):
         user = request.user.with_all_fields()
         serializer = serializers.PasswordChangeSerializer(user, data=request.data, context={"request": request})
         serializer.is_valid(raise_exception=True)
-        passwords.change(serializer.instance, serializer.validated_data["new_password"], keep=_sign_in_of(request))
+        passwords.change(serializer.instance, serializer.validated_data["new_password"], keep=_get_sign_in(request))
         if isinstance(request.auth, SignIn):
             update_session_auth_hash(request._request, serializer.instance)
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -101,7 +101,7 @@ class PasswordConfirmView(APIView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class PasswordResetView(OpenToAll):
+class PasswordResetView(PublicView):
     throttle_classes = (AccountThrottle,)
 
     @extend_schema(
@@ -119,7 +119,7 @@ class PasswordResetView(OpenToAll):
         return Response({}, status=status.HTTP_202_ACCEPTED)
 
 
-class PasswordResetConfirmView(OpenToAll):
+class PasswordResetConfirmView(PublicView):
     throttle_classes = (AccountThrottle,)
 
     @extend_schema(
@@ -143,12 +143,12 @@ class PasswordResetConfirmView(OpenToAll):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-ENDED = OpenApiResponse(
+ENDED_RESPONSE = OpenApiResponse(
     {"type": "object", "properties": {"ended": {"type": "integer", "minimum": 0}}, "required": ["ended"]},
     "How many have ended.",
     examples=[OpenApiExample("two", {"ended": 2})],
 )
-OTHERS_ENDED = OpenApiResponse(
+OTHERS_ENDED_RESPONSE = OpenApiResponse(
     {
         "type": "object",
         "properties": {"ended": {"type": "integer", "minimum": 0}, "left": {"type": "integer", "minimum": 1}},
@@ -173,20 +173,20 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
         """End one of the user's sign-ins. One that has ended already is no error."""
         sign_in = generics.get_object_or_404(SignIn, user=request.user.pk, pk=pk)
         sign_in.end(SignIn.Reason.ENDED_BY_USER)
-        return Response(status=status.HTTP_204_NO_CONTENT, headers=_on_leaving(request, sign_in == request.auth))
+        return Response(status=status.HTTP_204_NO_CONTENT, headers=_sign_out_headers(request, sign_in == request.auth))
 
     @extend_schema(
         operation_id="end_other_sign_ins",
         description="End all of the user's sign-ins but the one that asks. Refused with `recent_sign_in_required` if "
         "that gave its password too long ago: `POST /api/password/confirm/`, then try once more.",
         request=None,
-        responses=OTHERS_ENDED,
+        responses=OTHERS_ENDED_RESPONSE,
     )
     def end_others(self, request: AuthenticatedRequest) -> Response:
         if sid_of(request) is None:
             # A test's force_authenticate(): all of them are others.
             return self.end_all(request)
-        current = _sign_in_of(request)
+        current = _get_sign_in(request)
         if current is None or not current.is_recently_authenticated():
             raise RecentSignInRequired
         ended, left = ending.end_others(request.user, SignIn.Reason.ENDED_BY_USER, current)
@@ -196,19 +196,19 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
         operation_id="end_all_sign_ins",
         description="End all of the user's sign-ins, the one that asks among them.",
         request=None,
-        responses=ENDED,
+        responses=ENDED_RESPONSE,
     )
     def end_all(self, request: AuthenticatedRequest) -> Response:
         ended = ending.end_all(request.user, SignIn.Reason.ENDED_BY_USER)
-        return Response({"ended": ended}, headers=_on_leaving(request))
+        return Response({"ended": ended}, headers=_sign_out_headers(request))
 
 
-def _sign_in_of(request: AuthenticatedRequest) -> SignIn | None:
+def _get_sign_in(request: AuthenticatedRequest) -> SignIn | None:
     """Which a token names; its user's all the same."""
     return SignIn.objects.filter(pk=sid_of(request), user=request.user.pk).first()
 
 
-def _on_leaving(request: AuthenticatedRequest, leaves: bool = True) -> dict[str, str]:
+def _sign_out_headers(request: AuthenticatedRequest, leaves: bool = True) -> dict[str, str]:
     """The headers of an answer after which a browser is signed out."""
     return {"Clear-Site-Data": CLEAR_SITE_DATA} if leaves and isinstance(request.auth, SignIn) else {}
 

@@ -1,3 +1,5 @@
+"""Configurations of the project's own app and of the admin."""
+
 from django.apps import AppConfig
 from django.contrib.admin import apps
 
@@ -7,12 +9,12 @@ class ProjectConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        from project import checks  # noqa: F401 (registers them)
+        from project import checks  # noqa: F401 (registers the checks)
 
 
 class StaffAdminConfig(apps.AdminConfig):
-    """Django's admin, on the project's own site."""
+    """Django's admin with the project's own AdminSite."""
 
-    # Not the configuration of `project` itself.
+    # The default configuration of `project` is ProjectConfig.
     default = False
-    default_site = "api.staff_site.StaffSite"
+    default_site = "project.admin_site.StaffSite"

@@ -1,6 +1,6 @@
 """
-Closing connections without waiting for the client. gunicorn (26 and later) waits up to two seconds for a client that
-does not close its side, in the thread that serves requests: eight such clients stop two workers for eight seconds.
+Closes connections without waiting for the client. gunicorn (26 and later) waits up to two seconds for a client that
+does not close its side, in the thread that serves requests: eight such clients block two workers for eight seconds.
 """
 
 import asyncio
@@ -10,12 +10,12 @@ import sys
 import threading
 from contextlib import suppress
 
-# In a worker, at the same time; beyond that, connections are closed at once. A process may have 1,024 open files.
-MAX_WAITING = 200
+# For each worker; further connections are closed at once. A process may have 1,024 open files.
+MAX_WAITING_CONNECTIONS = 200
 
 
 class Closer:
-    """Does the same wait as gunicorn.util.close_graceful (RFC 9112, section 9.6) for all connections in one thread."""
+    """Waits like gunicorn.util.close_graceful (RFC 9112, section 9.6), for all connections in one thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -25,7 +25,7 @@ class Closer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
-        """Starts its thread with the first connection: not before the server forks its workers."""
+        """Starts the thread at the first connection, which is after the server has forked its workers."""
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
@@ -33,21 +33,21 @@ class Closer:
             return self._loop
 
     def close(self, sock: socket.socket, timeout: float = 2.0, max_drain: int = 65536) -> None:
-        """Returns at once. The client gets the answer whole, also if it has not sent its request whole."""
+        """Returns at once. The client receives the whole response, even if it has not sent its whole request."""
         try:
             sock.shutdown(socket.SHUT_WR)
-            # asyncio takes no TLS socket, and there is no TLS any more on this one.
+            # asyncio accepts no TLS socket; after the shutdown this one needs no TLS.
             plain = socket.socket(fileno=sock.detach())
         except OSError:
             with suppress(OSError):
                 sock.close()
             return
-        if len(self._waiting) >= MAX_WAITING:
+        if len(self._waiting) >= MAX_WAITING_CONNECTIONS:
             plain.close()
             return
         plain.setblocking(False)
         self._waiting.add(plain)
-        # Not run_coroutine_threadsafe(), which warns of a coroutine that a process that ends did not begin.
+        # Not run_coroutine_threadsafe(): it warns if the process ends before the coroutine has started.
         self._running_loop().call_soon_threadsafe(self._begin, plain, timeout, max_drain)
 
     def _begin(self, sock: socket.socket, timeout: float, max_drain: int) -> None:
@@ -62,7 +62,7 @@ class Closer:
                 while max_drain > 0 and (data := await loop.sock_recv(sock, 4096)):
                     max_drain -= len(data)
         except OSError:
-            # The time is over, or the connection is reset.
+            # The timeout has passed, or the client has reset the connection.
             pass
         finally:
             self._waiting.discard(sock)
@@ -70,12 +70,12 @@ class Closer:
 
 
 closer = Closer()
-# A parent process and its children share neither the thread nor the lock.
+# A forked process inherits neither the thread nor the state of the lock.
 os.register_at_fork(after_in_child=closer.__init__)  # type: ignore[misc]
 
 
 def install() -> None:
-    """gunicorn has no setting for it. Where another server runs the project, nothing is installed."""
+    """Replaces the function of gunicorn, which has no setting for it. Does nothing under another server."""
     if "gunicorn" not in sys.modules:
         return
     from gunicorn import util

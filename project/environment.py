@@ -1,4 +1,4 @@
-"""Typed readers of environment variables. What is wrong is collected, so that the start can name all of it at once."""
+"""Typed readers of environment variables. They collect the problems, so that the start reports all of them at once."""
 
 import ipaddress
 import math
@@ -18,7 +18,7 @@ ValueT = TypeVar("ValueT")
 
 TRUE = ("true", "on", "ok", "y", "yes", "t", "1")
 FALSE = ("false", "off", "n", "no", "f", "0")
-SHOWN_CHARACTERS = 80
+MAX_SHOWN_CHARACTERS = 80
 ASSIGNMENT = re.compile(r"(?:export )?([A-Za-z_0-9]+)=.*")
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 NUMBER = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,18})?")
@@ -28,7 +28,7 @@ HOST_PATTERN = re.compile(rf"\*|\.?{HOST}")
 ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://(?:\*\.)?{HOST}(?::[0-9]{{1,5}})?")
 SITE_HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*")
 EMAIL_ADDRESS = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
-# In a URL or a header, without white space, quotes and what a terminal obeys.
+# For URLs and headers: no white space, quotes or control characters.
 WORD = re.compile(r"[!#-~]+")
 MAIL_SCHEMES = ("smtp", "smtp+tls", "smtp+ssl", "smtps", "consolemail", "filemail", "memorymail", "dummymail")
 WITHOUT_HOST = ("unix", "consolemail", "filemail", "memorymail", "dummymail")
@@ -37,7 +37,7 @@ URL_EXPECTED = "a URL such as {example}; characters such as / # ? @ in a user na
 
 
 class Environment:
-    """Empty means unset, spaces around a value and after commas are fine. A value that will not do counts as unset."""
+    """An empty variable counts as unset; so does an invalid one, with a problem. Spaces around items are ignored."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
@@ -45,7 +45,7 @@ class Environment:
         self.problems: list[str] = []
 
     def read_file(self, default: Path) -> None:
-        """The file that ENV_FILE names (empty: none), or `default` if there is one. Real environment variables win."""
+        """Reads the file ENV_FILE (empty: none), or `default` if it exists. Environment variables take precedence."""
         self.names.add("ENV_FILE")
         named = os.environ.get("ENV_FILE")
         path = Path(named) if named else default
@@ -54,38 +54,38 @@ class Environment:
         try:
             text = path.read_text(encoding="utf-8-sig")
         except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not in UTF-8"
+            cause = error.strerror if isinstance(error, OSError) else "it is not in UTF-8"
             self.problems.append(
-                f"ENV_FILE is {str(path)!a}, which cannot be read: {why}. Expected: a file, or nothing."
+                f"ENV_FILE is {str(path)!a}, which cannot be read: {cause}. Expected: a file, or nothing."
             )
             return
         for number, line in enumerate(text.splitlines(), start=1):
-            self._look_at_line(path, number, line)
+            self._check_line(path, number, line)
         environ.Env.read_env(StringIO("\n".join(line for line in text.splitlines() if ASSIGNMENT.fullmatch(line))))
 
-    def _look_at_line(self, path: Path, number: int, line: str) -> None:
+    def _check_line(self, path: Path, number: int, line: str) -> None:
         if match := ASSIGNMENT.fullmatch(line):
             self.names_in_file.append(match[1])
         elif line.strip() and not line.lstrip().startswith("#"):
             self.problems.append(f"{path}, line {number}: expected NAME=value, with no spaces before the =.")
 
     def refuse(self, name: str, expected: str, value: str | None = None) -> None:
-        """Without `value`, which is never a secret, the value is not shown."""
+        """`value` is shown: pass None for a secret."""
         if value is None:
             self.problems.append(f"{name} is not valid (it may be secret and is not shown). Expected: {expected}.")
             return
-        shown = value if len(value) <= SHOWN_CHARACTERS else f"{value[:SHOWN_CHARACTERS]}..."
+        shown = value if len(value) <= MAX_SHOWN_CHARACTERS else f"{value[:MAX_SHOWN_CHARACTERS]}..."
         self.problems.append(f"{name} is {shown!a}. Expected: {expected}.")
 
-    def require(self, is_fine: object, sentence: str) -> None:
-        """For a rule about more than one setting, or about a secret. The sentence names both and what is expected."""
-        if not is_fine:
-            self.problems.append(sentence)
+    def require(self, is_valid: object, problem: str) -> None:
+        """For a rule about several settings, or about a secret. `problem` names them and what is expected."""
+        if not is_valid:
+            self.problems.append(problem)
 
     def stop_if_refused(self) -> None:
-        """Raises ImproperlyConfigured with a line for each problem."""
+        """Raises ImproperlyConfigured with one line for each problem."""
         if self.problems:
-            # Not the error that led here: it may quote the value.
+            # Without the original error, which may contain the value.
             raise ImproperlyConfigured("\n".join(dict.fromkeys(self.problems))) from None
 
     def raw(self, name: str) -> str:
@@ -95,17 +95,17 @@ class Environment:
     def text(self, name: str, default: str = "") -> str:
         return self.raw(name).strip() or default
 
-    def word(self, name: str, default: str = "", least: int = 0, is_secret: bool = False) -> str:
+    def word(self, name: str, default: str = "", min_length: int = 0, is_secret: bool = False) -> str:
         value = self.text(name, default)
-        if not value or (WORD.fullmatch(value) and len(value) >= least):
+        if not value or (WORD.fullmatch(value) and len(value) >= min_length):
             return value
-        length = f" of {least} characters or more" if least else ""
+        length = f" of {min_length} characters or more" if min_length else ""
         expected = f"printable ASCII{length} without spaces or quotes"
         self.refuse(name, expected, None if is_secret else value)
         return default
 
     def items(self, name: str) -> list[str]:
-        """Separated by commas."""
+        """The items of a list, separated by commas."""
         return [item.strip() for item in self.raw(name).split(",") if item.strip()]
 
     def words(self, name: str) -> list[str]:
@@ -146,7 +146,7 @@ class Environment:
         return ""
 
     def rate(self, name: str, default: str) -> str | None:
-        """For DRF's throttles. Unset: the default; empty: None, which is no limit."""
+        """A rate of DRF's throttles. Unset: the default. Empty: None, which means no limit."""
         value = self.raw(name).strip() if name in os.environ else default
         self.names.add(name)
         if not value or RATE.fullmatch(value):
@@ -159,16 +159,16 @@ class Environment:
         return self._list(name, HOST_PATTERN.fullmatch, expected) or list(default)
 
     def origins(self, name: str, wildcards: bool = False) -> list[str]:
-        """As browsers send them."""
+        """Origins as browsers send them."""
 
-        def is_fine(value: str) -> bool:
+        def is_valid(value: str) -> bool:
             return bool(ORIGIN.fullmatch(value)) and _has_port_in_range(value) and (wildcards or "*" not in value)
 
         expected = "a scheme and a host without path, such as https://www.example.org, separated by commas"
-        return self._list(name, is_fine, expected)
+        return self._list(name, is_valid, expected)
 
     def networks(self, name: str) -> list[str]:
-        """IP addresses and networks; those of IPv4 in IPv6 notation as IPv4."""
+        """IP addresses and networks. IPv4-mapped IPv6 networks are converted to IPv4."""
         found = []
         for value in self.items(name):
             try:
@@ -184,12 +184,12 @@ class Environment:
         self.refuse(name, "an e-mail address, such as Example <noreply@example.org>", value)
         return default
 
-    def make_folder(self, path: Path, sentence: str) -> bool:
-        """For its owner only, if it is not there."""
+    def make_folder(self, path: Path, problem: str) -> bool:
+        """Creates the folder, for its owner only, if it does not exist."""
         try:
             path.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            self.problems.append(f"{sentence}: {path} ({error.strerror}).")
+            self.problems.append(f"{problem}: {path} ({error.strerror}).")
             return False
         return True
 
@@ -200,22 +200,22 @@ class Environment:
         return value
 
     def site_url(self, name: str, schemes: Sequence[str]) -> str:
-        """Without a slash at the end and without a default port."""
+        """A scheme, a host and a port. A final slash and a default port are removed."""
         value = self.text(name)
         parts = split_url(value, schemes) if value else None
-        is_alone = parts and parts.path in ("", "/") and not any(mark in value for mark in "?#@\\")
-        if parts and is_alone and SITE_HOST.fullmatch(parts.hostname or "") and parts.port != 0:
+        has_no_path = parts and parts.path in ("", "/") and not any(mark in value for mark in "?#@\\")
+        if parts and has_no_path and SITE_HOST.fullmatch(parts.hostname or "") and parts.port != 0:
             default = {"http": 80, "https": 443}[parts.scheme]
             host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
             return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port not in (None, default) else "")
         if value:
             expected = f"{schemes[0]}:// and a host name, with its port if it has one, such as https://www.example.org"
-            # The part before an "@" may be a password.
+            # The part before "@" may contain a password.
             self.refuse(name, expected, value.rpartition("@")[2])
         return ""
 
     def url(self, name: str, schemes: Sequence[str], example: str) -> str:
-        """Its value is never shown: it may hold a password."""
+        """A problem does not show the value, which may contain a password."""
         value = self.text(name)
         if not value or split_url(value, schemes):
             return value
@@ -229,19 +229,19 @@ class Environment:
         self.refuse(name, f"{URL_EXPECTED.format(example=example)}; separated by commas")
         return []
 
-    def _list(self, name: str, is_fine: Callable[[str], object], expected: str) -> list[str]:
+    def _list(self, name: str, is_valid: Callable[[str], object], expected: str) -> list[str]:
         values = self.items(name)
         for value in values:
-            if not is_fine(value):
+            if not is_valid(value):
                 self.refuse(name, expected, value)
-        return [value for value in values if is_fine(value)]
+        return [value for value in values if is_valid(value)]
 
 
 def split_url(value: str, schemes: Sequence[str]) -> SplitResult | None:
-    """None for what is no URL of one of these schemes."""
+    """None if it is no valid URL of one of these schemes."""
     try:
         parts = urlsplit(value)
-        # Read here, since it raises for a port that is no number.
+        # Raises ValueError if the port is no number.
         parts.port  # noqa: B018
     except ValueError:
         return None
@@ -273,4 +273,4 @@ def _networks_expected(value: str) -> str:
         meant = ipaddress.ip_network(value, strict=False)
     except ValueError:
         return expected
-    return f"{expected}; here perhaps {meant}, or {value.partition('/')[0]}"
+    return f"{expected}; did you mean {meant}, or {value.partition('/')[0]}?"

@@ -1,4 +1,4 @@
-"""What a line of the log says, outside DEBUG: one JSON object, with nothing in it that opens anything."""
+"""Log lines outside DEBUG: one JSON object each, without secrets."""
 
 import logging
 import platform
@@ -9,11 +9,11 @@ from django.http import HttpRequest
 from pythonjsonlogger.json import JsonFormatter
 
 from accounts.http import request_context
-from accounts.reports import without_path
+from project.error_reports import without_path
 
 
 class Formatter(JsonFormatter):
-    """Only what is named here: whatever else a record carries, the request among it, may hold a secret."""
+    """Logs only the fields listed here: other attributes of a record, such as the request, may contain a secret."""
 
     def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
         request = _request_of(record)
@@ -25,15 +25,15 @@ class Formatter(JsonFormatter):
             "message": without_path(record.message, request) if request else record.message,
         }
         if request:
-            log_data |= {"request_id": request_context.request_id(request)} | _who(request)
+            log_data |= {"request_id": request_context.request_id(request)} | _user_of(request)
         extra = {name: getattr(record, name, None) for name in ("sid", "user_id", "status_code")}
         log_data |= {name: value for name, value in extra.items() if value is not None}
         if trace := message_dict.get("exc_info"):
             log_data["exception"] = without_path(trace, request) if request else trace
 
 
-class OneLine(logging.Filter):
-    """A request that Django refuses is no error of ours: scanners send them all day. One line, without a traceback."""
+class OneLineFilter(logging.Filter):
+    """Logs a request that Django refuses as one line of level WARNING: scanners send many of them."""
 
     MAX_LENGTH = 300
 
@@ -45,12 +45,12 @@ class OneLine(logging.Filter):
 
 
 def _request_of(record: logging.LogRecord) -> HttpRequest | None:
-    """Django says of itself which one it speaks of, after all middleware."""
+    """The request of Django's own log records, which come after all middleware; otherwise the current one."""
     named = getattr(record, "request", None)
     return named if isinstance(named, HttpRequest) else request_context.request()
 
 
-def _who(request: HttpRequest) -> dict[str, Any]:
-    """As far as it is known already: a line of the log asks nobody."""
-    who = getattr(request, "auth", None) or getattr(getattr(request, "session", None), "known_sign_in", None)
-    return {"sid": str(who.sid), "user_id": who.user_id} if who else {}
+def _user_of(request: HttpRequest) -> dict[str, Any]:
+    """Only what is known already: to log a line needs no query."""
+    authenticated = getattr(request, "auth", None) or getattr(getattr(request, "session", None), "known_sign_in", None)
+    return {"sid": str(authenticated.sid), "user_id": authenticated.user_id} if authenticated else {}

@@ -1,4 +1,4 @@
-"""Static files with a hash in their names, as `collectstatic` made them."""
+"""Static files with a hash in their names, as `collectstatic` creates them."""
 
 import logging
 from functools import lru_cache
@@ -13,17 +13,17 @@ from accounts.http import request_context
 logger = logging.getLogger(__name__)
 
 COMMAND = "python manage.py collectstatic --no-input"
-OWN_APPS = ["accounts", "api"]
+OWN_APPS = ["accounts", "api", "api.compare"]
 
 
 class Storage(CompressedManifestStaticFilesStorage):
-    """A page, the error page above all, is served without its style rather than not at all."""
+    """Serves a page without a missing style sheet instead of failing; above all the error page."""
 
     def stored_name(self, name: str) -> str:
         try:
             return super().stored_name(name)
         except ValueError:
-            # WhiteNoise, which asks at its start, takes the error for a no.
+            # WhiteNoise handles the error when it scans the files at the start.
             if request_context.request() is None:
                 raise
             log_missing(name)
@@ -32,17 +32,17 @@ class Storage(CompressedManifestStaticFilesStorage):
 
 @lru_cache
 def log_missing(name: str) -> None:
-    """Once for each file."""
+    """Logs each file once."""
     logger.error("The static file %s was not collected. Run: %s", name, COMMAND)
 
 
 def problem() -> str | None:
-    """What keeps pages from being served as they are meant."""
+    """Why pages would lack static files; None if all are collected."""
     if settings.DEBUG or not isinstance(staticfiles_storage, ManifestFilesMixin):
         return None
     collected = staticfiles_storage.hashed_files
     missing = [path for path, _storage in AppDirectoriesFinder(OWN_APPS).list([]) if path not in collected]
     if not missing:
         return None
-    what = "are missing" if not collected else f"are older than the code (no {missing[0]})"
-    return f"The static files in {settings.STATIC_ROOT} {what}. Run: {COMMAND}"
+    state = "are missing" if not collected else f"are older than the code (no {missing[0]})"
+    return f"The static files in {settings.STATIC_ROOT} {state}. Run: {COMMAND}"

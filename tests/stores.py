@@ -87,6 +87,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     os.environ.update(ENVIRONMENT)
     for name in DEFAULTS:
         os.environ.pop(name, None)
+    # The pages of the demo are tested like the others.
+    os.environ["DEMO"] = "true"
     if not early_config.known_args_namespace.distributed:
         return
     stores = ExitStack()

@@ -158,7 +158,7 @@ CONTROLS = [
     Control(
         "7.4.1",
         "the blocklist is asked",
-        "api/tokens.py",
+        "api/tokens/access.py",
         "if mirror.blocks(self.sid, self.jti, self.user_id):",
         "if False:",
         "api/token_contract::after_blacklist_the_access_token_is_refused",
@@ -182,7 +182,7 @@ CONTROLS = [
     Control(
         "8.2.1",
         "introspection by right only",
-        "api/oauth.py",
+        "api/service_endpoints.py",
         "return user.is_staff or user.has_scope(User.Scope.INTROSPECT)",
         "return True",
         "api/other_services::ordinary_users_do_not_introspect_not_even_themselves",
@@ -206,7 +206,7 @@ CONTROLS = [
     Control(
         "9.1.1",
         "the signature of a token",
-        "api/tokens.py",
+        "api/tokens/backend.py",
         'options={"require":',
         'options={"verify_signature": False, "require":',
         "api/forged_tokens::a_forged_token_is_refused",
@@ -214,7 +214,7 @@ CONTROLS = [
     Control(
         "9.1.2",
         "one algorithm to a key",
-        "api/tokens.py",
+        "api/tokens/backend.py",
         "algorithms=[key.algorithm]",
         'algorithms=["HS256", "HS384", "HS512"]',
         "api/forged_tokens::a_forged_token_is_refused",
@@ -222,7 +222,7 @@ CONTROLS = [
     Control(
         "9.2.1",
         "a token ends, seen before or not",
-        "api/tokens.py",
+        "api/tokens/backend.py",
         'if claims["exp"] + self._leeway_seconds <= time.time():',
         "if False:",
         "api/refresh::an_expired_access_token_is_refused_even_though_it_was_accepted_before",
@@ -230,7 +230,7 @@ CONTROLS = [
     Control(
         "9.2.2",
         "no kind of token for another",
-        "api/tokens.py",
+        "api/tokens/access.py",
         "        self.verify_token_type()\n",
         "        pass\n",
         "api/forged_tokens::a_token_of_the_other_kind_is_refused",
@@ -238,7 +238,7 @@ CONTROLS = [
     Control(
         "9.2.3",
         "tokens for us only",
-        "api/tokens.py",
+        "api/tokens/backend.py",
         "return [settings.JWT_AUDIENCE]",
         "return settings.JWT_AUDIENCES",
         "api/other_services::a_token_for_another_service_opens_nothing_here",

@@ -63,8 +63,8 @@ urlpatterns = [
     path("template/", TemplateView.as_view(template_name="home.html")),
     path("form/", form),
 ]
-handler400, handler403 = "api.errors.bad_request", "api.errors.permission_denied"
-handler404, handler500 = "api.errors.not_found", "api.errors.server_error"
+handler400, handler403 = "project.error_pages.bad_request", "project.error_pages.permission_denied"
+handler404, handler500 = "project.error_pages.not_found", "project.error_pages.server_error"
 
 
 @pytest.fixture

@@ -263,7 +263,7 @@ def test_an_error_tells_neither_password_nor_token_nor_cookie(
     breaks(
         "accounts.models.AttemptCounterManager.take",
         "accounts.password_validation.GuessablePasswordValidator.validate",
-        "api.tokens.mirror.blocks",
+        "api.tokens.access.mirror.blocks",
     )
     page.raise_request_exception = False
     visitor = Browser(raise_request_exception=False)

@@ -15,7 +15,7 @@ import pytest
 from django.core.handlers.wsgi import WSGIRequest
 from django.test import RequestFactory, override_settings
 
-from api.bodies import ChunkedBodyMiddleware
+from project.chunked_bodies import ChunkedBodyMiddleware
 from tests import servers
 from tests.conftest import Browser
 

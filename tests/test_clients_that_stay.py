@@ -72,7 +72,7 @@ def test_eight_clients_that_do_not_close_keep_nobody_waiting(node: servers.Node,
 
 def test_more_of_them_than_a_worker_waits_for_are_closed_at_once(node: servers.Node) -> None:
     with ExitStack() as stack:
-        for _ in range(2 * closing.MAX_WAITING + 50):
+        for _ in range(2 * closing.MAX_WAITING_CONNECTIONS + 50):
             client = stack.enter_context(Client(node))
             client.send(REQUESTS["it asks to close"])
             assert client.answer().startswith(b"HTTP/1.1 200")

@@ -47,7 +47,7 @@ def every_feature(tmp_path, settings, monkeypatch):
     settings.JWT_STATUS_LIST = True
     settings.JWT_ISSUER = "https://id.example.org"
     settings.DEMO = True
-    monkeypatch.setattr("api.oauth.status_lists", status_list.StatusLists())
+    monkeypatch.setattr("api.service_endpoints.status_lists", status_list.StatusLists())
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from django.test import RequestFactory
 from django.urls import include, path
 
 from accounts.http.headers import with_policy
-from api import errors
+from project import error_pages
 
 
 def fail_with(error):
@@ -37,8 +37,8 @@ urlpatterns = [
     path("away/", fail_with(OperationalError)),
     path("pictures/", pictures),
 ]
-handler400, handler403 = "api.errors.bad_request", "api.errors.permission_denied"
-handler404, handler500 = "api.errors.not_found", "api.errors.server_error"
+handler400, handler403 = "project.error_pages.bad_request", "project.error_pages.permission_denied"
+handler404, handler500 = "project.error_pages.not_found", "project.error_pages.server_error"
 
 PAGES = [
     ("/bad/", 400, "could not understand"),
@@ -91,13 +91,13 @@ def test_a_form_without_its_token_is_explained(visitor):
 
 
 def test_too_many_attempts_are_a_page_that_says_when_to_come_back():
-    response = errors.too_many_requests(RequestFactory().get("/accounts/login/"), 61)
+    response = error_pages.too_many_requests(RequestFactory().get("/accounts/login/"), 61)
     assert (response.status_code, response.headers["Retry-After"]) == (429, "61")
     assert "Too many attempts" in response.content.decode()
 
 
 def test_too_many_attempts_at_the_api_are_json():
-    response = errors.too_many_requests(RequestFactory().get("/api/token/"), 61)
+    response = error_pages.too_many_requests(RequestFactory().get("/api/token/"), 61)
     assert (response.status_code, json.loads(response.content)["code"]) == (429, "throttled")
 
 
@@ -128,7 +128,7 @@ def test_an_error_page_leads_to_its_own_path_and_to_no_other_site(path, code):
     try:
         raise OperationalError if code == 503 else ZeroDivisionError
     except (OperationalError, ZeroDivisionError):
-        content = errors.server_error(request).content.decode()
+        content = error_pages.server_error(request).content.decode()
     [link] = re.findall(r'class="button" href="([^"]*)"', content)
     led_to = urlsplit(urljoin("https://www.example.org/there/", re.sub(r"[\t\r\n]", "", link).replace("\\", "/")))
     assert led_to.netloc == "www.example.org"

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from accounts.models import SecurityEvent
+from api import metrics
 from tests import servers
 from tests.conftest import ApiClient, Browser
 
@@ -154,3 +155,28 @@ def test_every_alert_of_the_readme_names_metrics_that_there_are() -> None:
     assert set(re.findall(r'type="(\w+)"', rules)) <= set(SecurityEvent.Type.values)
     assert len(named) >= 6
     assert named <= told
+
+
+# How often it is measured
+
+
+def test_a_sampler_is_due_twice_a_second_by_its_own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = metrics.Sampler()
+    due = []
+    for seconds in (1000.0, 1000.2, 1000.49, 1000.5, 1000.7, 1003.0):
+        monkeypatch.setattr(metrics.time, "monotonic", lambda seconds=seconds: seconds)
+        due.append(sampler.is_due())
+    assert due == [True, False, False, True, False, True]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_token_check_is_timed_when_a_sample_is_due(settings: Any, ann: Any, client_of: Any) -> None:
+    settings.METRICS_TOKEN = SECRET
+    client = client_of(ann)
+    before = Browser().get("/metrics", headers=BEARER).content.decode()
+    metrics.sampler.__init__()  # type: ignore[misc]
+    for _ in range(3):
+        assert client.get("/api/me/").status_code == 200
+    after = Browser().get("/metrics", headers=BEARER).content.decode()
+    name = "wristband_token_check_seconds_count"
+    assert 1 <= value_of(after, name) - value_of(before, name) <= 2

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from accounts import registration
 from accounts.models import AttemptCounter, SecurityEvent, Session, SignIn, User
-from api.blocklist.models import EVERYBODY, Entry, all_of
+from api.blocklist.models import EVERYBODY_TOKEN_ID, Entry, user_token_id
 from tests.conftest import ApiClient, Browser
 
 pytestmark = pytest.mark.django_db
@@ -289,16 +289,20 @@ def test_ends_left_half_way_are_counted_once_however_many_entries_concern_them(c
     client_of(ann), client_of(bob)
     clock.shift(60)
     shut_out = [
-        (Entry.Kind.EVERYBODY, EVERYBODY, earlier),
-        *((Entry.Kind.USER, all_of(user), before) for user in (ann.pk, 10**6) for before in (earlier, timezone.now())),
-        *((Entry.Kind.USER, all_of(user), timezone.now()) for user in range(2 * 10**6, 2 * 10**6 + 1000)),
+        (Entry.Kind.EVERYBODY, EVERYBODY_TOKEN_ID, earlier),
+        *(
+            (Entry.Kind.USER, user_token_id(user), before)
+            for user in (ann.pk, 10**6)
+            for before in (earlier, timezone.now())
+        ),
+        *((Entry.Kind.USER, user_token_id(user), timezone.now()) for user in range(2 * 10**6, 2 * 10**6 + 1000)),
     ]
     until = timezone.now() + DAY
     Entry.objects.bulk_create(
         Entry(kind=kind, token_id=token_id, before=before, until=until) for kind, token_id, before in shut_out
     )
-    assert prune("--dry-run")["ends left half-way"] == "3 sign-ins to be ended"
-    assert prune()["ends left half-way"] == "3 sign-ins ended"
+    assert prune("--dry-run")["unfinished revocations"] == "3 sign-ins to be ended"
+    assert prune()["unfinished revocations"] == "3 sign-ins ended"
 
 
 def test_it_goes_in_batches_that_may_be_left_after_any(ann, clock, settings):

@@ -222,8 +222,8 @@ def promises() -> Iterator[str]:
     yield f"{settings.EVENT_KEEP.days} days (`EVENT_KEEP_DAYS`)"
     yield f"go after {words(settings.UNCONFIRMED_KEEP)} (`UNCONFIRMED_KEEP_DAYS`)"
     yield f"gives the same successor for {words(settings.REFRESH_GRACE)}, so"
-    yield f"A proof is good once, and for {dpop.MAX_AGE} seconds."
-    yield f"go on for at most {mirror.TRUSTED_FOR:.0f} seconds"
+    yield f"A proof is good once, and for {dpop.MAX_AGE_SECONDS} seconds."
+    yield f"go on for at most {mirror.STALE_FOR_SECONDS:.0f} seconds"
     yield "within three working days, and a fix within ninety days"
     seconds = settings.REDIS_TIMEOUT_SECONDS
     yield f"{seconds} seconds to connect and as much to answer"
@@ -268,7 +268,7 @@ def test_every_way_in_is_told():
     told = {
         "accounts/views/sign_in.py": ["/accounts/login/", "/accounts/signup/", "/admin/login/"],
         "api/serializers.py": ["/api/token/"],
-        "api/pages.py": ["/accounts/clients/new/"],
+        "api/connect_client.py": ["/accounts/clients/new/"],
         "api/compare/views.py": ["/compare/client/", "/compare/throw-away/"],
     }
     # Called back by every login().

@@ -239,14 +239,14 @@ def test_the_server_does_not_start_and_says_the_same() -> None:
 def test_a_name_that_is_nearly_that_of_a_setting_is_a_warning(name: str, meant: str) -> None:
     made = run("manage.py", "check", **{name: "x"})
     assert made.returncode == 0
-    assert f"{name} is no setting of this project. Is {meant} meant?" in made.stderr
+    assert f"{name} is no setting of this project. Did you mean {meant}?" in made.stderr
 
 
 def test_such_a_name_in_the_file_is_a_warning_and_others_are_none(tmp_path: Path) -> None:
     file = tmp_path / "env"
     file.write_text("ALLOWED_HOST=www.example.org\nPOSTGRES_PASSWORD=x\nSENTRY_DSN=x\n")
     told = run("manage.py", "check", ENV_FILE=str(file)).stderr
-    assert "Is ALLOWED_HOSTS meant?" in told
+    assert "Did you mean ALLOWED_HOSTS?" in told
     assert "SENTRY_DSN" not in told
     assert "POSTGRES" not in told
 

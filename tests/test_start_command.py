@@ -80,7 +80,7 @@ def test_without_the_right_to_a_port_it_names_another(copy: Path) -> None:
     if prefix and not shutil.which("setpriv"):
         pytest.skip("root without setpriv")
     line = refusal(copy, "--port=80", prefix=prefix)
-    assert "This account may not listen on port 80. One that it may: --port " in line
+    assert "This account may not listen on port 80. Try --port " in line
 
 
 @pytest.mark.parametrize(

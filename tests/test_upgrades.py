@@ -73,10 +73,10 @@ def row_of(model, number, **given):
 
 def entries_of(model):
     """One entry of each kind that there was."""
-    of_many = {"sub": uuid.UUID(int=1), "all": uuid.UUID(int=0)}
+    wholesale = {"sub": uuid.UUID(int=1), "all": uuid.UUID(int=0)}
     kinds = [kind for kind, _label in model._meta.get_field("kind").choices]
     return [
-        {"kind": kind, "token_id": of_many[kind], "before": timezone.now()} if kind in of_many else {"kind": kind}
+        {"kind": kind, "token_id": wholesale[kind], "before": timezone.now()} if kind in wholesale else {"kind": kind}
         for kind in kinds
     ]
 

@@ -22,12 +22,12 @@ from accounts.admin.search import as_uuid
 from accounts.admin.sign_ins import SignInAdmin, say_ended
 from accounts.http import request_context
 from accounts.models import SignIn, User
-from api import leaks
+from api.blocklist import leaks
 from api.blocklist.models import Entry, EntryQuerySet
 
-MAX_LENGTH = 8 * 1024
+MAX_FOUND_LENGTH = 8 * 1024
 # How long a finding may stand on the screen before it is acted on, in seconds.
-FINDING_MAX_AGE = 3600
+FINDING_MAX_AGE_SECONDS = 3600
 FINDING_SALT = "leaked token"
 
 
@@ -52,13 +52,13 @@ class FoundForm(forms.Form):
     found = forms.CharField(
         label=_("What was found"),
         help_text=_("A token, its id (jti), or the id of its sign-in (sid). It is not kept, and not shown again."),
-        max_length=MAX_LENGTH,
+        max_length=MAX_FOUND_LENGTH,
         # Never sent back, whatever is wrong with it.
         widget=forms.PasswordInput(attrs={"class": "vTextField", "autocomplete": "off", "spellcheck": "false"}),
     )
 
 
-class WhyForm(forms.Form):
+class ReasonForm(forms.Form):
     why = confirm.WhyField()
 
 
@@ -202,18 +202,18 @@ class EntryAdmin(ReadOnlyList):
         if leak is None:
             return {}
         finding = {
-            "jti": leak.blockable and leak.blockable.hex,
+            "jti": leak.blockable_jti and leak.blockable_jti.hex,
             "sid": leak.sign_in and str(leak.sign_in.sid),
         }
-        return {"finding": signing.dumps(finding, salt=FINDING_SALT), "why_form": WhyForm()}
+        return {"finding": signing.dumps(finding, salt=FINDING_SALT), "why_form": ReasonForm()}
 
     def _act_on_leak(self, request: HttpRequest) -> HttpResponse:
         try:
-            finding = signing.loads(request.POST["finding"], salt=FINDING_SALT, max_age=FINDING_MAX_AGE)
+            finding = signing.loads(request.POST["finding"], salt=FINDING_SALT, max_age=FINDING_MAX_AGE_SECONDS)
         except signing.BadSignature as error:
             raise SuspiciousOperation("Not a finding of ours, or too old") from error
         sign_in = SignIn.objects.filter(pk=finding["sid"]).select_related("user").first() if finding["sid"] else None
-        form = WhyForm(request.POST)
+        form = ReasonForm(request.POST)
         if not form.is_valid():
             return self._leak_page(request, form=FoundForm(), why_form=form, finding=request.POST["finding"])
         why = form.cleaned_data["why"]
@@ -241,13 +241,13 @@ class EntryAdmin(ReadOnlyList):
 
     def _leak_page(self, request: HttpRequest, **context: Any) -> TemplateResponse:
         leak = context.get("leak")
-        whole = {
+        page_context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": _("Block a leaked token"),
             "may_end": bool(
                 leak
-                and leak.endable
+                and leak.endable_sign_in
                 and request.user.has_perm("accounts.end_signin")
                 and leak.sign_in.user.is_manageable_by(request.user)
             ),
@@ -256,7 +256,7 @@ class EntryAdmin(ReadOnlyList):
             "sign_in": leak and leak.sign_in and link(leak.sign_in),
             **context,
         }
-        return TemplateResponse(request, "admin/leaked.html", whole)
+        return TemplateResponse(request, "admin/leaked.html", page_context)
 
 
 admin.site.unregister(SignIn)
@@ -273,11 +273,11 @@ class SignInOnBlocklistAdmin(SignInAdmin):
         entries = Entry.objects.in_force().filter(before__gt=OuterRef("created_at"))
         of_everybody = entries.filter(kind=Entry.Kind.EVERYBODY, owner_id=None)
         of_user = entries.filter(kind=Entry.Kind.USER, owner_id=OuterRef("user_id"))
-        return super().get_queryset(request).annotate(is_shut_out=Exists(of_everybody) | Exists(of_user))
+        return super().get_queryset(request).annotate(is_revoked_wholesale=Exists(of_everybody) | Exists(of_user))
 
     @admin.display(description=_("state"))
     def state(self, sign_in: Any) -> Any:
-        if sign_in.ended_at is None and sign_in.is_shut_out:
+        if sign_in.ended_at is None and sign_in.is_revoked_wholesale:
             return format_html('<span class="ended">{}</span>', _("ended with all others; its row follows"))
         return super().state(sign_in)
 

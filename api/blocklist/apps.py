@@ -9,7 +9,7 @@ class BlocklistConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.signals import sign_ins_ended, sign_ins_revoked_before
-        from api.blocklist.models import block_all_ended, block_ended_sign_ins
+        from api.blocklist.models import block_ended_sign_ins, block_sign_ins_before
 
         sign_ins_ended.connect(block_ended_sign_ins)
-        sign_ins_revoked_before.connect(block_all_ended)
+        sign_ins_revoked_before.connect(block_sign_ins_before)

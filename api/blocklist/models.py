@@ -12,41 +12,43 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts import sids
-from accounts.compiled_queries import CompiledQuery, chunks
+from accounts.compiled_queries import CompiledQuery
 from accounts.http import request_context
 from accounts.models import SecurityEvent, SignIn, User
 from accounts.pruning import PrunableQuerySet
-from api.blocklist import news
-from api.blocklist.stores import Store as Store
+from api.blocklist import pubsub
+from api.blocklist.status_index import StatusIndex as StatusIndex
+from api.blocklist.status_index import status_indexes
+from api.blocklist.store import Store as Store
 
 # An entry outlasts the tokens it concerns by this much, for nodes whose clocks differ.
-MARGIN = timedelta(minutes=5)
+EXPIRY_MARGIN = timedelta(minutes=5)
 # An entry is kept for as long after its time: whose clock is ahead, prunes nothing that others need.
-CLOCKS_DIFFER = timedelta(days=1)
+MAX_CLOCK_DIFFERENCE = timedelta(days=1)
 WHY_MAX_LENGTH = 200
 
 
-def access_tokens_last() -> timedelta:
+def access_token_lifetime() -> timedelta:
     """How long after it was made an access token may be accepted, on any node."""
-    lifetime: timedelta = settings.ACCESS_TOKEN + settings.JWT_LEEWAY + MARGIN
+    lifetime: timedelta = settings.ACCESS_TOKEN + settings.JWT_LEEWAY + EXPIRY_MARGIN
     return lifetime
 
 
-def last_expiry() -> datetime:
+def max_access_expiry() -> datetime:
     """When no access token made up to now is accepted any more, on any node."""
-    return timezone.now() + access_tokens_last()
+    return timezone.now() + access_token_lifetime()
 
 
 # The token_id of a wholesale entry, which only nodes of the release before read: they know such entries by it.
-EVERYBODY = uuid.UUID(int=0)
+EVERYBODY_TOKEN_ID = uuid.UUID(int=0)
 
 
-def all_of(user_id: int) -> uuid.UUID:
-    """As EVERYBODY, for the entries of one user."""
+def user_token_id(user_id: int) -> uuid.UUID:
+    """As EVERYBODY_TOKEN_ID, for the entries of one user."""
     return uuid.UUID(int=user_id)
 
 
-def is_jti(found: uuid.UUID) -> bool:
+def may_be_jti(found: uuid.UUID) -> bool:
     """Whether a token of ours may have this id: each is made by uuid4()."""
     return found.version == 4
 
@@ -64,7 +66,7 @@ class EntryQuerySet(PrunableQuerySet["Entry"]):
         return self.filter(until__gt=timezone.now(), lifted_at__isnull=True)
 
     def prunable(self) -> Self:
-        return self.filter(until__lt=timezone.now() - CLOCKS_DIFFER)
+        return self.filter(until__lt=timezone.now() - MAX_CLOCK_DIFFERENCE)
 
     def blocking(self, sid: uuid.UUID, user_id: int, *token_ids: uuid.UUID) -> Self:
         """The entries that refuse the tokens of this sign-in of this user, or those with these ids alone."""
@@ -75,36 +77,36 @@ class EntryQuerySet(PrunableQuerySet["Entry"]):
         of_everybody = models.Q(before__gt=started, kind=Entry.Kind.EVERYBODY, owner_id=None)
         return self.filter(alone | of_user | of_everybody, lifted_at=None)
 
-    def of_ids(self) -> Self:
+    def individual(self) -> Self:
         """Those that block a sign-in or a token by its id."""
         return self.filter(kind__in=(Entry.Kind.SIGN_IN, Entry.Kind.TOKEN))
 
-    def of_many(self) -> Self:
+    def wholesale(self) -> Self:
         """Those of all sign-ins that started before a moment."""
         return self.in_force().exclude(before=None).select_related("blocked_by").order_by("-before")
 
-    def with_tokens(self) -> Self:
+    def with_unexpired_tokens(self) -> Self:
         """Those made so lately that access tokens of before may be unexpired."""
-        return self.filter(blocked_at__gt=timezone.now() - access_tokens_last())
+        return self.filter(blocked_at__gt=timezone.now() - access_token_lifetime())
 
-    def left_half_way(self) -> int:
+    def unfinished_count(self) -> int:
         """How many sign-ins are shut out by entries of many, and their rows do not say so yet."""
         # One by one: as one condition, a thousand of them would be too deep for SQLite.
-        newest = {(entry.kind, entry.owner_id): entry for entry in self.of_many().reverse()}
+        newest = {(entry.kind, entry.owner_id): entry for entry in self.wholesale().reverse()}
         left = SignIn.objects.unended()
         counted = 0
         if everybody := newest.pop((Entry.Kind.EVERYBODY, None), None):
-            counted = left.filter(everybody.concerned()).count()
-            left = left.exclude(everybody.concerned())
-        return counted + sum(left.filter(entry.concerned()).count() for entry in newest.values())
+            counted = left.filter(everybody.sign_ins_q()).count()
+            left = left.exclude(everybody.sign_ins_q())
+        return counted + sum(left.filter(entry.sign_ins_q()).count() for entry in newest.values())
 
-    def finish_ends(self) -> Iterator[int]:
+    def finish_ending(self) -> Iterator[int]:
         """Ends, in their rows too, those that were left half-way. Yields how many each batch ended."""
-        for entry in self.of_many():
+        for entry in self.wholesale():
             with request_context.acting(entry.why, entry.blocked_by):
-                yield from SignIn.objects.filter(entry.concerned()).end_silently_in_batches(entry.reason)
+                yield from SignIn.objects.filter(entry.sign_ins_q()).end_silently_in_batches(entry.reason)
 
-    finish_ends.alters_data = True  # type: ignore[attr-defined]
+    finish_ending.alters_data = True  # type: ignore[attr-defined]
 
     def update(self, **values: Any) -> int:
         if "lifted_at" in values:
@@ -141,7 +143,7 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
         As block_token(), by staff: `why` and who are kept, and it may be lifted. `sign_in`: whose token it is. Raises
         ValueError for an id that no token of ours has.
         """
-        if not is_jti(jti):
+        if not may_be_jti(jti):
             raise ValueError("The id of a token is a version-4 UUID.")
         with transaction.atomic(), request_context.acting(why):
             self._block(
@@ -152,9 +154,12 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
 
     def block_all(self, before: datetime, user_id: int | None = None, places_below: int | None = None) -> None:
         """Refuses every token of the sign-ins, of that user or of all, that started before a moment: in one entry."""
-        kind, token_id = (Entry.Kind.EVERYBODY, EVERYBODY) if user_id is None else (Entry.Kind.USER, all_of(user_id))
+        if user_id is None:
+            kind, token_id = Entry.Kind.EVERYBODY, EVERYBODY_TOKEN_ID
+        else:
+            kind, token_id = Entry.Kind.USER, user_token_id(user_id)
         # As long as one of them might be refreshed: their rows are ended in batches, and somebody may stop that.
-        until = last_expiry() + settings.SIGN_IN_MAX
+        until = max_access_expiry() + settings.SIGN_IN_MAX
         with transaction.atomic():
             self.create(
                 token_id=token_id,
@@ -167,13 +172,13 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
                 blocked_by=request_context.actor(),
             )
             if settings.REDIS_URL:
-                transaction.on_commit(news.publish_unread)
+                transaction.on_commit(pubsub.publish_reload)
 
     def _block(self, kind: str, token_ids: dict[uuid.UUID, uuid.UUID | None], **fields: Any) -> None:
         """With each token id comes the sign-in it belongs to."""
         if not token_ids:
             return
-        until, places = last_expiry(), _status_indexes(token_ids.values())
+        until, places = max_access_expiry(), status_indexes(token_ids.values())
         entries = [
             Entry(token_id=id, kind=kind, until=until, status_index=places.get(sid), **fields)
             for id, sid in token_ids.items()
@@ -181,7 +186,7 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
         with transaction.atomic():
             self.bulk_create(entries, batch_size=1000)
             if settings.REDIS_URL:
-                transaction.on_commit(partial(news.publish, list(token_ids), until))
+                transaction.on_commit(partial(pubsub.publish, list(token_ids), until))
 
 
 _blocking_row = CompiledQuery(
@@ -273,7 +278,7 @@ class Entry(models.Model):
         """Whether staff made it, of a single token: what a sign-in's end or its owner has blocked stays blocked."""
         return self.is_in_force and self.kind == Entry.Kind.TOKEN and bool(self.why)
 
-    def concerned(self) -> models.Q:
+    def sign_ins_q(self) -> models.Q:
         """Which sign-ins, of an entry of many."""
         started = models.Q(created_at__lt=self.before)
         return started if self.kind == Entry.Kind.EVERYBODY else started & models.Q(user=self.owner_id)
@@ -309,45 +314,6 @@ def block_ended_sign_ins(sign_ins: Sequence[SignIn], **kwargs: Any) -> None:
     Entry.objects.block_sign_ins(each.sid for each in sign_ins if each.kind == SignIn.Kind.CLIENT)
 
 
-def block_all_ended(before: datetime, user: User | None, **kwargs: Any) -> None:
+def block_sign_ins_before(before: datetime, user: User | None, **kwargs: Any) -> None:
     """Inside the transaction that ends them."""
     Entry.objects.block_all(before, user.pk if user else None)
-
-
-def _status_indexes(sids: Iterable[uuid.UUID | None]) -> dict[uuid.UUID | None, int | None]:
-    """The places of sign-ins in the status list. Their rows say by now that they ended: none is given later."""
-    if not settings.JWT_STATUS_LIST:
-        return {}
-    indexes: dict[uuid.UUID | None, int | None] = {}
-    for some in chunks(list(sids)):
-        indexes.update(SignIn.objects.filter(pk__in=some).values_list("pk", "status_index"))
-    return indexes
-
-
-class StatusIndexManager(models.Manager["StatusIndex"]):
-    def give(self, sign_in: SignIn) -> bool:
-        """Gives it a place in the status list; False if it has ended meanwhile. Two statements, once in its life."""
-        index = self.create().pk
-        if index % 1000 == 0:
-            # Only the last row is of use.
-            self.filter(pk__lt=index).delete()
-        waiting = SignIn.objects.filter(pk=sign_in.pk, ended_at__isnull=True, status_index__isnull=True)
-        # Whoever ends it later reads the place after that.
-        if waiting.update(status_index=index):
-            sign_in.status_index = index
-        else:
-            sign_in.status_index = SignIn.objects.filter(pk=sign_in.pk).values_list("status_index", flat=True).first()
-        return sign_in.status_index is not None
-
-    def latest_index(self) -> int:
-        """-1 if there is none yet."""
-        return self.values_list("pk", flat=True).order_by("-pk").first() or -1
-
-
-class StatusIndex(models.Model):
-    """Running numbers that are given once: the database does not use the id of a row twice."""
-
-    objects = StatusIndexManager()
-
-    def __str__(self) -> str:
-        return str(self.pk)

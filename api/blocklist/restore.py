@@ -10,13 +10,13 @@ from django.utils import timezone
 from accounts import ending, sids
 from accounts.models import SignIn
 from api.blocklist.models import Entry, StatusIndex
-from api.blocklist.stores import Store
+from api.blocklist.store import Store
 
 # More places of the status list than were given since any backup: eight lists, of a million sign-ins each.
 PLACES_SKIPPED = 2**23
 
 
-def end_what_was_restored(reason: str) -> Iterator[int]:
+def end_restored_sign_ins(reason: str) -> Iterator[int]:
     """
     Ends all sign-ins up to now: those of the backup may have ended or refreshed since, and those since are not in it.
     From the first step on no token or session works, and a refresh token of before is refused without being taken for

@@ -34,16 +34,16 @@ BITS = 2
 INVALID, SUSPENDED = 1, 2
 PLACES_PER_LIST = 2**20
 # How long others may go without a new one, and believe one that they cannot renew, in seconds.
-TTL = 10
-VALID_FOR = 60
+TTL_SECONDS = 10
+VALID_FOR_SECONDS = 60
 # A list is at most this much older than the database, in seconds.
-REBUILT_AFTER = 1.0
+REBUILD_SECONDS = 1.0
 # Lists of the same content within these seconds are the same, whichever process made them.
-ISSUED_EVERY = 5
+ISSUE_INTERVAL_SECONDS = 5
 # A sign-in that was starting when a wholesale entry was made has its place by then: no request lasts longer.
-SETTLED_AFTER = timedelta(seconds=30)
+SETTLE_TIME = timedelta(seconds=30)
 # Until then, the places of an entry are read again after so many seconds.
-READ_AGAIN_AFTER = 5.0
+REREAD_SECONDS = 5.0
 
 
 def uri(number: int) -> str:
@@ -95,23 +95,23 @@ class Reading:
     is_settled: bool
 
     @classmethod
-    def of(cls, entry: Entry, number: int) -> "Reading":
-        read_at, is_settled = time.monotonic(), timezone.now() - entry.blocked_at > SETTLED_AFTER
+    def read(cls, entry: Entry, number: int) -> "Reading":
+        read_at, is_settled = time.monotonic(), timezone.now() - entry.blocked_at > SETTLE_TIME
         first = number * PLACES_PER_LIST
-        concerned = SignIn.objects.filter(entry.concerned(), status_index__range=_range(number)).order_by()
+        concerned = SignIn.objects.filter(entry.sign_ins_q(), status_index__range=_index_range(number)).order_by()
         indexes = concerned.values_list("status_index", flat=True).iterator(chunk_size=10_000)
         return cls(array("I", (index - first for index in indexes)), read_at, is_settled)
 
     @property
-    def is_good(self) -> bool:
-        return self.is_settled or time.monotonic() - self.read_at < READ_AGAIN_AFTER
+    def is_current(self) -> bool:
+        return self.is_settled or time.monotonic() - self.read_at < REREAD_SECONDS
 
 
 # By what does not change of an entry: another database may have another of the same id.
 Readings = Mapping[tuple[Any, ...], Reading]
 
 
-def _range(number: int) -> tuple[int, int]:
+def _index_range(number: int) -> tuple[int, int]:
     return number * PLACES_PER_LIST, (number + 1) * PLACES_PER_LIST - 1
 
 
@@ -137,7 +137,7 @@ class StatusList:
         invalid, suspended = _blocked_places(number)
         wholesale = _wholesale(number, previous)
         lst = compress(invalid, suspended, invalid_mask=wholesale[1])
-        key, issued_at = keyring.signing_key, now - now % ISSUED_EVERY
+        key, issued_at = keyring.signing_key, now - now % ISSUE_INTERVAL_SECONDS
         etag = f'W/"{hashlib.sha256(f"{key.kid} {issued_at} {lst}".encode()).hexdigest()}"'
         if previous and previous.etag == etag:
             return cls(etag, previous.token, read_at, *wholesale)
@@ -145,8 +145,8 @@ class StatusList:
             "iss": settings.JWT_ISSUER,
             "sub": uri(number),
             "iat": issued_at,
-            "exp": issued_at + VALID_FOR,
-            "ttl": TTL,
+            "exp": issued_at + VALID_FOR_SECONDS,
+            "ttl": TTL_SECONDS,
             "status_list": {"bits": BITS, "lst": lst},
         }
         headers = {"kid": key.kid, "typ": "statuslist+jwt"}
@@ -158,7 +158,7 @@ def _blocked_places(number: int) -> tuple[list[int], list[int]]:
     """The places of sign-ins that ended one by one, and of those of which a single token is blocked."""
     places: dict[str, list[int]] = {Entry.Kind.SIGN_IN: [], Entry.Kind.TOKEN: []}
     first = number * PLACES_PER_LIST
-    marked = Entry.objects.in_force().of_ids().filter(status_index__range=_range(number)).order_by()
+    marked = Entry.objects.in_force().individual().filter(status_index__range=_index_range(number)).order_by()
     for kind, index in marked.values_list("kind", "status_index").iterator(chunk_size=10_000):
         places[kind].append(index - first)
     return places[Entry.Kind.SIGN_IN], places[Entry.Kind.TOKEN]
@@ -171,13 +171,13 @@ def _wholesale(number: int, previous: StatusList | None) -> tuple[Readings, int,
     """
     known = previous.readings if previous else {}
     readings: dict[tuple[Any, ...], Reading] = {}
-    recent = list(Entry.objects.of_many().with_tokens())
+    recent = list(Entry.objects.wholesale().with_unexpired_tokens())
     # The sign-ins of the others are among those of the latest moment.
     latest = {(entry.kind, entry.owner_id): entry for entry in reversed(recent)}
     for entry in latest.values():
         key = entry.pk, entry.before, entry.owner_id, entry.blocked_at
         reading = known.get(key)
-        readings[key] = reading if reading and reading.is_good else Reading.of(entry, number)
+        readings[key] = reading if reading and reading.is_current else Reading.read(entry, number)
     below = max((entry.places_below or 0 for entry in recent), default=0) - number * PLACES_PER_LIST
     if previous and below == previous.below and _are_same(readings, known):
         return readings, previous.invalid_mask, below
@@ -210,7 +210,7 @@ class StatusLists:
 
     def _fresh(self, number: int) -> StatusList | None:
         known = self._built.get(number)
-        return known if known and time.monotonic() - known.read_at < REBUILT_AFTER else None
+        return known if known and time.monotonic() - known.read_at < REBUILD_SECONDS else None
 
 
 status_lists = StatusLists()

@@ -1,4 +1,4 @@
-"""Wristband or passport? A few questions, and an answer with its reasons."""
+"""The questions of /compare/ about a product, and the mode that is recommended for the answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,27 +26,27 @@ class Question:
 QUESTIONS = (
     Question(
         "client",
-        _("Who calls your server?"),
+        _("Which clients does your server have?"),
         (
             Option(
                 "pages",
-                _("People, on pages that it makes"),
-                _("The browser keeps a cookie that no script can read, and sends it by itself: nothing to build."),
+                _("Browsers, with pages rendered by the server"),
+                _("The browser stores a cookie that no script can read, and sends it automatically: nothing to build."),
             ),
             Option(
                 "script",
-                _("People, through a script in the browser"),
-                _("Whatever a script can read, an injected script can steal; a cookie it can only use while it runs."),
+                _("Browsers, with an app in JavaScript"),
+                _("An injected script can steal what scripts can read; a cookie it can use only while it runs."),
             ),
             Option(
                 "program",
                 _("Programs: mobile apps, scripts, other services"),
-                _("A program has no cookie jar worth the name. A token is one header, in any language."),
+                _("Few programs store cookies. A token is one header, in any programming language."),
             ),
             Option(
                 "mixed",
-                _("People and programs"),
-                _("People and programs differ, and need not share: here they only share the list of sign-ins."),
+                _("Browsers and programs"),
+                _("Browsers and programs can use different modes: here they share only the list of sign-ins."),
             ),
         ),
     ),
@@ -54,42 +54,46 @@ QUESTIONS = (
         "origin",
         _("Do browsers call it from another site?"),
         (
-            Option("same", _("No"), _("On one site the cookie arrives, and SameSite keeps other sites from using it.")),
+            Option(
+                "same",
+                _("No"),
+                _("The browser sends the cookie, and SameSite prevents other sites from using it."),
+            ),
             Option(
                 "cross",
                 _("Yes"),
-                _("Browsers block cookies between sites more and more. A token in a header arrives."),
+                _("Browsers increasingly block cookies between sites. They do not block a token in a header."),
             ),
         ),
     ),
     Question(
         "services",
-        _("How many services must know who it is?"),
+        _("How many services must identify the user?"),
         (
-            Option("one", _("One"), _("One service can ask its own list: one statement for each request.")),
+            Option("one", _("One"), _("One service can read its own sessions: one statement for each request.")),
             Option(
                 "many",
                 _("Several"),
-                _("Each of them checks a passport by itself, with the public key; only one of them has the list."),
+                _("Each service verifies a token itself, with the public key; only one has the list of sessions."),
             ),
         ),
     ),
     Question(
         "end",
-        _("How soon must a sign-out count?"),
+        _("How soon must a sign-out take effect?"),
         (
             Option(
                 "at_once",
                 _("At once"),
                 _(
-                    "Both end at once here. A service that checks the signature alone learns of it only when the "
-                    "token's minutes are over: let it ask, or keep the minutes few."
+                    "Both modes revoke at once here. A service that verifies only the signature accepts the token "
+                    "until it expires: let it check for revocation, or use a short lifetime."
                 ),
             ),
             Option(
                 "minutes",
                 _("Within minutes"),
-                _("Then a service that checks the signature alone will do, and asks nobody."),
+                _("Then a service can verify only the signature, without a request to another service."),
             ),
         ),
     ),
@@ -105,7 +109,7 @@ class Recommendation:
 
 
 def recommend(answers: Mapping[str, str]) -> Recommendation | None:
-    """None until every question has one of its answers."""
+    """None unless every question has a valid answer."""
     chosen = {}
     for question in QUESTIONS:
         option = next((each for each in question.options if each.name == answers.get(question.name)), None)
@@ -123,5 +127,5 @@ def _kind(client: str, origin: str, services: str) -> str:
         return BOTH
     if origin == "cross":
         return PASSPORT
-    # The browser has a wristband, and the services speak for it with passports.
+    # The browser uses a session, and the services use tokens for it.
     return BOTH if services == "many" else WRISTBAND

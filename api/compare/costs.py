@@ -1,4 +1,4 @@
-"""What a request costs, told to the page that compares, if it asks for it (Server-Timing), and to nobody else."""
+"""Measures the cost of a request for /compare/, and returns it in the header Server-Timing."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -12,8 +12,8 @@ from redis.sentinel import SentinelConnectionPool
 
 from accounts import hashing
 
-# Only where the answer says as much already: counts elsewhere would tell whether there is such an account.
-MEASURED = frozenset(
+# Only paths whose response already shows the outcome: elsewhere the counts would show whether an account exists.
+MEASURED_PATHS = frozenset(
     {
         "/api/me/",
         "/api/password/change/",
@@ -26,13 +26,15 @@ MEASURED = frozenset(
 
 
 class Costs:
+    """The counts of one request."""
+
     def __init__(self) -> None:
         self.statements = 0
         self.statement_seconds = 0.0
         self.round_trips = 0
 
     def execute(self, execute: Callable[..., Any], *args: Any) -> Any:
-        """Around every SQL statement, as connection.execute_wrapper() calls it."""
+        """Counts and times an SQL statement; for connection.execute_wrapper()."""
         self.statements += 1
         started = time.perf_counter()
         try:
@@ -45,7 +47,7 @@ _costs: ContextVar[Costs | None] = ContextVar("costs", default=None)
 
 
 class CountedPool(ConnectionPool):
-    """Redis is asked by taking a connection, once for each command or pipeline."""
+    """Counts round trips: each command or pipeline takes one connection from the pool."""
 
     def get_connection(self, *args: Any, **kwargs: Any) -> Any:
         if costs := _costs.get():
@@ -54,18 +56,18 @@ class CountedPool(ConnectionPool):
 
 
 class CountedSentinelPool(CountedPool, SentinelConnectionPool):
-    pass
+    """The same for connections through Sentinel."""
 
 
 class CostMiddleware:
-    """The outermost, so that it sees all that others do."""
+    """The outermost middleware, so that it measures all others."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        # The usual case costs one look into a dict.
-        if "HTTP_X_COMPARE" not in request.META or not _may_ask(request):
+        # Other requests cost one look-up in a dict.
+        if "HTTP_X_COMPARE" not in request.META or not _is_measured(request):
             return self.get_response(request)
         costs = Costs()
         reset_to = _costs.set(costs)
@@ -75,30 +77,30 @@ class CostMiddleware:
                 response = self.get_response(request)
         finally:
             _costs.reset(reset_to)
-        # Hashes of passwords cost the same in both modes, and more than all the rest.
+        # Without password hashes, which cost the same in both modes and more than everything else.
         seconds = time.perf_counter() - started - hashes.seconds
-        sent, answered = _bytes_sent(request), _bytes_answered(response)
+        sent, received = _bytes_sent(request), _bytes_received(response)
         response["Server-Timing"] = (
             f"app;dur={seconds * 1000:.2f}, "
             f"hash;dur={hashes.seconds * 1000:.2f}, "
             f'sql;dur={costs.statement_seconds * 1000:.2f};desc="{costs.statements}", '
             f'redis;desc="{costs.round_trips}", '
-            f'sent;desc="{sent}", answered;desc="{answered}", credential;desc="{_bytes_of_credential(request)}"'
+            f'sent;desc="{sent}", answered;desc="{received}", credential;desc="{_bytes_of_credential(request)}"'
         )
         return response
 
 
-def _may_ask(request: HttpRequest) -> bool:
-    return request.path in MEASURED and request.headers.get("Sec-Fetch-Site") == "same-origin"
+def _is_measured(request: HttpRequest) -> bool:
+    return request.path in MEASURED_PATHS and request.headers.get("Sec-Fetch-Site") == "same-origin"
 
 
 def _bytes_sent(request: HttpRequest) -> int:
-    """As HTTP/1.1 writes it."""
+    """The size of the request in HTTP/1.1."""
     line = f"{request.method} {request.get_full_path()} HTTP/1.1\r\n"
     return len(line) + _bytes_of_headers(request.headers.items()) + int(request.headers.get("Content-Length") or 0)
 
 
-def _bytes_answered(response: HttpResponse) -> int:
+def _bytes_received(response: HttpResponse) -> int:
     line = f"HTTP/1.1 {response.status_code} {response.reason_phrase}\r\n"
     cookies = [("Set-Cookie", cookie.OutputString()) for cookie in response.cookies.values()]
     return len(line) + _bytes_of_headers([*response.items(), *cookies]) + len(response.content)

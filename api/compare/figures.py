@@ -1,16 +1,16 @@
-"""The trade-offs. Every figure is read from what the benchmarks measured, and from nowhere else."""
+"""The table of measured figures on /compare/, read from measured.json, which `python -m tests.benchmarks` writes."""
 
 import json
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-RESULTS = settings.BASE_DIR / "tests" / "benchmarks" / "results"
+FILE = Path(__file__).parent / "measured.json"
 
 
 @dataclass(frozen=True)
@@ -19,102 +19,90 @@ class Row:
     wristband: str
     passport: str
     usual: str
-    # Which benchmark measured it; empty for what is so by construction.
-    source: str = ""
+    # The benchmark that measured it.
+    source: str
 
 
 @cache
-def measured(benchmark: str) -> dict[str, Any]:
-    """The kept results of one benchmark. Raises OSError where they were not deployed along."""
-    kept: dict[str, Any] = json.loads((RESULTS / f"{benchmark}.json").read_text())
+def measured() -> dict[str, Any]:
+    kept: dict[str, Any] = json.loads(FILE.read_text())
     return kept
 
 
-def rows() -> list[Row]:
-    """None where the results were not deployed along."""
-    try:
-        return [_speed(), _price(), _refresh(), _end(), _end_without_redis(), _blocklist(), _sign_ins(), _sign_in()]
-    except OSError:
-        return []
-
-
 def measured_on() -> dict[str, Any]:
-    """The machine, its versions and the day. Raises OSError."""
-    kept = measured("requests")
-    return kept["machine"] | kept["versions"] | {"date": datetime.fromisoformat(kept["date"])}
+    """The processor, its cores, the versions of Python and Django, and the date."""
+    about = measured()["measured_on"]
+    return about | {"date": datetime.fromisoformat(about["date"])}
 
 
-def _result(benchmark: str, **sought: Any) -> dict[str, Any]:
-    return next(each for each in measured(benchmark)["results"] if sought.items() <= each.items())
+def rows() -> list[Row]:
+    return [_speed(), _check(), _refresh(), _end(), _end_without_redis(), _blocklist(), _sign_ins(), _sign_in()]
 
 
-def _number(value: float, decimals: int = 0) -> str:
-    # It cuts decimals off, so it gets none too many.
-    return number_format(round(value, decimals), decimals, use_l10n=True, force_grouping=True)
+def _number(figure: str, decimals: int = 0, factor: int = 1) -> str:
+    # number_format() truncates: the number is rounded before.
+    number = round(factor * measured()["figures"][figure], decimals)
+    return number_format(number, decimals, use_l10n=True, force_grouping=True)
 
 
-def _share(benchmark: str, **sought: Any) -> str:
-    return _("%(share)s %%") % {"share": _number(100 * _result(benchmark, **sought)["share"])}
+def _share(figure: str) -> str:
+    return _("%(share)s %%") % {"share": _number(figure, factor=100)}
 
 
 def _speed() -> Row:
     usual = {
-        "sessions": _share("requests", name="sessions, cached_db on django-redis"),
-        "jwt": _share("requests", name="SimpleJWT default"),
-        "blacklist": _share("requests", name="SimpleJWT default + its blacklist, for access tokens"),
+        "sessions": _share("requests_share_django_sessions"),
+        "jwt": _share("requests_share_simplejwt"),
+        "blacklist": _share("requests_share_simplejwt_blacklist"),
     }
     return Row(
-        _("Requests per second, of those that the same view answers if it does not ask who calls"),
-        _share("requests", name="wristband"),
-        _share("requests", name="passport HS256"),
+        _("Requests per second, as a share of the same view without authentication"),
+        _share("requests_share_wristband"),
+        _share("requests_share_passport"),
         _("Django sessions %(sessions)s, SimpleJWT %(jwt)s, with its blacklist %(blacklist)s") % usual,
         "requests",
     )
 
 
-def _price() -> Row:
-    def added(name: str) -> str:
-        return _("%(number)s µs") % {"number": _number(_result("in_process", name=name)["added"])}
+def _check() -> Row:
+    def added(figure: str) -> str:
+        return _("%(number)s µs") % {"number": _number(figure)}
 
     return Row(
-        _("Time to recognise a caller who was seen before"),
+        _("Time to authenticate a client that the process has seen before"),
         _("one statement"),
-        added("passport HS256"),
-        _("SimpleJWT, which then asks no list: %(time)s") % {"time": added("SimpleJWT stateless, no revocation")},
+        added("check_microseconds_passport"),
+        _("SimpleJWT without a check for revocation: %(time)s") % {"time": added("check_microseconds_simplejwt")},
         "in_process",
     )
 
 
 def _refresh() -> Row:
-    ours = _result("refresh", name="passport HS256")["refreshes_per_second"]
-    theirs = _result("refresh", name="SimpleJWT, rotation and blacklist")["refreshes_per_second"]
     return Row(
-        _("Renewals per second"),
-        _("nothing to renew"),
-        _number(ours),
-        _("SimpleJWT %(number)s") % {"number": _number(theirs)},
+        _("Refreshes per second"),
+        _("no refresh needed"),
+        _number("refreshes_per_second_passport"),
+        _("SimpleJWT %(number)s") % {"number": _number("refreshes_per_second_simplejwt")},
         "refresh",
     )
 
 
 def _end() -> Row:
-    ended = _result("revocation", what="answers")
-    counts = {"refused": _number(ended["refused"]), "all": _number(ended["next_requests"])}
+    counts = {"refused": _number("revocation_refused"), "all": _number("revocation_requests")}
     return Row(
-        _("After a sign-out: refused at the very next request, by every other process"),
-        _("always: each request asks the list"),
+        _("After a sign-out: next requests to other processes that were refused"),
+        _("all: each request reads the row"),
         _("%(refused)s of %(all)s") % counts,
-        _("plain JWT: good until it expires"),
+        _("plain JWT: none until the token expires"),
         "revocation",
     )
 
 
 def _end_without_redis() -> Row:
-    seconds = _result("revocation", what="silent")["seconds_until_refused"]["max"]
     return Row(
-        _("The same while Redis hangs"),
-        _("always: Redis is not asked"),
-        _("after %(seconds)s s at most") % {"seconds": _number(seconds, 2)},
+        _("Time until a request is refused, while Redis does not answer"),
+        _("none: Redis is not needed"),
+        _("%(seconds)s s at most") % {"seconds": _number("revocation_seconds_without_redis", 2)},
         "",
         "revocation",
     )
@@ -124,19 +112,18 @@ def _blocklist() -> Row:
     return Row(
         _("Speed with a million tokens on the blocklist"),
         _("no blocklist"),
-        _share("growth", what="check, by blocked ids", rows=1_000_000),
+        _share("check_share_million_blocked"),
         "",
         "growth",
     )
 
 
 def _sign_ins() -> Row:
-    share = _share("growth", what="end, by sign-ins", rows=1_000_000)
+    share = _share("end_share_million_sign_ins")
     return Row(_("Speed of ending one sign-in among a million"), share, share, "", "growth")
 
 
 def _sign_in() -> Row:
-    took = _result("in_process", name="sign-in")
-    times = {"hash": _number(took["hash_milliseconds"]), "rest": _number(took["rest_milliseconds"])}
-    cost = _("%(hash)s ms for the password, %(rest)s ms for the rest") % times
+    times = {"hash": _number("sign_in_milliseconds_hash"), "rest": _number("sign_in_milliseconds_rest")}
+    cost = _("%(hash)s ms for the password hash, %(rest)s ms for the rest") % times
     return Row(_("Signing in"), cost, cost, "", "in_process")

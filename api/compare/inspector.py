@@ -1,4 +1,4 @@
-"""A token taken apart. What it says is read without belief; whether it is good, api.tokens alone decides."""
+"""Decodes a token for display. Its claims are shown unverified; only api.tokens decides whether it is valid."""
 
 import json
 from collections.abc import Mapping
@@ -12,29 +12,30 @@ from jwt.utils import base64url_decode
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 
 from api import strict_json
-from api.tokens import COMPACT_FORM, LATEST_TIME, MAX_LENGTH, AnyToken
+from api.tokens import AnyToken
+from api.tokens.backend import COMPACT_JWS, MAX_TIMESTAMP, MAX_TOKEN_BYTES
 
 MAX_BYTES = 8 * 1024
-# What is shown of somebody else's invention.
-SHOWN_CLAIMS = 30
-SHOWN_CHARACTERS = 120
-SHOWN_OF_SIGNATURE = 8
+# Limits for tokens that are not ours.
+MAX_SHOWN_CLAIMS = 30
+MAX_SHOWN_CHARACTERS = 120
+SHOWN_SIGNATURE_CHARACTERS = 8
 
 TIMES = ("exp", "iat", "nbf")
 MEANINGS: Mapping[str, Promise] = {
-    "alg": _("How it was signed. Only told: the key decides which way is accepted."),
-    "kid": _("Which of our keys signed it."),
-    "typ": _("What it may be used as: at+jwt is an access token, rt+jwt a refresh token."),
-    "iss": _("Who made it. Another maker's tokens are refused."),
-    "aud": _("Whom it is meant for. One that was made for another service is refused here."),
-    "sub": _("Whose it is: the number of the account, which never changes."),
-    "sid": _("The sign-in it belongs to. When that ends, so does the token."),
-    "jti": _("Its own number, so that this one token can be revoked."),
-    "iat": _("When it was made."),
-    "exp": _("When its time is over."),
-    "nbf": _("When its time begins."),
-    "token_type": _("Access or refresh. Neither is taken for the other."),
-    "username": _("The name, to save a look-up. What must be current is read from the database."),
+    "alg": _("The algorithm of the signature. The server accepts only the algorithm of the key."),
+    "kid": _("The id of the key that signed the token."),
+    "typ": _("The type: at+jwt is an access token, rt+jwt a refresh token."),
+    "iss": _("The issuer. Tokens of another issuer are refused."),
+    "aud": _("The audience: the service that accepts the token. Others refuse it."),
+    "sub": _("The subject: the id of the user, which never changes."),
+    "sid": _("The id of the sign-in. When the sign-in ends, the token is revoked."),
+    "jti": _("The id of the token, by which this one token can be revoked."),
+    "iat": _("When the token was issued."),
+    "exp": _("When the token expires."),
+    "nbf": _("From when on the token is valid."),
+    "token_type": _("Access or refresh. Neither is accepted as the other."),
+    "username": _("The username, which saves a look-up. Other fields are read from the database."),
 }
 
 
@@ -53,15 +54,15 @@ class Verdict:
     text: Promise
 
 
-def good(text: Promise) -> Verdict:
+def passed(text: Promise) -> Verdict:
     return Verdict("good", text)
 
 
-def bad(text: Promise) -> Verdict:
+def failed(text: Promise) -> Verdict:
     return Verdict("bad", text)
 
 
-def unasked(text: Promise) -> Verdict:
+def unchecked(text: Promise) -> Verdict:
     return Verdict("unasked", text)
 
 
@@ -72,19 +73,25 @@ class Verdicts:
     honoured: Verdict
 
 
-FITS = good(_("Fits: one of our keys signed exactly these letters."))
-IN_TIME = good(_("Its time has come, and is not over."))
-HONOURED = good(_("Yes: its sign-in goes on, and nobody revoked it."))
-NOT_BELIEVED = unasked(_("Not asked. What a token says counts only once its signature fits."))
-NOT_OURS = Verdicts(bad(_("This is not a token in the form of ours.")), NOT_BELIEVED, NOT_BELIEVED)
-WRONG_KEY = Verdicts(bad(_("It names no key of ours.")), NOT_BELIEVED, NOT_BELIEVED)
-WRONG_ALGORITHM = Verdicts(bad(_("It asks for another algorithm than its key is for.")), NOT_BELIEVED, NOT_BELIEVED)
-BROKEN = Verdicts(bad(_("Does not fit: a letter was changed, or somebody else signed it.")), NOT_BELIEVED, NOT_BELIEVED)
-EXPIRED = Verdicts(FITS, bad(_("Its time is over.")), unasked(_("Not asked. Its time decides already.")))
-TOO_EARLY = Verdicts(FITS, bad(_("Its time has not come.")), unasked(_("Not asked. Its time decides already.")))
-FOREIGN = Verdicts(FITS, unasked(_("Not asked.")), bad(_("No: its claims are not those of our tokens.")))
-REVOKED = Verdicts(FITS, IN_TIME, bad(_("No: its sign-in ended, or it was revoked or used up.")))
-# By the reason that the signature library gives; more special ones first.
+SIGNED = passed(_("Valid: one of our keys signed this token."))
+IN_TIME = passed(_("The token has not expired."))
+HONOURED = passed(_("Yes: neither the token nor its sign-in was revoked."))
+NOT_CHECKED = unchecked(_("Not checked, since the signature is not valid."))
+NOT_OURS = Verdicts(failed(_("This is not in the format of our tokens.")), NOT_CHECKED, NOT_CHECKED)
+WRONG_KEY = Verdicts(failed(_("The token names no key of ours.")), NOT_CHECKED, NOT_CHECKED)
+WRONG_ALGORITHM = Verdicts(
+    failed(_("The token names another algorithm than that of its key.")), NOT_CHECKED, NOT_CHECKED
+)
+BROKEN = Verdicts(failed(_("Not valid: the token was changed, or signed with another key.")), NOT_CHECKED, NOT_CHECKED)
+EXPIRED = Verdicts(
+    SIGNED, failed(_("The token has expired.")), unchecked(_("Not checked, since the token has expired."))
+)
+TOO_EARLY = Verdicts(
+    SIGNED, failed(_("The token is not valid yet.")), unchecked(_("Not checked, since the token is not valid yet."))
+)
+FOREIGN = Verdicts(SIGNED, unchecked(_("Not checked.")), failed(_("No: its claims are not those of our tokens.")))
+REVOKED = Verdicts(SIGNED, IN_TIME, failed(_("No: its sign-in ended, or the token was revoked or used already.")))
+# By the exception of PyJWT; subclasses first.
 BY_REASON: Mapping[type[Exception], Verdicts] = {
     jwt.InvalidSignatureError: BROKEN,
     jwt.InvalidAlgorithmError: WRONG_ALGORITHM,
@@ -96,35 +103,35 @@ BY_REASON: Mapping[type[Exception], Verdicts] = {
 
 
 def verdicts_on(raw: str) -> Verdicts:
-    """What the server would say. No statement, or one."""
+    """What the server decides about the token. At most one statement."""
     try:
         token = AnyToken(raw)  # type: ignore[arg-type]
     except ExpiredTokenError:
         return EXPIRED
     except TokenError as error:
-        return _because_of(error, raw)
+        return _verdicts_for(error, raw)
     try:
-        token.check_honoured()
+        token.check_not_revoked()
     except TokenError:
         return REVOKED
-    return Verdicts(FITS, IN_TIME, HONOURED)
+    return Verdicts(SIGNED, IN_TIME, HONOURED)
 
 
-def _because_of(error: TokenError, raw: str) -> Verdicts:
+def _verdicts_for(error: TokenError, raw: str) -> Verdicts:
     reason = error.__cause__ and error.__cause__.__cause__
     if reason is None:
-        # Too long or of another form; or well signed, and its claims are not such as we make.
-        return FOREIGN if _has_form_of_ours(raw) else NOT_OURS
+        # Too long or in another format; or signed by us with claims that we do not issue.
+        return FOREIGN if _has_our_format(raw) else NOT_OURS
     return next((verdicts for kind, verdicts in BY_REASON.items() if isinstance(reason, kind)), NOT_OURS)
 
 
-def _has_form_of_ours(raw: str) -> bool:
-    return len(raw) <= MAX_LENGTH and COMPACT_FORM.fullmatch(raw.encode(errors="replace")) is not None
+def _has_our_format(raw: str) -> bool:
+    return len(raw) <= MAX_TOKEN_BYTES and COMPACT_JWS.fullmatch(raw.encode(errors="replace")) is not None
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What there is to see, for whoever holds the token: nothing comes from the database but the last verdict."""
+    """What is shown of a token. Only the last verdict needs the database."""
 
     size: int
     verdicts: Verdicts
@@ -138,12 +145,12 @@ class Inspection:
 
 
 def inspect(raw: str) -> Inspection:
-    """`raw` is at most MAX_BYTES long."""
+    """`raw` has at most MAX_BYTES."""
     raw = raw.strip()
-    parts = raw.split(".") if COMPACT_FORM.fullmatch(raw.encode(errors="replace")) else ["", "", ""]
+    parts = raw.split(".") if COMPACT_JWS.fullmatch(raw.encode(errors="replace")) else ["", "", ""]
     shown = dict(zip(("header", "claims", "signature"), parts, strict=True))
-    # Whoever has all of the signature has the token.
-    shown["signature"] = shown["signature"][:SHOWN_OF_SIGNATURE]
+    # The whole signature would show the whole token.
+    shown["signature"] = shown["signature"][:SHOWN_SIGNATURE_CHARACTERS]
     return Inspection(len(raw.encode()), verdicts_on(raw), shown, _read(parts[0]), _read(parts[1]))
 
 
@@ -154,16 +161,16 @@ def _read(part: str) -> list[Claim]:
         return []
     if not isinstance(members, dict):
         return []
-    return [_claim(name, value) for name, value in list(members.items())[:SHOWN_CLAIMS]]
+    return [_claim(name, value) for name, value in list(members.items())[:MAX_SHOWN_CLAIMS]]
 
 
 def _claim(name: str, value: Any) -> Claim:
-    is_time = name in TIMES and type(value) is int and 0 < value < LATEST_TIME
-    meaning = MEANINGS.get(name, _("Not a claim of ours."))
+    is_time = name in TIMES and type(value) is int and 0 < value < MAX_TIMESTAMP
+    meaning = MEANINGS.get(name, _("Not a claim of our tokens."))
     return Claim(_printable(name), _printable(value), meaning, value if is_time else None)
 
 
 def _printable(value: Any) -> str:
     if not isinstance(value, str) or not value.isprintable():
         value = json.dumps(value)
-    return value if len(value) <= SHOWN_CHARACTERS else f"{value[:SHOWN_CHARACTERS]}…"
+    return value if len(value) <= MAX_SHOWN_CHARACTERS else f"{value[:MAX_SHOWN_CHARACTERS]}…"

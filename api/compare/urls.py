@@ -1,3 +1,5 @@
+"""The URLs of the page that compares both modes."""
+
 from django.urls import path
 
 from api.compare import views

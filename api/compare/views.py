@@ -1,11 +1,11 @@
-"""The page that lets both be watched, and what it needs beside the API itself."""
+"""The page /compare/, and the endpoints that it needs in addition to the API."""
 
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import login
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.decorators import method_decorator
@@ -27,11 +27,11 @@ from api.compare import choice, figures
 from api.compare.inspector import MAX_BYTES, inspect
 from api.serializers import token_pair
 
-# The tokens are in the memory of the page alone: a sign-in that was left behind ends soon.
+# The tokens are only in the memory of the page: after the page is closed the sign-in should end soon.
 CLIENT_IDLE_TIMEOUT = timedelta(hours=1)
-# Anybody may ask for the page: of more entries it says "more than".
-COUNTED_ENTRIES = 1_000
-# The four answers take less than 100; what is longer is not parsed.
+# The page is public: it shows larger numbers of entries as "more than".
+MAX_COUNTED_ENTRIES = 1_000
+# The four answers need less than 100 bytes; a longer query string is not parsed.
 MAX_QUERY_BYTES = 500
 
 
@@ -41,21 +41,19 @@ class CompareView(TemplateView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         answers = self._answers()
-        blocked = Entry.objects.in_force().order_by().values("pk")[: COUNTED_ENTRIES + 1].count()
+        blocked = Entry.objects.in_force().order_by().values("pk")[: MAX_COUNTED_ENTRIES + 1].count()
         context = {
-            "blocked": min(blocked, COUNTED_ENTRIES),
-            "blocked_more": blocked > COUNTED_ENTRIES,
+            "blocked": min(blocked, MAX_COUNTED_ENTRIES),
+            "blocked_more": blocked > MAX_COUNTED_ENTRIES,
             "questions": choice.QUESTIONS,
             "answers": answers,
             "recommendation": choice.recommend(answers),
             "rows": figures.rows(),
-            "demo": settings.DEMO,
+            "measured_on": figures.measured_on(),
             "redis": bool(settings.REDIS_URL),
             "access_minutes": settings.ACCESS_TOKEN // timedelta(minutes=1),
             "grace_seconds": settings.REFRESH_GRACE // timedelta(seconds=1),
         }
-        if context["rows"]:
-            context["measured_on"] = figures.measured_on()
         if self.request.user.is_authenticated:
             context |= self._wristband()
         return super().get_context_data(**context | kwargs)
@@ -66,14 +64,14 @@ class CompareView(TemplateView):
         return {name: self.request.GET[name] for name in choice.NAMES if name in self.request.GET}
 
     def _wristband(self) -> dict[str, Any]:
-        """About the visitor's session: everything but its key."""
+        """The visitor's session, without its key."""
         name = settings.SESSION_COOKIE_NAME
         current: SignIn = self.request.session.sign_in  # type: ignore[assignment]
         sign_in = SignIn.objects.get(pk=current.pk)
         keeps = not self.request.session.get_expire_at_browser_close()
         return {
             "sign_in": sign_in,
-            "must_prove": must_prove(current.user, sign_in),
+            "must_prove": must_reauthenticate(current.user, sign_in),
             "cookie": {
                 "name": name,
                 "size": len(f"{name}=") + KEY_LENGTH,
@@ -85,64 +83,62 @@ class CompareView(TemplateView):
         }
 
 
-class AnswerView(CompareView):
-    """The page with an answer to a form on it; asked for again, the page alone."""
+class ResultView(CompareView):
+    """The page with the result of one of its forms. GET redirects to the page."""
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return redirect("compare")
 
-    def answer(self, status: int = 200, **found: Any) -> HttpResponse:
-        return self.render_to_response(self.get_context_data(**found), status=status)
+    def render(self, status: int = 200, **context: Any) -> HttpResponse:
+        return self.render_to_response(self.get_context_data(**context), status=status)
 
 
 @method_decorator(sensitive_post_parameters("token"), name="dispatch")
-class InspectView(AnswerView):
-    """Takes a token apart that comes by POST: it is in no URL, no log and no table."""
+class InspectView(ResultView):
+    """Decodes a token from a POST, so that it appears in no URL, log or table."""
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         raw = request.POST.get("token", "")
         if len(raw.encode(errors="replace")) > MAX_BYTES:
-            return self.answer(413, refused=_("This is more than 8 kB. No token of ours is half as long."))
+            return self.render(413, refused=_("This is longer than 8 kB. Our tokens are at most 4 kB long."))
         if not raw.strip():
-            return self.answer(400, refused=_("There is nothing to take apart."))
-        return self.answer(inspection=inspect(raw))
+            return self.render(400, refused=_("Enter a token."))
+        return self.render(inspection=inspect(raw))
 
 
-class ThrowAwayView(AnswerView):
+class ThrowAwayView(ResultView):
     def post(self, request: BrowserRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """No redirect: the password is told once, in this answer, and kept nowhere."""
-        if not settings.DEMO:
-            raise Http404
+        """Without a redirect: the password is only in this response."""
         if request.user.is_authenticated and not request.user.is_throw_away:
-            # Nobody is signed out of an account of their own by a button that makes another.
+            # A new account would sign the user out of their own.
             return redirect("compare")
         user, password = demo.make_throw_away()
         login(request, user)
-        return self.answer(password=password)
+        return self.render(password=password)
 
 
-def must_prove(user: User, sign_in: SignIn) -> bool:
-    """A client outlasts the browser, so it takes more than a cookie; nothing is at stake for throw-away users."""
+def must_reauthenticate(user: User, sign_in: SignIn) -> bool:
+    """A client may outlast the browser session, so a cookie is not enough; throw-away users have nothing to protect."""
     return not (user.is_throw_away or sign_in.is_recently_authenticated())
 
 
-class IsProved(BasePermission):
-    message = gettext_lazy("Give your password once more first.")
+class IsRecentlyAuthenticated(BasePermission):
+    message = gettext_lazy("Enter your password again first.")
     code = "proof_needed"
 
     def has_permission(self, request: AuthenticatedRequest, view: APIView) -> bool:
-        return isinstance(request.auth, SignIn) and not must_prove(request.user, request.auth)
+        return isinstance(request.auth, SignIn) and not must_reauthenticate(request.user, request.auth)
 
 
 class ClientView(APIView):
-    """Starts a client's sign-in for the visitor, whose tokens the page keeps in its memory."""
+    """Starts a client sign-in for the visitor. The page has its tokens in memory."""
 
     schema = None
     authentication_classes = (SessionAuthentication,)
-    permission_classes = (IsAuthenticated, IsProved)
+    permission_classes = (IsAuthenticated, IsRecentlyAuthenticated)
 
     def post(self, request: AuthenticatedRequest) -> Response:
-        asked_at = timezone.now()
+        requested_at = timezone.now()
         name = _("Compare page")
         current: SignIn = request.auth  # type: ignore[assignment]
         sign_in = starting.start(
@@ -152,11 +148,11 @@ class ClientView(APIView):
             authenticated_at=current.authenticated_at,
             idle_timeout=CLIENT_IDLE_TIMEOUT,
         )
-        return Response(token_pair(sign_in, asked_at), status=status.HTTP_201_CREATED)
+        return Response(token_pair(sign_in, requested_at), status=status.HTTP_201_CREATED)
 
 
 class WhoView(APIView):
-    """Who calls, and no more: what it costs is what it costs to be recognised."""
+    """The user of the request and nothing else, so that its cost is the cost of authentication."""
 
     schema = None
 

@@ -1,13 +1,13 @@
 """
-Django's PostgreSQL, for which a process that answers requests does not wait for ever. TCP tells of a server that is
-gone, and PostgreSQL ends its own slow statements; of one that is stopped in mid-air only the clock tells.
+Django's PostgreSQL backend with a deadline for statements of requests. TCP detects a lost server, and PostgreSQL ends
+its own slow statements; only this process's clock detects a server that stops responding with its connections open.
 """
 
 
-class Patience:
-    """How long this process waits for one statement, in seconds. None: as long as it takes, which is for commands."""
+class StatementDeadline:
+    """How long this process waits for one statement, in seconds. None: without limit, as in commands."""
 
-    limit: float | None = None
+    seconds: float | None = None
 
 
-patience = Patience()
+statement_deadline = StatementDeadline()

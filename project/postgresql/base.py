@@ -1,3 +1,5 @@
+"""The database backend: connections with a deadline for each statement, and a circuit breaker for new connections."""
+
 import threading
 import time
 from types import SimpleNamespace
@@ -10,89 +12,94 @@ from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
 
 from api import metrics
-from project.postgresql import patience
+from project.postgresql import statement_deadline
 
-# How much longer than PostgreSQL's own limit we wait, in seconds: what it refuses itself leaves a good connection.
-MARGIN = 1.0
-
-
-# Between two attempts to connect to a PostgreSQL that is silent, in seconds.
-ASK_EVERY = 1.0
+# Added to the deadline that PostgreSQL itself enforces: after its error the connection remains usable.
+MARGIN_SECONDS = 1.0
+# Between two attempts to connect to a PostgreSQL that does not respond.
+RETRY_SECONDS = 1.0
 
 
-class Silence:
-    """What this process knows of a PostgreSQL that takes connections and answers nothing."""
+class DatabaseCircuitBreaker:
+    """Opens when PostgreSQL accepts connections and does not respond; then one thread at a time tries to connect."""
 
     def __init__(self) -> None:
-        self.is_noticed = False
-        self.asking = threading.Lock()
-        # On the monotonic clock.
-        self.ask_again_at = 0.0
+        self.is_open = False
+        self.trying = threading.Lock()
+        # On the monotonic clock, in seconds.
+        self.retry_at = 0.0
 
-    def note(self) -> None:
-        metrics.silences.inc()
-        self.is_noticed, self.ask_again_at = True, time.monotonic() + ASK_EVERY
+    def open(self) -> None:
+        metrics.database_timeouts.inc()
+        self.is_open, self.retry_at = True, time.monotonic() + RETRY_SECONDS
+
+    def close(self) -> None:
+        self.is_open = False
 
 
-silence = Silence()
+circuit_breaker = DatabaseCircuitBreaker()
 
 
-def note_failure(pool: object) -> None:
-    """psycopg's pool could not connect: whoever waits for a connection does not learn of it, so let no more wait."""
-    if patience.limit:
-        silence.note()
+def open_circuit_breaker(pool: object) -> None:
+    """Called by psycopg's pool when it cannot connect: threads that wait for a connection get no error from it."""
+    if statement_deadline.seconds:
+        circuit_breaker.open()
 
 
 class Connection(psycopg.Connection[Any]):
+    """A connection that is closed when a statement exceeds the deadline."""
+
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """Everything that waits for an answer comes through here."""
-        if timeout is None and patience.limit:
-            timeout = patience.limit + MARGIN
+        """psycopg calls it for each response that it waits for."""
+        if timeout is None and statement_deadline.seconds:
+            timeout = statement_deadline.seconds + MARGIN_SECONDS
         try:
             return super().wait(gen, interval, timeout)
         except psycopg.OperationalError:
-            if patience.limit and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                # What becomes of the statement nobody knows, and the connection is of no more use.
-                silence.note()
+            if statement_deadline.seconds and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                # Whether the statement took effect is unknown, and the connection cannot be used again.
+                circuit_breaker.open()
                 self.close()
             raise
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
+    """Without a deadline it behaves as Django's own (tests/test_database_backends.py)."""
+
     Database = SimpleNamespace(**vars(psycopg) | {"connect": Connection.connect})  # type: ignore[assignment]
 
     def __init__(self, settings_dict: dict[str, Any], alias: str = DEFAULT_DB_ALIAS) -> None:
         super().__init__(settings_dict, alias)
         if pool := settings_dict["OPTIONS"].get("pool"):
-            pool.update(connection_class=Connection, reconnect_failed=note_failure)
+            pool.update(connection_class=Connection, reconnect_failed=open_circuit_breaker)
 
     def get_connection_params(self) -> dict[str, Any]:
         params = super().get_connection_params()
-        if params.pop("sends_limits") and patience.limit:
-            limit = int(patience.limit * 1000)
-            limits = f"-c statement_timeout={limit} -c idle_in_transaction_session_timeout={limit}"
+        if params.pop("sends_limits") and statement_deadline.seconds:
+            milliseconds = int(statement_deadline.seconds * 1000)
+            limits = f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={milliseconds}"
             params["options"] = f"{limits} {params.get('options', '')}"
         return params
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """While PostgreSQL is silent one thread at a time asks whether it is back; the others do not wait for it."""
-        if not silence.is_noticed:
+        """While the circuit breaker is open, one thread at a time tries to connect; others get an error at once."""
+        if not circuit_breaker.is_open:
             return self._connect(conn_params)
-        if time.monotonic() < silence.ask_again_at or not silence.asking.acquire(blocking=False):
-            raise psycopg.OperationalError("PostgreSQL was silent a moment ago, and is being asked")
+        if time.monotonic() < circuit_breaker.retry_at or not circuit_breaker.trying.acquire(blocking=False):
+            raise psycopg.OperationalError("PostgreSQL did not respond a moment ago; another attempt follows")
         try:
             return self._connect(conn_params)
         finally:
-            silence.asking.release()
+            circuit_breaker.trying.release()
 
     def _connect(self, conn_params: dict[str, Any]) -> Any:
         try:
             connection = super().get_new_connection(conn_params)
         except psycopg.errors.ConnectionTimeout:
-            if patience.limit:
-                silence.note()
+            if statement_deadline.seconds:
+                circuit_breaker.open()
             raise
-        silence.is_noticed = False
+        circuit_breaker.close()
         metrics.connections.inc()
         return connection
 

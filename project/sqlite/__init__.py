@@ -1,1 +1,1 @@
-"""Django's SQLite, whose files only their owner may read: they hold password hashes and addresses."""
+"""Django's SQLite backend, with database files that only their owner can read: they contain password hashes."""

@@ -109,8 +109,8 @@ def test_one_request_shuts_all_out_and_the_next_prune_marks_the_rows(browser_of,
     dry, told = StringIO(), StringIO()
     call_command("prune", "--dry-run", stdout=dry)
     call_command("prune", stdout=told)
-    assert "ends left half-way: 4 sign-ins to be ended" in dry.getvalue()
-    assert "ends left half-way: 4 sign-ins ended" in told.getvalue()
+    assert "unfinished revocations: 4 sign-ins to be ended" in dry.getvalue()
+    assert "unfinished revocations: 4 sign-ins ended" in told.getvalue()
     ended = SignIn.objects.filter(user=ann)
     assert set(ended.values_list("end_reason", "ended_by")) == {("ended_by_staff", erin.pk)}
     assert set(SecurityEvent.objects.filter(type="sign_in_ended", user=ann).values_list("details__why", "actor")) == {

@@ -196,7 +196,7 @@ def test_an_empty_value_ends_nothing(client_of, ann, option):
 @pytest.mark.parametrize("moment", ["2999-01-01", "2999-01-01T00:00+01:00"])
 def test_a_future_moment_is_called_so(client_of, ann, moment):
     client = client_of(ann)
-    with pytest.raises(CommandError, match=r"is in the future\. For all sign-ins up to now: --all"):
+    with pytest.raises(CommandError, match=r"is in the future\. To end all sign-ins, use --all"):
         end_sign_ins("--before", moment)
     assert works(client)
 

@@ -56,7 +56,7 @@ def test_staff_find_a_lock_by_the_address_of_the_account(staff, anonymous, brows
 
 
 def test_a_user_is_found_by_index_alone(ann):
-    found = User.objects.called("Ann@example.org")
+    found = User.objects.with_login("Ann@example.org")
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             # Of so few rows it would read all.

@@ -571,7 +571,7 @@ class Walk(RuleBasedStateMachine):
             if settings.REDIS_URL:
                 get_redis_connection("default").flushall()
             mirror.__init__()
-            AccessToken._token_backend._forget()
+            AccessToken._token_backend._clear_cache()
         else:
             values = {"first_name": "Zoe", "last_login": self.now, "is_staff": person % 4 > 1}
             User.objects.filter(pk=self.people[person % 2].id).update(**{what: values[what]})

@@ -69,7 +69,7 @@ urlpatterns = [
     path("api/asking/", Asking.as_view()),
     path("api/others/", OfOthers.as_view()),
 ]
-handler404, handler500 = "api.errors.not_found", "api.errors.server_error"
+handler404, handler500 = "project.error_pages.not_found", "project.error_pages.server_error"
 
 
 @pytest.fixture

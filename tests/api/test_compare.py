@@ -1,9 +1,14 @@
 """What stands behind /compare/: the token inspector, the costs, the throw-away users, the advice and the figures."""
 
+import ast
 import json
+import os
 import re
+import subprocess
+import sys
 from datetime import timedelta
 from itertools import product
+from types import ModuleType
 from uuid import uuid4
 
 import jwt
@@ -23,8 +28,18 @@ from api.blocklist.models import Entry
 from api.compare import choice, figures
 from api.compare.inspector import MAX_BYTES
 from api.keys import keyring
+from project import urls
+from tests.benchmarks import compare_page
 
 pytestmark = pytest.mark.django_db
+
+# The URLs as project.urls has them without DEMO.
+without_demo = ModuleType("urls_without_demo")
+without_demo.urlpatterns = [
+    each for each in urls.urlpatterns if getattr(each, "pattern", None) and str(each.pattern) != "compare/"
+]
+without_demo.handler404 = urls.handler404
+sys.modules[without_demo.__name__] = without_demo
 
 
 @pytest.fixture
@@ -475,9 +490,8 @@ def test_another_site_gets_no_client(browser_of, ann):
 
 
 @pytest.fixture
-def guest(browser, settings):
+def guest(browser):
     """A browser that made itself a throw-away user, and the page that told the password."""
-    settings.DEMO = True
     guest = browser()
     guest.page = guest.post("/compare/throw-away/")
     return guest
@@ -523,22 +537,21 @@ def test_nobody_else_is_ever_outlived(ann, clock):
 
 
 def test_without_demo_there_are_no_throw_away_users(browser, settings):
-    settings.DEMO = False
-    assert browser().post("/compare/throw-away/").status_code == 404
-    assert "throw-away" not in browser().get("/compare/").content.decode()
+    settings.ROOT_URLCONF = without_demo.__name__
+    visitor = browser(raise_request_exception=False)
+    assert visitor.post("/compare/throw-away/").status_code == 404
+    assert "throw-away" not in visitor.get("/").content.decode()
     assert not User.objects.exists()
 
 
-def test_somebody_with_an_account_is_not_signed_out_by_it(browser_of, ann, settings):
-    settings.DEMO = True
+def test_somebody_with_an_account_is_not_signed_out_by_it(browser_of, ann):
     browser = browser_of(ann)
     assert browser.post("/compare/throw-away/").status_code == 302
     assert browser.get("/api/me/").json()["username"] == ann.username
     assert User.objects.count() == 1
 
 
-def test_asking_for_a_throw_away_user_makes_none(browser, settings):
-    settings.DEMO = True
+def test_asking_for_a_throw_away_user_makes_none(browser):
     assert browser().get("/compare/throw-away/").status_code == 302
     assert not User.objects.exists()
 
@@ -629,10 +642,91 @@ def test_the_figures_are_on_the_page(browser):
         )
 
 
-def test_a_server_without_the_results_says_so(browser, monkeypatch, tmp_path):
-    monkeypatch.setattr(figures, "RESULTS", tmp_path)
-    figures.measured.cache_clear()
-    page = browser().get("/compare/")
-    figures.measured.cache_clear()
+def test_the_figures_on_the_page_are_the_kept_results():
+    kept = json.loads(figures.FILE.read_text())
+    assert kept == compare_page.collect(), "Run: python -m tests.benchmarks compare_page"
+    assert figures.measured() == kept
+
+
+def test_results_that_are_kept_update_the_page(monkeypatch, tmp_path):
+    monkeypatch.setattr(compare_page, "FILE", tmp_path / "measured.json")
+    assert compare_page.write() == json.loads((tmp_path / "measured.json").read_text()) == figures.measured()
+
+
+def test_production_code_reads_nothing_of_the_tests():
+    """Only `start --fleet` imports from tests, when it runs."""
+    found = {
+        (path.relative_to(settings.BASE_DIR).as_posix(), node.module or "")
+        for app in ("accounts", "api", "project")
+        for path in (settings.BASE_DIR / app).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "tests"
+    }
+    assert {path for path, _module in found} == {"project/management/commands/start.py"}
+
+
+# With and without DEMO
+
+INSTALLED = """
+import json, sys
+import django
+django.setup()
+from django.conf import settings
+from django.core.cache import caches
+from django.template import engines
+from django.test import Client
+from django.urls import NoReverseMatch, reverse
+
+def url():
+    try:
+        return reverse("compare")
+    except NoReverseMatch:
+        return None
+
+page = Client().get("/health/live", secure=True)
+options = settings.CACHES["default"].get("OPTIONS", {})
+print(json.dumps({
+    "status": page.status_code,
+    "url": url(),
+    "app": "api.compare" in settings.INSTALLED_APPS,
+    "middleware": [each for each in settings.MIDDLEWARE if "compare" in each],
+    "pool": caches["default"].client.get_client().connection_pool.__class__.__module__,
+    "tags": "compare" in engines["django"].engine.libraries,
+    "modules": sorted(each for each in sys.modules if each.startswith("api.compare")) != [],
+}))
+"""
+
+
+@pytest.mark.parametrize("cache", ["redis://127.0.0.1:1/0", "redis://master/0"], ids=["Redis", "Sentinel"])
+@pytest.mark.parametrize("demo", [True, False])
+def test_the_comparison_is_installed_only_with_demo(demo, cache):
+    env = {"DEMO": str(demo), "REDIS_URL": cache, "DJANGO_SETTINGS_MODULE": "project.settings"}
+    env["REDIS_SENTINELS"] = "redis://127.0.0.1:1" if "master" in cache else ""
+    made = subprocess.run(
+        [sys.executable, "-c", INSTALLED],
+        env=os.environ | env,
+        cwd=settings.BASE_DIR,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    installed = json.loads(made.stdout)
+    assert installed.pop("status") == 200
+    redis_pool = "redis.sentinel" if env["REDIS_SENTINELS"] else "redis.connection"
+    assert installed == {
+        "url": "/compare/" if demo else None,
+        "app": demo,
+        "middleware": ["api.compare.costs.CostMiddleware"] if demo else [],
+        "pool": "api.compare.costs" if demo else redis_pool,
+        "tags": demo,
+        "modules": demo,
+    }
+
+
+@pytest.mark.parametrize("demo", [True, False])
+def test_pages_link_to_the_comparison_only_with_demo(browser, settings, demo):
+    if not demo:
+        settings.ROOT_URLCONF = without_demo.__name__
+    page = browser().get("/")
     assert page.status_code == 200
-    assert "not deployed along" in page.content.decode()
+    assert ("/compare/" in page.content.decode()) is demo
+    assert browser(raise_request_exception=False).get("/compare/").status_code == (200 if demo else 404)

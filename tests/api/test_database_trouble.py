@@ -10,7 +10,7 @@ from django.db import OperationalError, connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
 
 from accounts.models import User
-from api import migrations_state, trouble
+from api import migrations_state, outages
 from tests.conftest import ApiClient, Browser
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -20,7 +20,7 @@ is_postgresql = connection.vendor == "postgresql"
 
 @pytest.fixture(autouse=True)
 def nothing_is_known_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trouble, "log", trouble.Log())
+    monkeypatch.setattr(outages.database_outages, "_next", {})
     monkeypatch.setattr(migrations_state, "applied", migrations_state.Applied())
 
 
@@ -173,8 +173,8 @@ def test_an_outage_is_one_line_with_its_exception_a_minute(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def trouble_at(seconds: float, text: str) -> None:
-        monkeypatch.setattr(trouble.time, "monotonic", lambda: seconds)
-        trouble.log.note(OperationalError(text), trouble.Trouble.UNREACHABLE)
+        monkeypatch.setattr(outages.time, "monotonic", lambda: seconds)
+        outages.log_database_outage(OperationalError(text), outages.Trouble.UNREACHABLE)
 
     caplog.set_level(logging.ERROR)
     for seconds in (1000.0, 1001.0, 1059.0, 1061.0):

@@ -8,7 +8,7 @@ import pytest
 import time_machine
 from django.db import connection
 
-from api import health
+from project import health
 from tests.conftest import Browser
 
 pytestmark = pytest.mark.django_db
@@ -21,14 +21,14 @@ AGREES = "The clock of this node and that of the database agree again"
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Any:
     """What the log says when the node is asked at a moment that is so many seconds off."""
-    monkeypatch.setattr(health, "clock", health.Clock())
-    caplog.set_level(logging.INFO, "api.health")
+    monkeypatch.setattr(health, "clock", health.ClockComparison())
+    caplog.set_level(logging.INFO, "project.health")
 
     def ask(seconds: float) -> list[str]:
         caplog.clear()
         with time_machine.travel(time.time() + seconds):
             assert Browser().get("/health/ready").status_code == 200
-        return [record.getMessage() for record in caplog.records if record.name == "api.health"]
+        return [record.getMessage() for record in caplog.records if record.name == "project.health"]
 
     return ask
 
@@ -56,8 +56,8 @@ def test_a_clock_that_is_off_by_less_than_half_the_leeway_is_nothing_to_tell(sai
 
 
 def test_an_answer_that_took_long_is_no_clock_that_is_off() -> None:
-    clock = health.Clock()
-    clock.compare(asked_at=1000, theirs=1030, told_at=1060)
+    clock = health.ClockComparison()
+    clock.compare(sent_at=1000, database_time=1030, received_at=1060)
     assert not clock.differs
-    clock.compare(asked_at=1000, theirs=1090, told_at=1060)
+    clock.compare(sent_at=1000, database_time=1090, received_at=1060)
     assert clock.differs

@@ -11,16 +11,15 @@ import time_machine
 from django.core.management import call_command
 from django.utils import timezone
 
-from api import keys, rotation
-from api.keys import Key, KeyFolder, keyring
+from api.keys import Key, KeyFolder, keyring, rotation
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
 def every_look_counts(monkeypatch):
-    monkeypatch.setattr(keys, "LOOK_EVERY", 0)
-    monkeypatch.setattr("api.management.commands.keys.LOOK_EVERY", 0)
+    monkeypatch.setattr("api.keys.ring.POLL_SECONDS", 0)
+    monkeypatch.setattr("api.management.commands.keys.POLL_SECONDS", 0)
 
 
 @pytest.fixture
@@ -28,10 +27,10 @@ def folder(tmp_path, settings):
     """One key signs, and one verifies."""
     make = rotation.Rotation(str(tmp_path / "keys"))
     with time_machine.travel(timezone.now() - timezone.timedelta(hours=1)):
-        first, second = make.new("ES256"), make.new("ES256")
+        first, second = make.publish("ES256"), make.publish("ES256")
         make.promote(first, force=True)
         make.promote(second, force=True)
-        [derived] = make.entries().keys() - {first, second}
+        [derived] = make.statuses().keys() - {first, second}
         make.retire(derived, force=True)
     settings.JWT_KEYS = str(make.folder.path)
     return make.folder.path
@@ -49,8 +48,8 @@ def older(folder, client_of, ann):
 
 
 def kid_of(folder, state):
-    entries = KeyFolder(str(folder)).entries()
-    return next(kid for kid, entry in entries.items() if entry.state == state)
+    statuses = KeyFolder(str(folder)).statuses()
+    return next(kid for kid, status in statuses.items() if status.state == state)
 
 
 def link(target):
@@ -96,13 +95,13 @@ def test_a_key_taken_out_verifies_no_more_whatever_lies_beside_it(folder, older,
     with caplog.at_level(logging.WARNING, "api"):
         make(folder / name)
         assert older.get("/api/me/").status_code == 200
-        logged = [record.message for record in caplog.records if record.name == "api.keys"]
+        logged = [record.message for record in caplog.records if record.name == "api.keys.ring"]
         assert len(logged) == 1
         assert name.encode("ascii", "backslashreplace").decode() in logged[0]
         assert logged[0].encode("utf-8")
         for _ in range(3):
             older.get("/api/me/")
-        assert len([record for record in caplog.records if record.name == "api.keys"]) == 1
+        assert len([record for record in caplog.records if record.name == "api.keys.ring"]) == 1
     call_command("keys", "retire", kid_of(folder, "verifying"), "--force")
     assert older.get("/api/me/").status_code == 401
     assert client_of(bob).get("/api/me/").status_code == 200
@@ -199,4 +198,4 @@ def test_the_folder_changes_while_it_is_read(folder, client_of, ann):
     finally:
         done.set()
         other.join()
-    keyring.look()
+    keyring.reload_if_changed()

@@ -21,8 +21,8 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from jwt.utils import base64url_encode
 
-from api import keys, rotation
-from api.keys import ROCA_PRIMES, Key, keyring
+from api.keys import Key, keyring, rotation
+from api.keys.key import ROCA_PRIMES
 from api.tokens import AccessToken
 
 pytestmark = pytest.mark.django_db
@@ -33,8 +33,8 @@ OTHER_SECRET_KEY = "another-9Rk2mVx7Lq4TzWc8NfHs3YbJd6PgAu5EeKt1Ro"
 @pytest.fixture(autouse=True)
 def every_look_counts(monkeypatch):
     """The ring looks into the folder before every answer, so that no test waits for the next look."""
-    monkeypatch.setattr(keys, "LOOK_EVERY", 0)
-    monkeypatch.setattr("api.management.commands.keys.LOOK_EVERY", 0)
+    monkeypatch.setattr("api.keys.ring.POLL_SECONDS", 0)
+    monkeypatch.setattr("api.management.commands.keys.POLL_SECONDS", 0)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def folder(tmp_path, settings):
     """JWT_KEYS of a project that signed with SECRET_KEY up to now: one key is published, and may be promoted."""
     make = rotation.Rotation(str(tmp_path / "keys"))
     with time_machine.travel(timezone.now() - timedelta(minutes=11)):
-        make.new("ES256")
+        make.publish("ES256")
     settings.JWT_KEYS = str(tmp_path / "keys")
     return make.folder.path
 
@@ -215,12 +215,12 @@ def test_a_file_that_is_taken_away_is_a_key_that_is_dropped(folder, of, command,
 def test_what_is_being_verified_while_its_key_is_dropped_is_not_remembered(folder, of, command, client_of, ann):
     command("promote", of("published"))
     client, backend = client_of(ann), AccessToken._token_backend
-    slow_thread = backend._claims_of
+    slow_thread = backend._cached_claims
     command("promote", of("verifying"), "--force")
     command("retire", kid_of(client.access), "--force")
     assert client.get("/api/me/").status_code == 401
     # What a thread that was about to note its result still holds is not what others look into.
-    assert slow_thread is not backend._claims_of
+    assert slow_thread is not backend._cached_claims
 
 
 def test_a_key_that_is_not_in_the_ring_verifies_nothing(folder, client_of, ann):
@@ -239,7 +239,7 @@ def test_a_key_that_is_not_in_the_ring_verifies_nothing(folder, client_of, ann):
 
 def test_another_process_that_changes_at_the_same_time_loses_nothing(folder, ring):
     with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda _: rotation.Rotation(str(folder)).new("EdDSA"), range(8)))
+        made = list(pool.map(lambda _: rotation.Rotation(str(folder)).publish("EdDSA"), range(8)))
     assert set(made) <= ring().keys()
 
 
@@ -463,8 +463,8 @@ def test_a_point_that_is_not_on_the_curve_is_refused(tmp_path):
 
 def test_the_folder_is_looked_at_twice_a_second_at_most(folder, client_of, ann, monkeypatch):
     client = client_of(ann)
-    monkeypatch.setattr(keys, "LOOK_EVERY", 0.5)
-    keyring.look()
+    monkeypatch.setattr("api.keys.ring.POLL_SECONDS", 0.5)
+    keyring.reload_if_changed()
     looks = []
     monkeypatch.setattr(os, "scandir", lambda path, scandir=os.scandir: looks.append(path) or scandir(path))
     started = time.monotonic()
@@ -477,11 +477,11 @@ def test_a_storm_of_unknown_kids_costs_no_look_no_file_and_no_statement(
     folder, anonymous, client_of, ann, monkeypatch, django_assert_num_queries
 ):
     _header, rest = client_of(ann).access.split(".", 1)
-    monkeypatch.setattr(keys, "LOOK_EVERY", 0.5)
-    keyring.look()
+    monkeypatch.setattr("api.keys.ring.POLL_SECONDS", 0.5)
+    keyring.reload_if_changed()
     looks, opened = [], []
     monkeypatch.setattr(os, "scandir", lambda path, scandir=os.scandir: looks.append(path) or scandir(path))
-    monkeypatch.setattr(keys.Key, "from_pem", lambda path: opened.append(path))
+    monkeypatch.setattr(Key, "from_pem", lambda path: opened.append(path))
     started = time.monotonic()
     with django_assert_num_queries(0):
         for number in range(1000):

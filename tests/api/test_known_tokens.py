@@ -7,7 +7,8 @@ import jwt
 import pytest
 
 from api.keys import keyring
-from api.tokens import MAX_LENGTH, AccessToken
+from api.tokens import AccessToken
+from api.tokens.backend import MAX_TOKEN_BYTES
 
 pytestmark = pytest.mark.django_db
 
@@ -19,10 +20,10 @@ def known(monkeypatch):
     """What is remembered of tokens, in a process that begins anew with room for twenty."""
     backend = AccessToken._token_backend
     with monkeypatch.context() as patch:
-        patch.setattr("api.tokens.VERIFIED_TOKENS", BOUND)
-        backend._forget()
-    yield lambda: backend._claims_of.cache_info()
-    backend._forget()
+        patch.setattr("api.tokens.backend.MAX_CACHED_TOKENS", BOUND)
+        backend._clear_cache()
+    yield lambda: backend._cached_claims.cache_info()
+    backend._clear_cache()
 
 
 def genuine(token, **claims):
@@ -60,7 +61,7 @@ def test_what_is_refused_takes_nobodys_room(known, client_of, ann):
     header, payload, signature = client.access.split(".")
     forged = [f"{header}.{payload}.{signature[:-8]}{number:08}" for number in range(2 * BOUND)]
     expired = [genuine(client.access, exp=int(time.time()) - 3600 - number) for number in range(2 * BOUND)]
-    too_long = [genuine(client.access, padding="x" * MAX_LENGTH + str(number)) for number in range(2 * BOUND)]
+    too_long = [genuine(client.access, padding="x" * MAX_TOKEN_BYTES + str(number)) for number in range(2 * BOUND)]
     before = known()
     assert set(ask(client, *forged, *expired, *too_long)) == {401}
     assert known().currsize == 1

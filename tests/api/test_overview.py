@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from accounts.models import SecurityEvent, SignIn, sign_in_querysets
 from api.keys import keyring
-from api.refusals import HOUR, Refusals, key_of_hour
+from api.refused_tokens import HOUR_SECONDS, RefusedTokens, hour_key
 from tests.accounts.admin_pages import make_staff, make_support, text_of
 
 pytestmark = pytest.mark.django_db
@@ -157,23 +157,23 @@ def test_it_answers_without_its_cache(page, settings):
 )
 def test_what_others_wrote_under_its_keys_is_no_count(page, value):
     page.get("/admin/")
-    cache.set(key_of_hour(int(time.time() // HOUR)), value)
+    cache.set(hour_key(int(time.time() // HOUR_SECONDS)), value)
     answer = page.get("/admin/")
     assert (answer.status_code, figures_of(answer)["Tokens refused"].value) == (200, "unknown")
 
 
 def test_refusals_are_told_once_a_second_and_none_is_lost(monkeypatch):
-    refusals = Refusals()
+    refused_tokens = RefusedTokens()
     told = []
-    monkeypatch.setattr("api.refusals._tell", lambda count: told.append(count) or True)
+    monkeypatch.setattr("api.refused_tokens._flush", lambda count: told.append(count) or True)
     for _ in range(100):
-        refusals.note()
-    assert (told, refusals._untold) == ([1], 99)
+        refused_tokens.count()
+    assert (told, refused_tokens._pending) == ([1], 99)
 
 
 def test_refusals_that_cannot_be_told_are_kept(monkeypatch):
-    refusals = Refusals()
-    monkeypatch.setattr("api.refusals._tell", lambda count: False)
+    refused_tokens = RefusedTokens()
+    monkeypatch.setattr("api.refused_tokens._flush", lambda count: False)
     for _ in range(3):
-        refusals.note()
-    assert refusals._untold == 3
+        refused_tokens.count()
+    assert refused_tokens._pending == 3

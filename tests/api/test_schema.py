@@ -7,7 +7,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.test import override_settings
 
 from accounts.models import User
-from api.docs import document
+from api.openapi.views import document
 from tests.adversary.places import all_places
 
 OPERATIONS = [

@@ -30,7 +30,7 @@ def few(monkeypatch):
     """Three in a minute, everywhere."""
     monkeypatch.setattr(AddressThrottle, "THROTTLE_RATES", {"tokens": "3/min", "accounts": "3/min"})
     monkeypatch.setattr(AddressThrottle, "_retry_at", 0.0)
-    AddressThrottle.own_cache.clear()
+    AddressThrottle.local_cache.clear()
 
 
 @pytest.mark.parametrize("path", THROTTLED)

@@ -8,8 +8,8 @@ import pytest
 import redis
 from django.db import connection
 
-from api import used_proofs
 from api.blocklist.mirror import Mirror
+from api.dpop import replay
 from tests import servers
 from tests.api.blocklist.test_mirror import use
 from tests.api.test_bound_tokens import ME, Holder
@@ -30,8 +30,8 @@ def one_valkey():
 @pytest.fixture
 def valkey(one_valkey, settings, monkeypatch):
     use(one_valkey.url, settings)
-    monkeypatch.setattr(used_proofs, "redis_memory", used_proofs.RedisMemory())
-    monkeypatch.setattr("api.tokens.mirror", Mirror())
+    monkeypatch.setattr(replay, "redis_store", replay.RedisProofStore())
+    monkeypatch.setattr("api.tokens.access.mirror", Mirror())
     return one_valkey
 
 
@@ -100,15 +100,15 @@ def flushed(valkey):
 
 def evicted(valkey):
     with redis.Redis.from_url(valkey.url) as client:
-        assert client.delete(used_proofs.RedisMemory.KEY)
+        assert client.delete(replay.RedisProofStore.KEY)
         yield
 
 
 def out_of_reach_of_one_node(valkey):
     """The others go on with it."""
-    used_proofs.redis_memory._retry_at = float("inf")
+    replay.redis_store._retry_at = float("inf")
     yield
-    used_proofs.redis_memory._retry_at = 0.0
+    replay.redis_store._retry_at = 0.0
 
 
 @pytest.mark.parametrize("fault", [stopped, killed, flushed, evicted, out_of_reach_of_one_node])
@@ -123,7 +123,7 @@ def test_no_proof_is_taken_twice_and_calls_go_on(valkey, ann, password, fault):
     for _ in range(3):
         client.call()
         client.replay()
-        used_proofs.redis_memory._retry_at = 0.0
+        replay.redis_store._retry_at = 0.0
     assert sum(client.taken.values()) >= 5
 
 
@@ -140,7 +140,7 @@ def test_a_proof_that_was_on_its_way_when_redis_stopped_is_not_taken_afterwards(
         client.call()
     finally:
         valkey.resume()
-    used_proofs.redis_memory._retry_at = 0.0
+    replay.redis_store._retry_at = 0.0
     # Redis has read by now what was sent to it before anybody gave up, and so may this proof have been used up.
     taken = [client.show(proof, times=1)[0].status_code == 200 for _ in range(3)]
     assert sum(taken) <= 1
@@ -155,7 +155,7 @@ def test_a_birthday_that_another_wrote_to_redis_is_no_error(valkey, ann, passwor
     with redis.Redis.from_url(valkey.url) as forger:
         server = forger.info("replication")["master_replid"]
         for _ in range(3):
-            forger.zadd(used_proofs.RedisMemory.KEY, {server: score})
-            used_proofs.redis_memory._retry_at = 0.0
+            forger.zadd(replay.RedisProofStore.KEY, {server: score})
+            replay.redis_store._retry_at = 0.0
             client.call()
             client.replay()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.benchmarks import (
     at_size,
+    compare_page,
     ending,
     growth,
     guessing,
@@ -43,6 +44,7 @@ COMMANDS = {
     "storm": storm,
     "soak": soak,
     "reckon": reckon,
+    "compare_page": compare_page,
 }
 
 
@@ -69,6 +71,8 @@ def main() -> None:
         sys.exit(f"Not measured: {error}")
     if options.json:
         options.json.write_text(json.dumps(about | {"results": results}, indent=2) + "\n")
+        if options.json.resolve().parent == compare_page.RESULTS:
+            compare_page.write()
 
 
 main()

@@ -37,7 +37,7 @@ class Assumed:
     in_mirror: float = 300 + 15 + 300 + 300
     sign_in_keep_days: float = 30
     event_keep_days: float = 365
-    # Of a process, between two looks at the database (mirror.READ_EVERY).
+    # Of a process, between two looks at the database (mirror.POLL_SECONDS).
     read_every: float = 0.8
 
 

@@ -32,9 +32,9 @@ def dies_at(name: str, function: Callable[..., Any], *, after: bool = False) -> 
 
 def arm() -> None:
     from accounts.models import SignIn
-    from api.blocklist import news
+    from api.blocklist import pubsub
 
-    news.publish = dies_at("between commit and broadcast", news.publish)
+    pubsub.publish = dies_at("between commit and broadcast", pubsub.publish)
     SignIn.swap_refresh_id = dies_at("in a refresh, before the commit", SignIn.swap_refresh_id)
     SignIn.swap_refresh_id = dies_at("in a refresh, after the commit", SignIn.swap_refresh_id, after=True)
 

@@ -28,11 +28,11 @@ PASSPHRASE = "violet anchor hums at dawn"
 # What else is asked of Redis: that a proof is used once, and how many tokens were refused.
 REST = """
 from uuid import uuid4
-from api.refusals import Refusals
-from api.used_proofs import redis_memory
+from api.refused_tokens import RefusedTokens
+from api.dpop.replay import redis_store
 proof = uuid4()
-Refusals().note()
-print(redis_memory.remember(proof)[0], redis_memory.remember(proof)[0], Refusals().count(24) > 0)
+RefusedTokens().count()
+print(redis_store.add(proof)[0], redis_store.add(proof)[0], RefusedTokens().in_last_hours(24) > 0)
 """
 
 

@@ -6,10 +6,12 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from api.keys import LOOK_EVERY, NEW_KEYS, Key, State, derived_keys
-from api.rotation import Rotation, StepRefused
+from api.keys.folder import KeyState
+from api.keys.key import KEY_GENERATORS, Key, derived_keys
+from api.keys.ring import POLL_SECONDS
+from api.keys.rotation import Rotation, StepRefused
 
-NEXT_STEP = {State.PUBLISHED: "promote", State.VERIFYING: "retire"}
+NEXT_STEP = {KeyState.PUBLISHED: "promote", KeyState.VERIFYING: "retire"}
 
 
 class Command(BaseCommand):
@@ -18,9 +20,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         steps = parser.add_subparsers(dest="step", title="steps (none: list the keys)")
         new = steps.add_parser("new", help="publish a key, which signs nothing yet")
-        new.add_argument("--algorithm", choices=NEW_KEYS, default="ES256")
-        for step, what in {"promote": "let it sign from now on", "retire": "drop it, and all that it signed"}.items():
-            each = steps.add_parser(step, help=what)
+        new.add_argument("--algorithm", choices=KEY_GENERATORS, default="ES256")
+        for step, help_text in {
+            "promote": "let it sign from now on",
+            "retire": "drop it, and all that it signed",
+        }.items():
+            each = steps.add_parser(step, help=help_text)
             each.add_argument("kid", help="its id, or the beginning of it")
             each.add_argument("--force", action="store_true", help="even if that signs people out")
 
@@ -29,22 +34,22 @@ class Command(BaseCommand):
             raise CommandError("JWT_KEYS names no folder: tokens are signed with a key derived from SECRET_KEY.")
         self.rotation = Rotation(settings.JWT_KEYS)
         try:
-            self.take(step, options) if step else self.list()
+            self.run_step(step, options) if step else self.list()
         except (StepRefused, ImproperlyConfigured, OSError) as error:
             raise CommandError(str(error)) from error
 
-    def take(self, step: str, options: dict[str, Any]) -> None:
+    def run_step(self, step: str, options: dict[str, Any]) -> None:
         if step == "new":
-            kid = self.rotation.new(options["algorithm"])
+            kid = self.rotation.publish(options["algorithm"])
         else:
-            kid = self.complete(options["kid"])
+            kid = self.find_kid(options["kid"])
             (self.rotation.promote if step == "promote" else self.rotation.retire)(kid, options["force"])
         # By then every process that reads this folder has looked.
-        time.sleep(2 * LOOK_EVERY)
+        time.sleep(2 * POLL_SECONDS)
         self.stdout.write(f"{kid} {'is published' if step == 'new' else f'is {step}d'}.")
 
-    def complete(self, beginning: str) -> str:
-        found = [kid for kid in self.rotation.entries() if kid.startswith(beginning)]
+    def find_kid(self, beginning: str) -> str:
+        found = [kid for kid in self.rotation.statuses() if kid.startswith(beginning)]
         if len(found) != 1:
             raise CommandError(f"{len(found)} keys begin with {beginning}.")
         return found[0]
@@ -53,17 +58,17 @@ class Command(BaseCommand):
         known = self.rotation.folder.keys() | {key.kid: key for key in derived_keys()}
         line = "{:<43}  {:<9}  {:<9}  {:<16}  {}"
         self.stdout.write(line.format("kid", "algorithm", "state", "since (UTC)", "safe to"))
-        for kid, entry in self.rotation.entries().items():
+        for kid, status in self.rotation.statuses().items():
             self.stdout.write(
-                line.format(kid, algorithm_of(known.get(kid)), entry.state, f"{entry.since:%Y-%m-%d %H:%M}", "")
-                + self.next_step(entry)
+                line.format(kid, algorithm_of(known.get(kid)), status.state, f"{status.since:%Y-%m-%d %H:%M}", "")
+                + self.next_step(status)
             )
         for file in self.rotation.folder.unreadable:
             self.stderr.write(f"Cannot be read: {file}")
 
-    def next_step(self, entry: Any) -> str:
-        at = self.rotation.next_step_at(entry)
-        return f"{NEXT_STEP[entry.state]} from {at:%Y-%m-%d %H:%M}" if at else ""
+    def next_step(self, status: Any) -> str:
+        at = self.rotation.next_step_at(status)
+        return f"{NEXT_STEP[status.state]} from {at:%Y-%m-%d %H:%M}" if at else ""
 
 
 def algorithm_of(key: Key | None) -> str:

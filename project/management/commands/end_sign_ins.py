@@ -1,3 +1,5 @@
+"""manage.py end_sign_ins: ends the sign-ins of all users, of one user, before a time, or from an address."""
+
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -19,19 +21,19 @@ REASON = SignIn.Reason.ENDED_BY_STAFF
 
 class Command(BaseCommand):
     help = (
-        "Ends sign-ins, in both modes. With --all, --before and --user no token works from the first moment on, and the"
-        " rest is ended in batches. May be stopped and repeated at any time."
+        "Ends sign-ins, in both modes. With --all, --before and --user all tokens are revoked at once, and the rows are"
+        " updated in batches. Can be stopped and repeated at any time."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        whose = parser.add_mutually_exclusive_group(required=True)
-        whose.add_argument("--all", action="store_true", help="everybody's")
-        whose.add_argument("--user", metavar="NAME", help="that user's, by username or e-mail address")
-        whose.add_argument(
-            "--before", metavar="MOMENT", help="those that started up to then, e.g. 2026-11-25T14:00+01:00"
+        scope = parser.add_mutually_exclusive_group(required=True)
+        scope.add_argument("--all", action="store_true", help="the sign-ins of all users")
+        scope.add_argument("--user", metavar="NAME", help="the sign-ins of this user (username or e-mail address)")
+        scope.add_argument(
+            "--before", metavar="TIME", help="sign-ins that started up to this time, e.g. 2026-11-25T14:00+01:00"
         )
-        whose.add_argument("--ip", metavar="ADDRESS", help="those that started from that address")
-        parser.add_argument("--why", default="", metavar="WORDS", help="to be kept in the security events")
+        scope.add_argument("--ip", metavar="ADDRESS", help="sign-ins that started from this address")
+        parser.add_argument("--why", default="", metavar="TEXT", help="the reason, recorded in the security events")
 
     def handle(self, *args: Any, why: str, **options: Any) -> None:
         sign_ins, ends = self.chosen(options)
@@ -46,28 +48,28 @@ class Command(BaseCommand):
         self.stdout.write(ngettext("%d sign-in ended.", "%d sign-ins ended.", ended) % ended)
 
     def chosen(self, options: dict[str, Any]) -> tuple[SignInQuerySet, Iterator[int]]:
-        # Compared with None: an empty name is no user, and must not end everybody's.
+        # Compared with None: an empty name must not select the sign-ins of all users.
         if options["user"] is not None:
             user = user_of(options["user"])
             return SignIn.objects.filter(user=user), ending.end_all_in_batches(user, REASON)
         if options["before"] is not None:
-            up_to = moment(options["before"])
+            up_to = past_time(options["before"])
             started_by_then = SignIn.objects.filter(created_at__lte=up_to)
             return started_by_then, ending.end_before(up_to, REASON)
         if options["ip"] is not None:
-            from_there = SignIn.objects.filter(ip_address__in=addresses.spellings(address(options["ip"])))
-            return from_there, from_there.end_in_batches(REASON)
-        return SignIn.objects.all(), ending.end_everything(REASON)
+            from_address = SignIn.objects.filter(ip_address__in=addresses.spellings(address(options["ip"])))
+            return from_address, from_address.end_in_batches(REASON)
+        return SignIn.objects.all(), SignIn.objects.end_everything(REASON)
 
 
 def user_of(name: str) -> User:
-    """By username, in whatever case; what has an @ is an address first. Raises CommandError."""
+    """By username, ignoring case, or by e-mail address. Raises CommandError."""
     named = User.objects.alias(lower=Lower("username")).filter(lower=name.lower()).first()
     owner = User.objects.get_by_email(name) if "@" in name else None
     if named and owner and named != owner:
         raise CommandError(
             f"{name} is the e-mail address of {owner.username} and the username of another user ({named.email})."
-            f" To choose, use --user {owner.username} or --user {named.email}."
+            f" To select one of them, use --user {owner.username} or --user {named.email}."
         )
     user = owner or named
     if user is None:
@@ -75,8 +77,8 @@ def user_of(name: str) -> User:
     return user
 
 
-def moment(text: str) -> datetime:
-    """A moment in the past; without an offset, in UTC. Raises CommandError."""
+def past_time(text: str) -> datetime:
+    """Without an offset the time is in UTC. Raises CommandError."""
     try:
         parsed = parse_datetime(text)
         parsed = timezone.make_aware(parsed) if parsed and timezone.is_naive(parsed) else parsed
@@ -84,14 +86,14 @@ def moment(text: str) -> datetime:
     except (ValueError, OverflowError):
         up_to = None
     if up_to is None:
-        raise CommandError(f"--before {text}: expected a moment, such as 2026-11-25T14:00+01:00.")
+        raise CommandError(f"--before {text}: expected a time, such as 2026-11-25T14:00+01:00.")
     if up_to > timezone.now():
-        raise CommandError(f"--before {text}: that is in the future. For all sign-ins up to now: --all")
+        raise CommandError(f"--before {text}: the time is in the future. To end all sign-ins, use --all.")
     return up_to
 
 
 def address(text: str) -> str:
-    """As rows have it. Raises CommandError."""
+    """In canonical form, as in the rows. Raises CommandError."""
     parsed = addresses.canonical(text)
     if parsed is None:
         raise CommandError(f"--ip {text}: expected an IP address, such as 203.0.113.9.")

@@ -1,3 +1,5 @@
+"""manage.py start: prepares the project and serves it on this machine."""
+
 import errno
 import fcntl
 import os
@@ -20,7 +22,7 @@ from accounts import demo
 HOST = "127.0.0.1"
 FIRST_UNPRIVILEGED, LAST_PORT = 1024, 65535
 BACKLOG = 2048
-# Each takes some 200 MB.
+# A node needs about 200 MB of memory.
 MAX_NODES = 20
 
 
@@ -28,17 +30,17 @@ class Command(BaseCommand):
     help = "Prepares the database and the static files, and serves the project on this machine."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        # Text, so that whatever is wrong with it is one line.
+        # A string, so that handle() reports an invalid value in one line.
         parser.add_argument("--port", default="8000")
         parser.add_argument(
             "--fleet",
             metavar="N",
-            help="N nodes behind nginx, on a PostgreSQL and a Valkey of their own, to play with",
+            help="serve N nodes behind nginx, with a PostgreSQL and a Valkey started for them",
         )
-        people = parser.add_mutually_exclusive_group()
-        people.add_argument("--no-demo", action="store_true", help="make no demo people")
-        people.add_argument(
-            "--demo", action="store_true", help="make demo people outside DEBUG or on a database of your own, too"
+        demo_users = parser.add_mutually_exclusive_group()
+        demo_users.add_argument("--no-demo", action="store_true", help="do not create demo users")
+        demo_users.add_argument(
+            "--demo", action="store_true", help="create demo users outside DEBUG and in your own database as well"
         )
 
     def handle(self, *args: Any, port: str, **options: Any) -> None:
@@ -49,48 +51,48 @@ class Command(BaseCommand):
             self.prepare(migrates=not nodes)
             if not nodes:
                 embedded = settings.DEBUG and not settings.DATABASE_URL
-                self.introduce(number, wants_demo=options["demo"] or (embedded and not options["no_demo"]))
+                self.print_welcome(number, wants_demo=options["demo"] or (embedded and not options["no_demo"]))
                 self.stdout.flush()
                 serve(listener)
-        self.play(number, nodes)
+        self.run_fleet(number, nodes)
 
     def prepare(self, migrates: bool) -> None:
-        """One `start` after the other: two that migrate at once disturb each other."""
+        """One `start` at a time: two concurrent migrations disturb each other."""
         try:
-            with alone():
+            with start_lock():
                 call_command("collectstatic", interactive=False, verbosity=0)
                 if migrates:
                     call_command("migrate", verbosity=0)
         except OSError as error:
             raise CommandError(
                 f"{error.filename or settings.VAR_DIR} cannot be written to ({error.strerror})."
-                " Make it writable for this account, or start a copy of the project that is its own."
+                " Make it writable for this account, or start another copy of the project."
             ) from error
         except Error as error:
-            where = "DATABASE_URL" if settings.DATABASE_URL else f"SQLite, {settings.DATABASES['default']['NAME']}"
-            why = next(iter(str(error).splitlines()), type(error).__name__)
-            raise CommandError(f"The database ({where}) cannot be prepared: {why}") from error
+            database = "DATABASE_URL" if settings.DATABASE_URL else f"SQLite, {settings.DATABASES['default']['NAME']}"
+            cause = next(iter(str(error).splitlines()), type(error).__name__)
+            raise CommandError(f"The database ({database}) cannot be prepared: {cause}") from error
 
-    def play(self, port: int, nodes: int) -> None:
-        """Returns when it is interrupted."""
+    def run_fleet(self, port: int, nodes: int) -> None:
+        """Returns when the user interrupts it."""
         try:
             from tests.faults.play import play
 
             play(port, nodes, self.stdout)
         except ImportError as error:
-            needed = "pip install -r tests/requirements.txt"
-            raise CommandError(f"The fleet is made of what the tests are made of: {needed} ({error})") from error
+            command = "pip install -r tests/requirements.txt"
+            raise CommandError(f"--fleet needs the requirements of the tests. Run: {command} ({error})") from error
         except RuntimeError as error:
             raise CommandError(str(error)) from error
 
-    def introduce(self, port: int, wants_demo: bool) -> None:
+    def print_welcome(self, port: int, wants_demo: bool) -> None:
         base = f"http://{HOST}:{port}"
         people = demo.make_people() if wants_demo else []
         name, password = (people[0].username, people[0].password) if people else ("NAME", "PASSWORD")
         self.stdout.write(f"\n  Wristband & Passport is running          stop: Ctrl-C\n\n  pages   {base}/\n")
         self.stdout.write(f"  admin   {base}/admin/\n  store   {store()}\n")
         if people:
-            self.stdout.write("\n  Demo people (shown once; for another: DEBUG=true manage.py changepassword NAME)\n")
+            self.stdout.write("\n  Demo users (shown once; to set one: DEBUG=true manage.py changepassword NAME)\n")
         for person in people:
             self.stdout.write(f"    {person.username:<6} {person.password:<42} {person.description}\n")
         self.stdout.write(CURL_LINES.format(base=base, name=name, password=password))
@@ -102,14 +104,14 @@ CURL_LINES = """
       -d '{{"username": "{name}", "password": "{password}"}}'
     curl {base}/api/me/ -H 'Authorization: Bearer ACCESS'
     curl {base}/api/sign-ins/ -H 'Authorization: Bearer ACCESS'
-  then end that sign-in at {base}/accounts/sign-ins/ and call again.
+  Then end that sign-in at {base}/accounts/sign-ins/ and send the last request again.
 
 """
 
 
 def store() -> str:
     database = settings.DATABASES["default"]
-    redis = "with Redis" if settings.REDIS_URL else "no Redis: fine for one node"
+    redis = "with Redis" if settings.REDIS_URL else "without Redis: for one node"
     return f"{database['ENGINE'].rpartition('.')[2]} {database['NAME']} ({redis})"
 
 
@@ -121,7 +123,7 @@ def whole_number(option: str, text: object, low: int, high: int) -> int:
 
 
 def listen(port: int) -> socket.socket:
-    """Takes the port at once, so that no other `start` prepares for it, too. Raises CommandError."""
+    """Binds the port before the preparations, so that another `start` cannot use it. Raises CommandError."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -129,16 +131,16 @@ def listen(port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except PermissionError as error:
         listener.close()
-        raise CommandError(f"This account may not listen on port {port}. One that it may: {another(port)}") from error
+        raise CommandError(f"This account may not listen on port {port}. Try {free_port_option(port)}") from error
     except OSError as error:
         listener.close()
-        what = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be listened on ({error.strerror})"
-        raise CommandError(f"Port {port} {what}. The next free one: {another(port)}") from error
+        problem = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be listened on ({error.strerror})"
+        raise CommandError(f"Port {port} {problem}. Try {free_port_option(port)}") from error
     return listener
 
 
-def another(port: int) -> str:
-    """As an option: the next port that is free, or else one below."""
+def free_port_option(port: int) -> str:
+    """The next free port, or the next below, as an option."""
     first = max(port + 1, FIRST_UNPRIVILEGED)
     candidates = chain(range(first, LAST_PORT + 1), range(first - 1, FIRST_UNPRIVILEGED - 1, -1))
     free = next((candidate for candidate in candidates if candidate != port and is_free(candidate)), None)
@@ -157,8 +159,8 @@ def is_free(port: int) -> bool:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Waits for another `start` in this folder, until its preparations are done."""
+def start_lock() -> Iterator[None]:
+    """Waits until another `start` in this folder has finished its preparations."""
     settings.VAR_DIR.mkdir(mode=0o700, exist_ok=True)
     file = os.open(settings.VAR_DIR / "start.lock", os.O_CREAT | os.O_RDWR, 0o600)
     try:
@@ -169,10 +171,10 @@ def alone() -> Iterator[None]:
 
 
 def serve(listener: socket.socket) -> NoReturn:
-    """Becomes the application server, so that Ctrl-C reaches it and nothing else is left to stop."""
+    """Replaces this process by the application server, which then receives Ctrl-C directly."""
     arguments = [sys.executable, "-m", "gunicorn", "project.wsgi", "--bind", f"fd://{listener.fileno()}"]
-    # The control socket is in the home folder, which there need not be.
     arguments += ["--workers", str(settings.WEB_CONCURRENCY), "--threads", "4", "--log-level", "warning"]
+    # The control socket would be in the home folder, which may not exist.
     arguments += ["--no-control-socket"]
     listener.set_inheritable(True)
     os.chdir(settings.BASE_DIR)

@@ -11,7 +11,7 @@ import jwt
 import pytest
 import redis
 
-from api.blocklist import news
+from api.blocklist import pubsub
 from tests import servers
 from tests.api.blocklist.test_workers import mint
 
@@ -127,7 +127,7 @@ def test_a_stopped_database_is_waited_for_no_longer_than_said_and_a_dead_one_not
 
             # What another process announces is heard all the while.
             sid = UUID(jwt.decode(blocked, options={"verify_signature": False})["sid"])
-            redis.Redis.from_url(valkey.url).publish(news.CHANNEL, json.dumps([[sid.hex], int(time.time()) + 900]))
+            redis.Redis.from_url(valkey.url).publish(pubsub.CHANNEL, json.dumps([[sid.hex], int(time.time()) + 900]))
             assert client.verify(blocked).status_code == 401
 
             time.sleep(max(0, TRUSTED_NO_MORE - (time.monotonic() - stopped)))
@@ -180,7 +180,7 @@ def test_what_a_lost_subscription_may_have_missed_is_not_answered_from_memory(po
             # It subscribes anew, and yet knows nothing of what was announced in between.
             deadline = time.monotonic() + 10
             answers = set()
-            while not dict(operator.pubsub_numsub(news.CHANNEL))[news.CHANNEL.encode()]:
+            while not dict(operator.pubsub_numsub(pubsub.CHANNEL))[pubsub.CHANNEL.encode()]:
                 answers.add(verify())
                 assert time.monotonic() < deadline
             answers |= {verify() for _ in range(20)}

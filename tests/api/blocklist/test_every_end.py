@@ -13,11 +13,11 @@ from django.utils import timezone
 from accounts import ending, mail
 from accounts.models import SignIn, User
 from api.blocklist import status_list
+from api.blocklist.leaks import identify
 from api.blocklist.mirror import Mirror
 from api.blocklist.models import Entry
-from api.blocklist.restore import end_what_was_restored
+from api.blocklist.restore import end_restored_sign_ins
 from api.keys import Key
-from api.leaks import identify
 from tests import servers
 from tests.accounts.admin_pages import BLOCKLIST, SIGN_INS, USERS, act, text_of
 from tests.api.blocklist.test_admin import do, show
@@ -35,8 +35,8 @@ def told(tmp_path, settings, monkeypatch):
     (tmp_path / "key.pem").write_bytes(Key.generate("ES256").pem)
     settings.JWT_KEYS, settings.JWT_STATUS_LIST = str(tmp_path), True
     settings.JWT_ISSUER = "https://id.example.org"
-    monkeypatch.setattr("api.oauth.status_lists", status_list.StatusLists())
-    monkeypatch.setattr(status_list, "REBUILT_AFTER", 0)
+    monkeypatch.setattr("api.service_endpoints.status_lists", status_list.StatusLists())
+    monkeypatch.setattr(status_list, "REBUILD_SECONDS", 0)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def world(ann, bob, staff, browser, browser_of, client_of, anonymous, password, 
     if project_settings.REDIS_URL:
         mirror = Mirror()
         settle(mirror)
-        monkeypatch.setattr("api.tokens.mirror", mirror)
+        monkeypatch.setattr("api.tokens.access.mirror", mirror)
     first = client_of(ann)
     return SimpleNamespace(
         client=first,
@@ -210,8 +210,8 @@ ENDS_OF_EVERYBODY = {
     "everyone, left half-way": first_step_of(lambda world: ending.end_everything(REASON)),
     "before a moment, left half-way": first_step_of(lambda world: ending.end_before(timezone.now(), REASON)),
     "everyone, then a row deleted": wholesale_and_then_the_row_deleted,
-    "after a restore": lambda world: list(end_what_was_restored(REASON)),
-    "after a restore, left half-way": first_step_of(lambda world: end_what_was_restored(REASON)),
+    "after a restore": lambda world: list(end_restored_sign_ins(REASON)),
+    "after a restore, left half-way": first_step_of(lambda world: end_restored_sign_ins(REASON)),
 }
 ENDS = ENDS_OF_ANN | ENDS_OF_EVERYBODY
 
@@ -274,7 +274,7 @@ def by_the_status_list(world, client):
 
 
 def by_the_leaked_token_page(world, client):
-    return identify(client.access).opens
+    return identify(client.access).is_accepted
 
 
 READERS = [
@@ -314,7 +314,7 @@ def test_each_end_is_known_to_each_reader(world, readers, end):
     assert good - ({"by_the_mirror"} if world.mirror is None else set()) == set()
     # In every token of the sign-in, not in its last alone.
     assert status_of(world, access) == INVALID
-    assert identify(world.client.refresh).opens is False
+    assert identify(world.client.refresh).is_accepted is False
     assert world.client.renew().status_code == 401
     assert told_by(world, world.bobs) == (readers if end in ENDS_OF_ANN.values() else told_by(world, world.client))
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts import sids
 from accounts.models import SignIn
 from api.blocklist.mirror import Mirror
-from api.blocklist.models import EVERYBODY, Entry, all_of, last_expiry
+from api.blocklist.models import EVERYBODY_TOKEN_ID, Entry, max_access_expiry, user_token_id
 from tests import servers
 from tests.accounts.admin_pages import LEAKED, make_staff, text_of
 from tests.api.blocklist.test_admin import BLOCKER, do, offers, show
@@ -42,8 +42,8 @@ def old_node_finds(entries, sid, user_id):
 
 
 STRANGE_IDS = {
-    "everybody's of before": EVERYBODY,
-    "a user's of before": all_of(1),
+    "everybody's of before": EVERYBODY_TOKEN_ID,
+    "a user's of before": user_token_id(1),
     "all ones": UUID(int=2**128 - 1),
     "version 1": uuid1(),
     "version 7": sids.new(),
@@ -65,14 +65,14 @@ def test_an_id_that_no_token_has_is_none_of_ours(browser_of, client_of, password
 def test_an_entry_of_a_token_with_a_users_number_blocks_nobody(client_of, ann):
     client = client_of(ann)
     for number in (0, ann.pk):
-        Entry.objects.create(token_id=UUID(int=number), kind="jti", why="An old node.", until=last_expiry())
+        Entry.objects.create(token_id=UUID(int=number), kind="jti", why="An old node.", until=max_access_expiry())
     assert client.get("/api/me/").status_code == client.renew().status_code == 200
 
 
 @needs_redis
 def test_the_mirror_takes_no_such_entry_for_a_wholesale_one(ann):
     for number in (0, ann.pk):
-        Entry.objects.create(token_id=UUID(int=number), kind="jti", why="An old node.", until=last_expiry())
+        Entry.objects.create(token_id=UUID(int=number), kind="jti", why="An old node.", until=max_access_expiry())
     mirror = Mirror()
     settle(mirror)
     assert not mirror.blocks(sids.new(), uuid4(), ann.pk)
@@ -92,7 +92,7 @@ def test_a_superusers_token_is_blocked_by_superusers_only(browser_of, client_of,
 def test_a_token_of_an_unknown_owner_is_blocked_for_minutes(browser_of, password, staff):
     page, jti = browser_of(make_staff("blocker", password, *BLOCKER)), uuid4()
     assert do(page, show(page, jti.hex), "block").status_code == 302
-    assert Entry.objects.get(token_id=jti).until <= last_expiry()
+    assert Entry.objects.get(token_id=jti).until <= max_access_expiry()
     assert page.get(LEAKED).status_code == 200
 
 
@@ -113,7 +113,7 @@ def test_a_token_of_an_unknown_owner_is_blocked_for_minutes(browser_of, password
 )
 def test_the_database_refuses_an_entry_of_no_kind(fields):
     with pytest.raises(IntegrityError), transaction.atomic():
-        Entry.objects.create(token_id=uuid4(), until=last_expiry(), **fields)
+        Entry.objects.create(token_id=uuid4(), until=max_access_expiry(), **fields)
 
 
 def test_the_compiled_check_and_the_orm_agree(ann):
@@ -138,7 +138,7 @@ def test_the_compiled_check_and_the_orm_agree(ann):
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="the plans of PostgreSQL")
 def test_the_check_reads_indexes_only(ann):
-    entries = [Entry(token_id=uuid4(), kind="sid", until=last_expiry()) for _ in range(5000)]
+    entries = [Entry(token_id=uuid4(), kind="sid", until=max_access_expiry()) for _ in range(5000)]
     Entry.objects.bulk_create(entries)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE blocklist_entry")
@@ -161,17 +161,17 @@ def test_an_old_node_finds_what_a_new_one_has_ended_wholesale(old_entries, ann):
 @pytest.mark.parametrize("number", [1, 15, 16, 255, 4242, 2**40 + 12345, 2**63 - 1])
 def test_a_new_node_finds_what_an_old_one_has_ended_wholesale(old_entries, number):
     sid, before = sids.new(), sids.just_after(timezone.now())
-    old_entries.create(kind="sub", token_id=UUID(int=number), before=before, until=last_expiry())
+    old_entries.create(kind="sub", token_id=UUID(int=number), before=before, until=max_access_expiry())
     assert Entry.objects.get().owner_id == number
     assert Entry.objects.blocks(sid, uuid4(), number)
     assert not Entry.objects.blocks(sid, uuid4(), number - 1)
-    old_entries.create(kind="all", token_id=UUID(int=0), before=before, until=last_expiry())
+    old_entries.create(kind="all", token_id=UUID(int=0), before=before, until=max_access_expiry())
     assert Entry.objects.blocks(sid, uuid4(), number - 1)
 
 
 @needs_redis
 def test_a_new_mirror_knows_what_an_old_node_has_ended_wholesale(old_entries):
-    old_entries.create(kind="sub", token_id=UUID(int=7), before=timezone.now(), until=last_expiry())
+    old_entries.create(kind="sub", token_id=UUID(int=7), before=timezone.now(), until=max_access_expiry())
     mirror, sid = Mirror(), sids.new(timezone.now() - timedelta(hours=1))
     settle(mirror)
     assert mirror.blocks(sid, uuid4(), 7)
@@ -181,9 +181,9 @@ def test_a_new_mirror_knows_what_an_old_node_has_ended_wholesale(old_entries):
 def test_prune_finishes_the_ends_of_an_old_node(old_entries, client_of, ann, bob):
     client_of(ann), client_of(bob)
     before = sids.just_after(timezone.now())
-    old_entries.create(kind="sub", token_id=UUID(int=ann.pk), before=before, until=last_expiry())
-    assert Entry.objects.left_half_way() == 1
-    list(Entry.objects.finish_ends())
+    old_entries.create(kind="sub", token_id=UUID(int=ann.pk), before=before, until=max_access_expiry())
+    assert Entry.objects.unfinished_count() == 1
+    list(Entry.objects.finish_ending())
     assert list(SignIn.objects.filter(ended_at=None).values_list("user", flat=True)) == [bob.pk]
 
 

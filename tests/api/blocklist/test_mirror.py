@@ -13,9 +13,10 @@ from django.conf import settings as project_settings
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from api.blocklist import news
-from api.blocklist.mirror import BlockedIds, Mirror, UnreadRows
-from api.blocklist.models import Entry, last_expiry
+from api.blocklist import pubsub
+from api.blocklist.mirror import BlockedIds, Mirror
+from api.blocklist.models import Entry, max_access_expiry
+from api.blocklist.row_cursor import RowCursor
 from tests import servers
 from tests.faults.proxy import Proxy
 from tests.stopwatch import stopwatch
@@ -93,9 +94,9 @@ def block() -> UUID:
 
 def block_unannounced(**fields: Any) -> UUID:
     """As by a process that died between its commit and the news."""
-    return Entry.objects.bulk_create([Entry(token_id=uuid4(), kind=Entry.Kind.SIGN_IN, until=last_expiry(), **fields)])[
-        0
-    ].token_id
+    return Entry.objects.bulk_create(
+        [Entry(token_id=uuid4(), kind=Entry.Kind.SIGN_IN, until=max_access_expiry(), **fields)]
+    )[0].token_id
 
 
 def blocks(mirror: Mirror, sid: UUID) -> bool:
@@ -111,7 +112,7 @@ def test_a_check_asks_neither_database_nor_redis(mirror: Mirror) -> None:
 def test_a_call_with_an_access_token_asks_no_database(
     mirror: Mirror, monkeypatch: Any, ann: Any, client_of: Callable[[Any], Any]
 ) -> None:
-    monkeypatch.setattr("api.tokens.mirror", mirror)
+    monkeypatch.setattr("api.tokens.access.mirror", mirror)
     client = client_of(ann)
     costs = []
     for _ in range(20):
@@ -149,7 +150,7 @@ def test_what_was_never_announced_is_seen_within_a_second(mirror: Mirror) -> Non
 
 
 def test_more_than_one_read_full_is_loaded_over_several_checks(valkey: servers.Valkey, monkeypatch: Any) -> None:
-    monkeypatch.setattr("api.blocklist.mirror.ROWS_PER_READ", 10)
+    monkeypatch.setattr("api.blocklist.row_cursor.MAX_ROWS_PER_READ", 10)
     sids = [block() for _ in range(35)]
     mirror = Mirror()
     assert all(blocks(mirror, sid) for sid in sids)
@@ -159,7 +160,7 @@ def test_more_than_one_read_full_is_loaded_over_several_checks(valkey: servers.V
 
 
 def test_a_burst_of_news_is_never_answered_past(mirror: Mirror, monkeypatch: Any) -> None:
-    monkeypatch.setattr("api.blocklist.mirror.MESSAGES_PER_CHECK", 3)
+    monkeypatch.setattr("api.blocklist.mirror.MAX_MESSAGES_PER_CHECK", 3)
     sids = [block() for _ in range(20)]
     assert all(blocks(mirror, sid) for sid in reversed(sids))
 
@@ -172,7 +173,7 @@ def test_inside_a_transaction_its_own_blocks_are_seen(mirror: Mirror) -> None:
 @pytest.mark.usefixtures("valkey")
 class TestUnreadRows:
     def test_a_row_that_commits_after_a_later_one_is_found(self) -> None:
-        unread = UnreadRows()
+        unread = RowCursor()
         late, early = block_unannounced(id=1_000_010), block_unannounced(id=1_000_020)
         Entry.objects.filter(token_id=late).update(id=2_000_000)
         assert {row[0] for row in unread.read()[0]} == {late, early}
@@ -181,17 +182,17 @@ class TestUnreadRows:
         assert unread.read() == ([], False)
 
     def test_a_gap_is_given_up_only_after_it_was_read_once_more(self, monkeypatch: Any) -> None:
-        monkeypatch.setattr("api.blocklist.mirror.GAP_KEPT", 0.0)
-        unread = UnreadRows()
+        monkeypatch.setattr("api.blocklist.row_cursor.MAX_GAP_SECONDS", 0.0)
+        unread = RowCursor()
         block_unannounced(id=1_000_020)
         unread.read()
         late = block_unannounced(id=1_000_010)
         assert [row[0] for row in unread.read()[0]] == [late]
 
     def test_while_much_lies_ahead_the_rows_behind_wait_until_it_was_read(self, monkeypatch: Any) -> None:
-        monkeypatch.setattr("api.blocklist.mirror.ROWS_PER_READ", 2)
-        monkeypatch.setattr("api.blocklist.mirror.GAP_KEPT", 0.0)
-        unread = UnreadRows()
+        monkeypatch.setattr("api.blocklist.row_cursor.MAX_ROWS_PER_READ", 2)
+        monkeypatch.setattr("api.blocklist.row_cursor.MAX_GAP_SECONDS", 0.0)
+        unread = RowCursor()
         for number in range(1_000_010, 1_000_060, 10):
             block_unannounced(id=number)
         assert unread.read()[1]
@@ -202,8 +203,8 @@ class TestUnreadRows:
         assert reads[2][0][0][0] == late
 
     def test_many_gaps_are_read_as_one(self, monkeypatch: Any) -> None:
-        monkeypatch.setattr("api.blocklist.mirror.GAPS_KEPT", 2)
-        unread = UnreadRows()
+        monkeypatch.setattr("api.blocklist.row_cursor.MAX_GAPS", 2)
+        unread = RowCursor()
         for number in range(1_000_000, 1_000_040, 10):
             block_unannounced(id=number)
         unread.read()
@@ -215,11 +216,11 @@ def test_expired_ids_leave_memory() -> None:
     ids = BlockedIds()
     ids.add(range(1000), until=time.time() - 1000)
     ids.add([5000], until=time.time() + 1000)
-    ids.forget_expired()
+    ids.drop_expired()
     assert len(ids) == 1
-    assert ids.have_either(5000, 1)
-    assert ids.have_either(1, 5000)
-    assert not ids.have_either(1, 2)
+    assert ids.contains_any(5000, 1)
+    assert ids.contains_any(1, 5000)
+    assert not ids.contains_any(1, 2)
 
 
 def test_without_redis_every_check_asks_the_database_and_it_returns_by_itself(
@@ -316,7 +317,7 @@ def test_a_killed_subscription_is_noticed_by_the_next_check(mirror: Mirror, valk
 )
 def test_a_forged_message_lets_nobody_in(mirror: Mirror, valkey: servers.Valkey, forgery: bytes) -> None:
     sid = block()
-    redis.Redis.from_url(valkey.url).publish(news.CHANNEL, forgery)
+    redis.Redis.from_url(valkey.url).publish(pubsub.CHANNEL, forgery)
     assert blocks(mirror, sid)
     assert blocks(mirror, block())
 
@@ -324,7 +325,7 @@ def test_a_forged_message_lets_nobody_in(mirror: Mirror, valkey: servers.Valkey,
 def test_the_log_says_once_that_redis_went_and_once_that_it_is_back(
     mirror: Mirror, valkey: servers.Valkey, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING, logger="api.blocklist.news"):
+    with caplog.at_level(logging.WARNING, logger="api.blocklist.pubsub"):
         valkey.kill()
         for _ in range(30):
             blocks(mirror, NOBODY)

@@ -9,9 +9,9 @@ import pytest
 import redis
 from django.conf import settings
 
-from api.blocklist import news
-from api.blocklist.mirror import BUCKET, Mirror
-from api.blocklist.models import Entry, last_expiry
+from api.blocklist import pubsub
+from api.blocklist.mirror import BUCKET_SECONDS, Mirror
+from api.blocklist.models import Entry, max_access_expiry
 from tests.api.blocklist.test_wholesale import settle
 
 needs_redis = pytest.mark.skipif(not settings.REDIS_URL, reason="no Redis")
@@ -64,14 +64,14 @@ GARBAGE = {
 @pytest.mark.parametrize("message", GARBAGE.values(), ids=GARBAGE)
 def test_the_parser_refuses_what_no_process_of_ours_publishes(message):
     with pytest.raises(ValueError):  # noqa: PT011 (any is an answer to the caller)
-        news.parse(message)
+        pubsub.parse(message)
 
 
-@pytest.mark.parametrize("count", [1, 2, news.IDS_PER_MESSAGE])
+@pytest.mark.parametrize("count", [1, 2, pubsub.MAX_IDS_PER_MESSAGE])
 def test_the_parser_takes_what_a_process_of_ours_publishes(count):
     ids = [uuid4() for _ in range(count)]
     message = json.dumps([[each.hex for each in ids], SOON]).encode()
-    assert news.parse(message) == ([each.int for each in ids], SOON)
+    assert pubsub.parse(message) == ([each.int for each in ids], SOON)
 
 
 @needs_redis
@@ -85,56 +85,56 @@ class TestOnRedis:
     def mirror(self, monkeypatch):
         mirror = Mirror()
         settle(mirror)
-        monkeypatch.setattr("api.tokens.mirror", mirror)
+        monkeypatch.setattr("api.tokens.access.mirror", mirror)
         return mirror
 
     @pytest.mark.parametrize("message", GARBAGE.values(), ids=GARBAGE)
     def test_no_garbage_reaches_a_view(self, mirror, forger, client_of, ann, bob, message):
         client, ended = client_of(ann), client_of(bob)
         for _ in range(3):
-            forger.publish(news.CHANNEL, message)
+            forger.publish(pubsub.CHANNEL, message)
             assert client.get("/api/me/").status_code == 200
         ended.post("/api/sign-ins/end-all/")
-        forger.publish(news.CHANNEL, message)
+        forger.publish(pubsub.CHANNEL, message)
         assert ended.get("/api/me/").status_code == 401
         settle(mirror)
 
     def test_the_log_names_it_once(self, mirror, forger, client_of, ann, caplog):
         client = client_of(ann)
-        with caplog.at_level(logging.WARNING, "api.blocklist.news"):
+        with caplog.at_level(logging.WARNING, "api.blocklist.pubsub"):
             for message in GARBAGE.values():
-                forger.publish(news.CHANNEL, message)
+                forger.publish(pubsub.CHANNEL, message)
                 client.get("/api/me/")
-        logged = [record.message for record in caplog.records if record.name == "api.blocklist.news"]
+        logged = [record.message for record in caplog.records if record.name == "api.blocklist.pubsub"]
         assert [message.partition(" (")[0] for message in logged] == [
             "A message on wp:blocked in Redis is none of ours"
         ]
         assert ID not in caplog.text
 
     def test_times_of_others_do_not_slow_checks(self, mirror, forger):
-        longest = last_expiry().timestamp()
+        longest = max_access_expiry().timestamp()
         for number in range(500):
-            for until in (number * BUCKET, SOON + number * BUCKET, 10**10 - number * BUCKET):
-                forger.publish(news.CHANNEL, json.dumps([[uuid4().hex], until]))
+            for until in (number * BUCKET_SECONDS, SOON + number * BUCKET_SECONDS, 10**10 - number * BUCKET_SECONDS):
+                forger.publish(pubsub.CHANNEL, json.dumps([[uuid4().hex], until]))
         settle(mirror)
-        assert len(mirror._ids._buckets) <= (longest - time.time()) // BUCKET + 2
-        assert max(mirror._ids._buckets) <= (longest + 5) // BUCKET
+        assert len(mirror._ids._buckets) <= (longest - time.time()) // BUCKET_SECONDS + 2
+        assert max(mirror._ids._buckets) <= (longest + 5) // BUCKET_SECONDS
 
     def test_an_id_of_a_far_time_is_let_in_when_ours_would_be(self, mirror, forger):
         forged = uuid4()
-        forger.publish(news.CHANNEL, json.dumps([[forged.hex], 10**10]))
+        forger.publish(pubsub.CHANNEL, json.dumps([[forged.hex], 10**10]))
         assert mirror.blocks(forged, uuid4(), 1)
         [until] = [bucket for bucket, ids in mirror._ids._buckets.items() if forged.int in ids]
-        assert until * BUCKET <= last_expiry().timestamp()
+        assert until * BUCKET_SECONDS <= max_access_expiry().timestamp()
 
     @pytest.mark.parametrize("fill", [{"name": "rpush", "args": ["x"]}, {"name": "set", "args": ["x" * 2_000_000]}])
     def test_a_key_of_the_channels_name_does_not_stop_the_news(self, mirror, forger, caplog, fill):
-        getattr(forger, fill["name"])(news.CHANNEL, *fill["args"])
+        getattr(forger, fill["name"])(pubsub.CHANNEL, *fill["args"])
         try:
             sid = uuid4()
-            with caplog.at_level(logging.WARNING, "api.blocklist.news"):
+            with caplog.at_level(logging.WARNING, "api.blocklist.pubsub"):
                 Entry.objects.block_sign_ins([sid])
             assert mirror.blocks(sid, UUID(int=1), 1)
             assert not caplog.records
         finally:
-            forger.delete(news.CHANNEL)
+            forger.delete(pubsub.CHANNEL)

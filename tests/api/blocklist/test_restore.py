@@ -9,10 +9,10 @@ import pytest
 from psycopg import sql
 
 from accounts.models import SignIn
-from api.blocklist.mirror import StoreReplaced, UnreadRows
-from api.blocklist.models import Entry, StatusIndex, Store, last_expiry
-from api.blocklist.restore import PLACES_SKIPPED, end_what_was_restored
-from api.blocklist.stores import read_marked
+from api.blocklist.models import Entry, StatusIndex, Store, max_access_expiry
+from api.blocklist.restore import PLACES_SKIPPED, end_restored_sign_ins
+from api.blocklist.row_cursor import RowCursor, StoreReplaced
+from api.blocklist.store import read_with_mark
 from tests import servers
 
 FIELDS = ("id", "token_id", "until", "before", "lifted_at", "kind", "owner_id")
@@ -22,17 +22,17 @@ FIELDS = ("id", "token_id", "until", "before", "lifted_at", "kind", "owner_id")
 class TestStore:
     def test_the_marked_rows_are_those_of_the_orm(self, django_assert_num_queries):
         Entry.objects.block_sign_ins(sign_in.pk for sign_in in [SignIn(), SignIn(), SignIn()])
-        Entry.objects.block_all(last_expiry(), 7)
+        Entry.objects.block_all(max_access_expiry(), 7)
         rows = Entry.objects.order_by("id").values_list(*FIELDS)
         with django_assert_num_queries(1):
-            mark, found = read_marked(rows[:3])
+            mark, found = read_with_mark(rows[:3])
         assert found == list(rows[:3])
         assert mark.last_id == Entry.objects.latest("id").pk
-        assert read_marked(rows.filter(pk=-1))[1] == []
+        assert read_with_mark(rows.filter(pk=-1))[1] == []
 
     def test_pruning_is_no_restore(self):
-        unread = UnreadRows()
-        Entry.objects.bulk_create(Entry(token_id=SignIn().pk, kind="sid", until=last_expiry()) for _ in range(5))
+        unread = RowCursor()
+        Entry.objects.bulk_create(Entry(token_id=SignIn().pk, kind="sid", until=max_access_expiry()) for _ in range(5))
         assert len(unread.read()[0]) == 5
         Entry.objects.all()._raw_delete("default")
         assert unread.read() == ([], False)
@@ -40,7 +40,7 @@ class TestStore:
     @pytest.mark.parametrize("replace", [lambda: Store.objects.renew(), lambda: Store.objects.all().delete()])
     def test_a_new_key_makes_a_mirror_read_from_the_beginning(self, replace):
         Store.objects.renew()
-        unread = UnreadRows()
+        unread = RowCursor()
         Entry.objects.block_sign_ins([SignIn().pk, SignIn().pk])
         assert len(unread.read()[0]) == 2
         replace()
@@ -52,7 +52,7 @@ class TestStore:
         settings.JWT_STATUS_LIST = True
         StatusIndex.objects.create()
         before = StatusIndex.objects.latest_index()
-        list(end_what_was_restored(SignIn.Reason.ENDED_BY_STAFF))
+        list(end_restored_sign_ins(SignIn.Reason.ENDED_BY_STAFF))
         below = Entry.objects.exclude(places_below=None).get().places_below
         assert StatusIndex.objects.create().pk >= below > before + PLACES_SKIPPED
 

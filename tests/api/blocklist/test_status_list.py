@@ -34,8 +34,8 @@ def told(tmp_path, settings, monkeypatch):
     settings.JWT_KEYS = str(tmp_path)
     settings.JWT_STATUS_LIST = True
     settings.JWT_ISSUER = "https://id.example.org"
-    monkeypatch.setattr("api.oauth.status_lists", status_list.StatusLists())
-    monkeypatch.setattr(status_list, "REBUILT_AFTER", 0)
+    monkeypatch.setattr("api.service_endpoints.status_lists", status_list.StatusLists())
+    monkeypatch.setattr(status_list, "REBUILD_SECONDS", 0)
 
 
 @pytest.fixture
@@ -244,15 +244,15 @@ def test_a_sign_in_that_ends_before_it_gets_a_place_gets_none(client_of, ann, se
     settings.JWT_STATUS_LIST = True
     waiting = SignIn.objects.get()
     waiting.end("signed_out")
-    assert not StatusIndex.objects.give(waiting)
+    assert not StatusIndex.objects.assign(waiting)
 
 
 def test_two_that_give_a_place_at_once_agree(client_of, ann, settings):
     settings.JWT_STATUS_LIST = False
     client_of(ann)
     one, other = SignIn.objects.get(), SignIn.objects.get()
-    assert StatusIndex.objects.give(one)
-    assert StatusIndex.objects.give(other)
+    assert StatusIndex.objects.assign(one)
+    assert StatusIndex.objects.assign(other)
     assert one.status_index == other.status_index
 
 
@@ -333,7 +333,7 @@ def test_a_list_that_is_a_second_old_at_most_is_served_without_the_database(
     client_of, ann, get, monkeypatch, django_assert_num_queries
 ):
     client_of(ann)
-    monkeypatch.setattr(status_list, "REBUILT_AFTER", 3600)
+    monkeypatch.setattr(status_list, "REBUILD_SECONDS", 3600)
     get()
     with django_assert_num_queries(0):
         for _ in range(10):

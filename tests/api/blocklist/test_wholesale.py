@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from accounts import ending, sids
 from accounts.models import SignIn
-from api.blocklist import news
-from api.blocklist.mirror import Mirror, Moments
+from api.blocklist import pubsub
+from api.blocklist.mirror import Mirror, RevokedBefore
 from api.blocklist.models import Entry
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -82,21 +82,21 @@ def test_forged_news_of_it_makes_checks_ask_and_signs_nobody_out(mirror):
     forger = redis.Redis.from_url(settings.REDIS_URL)
     sid = sids.new()
     for forgery in ["[[], 0]", "[[], 99999999999]", f'[["{"0" * 32}"], 99999999999]', '[["1"], 99999999999]']:
-        forger.publish(news.CHANNEL, forgery)
+        forger.publish(pubsub.CHANNEL, forgery)
         assert not mirror.blocks(sid, sids.new(), 1)
     settle(mirror)
     assert not mirror.blocks(sid, sids.new(), 1)
 
 
 def test_a_moment_leaves_memory_when_its_entry_has_expired():
-    moments, now = Moments(), timezone.now()
+    moments, now = RevokedBefore(), timezone.now()
     moments.add(7, now, now.timestamp() + 60)
     old = sids.new(now - timedelta(hours=1))
-    moments.forget_expired()
-    assert moments.have(old, 7)
+    moments.drop_expired()
+    assert moments.covers(old, 7)
     with time_machine.travel(now + timedelta(seconds=61)):
-        moments.forget_expired()
-    assert not moments.have(old, 7)
+        moments.drop_expired()
+    assert not moments.covers(old, 7)
 
 
 def test_an_entry_that_is_in_force_cannot_be_deleted(ann):

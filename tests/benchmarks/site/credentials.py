@@ -69,18 +69,18 @@ def pair(sign_in: SignIn) -> dict[str, str]:
 
 def bound_passport() -> Callable[[], dict[str, str]]:
     """What makes the headers of one call: each has a proof of its own."""
+    from api.dpop.replay import _new_nonce, redis_store
     from api.keys import Key
-    from api.used_proofs import _new_nonce, redis_memory
 
     key = Key.generate("ES256")
     sign_in = starting.start(ann(), SignIn.Kind.CLIENT, key_thumbprint=key.kid)
     access = pair(sign_in)["access"]
-    _is_new, birthday = redis_memory.remember(uuid4())
+    _is_new, store_id = redis_store.add(uuid4())
     claims = {
         "htm": "GET",
         "htu": "http://localhost/whoami/",
         "ath": base64url_encode(sha256(access.encode()).digest()).decode(),
-        "nonce": _new_nonce(str(birthday)),
+        "nonce": _new_nonce(str(store_id)),
     }
     headers = {"typ": "dpop+jwt", "jwk": {name: key.jwk[name] for name in ("kty", "crv", "x", "y")}}
 

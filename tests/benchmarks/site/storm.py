@@ -26,12 +26,12 @@ from redis import Redis
 from accounts import sids
 from accounts.models import SignIn
 from api.blocklist.mirror import mirror
-from api.blocklist.news import IDS_PER_MESSAGE
+from api.blocklist.pubsub import MAX_IDS_PER_MESSAGE
 from tests.benchmarks import wire
 from tests.benchmarks.output import Progress
 from tests.benchmarks.site import rows
 
-BATCH = IDS_PER_MESSAGE
+BATCH = MAX_IDS_PER_MESSAGE
 GIVE_UP_SECONDS = 1200
 QUIET_SECONDS = 10
 # Those whose memory is measured.

@@ -1,7 +1,7 @@
 from django.urls import path
 from rest_framework_simplejwt.views import token_refresh
 
-from api import health
+from project import health
 from tests.benchmarks.site.views import WhoAmI
 
 urlpatterns = [

@@ -1,0 +1,129 @@
+"""What somebody found in a log or a repository: whose it is, which kind, and whether it still opens anything."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import jwt
+from django.db.models import Q
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_variables
+from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
+
+from accounts.admin.search import as_uuid
+from accounts.models import SignIn
+from api.blocklist.models import Entry, may_be_jti
+from api.tokens import AnyToken, RefreshToken
+
+KINDS: dict[str, Promise] = {
+    "access": _("an access token"),
+    "refresh": _("a refresh token"),
+    "sid": _("the id of a sign-in"),
+    "jti": _("the id of a token"),
+}
+
+
+@dataclass(frozen=True)
+class Leak:
+    """Holds ids only: the token itself is forgotten once it was read."""
+
+    kind: str
+    verdict: Promise
+    is_accepted: bool
+    sign_in: SignIn | None = None
+    # Of an access token that is refused nowhere yet.
+    blockable_jti: UUID | None = None
+
+    @property
+    def kind_label(self) -> Promise:
+        return KINDS[self.kind]
+
+    @property
+    def endable_sign_in(self) -> SignIn | None:
+        return self.sign_in if self.sign_in and self.sign_in.ended_at is None else None
+
+    def blockable_by(self, staff: Any) -> UUID | None:
+        """The token to block, if that member of staff may touch its owner. Of an unknown owner, any may."""
+        return self.blockable_jti if self.sign_in is None or self.sign_in.user.is_manageable_by(staff) else None
+
+
+@sensitive_variables()
+def identify(found: str) -> Leak | None:
+    """A token, or the id of one or of a sign-in. None: it is nothing of ours."""
+    found = found.strip().removeprefix("Bearer ").strip()
+    found_id = as_uuid(found)
+    return _identify_id(found_id) if found_id else _identify_token(found)
+
+
+def _identify_id(found: UUID) -> Leak | None:
+    sign_ins = SignIn.objects.select_related("user")
+    if sign_in := sign_ins.filter(pk=found).first():
+        if _is_live(sign_in):
+            return Leak("sid", _("The sign-in goes on, and its tokens are good."), is_accepted=True, sign_in=sign_in)
+        return Leak("sid", _("The sign-in is over, and its tokens are refused."), is_accepted=False, sign_in=sign_in)
+    # Without an index, since every refresh would have to keep it: the one slow look-up here, a second in millions.
+    if sign_in := sign_ins.filter(Q(refresh_id=found) | Q(previous_refresh_id=found)).first():
+        return _refresh_token_leak(sign_in, _is_live(sign_in) and sign_in.accepts_refresh(found))
+    if Entry.objects.in_force().individual().filter(token_id=found).exists():
+        return Leak("jti", _("It is on the blocklist already."), is_accepted=False)
+    if not may_be_jti(found):
+        return None
+    unknown = _(
+        "We keep no list of access tokens: nobody can say from its id whose it is, or whether there is one. If there "
+        "is, it is good until it expires, unless you block it."
+    )
+    return Leak("jti", unknown, is_accepted=True, blockable_jti=found)
+
+
+def _is_live(sign_in: SignIn) -> bool:
+    return sign_in.is_live() and not Entry.objects.blocking(sign_in.sid, sign_in.user_id).exists()
+
+
+@sensitive_variables()
+def _identify_token(found: str) -> Leak | None:
+    try:
+        token = AnyToken(found)  # type: ignore[arg-type]
+    except ExpiredTokenError:
+        return _identify_expired(found)
+    except TokenError:
+        return None
+    sign_in = SignIn.objects.filter(pk=token.sid, user=token["sub"]).select_related("user").first()
+    is_accepted = _is_accepted(token)
+    if token["token_type"] == RefreshToken.token_type:
+        return _refresh_token_leak(sign_in, is_accepted)
+    if is_accepted:
+        return Leak("access", _("Genuine, and still good."), is_accepted=True, sign_in=sign_in, blockable_jti=token.jti)
+    return Leak("access", _("Genuine, but refused already."), is_accepted=False, sign_in=sign_in)
+
+
+def _is_accepted(token: AnyToken) -> bool:
+    try:
+        token.check_not_revoked()
+    except TokenError:
+        return False
+    return True
+
+
+@sensitive_variables()
+def _identify_expired(found: str) -> Leak | None:
+    # Its signature was checked before its time.
+    claims: dict[str, Any] = jwt.decode(found, options={"verify_signature": False})
+    try:
+        sign_ins = SignIn.objects.filter(pk=UUID(claims["sid"]), user=int(claims["sub"]))
+        kind = {"access": "access", "refresh": "refresh"}[claims["token_type"]]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return Leak(
+        kind,
+        _("Genuine, but its time is over: it opens nothing any more."),
+        is_accepted=False,
+        sign_in=sign_ins.select_related("user").first(),
+    )
+
+
+def _refresh_token_leak(sign_in: SignIn | None, is_accepted: bool) -> Leak:
+    if is_accepted:
+        return Leak("refresh", _("Genuine, and still good."), is_accepted=True, sign_in=sign_in)
+    used = _("Genuine, but used up, or its sign-in is over: it opens nothing.")
+    return Leak("refresh", used, is_accepted=False, sign_in=sign_in)

@@ -1,0 +1,108 @@
+"""The keyring of a process: the key that signs, and the keys that verify."""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+from api.keys.folder import KeyFolder
+from api.keys.key import Key, derived_keys
+from api.outages import OutageLog
+
+logger = logging.getLogger(__name__)
+
+# Of those that cannot be read, in one line.
+MAX_FILES_LOGGED = 10
+# Between two looks at the folder, in seconds.
+POLL_SECONDS = 0.5
+
+
+class Keyring:
+    """
+    The key that signs, and those that verify, by their ids. It follows the folder: every half second somebody who asks
+    looks whether anything in there has changed. A folder that makes no sense changes nothing.
+    """
+
+    def __init__(self) -> None:
+        # Called after a key was dropped: what was verified with it is verified anew.
+        self.on_drop: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+        self._keys: dict[str, Key] = {}
+        self._signing_key: Key | None = None
+        self._fingerprint: object = None
+        # On the monotonic clock, in seconds.
+        self._next_poll = -math.inf
+        self._outage_log = OutageLog("The keys in JWT_KEYS stay as they were", "The keys in JWT_KEYS are read again")
+
+    @property
+    def by_kid(self) -> dict[str, Key]:
+        self.reload_if_changed()
+        return self._keys
+
+    @property
+    def signing_key(self) -> Key:
+        self.reload_if_changed()
+        assert self._signing_key  # noqa: S101 (reload_if_changed() raises without one)
+        return self._signing_key
+
+    def load(self) -> None:
+        """Reads the keys anew. Raises ImproperlyConfigured, and keeps what it had."""
+        with self._lock:
+            self._load()
+            self._next_poll = time.monotonic() + POLL_SECONDS
+
+    def reload_if_changed(self) -> None:
+        """Before any answer that depends on the keys. Raises ImproperlyConfigured if there never were any."""
+        if time.monotonic() >= self._next_poll:
+            with self._lock:
+                # Others wait: whoever asks after a key was dropped is told so.
+                if time.monotonic() >= self._next_poll:
+                    self._reload()
+
+    def _reload(self) -> None:
+        if self._signing_key is None:
+            self._load()
+        elif settings.JWT_KEYS and (fingerprint := KeyFolder(settings.JWT_KEYS).fingerprint()) != self._fingerprint:
+            try:
+                self._load()
+            except ImproperlyConfigured as error:
+                self._fingerprint = fingerprint
+                self._outage_log.failed(error)
+        self._next_poll = time.monotonic() + POLL_SECONDS
+
+    def _load(self) -> None:
+        if settings.JWT_KEYS:
+            folder = KeyFolder(settings.JWT_KEYS)
+            fingerprint = folder.fingerprint()
+            try:
+                keys, signing_key = folder.load()
+            finally:
+                if folder.unreadable:
+                    logger.warning(
+                        "Files in JWT_KEYS cannot be read: %s", ", ".join(folder.unreadable[:MAX_FILES_LOGGED])
+                    )
+        else:
+            keys, fingerprint = {key.kid: key for key in derived_keys()}, None
+            signing_key = list(keys.values())[-1]
+        dropped = self._keys.keys() - keys.keys()
+        self._keys, self._signing_key, self._fingerprint = keys, signing_key, fingerprint
+        self._outage_log.recovered()
+        if dropped:
+            for callback in self.on_drop:
+                callback()
+
+
+keyring = Keyring()
+
+
+def _follow_settings(*, setting: str, **kwargs: object) -> None:
+    if setting in ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "JWT_KEYS"):
+        keyring.load()
+
+
+setting_changed.connect(_follow_settings)

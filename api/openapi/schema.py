@@ -1,0 +1,185 @@
+"""The OpenAPI document: what drf-spectacular cannot see in the views, so that it is complete and true."""
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.core.validators import ProhibitNullCharactersValidator
+from drf_spectacular import openapi
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.plumbing import ResolvedComponent
+from rest_framework import permissions
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.views import APIView
+from rest_framework_simplejwt.views import TokenViewBase
+
+from api.openapi.responses import CACHEABLE, ERROR_RESPONSES, HEADERS, LINKS, NO_STORE, SCHEMAS, Json
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+class AutoSchema(openapi.AutoSchema):
+    """As drf-spectacular's, with the errors, the headers and the links that it does not see."""
+
+    view: APIView
+
+    def get_operation(self, *args: Any, **kwargs: Any) -> Json | None:
+        operation: Json | None = super().get_operation(*args, **kwargs)
+        if operation:
+            for status, links in LINKS.get(operation["operationId"], {}).items():
+                operation["responses"][status]["links"] = links
+        return operation
+
+    def get_summary(self) -> str:
+        return self.get_description().partition(".")[0]
+
+    def _map_serializer(self, serializer: Any, direction: Any, bypass_extensions: bool = False) -> Json:
+        schema: Json = super()._map_serializer(serializer, direction, bypass_extensions)
+        properties: dict[str, Json] = schema.get("properties", {})
+        if direction == "response":
+            # Whether or not it may be left out of a request.
+            schema["required"] = sorted(properties.keys() - getattr(serializer, "optional", ()))
+            return schema
+        for name, facts in properties.items():
+            field = serializer.fields[name]
+            if any(isinstance(each, ProhibitNullCharactersValidator) for each in field.validators):
+                facts |= {"pattern": r"^[^\u0000]*$"}
+            facts |= getattr(field, "schema", {})
+        return schema | getattr(serializer, "schema", {})
+
+    def _get_response_bodies(self, direction: Any = "response") -> Json:
+        answers: Json = super()._get_response_bodies(direction)
+        for status, answer in answers.items():
+            answer["description"] = answer["description"] or HTTPStatus(int(status)).phrase
+            is_cacheable = getattr(self.view, "is_cacheable", False) and status < "400"
+            answer["headers"] = self._headers(CACHEABLE if is_cacheable else NO_STORE)
+        errors = {
+            status: self._error_response(status)
+            for status in {*self._error_statuses(), *answers} & ERROR_RESPONSES.keys()
+        }
+        return dict(sorted((answers | errors).items()))
+
+    def _error_statuses(self) -> Iterable[str]:
+        """By the rules that the views follow."""
+        if issubclass(self.view.content_negotiation_class, DefaultContentNegotiation):
+            yield "406"
+        if getattr(self.view, "needs_database", True):
+            yield "503"
+        if self._get_request_body():
+            yield from ("400", "411", "413", "415")
+        if "{" in self.path or self._is_list_view():
+            yield "404"
+        if self._is_list_view():
+            yield from ("400", "414")
+        authenticators = self.view.get_authenticators()
+        if authenticators or isinstance(self.view, TokenViewBase):
+            yield "401"
+        if authenticators and self.method not in SAFE_METHODS:
+            # The session cookie needs a CSRF token.
+            yield "403"
+        if any(type(each) not in UNRESTRICTED_PERMISSIONS for each in self.view.get_permissions()):
+            yield "403"
+        if self.view.get_throttles():
+            yield "429"
+
+    def _error_response(self, status: str) -> Json:
+        error = ERROR_RESPONSES[status]
+        if not error.examples:
+            return self._component(ResolvedComponent.RESPONSE, error.name, {"description": error.description})
+        schema = self._component(ResolvedComponent.SCHEMA, error.schema, SCHEMAS[error.schema])
+        examples = {name: {"value": value} for name, value in error.examples.items()}
+        return self._component(
+            ResolvedComponent.RESPONSE,
+            error.name,
+            {
+                "description": error.description,
+                "headers": self._headers(error.headers),
+                "content": {"application/json": {"schema": schema, "examples": examples}},
+            },
+        )
+
+    def _headers(self, described: dict[str, str]) -> Json:
+        return {
+            header: self._component(ResolvedComponent.HEADER, name, HEADERS[name]) for header, name in described.items()
+        }
+
+    def _component(self, kind: str, name: str, schema: Json) -> Json:
+        component = ResolvedComponent(name, kind, schema, object=name)
+        self.registry.register_on_missing(component)
+        return component.ref
+
+
+UNRESTRICTED_PERMISSIONS = (permissions.AllowAny, permissions.IsAuthenticated)
+
+
+class AccessTokenScheme(OpenApiAuthenticationExtension):
+    target_class = "api.authentication.TokenAuthentication"
+    name = ["accessToken", "boundToken"]
+
+    def get_security_requirement(self, auto_schema: AutoSchema) -> list[Json]:
+        return [{name: []} for name in self.name]
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> list[Json]:
+        return [
+            {
+                "type": "http",
+                "scheme": "bearer",
+                "bearerFormat": "JWT",
+                "description": "For programs, from anywhere: the `access` token of `POST /api/token/`.",
+            },
+            {
+                "type": "http",
+                "scheme": "dpop",
+                "description": "As `accessToken`, where a proof in the header `DPoP` came with the sign-in (RFC 9449): "
+                "the token opens nothing without a new proof of the same key, at every call.",
+            },
+        ]
+
+
+class SessionScheme(OpenApiAuthenticationExtension):
+    target_class = "api.authentication.SessionAuthentication"
+    name = "session"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> Json:
+        return {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": settings.SESSION_COOKIE_NAME,
+            "description": "For the project's own pages: the cookie of a browser that is signed in. "
+            "What writes needs the CSRF token too, in `X-CSRFToken`.",
+        }
+
+
+# What is not made of DRF's views
+
+
+def _health(operation: str, description: str, *members: str) -> Json:
+    schema = {"type": "object", "properties": {name: {"type": "string"} for name in members}, "required": [*members]}
+    return {
+        "operationId": operation,
+        "description": description,
+        "summary": description.partition(".")[0],
+        "tags": ["health"],
+        "responses": {
+            status: {
+                "description": HTTPStatus(int(status)).phrase,
+                "headers": {"Cache-Control": {"$ref": "#/components/headers/NoStore"}},
+                "content": {"application/json": {"schema": schema}},
+            }
+            for status in (["200", "503"] if "database" in members else ["200"])
+        },
+    }
+
+
+def add_health(result: Json, **kwargs: Any) -> Json:
+    live = _health("is_live", "Check whether the process answers.", "status")
+    ready = _health(
+        "is_ready",
+        "Check whether the database answers and is migrated. Redis may be away.",
+        "status",
+        "database",
+        "redis",
+    )
+    result["paths"] |= {"/health/live": {"get": live}, "/health/ready": {"get": ready}}
+    return result

@@ -1,0 +1,110 @@
+"""Outages of the database and of Redis: which database errors are outages, what clients are told, what is logged."""
+
+import logging
+import math
+import sqlite3
+import threading
+import time
+from enum import StrEnum
+
+import psycopg
+from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, ProgrammingError
+
+from api import migrations_state
+
+logger = logging.getLogger(__name__)
+
+LOG_EVERY_SECONDS = 60.0
+# Unreachable, timeout, no free connection, deadlock, serialization failure; closed connection; read-only replica.
+UNAVAILABLE = (OperationalError, InterfaceError, InternalError)
+# SQLite: https://www.sqlite.org/rescode.html
+SQLITE_CANNOT_WRITE = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC")
+# SQLSTATE of PostgreSQL for a statement in the wrong state of its transaction.
+INVALID_TRANSACTION_STATES = {"25001", "25P01", "25P02"}
+SQLITE_MISSING = ("no such table", "no such column", "has no column")
+
+
+class Trouble(StrEnum):
+    UNREACHABLE = "The service cannot reach its database. Try again in a moment."
+    CANNOT_WRITE = "The service cannot write to its database at the moment. Try again later."
+    NOT_MIGRATED = "The service is being updated. Try again in a moment."
+
+
+def trouble_of(error: BaseException | None) -> Trouble | None:
+    """None for an error of the code."""
+    if not isinstance(error, DatabaseError | InterfaceError):
+        return None
+    cause = error.__cause__
+    if _is_about_the_schema(error, cause):
+        return Trouble.NOT_MIGRATED if migrations_state.are_missing() else None
+    if not isinstance(error, UNAVAILABLE) or _is_about_the_statement(cause):
+        return None
+    return Trouble.CANNOT_WRITE if _is_about_writing(cause) else Trouble.UNREACHABLE
+
+
+def _is_about_writing(cause: BaseException | None) -> bool:
+    if isinstance(cause, psycopg.errors.DiskFull | psycopg.errors.ReadOnlySqlTransaction):
+        return True
+    return getattr(cause, "sqlite_errorname", "").startswith(SQLITE_CANNOT_WRITE)
+
+
+def _is_about_the_statement(cause: BaseException | None) -> bool:
+    """Errors of the code that PostgreSQL and SQLite report with the exception types of an outage."""
+    if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+        return True
+    return getattr(cause, "sqlstate", None) in INVALID_TRANSACTION_STATES
+
+
+def _is_about_the_schema(error: BaseException, cause: BaseException | None) -> bool:
+    if isinstance(cause, sqlite3.Error):
+        return any(words in str(cause) for words in SQLITE_MISSING)
+    return isinstance(error, ProgrammingError) and isinstance(
+        cause, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn
+    )
+
+
+class OutageLog:
+    """Logs each kind of failure once until recovery, or once in `repeat_seconds`, and logs the recovery once."""
+
+    def __init__(self, failure: str, recovery: str = "", repeat_seconds: float = math.inf) -> None:
+        self._failure = failure
+        self._recovery = recovery
+        self._repeat_seconds = repeat_seconds
+        self._lock = threading.Lock()
+        # On the monotonic clock, by kind.
+        self._next: dict[str, float] = {}
+
+    def failed(self, error: BaseException) -> None:
+        if self._is_due(""):
+            logger.warning("%s: %s", self._failure, error)
+
+    def failed_with_traceback(self, error: BaseException, kind: str) -> None:
+        if self._is_due(kind):
+            logger.error("%s: %s", self._failure, _first_line(error), exc_info=error)
+
+    def recovered(self) -> None:
+        if not self._next:
+            return
+        self._next = {}
+        logger.warning(self._recovery)
+
+    def _is_due(self, kind: str) -> bool:
+        with self._lock:
+            now = time.monotonic()
+            if now < self._next.get(kind, now):
+                return False
+            self._next[kind] = now + self._repeat_seconds
+        return True
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+database_outages = OutageLog("The database is not available; requests get 503", repeat_seconds=LOG_EVERY_SECONDS)
+
+
+def log_database_outage(error: BaseException, trouble: Trouble) -> None:
+    """With the exception, once a minute for each kind: in an outage every request fails."""
+    kind = f"{trouble.name} {type(error.__cause__ or error).__name__}"
+    database_outages.failed_with_traceback(error, kind)

@@ -1,0 +1,118 @@
+"""Access tokens, and the base class of all tokens of a sign-in."""
+
+import uuid
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import transaction
+from django.utils.translation import gettext_lazy as _
+from rest_framework_simplejwt import tokens
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.utils import datetime_to_epoch
+
+from accounts.models import SecurityEvent, SignIn
+from api.blocklist import status_list
+from api.blocklist.mirror import mirror
+from api.blocklist.models import Entry
+from api.tokens.backend import BACKEND_OPTIONS, MAX_CACHED_TOKENS, StrictTokenBackend
+
+# For issuer, audience and username. Longer names stay out: an access token is to stay under 500 bytes, with ES256 too.
+MAX_NAMES_LENGTH = 28
+
+# To build one costs a tenth of the whole check of a token that was seen before.
+_cached_uuid = lru_cache(maxsize=2 * MAX_CACHED_TOKENS)(uuid.UUID)
+
+
+class SignInToken(tokens.Token):
+    """What access and refresh tokens have in common: they belong to a sign-in, and die with it."""
+
+    _token_backend = StrictTokenBackend(**BACKEND_OPTIONS)
+
+    def verify(self) -> None:
+        # The backend has checked the rest, the time among it.
+        self.verify_token_type()
+
+    @property
+    def sid(self) -> uuid.UUID:
+        return _cached_uuid(self.payload["sid"])
+
+    @property
+    def jti(self) -> uuid.UUID:
+        return _cached_uuid(self.payload["jti"])
+
+    @property
+    def user_id(self) -> int:
+        return int(self.payload["sub"])
+
+    @property
+    def key_thumbprint(self) -> str:
+        """The thumbprint of the key that whoever shows it must hold; empty if it needs none."""
+        confirmation = self.payload.get("cnf")
+        return confirmation["jkt"] if confirmation else ""
+
+    def check_not_revoked(self) -> None:
+        """Raises TokenError for a genuine token that is refused all the same."""
+        raise NotImplementedError
+
+    @classmethod
+    def for_user(cls, user: Any) -> Self:
+        raise TypeError("A token belongs to a sign-in: use for_sign_in().")
+
+    @classmethod
+    def _build(cls, sign_in: SignIn, jti: uuid.UUID, issued_at: datetime, expires_at: datetime) -> Self:
+        # Not by __init__, which makes up an id and the times first.
+        token = cls.__new__(cls)
+        token.payload = {
+            api_settings.TOKEN_TYPE_CLAIM: cls.token_type,
+            "sub": str(sign_in.user_id),
+            "sid": str(sign_in.sid),
+            "jti": jti.hex,
+            "iat": datetime_to_epoch(issued_at),
+            "exp": datetime_to_epoch(expires_at),
+        }
+        if sign_in.key_thumbprint:
+            # RFC 9449, section 6.1
+            token.payload["cnf"] = {"jkt": sign_in.key_thumbprint}
+        return token
+
+
+class AccessToken(SignInToken, tokens.AccessToken):
+    def verify(self) -> None:
+        super().verify()
+        self.check_not_revoked()
+
+    def check_not_revoked(self) -> None:
+        if mirror.blocks(self.sid, self.jti, self.user_id):
+            raise TokenError(_("Token is blacklisted"))
+
+    def revoke(self) -> None:
+        """It alone. Raises TokenError if it was refused before."""
+        self.check_not_revoked()
+        found = SignIn.objects.filter(pk=self.sid, user=self.user_id).select_related("user")
+        with transaction.atomic():
+            # Held, so that whoever deletes the user comes before or after.
+            sign_in = found.select_for_update(of=("self",), no_key=True).first()
+            if sign_in is None:
+                raise TokenError(_("Token is blacklisted"))
+            Entry.objects.block_token(self.jti, self.sid)
+            SecurityEvent.objects.record(SecurityEvent.Type.TOKEN_REVOKED, sign_in.user, sign_in, jti=self.jti.hex)
+
+    @classmethod
+    def for_sign_in(cls, sign_in: SignIn, issued_at: datetime) -> "AccessToken":
+        """
+        `issued_at` is a moment before the sign-in was last known to be live: if it ends while this runs, its entry
+        in the blocklist outlasts the token.
+        """
+        expires_at = min(issued_at + settings.ACCESS_TOKEN, sign_in.max_expires_at)
+        token = cls._build(sign_in, uuid.uuid4(), issued_at, expires_at)
+        if sign_in.audience:
+            token["aud"] = sign_in.audience
+        if settings.JWT_STATUS_LIST and sign_in.status_index is not None:
+            token["status"] = status_list.claim(sign_in.status_index)
+        username = sign_in.user.username
+        if len(f"{cls._token_backend.issuer}{sign_in.audience or settings.JWT_AUDIENCE}{username}") <= MAX_NAMES_LENGTH:
+            token["username"] = username
+        return token

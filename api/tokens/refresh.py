@@ -1,0 +1,55 @@
+"""Refresh tokens."""
+
+import uuid
+
+from django.db import connection
+from django.db.models import Exists
+from django.utils.translation import gettext_lazy as _
+from rest_framework_simplejwt import tokens
+from rest_framework_simplejwt.exceptions import TokenError
+
+from accounts.compiled_queries import CompiledQuery
+from accounts.models import SignIn, SignInQuerySet
+from api.blocklist.models import Entry, blocking_parameters
+from api.tokens.access import AccessToken, SignInToken
+
+SIGN_IN_PK = SignIn._meta.pk
+
+
+def _family(sid: uuid.UUID, user_id: int) -> SignInQuerySet:
+    return SignIn.objects.filter(~Exists(Entry.objects.blocking(sid, user_id)), pk=sid)
+
+
+_family_row = CompiledQuery(lambda: _family(uuid.UUID(int=2), 1).order_by().values_list(*SignIn.columns()))
+
+
+class RefreshToken(SignInToken, tokens.RefreshToken):
+    access_token_class = AccessToken
+
+    @classmethod
+    def for_sign_in(cls, sign_in: SignIn) -> "RefreshToken":
+        """The current one: every call makes the same token."""
+        return cls._build(sign_in, sign_in.refresh_id, sign_in.refreshed_at, sign_in.expires_at)
+
+    @property
+    def family(self) -> SignInQuerySet:
+        """The sign-in it claims to belong to, if it is its user's, and was not ended wholesale."""
+        return _family(self.sid, self.user_id).filter(user=self.user_id)
+
+    def get_sign_in(self) -> SignIn | None:
+        """The only one of its family, with its user. One statement."""
+        # The first one is the constant that EXISTS selects.
+        blocking = (1, *blocking_parameters(self.sid, self.user_id))
+        row = _family_row.first(*blocking, SIGN_IN_PK.get_db_prep_value(self.sid, connection))
+        sign_in = SignIn.from_columns(row) if row else None
+        return sign_in if sign_in and sign_in.user_id == self.user_id else None
+
+    def revoke(self) -> None:
+        """Its whole sign-in. Raises TokenError if that had ended before."""
+        if not self.family.end(SignIn.Reason.SIGNED_OUT):
+            raise TokenError(_("Token is blacklisted"))
+
+    def check_not_revoked(self) -> None:
+        sign_in = self.get_sign_in()
+        if sign_in is None or not sign_in.accepts_refresh(self.jti):
+            raise TokenError(_("Token is blacklisted"))

@@ -1,0 +1,104 @@
+"""Health checks for load balancers and operators. Exempt from CSRF, so that other methods get 405, not 403."""
+
+import logging
+import os
+import time
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db import Error, connection
+from django.db.backends.utils import CursorWrapper
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
+
+from api import metrics, migrations_state, outages
+
+logger = logging.getLogger(__name__)
+
+
+@csrf_exempt
+@require_safe
+def live(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"status": "up"})
+
+
+@csrf_exempt
+@require_safe
+def ready(request: HttpRequest) -> JsonResponse:
+    """
+    503 while the database is unavailable or lacks migrations of this code. The state of Redis is included, and does not
+    change the status: without Redis the node is only slower.
+    """
+    database = database_state()
+    status = "down" if database in ("down", "not migrated") else "up"
+    state = {"status": status, "database": database, "redis": redis_state()}
+    return JsonResponse(state, status=200 if status == "up" else 503)
+
+
+def database_state() -> str:
+    """One statement; a second one until all migrations are applied."""
+    try:
+        with connection.cursor() as cursor:
+            is_writable = clock.check(cursor) if connection.vendor == "postgresql" else is_sqlite_writable(cursor)
+    except Error as error:
+        outages.log_database_outage(error, outages.Trouble.UNREACHABLE)
+        return "down"
+    if migrations_state.are_missing():
+        return "not migrated"
+    # Requests that only read still succeed.
+    return "up" if is_writable else "read-only"
+
+
+def is_sqlite_writable(cursor: CursorWrapper) -> bool:
+    """Raises Error if the file cannot be read."""
+    # Reads the file, unlike SELECT 1.
+    cursor.execute("PRAGMA schema_version")
+    cursor.execute("PRAGMA query_only")
+    [is_read_only] = cursor.fetchone()
+    path = connection.settings_dict["NAME"]
+    return not is_read_only and (not os.path.exists(path) or os.access(path, os.W_OK))
+
+
+class ClockComparison:
+    """Compares the clock of this node with PostgreSQL's, and logs once that they differ and once that they agree."""
+
+    differs = False
+
+    def check(self, cursor: CursorWrapper) -> bool:
+        """Returns whether PostgreSQL accepts writes, from the same statement."""
+        sent_at = time.time()
+        cursor.execute(
+            "SELECT extract(epoch FROM clock_timestamp())::float8, current_setting('transaction_read_only') = 'off'"
+        )
+        database_time, is_writable = cursor.fetchone()
+        self.compare(sent_at, database_time, time.time())
+        return bool(is_writable)
+
+    def compare(self, sent_at: float, database_time: float, received_at: float) -> None:
+        """The database read its clock between `sent_at` and `received_at` of this node: only a time outside differs."""
+        ahead = sent_at - database_time if database_time < sent_at else min(0.0, received_at - database_time)
+        metrics.clock_ahead.set(ahead)
+        # With more than half the leeway, a node ahead and a node behind would refuse each other's new tokens.
+        differs = abs(ahead) > settings.JWT_LEEWAY.total_seconds() / 2
+        if differs == self.differs:
+            return
+        self.differs = differs
+        if differs:
+            where = "ahead of" if ahead > 0 else "behind"
+            logger.warning("The clock of this node is %.1f s %s that of the database", abs(ahead), where)
+        else:
+            logger.warning("The clock of this node and that of the database agree again")
+
+
+clock = ClockComparison()
+
+
+def redis_state() -> str:
+    if not settings.REDIS_URL:
+        return "not used"
+    try:
+        cache.get("ready")
+    except Exception:
+        return "down"
+    return "up"

@@ -1,0 +1,197 @@
+"""The figures on the first page of the admin. A figure is counted only for staff who may view its list."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.humanize.templatetags.humanize import intcomma
+from django.db import connection
+from django.db.models import Count
+from django.db.models.functions import TruncHour
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from accounts.models import SecurityEvent, SignIn
+from api.blocklist.mirror import mirror
+from api.blocklist.models import Entry
+from api.keys import keyring
+from api.refused_tokens import refused_tokens
+from project import health
+
+HOURS_SHOWN = 48
+# Larger numbers of entries are shown as "more than".
+MAX_COUNTED_ENTRIES = 100_000
+
+SIGNED_IN, FAILED, REUSED = (
+    SecurityEvent.Type.SIGNED_IN,
+    SecurityEvent.Type.SIGN_IN_FAILED,
+    SecurityEvent.Type.TOKEN_REUSED,
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    title: str
+    value: str
+    url: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar of the chart, in units of the chart. These are integers: some languages format decimals with a comma."""
+
+    kind: str
+    x: int
+    y: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Hour:
+    title: str
+    bars: list[Bar]
+
+
+@dataclass(frozen=True)
+class Chart:
+    HEIGHT = 120
+    STEP = 16
+
+    hours: list[Hour]
+    max_count: int
+    since: datetime
+    width: int = HOURS_SHOWN * STEP
+    height: int = HEIGHT
+
+
+def context_for(user: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
+    """The context of the page. At most six statements."""
+    figures: list[Figure] = []
+    chart = None
+    if user.has_perm("accounts.view_signin"):  # type: ignore[union-attr]
+        figures += _sign_in_figures()
+    if user.has_perm("accounts.view_securityevent"):  # type: ignore[union-attr]
+        since = _first_hour()
+        counts = _events_by_hour(since)
+        figures += _event_figures(counts)
+        chart = _chart(counts, since)
+    if user.has_perm("blocklist.view_entry"):  # type: ignore[union-attr]
+        figures += [*_token_figures(), *_system_figures()]
+    return {"figures": figures, "chart": chart}
+
+
+def _sign_in_figures() -> list[Figure]:
+    counts, is_exact = SignIn.objects.live_by_kind()
+    titles = {SignIn.Kind.BROWSER: _("Browsers signed in"), SignIn.Kind.CLIENT: _("Clients signed in")}
+    return [
+        Figure(
+            title,
+            intcomma(counts.get(kind, 0)) if is_exact else _("about %s") % intcomma(counts.get(kind, 0)),
+            _list_url("accounts_signin", state="live", kind=kind),
+        )
+        for kind, title in titles.items()
+    ]
+
+
+Counts = dict[tuple[str, datetime], int]
+
+
+def _first_hour() -> datetime:
+    return timezone.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS_SHOWN - 1)
+
+
+def _events_by_hour(since: datetime) -> Counts:
+    counted = SecurityEvent.objects.filter(type__in=[SIGNED_IN, FAILED, REUSED], created_at__gte=since).order_by()
+    by_hour = counted.annotate(hour=TruncHour("created_at")).values_list("type", "hour").annotate(Count("pk"))
+    return {(type, hour): count for type, hour, count in by_hour}
+
+
+def _event_figures(counts: Counts) -> list[Figure]:
+    titles = {SIGNED_IN: _("Sign-ins"), FAILED: _("Failed sign-ins"), REUSED: _("Refresh tokens used twice")}
+    return [
+        Figure(
+            title,
+            intcomma(sum(count for (type, _hour), count in counts.items() if type == wanted)),
+            _list_url("accounts_securityevent", type=wanted, within="2days"),
+            _("in two days"),
+        )
+        for wanted, title in titles.items()
+    ]
+
+
+def _chart(counts: Counts, since: datetime) -> Chart:
+    max_count = max([1, *(count for (type, _hour), count in counts.items() if type != REUSED)])
+    return Chart(
+        [_hour(counts, since + timedelta(hours=each), each, max_count) for each in range(HOURS_SHOWN)], max_count, since
+    )
+
+
+def _hour(counts: Counts, hour: datetime, position: int, max_count: int) -> Hour:
+    signed_in, failed = counts.get((SIGNED_IN, hour), 0), counts.get((FAILED, hour), 0)
+    title = ngettext(
+        "%(hour)s: %(signed_in)d sign-in, %(failed)d failed",
+        "%(hour)s: %(signed_in)d sign-ins, %(failed)d failed",
+        signed_in,
+    ) % {
+        "hour": date_format(hour, "DATETIME_FORMAT"),
+        "signed_in": signed_in,
+        "failed": failed,
+    }
+    bars = []
+    for kind, count, x in (("signed-in", signed_in, 1), ("failed", failed, 8)):
+        height = -(-count * Chart.HEIGHT // max_count)
+        bars.append(Bar(kind, position * Chart.STEP + x, Chart.HEIGHT - height, height))
+    return Hour(title, bars)
+
+
+def _token_figures() -> list[Figure]:
+    length = Entry.objects.in_force().order_by().values("pk")[: MAX_COUNTED_ENTRIES + 1].count()
+    refused = refused_tokens.in_last_hours(HOURS_SHOWN)
+    return [
+        Figure(
+            _("Blocklist"),
+            intcomma(length) if length <= MAX_COUNTED_ENTRIES else _("more than %s") % intcomma(MAX_COUNTED_ENTRIES),
+            _list_url("blocklist_entry", state="in_force"),
+            _mirror_state(),
+        ),
+        Figure(
+            _("Tokens refused"),
+            _("unknown") if refused is None else _("about %s") % intcomma(refused),
+            _list_url("blocklist_entry"),
+            _("in two days, counted in Redis") if settings.REDIS_URL else _("in two days, counted by this process"),
+        ),
+    ]
+
+
+def _mirror_state() -> str:
+    if not settings.REDIS_URL:
+        return _("no mirror without Redis: each check asks the database")
+    if mirror.is_current():
+        return _("mirror of this process: up to date, %s ids") % intcomma(len(mirror))
+    return _("mirror of this process: catching up, each check asks the database")
+
+
+def _system_figures() -> list[Figure]:
+    state = {"up": _("up"), "down": _("down"), "not used": _("not used")}
+    key = keyring.signing_key
+    others = len(keyring.by_kid) - 1
+    verifying = ngettext("and %d that verifies", "and %d that verify", others) % others if others else ""
+    return [
+        Figure(_("Database"), state["up"], reverse("ready"), connection.display_name),
+        Figure(_("Redis"), state[health.redis_state()], reverse("ready")),
+        Figure(
+            _("Signing key"),
+            key.algorithm,
+            note=f"{key.kid} {verifying}".strip(),
+        ),
+    ]
+
+
+def _list_url(model: str, **filters: str) -> str:
+    return reverse(f"admin:{model}_changelist", query=filters)
