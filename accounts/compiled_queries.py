@@ -50,6 +50,7 @@ class CompiledQuery:
         """
         self._make_query = make_query
         self._sql = ""
+        self._is_binary = False
         self._converters: dict[int, tuple[list[Any], Any]] = {}
 
     def first(self, *parameters: Any) -> list[Any] | None:
@@ -60,8 +61,7 @@ class CompiledQuery:
         if not self._sql:
             self._compile()
         with connection.cursor() as cursor:
-            if connection.vendor == "postgresql":
-                # psycopg parses binary times and UUIDs in C, but their text format in Python.
+            if self._is_binary:
                 cursor.cursor.format = BINARY_FORMAT
             cursor.execute(self._sql, parameters)
             row = cursor.fetchone()
@@ -70,7 +70,11 @@ class CompiledQuery:
     def _compile(self) -> None:
         compiler = self._make_query().query.get_compiler(DEFAULT_DB_ALIAS)
         sql, _parameters = compiler.as_sql()
-        self._converters = compiler.get_converters([column for column, _sql, _alias in compiler.select])
+        columns = [column for column, _sql, _alias in compiler.select]
+        self._converters = compiler.get_converters(columns)
+        # psycopg parses binary times and UUIDs in C, but text in Python. A binary inet is not read as text.
+        has_inet = any(isinstance(column.output_field, models.GenericIPAddressField) for column in columns)
+        self._is_binary = connection.vendor == "postgresql" and not has_inet
         self._sql = sql
 
     def _converted(self, values: list[Any]) -> list[Any]:
