@@ -155,7 +155,7 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         if "ended_at" not in values:
             return super().update(**values)
         if values["ended_at"] is None:
-            raise ValueError("A sign-in that has ended cannot go on: an end is final.")
+            raise ValueError("A sign-in that has ended cannot be resumed: an end is final.")
         with transaction.atomic(using=self.db):
             ended = list(self.filter(ended_at__isnull=True))
             updated = super().update(**values)

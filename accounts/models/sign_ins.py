@@ -143,7 +143,7 @@ class SignIn(ChangedColumnsModel):
             return super().save(**options)
         with transaction.atomic():
             if columns and not SignIn.objects.filter(pk=self.pk).unended().select_for_update(no_key=True).exists():
-                raise ValueError("A sign-in that has ended cannot go on: an end is final.")
+                raise ValueError("A sign-in that has ended cannot be resumed: an end is final.")
             super().save(**options)
             if self.ended_at is not None:
                 sign_ins_ended.send(sender=SignIn, sign_ins=[self])

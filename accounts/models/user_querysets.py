@@ -96,7 +96,7 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
         """As Django's. Raises ValueError for an upsert of a password or of is_active."""
         if self.DECISIVE_FIELDS & set(kwargs.get("update_fields") or ()):
-            raise ValueError("Use bulk_update(): an upsert does not tell whose password or activity it changed.")
+            raise ValueError("Use bulk_update(): an upsert does not report whose password or is_active it changed.")
         return super().bulk_create(objs, *args, **kwargs)
 
     def delete(self) -> tuple[int, dict[str, int]]:
@@ -183,10 +183,10 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         locked.
         """
         with transaction.atomic(using=self.db):
-            everyone = self.model._base_manager.using(self.db)
+            all_users = self.model._base_manager.using(self.db)
             before = {user.pk: user for user in self.lock().only(*self.DECISIVE_FIELDS)}
             yield list(before)
-            after = [user for ids in chunks(list(before)) for user in everyone.filter(pk__in=ids)]
+            after = [user for ids in chunks(list(before)) for user in all_users.filter(pk__in=ids)]
             changed = [user for user in after if user.password != before[user.pk].password]
             deactivated = [user for user in after if before[user.pk].is_active and not user.is_active]
             reactivated = [user for user in after if user.is_active and not before[user.pk].is_active]
