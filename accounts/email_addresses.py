@@ -29,11 +29,11 @@ def request_change(user: User, new_email: str) -> None:
     that is taken, TooManyAttempts, and AccountChanged if the account's sign-ins ended since this instance was read.
     """
     if not user.has_mailbox:
-        raise ValidationError(_("The address of this account cannot be changed."), code="no_mailbox")
+        raise ValidationError(_("The e-mail address of this account cannot be changed."), code="no_mailbox")
     AttemptCounter.objects.consume_quota(quotas.address_changes(user, request_context.ip_address()))
     new_email = User._meta.get_field("email").clean(User.objects.normalize_email(new_email), user)
     if new_email == user.email:
-        raise ValidationError(_("This is your address already."), code="email_same")
+        raise ValidationError(_("This is already your e-mail address."), code="email_same")
     if User.objects.with_login(new_email).exclude(pk=user.pk).exists():
         raise ValidationError(User.EMAIL_TAKEN, code="email_taken")
     with transaction.atomic():

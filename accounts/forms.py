@@ -16,7 +16,7 @@ MAX_LENGTH_OF_NAME = 254
 # joiners are seen, in what they join: emoji, Persian.
 ONE_LINE = RegexValidator(
     r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]",
-    _("Use plain characters only."),
+    _("Control characters are not allowed."),
     inverse_match=True,
 )
 
@@ -43,10 +43,7 @@ class NameOrAddressMixin:
 
 class SignInForm(NameOrAddressMixin, auth_forms.AuthenticationForm):
     error_messages = auth_forms.AuthenticationForm.error_messages | {
-        "invalid_login": _(
-            "Username or e-mail address and password do not match an account. Upper and lower case count in the "
-            "password."
-        ),
+        "invalid_login": _("The username, e-mail address or password is wrong. Passwords are case-sensitive."),
     }
 
     keep = forms.BooleanField(label=_("Keep me signed in on this device"), required=False)
@@ -55,8 +52,8 @@ class SignInForm(NameOrAddressMixin, auth_forms.AuthenticationForm):
 class StaffSignInForm(NameOrAddressMixin, AdminAuthenticationForm):
     error_messages = AdminAuthenticationForm.error_messages | {
         "invalid_login": _(
-            "Username or e-mail address and password do not match a staff account. Upper and lower case count in the "
-            "password."
+            "The username, e-mail address or password is wrong, or the account is not a staff account. Passwords are "
+            "case-sensitive."
         ),
     }
 
@@ -183,5 +180,5 @@ class ConnectClientForm(NameForm):
         name.required = True
         name.widget.attrs |= {"autofocus": True}
         name.help_text = _(
-            "What you will know it by in your list: “backup script”, “phone app”. 60 characters at most."
+            "Shown in your list of sign-ins, for example “backup script” or “phone app”. At most 60 characters."
         )

@@ -25,7 +25,7 @@ class StrictPageNumberPagination(PageNumberPagination):
         if asked is None:
             return self.page_size
         if not WHOLE_NUMBER.fullmatch(asked):
-            raise ValidationError({self.page_size_query_param: [_("Not a whole number from 1 on.")]})
+            raise ValidationError({self.page_size_query_param: [_("Not a whole number of at least 1.")]})
         return min(int(asked), self.max_page_size)
 
     def get_page_number(self, request: Request, paginator: Any) -> Any:

@@ -28,7 +28,7 @@ MAX_UID_LENGTH = 64
 class TextField(serializers.CharField):
     """Text as it was sent: a number is not a text, and white space is part of one."""
 
-    default_error_messages = {"not_text": _("Not a text.")}
+    default_error_messages = {"not_text": _("Not a string.")}
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(trim_whitespace=False, **kwargs)
@@ -94,7 +94,7 @@ class TokenPairSerializer(TokenObtainSerializer):
 
     def validate_audience(self, audience: str) -> str:
         if audience not in settings.JWT_AUDIENCES:
-            raise ValidationError(_("No tokens are made for this audience."), "audience_unknown")
+            raise ValidationError(_("No tokens are issued for this audience."), "audience_unknown")
         return "" if audience == settings.JWT_AUDIENCE else audience
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
@@ -265,7 +265,7 @@ class PasswordResetConfirmSerializer(serializers.Serializer):
 
     def validate_token(self, token: str) -> str:
         if self.owner is None:
-            raise ValidationError(_("The link is not valid: it was used, or is too old."))
+            raise ValidationError(_("The link is not valid: it was already used, or has expired."))
         return token
 
     def validate_new_password(self, new_password: str) -> str:

@@ -26,7 +26,7 @@ class StateFilter(ListFilter):
 
 
 class KindFilter(ChoiceFilter):
-    title = _("what is locked")
+    title = _("limit")
     parameter_name = "kind"
     options = rate_limits.Kind.choices
 
@@ -40,7 +40,7 @@ class AttemptCounterAdmin(ReadOnlyList):
     list_select_related = ["user"]
     ordering = ["-until"]
     search_fields = ["user"]
-    search_help_text = _("A username or e-mail address, whether or not an account has it, or an IP address.")
+    search_help_text = _("A username or e-mail address, with or without an account, or an IP address.")
     fields = ["kind", "who", "ip_address", "count", "since", "until"]
     actions = ["lift"]
 
@@ -73,7 +73,7 @@ class AttemptCounterAdmin(ReadOnlyList):
     def is_possible(self, request: HttpRequest, action: str, shown: AttemptCounter) -> bool:
         return shown.is_locked_out
 
-    @admin.action(description=_("Lift"), permissions=["lift"])
+    @admin.action(description=_("Reset counters"), permissions=["lift"])
     def lift(self, request: HttpRequest, chosen: AttemptCounterQuerySet) -> HttpResponse | None:
         form = confirm.ConfirmationWithReason(request)
         if not form.is_given:
@@ -82,14 +82,14 @@ class AttemptCounterAdmin(ReadOnlyList):
                 self,
                 request,
                 form,
-                title=_("Lift?"),
-                button=_("Lift them"),
+                title=_("Reset counters?"),
+                button=_("Reset counters"),
                 facts=[
-                    (ngettext("count of guesses starts anew", "counts of guesses start anew", number), number),
+                    (ngettext("attempt counter is reset", "attempt counters are reset", number), number),
                     (_("of them locked"), locked),
                 ],
             )
         with request_context.acting(form.cleaned_data["why"]):
             lifted = AttemptCounter.objects.filter(pk__in=list(chosen.values_list("pk", flat=True))).lift()
-        self.message_user(request, ngettext("%d lock lifted.", "%d locks lifted.", lifted) % lifted, messages.SUCCESS)
+        self.message_user(request, ngettext("%d lock removed.", "%d locks removed.", lifted) % lifted, messages.SUCCESS)
         return None

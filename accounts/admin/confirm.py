@@ -18,14 +18,14 @@ WHY_MAX_LENGTH = 200
 def validate_printable(text: str) -> None:
     """One line, and nothing in it that a terminal or a log obeys."""
     if not text.isprintable():
-        raise ValidationError(_("Letters, digits, spaces and marks on one line, please."))
+        raise ValidationError(_("Use only letters, digits, spaces and punctuation, on one line."))
 
 
 class WhyField(forms.CharField):
     def __init__(self) -> None:
         super().__init__(
-            label=_("Why"),
-            help_text=_("Kept with what happened. The person concerned can read it."),
+            label=_("Reason"),
+            help_text=_("Stored with the event. The user can read it."),
             max_length=WHY_MAX_LENGTH,
             validators=[validate_printable],
             widget=forms.TextInput(attrs={"class": "vTextField", "autocomplete": "off"}),

@@ -50,7 +50,7 @@ class StateFilter(ListFilter):
 
 
 class ReasonFilter(ChoiceFilter):
-    title = _("why it ended")
+    title = _("end reason")
     parameter_name = "end_reason"
     options = SignIn.Reason.choices
 
@@ -72,14 +72,14 @@ class EndEveryoneForm(confirm.ConfirmationWithReason):
     up_to = forms.DateTimeField(
         label=_("Signed in up to"),
         required=False,
-        help_text=_("In UTC. Empty: until now."),
+        help_text=_("In UTC. If empty: the current time."),
         widget=forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"}),
     )
 
     def clean_up_to(self) -> datetime | None:
         up_to: datetime | None = self.cleaned_data["up_to"]
         if up_to and up_to > timezone.now():
-            raise ValidationError(_("That is not past yet."))
+            raise ValidationError(_("Enter a time in the past."))
         return up_to
 
 
@@ -168,7 +168,7 @@ class SignInAdmin(ReadOnlyList):
             {
                 **self.admin_site.each_context(request),
                 "opts": self.opts,
-                "title": _("Everyone is signed out"),
+                "title": _("All users are signed out"),
                 "up_to": up_to,
                 "ended": ended,
                 "is_all": is_all,
@@ -179,17 +179,19 @@ class SignInAdmin(ReadOnlyList):
     def _ask_to_end_everyone(self, request: SignedInRequest, form: confirm.Confirmation) -> HttpResponse:
         live, is_exact = SignIn.objects.live_by_kind()
         notes = [
-            _("Nobody's token or session works from the first moment on, superusers' and your own among them."),
-            _("Whoever still has the password can sign in again at once."),
+            _("All tokens and sessions are revoked at once, including those of superusers and your own."),
+            _("Users can sign in again at once with their passwords."),
         ]
         return confirm.ask(
             self,
             request,
             form,
-            title=_("End everyone's sign-ins?"),
-            button=_("Sign everyone out"),
+            title=_("End the sign-ins of all users?"),
+            button=_("Sign out all users"),
             facts=facts(live),
-            notes=notes if is_exact else [_("There are too many to count: the figures are estimates."), *notes],
+            notes=notes
+            if is_exact
+            else [_("The figures are estimates: there are too many sign-ins to count."), *notes],
             back=reverse("admin:accounts_signin_changelist"),
         )
 
@@ -203,7 +205,7 @@ class SignInAdmin(ReadOnlyList):
     def is_possible(self, request: HttpRequest, action: str, shown: SignIn) -> bool:
         return SignIn.objects.filter(pk=shown.pk).live().manageable_by(request.user).exists()
 
-    @admin.action(description=_("End"), permissions=["end"])
+    @admin.action(description=_("End sign-in"), permissions=["end"])
     def end_selected(self, request: SignedInRequest, sign_ins: SignInQuerySet) -> HttpResponse | None:
         """Of many, as many as a request has patience for: the page then asks whether to go on."""
         if self._is_about_everyone(request) and self.may_end_everyone(request):
@@ -230,23 +232,23 @@ class SignInAdmin(ReadOnlyList):
         if not request.user.is_superuser and (others := unended.filter(user__is_superuser=True).count()):
             notes.append(
                 ngettext(
-                    "%d of a superuser is left alone: that is for superusers.",
-                    "%d of superusers are left alone: that is for superusers.",
+                    "%d sign-in of a superuser is not ended: only superusers can end it.",
+                    "%d sign-ins of superusers are not ended: only superusers can end them.",
                     others,
                 )
                 % others
             )
         if ended := sign_ins.filter(ended_at__isnull=False).count():
-            notes.append(ngettext("%d has ended already.", "%d have ended already.", ended) % ended)
+            notes.append(ngettext("%d has already ended.", "%d have already ended.", ended) % ended)
         own = request.session.sign_in
         if own and reachable.filter(pk=own.pk).exists():
-            notes.append(_("Your own, in this browser, is among them: you will have to sign in again."))
+            notes.append(_("Your own sign-in in this browser is included. You will have to sign in again."))
         return confirm.ask(
             self,
             request,
             form,
             title=_("End sign-ins?"),
-            button=_("End them"),
+            button=_("End sign-ins"),
             facts=facts(reachable.by_kind()),
             notes=notes,
         )
@@ -259,13 +261,15 @@ def facts(of_kind: Mapping[str, int]) -> list[tuple[Any, int]]:
     return [
         (ngettext("sign-in ends at once", "sign-ins end at once", total), total),
         (
-            ngettext("of them a browser, whose session is gone", "of them browsers, whose sessions are gone", browsers),
+            ngettext(
+                "of them a browser: its session is revoked", "of them browsers: their sessions are revoked", browsers
+            ),
             browsers,
         ),
         (
             ngettext(
-                "of them a client, whose access and refresh tokens are refused",
-                "of them clients, whose access and refresh tokens are refused",
+                "of them a client: its access and refresh tokens are revoked",
+                "of them clients: their access and refresh tokens are revoked",
                 clients,
             ),
             clients,

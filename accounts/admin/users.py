@@ -62,7 +62,9 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
     list_filter = [StateFilter, RoleFilter]
     ordering = ["username"]
     search_fields = ["username"]
-    search_help_text = _("The beginning of a username, a whole e-mail or IP address, or the id of a sign-in (sid).")
+    search_help_text = _(
+        "The first letters of a username, a complete e-mail address or IP address, or the id of a sign-in (sid)."
+    )
     fieldsets = [
         (None, {"fields": ["username", "email", "first_name", "last_name"]}),
         (_("Permissions"), {"fields": ["is_active", *RIGHTS]}),
@@ -215,11 +217,11 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             users, browsers, clients = len(reachable), *(of_kind.get(kind, 0) for kind in SignIn.Kind)
             return [
                 (ngettext("user is signed out everywhere", "users are signed out everywhere", users), users),
-                (ngettext("browser loses its session", "browsers lose their sessions", browsers), browsers),
+                (ngettext("browser session is revoked", "browser sessions are revoked", browsers), browsers),
                 (
                     ngettext(
-                        "client has its access and refresh tokens refused",
-                        "clients have their access and refresh tokens refused",
+                        "client has its access and refresh tokens revoked",
+                        "clients have their access and refresh tokens revoked",
                         clients,
                     ),
                     clients,
@@ -228,10 +230,10 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
 
         form = confirm.ConfirmationWithReason(request)
         return self._act(
-            request, users.with_live_sign_ins(), form, end_all, facts, _("Sign out everywhere?"), _("Sign them out")
+            request, users.with_live_sign_ins(), form, end_all, facts, _("Sign out everywhere?"), _("Sign out users")
         )
 
-    @admin.action(description=_("Deactivate"), permissions=["deactivate"])
+    @admin.action(description=_("Deactivate account"), permissions=["deactivate"])
     def deactivate(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
         def deactivate_all(reachable: list[User]) -> None:
             changed = self._still(request, reachable).update(is_active=False)
@@ -249,9 +251,11 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         # Nobody locks themselves out.
         others = users.filter(is_active=True).exclude(username=request.user.username)
         form = confirm.ConfirmationWithReason(request)
-        return self._act(request, others, form, deactivate_all, facts, _("Deactivate?"), _("Deactivate them"))
+        return self._act(
+            request, others, form, deactivate_all, facts, _("Deactivate accounts?"), _("Deactivate accounts")
+        )
 
-    @admin.action(description=_("Reactivate"), permissions=["deactivate"])
+    @admin.action(description=_("Reactivate account"), permissions=["deactivate"])
     def reactivate(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
         def reactivate_all(reachable: list[User]) -> None:
             changed = self._still(request, reachable).update(is_active=True)
@@ -260,43 +264,51 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
 
         def facts(reachable: list[User]) -> list[tuple[Any, int]]:
             text = ngettext(
-                "account can sign in again, with the password it had",
-                "accounts can sign in again, with the passwords they had",
+                "account can sign in again with its current password",
+                "accounts can sign in again with their current passwords",
                 len(reachable),
             )
             return [(text, len(reachable))]
 
         form = confirm.ConfirmationWithReason(request)
         deactivated = users.filter(is_active=False)
-        return self._act(request, deactivated, form, reactivate_all, facts, _("Reactivate?"), _("Reactivate them"))
+        return self._act(
+            request, deactivated, form, reactivate_all, facts, _("Reactivate accounts?"), _("Reactivate accounts")
+        )
 
-    @admin.action(description=_("Send a password reset"), permissions=["reset"])
+    @admin.action(description=_("Send password reset link"), permissions=["reset"])
     def send_password_reset(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
         def send_all(reachable: list[User]) -> None:
             for user in reachable:
                 passwords.send_reset(user)
-            text = ngettext("%d mail is on its way.", "%d mails are on their way.", len(reachable)) % len(reachable)
+            text = ngettext("%d e-mail is being sent.", "%d e-mails are being sent.", len(reachable)) % len(reachable)
             self.message_user(request, text, messages.SUCCESS)
 
         def facts(reachable: list[User]) -> list[tuple[Any, int]]:
             text = ngettext(
-                "person gets a mail with a link, good once and for an hour",
-                "people get a mail with a link, good once and for an hour",
+                "user receives an e-mail with a link that works once, for an hour",
+                "users receive an e-mail with a link that works once, for an hour",
                 len(reachable),
             )
             return [(text, len(reachable))]
 
         form = confirm.Confirmation(request)
         return self._act(
-            request, users.with_resettable_password(), form, send_all, facts, _("Send a password reset?"), _("Send it")
+            request,
+            users.with_resettable_password(),
+            form,
+            send_all,
+            facts,
+            _("Send password reset links?"),
+            _("Send links"),
         )
 
-    @admin.action(description=_("Unlock"), permissions=["unlock"])
+    @admin.action(description=_("Unlock account"), permissions=["unlock"])
     def unlock(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
         def unlock_all(reachable: list[User]) -> None:
             lifted = sum(AttemptCounter.objects.of(user).lift() for user in reachable)
             self.message_user(
-                request, ngettext("%d lock lifted.", "%d locks lifted.", lifted) % lifted, messages.SUCCESS
+                request, ngettext("%d lock removed.", "%d locks removed.", lifted) % lifted, messages.SUCCESS
             )
 
         def facts(reachable: list[User]) -> list[tuple[Any, int]]:
@@ -307,11 +319,11 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
                     ngettext("account can sign in again at once", "accounts can sign in again at once", accounts),
                     accounts,
                 ),
-                (ngettext("lock is lifted", "locks are lifted", locks), locks),
+                (ngettext("lock is removed", "locks are removed", locks), locks),
             ]
 
         form = confirm.ConfirmationWithReason(request)
-        return self._act(request, users, form, unlock_all, facts, _("Unlock?"), _("Unlock them"))
+        return self._act(request, users, form, unlock_all, facts, _("Unlock accounts?"), _("Unlock accounts"))
 
     def _still(self, request: SignedInRequest, reachable: list[User]) -> UserQuerySet:
         """Without those who have become superusers since they were looked up."""
@@ -330,7 +342,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         """Acts on those within reach, once that has been agreed to; otherwise asks."""
         reachable = list(users.manageable_by(request.user).order_by("pk")[: AT_ONCE + 1])
         if len(reachable) > AT_ONCE:
-            text = _("That is more than %d users. Choose fewer.") % AT_ONCE
+            text = _("Select at most %d users.") % AT_ONCE
             self.message_user(request, text, messages.ERROR)
             return None
         if not form.is_given:
@@ -338,7 +350,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
                 ", ".join(user.username for user in reachable[:20]) + (" …" if len(reachable) > 20 else "")
             ]
             if not request.user.is_superuser and users.filter(is_superuser=True).exists():
-                notes.append(_("Superusers among the chosen are left alone: that is for superusers."))
+                notes.append(_("Selected superusers are not changed: only superusers can change them."))
             return confirm.ask(self, request, form, title=title, button=button, facts=facts(reachable), notes=notes)
         with request_context.acting(form.cleaned_data.get("why", "")):
             act(reachable)

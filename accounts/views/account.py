@@ -122,7 +122,7 @@ class EmailChangeView(ReauthenticationRequiredMixin, FormView):
         except ValidationError as error:
             form.add_error("new_email", error)
             return self.form_invalid(form)
-        text = _("A link is on its way to %(address)s. Your address changes when you follow it.")
+        text = _("We are sending a link to %(address)s. Your e-mail address changes when you open the link.")
         messages.success(self.request, text % {"address": new_email})
         return super().form_valid(form)
 
@@ -133,7 +133,7 @@ class SendConfirmationView(LoginRequiredMixin, View):
     def post(self, request: SignedInRequest) -> HttpResponse:
         if address := request.user.address_to_confirm:
             email_addresses.send_confirmation(request.user)
-            messages.success(request, _("A link is on its way to %(address)s.") % {"address": address})
+            messages.success(request, _("We are sending a link to %(address)s.") % {"address": address})
         return redirect("profile")
 
 
@@ -143,7 +143,7 @@ class CancelEmailChangeView(LoginRequiredMixin, TemplateView):
 
     def post(self, request: SignedInRequest) -> HttpResponse:
         if request.user.cancel_email_change():
-            messages.success(request, _("The change was cancelled. Your address stays as it is."))
+            messages.success(request, _("The change was cancelled. Your e-mail address stays the same."))
         return redirect("profile")
 
 

@@ -46,5 +46,5 @@ class NotMeView(ReauthenticationRequiredMixin, TemplateView):
     def post(self, request: SignedInRequest, pk: int) -> HttpResponse:
         sign_in = self.get_context_data()["sign_in"]
         if sign_in and sign_in != request.session.sign_in and sign_in.end(SignIn.Reason.ENDED_BY_USER):
-            messages.success(request, _("Ended: %(device)s.") % {"device": sign_in.label})
+            messages.success(request, _("Sign-in ended: %(device)s.") % {"device": sign_in.label})
         return redirect("password_change")

@@ -69,7 +69,7 @@ class EndSignInView(ReauthenticationRequiredMixin, TemplateView):
         if sign_in == request.session.sign_in:
             return leave(request, "accounts/logged_out.html")
         sign_in.end(SignIn.Reason.ENDED_BY_USER)
-        messages.success(request, _("Ended: %(device)s.") % {"device": sign_in.label})
+        messages.success(request, _("Sign-in ended: %(device)s.") % {"device": sign_in.label})
         return redirect("sign_ins")
 
 
@@ -90,8 +90,8 @@ class EndOtherSignInsView(ReauthenticationRequiredMixin, TemplateView):
         messages.success(request, text % {"count": ended})
         if left:
             text = ngettext(
-                "%(count)d other sign-in is left. End the others once more.",
-                "%(count)d other sign-ins are left. End the others once more.",
+                "%(count)d other sign-in has not ended yet. End the other sign-ins again.",
+                "%(count)d other sign-ins have not ended yet. End the other sign-ins again.",
                 left,
             )
             messages.warning(request, text % {"count": left})

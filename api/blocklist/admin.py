@@ -42,7 +42,7 @@ class StateFilter(ListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> Sequence[tuple[str, Any]]:
-        return [("in_force", _("In force")), ("lifted", _("Lifted"))]
+        return [("in_force", _("In force")), ("lifted", _("Removed"))]
 
     def narrow(self, queryset: EntryQuerySet, value: str) -> EntryQuerySet:
         return queryset.in_force() if value == "in_force" else queryset.filter(lifted_at__isnull=False)
@@ -50,8 +50,8 @@ class StateFilter(ListFilter):
 
 class FoundForm(forms.Form):
     found = forms.CharField(
-        label=_("What was found"),
-        help_text=_("A token, its id (jti), or the id of its sign-in (sid). It is not kept, and not shown again."),
+        label=_("Token or id"),
+        help_text=_("A token, its id (jti), or the id of its sign-in (sid). It is not stored and not shown again."),
         max_length=MAX_FOUND_LENGTH,
         # Never sent back, whatever is wrong with it.
         widget=forms.PasswordInput(attrs={"class": "vTextField", "autocomplete": "off", "spellcheck": "false"}),
@@ -93,10 +93,10 @@ class EntryAdmin(ReadOnlyList):
             return entry.token_id
         return _("signed in before %s") % f"{entry.before:%Y-%m-%d %H:%M:%S} UTC"
 
-    @admin.display(description=_("whose"))
+    @admin.display(description=_("user"))
     def whose(self, entry: Any) -> Any:
         if entry.kind == Entry.Kind.EVERYBODY:
-            return _("everybody")
+            return _("all users")
         if entry.kind == Entry.Kind.USER:
             return link(User.objects.filter(pk=entry.owner_id).first()) or entry.owner_id
         if entry.user_id is None:
@@ -104,7 +104,7 @@ class EntryAdmin(ReadOnlyList):
         url = reverse("admin:accounts_user_change", args=[entry.user_id])
         return format_html('<a href="{}">{}</a>', url, entry.username)
 
-    @admin.display(description=_("why"))
+    @admin.display(description=_("reason"))
     def reason(self, entry: Any) -> Any:
         return entry.why or dict(SignIn.Reason.choices).get(entry.end_reason)
 
@@ -115,8 +115,8 @@ class EntryAdmin(ReadOnlyList):
     @admin.display(description=_("state"))
     def state(self, entry: Entry) -> Any:
         if entry.lifted_at:
-            return _("lifted by %s") % (entry.lifted_by or "?")
-        return _("in force") if entry.is_in_force else _("past use")
+            return _("removed by %s") % (entry.lifted_by or "?")
+        return _("in force") if entry.is_in_force else _("expired")
 
     def get_search_results(
         self, request: HttpRequest, queryset: EntryQuerySet, search_term: str
@@ -151,7 +151,7 @@ class EntryAdmin(ReadOnlyList):
     def is_possible(self, request: HttpRequest, action: str, shown: Entry) -> bool:
         return shown.may_be_lifted
 
-    @admin.action(description=_("Lift"), permissions=["lift"])
+    @admin.action(description=_("Remove block"), permissions=["lift"])
     def lift(self, request: HttpRequest, entries: EntryQuerySet) -> HttpResponse | None:
         """What staff blocked by mistake; never what a sign-in's end has blocked."""
         chosen = list(entries[: self.list_per_page])
@@ -160,26 +160,28 @@ class EntryAdmin(ReadOnlyList):
         if not form.is_given:
             others = len(chosen) - len(liftable)
             tokens = ngettext(
-                "token is good again within a second, until it expires",
-                "tokens are good again within a second, until they expire",
+                "token is accepted again within a second, until it expires",
+                "tokens are accepted again within a second, until they expire",
                 len(liftable),
             )
             text = ngettext(
-                "%d stays: only what staff blocked, and is in force, can be lifted. What ended has ended for good.",
-                "%d stay: only what staff blocked, and is in force, can be lifted. What ended has ended for good.",
+                "%d stays: only a block that staff set and that is in force can be removed. Ended sign-ins stay ended.",
+                "%d stay: only blocks that staff set and that are in force can be removed. Ended sign-ins stay ended.",
                 others,
             )
             return confirm.ask(
                 self,
                 request,
                 form,
-                title=_("Lift?"),
-                button=_("Let them in again"),
+                title=_("Remove blocks?"),
+                button=_("Remove blocks"),
                 facts=[(tokens, len(liftable))],
                 notes=[text % others] if others else [],
             )
         lifted = sum(entry.lift(form.cleaned_data["why"]) for entry in liftable)
-        self.message_user(request, ngettext("%d lifted.", "%d lifted.", lifted) % lifted, messages.SUCCESS)
+        self.message_user(
+            request, ngettext("%d block removed.", "%d blocks removed.", lifted) % lifted, messages.SUCCESS
+        )
         return None
 
     # A leaked token
@@ -278,16 +280,16 @@ class SignInOnBlocklistAdmin(SignInAdmin):
     @admin.display(description=_("state"))
     def state(self, sign_in: Any) -> Any:
         if sign_in.ended_at is None and sign_in.is_revoked_wholesale:
-            return format_html('<span class="ended">{}</span>', _("ended with all others; its row follows"))
+            return format_html('<span class="ended">{}</span>', _("ended with all others, row not updated yet"))
         return super().state(sign_in)
 
     @admin.display(description=_("blocklist"))
     def on_blocklist(self, sign_in: SignIn) -> Any:
         entry = Entry.objects.blocking(sign_in.sid, sign_in.user_id).first()
         if entry is None:
-            return _("not on it")
+            return _("not on the blocklist")
         return format_html(
             '<a href="{}">{}</a>',
             reverse("admin:blocklist_entry_change", args=[entry.pk]),
-            _("its tokens are refused, an entry says until %s") % f"{entry.until:%Y-%m-%d %H:%M} UTC",
+            _("tokens refused until %s") % f"{entry.until:%Y-%m-%d %H:%M} UTC",
         )

@@ -19,6 +19,7 @@ from tests.accounts.admin_pages import (
     make_support,
     text_of,
 )
+from tests.conftest import sign_in_of
 
 pytestmark = pytest.mark.django_db
 
@@ -50,10 +51,6 @@ def dana(db, password):
 def max_(db, password):
     """Has every permission that staff can be given, and is no superuser."""
     return make_staff("max", password, *ALL_OF_STAFF)
-
-
-def sign_in_of(user):
-    return SignIn.objects.filter(user=user).latest("created_at")
 
 
 def newest(type):
@@ -134,7 +131,7 @@ def test_the_page_that_asks_counts_by_kind(browser_of, client_of, staff, ann):
     browser_of(ann)
     text = text_of(act(browser_of(staff), USERS, "end_all_sign_ins", ann, agree=False))
     assert "1 user is signed out" in text
-    assert "1 browser loses" in text
+    assert "1 browser session is revoked" in text
     assert "2 clients have" in text
 
 
@@ -274,7 +271,7 @@ def test_staff_do_nothing_to_a_superuser(browser_of, client_of, max_, staff, act
 def test_staff_do_not_end_a_superusers_sign_in(browser_of, client_of, max_, staff):
     client = client_of(staff)
     answer = act(browser_of(max_), SIGN_INS, "end_selected", sign_in_of(staff), agree=False)
-    assert "left alone" in text_of(answer)
+    assert "is not ended: only superusers can end it" in text_of(answer)
     act(browser_of(max_), SIGN_INS, "end_selected", sign_in_of(staff))
     assert client.get("/api/me/").status_code == 200
 
@@ -374,9 +371,9 @@ def test_a_users_page_leads_to_sign_ins_and_events_and_back(browser_of, client_o
 def test_an_ended_clients_page_tells_its_place_in_the_blocklist(browser_of, client_of, staff, ann):
     client_of(ann)
     page, sign_in = browser_of(staff), sign_in_of(ann)
-    assert "not on it" in text_of(page.get(f"{SIGN_INS}{sign_in.pk}/change/"))
+    assert "not on the blocklist" in text_of(page.get(f"{SIGN_INS}{sign_in.pk}/change/"))
     sign_in.end(SignIn.Reason.ENDED_BY_STAFF)
-    assert "its tokens are refused" in text_of(page.get(f"{SIGN_INS}{sign_in.pk}/change/"))
+    assert "tokens refused until" in text_of(page.get(f"{SIGN_INS}{sign_in.pk}/change/"))
 
 
 def test_what_a_stranger_wrote_does_nothing(browser_of, browser, staff, ann, password):

@@ -1,0 +1,90 @@
+"""The journeys stand on this: pages that complain are heard, and pages are looked at."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import Complaints
+from tests.e2e.site import sign_in
+
+
+def test_a_person_signs_in_sees_the_list_ends_a_client_and_signs_out(page, site, ann, look_at):
+    site.start_client(ann, "curl/8.9.1")
+    page.goto("/")
+    look_at(page, "home")
+    sign_in(page, ann)
+
+    page.goto("/accounts/sign-ins/")
+    main = page.get_by_role("main")
+    expect(main.get_by_text("this device")).to_have_count(1)
+    look_at(page, "sign-ins")
+    main.get_by_role("button", name="End sign-in: curl").click()
+    expect(main.get_by_role("button", name="End sign-in: curl")).to_have_count(0)
+    expect(main.get_by_role("status")).to_contain_text("curl")
+
+    page.get_by_role("banner").get_by_role("button", name="Sign out").click()
+    page.goto("/accounts/sign-ins/")
+    expect(page).to_have_url(re.compile("/accounts/login/"))
+
+
+def test_mail_that_the_site_sends_is_found(page, site, ann):
+    page.goto("/accounts/password_reset/")
+    page.get_by_label("E-mail address").fill(ann.email)
+    page.get_by_role("main").get_by_role("button").click()
+    link = re.search(r"http://\S+/reset/\S+", site.next_mail(ann, "password").get_body(("plain",)).get_content())
+    page.goto(link.group())
+    expect(page.get_by_role("heading", level=1)).to_have_text("Set a new password")
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("console.error('a mishap')", "a mishap"),
+        ("console.warn('a warning')", "a warning"),
+        ("setTimeout(() => { throw new Error('uncaught') })", "uncaught"),
+        ("fetch('/nowhere')", "404"),
+        ("fetch('http://elsewhere.example/').catch(() => {})", "elsewhere.example"),
+    ],
+)
+def test_what_a_page_does_wrong_is_heard(chromium, site, script, told):
+    complaints = Complaints()
+    context = chromium.new_context(base_url=site.url)
+    complaints.listen_to(context)
+    page = context.new_page()
+    page.goto("/")
+    complaints.check()
+    page.evaluate(f"{{ {script} }}")
+    page.wait_for_timeout(300)
+    context.close()
+    with pytest.raises(AssertionError, match=told):
+        complaints.check()
+
+
+def test_what_a_policy_forbids_is_heard(chromium, site):
+    complaints = Complaints()
+    context = chromium.new_context(base_url=site.url)
+    complaints.listen_to(context)
+    page = context.new_page()
+    strict = {"content-type": "text/html", "content-security-policy": "default-src 'self'"}
+    page.route("**/strict", lambda route: route.fulfill(headers=strict, body="<style>p { color: red }</style>"))
+    page.goto("/strict")
+    context.close()
+    with pytest.raises(AssertionError, match="Content Security Policy"):
+        complaints.check()
+
+
+def test_what_was_expected_and_did_not_happen_is_told():
+    complaints = Complaints()
+    complaints.expect("status of 401")
+    with pytest.raises(AssertionError, match="401"):
+        complaints.check()
+
+
+def test_a_page_without_a_name_for_its_field_is_not_accessible(page, look_at):
+    strict = {"content-type": "text/html", "content-security-policy": "default-src 'self'"}
+    body = "<!doctype html><html lang=en><title>Field</title><main><h1>Field</h1><input></main>"
+    page.route("**/field", lambda route: route.fulfill(headers=strict, body=body))
+    page.goto("/field")
+    with pytest.raises(AssertionError, match="label"):
+        look_at(page, "field")

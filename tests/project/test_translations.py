@@ -1,0 +1,128 @@
+"""German is there, complete, and people get it where they ask for it."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import polib
+import pytest
+from django.conf import settings
+
+CATALOGUE = settings.BASE_DIR / "project" / "locale" / "de" / "LC_MESSAGES" / "django.po"
+PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%[sd%]|data-slot=\"\w+\"|</?\w+")
+TEXT_IN_TEMPLATE = re.compile(r"""\{%\s*translate\s+(?:"([^"]+)"|'([^']+)')""")
+TEXT_IN_PYTHON = re.compile(r"""\b(?:_|gettext|gettext_lazy)\(\s*"((?:[^"\\]|\\.)*)"\s*\)""")
+
+
+def texts(entry):
+    return list(entry.msgstr_plural.values()) if entry.msgid_plural else [entry.msgstr]
+
+
+def entries():
+    return polib.pofile(str(CATALOGUE))
+
+
+def test_every_text_has_a_translation_that_somebody_looked_at():
+    assert [entry.msgid for entry in entries() if entry.fuzzy or entry.obsolete or not all(texts(entry))] == []
+
+
+def test_the_compiled_catalogue_says_what_its_source_says():
+    compiled = polib.mofile(str(CATALOGUE.with_suffix(".mo")))
+    assert {entry.msgid: texts(entry) for entry in compiled} == {entry.msgid: texts(entry) for entry in entries()}
+
+
+def test_translations_have_the_placeholders_and_tags_of_the_text():
+    def wrong(entry):
+        # Of one, both languages may do without its number.
+        originals = [entry.msgid, entry.msgid_plural] if entry.msgid_plural else [entry.msgid]
+        pairs = zip(originals, texts(entry), strict=True)
+        return any(sorted(PLACEHOLDER.findall(each)) != sorted(PLACEHOLDER.findall(text)) for each, text in pairs)
+
+    assert [entry.msgid for entry in entries() if wrong(entry)] == []
+
+
+def test_the_catalogue_has_every_text_of_the_sources(tmp_path):
+    """By makemessages; where gettext is not installed, by a plainer look at the sources."""
+    missing = found_by_gettext(tmp_path) if shutil.which("xgettext") else found_by_eye()
+    assert missing - {entry.msgid for entry in entries()} == set()
+
+
+def test_the_plainer_look_finds_texts_too():
+    found = found_by_eye()
+    assert {"Sign in", "The password is wrong."} <= found
+    assert found <= {entry.msgid for entry in entries()}
+
+
+def found_by_gettext(folder):
+    for name in ("accounts", "api", "project", "templates"):
+        shutil.copytree(settings.BASE_DIR / name, folder / name, ignore=shutil.ignore_patterns("*.mo", "__pycache__"))
+    copy = folder / CATALOGUE.relative_to(settings.BASE_DIR)
+    copy.unlink()
+    shutil.copy(settings.BASE_DIR / "manage.py", folder)
+    command = [sys.executable, "manage.py", "makemessages", "--locale", "de"]
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    return {entry.msgid for entry in polib.pofile(str(copy))}
+
+
+def found_by_eye():
+    found = set()
+    for page in (settings.BASE_DIR / "templates").rglob("*.*"):
+        found |= {"".join(match) for match in TEXT_IN_TEMPLATE.findall(page.read_text())}
+    for app in ("accounts", "api", "project"):
+        for module in (settings.BASE_DIR / app).rglob("*.py"):
+            found |= set(TEXT_IN_PYTHON.findall(module.read_text()))
+    return found
+
+
+PUBLIC = [
+    ("/", "Sitzungen oder JWT?"),
+    ("/accounts/login/", "Anmelden"),
+    ("/accounts/signup/", "Registrieren"),
+    ("/accounts/password_reset/", "Link senden"),
+    ("/compare/", "Armband oder Reisepass?"),
+    ("/nowhere/", "Unter dieser Adresse gibt es keine Seite"),
+]
+SIGNED_IN = [
+    ("/", "Guten Tag, ann"),
+    ("/accounts/sign-ins/", "Wo Sie angemeldet sind"),
+    ("/accounts/activity/", "Aktivitäten"),
+    ("/accounts/profile/", "Ihr Name"),
+    ("/accounts/clients/new/", "Client verbinden"),
+    ("/accounts/password_change/", "Passwort ändern"),
+    ("/accounts/delete/", "Ihr Konto löschen?"),
+    ("/compare/", "Live ausprobieren"),
+]
+
+
+def assert_german(response, heading):
+    page = response.content.decode()
+    assert '<html lang="de">' in page
+    assert re.search(rf"<(h1|h2|button)[^>]*>[^<]*{re.escape(heading)}", page), heading
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("address", "heading"), PUBLIC)
+def test_a_visitor_reads_german(browser, address, heading):
+    assert_german(browser().get(address, headers={"accept-language": "de"}), heading)
+
+
+@pytest.mark.parametrize(("address", "heading"), SIGNED_IN)
+def test_somebody_signed_in_reads_german_by_the_switch(browser_of, ann, address, heading):
+    anns = browser_of(ann)
+    anns.post("/accounts/language/", {"language": "de"})
+    assert_german(anns.get(address, headers={"accept-language": "en"}), heading)
+
+
+def test_the_api_answers_programs_the_same_in_every_language(browser, ann):
+    def answers(language):
+        ask = browser()
+        headers = {"accept-language": language}
+        weak = {"username": "zoe", "email": "zoe@example.org", "password": "short"}
+        return [
+            ask.get("/api/me/", headers=headers | {"authorization": "Bearer x.y.z"}).json(),
+            ask.post("/api/token/", {"username": "ann", "password": "no"}, "application/json", headers=headers).json(),
+            ask.post("/api/register/", weak, "application/json", headers=headers).json(),
+        ]
+
+    assert answers("de") == answers("en")
