@@ -6,6 +6,7 @@ from typing import Any, Self, TypeVar
 
 from django.db import DatabaseError, models
 
+# Values of these types are copied, since the caller may change them in place.
 MUTABLE_TYPES = (list, dict, set, bytearray)
 
 

@@ -129,6 +129,7 @@ class Client(NamedTuple):
 
     @property
     def is_near_flood(self) -> bool:
+        """Whether the client's bucket is at least half full."""
         return _level(self.bucket) >= _max_level() / 2
 
     @property
@@ -143,10 +144,12 @@ class Client(NamedTuple):
 
     @property
     def bucket(self) -> int:
+        """The index of the client's bucket. Clients may share one."""
         return ALL_CLIENTS + 1 + digest("flood", *self).int % (BUCKETS - 1)
 
     @property
     def is_flooding(self) -> bool:
+        """Whether one more waiting hash would overflow the bucket of the client or of all clients."""
         return _level(self.bucket) > _max_level() - 1 or _level(ALL_CLIENTS) > ALL_CLIENTS_FACTOR * _max_level() - 1
 
 

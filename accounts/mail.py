@@ -35,6 +35,8 @@ PLAIN = {"client": plain_words.words, "device": plain_words.words, "new_address"
 
 
 class Letter(NamedTuple):
+    """A mail that is not rendered yet: it is rendered in the background thread."""
+
     template: str
     address: str
     context: dict[str, Any]

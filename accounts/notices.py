@@ -21,6 +21,8 @@ ConsumeQuota = Callable[[Sequence[rate_limits.Source]], None]
 
 
 class Notice(NamedTuple):
+    """A kind of notice."""
+
     template: str
     # The view to which the mail links.
     page: str

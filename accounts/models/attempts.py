@@ -76,6 +76,8 @@ class Attempt:
 
 
 class AttemptCounterQuerySet(PrunableQuerySet["AttemptCounter"]):
+    """Selections of counters, and their deletion by staff, by a password reset, or when they are out of date."""
+
     def locked_out(self) -> Self:
         """Returns the counters whose next attempt is refused, as AttemptCounter.is_locked_out."""
         wait = [models.Q(kind=kind, count__gte=limit.free_attempts) for kind, limit in rate_limits.LIMITS.items()]
@@ -86,6 +88,7 @@ class AttemptCounterQuerySet(PrunableQuerySet["AttemptCounter"]):
         return self.filter(account__in=guess_limits.username_digests(user.get_username()))
 
     def prunable(self) -> Self:
+        """Returns the counters whose wait is over and whose window, the longest of any limit, has passed."""
         now = timezone.now()
         return self.filter(until__lte=now, since__lt=now - max(limit.window for limit in rate_limits.LIMITS.values()))
 
@@ -102,6 +105,7 @@ class AttemptCounterQuerySet(PrunableQuerySet["AttemptCounter"]):
     lift.alters_data = True  # type: ignore[attr-defined]
 
     def delete(self) -> tuple[int, dict[str, int]]:
+        """As Django's. Clears this process's cache of refusals."""
         rate_limits.recent_refusals.clear()
         return super().delete()
 
@@ -204,10 +208,12 @@ class AttemptCounter(models.Model):
 
     @property
     def limit(self) -> rate_limits.Limit:
+        """The limit of this kind of counter, for its client."""
         return rate_limits.limit_of(rate_limits.Kind(self.kind), self.ip_address)
 
     @property
     def is_locked_out(self) -> bool:
+        """Whether the next attempt is refused."""
         # `until` alone is not enough: a node whose clock is ahead writes a future time for attempts that need not wait.
         return self.count >= self.limit.free_attempts and self.until > timezone.now()
 

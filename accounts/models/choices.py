@@ -7,11 +7,15 @@ from django.utils.translation import gettext_lazy as _
 
 
 class SignInKind(models.TextChoices):
+    """Kinds of sign-ins: a cookie session, or a family of tokens."""
+
     BROWSER = "browser", _("browser")
     CLIENT = "client", _("client")
 
 
 class EndReason(models.TextChoices):
+    """Reasons for which a sign-in ended."""
+
     SIGNED_OUT = "signed_out", _("signed out")
     ENDED_BY_USER = "ended_by_user", _("ended by the user")
     ENDED_BY_STAFF = "ended_by_staff", _("ended by staff")
@@ -22,6 +26,8 @@ class EndReason(models.TextChoices):
 
 
 class EventType(models.TextChoices):
+    """Types of security events."""
+
     SIGNED_UP = "signed_up", _("signed up")
     SIGNED_IN = "signed_in", _("signed in")
     SIGN_IN_FAILED = "sign_in_failed", _("sign-in failed")

@@ -44,6 +44,7 @@ class SecurityEventQuerySet(PrunableQuerySet["SecurityEvent"]):
     delete.queryset_only = True  # type: ignore[attr-defined]
 
     def prunable(self) -> Self:
+        """Returns the events older than EVENT_KEEP_DAYS."""
         return self.filter(created_at__lt=timezone.now() - settings.EVENT_KEEP)
 
     def prune(self, size: int = BATCH_SIZE) -> Iterator[int]:

@@ -14,6 +14,7 @@ from accounts.pruning import PrunableQuerySet
 
 class SessionQuerySet(PrunableQuerySet["Session"]):
     def prunable(self) -> Self:
+        """Returns the expired sessions."""
         return self.filter(expire_date__lt=timezone.now())
 
 

@@ -34,6 +34,8 @@ class RefreshRefused(Exception):
 
 
 class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
+    """Selections of sign-ins, and the end of several. Each way to end them sends `sign_ins_ended`."""
+
     def live(self) -> Self:
         """Returns the sign-ins that have neither ended nor expired."""
         now = timezone.now()
@@ -172,6 +174,8 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
 
 
 class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: ignore[misc]
+    """The count of live sign-ins for the admin, and the rotation of refresh tokens."""
+
     def live_by_kind(self) -> tuple[dict[str, int], bool]:
         """
         Returns the number of live sign-ins of each kind, and whether it is exact. On PostgreSQL, a large table is

@@ -44,6 +44,8 @@ def retry_deletion(delete: Callable[[], tuple[int, dict[str, int]]], using: str)
 
 
 class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
+    """Selections of users, and changes that end their sign-ins in the same transaction."""
+
     # A change of one of these fields may end sign-ins.
     DECISIVE_FIELDS = frozenset({"is_active", "password"})
 

@@ -43,6 +43,8 @@ def check_scopes(scopes: str) -> None:
 
 
 class User(ChangedColumnsModel, AbstractUser):
+    """A person or a service account. A new password or a deactivation, by any method, ends the user's sign-ins."""
+
     class Scope(models.TextChoices):
         INTROSPECT = "introspect", _("introspect tokens")
 
