@@ -76,6 +76,12 @@ def confirm(uid: str, token: str) -> User:
     return user
 
 
+def require_confirmation(user: User) -> None:
+    """After staff changed the address: the user must confirm it, and a pending change to another one is cancelled."""
+    user.cancel_email_change()
+    User.objects.filter(pk=user.pk).update(email_confirmed_at=None)
+
+
 def set_confirmed_address(user: User) -> None:
     """
     Confirms the account's address; a pending address, if there is one, replaces it first. Raises AccountChanged if

@@ -13,7 +13,7 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.serializers import TokenObtainSerializer
 
 from accounts import password_validation, passwords, registration, starting
-from accounts.forms import MAX_LENGTH_OF_NAME
+from accounts.forms import MAX_LOGIN_LENGTH
 from accounts.models import DPoPRequired, RefreshRefused, SecurityEvent, SignIn, SignInRefused, User
 from api import dpop, metrics
 from api.authentication import sid_of
@@ -86,7 +86,7 @@ class TokenPairSerializer(TokenObtainSerializer):
         super().__init__(*args, **kwargs)
         self.fields["username"] = TextField(
             write_only=True,
-            max_length=MAX_LENGTH_OF_NAME,
+            max_length=MAX_LOGIN_LENGTH,
             help_text="The username or the e-mail address, in whatever case.",
         )
         self.fields["password"] = PasswordField()

@@ -17,9 +17,9 @@ from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters
 
 from accounts.admin import confirm
-from accounts.admin.lists import ChoiceFilter, ListFilter, ReadOnlyList, link
+from accounts.admin.lists import ChoiceFilter, ListFilter, ReadOnlyList, admin_link
 from accounts.admin.search import as_uuid
-from accounts.admin.sign_ins import SignInAdmin, say_ended
+from accounts.admin.sign_ins import SignInAdmin, message_ended
 from accounts.http import request_context
 from accounts.models import SignIn, User
 from api.blocklist import leaks
@@ -59,7 +59,7 @@ class FoundForm(forms.Form):
 
 
 class ReasonForm(forms.Form):
-    why = confirm.WhyField()
+    why = confirm.ReasonField()
 
 
 @admin.register(Entry)
@@ -98,7 +98,7 @@ class EntryAdmin(ReadOnlyList):
         if entry.kind == Entry.Kind.EVERYBODY:
             return _("all users")
         if entry.kind == Entry.Kind.USER:
-            return link(User.objects.filter(pk=entry.owner_id).first()) or entry.owner_id
+            return admin_link(User.objects.filter(pk=entry.owner_id).first()) or entry.owner_id
         if entry.user_id is None:
             return None
         url = reverse("admin:accounts_user_change", args=[entry.user_id])
@@ -110,7 +110,7 @@ class EntryAdmin(ReadOnlyList):
 
     @admin.display(description=_("by"))
     def by(self, entry: Any) -> Any:
-        return link(entry.blocked_by) if entry.blocked_by else entry.ended_by
+        return admin_link(entry.blocked_by) if entry.blocked_by else entry.ended_by
 
     @admin.display(description=_("state"))
     def state(self, entry: Entry) -> Any:
@@ -148,8 +148,8 @@ class EntryAdmin(ReadOnlyList):
         view = path("leaked/", self.admin_site.admin_view(self.leaked), name="blocklist_entry_leaked")
         return [view, *super().get_urls()]
 
-    def is_possible(self, request: HttpRequest, action: str, shown: Entry) -> bool:
-        return shown.may_be_lifted
+    def is_available(self, request: HttpRequest, action: str, obj: Entry) -> bool:
+        return obj.may_be_lifted
 
     @admin.action(description=_("Remove block"), permissions=["lift"])
     def lift(self, request: HttpRequest, entries: EntryQuerySet) -> HttpResponse | None:
@@ -157,7 +157,7 @@ class EntryAdmin(ReadOnlyList):
         chosen = list(entries[: self.list_per_page])
         liftable = [entry for entry in chosen if entry.may_be_lifted]
         form = confirm.ConfirmationWithReason(request)
-        if not form.is_given:
+        if not form.is_confirmed:
             others = len(chosen) - len(liftable)
             tokens = ngettext(
                 "token is accepted again within a second, until it expires",
@@ -169,19 +169,18 @@ class EntryAdmin(ReadOnlyList):
                 "%d stay: only blocks that staff set and that are in force can be removed. Ended sign-ins stay ended.",
                 others,
             )
-            return confirm.ask(
+            return confirm.page(
                 self,
                 request,
                 form,
                 title=_("Remove blocks?"),
                 button=_("Remove blocks"),
-                facts=[(tokens, len(liftable))],
+                effects=[(tokens, len(liftable))],
                 notes=[text % others] if others else [],
             )
         lifted = sum(entry.lift(form.cleaned_data["why"]) for entry in liftable)
-        self.message_user(
-            request, ngettext("%d block removed.", "%d blocks removed.", lifted) % lifted, messages.SUCCESS
-        )
+        text = ngettext("%d block removed.", "%d blocks removed.", lifted) % lifted
+        self.message_user(request, text, messages.SUCCESS)
         return None
 
     # A leaked token
@@ -239,7 +238,7 @@ class EntryAdmin(ReadOnlyList):
         if not request.user.has_perm("accounts.end_signin") or not within_reach.exists():
             raise PermissionDenied
         with request_context.acting(why):
-            say_ended(self, request, within_reach.end(SignIn.Reason.ENDED_BY_STAFF))
+            message_ended(self, request, within_reach.end(SignIn.Reason.ENDED_BY_STAFF))
 
     def _leak_page(self, request: HttpRequest, **context: Any) -> TemplateResponse:
         leak = context.get("leak")
@@ -254,8 +253,8 @@ class EntryAdmin(ReadOnlyList):
                 and leak.sign_in.user.is_manageable_by(request.user)
             ),
             "may_block": bool(leak and leak.blockable_by(request.user)),
-            "whose": leak and leak.sign_in and link(leak.sign_in.user),
-            "sign_in": leak and leak.sign_in and link(leak.sign_in),
+            "whose": leak and leak.sign_in and admin_link(leak.sign_in.user),
+            "sign_in": leak and leak.sign_in and admin_link(leak.sign_in),
             **context,
         }
         return TemplateResponse(request, "admin/leaked.html", page_context)

@@ -190,7 +190,7 @@ def test_all_that_match_the_filter_end_and_no_others(browser_of, client_of, staf
 
 
 def test_what_takes_too_long_goes_on_at_the_next_request(browser_of, client_of, staff, ann, monkeypatch):
-    monkeypatch.setattr("accounts.admin.sign_ins.PATIENCE", -1.0)
+    monkeypatch.setattr("accounts.admin.sign_ins.REQUEST_BUDGET_SECONDS", -1.0)
     original = SignIn.objects.all().__class__.end_in_batches
     monkeypatch.setattr("accounts.models.SignInQuerySet.end_in_batches", lambda self, reason: original(self, reason, 2))
     for _ in range(3):

@@ -91,7 +91,7 @@ def test_a_moment_that_is_none_or_not_past_ends_nobody(browser_of, client_of, er
 
 
 def test_one_request_shuts_all_out_and_the_next_prune_marks_the_rows(browser_of, client_of, erin, ann, monkeypatch):
-    monkeypatch.setattr("accounts.admin.sign_ins.PATIENCE", -1.0)
+    monkeypatch.setattr("accounts.admin.sign_ins.REQUEST_BUDGET_SECONDS", -1.0)
     clients, browser, page = [client_of(ann) for _ in range(3)], browser_of(ann), browser_of(erin)
     answer = agree(page)
     assert "The next run of manage.py prune marks them" in text_of(answer)

@@ -1,5 +1,6 @@
 """German is there, complete, and people get it where they ask for it."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -61,7 +62,9 @@ def found_by_gettext(folder):
     copy.unlink()
     shutil.copy(settings.BASE_DIR / "manage.py", folder)
     command = [sys.executable, "manage.py", "makemessages", "--locale", "de"]
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    # An adopter's own app is found where it is.
+    env = os.environ | {"PYTHONPATH": str(settings.BASE_DIR)}
+    subprocess.run(command, cwd=folder, env=env, check=True, stdout=subprocess.DEVNULL)
     return {entry.msgid for entry in polib.pofile(str(copy))}
 
 

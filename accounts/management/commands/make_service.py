@@ -1,3 +1,5 @@
+"""manage.py make_service: creates an account for another service."""
+
 from argparse import ArgumentParser
 from typing import Any
 
