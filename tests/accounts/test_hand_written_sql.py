@@ -148,10 +148,10 @@ def test_the_compiled_query_of_a_session_equals_the_orm(ann, browser_of):
     key = browser.session.session_key
     row = Session.objects.filter(pk=sessions.digest(key))
     columns = ["session_data", "expire_date", *SignIn.columns("sign_in__")]
-    assert sessions._by_key.first(sessions.digest(key)) == values_of(row.values_list(*columns))
-    assert sessions._by_key.first(key) is None
+    assert sessions._session_by_key.first(sessions.digest(key)) == values_of(row.values_list(*columns))
+    assert sessions._session_by_key.first(key) is None
     row.update(sign_in=None)
-    assert sessions._by_key.first(sessions.digest(key)) == values_of(row.values_list(*columns))
+    assert sessions._session_by_key.first(sessions.digest(key)) == values_of(row.values_list(*columns))
 
 
 def test_the_compiled_query_of_a_refresh_token_equals_the_orm(ann, client_of):
