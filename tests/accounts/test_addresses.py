@@ -145,7 +145,7 @@ def guess(name: str, password: str, **how: Any) -> int:
 @pytest.mark.django_db
 @pytest.mark.parametrize("form", ["::ffff:{}", "[::ffff:{}]:4711"])
 def test_ipv4_clients_count_apart_on_a_dual_stack_socket(form: str, ann: Any, password: str) -> None:
-    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free + 1):
+    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free_attempts + 1):
         guess(f"nobody{number}", WRONG, REMOTE_ADDR=form.format("198.51.100.7"))
     assert guess("ann", password, REMOTE_ADDR=form.format("198.51.100.7")) == 429
     assert guess("ann", password, REMOTE_ADDR="198.51.100.7") == 429
@@ -158,7 +158,7 @@ def test_a_client_without_an_address_locks_out_no_other_client(
     behind_proxy: None, ann: Any, password: str, xff: str
 ) -> None:
     how = {"headers": {"x-forwarded-for": xff}, "REMOTE_ADDR": PROXY}
-    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free + 1):
+    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free_attempts + 1):
         guess(f"nobody{number}", WRONG, **how)
     assert guess("ann", password, **how) == 200
     assert guess("ann", password, REMOTE_ADDR=PROXY) == 200
@@ -170,8 +170,11 @@ def test_clients_without_an_address_are_rate_limited(behind_proxy: None, ann: An
     guess("nobody", WRONG, **how)
     count = AttemptCounter.objects.get(kind=rate_limits.Kind.ADDRESS)
     assert count.ip_address is None
-    assert count.limit.free == rate_limits.CLIENTS_IN_CROWD * rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free
-    AttemptCounter.objects.filter(pk=count.pk).update(count=count.limit.free - 1)
+    assert (
+        count.limit.free_attempts
+        == rate_limits.CLIENTS_IN_CROWD * rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free_attempts
+    )
+    AttemptCounter.objects.filter(pk=count.pk).update(count=count.limit.free_attempts - 1)
     assert guess("nobody", WRONG, **how) == 401
     assert guess("ann", password, **how) == 429
 

@@ -90,7 +90,7 @@ def test_a_sign_in_without_a_slot_is_refused_without_a_statement(
 
 def test_the_page_asks_to_try_again(overload, browser, ann, password):
     answer = browser().post("/accounts/login/", {"username": "ann", "password": password})
-    assert "Try again in a moment." in answer.content.decode()
+    assert "Try again shortly." in answer.content.decode()
 
 
 def test_a_sign_up_without_a_slot_is_refused_and_not_counted(overload, browser, anonymous, password):

@@ -127,7 +127,7 @@ def test_all_addresses_have_at_most_a_hundred_guesses_a_day(api_endpoint, ann, c
 
 def test_guesses_of_many_strangers_are_limited_per_account(api_endpoint, ann):
     answers = [api_endpoint.attempt("ann", WRONG, address).status_code for address in ADDRESSES[:101]]
-    assert answers.count(401) == rate_limits.LIMITS[rate_limits.Kind.ACCOUNT].free
+    assert answers.count(401) == rate_limits.LIMITS[rate_limits.Kind.ACCOUNT].free_attempts
 
 
 def test_strangers_delay_the_user_by_at_most_15_minutes(api_endpoint, ann, password, clock):
@@ -164,22 +164,22 @@ def test_all_addresses_of_an_ipv6_network_share_a_count(api_endpoint, ann):
 
 
 def test_an_address_that_tries_many_names_is_limited(api_endpoint, ann, password):
-    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free):
+    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free_attempts):
         api_endpoint.attempt(f"name{number}", WRONG)
     assert api_endpoint.attempt("ann", password).status_code == 429
     assert api_endpoint.accepts("ann", password, "203.0.113.9")
 
 
 def test_a_success_does_not_reset_the_count_of_the_address(api_endpoint, ann, bob, password):
-    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free):
+    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free_attempts):
         api_endpoint.attempt(f"name{number}", WRONG)
-        if number < rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free - 1:
+        if number < rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free_attempts - 1:
             assert api_endpoint.accepts("bob", password)
     assert api_endpoint.attempt("ann", WRONG).status_code == 429
 
 
 def test_successful_sign_ins_do_not_limit_their_address(api_endpoint, ann, password):
-    for _ in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free + 5):
+    for _ in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free_attempts + 5):
         assert api_endpoint.accepts("ann", password)
 
 
@@ -209,7 +209,7 @@ def test_a_flushed_cache_resets_no_count(api_endpoint, ann):
 
 
 def test_clients_without_an_address_share_no_small_limit(api_endpoint, ann, bob, password):
-    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free + 1):
+    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free_attempts + 1):
         api_endpoint.attempt(f"name{number}", WRONG, "")
     assert api_endpoint.accepts("bob", password, "")
 
@@ -226,17 +226,17 @@ def service_credentials():
 
 def test_strangers_cannot_lock_out_a_service_account(api_endpoint, service_credentials):
     name, secret = service_credentials
-    for address in ADDRESSES[: rate_limits.LIMITS[rate_limits.Kind.ACCOUNT].most + 10]:
+    for address in ADDRESSES[: rate_limits.LIMITS[rate_limits.Kind.ACCOUNT].max_attempts + 10]:
         api_endpoint.attempt(name, WRONG, address)
     assert AttemptCounter.objects.locked_out().filter(kind=rate_limits.Kind.ACCOUNT).exists()
     assert api_endpoint.accepts(name, secret, "203.0.113.9")
 
 
 def test_a_limited_service_account_answers_like_any_name(api_endpoint, service_credentials, ann):
-    name, _secret = service
+    name, _secret = service_credentials
     answers = {}
     for each in (name, "ann", "nobody"):
-        for address in ADDRESSES[: rate_limits.LIMITS[rate_limits.Kind.ACCOUNT].free + 1]:
+        for address in ADDRESSES[: rate_limits.LIMITS[rate_limits.Kind.ACCOUNT].free_attempts + 1]:
             last = api_endpoint.attempt(each, WRONG, address)
         answers[each] = (last.status_code, last.headers["Retry-After"], last.content)
     assert answers[name] == answers["ann"] == answers["nobody"]
@@ -304,12 +304,12 @@ def test_one_address_cannot_request_resets_for_all_users(anonymous, db, mailoutb
         answers = [anonymous.post("/api/password/reset/", {"email": person.email}).status_code for person in people]
     mail.wait()
     assert set(answers) == {202}
-    assert len(mailoutbox) == rate_limits.LIMITS[rate_limits.Kind.RESETTING].most
+    assert len(mailoutbox) == rate_limits.LIMITS[rate_limits.Kind.RESETTING].max_attempts
 
 
 def test_one_address_has_a_limit_of_sign_ups(browser, db):
     form = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
-    most = rate_limits.LIMITS[rate_limits.Kind.SIGN_UP].most
+    most = rate_limits.LIMITS[rate_limits.Kind.SIGN_UP].max_attempts
     answers = [
         browser().post("/accounts/signup/", form | {"username": f"u{number}", "email": f"u{number}@example.org"})
         for number in range(most + 1)

@@ -105,13 +105,13 @@ def test_a_sign_up_without_site_url_leaves_no_account(db, password):
 
 def test_a_reset_mail_from_a_command_links_to_the_site(ann, mails_of, settings):
     settings.SITE_URL = SITE
-    [link] = links_in(mails_of(ann.send_password_reset))
+    [link] = links_in(mails_of(lambda: passwords.send_reset(ann)))
     assert link.startswith(f"{SITE}/accounts/reset/")
 
 
 def test_in_debug_a_mail_from_a_command_links_to_localhost(ann, mails_of, settings):
     settings.DEBUG = True
-    [link] = links_in(mails_of(ann.send_password_reset))
+    [link] = links_in(mails_of(lambda: passwords.send_reset(ann)))
     assert link.startswith("http://127.0.0.1:8000/accounts/reset/")
 
 
