@@ -1,4 +1,4 @@
-"""An adopter's pages beside ours: they take the methods that they say they take, with the same protection of forms."""
+"""Pages of adopters: they accept their own methods, with the CSRF protection of the project."""
 
 import re
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 
 class Note(View):
-    """As htmx calls it."""
+    """A view with the methods that htmx sends."""
 
     def get(self, request, pk):
         return HttpResponse(f"{pk}")
@@ -48,7 +48,7 @@ def form(request):
 
 
 class WithoutModule:
-    """A view that is neither a function nor a class of Django's."""
+    """A view that is neither a function nor a class-based view of Django."""
 
     def __call__(self, request):
         return HttpResponse(request.method)

@@ -1,4 +1,4 @@
-"""What holds for every answer, whoever asks and for whatever: headers, cookies, methods, files and the log."""
+"""Requirements of all responses: headers, cookies, methods, files, pages and scripts; the log and the start."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ PRIVATE = [
 STAFF = ["/admin/", "/admin/accounts/user/"]
 API = ["/api/me/", "/api/sign-ins/", "/api/events/", "/api/token/", "/api/schema/", "/health/live"]
 NOWHERE = ["/nowhere/", "/api/nowhere/"]
-# What others may keep, for minutes.
+# Responses that caches may store for minutes.
 KEPT = {"/.well-known/jwks.json"}
 PASSWORD_PAGES = {
     "/accounts/login/": {"username", "password", "keep"},
@@ -86,7 +86,7 @@ def test_the_api_refuses_http_without_a_redirect(client, client_of, ann, path):
 
 
 def test_the_api_answers_json_for_any_accept_header(browser_of, ann):
-    # Neither the browsable API, which is for development, nor a script with data in it.
+    # Neither the browsable API, which is for development, nor JavaScript.
     response = browser_of(ann).get("/api/me/?callback=steal", headers={"accept": "text/html,*/*"})
     assert response.headers["Content-Type"] == "application/json"
     assert response.json()["username"] == ann.username
@@ -105,7 +105,7 @@ def test_every_cookie_is_host_only_secure_and_small(browser, ann, password):
     for name, morsel in visitor.cookies.items():
         assert name.startswith("__Host-")
         assert (morsel["secure"], morsel["samesite"], morsel["path"], morsel["domain"]) == (True, "Lax", "/", ""), name
-        # A page of ours may read the token against forged forms, and no other.
+        # Pages of the project read the CSRF cookie by script, and no other cookie.
         assert bool(morsel["httponly"]) == (name != settings.CSRF_COOKIE_NAME), name
         assert len(name) + len(morsel.value) < 4096, name
 
@@ -148,7 +148,7 @@ def test_a_trace_request_is_not_echoed(browser_of, staff, path):
         "/static/../project/settings.py",
         "/static/%2e%2e/%2e%2e/manage.py",
         "/static/..%2f..%2fmanage.py",
-        # A private page in the disguise of a file that a cache would keep.
+        # Private pages under names of files that caches store.
         "/accounts/profile/style.css",
         "/accounts/profile.css",
         "/api/me/x.js",
@@ -170,7 +170,7 @@ def test_password_fields_are_masked_and_allow_password_managers(browser, browser
     page = (browser() if asked & {"username", "email"} else browser_of(ann)).get(path).content.decode()
     form = re.search(r"<main.*</main>", page, re.DOTALL)[0]
     inputs = {re.search(r'name="(\w+)"', tag)[1]: tag for tag in re.findall(r"<input[^>]*name=[^>]*>", form)}
-    # Neither a hint nor a question that only the owner can answer; the name, hidden, is for password managers.
+    # No hint and no secret question. The hidden username is for password managers.
     assert inputs.keys() - {"csrfmiddlewaretoken", "next"} in (asked, asked | {"username"})
     for name, tag in inputs.items():
         if "password" in name:
@@ -201,7 +201,7 @@ def test_scripts_use_no_unsafe_api_and_no_storage():
         r"|localStorage|sessionStorage|indexedDB|document\.cookie|postMessage|onmessage|\bwindow\.\w+ =|\bvar "
     )
     assert not [(path.name, found) for path in scripts for found in re.findall(unsafe, path.read_text())]
-    # Modules are strict, and have no globals for an element's name to take the place of.
+    # Modules are strict, and ids of elements cannot replace their variables.
     templates = "".join(path.read_text() for path in (ROOT / "templates").glob("**/*.html"))
     ours = re.findall(r"<script[^>]*static '(?:accounts|api)[^>]*>", templates)
     assert ours
@@ -274,7 +274,7 @@ def test_atomic_requests_stop_the_start():
 
 
 def start(**env):
-    """Reads the settings as a new process with nothing else in its environment."""
+    """Reads the settings in a new process with a minimal environment."""
     return run_alone("from project import settings; print(settings.DEBUG, settings.SECURE_PROXY_SSL_HEADER)", **env)
 
 

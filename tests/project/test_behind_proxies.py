@@ -1,4 +1,4 @@
-"""Real nodes as proxies and load balancers reach them."""
+"""Real nodes behind proxies and load balancers."""
 
 import os
 import re
@@ -23,7 +23,7 @@ HTTPS = {"x-forwarded-proto": "https"}
 
 
 class DualStackNode:
-    """A node outside DEBUG, that listens on [::] as well."""
+    """A node outside DEBUG that listens on IPv4 and IPv6."""
 
     def __init__(self, node: servers.Node, port: int, env: dict[str, str]) -> None:
         self.log, self.env = node, env
@@ -53,7 +53,7 @@ def serve(folder: Path, **env: str) -> Iterator[DualStackNode]:
         "EMAIL_URL": "consolemail://",
     } | env
     servers.manage(env, "migrate", "--verbosity=0")
-    # Its health is asked by address, which no list of host names has.
+    # The health probe uses the IP address, which is not in ALLOWED_HOSTS.
     servers.manage(env, "collectstatic", "--no-input", "--verbosity=0")
     port = servers.free_port()
     with servers.node(env, workers=2, args=[f"--bind=[::]:{port}"]) as node:
@@ -81,7 +81,7 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DualStackNode]
 def test_a_page_behind_an_ipv4_proxy_has_no_redirect_loop(behind_proxy: DualStackNode) -> None:
     assert behind_proxy.get("/accounts/login/", **HTTPS).status_code == 200
     assert behind_proxy.get("/accounts/login/").status_code == 301
-    # ::1 is none of TRUSTED_PROXIES.
+    # ::1 is not one of TRUSTED_PROXIES.
     assert behind_proxy.get("/accounts/login/", behind_proxy.v6, **HTTPS).status_code == 301
 
 
@@ -99,7 +99,7 @@ def test_a_client_behind_a_proxy_has_its_own_address(behind_proxy: DualStackNode
     ids=str,
 )
 def test_without_trusted_proxies_the_https_header_is_ignored(exposed: DualStackNode, claim: dict[str, str]) -> None:
-    """gunicorn believes any process on the same machine."""
+    """gunicorn itself trusts the header of any process on the same machine."""
     for base in (exposed.v4, exposed.v6):
         assert exposed.get("/accounts/login/", base, **claim).status_code == 301
         refused = exposed.get("/api/me/", base, **claim)

@@ -1,5 +1,7 @@
-"""What a browser is told of every address, and what is refused that it was made to send. New addresses are in by
-themselves: they are walked through."""
+"""
+Defences in the browser, at every address: headers, cookies, cross-site requests, redirects, hosts and error reports.
+The addresses come from the URL conf, so that new ones are included.
+"""
 
 import itertools
 import logging
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 # Public keys. (The status list is off.)
 KEPT = {"/.well-known/jwks.json"}
-# Swagger UI draws with data: images and sets styles.
+# Swagger UI needs data: images and inline styles.
 LESS_STRICT = {"/api/docs/"}
 
 
@@ -34,7 +36,7 @@ def test_the_walk_covers_the_addresses():
     assert len(ADDRESSES) > 70
 
 
-# Every answer
+# Every response
 
 
 def test_no_response_is_cached_or_has_a_lax_policy(browser_of, staff):
@@ -60,15 +62,15 @@ def test_every_cookie_belongs_to_this_host_only(browser, staff, password):
     assert all(name.startswith("__Host-") for name in page.cookies)
     for name, morsel in kinds.items():
         assert (morsel["secure"], morsel["path"], morsel["domain"], morsel["samesite"]) == (True, "/", "", "Lax"), name
-        # A page of ours may read its own CSRF token.
+        # Pages of the project read the CSRF cookie by script.
         assert morsel["httponly"] or name == "csrftoken", name
 
 
-# What a foreign page made the browser send
+# Cross-site requests
 
 
 def rides_on_a_cookie(view):
-    """Of the API, views that ask who calls; all others."""
+    """Whether the view authenticates by cookie: API views with authentication, and all pages."""
     api = getattr(view, "cls", None)
     return not (api and issubclass(api, APIView)) or bool(api.authentication_classes)
 
@@ -124,7 +126,7 @@ def test_a_token_can_make_changes_from_any_origin(client_of, ann, password):
 
 @pytest.mark.parametrize("address", ["/accounts/login/", "/accounts/signup/", "/admin/login/"])
 def test_a_cross_site_page_cannot_sign_a_browser_in(browser, staff, password, address):
-    """So that they do not work in an account of a stranger."""
+    """Login CSRF: a user must not work in the account of an attacker."""
     form = {"username": staff.username, "password": password, "email": "x@example.org"}
     form |= {"password1": "a quite different passphrase", "password2": "a quite different passphrase"}
     visitor = browser()
@@ -134,30 +136,30 @@ def test_a_cross_site_page_cannot_sign_a_browser_in(browser, staff, password, ad
     assert not SignIn.objects.exists()
 
 
-# Leaving
+# Sign-out
 
 
 def test_signing_out_clears_the_cache_of_the_browser(browser_of, client_of, ann):
-    def forgets(answer):
+    def clears_cache(answer):
         return answer.headers.get("Clear-Site-Data") == '"cache"'
 
     here = browser_of(ann)
-    assert forgets(here.post("/accounts/logout/"))
+    assert clears_cache(here.post("/accounts/logout/"))
     here = browser_of(ann)
-    assert forgets(here.post("/accounts/sign-ins/end-all/"))
+    assert clears_cache(here.post("/accounts/sign-ins/end-all/"))
     here, there = browser_of(ann), browser_of(ann)
     own, other = (
         here.get("/api/sign-ins/").json()["results"][index]["id"]
         for index in ([0, 1] if here.get("/api/sign-ins/").json()["results"][0]["current"] else [1, 0])
     )
-    assert not forgets(here.delete(f"/api/sign-ins/{other}/"))
+    assert not clears_cache(here.delete(f"/api/sign-ins/{other}/"))
     assert there.get("/accounts/profile/").status_code == 302
-    assert forgets(here.delete(f"/api/sign-ins/{own}/"))
-    assert forgets(browser_of(ann).post("/api/sign-ins/end-all/"))
-    assert not forgets(client_of(ann).post("/api/sign-ins/end-all/"))
+    assert clears_cache(here.delete(f"/api/sign-ins/{own}/"))
+    assert clears_cache(browser_of(ann).post("/api/sign-ins/end-all/"))
+    assert not clears_cache(client_of(ann).post("/api/sign-ins/end-all/"))
 
 
-# Where one is led, and by which name
+# Redirects and hosts
 
 
 FOREIGN = ["https://evil.example/", "//evil.example/", "/\\evil.example/", "javascript:alert(1)", "/\t/evil.example/"]
@@ -203,15 +205,15 @@ def test_a_forged_host_is_in_no_mail_and_no_response(ann, headers, mailoutbox, d
         for address in ("/accounts/password_reset/", "/api/password/reset/"):
             kind = {"content_type": "application/json"} if "api" in address else {}
             answer = Browser().post(address, {"email": ann.email}, headers=headers, **kind)
-            told = f"{answer.headers}{answer.content.decode()}"
-            assert "evil" not in told
+            text = f"{answer.headers}{answer.content.decode()}"
+            assert "evil" not in text
             assert answer.status_code == (400 if "host" in headers else answer.status_code)
     mail.wait()
     assert not [each for each in mailoutbox if "evil" in str(each.message())]
     assert bool(mailoutbox) == ("host" not in headers)
 
 
-# What goes wrong tells no secret
+# Error reports
 
 
 class Broken(Exception):
@@ -222,8 +224,8 @@ SECRET = "quiet copper lantern drifts"
 
 
 @pytest.fixture
-def told(settings, mailoutbox, caplog):
-    """All that a log and a mail to ADMINS, with variables, say of an error in the middle of things."""
+def reports(settings, mailoutbox, caplog):
+    """Returns a function that returns the log and the mails to ADMINS, with local variables, of errors."""
     settings.ADMINS = [("Admin", "admin@example.org")]
     handler = AdminEmailHandler(include_html=True)
     logger = logging.getLogger("django.request")
@@ -231,17 +233,17 @@ def told(settings, mailoutbox, caplog):
     [console] = [each for each in logging.root.handlers if each.name == "console"]
     handler.filters = console.filters
 
-    def told():
-        assert mailoutbox, "nothing was told"
+    def reports():
+        assert mailoutbox, "no mail was sent"
         return "".join(each.body + each.alternatives[0].content for each in mailoutbox) + caplog.text
 
-    yield told
+    yield reports
     logger.removeHandler(handler)
 
 
 @pytest.fixture
 def breaks(monkeypatch):
-    """Something breaks where it holds a password or a token."""
+    """Returns a function that makes functions with a password or a token in their variables fail."""
 
     def fail(*args, **kwargs):
         raise Broken("something else")
@@ -254,10 +256,10 @@ def breaks(monkeypatch):
 
 
 def test_an_error_report_has_no_password_token_or_cookie(
-    told, breaks, browser_of, client_of, ann, password, mails_at_hand
+    reports, breaks, browser_of, client_of, ann, password, link_in_mail
 ):
     page, client = browser_of(ann), client_of(ann)
-    link = mails_at_hand(lambda: Browser().post("/accounts/password_reset/", {"email": ann.email}))
+    link = link_in_mail(lambda: Browser().post("/accounts/password_reset/", {"email": ann.email}))
     breaks(
         "accounts.models.attempts.AttemptCounterManager.start_attempt",
         "accounts.password_validation.GuessablePasswordValidator.validate",
@@ -283,14 +285,14 @@ def test_an_error_report_has_no_password_token_or_cookie(
     secrets = [password, SECRET, client.access, client.access.rpartition(".")[2], link.split("/")[-2]]
     secrets += [morsel.value for morsel in page.cookies.values() if len(morsel.value) > 8]
     secrets += [settings.SECRET_KEY, settings.DATABASES["default"]["NAME"]]
-    text = told()
+    text = reports()
     assert "Broken" in text
     assert [secret for secret in secrets if secret in text] == []
 
 
 @pytest.fixture
-def mails_at_hand(mailoutbox, django_capture_on_commit_callbacks):
-    """The path of the link in the mail that leaves while a piece of work is done."""
+def link_in_mail(mailoutbox, django_capture_on_commit_callbacks):
+    """Returns a function that runs a piece of work and returns the path of the link in its mail."""
 
     def run(work):
         with django_capture_on_commit_callbacks(execute=True):

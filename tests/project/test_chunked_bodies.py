@@ -1,4 +1,4 @@
-"""Bodies in chunks, as Cloudflare and .NET send them: read like any other, up to the same limits."""
+"""Chunked request bodies, as Cloudflare and .NET send them: accepted up to the same limits as others."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ class Answer:
         head, _separator, self.body = raw.partition(b"\r\n\r\n")
         self.head = head.decode("latin-1")
         self.status = int(self.head.split(" ", 2)[1]) if self.head else 0
-        # Of the ASGI worker, which answers in chunks.
+        # The ASGI worker answers in chunks.
         self.text = self.body.decode(errors="replace")
 
     def cookie(self, name: str) -> str:
@@ -57,7 +57,7 @@ class RawClient:
                 if ends:
                     connection.shutdown(socket.SHUT_WR)
             except OSError:
-                # Refused before all was sent.
+                # The server refused before the whole body was sent.
                 pass
             return Answer(connection.makefile("rb").read())
 
@@ -112,7 +112,7 @@ def test_the_transfer_coding_is_case_insensitive(http: RawClient, someone: str, 
 def test_slow_chunks_with_extensions_and_trailers_are_accepted(http: RawClient, someone: str) -> None:
     body = credentials(someone)
     parts = [b"%x;name=value\r\n" % len(body[:9]), body[:9], b"\r\n%X\r\n" % len(body[9:]), body[9:], b"\r\n0\r\n"]
-    # A trailer is no header: it changes neither the client's address nor anything else.
+    # A trailer is not a header: it does not change the address of the client.
     trailers = b"X-Forwarded-For: 6.6.6.6\r\nContent-Encoding: gzip\r\n\r\n"
     answer = http.post("/api/token/", [*parts, trailers], pause=0.2)
     assert answer.status == 200, answer.text
@@ -128,7 +128,7 @@ def test_a_form_in_chunks_signs_in(http: RawClient, someone: str) -> None:
     answer = http.post("/accounts/login/", in_chunks(body), FORM, cookie)
     assert answer.status == 302, answer.text
     assert answer.cookie("sessionid")
-    # The token in the body counts, chunked or not.
+    # The CSRF token in a chunked body is accepted.
     forged = body.replace(token[1].encode(), b"x" * len(token[1]))
     assert http.post("/accounts/login/", in_chunks(forged), FORM, cookie).status == 403
 
@@ -170,7 +170,7 @@ LIES = {
 @pytest.mark.parametrize("body", LIES.values(), ids=LIES)
 def test_invalid_chunks_are_a_bad_request(http: RawClient, path: str, body: bytes) -> None:
     answer = http.post(path, body, JSON if path.startswith("/api/") else FORM, ends=True)
-    # An ASGI server tells the application nothing of a body that broke off.
+    # An ASGI server does not report an incomplete body to the application.
     assert answer.status in (400, 413, 0), answer.text
     assert http.get("/health/live").status == 200
 
@@ -197,7 +197,7 @@ def test_the_next_request_begins_after_the_last_chunk(http: RawClient) -> None:
     assert re.findall(r"HTTP/1\.1 (\d+)", answer.text) in ([], ["200"])
 
 
-# Lengths that are too large
+# Bodies over the limit
 
 
 @pytest.mark.django_db
@@ -209,7 +209,7 @@ def test_a_form_over_the_limit_gets_a_page_and_one_log_line(caplog: Any) -> None
     assert (line.levelno, line.exc_info) == (logging.WARNING, None)
 
 
-# Servers that do not mark the end of a body
+# Servers without an end of the body
 
 
 @override_settings(ALLOWED_HOSTS=["testserver"])
@@ -221,7 +221,7 @@ def test_a_server_without_end_of_body_requires_a_length(path: str, kind: str) ->
 
 
 def test_a_stream_with_its_own_end_is_read_without_a_header() -> None:
-    """As HTTP/2 sends it."""
+    """HTTP/2 sends bodies without Content-Length and Transfer-Encoding."""
     environ = RequestFactory().post("/accounts/login/").environ
     del environ["CONTENT_LENGTH"]
     environ |= {"wsgi.input": BytesIO(b"a=1&b=2"), "wsgi.input_terminated": True, "CONTENT_TYPE": FORM}

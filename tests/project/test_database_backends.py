@@ -1,4 +1,4 @@
-"""The project's database backends beside Django's own: the same results, errors and parameters."""
+"""The database backends of the project have the same results, errors and parameters as those of Django."""
 
 import datetime
 import inspect
@@ -52,7 +52,7 @@ FAILURES = {
 
 @pytest.fixture
 def both(tmp_path: Path) -> Iterator[list[Any]]:
-    """A connection of ours and one of Django's, to the same database."""
+    """A connection of the project's backend and one of Django's, to the same database."""
     wrappers: list[Any] = []
     for wrapper_class in (OURS, DJANGOS):
         settings_dict = connection.settings_dict | {"OPTIONS": dict(connection.settings_dict["OPTIONS"])}
@@ -106,7 +106,7 @@ def test_errors_equal_those_of_djangos_backend(
     monkeypatch.setattr(statement_deadline, "seconds", deadline)
     ours, djangos = (error_of(each, sql) for each in both)
     assert ours == djangos
-    # The connection goes on.
+    # The connection is still usable.
     assert result_of(both[0], "SELECT 1") == result_of(both[1], "SELECT 1")
 
 

@@ -1,4 +1,4 @@
-"""Error pages, and what every page says to the browser of what it may do."""
+"""Error pages, the Content-Security-Policy, and the choice of language."""
 
 import json
 import logging
@@ -74,7 +74,7 @@ def test_a_server_error_is_logged_and_not_shown(visitor, caplog):
 
 @pytest.mark.parametrize(("address", "status"), [("/broken/", 500), ("/away/", 503)])
 def test_the_page_of_a_server_error_needs_no_database(visitor, address, status):
-    # This test may use none: pytest-django refuses every statement.
+    # This test has no database: pytest-django refuses every statement.
     visitor.cookies[settings.SESSION_COOKIE_NAME] = "f" * 32
     assert visitor.get(address).status_code == status
 
@@ -132,11 +132,11 @@ def test_an_error_page_links_to_its_own_path_only(path, code):
     [link] = re.findall(r'class="button" href="([^"]*)"', content)
     led_to = urlsplit(urljoin("https://www.example.org/there/", re.sub(r"[\t\r\n]", "", link).replace("\\", "/")))
     assert led_to.netloc == "www.example.org"
-    # As proxies and servers read "//".
+    # Proxies and servers merge "//" to "/".
     assert re.sub("^/+", "/", unquote(led_to.path)) == re.sub("^/+", "/", unquote(path))
 
 
-# What every page may do
+# Content-Security-Policy
 
 STRICT = {"default-src 'self'", "object-src 'none'", "base-uri 'none'", "frame-ancestors 'none'", "form-action 'self'"}
 

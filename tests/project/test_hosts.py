@@ -1,4 +1,4 @@
-"""Names of the host: every form of our own is ours, probes need none, and strangers' are one quiet line in the log."""
+"""Host names: notations of the own host, unknown hosts, health probes, and SCRIPT_NAME."""
 
 import logging
 import os
@@ -151,7 +151,7 @@ def test_other_paths_are_refused_for_an_unknown_host(path: str) -> None:
     assert Browser().get(path, HTTP_HOST="10.0.0.3:8000").status_code == 400
 
 
-# A path instead of a host
+# SCRIPT_NAME
 
 
 def test_a_request_below_a_path_is_refused_and_logged(caplog: Any) -> None:
@@ -173,6 +173,6 @@ def test_a_script_name_stops_the_start() -> None:
 
 
 def test_a_bound_call_uses_the_canonical_address(ann: Any) -> None:
-    """`htu` of a DPoP proof is compared with the address that the client knows."""
+    """The claim `htu` of a DPoP proof contains the address that the client knows."""
     answer = ApiClient().get("/api/me/", headers={"host": "WWW.Example.org:443"})
     assert answer.wsgi_request.build_absolute_uri(answer.wsgi_request.path) == f"{ORIGIN}/api/me/"

@@ -1,4 +1,4 @@
-"""The log outside DEBUG: lines of JSON by which a request is found, and by which nobody gets in."""
+"""The log outside DEBUG: JSON lines with request ids, and without secrets."""
 
 import io
 import json
@@ -43,7 +43,7 @@ class Log:
 
 @pytest.fixture
 def log() -> Iterator[Log]:
-    """All that anybody says, as it is written outside DEBUG."""
+    """Captures all log lines from DEBUG on, in the format used outside DEBUG."""
     # An outage is logged once a minute: an earlier test may have had one.
     outages.database_outages._next.clear()
     log = Log()
@@ -119,7 +119,7 @@ def test_a_log_line_has_the_request_id_and_the_user(log: Log, ann: Any, client_o
     [line] = [line for line in log.of(ended) if line["logger"] == "accounts.events"]
     assert (line["message"], line["sid"], line["user_id"]) == ("signed_out", str(sign_in.pk), ann.pk)
     assert line["node"] == platform.node()
-    # Once it is known who asks, every other line says so.
+    # After authentication, the lines of other loggers have the user, too.
     other = client_of(ann)
     answer = other.delete(f"/api/sign-ins/{uuid4()}/")
     assert [(line["status_code"], line["user_id"]) for line in log.of(answer)] == [(404, ann.pk)]

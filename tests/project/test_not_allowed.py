@@ -1,4 +1,4 @@
-"""A person who comes to an address that takes forms only finds a page that says what to do; programs get JSON."""
+"""Responses to methods that are not allowed: an explaining page for browsers, JSON for API clients."""
 
 import json
 from uuid import UUID
@@ -59,7 +59,7 @@ def test_api_clients_get_json(browser, address):
     assert response.headers["Allow"]
 
 
-# A session is lost, and its person signs in again
+# Sign-ins after a lost session
 
 
 def sign_in_at(browser, address, user, password):
@@ -71,7 +71,7 @@ def test_a_sign_in_never_redirects_to_a_post_only_address(browser, staff, passwo
     sues = browser()
     lost = sues.post(address)
     login = lost.headers.get("Location", "")
-    # Signing out needs no sign-in, so nothing asks for one.
+    # Signing out requires no sign-in.
     login = login if "/login/" in login else f"/accounts/login/?next={address}"
     assert sign_in_at(sues, login, staff, password).headers["Location"] == page
     assert sues.get(page).status_code == 200

@@ -1,4 +1,4 @@
-"""manage.py prune: what has served its time goes, and nothing comes back to life."""
+"""manage.py prune: deletes expired rows and unused accounts, without restoring a revoked token."""
 
 import json
 from datetime import timedelta
@@ -26,7 +26,7 @@ DAY = timedelta(days=1)
 
 
 def prune(*arguments):
-    """What it says, by what it is about."""
+    """Returns the lines of the command by their subject."""
     out = StringIO()
     call_command("prune", *arguments, stdout=out)
     return dict(line.split(": ", 1) for line in out.getvalue().splitlines())
@@ -49,7 +49,7 @@ def register(name, password):
 
 
 def sign_up(name, password):
-    """By the page; returns the browser, which is signed in."""
+    """Signs up on the page and returns the signed-in browser."""
     browser = Browser()
     form = {"username": name, "email": f"{name}@example.org", "password1": password, "password2": password}
     assert browser.post("/accounts/signup/", form).status_code == 302
@@ -58,7 +58,7 @@ def sign_up(name, password):
 
 @pytest.fixture
 def later(clock, settings):
-    """When accounts that were not used so far are past keeping."""
+    """Returns a function that moves the clock past the retention of unused accounts."""
     return lambda: clock.shift(max(settings.UNCONFIRMED_KEEP, settings.SIGN_IN_MAX) + DAY)
 
 
@@ -75,7 +75,7 @@ def test_an_unconfirmed_and_unused_sign_up_is_deleted(sign_up, password, clock, 
 
 
 def made_by(way, password):
-    """Accounts that did not sign up here: nobody confirmed their addresses, and nobody signed in."""
+    """Creates an account without a sign-up, a confirmed address or a sign-in."""
     if way == "bulk_create":
         User.objects.bulk_create(User(username=f"u{n}", email=f"u{n}@example.org", password="x") for n in range(3))
     elif way == "loaddata":
@@ -145,7 +145,7 @@ def has_data_of_another_app(name, password, clock):
 
 
 def signs_in_at_a_node_of_the_release_before(name, password, clock):
-    """Which writes last_login, and does not know the mark."""
+    """That release writes last_login and does not know the column unused_since."""
     User.objects.filter(pk=register(name, password).pk).update(last_login=timezone.now() + timedelta(seconds=1))
 
 
@@ -171,7 +171,7 @@ def test_an_account_that_was_used_is_kept(use, password, clock, later):
 
 
 def test_the_migration_marks_unused_sign_ups_only(password):
-    """As the migration that adds the mark finds them."""
+    """Runs the migration that fills unused_since."""
     register("ann", password)
     sign_up("bob", password)
     User.objects.create_user("eve", "eve@example.org", password)

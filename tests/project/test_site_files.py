@@ -1,4 +1,4 @@
-"""What browsers, crawlers and password managers ask for at fixed addresses."""
+"""Fixed addresses for browsers, crawlers and password managers."""
 
 import pytest
 

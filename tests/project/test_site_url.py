@@ -1,4 +1,4 @@
-"""Where links lead: to the site as SITE_URL names it, or to the host of the request, never to what a stranger chose."""
+"""Hosts of links: SITE_URL or the host of the request, never another value of the request."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def links_in(mails):
 
 @pytest.fixture
 def everything(browser, browser_of, anonymous, client_of, ann, password, mails_of):
-    """The links of each mail and page that has absolute ones, asked for with these headers."""
+    """Returns a function that returns all absolute links of mails and pages, requested with these headers."""
 
     def ask(headers):
         page, client = browser_of(ann), client_of(ann)
@@ -77,7 +77,7 @@ def test_in_debug_links_contain_the_port(rf, settings, browser, ann, mails_of):
 
 def test_links_contain_the_script_name(browser_of, ann, mails_of):
     page, prefix = browser_of(ann), get_script_prefix()
-    # As a server does before each request.
+    # A server sets it before each request.
     set_script_prefix("/app/")
     try:
         mails = mails_of(lambda: page.post("/accounts/clients/new/", {"name": "script"}))
@@ -86,7 +86,7 @@ def test_links_contain_the_script_name(browser_of, ann, mails_of):
     assert links_in(mails) == {"https://testserver/app/accounts/sign-ins/"}
 
 
-# Without a request
+# Mails of commands
 
 
 def test_a_reset_mail_from_a_command_requires_site_url(ann, mails_of):
@@ -127,7 +127,7 @@ def test_a_notice_without_site_url_has_no_link(ann, mails_of):
     assert (len(mails), links_in(mails)) == (1, set())
 
 
-# What it may be
+# Values of SITE_URL
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`manage.py start`: what keeps it from serving is one line that says what to do."""
+"""`manage.py start`: every failure is one line that says what to do."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ UNREACHABLE = "postgres://user:hunter2@127.0.0.1:1/wristband"
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project in a folder of its own, as a newcomer has it."""
+    """A copy of the project, as a new user has it."""
     folder = tmp_path_factory.mktemp("copy")
     not_copied = shutil.ignore_patterns(".*", "var", "__pycache__", "tests")
     shutil.copytree(servers.ROOT, folder, ignore=not_copied, dirs_exist_ok=True)
@@ -42,7 +42,7 @@ def started(folder: Path, *options: str, prefix: Sequence[str] = (), **env: str)
 
 
 def refusal(folder: Path, *options: str, prefix: Sequence[str] = (), **env: str) -> str:
-    """The one line that it ends with."""
+    """Returns the one line that the command writes before it ends."""
     process = started(folder, *options, prefix=prefix, **env)
     _out, err = process.communicate(timeout=60)
     assert process.returncode == 1, err
@@ -95,7 +95,7 @@ def test_a_read_only_folder_is_reported(copy: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(copy, folder)
     shutil.rmtree(folder / "var", ignore_errors=True)
-    # Root, too, makes no folder where a file is.
+    # Not even root can create a folder in place of a file.
     (folder / "var").touch()
     process = started(folder, "--port", str(servers.free_port()))
     _out, err = process.communicate(timeout=60)

@@ -1,4 +1,4 @@
-"""German is there, complete, and people get it where they ask for it."""
+"""The German translation: complete, compiled, and used on request."""
 
 import os
 import re
@@ -35,7 +35,7 @@ def test_the_compiled_catalogue_equals_its_source():
 
 def test_translations_have_the_same_placeholders_and_tags():
     def wrong(entry):
-        # Of one, both languages may do without its number.
+        # The singular may omit its number in both languages.
         originals = [entry.msgid, entry.msgid_plural] if entry.msgid_plural else [entry.msgid]
         pairs = zip(originals, texts(entry), strict=True)
         return any(sorted(PLACEHOLDER.findall(each)) != sorted(PLACEHOLDER.findall(text)) for each, text in pairs)
@@ -44,13 +44,13 @@ def test_translations_have_the_same_placeholders_and_tags():
 
 
 def test_the_catalogue_contains_every_text_of_the_sources(tmp_path):
-    """By makemessages; where gettext is not installed, by a plainer look at the sources."""
-    missing = found_by_gettext(tmp_path) if shutil.which("xgettext") else found_by_eye()
+    """Uses makemessages, or a search of the sources if gettext is not installed."""
+    missing = found_by_gettext(tmp_path) if shutil.which("xgettext") else found_by_search()
     assert missing - {entry.msgid for entry in entries()} == set()
 
 
 def test_the_fallback_search_finds_texts():
-    found = found_by_eye()
+    found = found_by_search()
     assert {"Sign in", "The password is wrong."} <= found
     assert found <= {entry.msgid for entry in entries()}
 
@@ -62,13 +62,13 @@ def found_by_gettext(folder):
     copy.unlink()
     shutil.copy(settings.BASE_DIR / "manage.py", folder)
     command = [sys.executable, "manage.py", "makemessages", "--locale", "de"]
-    # An adopter's own app is found where it is.
+    # The app of an adopter may be in another folder.
     env = os.environ | {"PYTHONPATH": str(settings.BASE_DIR)}
     subprocess.run(command, cwd=folder, env=env, check=True, stdout=subprocess.DEVNULL)
     return {entry.msgid for entry in polib.pofile(str(copy))}
 
 
-def found_by_eye():
+def found_by_search():
     found = set()
     for page in (settings.BASE_DIR / "templates").rglob("*.*"):
         found |= {"".join(match) for match in TEXT_IN_TEMPLATE.findall(page.read_text())}
