@@ -92,11 +92,11 @@ def test_one_request_revokes_all_and_prune_marks_the_rows(browser_of, client_of,
     assert all(map(is_revoked, clients))
     assert not shows_profile(browser)
     assert not Session.objects.filter(sign_in__isnull=False).exists()
-    dry, told = StringIO(), StringIO()
-    call_command("prune", "--dry-run", stdout=dry)
-    call_command("prune", stdout=told)
-    assert "unfinished revocations: 4 sign-ins to be ended" in dry.getvalue()
-    assert "unfinished revocations: 4 sign-ins ended" in told.getvalue()
+    dry_output, output = StringIO(), StringIO()
+    call_command("prune", "--dry-run", stdout=dry_output)
+    call_command("prune", stdout=output)
+    assert "unfinished revocations: 4 sign-ins to be ended" in dry_output.getvalue()
+    assert "unfinished revocations: 4 sign-ins ended" in output.getvalue()
     ended = SignIn.objects.filter(user=ann)
     assert set(ended.values_list("end_reason", "ended_by")) == {("ended_by_staff", erin.pk)}
     assert set(SecurityEvent.objects.filter(type="sign_in_ended", user=ann).values_list("details__why", "actor")) == {

@@ -29,13 +29,13 @@ def link_in(mails):
 
 
 @pytest.fixture
-def ask(browser_of, ann, mails_of):
+def request_change(browser_of, ann, mails_of):
     """Returns a function that requests another address for Ann and returns the mails sent."""
 
-    def ask(new=NEW):
+    def request_change(new=NEW):
         return mails_of(lambda: browser_of(ann).post("/accounts/email/", {"new_email": new}))
 
-    return ask
+    return request_change
 
 
 def address_of(user):
@@ -89,114 +89,114 @@ def test_a_used_reset_link_confirms_the_address(browser, ann, mails_of):
 # Changes of the address
 
 
-def test_the_link_is_sent_to_the_new_address(ask):
-    [mail] = with_link(ask())
+def test_the_link_is_sent_to_the_new_address(request_change):
+    [mail] = with_link(request_change())
     assert mail.to == [NEW]
 
 
-def test_a_request_does_not_change_the_address(ask, ann):
-    ask()
+def test_a_request_does_not_change_the_address(request_change, ann):
+    request_change()
     assert address_of(ann) == "ann@example.org"
 
 
 @pytest.mark.parametrize("method", ["get", "head"])
-def test_a_get_request_does_not_change_the_address(ask, browser, ann, method):
-    link = link_in(ask())
+def test_a_get_request_does_not_change_the_address(request_change, browser, ann, method):
+    link = link_in(request_change())
     getattr(browser(), method)(link)
     assert address_of(ann) == "ann@example.org"
 
 
-def test_the_page_of_the_link_asks_for_confirmation(ask, browser):
-    response = browser().get(link_in(ask()))
+def test_the_page_of_the_link_asks_for_confirmation(request_change, browser):
+    response = browser().get(link_in(request_change()))
     assert response.status_code == 200
     assert NEW in response.content.decode()
 
 
-def test_the_button_on_the_page_changes_the_address(ask, browser, ann):
-    browser().post(link_in(ask()))
+def test_the_button_on_the_page_changes_the_address(request_change, browser, ann):
+    browser().post(link_in(request_change()))
     assert address_of(ann) == NEW
 
 
-def test_the_old_address_gets_a_mail(ask, browser, mails_of):
-    link = link_in(ask())
+def test_the_old_address_gets_a_mail(request_change, browser, mails_of):
+    link = link_in(request_change())
     [mail] = mails_of(lambda: browser().post(link))
     assert (mail.to, mail.subject) == (["ann@example.org"], "Your e-mail address was changed")
     assert NEW in mail.body
 
 
-def test_a_change_of_the_address_is_an_event(ask, browser, ann):
-    browser().post(link_in(ask()))
+def test_a_change_of_the_address_is_an_event(request_change, browser, ann):
+    browser().post(link_in(request_change()))
     assert SecurityEvent.objects.filter(user=ann, type="email_changed").count() == 1
 
 
-def test_a_change_of_the_address_ends_no_sign_in(ask, browser, browser_of, ann):
+def test_a_change_of_the_address_ends_no_sign_in(request_change, browser, browser_of, ann):
     here = browser_of(ann)
-    browser().post(link_in(ask()))
+    browser().post(link_in(request_change()))
     assert here.get("/accounts/profile/").status_code == 200
 
 
-def test_the_link_does_not_sign_in(ask, browser):
+def test_the_link_does_not_sign_in(request_change, browser):
     visitor = browser()
-    visitor.post(link_in(ask()))
+    visitor.post(link_in(request_change()))
     assert visitor.get("/accounts/profile/").status_code == 302
     assert settings.SESSION_COOKIE_NAME not in visitor.cookies
     assert Session.objects.count() == 1
 
 
-def test_the_link_can_be_used_once(ask, browser, ann):
-    link = link_in(ask())
+def test_the_link_can_be_used_once(request_change, browser, ann):
+    link = link_in(request_change())
     browser().post(link)
     User.objects.filter(pk=ann.pk).update(email="ann@example.org")
     assert browser().post(link).status_code == 400
     assert address_of(ann) == "ann@example.org"
 
 
-def test_the_link_expires_after_an_hour(clock, ask, browser, ann):
-    link = link_in(ask())
+def test_the_link_expires_after_an_hour(clock, request_change, browser, ann):
+    link = link_in(request_change())
     clock.shift(timedelta(minutes=61))
     assert browser().post(link).status_code == 400
     assert address_of(ann) == "ann@example.org"
 
 
-def test_a_password_change_invalidates_the_link(ask, browser, browser_of, ann, password):
-    link = link_in(ask())
+def test_a_password_change_invalidates_the_link(request_change, browser, browser_of, ann, password):
+    link = link_in(request_change())
     form = {"old_password": password, "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
     browser_of(ann).post("/accounts/password_change/", form)
     assert browser().post(link).status_code == 400
 
 
-def test_an_address_change_invalidates_the_link(ask, browser, ann):
-    link = link_in(ask())
+def test_an_address_change_invalidates_the_link(request_change, browser, ann):
+    link = link_in(request_change())
     User.objects.filter(pk=ann.pk).update(email="ann@third.example.org")
     assert browser().post(link).status_code == 400
 
 
-def test_a_newer_request_invalidates_the_link(ask, browser, ann):
-    first = link_in(ask())
-    ask("ann@second.example.org")
+def test_a_newer_request_invalidates_the_link(request_change, browser, ann):
+    first = link_in(request_change())
+    request_change("ann@second.example.org")
     assert browser().post(first).status_code == 400
 
 
-def test_an_address_change_invalidates_the_reset_link(ask, browser, ann, mails_of):
+def test_an_address_change_invalidates_the_reset_link(request_change, browser, ann, mails_of):
     [mail] = mails_of(lambda: browser().post("/accounts/password_reset/", {"email": ann.email}))
     reset = re.search(r"/accounts/reset/[^/\s]+/[^/\s]+/", mail.body).group()
-    browser().post(link_in(ask()))
+    browser().post(link_in(request_change()))
     assert browser().get(reset).status_code == 400
 
 
-def test_confirmation_and_reset_links_are_not_interchangeable(ask, browser, ann):
-    uid, token = link_in(ask()).split("/")[3:5]
+def test_confirmation_and_reset_links_are_not_interchangeable(request_change, browser, ann):
+    uid, token = link_in(request_change()).split("/")[3:5]
     assert browser().get(f"/accounts/reset/{uid}/{token}/").status_code == 400
 
 
-def test_the_link_of_a_deactivated_user_is_refused(ask, browser, ann):
-    link = link_in(ask())
+def test_the_link_of_a_deactivated_user_is_refused(request_change, browser, ann):
+    link = link_in(request_change())
     User.objects.filter(pk=ann.pk).update(is_active=False)
     assert browser().post(link).status_code == 400
 
 
-def test_an_address_taken_meanwhile_is_refused(ask, browser, ann, bob):
-    link = link_in(ask())
+def test_an_address_taken_meanwhile_is_refused(request_change, browser, ann, bob):
+    link = link_in(request_change())
     User.objects.filter(pk=bob.pk).update(email=NEW.upper())
     assert browser().post(link).status_code == 400
     assert address_of(ann) == "ann@example.org"
@@ -211,8 +211,8 @@ def test_a_bad_or_taken_address_is_refused(browser_of, ann, bob, mails_of, new):
     assert User.objects.get(pk=ann.pk).new_email == ""
 
 
-def test_a_change_of_letter_case_is_possible(ask, browser, ann):
-    browser().post(link_in(ask("Ann@example.org")))
+def test_a_change_of_letter_case_is_possible(request_change, browser, ann):
+    browser().post(link_in(request_change("Ann@example.org")))
     assert address_of(ann) == "Ann@example.org"
 
 
@@ -222,8 +222,8 @@ def test_an_invalid_link_is_no_server_error(browser, ann, path, method):
     assert getattr(browser(), method)(path).status_code in {400, 404}
 
 
-def test_the_page_of_the_link_sends_no_path_as_referrer(ask, browser):
-    assert browser().get(link_in(ask())).headers["Referrer-Policy"] == "strict-origin"
+def test_the_page_of_the_link_sends_no_path_as_referrer(request_change, browser):
+    assert browser().get(link_in(request_change())).headers["Referrer-Policy"] == "strict-origin"
 
 
 # Used links
@@ -245,8 +245,8 @@ def test_a_used_link_shows_that_the_address_is_confirmed(browser, mails_of, meth
     assert User.objects.get(username="carol").email_confirmed_at == confirmed_at
 
 
-def test_a_used_link_of_a_change_shows_that_it_is_confirmed(ask, browser):
-    link = link_in(ask())
+def test_a_used_link_of_a_change_shows_that_it_is_confirmed(request_change, browser):
+    link = link_in(request_change())
     browser().post(link)
     response = browser().get(link)
     assert "This e-mail address is already confirmed" in response.content.decode()
@@ -270,8 +270,8 @@ def test_a_forged_used_link_shows_no_address(browser, mails_of, end):
     assert "carol@example.com" not in response.content.decode()
 
 
-def test_a_used_link_is_refused_after_another_address_change(ask, browser, browser_of, ann):
-    link = link_in(ask())
+def test_a_used_link_is_refused_after_another_address_change(request_change, browser, browser_of, ann):
+    link = link_in(request_change())
     browser().post(link)
     User.objects.filter(pk=ann.pk).update(email="ann@third.example.org")
     response = browser().get(link)
@@ -297,20 +297,20 @@ def carols(browser):
 
 
 def test_an_address_gets_three_mails_an_hour_with_the_same_answer(clock, carols, mails_of):
-    def ask_again():
+    def request_again():
         answers.append(carols.post("/accounts/email/ask/", follow=True))
 
     answers = []
-    assert [len(mails_of(ask_again)) for _ in range(5)] == [1, 1, 0, 0, 0]
+    assert [len(mails_of(request_again)) for _ in range(5)] == [1, 1, 0, 0, 0]
     assert {answer.status_code for answer in answers} == {200}
     assert all("We are sending a link to carol@example.com." in answer.content.decode() for answer in answers)
     clock.shift(timedelta(minutes=61))
-    assert len(mails_of(ask_again)) == 1
+    assert len(mails_of(request_again)) == 1
 
 
-def test_several_accounts_share_the_limit_of_one_address(ask, carols, browser_of, bob, mails_of):
+def test_several_accounts_share_the_limit_of_one_address(request_change, carols, browser_of, bob, mails_of):
     bobs = browser_of(bob)
-    assert [len(with_link(ask())), len(with_link(ask(NEW.upper())))] == [1, 1]
+    assert [len(with_link(request_change())), len(with_link(request_change(NEW.upper())))] == [1, 1]
     for sender, mails in ((carols, 1), (bobs, 0), (carols, 0)):
         sent = mails_of(lambda sender=sender: sender.post("/accounts/email/", {"new_email": NEW}))
         assert len(with_link(sent)) == mails
@@ -325,8 +325,8 @@ def test_an_account_sends_six_mails_an_hour_to_any_addresses(browser_of, ann, ma
     assert sent == [1] * 6 + [0] * 2
 
 
-def test_unsent_mails_do_not_lock_out_the_user(browser_of, ann, ask):
+def test_unsent_mails_do_not_lock_out_the_user(browser_of, ann, request_change):
     for number in range(8):
-        ask(f"n{number}@example.org")
+        request_change(f"n{number}@example.org")
     assert browser_of(ann).get("/accounts/profile/").status_code == 200
     assert not AttemptCounter.objects.of(ann).locked_out().exists()

@@ -262,7 +262,7 @@ def secrets(browser, browser_of, client_of, anonymous, reset_link, ann, password
         "/api/register/", {"username": "carol", "email": "carol@example.com", "password": "the words of carol"}
     )
     seen |= {"a wrong password": WRONG_PASSWORD, "the password": password, "the new password": NEW_PASSWORD}
-    return seen | {"the password of somebody new": "the words of carol"}
+    return seen | {"the password of a new user": "the words of carol"}
 
 
 def pieces(secrets):

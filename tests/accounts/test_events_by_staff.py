@@ -139,6 +139,6 @@ def test_a_reset_by_another_user_shows_its_address(ann, bob, browser_of, browser
     link = re.search(r"/accounts/reset/[^/\s]+/[^/\s]+/", mail.body).group()
     form = {"new_password1": "a quite different passphrase", "new_password2": "a quite different passphrase"}
     thief = browser_of(bob)
-    [told] = mails_of(lambda: thief.post(link, form, REMOTE_ADDR="203.0.113.66"))
-    assert "203.0.113.66" in told.body
+    [mail_of_reset] = mails_of(lambda: thief.post(link, form, REMOTE_ADDR="203.0.113.66"))
+    assert "203.0.113.66" in mail_of_reset.body
     assert "203.0.113.66" in seen_by(ann, "a quite different passphrase")

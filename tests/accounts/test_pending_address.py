@@ -17,14 +17,14 @@ EMAIL_LINK = re.compile(r"/accounts/email/[^/\s]+/[^/\s]+/")
 RESET_LINK = re.compile(r"/accounts/reset/([^/\s]+)/([^/\s]+)/")
 
 
-def ask(page, new=THEIRS):
+def request_change(page, new=THEIRS):
     assert page.post("/accounts/email/", {"new_email": new}).status_code == 302
 
 
 @pytest.fixture
 def link(browser_of, ann, mails_of):
     """The link in the mail to the address that a thief of Ann's password requested."""
-    mails = mails_of(lambda: ask(browser_of(ann)))
+    mails = mails_of(lambda: request_change(browser_of(ann)))
     [text] = [each.body for each in mails if each.to == [THEIRS]]
     return EMAIL_LINK.search(text).group()
 
@@ -171,7 +171,7 @@ def test_after_a_reset_the_attackers_address_is_not_shown(browser, mails_of, pas
     attacker = browser()
     sign_up = {"username": "carol", "email": "victim@example.org", "password1": password, "password2": password}
     attacker.post("/accounts/signup/", sign_up)
-    ask(attacker)
+    request_change(attacker)
     victim_account = User.objects.get(username="carol")
     reset_on_the_page(victim_account, browser, mails_of)
     victim = browser()
@@ -205,19 +205,19 @@ def test_ending_one_sign_in_keeps_the_pending_change(link, ann, browser_of, clie
 
 
 def test_a_requested_change_sends_a_mail_to_the_old_address(browser_of, ann, mails_of):
-    [told] = [mail for mail in mails_of(lambda: ask(browser_of(ann))) if mail.to == [ann.email]]
-    assert told.subject == "A change of your e-mail address was requested"
-    assert THEIRS in told.body
-    assert "https://testserver/accounts/profile/" in told.body
+    [notice] = [mail for mail in mails_of(lambda: request_change(browser_of(ann))) if mail.to == [ann.email]]
+    assert notice.subject == "A change of your e-mail address was requested"
+    assert THEIRS in notice.body
+    assert "https://testserver/accounts/profile/" in notice.body
 
 
 def test_an_unconfirmed_old_address_gets_no_mail(browser_of, ann, mails_of):
     User.objects.filter(pk=ann.pk).update(email_confirmed_at=None)
-    assert [mail.to for mail in mails_of(lambda: ask(browser_of(ann)))] == [[THEIRS]]
+    assert [mail.to for mail in mails_of(lambda: request_change(browser_of(ann)))] == [[THEIRS]]
 
 
 def test_requesting_the_same_change_again_sends_no_mail(link, browser_of, ann, mails_of):
-    assert [mail.to for mail in mails_of(lambda: ask(browser_of(ann)))] == [[THEIRS]]
+    assert [mail.to for mail in mails_of(lambda: request_change(browser_of(ann)))] == [[THEIRS]]
 
 
 def test_a_requested_change_is_an_event_that_can_be_disputed(link, browser_of, ann):
@@ -269,7 +269,7 @@ def test_a_visitor_cannot_cancel(link, browser, ann):
 def test_the_cancelled_address_can_be_requested_again(link, browser_of, browser, ann, mails_of):
     page = browser_of(ann)
     page.post("/accounts/email/cancel/")
-    mails = mails_of(lambda: ask(page))
+    mails = mails_of(lambda: request_change(page))
     [text] = [each.body for each in mails if each.to == [THEIRS]]
     browser().post(EMAIL_LINK.search(text).group())
     assert User.objects.get(pk=ann.pk).email == THEIRS

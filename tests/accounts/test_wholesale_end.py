@@ -72,11 +72,11 @@ def no_time(monkeypatch):
     monkeypatch.setattr("accounts.models.SignInQuerySet.end_in_batches", partialmethod(in_batches_of_one, "end"))
     monkeypatch.setattr(
         "accounts.models.SignInQuerySet.end_silently_in_batches",
-        partialmethod(in_batches_of_one, "told"),
+        partialmethod(in_batches_of_one, "silently"),
     )
 
 
-OF_ONE = {"end": SignInQuerySet.end_in_batches, "told": SignInQuerySet.end_silently_in_batches}
+OF_ONE = {"end": SignInQuerySet.end_in_batches, "silently": SignInQuerySet.end_silently_in_batches}
 
 
 def in_batches_of_one(sign_ins, way, reason):

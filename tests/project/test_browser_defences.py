@@ -84,8 +84,8 @@ def test_a_cross_site_page_cannot_use_the_cookie_for_changes(browser_of, staff):
             continue
         for method, site in zip(["POST", "PUT", "PATCH", "DELETE"], sites, strict=False):
             answer = page.generic(method, address, "{}", "application/json", headers={"sec-fetch-site": site})
-            # Refused before anybody asked whether there is such a thing; or as if there were no cookie; or the address
-            # is not there for this method.
+            # Refused before the object is read (403), or handled as without a cookie (401), or the address does not
+            # exist for this method.
             assert answer.status_code in {401, 403, 405}, (method, address, answer.status_code)
     assert state() == before
     assert page.get("/accounts/profile/").status_code == 200

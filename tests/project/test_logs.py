@@ -148,9 +148,9 @@ def test_an_error_of_a_page_is_logged_with_its_route_only(log: Log) -> None:
 )
 def test_only_a_trusted_proxy_sets_the_request_id(settings: Any, given: str, proxies: list[str], is_kept: bool) -> None:
     settings.TRUSTED_PROXIES = proxies
-    told = Browser().get("/health/live", headers={"X-Request-ID": given})["X-Request-ID"]
-    assert (told == given) == is_kept
-    assert re.fullmatch(r"[0-9a-f]{32}", told)
+    sent_back = Browser().get("/health/live", headers={"X-Request-ID": given})["X-Request-ID"]
+    assert (sent_back == given) == is_kept
+    assert re.fullmatch(r"[0-9a-f]{32}", sent_back)
 
 
 def test_every_request_has_its_own_id() -> None:

@@ -268,9 +268,9 @@ def test_expired_attempt_counters_are_deleted(anonymous, ann, clock):
 def test_a_dry_run_counts_and_deletes_nothing(client_of, ann, clock, settings):
     client_of(ann).post("/api/sign-ins/end-all/")
     clock.shift(settings.EVENT_KEEP + DAY)
-    told = prune("--dry-run")
-    assert told["sign-ins"] == "1 to be deleted"
-    assert told["security events"] == "2 to be deleted"
+    output = prune("--dry-run")
+    assert output["sign-ins"] == "1 to be deleted"
+    assert output["security events"] == "2 to be deleted"
     assert SignIn.objects.count() == 1
     assert SecurityEvent.objects.count() == 2
 

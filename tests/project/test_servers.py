@@ -1,3 +1,5 @@
+"""The servers of tests/servers.py: start, stop, kill and pause."""
+
 from contextlib import ExitStack
 
 import psutil

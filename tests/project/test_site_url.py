@@ -30,7 +30,7 @@ def links_in(mails):
 def everything(browser, browser_of, anonymous, client_of, ann, password, mails_of):
     """Returns a function that returns all absolute links of mails and pages, requested with these headers."""
 
-    def ask(headers):
+    def send_requests(headers):
         page, client = browser_of(ann), client_of(ann)
         stolen = client.refresh
         client.renew()
@@ -52,7 +52,7 @@ def everything(browser, browser_of, anonymous, client_of, ann, password, mails_o
         assert len(mails) >= 8
         return links_in(mails) | set(URL.findall(shown[0]))
 
-    return ask
+    return send_requests
 
 
 @pytest.mark.parametrize("host", ["testserver:1337", "testserver:443", "TESTSERVER:80", "testserver"])
@@ -90,11 +90,11 @@ def test_links_contain_the_script_name(browser_of, ann, mails_of):
 
 
 def test_a_reset_mail_from_a_command_requires_site_url(ann, mails_of):
-    def ask():
+    def send_requests():
         with pytest.raises(ImproperlyConfigured, match="SITE_URL"):
             passwords.mail_reset_link(ann)
 
-    assert mails_of(ask) == []
+    assert mails_of(send_requests) == []
 
 
 def test_a_sign_up_without_site_url_leaves_no_account(db, password):

@@ -67,14 +67,14 @@ def test_a_taken_port_is_reported_with_a_free_one(copy: Path, port: int | None) 
         taken.listen()
         number = taken.getsockname()[1]
         line = refusal(copy, "--port", str(number))
-    told, named = line.split("--port ")
-    assert f"Port {number} is taken." in told
+    message, named = line.split("--port ")
+    assert f"Port {number} is taken." in message
     assert start.is_free(int(named))
 
 
 def test_a_privileged_port_is_reported_with_another_one(copy: Path) -> None:
     if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 80:
-        pytest.skip("everybody may listen on port 80 here")
+        pytest.skip("every user can listen on port 80 here")
     prefix = ["setpriv", "--bounding-set=-net_bind_service"] if os.geteuid() == 0 else []
     if prefix and not shutil.which("setpriv"):
         pytest.skip("root without setpriv")

@@ -119,13 +119,15 @@ def test_a_signed_in_user_gets_german_by_the_switch(browser_of, ann, address, he
 
 def test_api_responses_are_the_same_in_every_language(browser, ann):
     def answers(language):
-        ask = browser()
+        client = browser()
         headers = {"accept-language": language}
         weak = {"username": "zoe", "email": "zoe@example.org", "password": "short"}
         return [
-            ask.get("/api/me/", headers=headers | {"authorization": "Bearer x.y.z"}).json(),
-            ask.post("/api/token/", {"username": "ann", "password": "no"}, "application/json", headers=headers).json(),
-            ask.post("/api/register/", weak, "application/json", headers=headers).json(),
+            client.get("/api/me/", headers=headers | {"authorization": "Bearer x.y.z"}).json(),
+            client.post(
+                "/api/token/", {"username": "ann", "password": "no"}, "application/json", headers=headers
+            ).json(),
+            client.post("/api/register/", weak, "application/json", headers=headers).json(),
         ]
 
     assert answers("de") == answers("en")
