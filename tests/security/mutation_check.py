@@ -156,7 +156,7 @@ CONTROLS = [
         "addresses by trusted proxies only",
         "accounts.http.middleware.TrustedProxyMiddleware.process_request",
         trust_every_peer,
-        "accounts/locks::a_forwarded_address_from_a_client_is_ignored",
+        "accounts/rate_limits::a_forwarded_address_from_a_client_is_ignored",
     ),
     Control(
         "4.1.4",
@@ -186,14 +186,14 @@ CONTROLS = [
         "guesses have to wait",
         "accounts.models.AttemptCounter.is_locked_out",
         value(False),
-        "accounts/locks::after_too_many_guesses_the_right_password_is_refused",
+        "accounts/rate_limits::after_too_many_guesses_the_right_password_is_refused",
     ),
     Control(
         "6.3.4",
         "guesses count together at every door",
         "accounts.backends.PasswordBackend.authenticate",
         count_api_guesses_only,
-        "accounts/locks::guesses_at_one_sign_in_form_count_at_all",
+        "accounts/rate_limits::guesses_at_one_sign_in_form_count_at_all",
     ),
     Control(
         "6.3.5",
@@ -214,7 +214,7 @@ CONTROLS = [
         "a new key when the password is given again",
         "accounts.sessions.SessionStore.cycle_key",
         returns(None),
-        "accounts/recent_proof::a_confirmation_creates_a_new_session_key",
+        "accounts/reauthentication::a_confirmation_creates_a_new_session_key",
     ),
     Control(
         "7.3.1",
@@ -249,7 +249,7 @@ CONTROLS = [
         "the password again for what matters most",
         "accounts.models.SignIn.is_recently_authenticated",
         returns(True),
-        "accounts/recent_proof::stale_authentication_asks_for_the_password_and_returns",
+        "accounts/reauthentication::stale_authentication_asks_for_the_password_and_returns",
     ),
     Control(
         "8.2.1",
