@@ -56,7 +56,6 @@ class MeView(generics.RetrieveUpdateAPIView):
     )
 )
 class RegisterView(PublicView, generics.CreateAPIView):
-    throttle_classes = (AccountThrottle,)
     serializer_class = serializers.RegistrationSerializer
 
 
