@@ -36,7 +36,7 @@ class TokenAuthentication(JWTAuthentication):
     def authenticate(self, request: Request) -> tuple[User, AccessToken] | None:
         if not metrics.sampler.is_due():
             return self._authenticate(request)
-        with metrics.checks.time():
+        with metrics.token_check_seconds.time():
             return self._authenticate(request)
 
     def _authenticate(self, request: Request) -> tuple[User, AccessToken] | None:

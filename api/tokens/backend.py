@@ -78,8 +78,8 @@ class StrictTokenBackend(TokenBackend):
     def _flush_metrics(self) -> None:
         """Adds what the cache has counted since the last flush."""
         counts = self._cached_claims.cache_info()
-        metrics.known_tokens.inc(max(0, counts.hits - self._flushed_hits))
-        metrics.new_tokens.inc(max(0, counts.misses - self._flushed_misses))
+        metrics.token_cache_hits.inc(max(0, counts.hits - self._flushed_hits))
+        metrics.token_cache_misses.inc(max(0, counts.misses - self._flushed_misses))
         self._flushed_hits, self._flushed_misses = counts.hits, counts.misses
 
     def encode(self, payload: dict[str, Any]) -> str:
