@@ -211,7 +211,7 @@ SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_NAME = COOKIE_NAME.format("csrftoken")
 CSRF_COOKIE_SECURE = not DEBUG
 CSRF_COOKIE_SAMESITE = "Lax"
-# Marks a browser in which its user has signed in before (accounts.locks).
+# Marks a browser in which its user has signed in before (accounts.known_browsers).
 DEVICE_COOKIE_NAME = COOKIE_NAME.format("device")
 DEVICE_COOKIE_AGE = 365 * 24 * 3600
 CSRF_FAILURE_VIEW = "project.error_pages.csrf_failure"

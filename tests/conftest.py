@@ -6,7 +6,9 @@ from typing import Any
 from uuid import uuid4
 
 import hypothesis
+import jwt
 import pytest
+import time_machine
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.core.serializers.json import DjangoJSONEncoder
@@ -14,7 +16,8 @@ from django.db import connection
 from django.test import Client, override_settings
 from django.utils import timezone, translation
 
-from accounts import rate_limits
+from accounts import mail, rate_limits
+from accounts.models import SignIn
 from api.blocklist.mirror import mirror
 from tests import servers
 
@@ -129,6 +132,49 @@ def no_refusals() -> None:
     rate_limits.recent_refusals.clear()
 
 
+def claims_of(token: str) -> dict[str, Any]:
+    """The claims of a token, not verified."""
+    return jwt.decode(token, options={"verify_signature": False})
+
+
+def header_of(token: str) -> dict[str, Any]:
+    return jwt.get_unverified_header(token)
+
+
+def sign_in_of(user: Any) -> SignIn:
+    """The user's latest sign-in."""
+    return SignIn.objects.filter(user=user).latest("created_at")
+
+
+@pytest.fixture
+def clock() -> Iterator[Any]:
+    """A clock that stands still until a test moves it."""
+    with time_machine.travel(timezone.now().replace(microsecond=0), tick=False) as traveller:
+        yield traveller
+
+
+@pytest.fixture
+def mails_of(
+    mailoutbox: list[Any], django_capture_on_commit_callbacks: Any
+) -> Callable[[Callable[[], Any]], list[Any]]:
+    """Returns the mails that a piece of work sends."""
+
+    def run(work: Callable[[], Any]) -> list[Any]:
+        mailoutbox.clear()
+        with django_capture_on_commit_callbacks(execute=True):
+            work()
+        mail.wait()
+        return list(mailoutbox)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def one_valkey() -> Iterator[servers.Valkey]:
+    with servers.valkey() as valkey:
+        yield valkey
+
+
 @pytest.fixture
 def password() -> str:
     return "violet anchor hums at dawn"
@@ -176,6 +222,18 @@ def client_of(password: str) -> Callable[[Any], ApiClient]:
         return client
 
     return sign_in
+
+
+@pytest.fixture
+def hers(client_of: Callable[[Any], ApiClient], ann: Any) -> ApiClient:
+    """Ann's client."""
+    return client_of(ann)
+
+
+@pytest.fixture
+def page(browser_of: Callable[[Any], Browser], staff: Any) -> Browser:
+    """A browser in which the staff member is signed in."""
+    return browser_of(staff)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from tests.accounts.admin_pages import (
     make_support,
     text_of,
 )
+from tests.conftest import sign_in_of
 
 pytestmark = pytest.mark.django_db
 
@@ -50,10 +51,6 @@ def dana(db, password):
 def max_(db, password):
     """Has every permission that staff can be given, and is no superuser."""
     return make_staff("max", password, *ALL_OF_STAFF)
-
-
-def sign_in_of(user):
-    return SignIn.objects.filter(user=user).latest("created_at")
 
 
 def newest(type):

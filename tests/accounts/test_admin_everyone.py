@@ -4,7 +4,6 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
-import time_machine
 from django.core.management import call_command
 from django.utils import timezone
 
@@ -23,12 +22,6 @@ WHY = "A key leaked."
 def erin(db, password):
     """No superuser, but one who may end everyone's."""
     return make_staff("erin", password, "accounts.view_signin", "accounts.end_signin", "accounts.end_everyone")
-
-
-@pytest.fixture
-def clock():
-    with time_machine.travel(timezone.now().replace(microsecond=0), tick=False) as traveller:
-        yield traveller
 
 
 def agree(page, **fields):

@@ -13,23 +13,15 @@ from accounts.http import request_context
 from accounts.models import SecurityEvent, SignIn, User
 from api.blocklist.models import Entry
 from tests.accounts.admin_pages import BLOCKLIST, EVENTS, SIGN_INS, USERS, make_staff, make_support, text_of
+from tests.conftest import sign_in_of
 
 pytestmark = pytest.mark.django_db
 
 LISTS = [USERS, SIGN_INS, EVENTS, BLOCKLIST]
 
 
-@pytest.fixture
-def page(browser_of, staff):
-    return browser_of(staff)
-
-
 def shown(answer):
     return {row.pk for row in answer.context["cl"].result_list}
-
-
-def sign_in_of(user):
-    return SignIn.objects.filter(user=user).latest("created_at")
 
 
 # Searching

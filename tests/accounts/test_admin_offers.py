@@ -10,12 +10,9 @@ from django.utils import timezone
 from accounts import guess_limits
 from accounts.models import AttemptCounter, SignIn, User
 from tests.accounts.admin_pages import SIGN_INS, USERS, act, make_staff, text_of
+from tests.conftest import sign_in_of
 
 pytestmark = pytest.mark.django_db
-
-
-def sign_in_of(user):
-    return SignIn.objects.filter(user=user).latest("created_at")
 
 
 def offered(page, address):

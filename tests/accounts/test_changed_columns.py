@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts import passwords, starting
 from accounts.models import AccountChanged, SignIn, User
 from tests.accounts.admin_pages import USERS
-from tests.accounts.test_one_list import Fields
+from tests.accounts.ways_to_end import Fields
 
 pytestmark = pytest.mark.django_db
 NEW_PASSWORD = "quiet copper lantern drifts"

@@ -23,7 +23,8 @@ HOLD = """
 import sys
 from django.db import transaction
 from django.test import RequestFactory
-from accounts import hashing, origin
+from accounts import hashing
+from accounts.http import request_context
 from tests.accounts.test_hashing import fill
 with transaction.atomic(), request_context.use_request(RequestFactory().get("/")):
     stack = fill()

@@ -66,6 +66,7 @@ def test_thirty_guesses_at_once_are_no_more_than_one_after_the_other(http: httpx
     assert answers.count(401) <= rate_limits.LIMITS[rate_limits.Kind.PAIR].free + 2
 
 
+@pytest.mark.long
 def test_a_flood_of_bad_sign_ins_does_not_starve_who_is_signed_in(http: httpx.Client, people: list[str]) -> None:
     access = sign_in(http, people[0]).json()["access"]
     names = [f"u{uuid4().hex[:12]}" for _ in range(10)]

@@ -2,64 +2,19 @@
 
 from datetime import timedelta
 from itertools import count
-from typing import Any
 
 import pytest
-import time_machine
-from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import mail, passwords, rate_limits, registration
+from accounts import mail, rate_limits, registration
 from accounts.http import request_context
 from accounts.models import AttemptCounter, SecurityEvent, User
+from tests.accounts.doors import ADDRESSES, FREE, NEW_PASSWORD, WRONG, Door, exhaust
 
-pytestmark = pytest.mark.django_db
-
-WRONG = "not the right passphrase at all"
-NEW_PASSWORD = "a quite different passphrase"
-FREE = rate_limits.LIMITS[rate_limits.Kind.PAIR].free
-ADDRESSES = [f"192.0.2.{number}" for number in range(1, 255)]
-
-
-@pytest.fixture(autouse=True)
-def clock():
-    """A clock that stands still until a test moves it."""
-    with time_machine.travel(timezone.now().replace(microsecond=0), tick=False) as traveller:
-        yield traveller
-
-
-class Door:
-    """One way to sign in, as strangers come to it: every try from a new browser."""
-
-    def __init__(self, path: str, browser: type, api: Any) -> None:
-        self.path, self.browser, self.api = path, browser, api
-
-    def knock(self, username: str, password: str, address: str = "198.51.100.7", **extra: Any) -> Any:
-        credentials = {"username": username, "password": password}
-        if self.path.startswith("/api/"):
-            return self.api.post(self.path, credentials, REMOTE_ADDR=address, **extra)
-        return self.browser().post(self.path, credentials, REMOTE_ADDR=address, **extra)
-
-    def opens(self, *args: Any, **kwargs: Any) -> bool:
-        return self.knock(*args, **kwargs).status_code == (200 if self.path.startswith("/api/") else 302)
-
-
-@pytest.fixture(params=["/api/token/", "/accounts/login/", "/admin/login/"])
-def door(request, browser, anonymous):
-    return Door(request.param, browser, anonymous)
-
-
-@pytest.fixture
-def api_door(browser, anonymous):
-    return Door("/api/token/", browser, anonymous)
-
-
-def exhaust(door, username="sue", address="198.51.100.7"):
-    for _ in range(FREE):
-        door.knock(username, WRONG, address)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock")]
 
 
 # At every door
@@ -257,121 +212,6 @@ def test_without_an_address_nobody_locks_out_everybody(api_door, ann, bob, passw
     for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free + 1):
         api_door.knock(f"name{number}", WRONG, "")
     assert api_door.opens("bob", password, "")
-
-
-# Where somebody is known
-
-
-def known_cookie(browser):
-    return next(cookie for name, cookie in browser.cookies.items() if name.startswith(settings.DEVICE_COOKIE_NAME))
-
-
-def sign_in_again(browser, user, password):
-    return browser.post("/accounts/login/", {"username": user.username, "password": password}).status_code
-
-
-@pytest.fixture
-def anns_browser(browser_of, ann):
-    """Where ann signed in once, and out again."""
-    browser = browser_of(ann)
-    browser.post("/accounts/logout/")
-    return browser
-
-
-def test_strangers_do_not_lock_a_person_out_of_a_browser_where_they_are_known(api_door, anns_browser, ann, password):
-    for address in [*ADDRESSES[:60], *["127.0.0.1"] * 150]:
-        api_door.knock("ann", WRONG, address)
-    assert api_door.knock("ann", password).status_code == 429
-    assert sign_in_again(anns_browser, ann, password) == 302
-
-
-def test_a_known_browser_has_a_few_guesses_and_no_more(anns_browser, ann, password):
-    for _ in range(FREE):
-        assert sign_in_again(anns_browser, ann, WRONG) == 200
-    assert sign_in_again(anns_browser, ann, password) == 429
-
-
-def test_a_known_browser_locks_out_nobody_else(anns_browser, api_door, ann, password):
-    for _ in range(FREE + 1):
-        sign_in_again(anns_browser, ann, WRONG)
-    assert api_door.opens("ann", password, "127.0.0.1")
-
-
-def test_a_browser_known_to_one_is_a_stranger_to_another(anns_browser, bob, password):
-    for _ in range(FREE):
-        sign_in_again(anns_browser, bob, WRONG)
-    assert sign_in_again(anns_browser, bob, password) == 429
-    assert AttemptCounter.objects.filter(kind=rate_limits.Kind.PAIR).exists()
-
-
-def test_the_cookie_is_for_this_host_and_no_script(anns_browser):
-    cookie = known_cookie(anns_browser)
-    assert cookie.key.startswith("__Host-")
-    assert (cookie["secure"], cookie["httponly"], cookie["path"], cookie["domain"]) == (True, True, "/", "")
-    assert cookie["samesite"] == "Lax"
-
-
-def test_the_cookie_signs_nobody_in(anns_browser, browser):
-    stranger = browser()
-    cookie = known_cookie(anns_browser)
-    stranger.cookies[cookie.key] = cookie.value
-    assert stranger.get("/accounts/profile/").status_code == 302
-
-
-def test_a_browser_that_many_use_is_known_to_the_last_ten(browser, password, ann):
-    """A kiosk, or a click on the demo button, again and again: the cookies fit into a request for ever."""
-    kiosk = browser()
-    people = [User.objects.create_user(f"u{number}", f"u{number}@example.org", password) for number in range(40)]
-    for person in [ann, *people]:
-        assert sign_in_again(kiosk, person, password) == 302
-        kiosk.post("/accounts/logout/")
-    kept = [f"{name}={cookie.value}" for name, cookie in kiosk.cookies.items() if cookie.value]
-    assert len([each for each in kept if each.startswith(settings.DEVICE_COOKIE_NAME)]) == 10
-    assert len("; ".join(kept)) < 4000
-    for _ in range(FREE):
-        sign_in_again(browser(), people[-1], WRONG)
-    assert sign_in_again(kiosk, people[-1], password) == 302
-
-
-def test_what_is_no_cookie_of_ours_gives_way_first(browser, password, ann, clock):
-    kiosk = browser()
-    name = f"{settings.DEVICE_COOKIE_NAME}-0123456789ab"
-    for number, value in enumerate(["", "a", "a:b:c", "a:\u00fc:c", "::", "a:zzzzzzzzzzzzzzz:c"] * 3):
-        kiosk.cookies[f"{name}{number}"] = value
-    assert sign_in_again(kiosk, ann, password) == 302
-    left = [each for each, cookie in kiosk.cookies.items() if each.startswith(name) and cookie.value]
-    assert len(left) < 10
-
-
-@pytest.mark.parametrize("change", ["of another password", "forged", "empty", "of another person"])
-def test_a_cookie_that_is_not_ones_own_helps_nobody(change, anns_browser, browser_of, api_door, ann, bob, password):
-    cookie = known_cookie(anns_browser)
-    if change == "of another password":
-        passwords.change(User.objects.get(pk=ann.pk), NEW_PASSWORD)
-        password = NEW_PASSWORD
-    else:
-        values = {"forged": "a:b:c", "empty": "", "of another person": known_cookie(browser_of(bob)).value}
-        anns_browser.cookies[cookie.key] = values[change]
-    exhaust(api_door, "ann", "127.0.0.1")
-    assert sign_in_again(anns_browser, ann, password) == 429
-
-
-def test_the_browser_in_which_the_password_was_changed_stays_known(browser_of, api_door, ann, password):
-    browser = browser_of(ann)
-    browser.post(
-        "/accounts/password_change/",
-        {"old_password": password, "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD},
-    )
-    browser.post("/accounts/logout/")
-    exhaust(api_door, "ann", "127.0.0.1")
-    assert sign_in_again(browser, ann, NEW_PASSWORD) == 302
-
-
-def test_a_reset_lets_an_owner_in_whom_strangers_have_locked_out(api_door, ann):
-    for address in ADDRESSES[:60]:
-        api_door.knock("ann", WRONG, address)
-    passwords.reset(User.objects.get(pk=ann.pk), NEW_PASSWORD)
-    assert api_door.opens("ann", NEW_PASSWORD)
 
 
 # Services

@@ -219,6 +219,7 @@ def test_a_name_that_arrives_in_two_halves_undoes_nothing(person: Person, decisi
 
 
 @ALL_DECISIONS
+@pytest.mark.long
 @pytest.mark.parametrize("door", ["API", "page"])
 def test_a_flood_of_names_undoes_nothing(person: Person, decision: str, door: str) -> None:
     decide, holds = DECISIONS[decision]

@@ -27,12 +27,6 @@ WITHOUT_BODY = ["/api/sign-ins/end-others/", "/api/sign-ins/end-all/"]
 
 
 @pytest.fixture
-def hers(client_of, ann):
-    """Ann's client."""
-    return client_of(ann)
-
-
-@pytest.fixture
 def good(hers, ann, password):
     """What each endpoint would take, so that a test spoils one thing only."""
     return {

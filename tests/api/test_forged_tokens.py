@@ -13,18 +13,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from accounts.models import SecurityEvent, SignIn
 from api.keys import keyring
+from tests.conftest import claims_of, header_of
 
 pytestmark = pytest.mark.django_db
 
 # Where a token can be shown, and which kind belongs there.
 DOORS = {"me": "access", "verify": "access", "refresh": "refresh", "blacklist": "refresh"}
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-
-
-@pytest.fixture
-def hers(client_of, ann):
-    """Ann's client."""
-    return client_of(ann)
 
 
 @pytest.fixture
@@ -54,14 +49,6 @@ def assert_refused(response):
     answer = response.json()
     assert answer["code"] == "token_not_valid"
     assert isinstance(answer["detail"], str)
-
-
-def header_of(token):
-    return jwt.get_unverified_header(token)
-
-
-def claims_of(token):
-    return jwt.decode(token, options={"verify_signature": False})
 
 
 def encoded(data):

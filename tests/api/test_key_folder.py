@@ -13,13 +13,7 @@ from django.utils import timezone
 
 from api.keys import Key, KeyFolder, keyring, rotation
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def every_look_counts(monkeypatch):
-    monkeypatch.setattr("api.keys.ring.POLL_SECONDS", 0)
-    monkeypatch.setattr("api.management.commands.keys.POLL_SECONDS", 0)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_look_counts")]
 
 
 @pytest.fixture

@@ -1,83 +1,30 @@
 """The life of a key: published, signing, verifying, gone; and what a folder that makes no sense changes (nothing)."""
 
-import base64
 import json
-import logging
 import os
 import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from math import prod
-from random import Random
 
 import jwt
 import pytest
 import time_machine
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.utils import timezone
 from jwt.utils import base64url_encode
 
-from api.keys import Key, keyring, rotation
-from api.keys.key import ROCA_PRIMES
+from api import rotation
+from api.keys import Key, keyring
 from api.tokens import AccessToken
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_look_counts")]
 
 OTHER_SECRET_KEY = "another-9Rk2mVx7Lq4TzWc8NfHs3YbJd6PgAu5EeKt1Ro"
 
 
-@pytest.fixture(autouse=True)
-def every_look_counts(monkeypatch):
-    """The ring looks into the folder before every answer, so that no test waits for the next look."""
-    monkeypatch.setattr("api.keys.ring.POLL_SECONDS", 0)
-    monkeypatch.setattr("api.management.commands.keys.POLL_SECONDS", 0)
-
-
-@pytest.fixture
-def folder(tmp_path, settings):
-    """JWT_KEYS of a project that signed with SECRET_KEY up to now: one key is published, and may be promoted."""
-    make = rotation.Rotation(str(tmp_path / "keys"))
-    with time_machine.travel(timezone.now() - timedelta(minutes=11)):
-        make.publish("ES256")
-    settings.JWT_KEYS = str(tmp_path / "keys")
-    return make.folder.path
-
-
-@pytest.fixture
-def command(capsys):
-    """What `manage.py keys` prints, word by word in lines."""
-
-    def command(*words):
-        call_command("keys", *words)
-        return [line.split() for line in capsys.readouterr().out.splitlines()]
-
-    return command
-
-
-@pytest.fixture
-def ring(folder):
-    """The states by kid, as they are in the folder."""
-    return lambda: {kid: each["state"] for kid, each in json.loads((folder / "ring.json").read_text()).items()}
-
-
-@pytest.fixture
-def of(ring):
-    """The kid of the one key that is in a state."""
-    return lambda state: next(kid for kid, each in ring().items() if each == state)
-
-
 def kid_of(token):
     return jwt.get_unverified_header(token)["kid"]
-
-
-def pem(key):
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
 
 
 # The steps
@@ -320,142 +267,6 @@ def test_a_key_of_any_file_name_is_retired(bare, command):
 
 def test_no_command_takes_the_id_of_a_new_key_for_an_option():
     assert not [key.kid for key in (Key.generate("ES256") for _ in range(500)) if key.kid.startswith("-")]
-
-
-# A folder that makes no sense
-
-
-SPOILT = {
-    "a PEM that is none": lambda folder, pem: (folder / "x.pem").write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n"),
-    "half a PEM": lambda folder, pem: pem.write_bytes(pem.read_bytes()[:100]),
-    "an empty PEM": lambda folder, pem: pem.write_bytes(b""),
-    "a public key": lambda folder, pem: (folder / "x.pem").write_bytes(
-        ec.generate_private_key(ec.SECP256R1())
-        .public_key()
-        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    ),
-    "no file of the key that signs": lambda folder, pem: pem.unlink(),
-    "a ring that is no JSON": lambda folder, pem: (folder / "ring.json").write_text("{"),
-    "a ring that is a list": lambda folder, pem: (folder / "ring.json").write_text("[]"),
-    "an empty ring": lambda folder, pem: (folder / "ring.json").write_text("{}"),
-    "a ring of strange states": lambda folder, pem: (folder / "ring.json").write_text(
-        (folder / "ring.json").read_text().replace('"signing"', '"singing"')
-    ),
-    "a ring in which all sign": lambda folder, pem: (folder / "ring.json").write_text(
-        (folder / "ring.json").read_text().replace('"verifying"', '"signing"')
-    ),
-    "no folder": lambda folder, pem: folder.rename(folder.parent / "elsewhere"),
-    "an empty folder": lambda folder, pem: [file.unlink() for file in list(folder.iterdir())],
-}
-
-
-@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
-def test_a_folder_that_makes_no_sense_changes_nothing(folder, of, command, client_of, ann, spoil):
-    older = client_of(ann)
-    command("promote", of("published"))
-    client, kid = client_of(ann), of("signing")
-    spoil(folder, folder / f"{kid}.pem")
-    assert client.get("/api/me/").status_code == 200
-    assert older.get("/api/me/").status_code == 200
-    assert kid_of(client_of(ann).access) == kid
-
-
-def test_it_is_told_once_in_the_log_and_once_when_it_is_over(folder, of, command, client_of, ann, caplog):
-    client = client_of(ann)
-    (folder / "x.pem").write_text("nonsense")
-    with caplog.at_level(logging.WARNING, "api"):
-        for _ in range(3):
-            client.get("/api/me/")
-        (folder / "y.pem").write_text("more nonsense")
-        client.get("/api/me/")
-        assert [record.message for record in caplog.records] == [
-            "The keys in JWT_KEYS stay as they were: x.pem in JWT_KEYS is not an unencrypted PEM private key."
-        ]
-        caplog.clear()
-        (folder / "x.pem").unlink()
-        (folder / "y.pem").unlink()
-        client.get("/api/me/")
-    assert [record.message for record in caplog.records] == ["The keys in JWT_KEYS are read again"]
-
-
-def test_no_part_of_a_spoilt_key_is_in_the_log(folder, of, client_of, ann, caplog):
-    path = folder / f"{of('published')}.pem"
-    secret = path.read_text().splitlines()[1]
-    path.write_text(f"-----BEGIN PRIVATE KEY-----\n{secret}\n")
-    client_of(ann)
-    assert caplog.records
-    assert secret not in caplog.text
-
-
-def test_a_project_does_not_start_with_a_folder_that_makes_no_sense(tmp_path, settings):
-    with pytest.raises(ImproperlyConfigured):
-        settings.JWT_KEYS = str(tmp_path)
-
-
-# Keys that will not do
-
-
-def of_roca():
-    """A key as the library behind CVE-2017-15361 made them."""
-    random, modulus = Random(7), 2 * prod(ROCA_PRIMES)
-
-    def prime():
-        while True:
-            candidate = random.getrandbits(810) * modulus + pow(65537, random.getrandbits(64), modulus)
-            if candidate.bit_length() > 1024 and pow(2, candidate - 1, candidate) == 1:
-                return candidate
-
-    p, q = prime(), prime()
-    d = pow(65537, -1, (p - 1) * (q - 1))
-    public = rsa.RSAPublicNumbers(65537, p * q)
-    private = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public)
-    return private.private_key()
-
-
-WEAK = {
-    "RSA of 1024 bits": lambda: rsa.generate_private_key(65537, 1024),  # noqa: S505
-    "RSA of 2047 bits": lambda: rsa.generate_private_key(65537, 2047),  # noqa: S505
-    "RSA with 3 for an exponent": lambda: rsa.generate_private_key(3, 2048),
-    "RSA of ROCA": of_roca,
-    "P-384": lambda: ec.generate_private_key(ec.SECP384R1()),
-    "secp256k1": lambda: ec.generate_private_key(ec.SECP256K1()),
-    "Ed448": ed448.Ed448PrivateKey.generate,
-}
-
-
-@pytest.mark.parametrize("make", WEAK.values(), ids=WEAK)
-def test_a_weak_key_is_refused(tmp_path, make):
-    (tmp_path / "key.pem").write_bytes(pem(make()))
-    with pytest.raises(ImproperlyConfigured, match="none of"):
-        Key.from_pem(tmp_path / "key.pem")
-
-
-def test_a_sound_rsa_key_is_not_taken_for_a_weak_one(tmp_path):
-    (tmp_path / "key.pem").write_bytes(pem(rsa.generate_private_key(65537, 2048)))
-    assert Key.from_pem(tmp_path / "key.pem").algorithm == "RS256"
-
-
-def test_an_encrypted_key_is_refused(tmp_path):
-    key = ec.generate_private_key(ec.SECP256R1())
-    (tmp_path / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.BestAvailableEncryption(b"secret"),
-        )
-    )
-    with pytest.raises(ImproperlyConfigured, match="unencrypted"):
-        Key.from_pem(tmp_path / "key.pem")
-
-
-def test_a_point_that_is_not_on_the_curve_is_refused(tmp_path):
-    key = ec.generate_private_key(ec.SECP256R1())
-    der = key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    # The last bytes are the public point.
-    text = base64.encodebytes(der[:-1] + bytes([der[-1] ^ 1])).decode()
-    (tmp_path / "key.pem").write_text(f"-----BEGIN PRIVATE KEY-----\n{text}-----END PRIVATE KEY-----\n")
-    with pytest.raises(ImproperlyConfigured):
-        Key.from_pem(tmp_path / "key.pem")
 
 
 # What it costs

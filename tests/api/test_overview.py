@@ -18,11 +18,6 @@ from tests.accounts.admin_pages import make_staff, make_support, text_of
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def page(browser_of, staff):
-    return browser_of(staff)
-
-
 def figures_of(answer):
     return {figure.title: figure for figure in answer.context["figures"]}
 

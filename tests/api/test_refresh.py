@@ -2,23 +2,14 @@
 
 from datetime import timedelta
 
-import jwt
 import pytest
-import time_machine
 from django.apps import apps
-from django.utils import timezone
 
 from accounts import mail
 from accounts.models import SecurityEvent, SignIn, User
+from tests.conftest import claims_of
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def clock():
-    """A clock that stands still until a test moves it."""
-    with time_machine.travel(timezone.now().replace(microsecond=0), tick=False) as traveller:
-        yield traveller
 
 
 @pytest.fixture
@@ -31,10 +22,6 @@ def refresh(anonymous):
 def me(browser):
     """Presents an access token and returns the status."""
     return lambda token: browser().get("/api/me/", headers={"authorization": f"Bearer {token}"}).status_code
-
-
-def claims_of(token):
-    return jwt.decode(token, options={"verify_signature": False})
 
 
 def rows():

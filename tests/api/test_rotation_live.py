@@ -141,6 +141,7 @@ def kid_of(token: str) -> Any:
     return jwt.get_unverified_header(token)["kid"]
 
 
+@pytest.mark.long
 def test_a_rotation_under_load_signs_nobody_out(cluster: Cluster) -> None:
     load = Load(cluster)
     before = kid_of(cluster.sign_in(cluster.urls[0])["access"])
@@ -162,6 +163,7 @@ def test_a_rotation_under_load_signs_nobody_out(cluster: Cluster) -> None:
     assert set(load.answers) == {200}
 
 
+@pytest.mark.long
 def test_a_dropped_key_is_refused_by_every_worker_at_the_next_request(cluster: Cluster) -> None:
     stolen = cluster.sign_in(cluster.urls[0])
     for url in cluster.urls:
@@ -176,6 +178,7 @@ def test_a_dropped_key_is_refused_by_every_worker_at_the_next_request(cluster: C
     cluster.everywhere(lambda url: cluster.me(url, stolen["access"]) == 401)
 
 
+@pytest.mark.long
 def test_a_broken_key_on_one_node_stops_nobody(cluster: Cluster) -> None:
     tokens = cluster.sign_in(cluster.urls[0])
     (cluster.folders[1] / "broken.pem").write_text("-----BEGIN PRIVATE KEY-----\n")

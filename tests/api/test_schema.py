@@ -8,7 +8,7 @@ from django.test import override_settings
 
 from accounts.models import User
 from api.openapi.views import document
-from tests.adversary.places import all_places
+from tests.security.urls import all_urls
 
 OPERATIONS = [
     pytest.param(operation, id=operation["operationId"])
@@ -51,7 +51,7 @@ def test_the_document_is_in_one_language(browser):
 
 def test_every_endpoint_is_described():
     known = {re.sub(r"{\w+}", "{}", path) for path in document()["paths"]}
-    paths = {place.path(**dict.fromkeys(place.parameters, "{}")) for place in all_places()}
+    paths = {place.path(**dict.fromkeys(place.parameters, "{}")) for place in all_urls()}
     served = {path for path in paths if path.startswith(("/api/", "/.well-known/", "/health/"))}
     assert served - PAGES_FOR_PEOPLE == known
 

@@ -1,21 +1,13 @@
 """What the four token endpoints promise their clients: shapes, codes, headers and claims."""
 
-import jwt
 import pytest
 
 from accounts.models import SecurityEvent, SignIn, User
+from tests.conftest import claims_of, header_of
 
 pytestmark = pytest.mark.django_db
 
 WRONG_PASSWORD = "not the right passphrase at all"
-
-
-def header_of(token):
-    return jwt.get_unverified_header(token)
-
-
-def claims_of(token):
-    return jwt.decode(token, options={"verify_signature": False})
 
 
 def bearer(token):

@@ -10,7 +10,6 @@ from django.db import connection
 
 from api.blocklist.mirror import Mirror
 from api.dpop import replay
-from tests import servers
 from tests.api.blocklist.test_mirror import use
 from tests.api.test_bound_tokens import ME, Holder
 from tests.stopwatch import stopwatch
@@ -19,12 +18,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 # Redis may be waited for twice in a request, a quarter of a second each; the rest is for a slow machine.
 LONGEST_ANSWER = 1.5
-
-
-@pytest.fixture(scope="module")
-def one_valkey():
-    with servers.valkey() as valkey:
-        yield valkey
 
 
 @pytest.fixture

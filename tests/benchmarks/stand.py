@@ -14,9 +14,10 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests import servers, stores
+from tests import servers
 from tests.benchmarks import machine
 from tests.benchmarks.site.contenders import Contender
+from tests.plugins import stores
 
 # Nothing expires while it is measured, and we speak for a proxy that ends TLS: DEBUG is off.
 ENVIRONMENT = stores.ENVIRONMENT | {

@@ -10,7 +10,7 @@ import pytest
 
 from tests.servers import ROOT
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.long]
 
 
 @pytest.fixture
@@ -52,7 +52,6 @@ def test_in_process_measures_dispatch_and_a_sign_in(results: Any) -> None:
     assert sign_in["hash_milliseconds"] > 0
 
 
-@pytest.mark.long
 def test_growth_measures_every_size(results: Any) -> None:
     sizes = ["--blocked", "200", "--sign-ins", "100"]
     *measured, load = results("growth", "--rounds", "1", "--seconds", "0.3", *sizes)

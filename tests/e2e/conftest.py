@@ -8,9 +8,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
-from tests import chromium as program
 from tests import servers
 from tests.e2e.site import Person, Site, running, sign_in
+from tests.plugins import chromium as program
 
 NARROWEST, NARROW, WIDE = 320, 360, 1280
 # Whatever a page asks for comes from the project itself: there are no other hosts.
@@ -28,7 +28,7 @@ FLAGS = [
 # Not for the whole session: Playwright runs an event loop in this thread, in which Django refuses to ask the database.
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    path = program.found_or_left_out()
+    path = program.require()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
@@ -37,7 +37,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    program.found_or_left_out()
+    program.require()
     folder = tmp_path_factory.mktemp("site")
     server_url = os.environ["DATABASE_URL"]
     name = f"site_{uuid4().hex}"

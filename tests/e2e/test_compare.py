@@ -8,8 +8,8 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.site import sign_in
 
-# What a browser makes of the pages has nothing to do with the stores; test_foundation is on both.
-pytestmark = pytest.mark.once
+# What a browser makes of the pages has nothing to do with the stores; test_harness is on both.
+pytestmark = [pytest.mark.once, pytest.mark.long]
 
 MAX_PAGE_BYTES = 60_000
 # Signature, time, still honoured here.

@@ -11,8 +11,8 @@ import pytest
 from tests import servers
 from tests.e2e.site import Site, sign_in
 
-# What a browser makes of the pages has nothing to do with the stores; test_foundation is on both.
-pytestmark = pytest.mark.once
+# What a browser makes of the pages has nothing to do with the stores; test_harness is on both.
+pytestmark = [pytest.mark.once, pytest.mark.long]
 
 ASK = """async ([url, options]) => {
     try {

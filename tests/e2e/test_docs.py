@@ -5,8 +5,8 @@ from playwright.sync_api import expect
 
 from tests.e2e.conftest import assert_accessible
 
-# What a browser makes of the pages has nothing to do with the stores; test_foundation is on both.
-pytestmark = pytest.mark.once
+# What a browser makes of the pages has nothing to do with the stores; test_harness is on both.
+pytestmark = [pytest.mark.once, pytest.mark.long]
 
 
 def test_the_docs_call_the_api_with_a_token_under_the_strict_policy(page, site, ann):

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from tests.e2e.conftest import assert_fits
 from tests.e2e.site import sign_in
 
-# What a browser makes of the pages has nothing to do with the stores; test_foundation is on both.
+# What a browser makes of the pages has nothing to do with the stores; test_harness is on both.
 pytestmark = pytest.mark.once
 
 NEW_PASSWORD = "a quite different passphrase"

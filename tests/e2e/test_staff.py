@@ -9,8 +9,8 @@ from playwright.sync_api import Page, expect
 from tests.e2e.conftest import NARROW, WIDE
 from tests.e2e.site import sign_in
 
-# What a browser makes of the pages has nothing to do with the stores; test_foundation is on both.
-pytestmark = pytest.mark.once
+# What a browser makes of the pages has nothing to do with the stores; test_harness is on both.
+pytestmark = [pytest.mark.once, pytest.mark.long]
 
 # Django's search field has a picture of a lens for its label, and its boxes to choose from name what has no role.
 # Without preloading: for that, axe itself writes styles into the page, which the page's policy forbids.

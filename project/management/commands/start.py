@@ -76,9 +76,9 @@ class Command(BaseCommand):
     def run_fleet(self, port: int, nodes: int) -> None:
         """Returns when the user interrupts it."""
         try:
-            from tests.faults.play import play
+            from tests.chaos.local_fleet import run_fleet
 
-            play(port, nodes, self.stdout)
+            run_fleet(port, nodes, self.stdout)
         except ImportError as error:
             command = "pip install -r tests/requirements.txt"
             raise CommandError(f"--fleet needs the requirements of the tests. Run: {command} ({error})") from error

@@ -16,19 +16,11 @@ from django.utils import timezone
 from accounts.models import SecurityEvent, SignIn
 from api.blocklist.models import Entry
 from tests.accounts.admin_pages import BLOCKLIST, LEAKED, act, make_staff, text_of
+from tests.conftest import claims_of, sign_in_of
 
 pytestmark = pytest.mark.django_db
 
 BLOCKER = ["blocklist.view_entry", "blocklist.block_token"]
-
-
-@pytest.fixture
-def page(browser_of, staff):
-    return browser_of(staff)
-
-
-def claims_of(token):
-    return jwt.decode(token, options={"verify_signature": False})
 
 
 def show(page, found):
@@ -42,10 +34,6 @@ def do(page, answer, what, why="It was in a log."):
 
 def offers(answer):
     return set(re.findall(r'name="do" value="(\w+)"', answer.content.decode()))
-
-
-def sign_in_of(user):
-    return SignIn.objects.filter(user=user).latest("created_at")
 
 
 # What was found

@@ -26,7 +26,7 @@ BOUND = 1 + 1 + 1.5
 CONNECT_BOUND = 3 + 1.5
 AS_DEPLOYED = {
     "DATABASE_TIMEOUT_SECONDS": "1",
-    "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
+    "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
     "TRUSTED_PROXIES": "127.0.0.1",
 }
 PASSWORD = "violet anchor hums at dawn"
@@ -159,6 +159,7 @@ def test_a_stopped_database_is_waited_for_no_longer_than_said_and_a_dead_one_not
             servers.wait_until(lambda: client.health() == (200, 200), seconds=10)
 
 
+@pytest.mark.long
 def test_what_a_lost_subscription_may_have_missed_is_not_answered_from_memory(postgres: servers.Postgres) -> None:
     with servers.valkey() as valkey:
         env = {"DATABASE_URL": postgres.create_database("away"), "REDIS_URL": valkey.url, "DEBUG": "true"}

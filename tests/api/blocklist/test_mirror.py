@@ -18,7 +18,7 @@ from api.blocklist.mirror import BlockedIds, Mirror
 from api.blocklist.models import Entry, max_access_expiry
 from api.blocklist.row_cursor import RowCursor
 from tests import servers
-from tests.faults.proxy import Proxy
+from tests.chaos.proxy import Proxy
 from tests.stopwatch import stopwatch
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,12 +27,6 @@ NOBODY = uuid4()
 # What a check may cost, and how long a revocation may take where Redis fails, in seconds (DESIGN.md, rule 3).
 LONGEST_WAIT = 0.25
 BOUND = 1.0
-
-
-@pytest.fixture(scope="module")
-def one_valkey() -> Iterator[servers.Valkey]:
-    with servers.valkey() as valkey:
-        yield valkey
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from api.blocklist import status_list
 from api.blocklist.models import Entry, StatusIndex
 from api.keys import Key, keyring
 from tests import servers
+from tests.conftest import claims_of
 
 pytestmark = pytest.mark.django_db
 
@@ -79,10 +80,6 @@ def revoke(browser):
 
 
 FORM = "application/x-www-form-urlencoded"
-
-
-def claims_of(token):
-    return jwt.decode(token, options={"verify_signature": False})
 
 
 def statuses(told):
@@ -357,6 +354,7 @@ def test_a_refresh_is_two_statements_all_the_same(client_of, ann, anonymous, dja
         assert anonymous.post("/api/token/refresh/", {"refresh": client.refresh}).status_code == 200
 
 
+@pytest.mark.long
 def test_a_list_of_a_million_sign_ins_is_built_in_under_a_second(read):
     until = timezone.now() + timezone.timedelta(minutes=10)
     StatusIndex.objects.create(pk=2**20 - 1)

@@ -62,6 +62,7 @@ def mint(env: dict[str, str], count: int) -> list[tuple[str, str]]:
     return list(zip(lines[::2], lines[1::2], strict=True))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -89,6 +90,7 @@ def test_a_revocation_is_refused_by_every_worker_of_every_node(stores: dict[str,
             assert set(pool.map(me, [access] * 12)) == {401}
 
 
+@pytest.mark.long
 def test_a_revocation_is_refused_under_asgi(stores: dict[str, str]) -> None:
     (pair,) = mint(stores, 1)
     env = os.environ | stores | {"DJANGO_SETTINGS_MODULE": "project.settings"}

@@ -1,0 +1,59 @@
+import json
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.core.management import call_command
+from django.utils import timezone
+
+from api import keys, rotation
+from tests.api.dpop_client import Holder
+
+
+@pytest.fixture
+def holder(ann, password):
+    holder = Holder()
+    assert holder.sign_in(ann.username, password).status_code == 200
+    # The nonce, where one is wanted, is known from here on.
+    assert holder.me().status_code == 200
+    return holder
+
+
+@pytest.fixture
+def every_look_counts(monkeypatch):
+    """The ring looks into the folder before every answer, so that no test waits for the next look."""
+    monkeypatch.setattr(keys, "LOOK_EVERY", 0)
+    monkeypatch.setattr("api.management.commands.keys.LOOK_EVERY", 0)
+
+
+@pytest.fixture
+def folder(tmp_path, settings):
+    """JWT_KEYS of a project that signed with SECRET_KEY up to now: one key is published, and may be promoted."""
+    make = rotation.Rotation(str(tmp_path / "keys"))
+    with time_machine.travel(timezone.now() - timedelta(minutes=11)):
+        make.new("ES256")
+    settings.JWT_KEYS = str(tmp_path / "keys")
+    return make.folder.path
+
+
+@pytest.fixture
+def command(capsys):
+    """What `manage.py keys` prints, word by word in lines."""
+
+    def command(*words):
+        call_command("keys", *words)
+        return [line.split() for line in capsys.readouterr().out.splitlines()]
+
+    return command
+
+
+@pytest.fixture
+def ring(folder):
+    """The states by kid, as they are in the folder."""
+    return lambda: {kid: each["state"] for kid, each in json.loads((folder / "ring.json").read_text()).items()}
+
+
+@pytest.fixture
+def of(ring):
+    """The kid of the one key that is in a state."""
+    return lambda state: next(kid for kid, each in ring().items() if each == state)

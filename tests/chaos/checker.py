@@ -1,0 +1,201 @@
+"""Proves over a history that every promise was kept. Each rule yields what speaks against it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.chaos.recorder import Call, End, Fault, History
+
+# How long a token of an ended sign-in may be accepted where Valkey is in trouble, in seconds.
+BOUND = 1.0
+# The same where the news is lost and the database is out of reach at the same time (DESIGN: the mirror is trusted).
+DOUBLE_BOUND = 30.0
+# After a fault of a store, its trouble may last this much longer in a node.
+AFTERMATH = 4.0
+# What ends whoever is there, and the reason that the database then gives.
+WHOLESALE = {"password": "password_changed", "end others": "ended_by_user"}
+# How long after it was asked a request may still be carried out that got no answer, in seconds.
+STUCK_FOR = 20.0
+# A retry of a refresh whose answer was lost is theft after this long; the stand sets it.
+GRACE = 45.0
+# No answer takes longer, in seconds.
+PATIENCE = 20.0
+CONTRACT = {200, 201, 202, 204, 302, 400, 401, 403, 404, 429}
+
+
+@dataclass(frozen=True)
+class Violation:
+    rule: str
+    what: str
+
+
+def check(history: History) -> list[Violation]:
+    return [
+        Violation(rule.__name__.replace("_", " ").strip(), what) for rule in RULES for what in rule(_Indexed(history))
+    ]
+
+
+class _Indexed:
+    def __init__(self, history: History) -> None:
+        self.calls = history.calls
+        self.faults = history.faults
+        self.record = history.record
+        self.ends = history.ends
+        self.ends_of: dict[str, list[End]] = defaultdict(list)
+        self.blocks_of: dict[str, list[End]] = defaultdict(list)
+        for end in history.ends:
+            for sid in end.sids:
+                self.ends_of[sid].append(end)
+            if end.jti:
+                self.blocks_of[end.jti].append(end)
+
+    def ends_for(self, call: Call) -> list[End]:
+        return self.ends_of[call.sid] + (self.blocks_of[call.jti] if call.jti else [])
+
+    def may_have_ended_late(self, call: Call) -> bool:
+        """A wholesale end without an answer may be done by a node that was stuck, when others have signed in anew."""
+        return any(
+            WHOLESALE.get(end.action) == self.reason(call)
+            and end.user == call.user
+            and not end.acknowledged
+            and end.asked <= call.told
+            and end.asked + STUCK_FOR >= call.asked
+            for end in self.ends
+        )
+
+    def lost_its_key(self, call: Call) -> bool:
+        """A browser's own change of password gives it a new key, which is lost with the answer."""
+        return call.mode == "session" and any(
+            end.action == "password" and end.by == call.sid and not end.acknowledged and end.asked <= call.told
+            for end in self.ends
+        )
+
+    def reason(self, call: Call) -> str:
+        """Why its sign-in has ended, by the database; empty for one that is live."""
+        return self.record.reasons.get(call.sid, "").partition(" ")[0] if self.record else ""
+
+    def faults_between(self, since: float, until: float) -> list[Fault]:
+        return [fault for fault in self.faults if fault.began <= until and since <= fault.over + AFTERMATH]
+
+    def troubled(self, part: str, since: float, until: float) -> bool:
+        return any(fault.part == part for fault in self.faults_between(since, until))
+
+    def lost_its_worker(self, call: Call) -> bool:
+        """An answer ends in the middle where its worker did, or stood still."""
+        return call.cut_off and any(fault.stops_workers for fault in self.faults_between(call.asked, call.told))
+
+    def bound(self, end: End, call: Call) -> float:
+        """In seconds after the end was acknowledged."""
+        if call.mode == "session" or call.action == "refresh":
+            return 0.0
+        if not self.troubled("valkey", end.asked, call.told):
+            return 0.0
+        return DOUBLE_BOUND if self.troubled("postgres", end.asked, call.told) else BOUND
+
+
+def nothing_is_accepted_after_its_end(history: _Indexed) -> Iterator[str]:
+    for call in history.calls:
+        # To sign out of what has ended, or to block it, is no error, and no entrance.
+        if not call.accepted or call.action in ("sign in", "sign out", "block"):
+            continue
+        for end in history.ends_for(call):
+            # Asked after the bound, so decided after it.
+            late = call.asked - end.told - history.bound(end, call)
+            if end.acknowledged and late > 0:
+                yield (
+                    f"{call.action} ({call.mode}, {call.node}) of {call.sid} was accepted "
+                    f"{call.asked - end.told:.2f} s after {end.action} was acknowledged"
+                )
+
+
+def nobody_is_signed_out_for_nothing(history: _Indexed) -> Iterator[str]:
+    lost: dict[str, float] = {}
+    # By when it was told: a client calls one after the other.
+    for call in sorted(history.calls, key=lambda call: call.told):
+        if call.action == "refresh":
+            unanswered = call.left or call.status in (0, 503)
+            if unanswered:
+                lost.setdefault(call.presented, call.asked)
+        refused = call.status == 401 or (call.status == 302 and call.mode == "session")
+        if not refused or not call.sid or call.action == "sign in":
+            continue
+        expired = call.expires < call.told
+        ended = any(end.asked <= call.told for end in history.ends_for(call))
+        ended = ended or history.may_have_ended_late(call) or history.lost_its_key(call)
+        # Decided at any time until it was told.
+        theft = call.presented in lost and call.told - lost[call.presented] > GRACE - 31
+        if not (expired or ended or (theft and history.reason(call) == "token_reused")):
+            reason = history.record.reasons.get(call.sid, "live") if history.record else "unknown"
+            yield (
+                f"{call.action} ({call.mode}, {call.node}) of {call.sid} was refused with {call.status} at "
+                f"{call.asked:.2f} without an end; in the database it is {reason}; {call.said}"
+            )
+
+
+def nobody_sees_another(history: _Indexed) -> Iterator[str]:
+    for call in history.calls:
+        if strangers := call.about - {call.user}:
+            yield f"{call.action} ({call.mode}, {call.node}) by {call.user} was told of {', '.join(sorted(strangers))}"
+
+
+def no_family_forks(history: _Indexed) -> Iterator[str]:
+    successors: dict[str, set[str]] = defaultdict(set)
+    for call in history.calls:
+        if call.action == "refresh" and call.accepted:
+            successors[call.presented].add(call.returned)
+    for presented, returned in successors.items():
+        if len(returned) > 1:
+            yield f"the refresh token {presented} has {len(returned)} successors"
+    predecessors = Counter(each for returned in successors.values() for each in returned)
+    for returned_id, times in predecessors.items():
+        if times > 1:
+            yield f"{times} refresh tokens have the successor {returned_id}"
+
+
+def every_answer_is_in_the_contract(history: _Indexed) -> Iterator[str]:
+    for call in history.calls:
+        if call.left:
+            continue
+        if call.told - call.asked > PATIENCE:
+            yield f"{call.action} took {call.told - call.asked:.1f} s"
+        if call.status == 503:
+            if not call.retry_after.isdecimal():
+                yield f"{call.action} ({call.node}) was a 503 without Retry-After"
+        elif call.status not in CONTRACT and not history.lost_its_worker(call):
+            where = f"{call.action} ({call.mode}, {call.node})"
+            yield f"{where} was answered with {call.status} at {call.asked:.2f}; {call.said}"
+
+
+def nothing_acknowledged_is_lost(history: _Indexed) -> Iterator[str]:
+    record = history.record
+    if record is None:
+        yield "what the database holds was never read"
+        return
+    for call in history.calls:
+        if call.action == "sign in" and call.sid and not record.events.get(("signed_in", call.sid)):
+            yield f"the sign-in {call.sid} has no event"
+    for end in history.ends:
+        if not end.acknowledged:
+            continue
+        # Of a sign-in that has ended all tokens are refused: to block one adds nothing.
+        if end.jti and end.jti not in record.blocked and end.by not in record.ended:
+            yield f"the block of token {end.jti} is lost"
+        for sid in end.sids - record.ended:
+            yield f"{end.action} of {sid} is lost"
+        for sid in end.sids & record.ended:
+            if not any(record.events.get((kind, sid)) for kind in ("signed_out", "sign_in_ended")):
+                yield f"{end.action} of {sid} has no event"
+    changes = Counter(end.user for end in history.ends if end.acknowledged and end.action == "password")
+    for user, times in changes.items():
+        if record.events.get(("password_changed", user), 0) < times:
+            yield f"{times} password changes of {user} have too few events"
+
+
+RULES = (
+    nothing_is_accepted_after_its_end,
+    nobody_is_signed_out_for_nothing,
+    nobody_sees_another,
+    no_family_forks,
+    every_answer_is_in_the_contract,
+    nothing_acknowledged_is_lost,
+)

@@ -1,0 +1,313 @@
+"""People who sign in, call, refresh, end and are ended, in both modes, and write down what they were told."""
+
+import asyncio
+import base64
+import json
+import random
+import re
+import time
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from tests.chaos.recorder import FOREVER, Call, End, History
+
+PASSWORD = "violet anchor hums at dawn"
+# Between two actions of one client, in seconds.
+PAUSE = (0.3, 1.2)
+REFRESH_SHARE, LEAVE_SHARE, END_SHARE = 0.2, 0.05, 0.04
+ACCESS_SECONDS = 60
+# In h11's words.
+CUT_OFF = "without sending complete message body"
+
+
+def claims(token: str) -> dict[str, Any]:
+    payload = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+
+
+class Person:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.passwords = [PASSWORD]
+        # Wholesale ends and sign-ins of one person take turns, so that it is known which of them an end concerns.
+        self.lock = asyncio.Lock()
+        self.live: set[str] = set()
+
+
+class Client:
+    """One place where a person is signed in again and again."""
+
+    mode = ""
+
+    def __init__(self, person: Person, http: httpx.AsyncClient, history: History, rng: random.Random) -> None:
+        self.person, self.http, self.history, self.rng = person, http, history, rng
+        self.headers = {
+            "X-Forwarded-Proto": "https",
+            "X-Forwarded-For": f"10.{rng.randrange(256)}.{rng.randrange(256)}.{rng.randrange(1, 255)}",
+        }
+        self.sid = ""
+
+    async def run(self, until: float) -> None:
+        while time.monotonic() < until:
+            await self.act()
+            await asyncio.sleep(self.rng.uniform(*PAUSE))
+
+    async def act(self) -> None:
+        if not self.sid:
+            async with self.person.lock:
+                await self.sign_in()
+            return
+        chance = self.rng.random()
+        if chance < END_SHARE:
+            await self.end_something()
+        elif chance < END_SHARE + REFRESH_SHARE:
+            await self.renew()
+        else:
+            await self.call()
+
+    async def ask(
+        self,
+        action: str,
+        method: str,
+        path: str,
+        patience: float = 30.0,
+        note: dict[str, Any] | None = None,
+        **how: Any,
+    ) -> tuple[Call, httpx.Response | None]:
+        headers = self.headers | self.credentials() | how.pop("headers", {})
+        told: dict[str, Any] = {"sid": self.sid, "user": self.person.name, "mode": self.mode}
+        told |= {"expires": self.expires_at, "jti": self.jti} | (note or {})
+        asked, response = time.monotonic(), None
+        try:
+            response = await asyncio.wait_for(self.http.request(method, path, headers=headers, **how), patience)
+            told |= {
+                "status": response.status_code,
+                "node": response.headers.get("X-Node", ""),
+                "retry_after": response.headers.get("Retry-After", ""),
+                "about": frozenset(re.findall(r"\bperson\d+\b", response.text)),
+            }
+            if response.status_code == 401:
+                told["said"] = f"{path} {response.text[:200]}"
+        except (httpx.TransportError, TimeoutError) as error:
+            told |= {"status": 0, "left": patience < 1, "cut_off": CUT_OFF in str(error), "said": repr(error)}
+        return Call(action, asked, time.monotonic(), **told), response
+
+    def patience(self, leave_share: float = LEAVE_SHARE) -> float:
+        """In seconds; now and then a client goes away before it is told."""
+        return self.rng.uniform(0.001, 0.05) if self.rng.random() < leave_share else 30.0
+
+    def credentials(self) -> dict[str, str]:
+        return {}
+
+    def keep(self, call: Call) -> Call:
+        self.history.calls.append(call)
+        if call.action != "sign in" and (call.status == 401 or (call.status == 302 and self.mode == "session")):
+            self.forget()
+        return call
+
+    def forget(self) -> None:
+        self.person.live.discard(self.sid)
+        self.sid = ""
+
+    async def end(self, action: str, method: str, path: str, sids: Iterable[str], jti: str = "", **how: Any) -> Call:
+        sids = frozenset(sids)
+        number, by = len(self.history.ends), self.sid
+        # From this moment on it may happen.
+        self.history.ends.append(End(action, time.monotonic(), FOREVER, False, self.person.name, sids, jti, by))
+        # To sign out of what has ended already, or to block a token that is refused, is no error.
+        named = action if action in ("sign out", "block") else "end"
+        call, response = await self.ask(named, method, path, **how)
+        self.history.calls.append(call)
+        if response is not None:
+            self.take_cookies(response)
+        # Our own sign-in may have ended before: then nothing else did.
+        self.history.ends[number] = End(action, call.asked, call.told, call.accepted, self.person.name, sids, jti, by)
+        if call.status == 401 or (call.accepted and self.sid in sids):
+            self.forget()
+        return call
+
+    async def end_something(self) -> None:
+        way = self.rng.choice(["other", "others", "password", *self.own_ends])
+        if way == "other":
+            others = sorted(self.person.live - {self.sid})
+            if others:
+                victim = self.rng.choice(others)
+                await self.end("end one", "DELETE", f"/api/sign-ins/{victim}/", {victim})
+            return
+        async with self.person.lock:
+            others_now = self.person.live - {self.sid}
+            if way == "others":
+                await self.end("end others", "POST", "/api/sign-ins/end-others/", others_now)
+            elif way == "password":
+                await self.change_password(others_now)
+            elif self.sid:
+                await getattr(self, way)()
+
+    async def change_password(self, others: set[str]) -> None:
+        if len(self.person.passwords) > 1:
+            # Nobody knows which one it is until the next sign-in.
+            return
+        old, new = self.person.passwords[0], f"{PASSWORD} {self.rng.randrange(10**9)}"
+        body = {"old_password": old, "new_password": new}
+        # Until it is told, both may be the right one.
+        self.person.passwords = [old, new]
+        call = await self.end("password", "POST", "/api/password/change/", others, json=body)
+        if call.status not in (0, 503):
+            self.person.passwords = [new if call.accepted else old]
+
+    own_ends: tuple[str, ...] = ()
+    # Of what it shows to get in: its id, and when it expires by the clock of the checker.
+    jti = ""
+    expires_at = FOREVER
+
+    def take_cookies(self, response: httpx.Response) -> None:
+        """A changed password comes with a new session key."""
+
+    async def sign_in(self) -> None:
+        raise NotImplementedError
+
+    async def renew(self) -> None:
+        await self.call()
+
+    async def call(self) -> None:
+        raise NotImplementedError
+
+
+class Program(Client):
+    mode = "token"
+    own_ends = ("sign_out", "block")
+    access = refresh = ""
+    expires = 0.0
+
+    def credentials(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.access}"} if self.sid else {}
+
+    async def sign_in(self) -> None:
+        for password in list(self.person.passwords):
+            body = {"username": self.person.name, "password": password}
+            call, response = await self.ask("sign in", "POST", "/api/token/", json=body)
+            if call.accepted and response:
+                self._take(response, call.asked)
+                call = Call(**{**vars(call), "sid": self.sid})
+                self.person.live.add(self.sid)
+                self.person.passwords = [password]
+            self.history.calls.append(call)
+            if call.status != 401:
+                return
+
+    def _take(self, response: httpx.Response, asked: float) -> None:
+        pair = response.json()
+        self.access, self.refresh = pair["access"], pair["refresh"]
+        self.sid, self.jti = claims(self.access)["sid"], UUID(claims(self.access)["jti"]).hex
+        # By the earliest clock of all.
+        self.expires = asked + ACCESS_SECONDS - 31
+        # Whole seconds are what a token knows.
+        self.expires_at = asked + ACCESS_SECONDS - 1
+
+    async def renew(self) -> None:
+        presented = self.refresh
+        note = {"presented": claims(presented)["jti"], "jti": "", "expires": FOREVER}
+        patience = self.patience(LEAVE_SHARE * 4)
+        call, response = await self.ask(
+            "refresh", "POST", "/api/token/refresh/", patience, note, json={"refresh": presented}
+        )
+        if call.accepted and response:
+            returned = claims(response.json()["refresh"])["jti"]
+            self._take(response, call.asked)
+            call = Call(**{**vars(call), "returned": returned})
+        self.keep(call)
+
+    async def call(self) -> None:
+        if time.monotonic() > self.expires:
+            await self.renew()
+            return
+        if self.rng.random() < 0.5:
+            call, _ = await self.ask("call", "GET", "/api/me/", self.patience())
+        else:
+            # No statement at all: what the mirror alone decides.
+            call, _ = await self.ask("call", "POST", "/api/token/verify/", json={"token": self.access})
+        self.keep(call)
+
+    async def sign_out(self) -> None:
+        await self.end("sign out", "POST", "/api/token/blacklist/", {self.sid}, json={"refresh": self.refresh})
+
+    async def block(self) -> None:
+        if time.monotonic() > self.expires:
+            # One that has expired needs no block, and gets none.
+            return
+        jti = self.jti
+        blocked = await self.end("block", "POST", "/api/token/revoke/", (), jti, data={"token": self.access})
+        # What is left of it is tried for some while, as a thief would.
+        for _ in range(3 if blocked.accepted else 0):
+            call, _ = await self.ask("call", "GET", "/api/me/")
+            self.history.calls.append(call)
+        self.expires = 0.0
+
+
+class Browser(Client):
+    mode = "session"
+    own_ends = ("sign_out",)
+    cookie = csrf = ""
+
+    def credentials(self) -> dict[str, str]:
+        cookie = f"__Host-csrftoken={self.csrf}; __Host-sessionid={self.cookie}"
+        origin = str(self.http.base_url).replace("http:", "https:").rstrip("/")
+        return {"Cookie": cookie, "X-CSRFToken": self.csrf, "Origin": origin}
+
+    async def sign_in(self) -> None:
+        self.cookie = self.csrf = ""
+        page, response = await self.ask("page", "GET", "/accounts/login/")
+        self.history.calls.append(page)
+        if response is None or page.status != 200:
+            return
+        self.take_cookies(response)
+        for password in list(self.person.passwords):
+            form = {"username": self.person.name, "password": password}
+            call, response = await self.ask("sign in", "POST", "/accounts/login/", data=form)
+            if response is not None and call.status == 302:
+                self.take_cookies(response)
+                self.person.passwords = [password]
+                await self._learn_sid()
+                call = Call(**{**vars(call), "sid": self.sid})
+            self.history.calls.append(call)
+            if call.status != 200:
+                return
+
+    async def _learn_sid(self) -> None:
+        for _ in range(10):
+            call, response = await self.ask("list", "GET", "/api/sign-ins/")
+            if call.accepted and response:
+                self.sid = next((each["id"] for each in response.json()["results"] if each["current"]), "")
+                if self.sid:
+                    self.person.live.add(self.sid)
+                return
+            await asyncio.sleep(1)
+
+    def take_cookies(self, response: httpx.Response) -> None:
+        for line in response.headers.get_list("Set-Cookie"):
+            if found := re.match(r"__Host-(sessionid|csrftoken)=([^;]*)", line):
+                if found[1] == "sessionid":
+                    self.cookie = found[2]
+                else:
+                    self.csrf = found[2]
+
+    async def call(self) -> None:
+        path = self.rng.choice(["/api/me/", "/api/me/", "/accounts/profile/"])
+        self.keep((await self.ask("call", "GET", path, self.patience()))[0])
+
+    async def sign_out(self) -> None:
+        await self.end("sign out", "POST", "/accounts/logout/", {self.sid})
+
+
+async def run(url: str, names: list[str], until: float, history: History, seed: int) -> None:
+    limits = httpx.Limits(max_connections=200, max_keepalive_connections=50)
+    async with httpx.AsyncClient(base_url=url, timeout=40, limits=limits, trust_env=False) as http:
+        clients: list[Client] = []
+        for number, name in enumerate(names):
+            person = Person(name)
+            for which, kind in enumerate((Program, Program, Browser)):
+                clients.append(kind(person, http, history, random.Random(f"{seed}/{number}/{which}")))
+        await asyncio.gather(*(client.run(until) for client in clients))

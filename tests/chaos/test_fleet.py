@@ -1,0 +1,43 @@
+"""Five minutes of faults on a real fleet, with what `python -m tests.chaos` does for as long as it is told to."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+from django.db import connection
+
+from tests import servers
+from tests.chaos.__main__ import report, run
+from tests.plugins import stores
+from tests.plugins.optional_tools import require
+
+MINUTES, SEED = 5.0, 20
+FAULTS = 100
+# Of each kind of request, so many must have been granted.
+LEAST = {"call": 1000, "page": 100, "refresh": 150, "sign in": 80, "end": 25, "sign out": 8}
+# So many answers must have named somebody, or none could have named the wrong one.
+NAMED = 500
+
+
+@pytest.mark.long
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="a fleet is on PostgreSQL and Valkey")
+@pytest.mark.timeout(600)
+def test_five_minutes_of_faults_break_no_promise() -> None:
+    require(servers.nginx_program)
+    history, violations = run(MINUTES, SEED)
+    told = report(history, violations)
+    assert not violations, told
+    assert len(history.faults) >= FAULTS, told
+    granted = Counter(call.action for call in history.calls if call.accepted or call.status == 302)
+    assert {action: times for action, times in LEAST.items() if granted[action] < times} == {}, (granted, told)
+    assert sum(bool(call.about) for call in history.calls) >= NAMED, told
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("module", ["tests.chaos", "tests.benchmarks"])
+def test_the_commands_need_nothing_around_them(module: str) -> None:
+    env = {name: value for name, value in os.environ.items() if name not in (*stores.ENVIRONMENT, *stores.DEFAULTS)}
+    env.pop("DJANGO_SETTINGS_MODULE", None)
+    subprocess.run([sys.executable, "-m", module, "--help"], cwd=servers.ROOT, env=env, check=True)

@@ -1,0 +1,64 @@
+"""`manage.py start --fleet 2`: what it says is so, and Ctrl-C leaves nothing behind."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import takewhile
+
+import httpx
+import psutil
+import pytest
+
+from tests import servers
+from tests.plugins.optional_tools import require
+
+pytestmark = [pytest.mark.once, pytest.mark.long]
+
+LAST_PERSON = "    carol"
+
+
+@pytest.fixture
+def stand() -> Iterator[subprocess.Popen[str]]:
+    require(servers.nginx_program)
+    command = [sys.executable, "manage.py", "start", "--fleet", "2", "--port", str(servers.free_port())]
+    env = os.environ | {"DEBUG": "true"}
+    with subprocess.Popen(command, cwd=servers.ROOT, env=env, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
+
+
+def test_a_fleet_to_play_with(stand: subprocess.Popen[str]) -> None:
+    assert stand.stdout
+    told = "".join(takewhile(lambda line: not line.startswith(LAST_PERSON), stand.stdout))
+    [base] = re.findall(r"pages +(\S+)/\n", told)
+    [password] = re.findall(r"alice +(\S+)", told)
+    nodes = dict(re.findall(r"node +pid (\d+) +http://(\S+)", told))
+    processes = [psutil.Process(int(pid)) for pid in re.findall(r"pid (\d+)", told)]
+    assert (len(nodes), len(processes)) == (2, 5)
+
+    with httpx.Client(base_url=base, timeout=30, trust_env=False) as http:
+        assert http.get("/accounts/login/").status_code == 200
+        access = http.post("/api/token/", json={"username": "alice", "password": password}).json()["access"]
+
+        def call() -> httpx.Response:
+            return http.get("/api/me/", headers={"Authorization": f"Bearer {access}"})
+
+        asked = set()
+
+        def asked_all() -> bool:
+            answer = call()
+            assert answer.status_code == 200, answer.text
+            asked.add(answer.headers["X-Node"])
+            return asked == set(nodes.values())
+
+        # The balancer leaves a node alone for two seconds after it was too busy to answer.
+        servers.wait_until(asked_all)
+        psutil.Process(int(next(iter(nodes)))).kill()
+        assert {call().status_code for _ in range(6)} == {200}
+
+    stand.send_signal(signal.SIGINT)
+    assert stand.wait(60) == 0
+    assert [each for each in processes if each.is_running()] == []

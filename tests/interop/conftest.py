@@ -1,0 +1,133 @@
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests import servers
+from tests.plugins import nodejs
+
+AUDIENCE = "reports"
+PASSWORD = "violet anchor hums at dawn"
+# At once, since a command for each of them would take a second. They may as well have one salt.
+PEOPLE = 100
+MAKE_PEOPLE = f"""
+from django.contrib.auth.hashers import make_password
+from accounts.models import User
+names, password = [f"ann-{{number}}" for number in range({PEOPLE})], make_password({PASSWORD!r})
+User.objects.bulk_create(User(username=name, email=f"{{name}}@example.org", password=password) for name in names)
+"""
+
+
+class Issuer(servers.Node):
+    """The project, with keys that others can check and a status list."""
+
+    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+        super().__init__(folder, env, workers=2, args=["--threads=4"])
+        self.env = env | {"JWT_ISSUER": self.url}
+        self.newcomers = iter(range(PEOPLE))
+        self.options["env"] = os.environ | self.env
+
+    def keys(self, *step: str) -> str:
+        """Takes a step; returns the kid."""
+        return servers.manage(self.env, "keys", *step).split()[0]
+
+    def rotate(self) -> str:
+        """A new key signs; returns the kid of the one that did."""
+        signed = re.search(r"^(\S+)\s+\S+\s+signing", servers.manage(self.env, "keys"), re.MULTILINE)
+        assert signed
+        self.keys("promote", self.keys("new"), "--force")
+        return signed[1]
+
+    def sign_in(self) -> "Tokens":
+        """Somebody new."""
+        name = f"ann-{next(self.newcomers)}"
+        answer = httpx.post(
+            f"{self.url}/api/token/",
+            json={"username": name, "password": PASSWORD, "audience": AUDIENCE},
+            timeout=30,
+            trust_env=False,
+        )
+        assert answer.status_code == 200, answer.text
+        return Tokens(**answer.json())
+
+    def sign_out(self, tokens: "Tokens") -> None:
+        answer = httpx.post(
+            f"{self.url}/api/token/blacklist/", json={"refresh": tokens.refresh}, timeout=30, trust_env=False
+        )
+        assert answer.status_code == 200, answer.text
+
+
+@dataclass(frozen=True)
+class Tokens:
+    access: str
+    refresh: str
+
+
+@pytest.fixture(scope="package")
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
+    folder = tmp_path_factory.mktemp("issuer")
+    server_url, name = os.environ["DATABASE_URL"], f"issuer_{uuid4().hex}"
+    issuer = Issuer(
+        folder,
+        {
+            "DATABASE_URL": servers.create_database(server_url, name)
+            if server_url
+            else f"sqlite:///{folder / name}.sqlite3",
+            # DEBUG, so that plain HTTP on loopback will do.
+            "DEBUG": "true",
+            "JWT_KEYS": str(folder / "keys"),
+            "JWT_STATUS_LIST": "true",
+            "JWT_AUDIENCES": AUDIENCE,
+        },
+    )
+    servers.manage(issuer.env, "migrate", "--verbosity=0")
+    servers.manage(issuer.env, "shell", "--verbosity=0", "--command", MAKE_PEOPLE)
+    issuer.keys("promote", issuer.keys("new"), "--force")
+    issuer.start()
+    try:
+        yield issuer
+    finally:
+        issuer.stop()
+
+
+class Script:
+    """A JavaScript program that answers a line with a line, so that it lives through what happens meanwhile."""
+
+    def __init__(self, path: Path, **env: str) -> None:
+        self.process = subprocess.Popen(
+            ["node", path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | env
+        )
+
+    def ask(self, line: str) -> Any:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().rstrip("\n")
+
+    def stop(self) -> None:
+        self.process.communicate()
+
+
+@pytest.fixture
+def javascript(issuer: Issuer, tmp_path: Path) -> Iterator[Any]:
+    """Starts a script with the pinned packages at hand."""
+    (tmp_path / "node_modules").symlink_to(nodejs.require_packages())
+    started = []
+
+    def start(code: str, **env: str) -> Script:
+        path = tmp_path / f"script{len(started)}.mjs"
+        path.write_text(code)
+        started.append(Script(path, ISSUER=issuer.url, AUDIENCE=AUDIENCE, **env))
+        return started[-1]
+
+    yield start
+    for script in started:
+        script.stop()

@@ -1,0 +1,227 @@
+"""
+Which tests run, and on which stores: SQLite, or with --distributed a PostgreSQL and a Valkey of their own.
+
+A run of the whole suite has two parts, SQLite and then --distributed. Without --long each part has its everyday tests,
+with --long all others of that part.
+"""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+from tests import servers
+
+# A developer's own environment, or .env file, has no say in the outcome.
+ENVIRONMENT = {
+    "ENV_FILE": "",
+    "SECRET_KEY": "tests-only-7Qm2xVr9Lk4TzWc8NfHs3YbJd6PgAu5EeKt1RoXi",
+    "DEBUG": "",
+    "ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",
+    "DATABASE_URL": "",
+    "REDIS_URL": "",
+    "EMAIL_URL": "consolemail://",
+    "NO_PROXY": "localhost,127.0.0.1",
+}
+DEFAULTS = (
+    "ACCESS_TOKEN_MINUTES",
+    "ACCOUNT_RATE",
+    "BROWSER_SESSION_DAYS",
+    "CORS_ALLOWED_ORIGINS",
+    "CSRF_TRUSTED_ORIGINS",
+    "DATABASE_PGBOUNCER",
+    "DATABASE_POOL_SIZE",
+    "DATABASE_TIMEOUT_SECONDS",
+    "DEMO",
+    "DPOP_REQUIRED",
+    "EVENT_KEEP_DAYS",
+    "HASHES_AT_ONCE",
+    "JWT_AUDIENCE",
+    "JWT_AUDIENCES",
+    "JWT_ISSUER",
+    "JWT_KEYS",
+    "JWT_LEEWAY_SECONDS",
+    "JWT_STATUS_LIST",
+    "MAX_FORM_KILOBYTES",
+    "METRICS_ADDRESSES",
+    "METRICS_TOKEN",
+    "PASSWORD_MIN_LENGTH",
+    "PROMETHEUS_MULTIPROC_DIR",
+    "RECENT_PROOF_MINUTES",
+    "REDIS_CLUSTER",
+    "REDIS_SENTINELS",
+    "REFRESH_GRACE_SECONDS",
+    "REFRESH_TOKEN_DAYS",
+    "SECRET_KEY_FALLBACKS",
+    "SIGN_IN_KEEP_DAYS",
+    "SIGN_IN_MAX_DAYS",
+    "SITE_URL",
+    "TOKEN_RATE",
+    "TRUSTED_PROXIES",
+    "UNCONFIRMED_KEEP_DAYS",
+    "WEB_CONCURRENCY",
+)
+
+# Tests that share servers, or a browser, run in one process, which starts them once. (pytest-xdist 3.8 has
+# --dist=loadgroup for this, which does nothing under pytest 9.2.)
+TOGETHER = {
+    "cluster": ("tests/api/test_rotation_live.py",),
+    "fleet": (
+        "tests/accounts/test_hashing.py::test_turns",
+        "tests/accounts/test_lock_processes.py",
+        "tests/accounts/test_stale_writes.py",
+        "tests/api/test_processes.py",
+        "tests/api/test_schema_client.py",
+    ),
+    "issuer": ("tests/interop/",),
+    "site": ("tests/e2e/",),
+    "workers": ("tests/api/blocklist/test_workers.py",),
+}
+
+
+# What depends most on the stores: everyday tests of both parts. (Those that are marked "once" have the second only.)
+ON_BOTH_STORES = (
+    "tests/accounts/test_admin_lists.py",
+    "tests/accounts/test_changed_columns.py",
+    "tests/accounts/test_end_sign_ins_command.py",
+    "tests/accounts/test_ending_in_batches.py",
+    "tests/accounts/test_events",
+    "tests/accounts/test_hashing.py",
+    "tests/accounts/test_lock_processes.py",
+    "tests/accounts/test_locks",
+    "tests/accounts/test_names.py",
+    "tests/accounts/test_password_pages.py",
+    "tests/accounts/test_races.py",
+    "tests/accounts/test_revocation",
+    "tests/accounts/test_session",
+    "tests/accounts/test_wholesale_end.py",
+    "tests/api/blocklist/",
+    "tests/api/test_database_trouble.py",
+    "tests/api/test_health.py",
+    "tests/api/test_processes.py",
+    "tests/api/test_refresh.py",
+    "tests/api/test_throttles.py",
+    "tests/api/test_token_cache.py",
+    "tests/api/test_token_contract.py",
+    "tests/api/test_used_proofs.py",
+    "tests/project/test_database_timeouts.py",
+    "tests/project/test_prune.py",
+    "tests/security/test_stored_secrets.py",
+)
+
+# Why a test is left out, and how it is run.
+LONG = "take long: python -m pytest -n auto --long"
+NEEDS_SERVERS = "need PostgreSQL and Valkey: --distributed, and the second part of a run of all"
+SQLITE_ONLY = "run on SQLite only, unless with --long"
+EVERYDAY = "are everyday tests: without --long"
+
+left_out: Counter[str] = Counter()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--distributed", action="store_true", help="run on PostgreSQL and Valkey, started for this run")
+    parser.addoption("--long", action="store_true", help="run the tests that an everyday run leaves out")
+
+
+def is_of_all(config: pytest.Config) -> bool:
+    """Whether the whole suite is asked for."""
+    return [Path(each).resolve() for each in config.args] == [config.rootpath / "tests"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Any:
+    status = yield
+    option = config.option
+    is_partial = option.distributed or option.collectonly or option.keyword or option.markexpr or not is_of_all(config)
+    if hasattr(config, "workerinput") or is_partial or status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        return status
+    second = subprocess.call([sys.executable, "-m", "pytest", *config.invocation_params.args, "--distributed"])
+    return status or second
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, since many tests wait for servers."""
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    # Before pytest-django, which reads the settings in the same hook.
+    given = os.environ.get("DATABASE_URL", "")
+    os.environ.update(ENVIRONMENT)
+    for name in DEFAULTS:
+        os.environ.pop(name, None)
+    # The pages of the demo are tested like the others.
+    os.environ["DEMO"] = "true"
+    if not early_config.known_args_namespace.distributed:
+        return
+    stores = ExitStack()
+    early_config.add_cleanup(stores.close)
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    os.environ["DATABASE_URL"] = given if is_worker else stores.enter_context(servers.postgres()).url
+    # One for each worker, since neither a broadcast nor FLUSHALL knows database numbers.
+    os.environ["REDIS_URL"] = stores.enter_context(servers.valkey()).url
+
+
+class Together(LoadScopeScheduling):
+    """pytest-xdist's scheduler, for which all that shares servers is one piece of work, and each other test is one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((name for name, places in TOGETHER.items() if nodeid.startswith(places)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:
+    return Together(config, log)
+
+
+def reason_against(item: pytest.Item) -> str:
+    """Why this run leaves the test out; empty if it runs."""
+    option, is_long, is_once = item.config.option, *(bool(item.get_closest_marker(each)) for each in ("long", "once"))
+    if is_once and not option.distributed:
+        return NEEDS_SERVERS
+    is_everyday = not is_long and (not option.distributed or is_once or item.nodeid.startswith(ON_BOTH_STORES))
+    if option.long:
+        return EVERYDAY if is_everyday else ""
+    if is_long:
+        return LONG
+    return "" if is_everyday or not is_of_all(item.config) else SQLITE_ONLY
+
+
+# After pytest-randomly, which is loaded later.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    reasons = {item: reason_against(item) for item in items}
+    left_out.update(filter(None, reasons.values()))
+    config.hook.pytest_deselected(items=[item for item, reason in reasons.items() if reason])
+    items[:] = [item for item in items if not reasons[item]]
+    # A long one that came last would keep one process busy, and all others waiting.
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = dict(left_out)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    # Every worker has collected the same.
+    left_out.update(Counter(getattr(node, "workeroutput", {}).get("left_out", {})) - left_out)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if left_out:
+        terminalreporter.section("left out")
+        for reason, count in left_out.items():
+            terminalreporter.line(f"{count} tests {reason}")
+
+
+def pytest_report_header() -> str:
+    return f"stores: {os.environ['DATABASE_URL'] or 'SQLite'}, {os.environ['REDIS_URL'] or 'no Redis'}"

@@ -1,0 +1,289 @@
+"""What holds for every answer, whoever asks and for whatever: headers, cookies, methods, files and the log."""
+
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from accounts.models import User
+from project.logs import Formatter
+
+pytestmark = pytest.mark.django_db
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PUBLIC = ["/", "/accounts/login/", "/accounts/signup/", "/accounts/password_reset/", "/compare/", "/api/docs/"]
+PRIVATE = [
+    "/accounts/profile/",
+    "/accounts/sign-ins/",
+    "/accounts/activity/",
+    "/accounts/password_change/",
+    "/accounts/email/",
+    "/accounts/delete/",
+    "/accounts/clients/new/",
+]
+STAFF = ["/admin/", "/admin/accounts/user/"]
+API = ["/api/me/", "/api/sign-ins/", "/api/events/", "/api/token/", "/api/schema/", "/health/live"]
+NOWHERE = ["/nowhere/", "/api/nowhere/"]
+# What others may keep, for minutes.
+KEPT = {"/.well-known/jwks.json"}
+PASSWORD_PAGES = {
+    "/accounts/login/": {"username", "password", "keep"},
+    "/accounts/signup/": {"username", "email", "password1", "password2"},
+    "/accounts/password_change/": {"old_password", "new_password1", "new_password2"},
+    "/accounts/delete/": {"password"},
+    "/accounts/confirm/": {"password"},
+    "/accounts/password_reset/": {"email"},
+}
+
+
+def is_html(response):
+    return response.headers["Content-Type"].startswith("text/html")
+
+
+# Headers
+
+
+@pytest.mark.parametrize("path", [*PUBLIC, *PRIVATE, *STAFF, *API, *NOWHERE, *KEPT])
+def test_every_answer_says_what_it_is_and_what_may_be_done_with_it(browser_of, staff, path):
+    response = browser_of(staff).get(path)
+    assert response.status_code in {200, 404, 405}
+    headers = response.headers
+    assert headers["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains; preload"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert {"object-src 'none'", "base-uri 'none'", "frame-ancestors 'none'"} <= set(
+        headers["Content-Security-Policy"].split("; ")
+    )
+    assert is_html(response) == (not path.startswith(("/api/", "/health/", "/.well-known/")) or path == "/api/docs/")
+    if is_html(response):
+        assert headers["Content-Type"] == "text/html; charset=utf-8"
+        assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    if "Content-Length" in headers:
+        assert int(headers["Content-Length"]) == len(response.content)
+    assert ("no-store" in headers["Cache-Control"]) == (path not in KEPT)
+    assert not {"Server", "X-Powered-By"} & headers.keys()
+    assert not re.search(r"django|python|gunicorn|\d+\.\d+\.\d+", str(headers), re.IGNORECASE)
+
+
+@pytest.mark.parametrize("path", ["/", "/accounts/login/", "/admin/login/", "/compare/"])
+def test_a_page_over_plain_http_leads_to_https(client, path):
+    response = client.get(path)
+    assert (response.status_code, response.headers["Location"]) == (301, f"https://testserver{path}")
+
+
+@pytest.mark.parametrize("path", ["/api/me/", "/api/token/", "/api/docs/"])
+def test_the_api_over_plain_http_refuses_and_leads_nowhere(client, client_of, ann, path):
+    response = client.get(path, headers={"authorization": f"Bearer {client_of(ann).access}"})
+    assert (response.status_code, response.json()["code"]) == (403, "https_required")
+    assert "Location" not in response.headers
+
+
+def test_json_stays_json_whatever_is_asked_for(browser_of, ann):
+    # Neither the browsable API, which is for development, nor a script with data in it.
+    response = browser_of(ann).get("/api/me/?callback=steal", headers={"accept": "text/html,*/*"})
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.json()["username"] == ann.username
+
+
+# Cookies
+
+
+def test_every_cookie_is_for_this_host_over_https_and_small(browser, ann, password):
+    visitor = browser()
+    for path in ["/accounts/login/", "/admin/login/"]:
+        visitor.get(path)
+    visitor.post("/accounts/language/", {"language": "en"})
+    visitor.post("/accounts/login/", {"username": "ann", "password": password, "keep": "on"})
+    assert len(visitor.cookies) == 4
+    for name, morsel in visitor.cookies.items():
+        assert name.startswith("__Host-")
+        assert (morsel["secure"], morsel["samesite"], morsel["path"], morsel["domain"]) == (True, "Lax", "/", ""), name
+        # A page of ours may read the token against forged forms, and no other.
+        assert bool(morsel["httponly"]) == (name != settings.CSRF_COOKIE_NAME), name
+        assert len(name) + len(morsel.value) < 4096, name
+
+
+# Methods
+
+
+@pytest.mark.parametrize("method", ["TRACE", "OPTIONS", "PUT", "PATCH", "DELETE", "FOO"])
+@pytest.mark.parametrize(
+    "path", ["/", "/accounts/login/", "/accounts/profile/", "/admin/", "/compare/", "/health/live"]
+)
+def test_a_page_takes_no_method_that_it_has_no_use_for(browser_of, staff, path, method):
+    response = browser_of(staff).generic(method, path)
+    assert response.status_code == 405
+    assert set(response.headers["Allow"].split(", ")) <= {"GET", "HEAD", "POST"}
+
+
+@pytest.mark.parametrize("path", ["/", "/accounts/profile/", "/admin/", "/api/me/", "/.well-known/jwks.json"])
+def test_nothing_that_a_trace_brings_is_sent_back(browser_of, staff, path):
+    response = browser_of(staff).trace(path, headers={"x-marker": "echo-me"})
+    assert response.status_code == 405
+    assert "echo-me" not in response.content.decode() + str(response.headers)
+
+
+# Files
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/.git/config",
+        "/.git/HEAD",
+        "/.env",
+        "/manage.py",
+        "/project/settings.py",
+        "/requirements.txt",
+        "/var/secret_key",
+        "/static/",
+        "/static/accounts/",
+        "/static/../project/settings.py",
+        "/static/%2e%2e/%2e%2e/manage.py",
+        "/static/..%2f..%2fmanage.py",
+        # A private page in the disguise of a file that a cache would keep.
+        "/accounts/profile/style.css",
+        "/accounts/profile.css",
+        "/api/me/x.js",
+        "/api/me.json",
+    ],
+)
+def test_there_is_no_file_but_the_static_ones(browser_of, ann, path):
+    response = browser_of(ann).get(path)
+    assert response.status_code == 404
+    assert response.headers["Cache-Control"] == "no-store"
+    assert ann.email not in response.content.decode()
+
+
+# Pages
+
+
+@pytest.mark.parametrize(("path", "asked"), PASSWORD_PAGES.items())
+def test_a_password_is_masked_and_left_to_password_managers(browser, browser_of, ann, path, asked):
+    page = (browser() if asked & {"username", "email"} else browser_of(ann)).get(path).content.decode()
+    form = re.search(r"<main.*</main>", page, re.DOTALL)[0]
+    inputs = {re.search(r'name="(\w+)"', tag)[1]: tag for tag in re.findall(r"<input[^>]*name=[^>]*>", form)}
+    # Neither a hint nor a question that only the owner can answer; the name, hidden, is for password managers.
+    assert inputs.keys() - {"csrfmiddlewaretoken", "next"} in (asked, asked | {"username"})
+    for name, tag in inputs.items():
+        if "password" in name:
+            assert 'type="password"' in tag
+            wanted = "new-password" if name[-1] in "12" else "current-password"
+            assert f'autocomplete="{wanted}"' in tag
+    assert not re.search(r"\son(paste|copy|keydown|drop)=", page)
+
+
+@pytest.mark.parametrize("path", [*PRIVATE, "/", *STAFF])
+def test_every_private_page_has_a_way_out(browser_of, staff, path):
+    page = browser_of(staff).get(path).content.decode()
+    assert re.search(r'<form[^>]*action="/(accounts|admin)/logout/"|formaction="/(accounts|admin)/logout/"', page)
+
+
+def test_no_account_comes_with_the_project():
+    assert not User.objects.exists()
+
+
+# Scripts
+
+
+def test_scripts_write_text_only_and_keep_nothing():
+    scripts = [*ROOT.glob("accounts/static/**/*.js"), *ROOT.glob("api/static/**/*.js")]
+    assert scripts
+    unsafe = (
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function"
+        r"|localStorage|sessionStorage|indexedDB|document\.cookie|postMessage|onmessage|\bwindow\.\w+ =|\bvar "
+    )
+    assert not [(path.name, found) for path in scripts for found in re.findall(unsafe, path.read_text())]
+    # Modules are strict, and have no globals for an element's name to take the place of.
+    templates = "".join(path.read_text() for path in (ROOT / "templates").glob("**/*.html"))
+    ours = re.findall(r"<script[^>]*static '(?:accounts|api)[^>]*>", templates)
+    assert ours
+    assert all('type="module"' in tag for tag in ours)
+
+
+# The log
+
+
+def test_no_line_of_the_log_is_forged(browser, caplog):
+    visitor = browser()
+    visitor.handler.enforce_csrf_checks = True
+    visitor.post("/accounts/reset/a%0aforged%1b[2J/b%0dforged/")
+    visitor.get("/", headers={"host": "evil\nforged"})
+    assert caplog.records
+    assert not [each for each in caplog.records if re.search(r"[\x00-\x1f\x7f]", each.getMessage())]
+
+
+def test_the_log_holds_no_password_token_or_cookie(browser, client_of, browser_of, anonymous, ann, password, caplog):
+    caplog.set_level(logging.DEBUG)
+    client, page = client_of(ann), browser_of(ann)
+    wrong = "not the right passphrase"
+    browser().post("/accounts/login/", {"username": wrong, "password": wrong})
+    anonymous.post("/api/token/", {"username": "ann", "password": wrong})
+    anonymous.post("/api/token/verify/", {"token": client.access[:-4] + "AAAA"})
+    browser().get("/api/me/", headers={"authorization": f"Bearer {client.refresh}"})
+    page.get("/nowhere/")
+    secrets = [password, wrong, client.access, client.refresh, page.cookies[settings.SESSION_COOKIE_NAME].value]
+    assert not [secret for secret in secrets if secret in caplog.text]
+
+
+def test_the_log_and_the_events_tell_the_time_in_utc(client_of, ann):
+    assert client_of(ann).get("/api/events/").json()["results"][0]["created_at"].endswith("Z")
+    record = logging.LogRecord("x", logging.INFO, "", 0, "", (), None)
+    record.created = 0.0
+    assert json.loads(Formatter().format(record))["time"] == "1970-01-01T00:00:00.000+00:00"
+
+
+def test_nothing_is_logged_but_to_the_console():
+    assert {handler["class"] for handler in settings.LOGGING["handlers"].values()} == {"logging.StreamHandler"}
+
+
+# The start
+
+
+@pytest.mark.parametrize("key", ["", "secret", "a" * 60, "django-insecure-7Qm2xVr9Lk4TzWc8NfHs3YbJd6PgAu5EeKt1RoXi0"])
+def test_it_does_not_start_with_a_key_that_others_know_or_guess(key):
+    run = start(SECRET_KEY=key)
+    assert run.returncode != 0
+    assert "SECRET_KEY must be set" in run.stderr
+
+
+def test_it_does_not_start_with_such_a_key_as_a_fallback():
+    run = start(SECRET_KEY=settings.SECRET_KEY, SECRET_KEY_FALLBACKS=f"{settings.SECRET_KEY[::-1]},secret")
+    assert run.returncode != 0
+    assert "SECRET_KEY_FALLBACKS must be as good" in run.stderr
+
+
+def test_it_starts_without_debug_unless_that_is_asked_for():
+    assert start(SECRET_KEY=settings.SECRET_KEY).stdout.split() == ["False", "None"]
+
+
+def test_it_does_not_start_where_a_refusal_would_undo_what_it_counted():
+    code = "import django; from project import settings; {}; django.setup(); print('up')"
+    runs = [
+        run_alone(code.format(line)) for line in ("pass", "settings.DATABASES['default']['ATOMIC_REQUESTS'] = True")
+    ]
+    assert [(run.returncode, run.stdout) for run in runs] == [(0, "up\n"), (1, "")]
+    assert "ATOMIC_REQUESTS would undo" in runs[1].stderr
+
+
+def start(**env):
+    """Reads the settings as a new process with nothing else in its environment."""
+    return run_alone("from project import settings; print(settings.DEBUG, settings.SECURE_PROXY_SSL_HEADER)", **env)
+
+
+def run_alone(code, **env):
+    env = {
+        "ENV_FILE": "",
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL": "sqlite:///:memory:",
+        "SECRET_KEY": settings.SECRET_KEY,
+        "DJANGO_SETTINGS_MODULE": "project.settings",
+    } | env
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True)

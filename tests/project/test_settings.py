@@ -1,0 +1,276 @@
+"""Settings are judged at the start: by name, with what is expected, and without a secret."""
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from tests import servers
+from tests.plugins import stores
+
+pytestmark = pytest.mark.once
+
+SECRET = "hunter2hunter2"
+PASSWORD = f"user:{SECRET}"
+NUMBERS = (
+    "ACCESS_TOKEN_MINUTES",
+    "BROWSER_SESSION_DAYS",
+    "DATABASE_POOL_SIZE",
+    "DATABASE_TIMEOUT_SECONDS",
+    "EVENT_KEEP_DAYS",
+    "HASHES_AT_ONCE",
+    "JWT_LEEWAY_SECONDS",
+    "PASSWORD_MIN_LENGTH",
+    "RECENT_PROOF_MINUTES",
+    "REFRESH_GRACE_SECONDS",
+    "REFRESH_TOKEN_DAYS",
+    "SIGN_IN_KEEP_DAYS",
+    "SIGN_IN_MAX_DAYS",
+    "UNCONFIRMED_KEEP_DAYS",
+    "WEB_CONCURRENCY",
+)
+NO_NUMBERS = ("-1", "many", "1_0", "٣", "1e3", "99999999999999999999", "5 days", "nan", "0x10")
+BOOLEANS = ("DATABASE_PGBOUNCER", "DEBUG", "DEMO", "JWT_STATUS_LIST", "REDIS_CLUSTER")
+LISTS = ("CORS_ALLOWED_ORIGINS", "CSRF_TRUSTED_ORIGINS")
+RATES = ("TOKEN_RATE", "ACCOUNT_RATE")
+URLS = ("DATABASE_URL", "EMAIL_URL", "REDIS_SENTINELS", "REDIS_URL")
+
+WRONG = [
+    *((name, value) for name in NUMBERS for value in NO_NUMBERS),
+    ("ACCESS_TOKEN_MINUTES", "0"),
+    ("DATABASE_TIMEOUT_SECONDS", "0"),
+    ("DATABASE_TIMEOUT_SECONDS", "inf"),
+    ("HASHES_AT_ONCE", "0"),
+    ("PASSWORD_MIN_LENGTH", "500"),
+    ("MAX_FORM_KILOBYTES", "1"),
+    ("SITE_URL", "www.example.org"),
+    ("WEB_CONCURRENCY", "0"),
+    *((name, value) for name in BOOLEANS for value in ("yes please", "2", "wahr")),
+    *(
+        (name, value)
+        for name in ("TOKEN_RATE", "ACCOUNT_RATE")
+        for value in ("10/5m", "0/minute", "10", "10/fortnight")
+    ),
+    *(
+        (name, value)
+        for name in ("TRUSTED_PROXIES", "METRICS_ADDRESSES")
+        for value in ("nginx", "10.0.0.5/8", "10.0.0.5, 10.0.0.x", "10.0.0.0/33", "fd00::1/8", "10.0.0.5:80", "*")
+    ),
+    *((name, value) for name in LISTS for value in ("www.example.org", "https://www.example.org/", "https://", "*")),
+    ("CORS_ALLOWED_ORIGINS", "https://*.example.org"),
+    ("CORS_ALLOWED_ORIGINS", "https://www.example.org:99999"),
+    *(("ALLOWED_HOSTS", value) for value in ("https://www.example.org", "www.example.org:8000", "a/b", "two words")),
+    *((name, "garbage") for name in URLS),
+    *((name, f"mysql://{PASSWORD}@db/wristband") for name in URLS),
+    *((name, "http://[::1") for name in URLS),
+    ("DATABASE_URL", f"postgres://{PASSWORD}/2@db.example.org/wristband"),
+    ("DATABASE_URL", f"postgres://{PASSWORD}@db.example.org:port/wristband"),
+    ("DATABASE_URL", f"postgres://{PASSWORD}@db.example.org"),
+    ("DATABASE_URL", f"postgres://{PASSWORD}@db.example.org/wristband?sslmood=require"),
+    ("DATABASE_URL", "sqlite:////nowhere/at/all/db.sqlite3"),
+    ("DEFAULT_FROM_EMAIL", "Wristband & Passport"),
+    ("DEFAULT_FROM_EMAIL", "a@example.org\nBcc: b@example.org"),
+    ("DPOP_REQUIRED", "everybody"),
+    ("EMAIL_URL", f"smtp://{PASSWORD}/2@mail.example.org"),
+    ("EMAIL_URL", "smtp+tls://"),
+    ("ENV_FILE", "/nowhere/at/all/.env"),
+    ("JWT_AUDIENCE", "my api"),
+    ("JWT_AUDIENCES", "reports, my api"),
+    ("JWT_ISSUER", "my \N{SNOWMAN}"),
+    ("METRICS_TOKEN", SECRET),
+    ("METRICS_TOKEN", f"{SECRET} {SECRET} {SECRET}"),
+    ("PROMETHEUS_MULTIPROC_DIR", "/nowhere/at/all"),
+    ("REDIS_URL", f"redis://{PASSWORD}@cache.example.org:port/0"),
+    ("REDIS_URL", f"redis://{PASSWORD}@cache.example.org/first"),
+    ("REDIS_URL", f"redis://{PASSWORD}@cache.example.org/0?sockets=1"),
+    ("REDIS_URL", f"redis://{PASSWORD}@a.example.org/0,redis://b.example.org/0"),
+    ("REDIS_URL", f"rediss://{PASSWORD}@cache.example.org/0?ssl_ca_certs=/nowhere/ca.pem"),
+    ("SECRET_KEY", SECRET),
+    ("SECRET_KEY_FALLBACKS", SECRET),
+]
+TOGETHER: list[tuple[str, dict[str, str]]] = [
+    ("REFRESH_GRACE_SECONDS", {"REFRESH_GRACE_SECONDS": "90", "ACCESS_TOKEN_MINUTES": "1"}),
+    ("JWT_LEEWAY_SECONDS", {"JWT_LEEWAY_SECONDS": "60", "ACCESS_TOKEN_MINUTES": "1"}),
+    ("JWT_STATUS_LIST", {"JWT_STATUS_LIST": "true"}),
+    ("JWT_STATUS_LIST", {"JWT_STATUS_LIST": "true", "JWT_KEYS": "keys", "JWT_ISSUER": "wristband"}),
+    ("REDIS_SENTINELS", {"REDIS_SENTINELS": "redis://s1.example.org:26379"}),
+    (
+        "REDIS_CLUSTER",
+        {
+            "REDIS_URL": "redis://mymaster/0",
+            "REDIS_SENTINELS": "redis://s1.example.org:26379",
+            "REDIS_CLUSTER": "true",
+        },
+    ),
+]
+RIGHT: list[tuple[str, str, str, Any]] = [
+    ("TRUSTED_PROXIES", "10.0.0.5, 10.0.0.6", "TRUSTED_PROXIES", ["10.0.0.5", "10.0.0.6"]),
+    ("TRUSTED_PROXIES", "::ffff:10.0.0.5,::ffff:10.1.0.0/112", "TRUSTED_PROXIES", ["10.0.0.5", "10.1.0.0/16"]),
+    ("METRICS_ADDRESSES", " fd00::/8 , 192.0.2.0/24,", "METRICS_ADDRESSES", ["fd00::/8", "192.0.2.0/24"]),
+    ("ALLOWED_HOSTS", "a.example.org, .example.net", "ALLOWED_HOSTS", ["a.example.org", ".example.net"]),
+    ("ALLOWED_HOSTS", "[::1],*,10.0.0.5", "ALLOWED_HOSTS", ["[::1]", "*", "10.0.0.5"]),
+    ("CSRF_TRUSTED_ORIGINS", "https://*.example.org", "CSRF_TRUSTED_ORIGINS", ["https://*.example.org"]),
+    (
+        "CORS_ALLOWED_ORIGINS",
+        "https://a.example.org, capacitor://localhost",
+        "CORS_ALLOWED_ORIGINS",
+        ["https://a.example.org", "capacitor://localhost"],
+    ),
+    ("JWT_AUDIENCES", "reports, billing", "JWT_AUDIENCES", ["api", "reports", "billing"]),
+    ("DEFAULT_FROM_EMAIL", "noreply@localhost", "DEFAULT_FROM_EMAIL", "noreply@localhost"),
+    ("PASSWORD_MIN_LENGTH", " 20 ", "PASSWORD_MIN_LENGTH", 20),
+    ("DEBUG", "Yes", "DEBUG", True),
+    ("DEBUG", "off", "DEBUG", False),
+    ("HASHES_AT_ONCE", "", "HASHES_AT_ONCE", 3),
+    ("JWT_ISSUER", "", "JWT_ISSUER", "wristband"),
+]
+
+
+def settings_with(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> dict[str, Any]:
+    """As a new process would read them. Raises ImproperlyConfigured."""
+    for name in (*stores.ENVIRONMENT, *stores.DEFAULTS):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (stores.ENVIRONMENT | values).items():
+        monkeypatch.setenv(name, value)
+    return runpy.run_path(str(servers.ROOT / "project" / "settings.py"))
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_wrong_value_stops_the_start_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    with pytest.raises(ImproperlyConfigured) as refused:
+        settings_with(monkeypatch, {name: value})
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__
+    [line] = str(refused.value).splitlines()
+    assert name in line
+    assert "Expected: " in line or " must " in line
+    assert SECRET not in line
+    if name in (*NUMBERS, *BOOLEANS, "TRUSTED_PROXIES", "TOKEN_RATE"):
+        assert ascii(value)[1:-1] in line or value.rpartition(", ")[2] in line
+
+
+@pytest.mark.parametrize(("name", "values"), TOGETHER)
+def test_settings_that_exclude_each_other_stop_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, values: dict[str, str]
+) -> None:
+    with pytest.raises(ImproperlyConfigured, match=name):
+        settings_with(monkeypatch, values)
+
+
+@pytest.mark.parametrize(("name", "value", "setting", "expected"), RIGHT)
+def test_a_right_value_is_taken(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, setting: str, expected: object
+) -> None:
+    assert settings_with(monkeypatch, {name: value})[setting] == expected
+
+
+def test_empty_means_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Empty rates are no limit, and an empty ENV_FILE is no file.
+    names = [*(name for name in stores.DEFAULTS if not name.endswith("_RATE")), "DEFAULT_FROM_EMAIL"]
+    unset = settings_with(monkeypatch, {})
+    empty = settings_with(monkeypatch, dict.fromkeys(names, ""))
+    read = {name for name in unset if name.isupper() and isinstance(unset[name], str | int | float | list)}
+    assert {name: empty[name] for name in read} == {name: unset[name] for name in read}
+
+
+def test_every_setting_of_the_example_is_judged() -> None:
+    named = {line[2:].partition("=")[0] for line in example() if line[2:].partition("=")[0].isupper()}
+    judged = {name for name, _value in WRONG} | {"JWT_KEYS"}
+    assert named - judged == set()
+
+
+def example() -> list[str]:
+    lines = (servers.ROOT / ".env.example").read_text().splitlines()
+    return [line for line in lines if line.startswith("# ") and "=" in line and " " not in line[2:].partition("=")[0]]
+
+
+def test_the_example_with_every_line_uncommented_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    values = dict(line[2:].split("=", 1) for line in example() if line[2:].partition("=")[0].isupper())
+    # What excludes each other, and what names files of the operator's own.
+    for name in ("REDIS_CLUSTER", "REDIS_SENTINELS", "SECRET_KEY"):
+        values.pop(name)
+    settings_with(monkeypatch, values)
+
+
+# From outside
+
+COMMANDS = [["check", "--deploy"], ["migrate"], ["start"], ["end_sign_ins", "--all"]]
+ALL_WRONG = dict(WRONG)
+
+
+def run(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=servers.ROOT,
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_names_all_that_is_wrong_a_line_each(command: list[str]) -> None:
+    made = run("manage.py", *command, **ALL_WRONG)
+    assert made.returncode == 1
+    lines = made.stderr.splitlines()
+    assert {name for name in ALL_WRONG if not any(name in line for line in lines)} == set()
+    assert "Traceback" not in made.stderr
+    assert SECRET not in made.stdout + made.stderr
+
+
+def test_the_server_does_not_start_and_says_the_same() -> None:
+    # gunicorn reads that one itself.
+    wrong = ALL_WRONG | {"WEB_CONCURRENCY": "1"}
+    made = run("-m", "gunicorn", "project.wsgi", "--no-control-socket", "--bind=127.0.0.1:0", **wrong)
+    assert made.returncode != 0
+    assert {name for name in ALL_WRONG if name not in made.stderr} == {"WEB_CONCURRENCY"}
+    assert SECRET not in made.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("TRUSTED_PROXY", "TRUSTED_PROXIES"), ("DATABASE_URI", "DATABASE_URL"), ("Redis_Url", "REDIS_URL")],
+)
+def test_a_name_that_is_nearly_that_of_a_setting_is_a_warning(name: str, meant: str) -> None:
+    made = run("manage.py", "check", **{name: "x"})
+    assert made.returncode == 0
+    assert f"{name} is no setting of this project. Did you mean {meant}?" in made.stderr
+
+
+def test_such_a_name_in_the_file_is_a_warning_and_others_are_none(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_text("ALLOWED_HOST=www.example.org\nPOSTGRES_PASSWORD=x\nSENTRY_DSN=x\n")
+    told = run("manage.py", "check", ENV_FILE=str(file)).stderr
+    assert "Did you mean ALLOWED_HOSTS?" in told
+    assert "SENTRY_DSN" not in told
+    assert "POSTGRES" not in told
+
+
+# The file
+
+
+def test_a_line_of_the_file_that_is_no_setting_is_named_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "env"
+    file.write_text(f"# a comment\n\nDEMO=false\nMETRICS_TOKEN = {SECRET}\n")
+    with pytest.raises(ImproperlyConfigured, match="line 4") as refused:
+        settings_with(monkeypatch, {"ENV_FILE": str(file)})
+    assert SECRET not in str(refused.value)
+
+
+def test_a_file_of_another_editor_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_bytes("\ufeffPASSWORD_MIN_LENGTH=21\r\nDEMO=true\r\n".encode())
+    for name in ("PASSWORD_MIN_LENGTH", "DEMO"):
+        # Set first, so that what the file brings is taken away again.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    read = settings_with(monkeypatch, {"ENV_FILE": str(file)})
+    assert (read["PASSWORD_MIN_LENGTH"], read["DEMO"]) == (21, True)

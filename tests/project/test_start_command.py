@@ -1,0 +1,143 @@
+"""`manage.py start`: what keeps it from serving is one line that says what to do."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from project.management.commands import start
+from tests import servers
+
+pytestmark = pytest.mark.once
+
+UNREACHABLE = "postgres://user:hunter2@127.0.0.1:1/wristband"
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project in a folder of its own, as a newcomer has it."""
+    folder = tmp_path_factory.mktemp("copy")
+    for name in ("manage.py", "project", "accounts", "api", "templates"):
+        source = servers.ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    return folder
+
+
+def started(folder: Path, *options: str, prefix: Sequence[str] = (), **env: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [*prefix, sys.executable, "manage.py", "start", *options],
+        cwd=folder,
+        env=os.environ | {"DEBUG": "true", "SECRET_KEY": "", "PYTHONDONTWRITEBYTECODE": "1"} | env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def refusal(folder: Path, *options: str, prefix: Sequence[str] = (), **env: str) -> str:
+    """The one line that it ends with."""
+    process = started(folder, *options, prefix=prefix, **env)
+    _out, err = process.communicate(timeout=60)
+    assert process.returncode == 1, err
+    [line] = err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("port", ["70000", "-1", "0", "65536", "eighty", "80.5", "٨٠"])
+def test_a_port_that_is_none_is_refused(copy: Path, port: str) -> None:
+    assert refusal(copy, f"--port={port}") == f"CommandError: --port {port}: expected a whole number from 1 to 65535."
+
+
+@pytest.mark.parametrize("nodes", ["0", "-2", "many", "1000"])
+def test_a_fleet_of_no_number_is_refused(copy: Path, nodes: str) -> None:
+    assert "--fleet" in refusal(copy, f"--fleet={nodes}", f"--port={servers.free_port()}")
+
+
+@pytest.mark.parametrize("port", [None, 65535])
+def test_of_a_taken_port_it_names_one_that_is_free(copy: Path, port: int | None) -> None:
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", port or servers.free_port()))
+        taken.listen()
+        number = taken.getsockname()[1]
+        line = refusal(copy, "--port", str(number))
+    told, named = line.split("--port ")
+    assert f"Port {number} is taken." in told
+    assert start.is_free(int(named))
+
+
+def test_without_the_right_to_a_port_it_names_another(copy: Path) -> None:
+    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 80:
+        pytest.skip("everybody may listen on port 80 here")
+    prefix = ["setpriv", "--bounding-set=-net_bind_service"] if os.geteuid() == 0 else []
+    if prefix and not shutil.which("setpriv"):
+        pytest.skip("root without setpriv")
+    line = refusal(copy, "--port=80", prefix=prefix)
+    assert "This account may not listen on port 80. Try --port " in line
+
+
+@pytest.mark.parametrize(
+    ("url", "where"), [(UNREACHABLE, "The database (DATABASE_URL)"), ("sqlite:////dev/null/x", "DATABASE_URL")]
+)
+def test_without_its_database_it_says_so(copy: Path, url: str, where: str) -> None:
+    line = refusal(copy, "--port", str(servers.free_port()), DATABASE_URL=url)
+    assert where in line
+    assert "hunter2" not in line
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(copy: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(copy, folder)
+    shutil.rmtree(folder / "var", ignore_errors=True)
+    # Root, too, makes no folder where a file is.
+    (folder / "var").touch()
+    process = started(folder, "--port", str(servers.free_port()))
+    _out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in err
+    assert all(str(folder / "var") in line for line in err.splitlines())
+
+
+@pytest.fixture
+def two(copy: Path) -> Iterator[list["subprocess.Popen[str]"]]:
+    ports = [servers.free_port() for _ in range(2)]
+    processes = [started(copy, "--port", str(port), WEB_CONCURRENCY="1") for port in ports]
+    try:
+        for port in ports:
+            servers.wait_until(lambda url=f"http://127.0.0.1:{port}": servers.answers_live(url), 60)  # type: ignore[misc]
+        yield processes
+    finally:
+        for each in processes:
+            each.send_signal(signal.SIGINT)
+        for each in processes:
+            each.communicate(timeout=30)
+
+
+@pytest.mark.long
+def test_two_that_are_started_at_once_in_a_new_folder_both_serve(two: list["subprocess.Popen[str]"]) -> None:
+    assert [each.poll() for each in two] == [None, None]
+
+
+@pytest.mark.long
+def test_of_two_on_one_port_the_second_says_so(copy: Path) -> None:
+    port = servers.free_port()
+    processes = [started(copy, "--port", str(port), WEB_CONCURRENCY="1") for _ in range(2)]
+    try:
+        servers.wait_until(lambda: servers.answers_live(f"http://127.0.0.1:{port}"), 60)
+        servers.wait_until(lambda: any(each.poll() == 1 for each in processes), 30)
+        assert httpx.get(f"http://127.0.0.1:{port}/health/ready", trust_env=False).status_code == 200
+        [refused] = [each for each in processes if each.poll() == 1]
+        assert refused.stderr
+        assert f"Port {port} is taken." in refused.stderr.read()
+    finally:
+        for each in processes:
+            if each.poll() is None:
+                each.send_signal(signal.SIGINT)
+                each.communicate(timeout=30)

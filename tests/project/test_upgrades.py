@@ -1,0 +1,209 @@
+"""While a new release is rolled out, nodes of earlier ones serve on the database that it migrated."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import uuid
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from django.db import connection, models
+from django.db.migrations.loader import MigrationLoader
+from django.utils import timezone
+
+from tests import servers
+from tests.plugins import optional_tools
+
+# The release before this one.
+PREVIOUS = "46f7874"
+PASSWORD = "violet anchor hums at dawn"
+NEW_PASSWORD = "copper lantern drifts past noon"
+APPS = ("accounts", "api", "blocklist")
+# In this order, each has what the next one refers to; those that are not named here come last.
+MODELS = ("user", "signin", "session", "securityevent", "lock", "entry", "statusindex", "usedproof")
+MIGRATIONS = sorted(key for key in MigrationLoader(None).disk_migrations if key[0] in APPS)
+
+
+def models_of(migration):
+    """As the code of that migration's time has them, by their names; with whatever else was there just before it."""
+    loader = MigrationLoader(connection)
+    known = {}
+    for app in APPS:
+        for leaf in loader.graph.leaf_nodes(app):
+            plan = loader.graph.forwards_plan(leaf)
+            known[app] = [key for key in plan if key in loader.graph.forwards_plan(migration)]
+    nodes = [keys[-1] for keys in known.values() if keys]
+    state = loader.project_state(nodes or migration)
+    return {model._meta.model_name: model for model in state.apps.get_models() if model._meta.app_label in APPS}
+
+
+def value_of(field, number):
+    """Something that the field takes; another one for another number."""
+    if field.choices:
+        return field.flatchoices[0][0]
+    if isinstance(field, models.UUIDField):
+        return uuid.uuid4()
+    if isinstance(field, models.DateTimeField):
+        return timezone.now()
+    if isinstance(field, models.DurationField):
+        return timedelta(days=1)
+    if isinstance(field, models.EmailField):
+        return f"user-{number}@example.org"
+    if isinstance(field, models.IntegerField):
+        return 1000 + number
+    if isinstance(field, models.CharField | models.TextField):
+        return f"value-{number}"
+    raise NotImplementedError(f"{field}: say here what that code writes")
+
+
+def row_of(model, number, **given):
+    """A row as that code inserts it: what it leaves to Django's defaults is left to them here, too."""
+    values = {
+        field.name: value_of(field, number)
+        for field in model._meta.concrete_fields
+        if not (field.has_default() or field.has_db_default() or field.null or field.blank)
+        and not (field.auto_created or field.is_relation)
+    }
+    named = {field.name for field in model._meta.concrete_fields}
+    known = {name: value for name, value in given.items() if name in named}
+    return models.QuerySet(model).create(**values | known)
+
+
+def entries_of(model):
+    """One entry of each kind that there was."""
+    wholesale = {"sub": uuid.UUID(int=1), "all": uuid.UUID(int=0)}
+    kinds = [kind for kind, _label in model._meta.get_field("kind").choices]
+    return [
+        {"kind": kind, "token_id": wholesale[kind], "before": timezone.now()} if kind in wholesale else {"kind": kind}
+        for kind in kinds
+    ]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("migration", MIGRATIONS, ids=lambda key: ".".join(key))
+def test_code_of_each_migration_writes_to_the_migrated_database(migration):
+    known = models_of(migration)
+    rows = {}
+    for name in sorted(known, key=lambda name: (MODELS.index(name) if name in MODELS else len(MODELS), name)):
+        for number, given in enumerate(entries_of(known[name]) if name == "entry" else [{}]):
+            related = {"user": rows.get("user"), "actor": rows.get("user"), "sign_in": rows.get("signin")}
+            rows[name] = row_of(known[name], number, **related | given)
+    for name in rows.keys() - {"securityevent"}:
+        rows[name].save(force_update=True)
+        models.QuerySet(known[name]).filter(pk=rows[name].pk).update(**unchanged(rows[name]))
+    connection.check_constraints()
+    # The user first, as that code does: what it knows goes along.
+    for row in rows.values():
+        row.delete()
+    connection.check_constraints()
+
+
+def unchanged(row):
+    return {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields if not field.primary_key}
+
+
+# The code of the previous release itself
+
+
+@pytest.fixture(scope="module")
+def previous_code(tmp_path_factory):
+    """A folder with it."""
+    folder = tmp_path_factory.mktemp("previous")
+    asked = ["git", "archive", PREVIOUS]
+    archive = subprocess.run(asked, cwd=servers.ROOT, capture_output=True) if shutil.which("git") else None
+    if archive is None or archive.returncode:
+        optional_tools.skip_or_fail(
+            f"The previous release, {PREVIOUS}, is not in the history of this folder: git fetch it"
+        )
+    subprocess.run(["tar", "--extract", "--directory", folder], input=archive.stdout, check=True)
+    return folder
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def migrated(request, tmp_path):
+    """The environment of nodes on a database that this release migrated."""
+    if request.param == "sqlite":
+        stores = {"DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}", "REDIS_URL": ""}
+    else:
+        name = f"upgrade_{uuid.uuid4().hex}"
+        stores = {"DATABASE_URL": servers.create_database(os.environ["DATABASE_URL"], name)}
+    env = {"DEBUG": "true", "TOKEN_RATE": "", "ACCOUNT_RATE": ""} | stores
+    servers.manage(env, "migrate", "--verbosity=0")
+    return env
+
+
+@pytest.mark.long
+@pytest.mark.once
+@pytest.mark.timeout(300)
+def test_the_previous_release_serves_on_the_migrated_database(previous_code, migrated):
+    assert not (Path(previous_code) / "tests/project/test_upgrades.py").exists()
+    with servers.node(migrated, 1, root=previous_code) as old, servers.node(migrated, 1) as new:
+        go_through_everything(old, new)
+
+
+def go_through_everything(old, new):
+    """At the node of the old code; what it gives out, the new one takes, and knows when it is over."""
+    with httpx.Client(base_url=old.url, timeout=30) as http:
+        form = {"username": "ann", "email": "ann@example.org", "password": PASSWORD}
+        ok(http.post("/api/register/", json=form), 201)
+        first, second = (ok(http.post("/api/token/", json=credentials(PASSWORD)), 200) for _ in range(2))
+        second = ok(http.post("/api/token/refresh/", json={"refresh": second["refresh"]}), 200)
+        assert [me(node, each) for node in (old, new) for each in (first, second)] == [200] * 4
+        ok(http.patch("/api/me/", json={"first_name": "Ann"}, headers=bearer(first)), 200)
+        ok(http.post("/api/token/blacklist/", json={"refresh": second["refresh"]}), 200)
+        assert [me(node, each) for node in (old, new) for each in (first, second)] == [200, 401] * 2
+        change = {"old_password": PASSWORD, "new_password": NEW_PASSWORD}
+        ok(http.post("/api/password/change/", json=change, headers=bearer(first)), 204)
+        ok(http.post("/api/token/", json=credentials(PASSWORD)), 401)
+        third = ok(http.post("/api/token/", json=credentials(NEW_PASSWORD)), 200)
+        ok(http.post("/api/password/reset/", json={"email": "ann@example.org"}), 202)
+        assert ok(http.post("/api/sign-ins/end-all/", headers=bearer(third)), 200)["ended"] >= 1
+        assert [me(node, third) for node in (old, new)] == [401, 401]
+    go_through_the_pages(old, new)
+
+
+def go_through_the_pages(old, new):
+    form = {"username": "bob", "email": "bob@example.org", "password1": PASSWORD, "password2": PASSWORD}
+    with httpx.Client(base_url=old.url, timeout=30) as browser:
+        send(browser, "/accounts/signup/", form)
+        assert browser.get("/accounts/profile/").status_code == 200
+        assert httpx.get(f"{new.url}/accounts/profile/", cookies=as_named_now(browser.cookies)).status_code == 200
+        send(browser, "/accounts/logout/", {}, page="/")
+        assert httpx.get(f"{new.url}/accounts/profile/", cookies=as_named_now(browser.cookies)).status_code == 302
+        send(browser, "/accounts/login/", {"username": "bob", "password": PASSWORD})
+        send(browser, "/accounts/delete/", {"password": PASSWORD})
+        assert browser.get("/accounts/profile/").status_code == 302
+
+
+def as_named_now(cookies):
+    """In DEBUG the names of cookies have the folder's digest, too."""
+    digest = hashlib.sha256(str(servers.ROOT).encode()).hexdigest()[:8]
+    return {name.replace("sessionid", f"sessionid-{digest}"): value for name, value in cookies.items()}
+
+
+def send(browser, path, form, page=""):
+    browser.get(page or path)
+    answer = browser.post(path, data=form | {"csrfmiddlewaretoken": servers.csrf_token(browser.cookies)})
+    assert answer.status_code in (200, 302), answer.text
+    # A form that was refused comes back.
+    assert answer.status_code == 302 or path not in str(answer.request.url) or "errorlist" not in answer.text
+
+
+def ok(answer, status):
+    assert answer.status_code == status, (answer.request.url, answer.text)
+    return answer.json() if answer.content else None
+
+
+def credentials(password):
+    return {"username": "ann", "password": password}
+
+
+def bearer(tokens):
+    return {"Authorization": f"Bearer {tokens['access']}"}
+
+
+def me(node, tokens):
+    return httpx.get(f"{node.url}/api/me/", headers=bearer(tokens)).status_code

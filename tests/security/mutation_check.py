@@ -1,0 +1,373 @@
+"""
+Replaces the controls of SECURITY.md one by one, and runs the test that must fail without each:
+`python -m tests.security.mutation_check`, or with the numbers of requirements. Exits with 1 if a test does not fail.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from django.conf import settings
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Control(NamedTuple):
+    requirement: str
+    what: str
+    # Dotted name of a function, a method, a constant or a setting.
+    target: str
+    # Makes the replacement from the original.
+    change: Callable[[Any], Any]
+    # As SECURITY.md names it.
+    test: str
+
+
+def value(replacement: Any) -> Callable[[Any], Any]:
+    return lambda original: replacement
+
+
+def returns(result: Any) -> Callable[[Any], Any]:
+    return lambda original: lambda *args, **kwargs: result
+
+
+def with_keywords(**changes: Any) -> Callable[[Any], Any]:
+    """Calls the original with other keyword arguments; a dict is merged into the one that is given."""
+
+    def change(original: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            for name, new in changes.items():
+                kwargs[name] = {**kwargs[name], **new} if isinstance(new, dict) else new
+            return original(*args, **kwargs)
+
+        return call
+
+    return change
+
+
+def while_set(name: str, new: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Calls the method while its object's attribute has another value."""
+
+    def change(original: Any) -> Any:
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            before = getattr(self, name)
+            setattr(self, name, new(self))
+            try:
+                return original(self, *args, **kwargs)
+            finally:
+                setattr(self, name, before)
+
+        return call
+
+    return change
+
+
+def trust_every_peer(process_request: Any) -> Any:
+    from django.test import override_settings
+
+    def call(self: Any, request: Any) -> Any:
+        with override_settings(TRUSTED_PROXIES=[request.META["REMOTE_ADDR"]]):
+            return process_request(self, request)
+
+    return call
+
+
+def count_api_guesses_only(authenticate: Any) -> Any:
+    def call(self: Any, request: Any, *args: Any, kind: str = "browser", **kwargs: Any) -> Any:
+        if kind == "browser":
+            self._sources = returns([])(None)
+        return authenticate(self, request, *args, kind=kind, **kwargs)
+
+    return call
+
+
+def notify_except_of_theft(notify: Any) -> Any:
+    def call(self: Any, event: str, **kwargs: Any) -> None:
+        if event != "token_reused":
+            notify(self, event, **kwargs)
+
+    return call
+
+
+def trim_white_space(init: Any) -> Any:
+    def call(self: Any, **kwargs: Any) -> None:
+        init(self, **kwargs)
+        self.trim_whitespace = True
+
+    return call
+
+
+def find_rows_of_all_users(get_object_or_404: Any) -> Any:
+    def call(queryset: Any, *args: Any, user: Any = None, **kwargs: Any) -> Any:
+        return get_object_or_404(queryset, *args, **kwargs)
+
+    return call
+
+
+def without_middleware(name: str) -> Callable[[Any], Any]:
+    return lambda paths: [path for path in paths if not path.endswith(f".{name}")]
+
+
+def debug_by_default(boolean: Any) -> Any:
+    return lambda self, name, default=False: boolean(self, name, default or name == "DEBUG")
+
+
+CONTROLS = [
+    Control(
+        "3.3.1",
+        "cookies by HTTPS only",
+        "django.conf.settings.SESSION_COOKIE_SECURE",
+        value(False),
+        "project/all_responses::every_cookie_is_for_this_host_over_https_and_small",
+    ),
+    Control(
+        "3.4.3",
+        "no plug-ins by the policy",
+        "django.conf.settings.SECURE_CSP",
+        lambda policy: {name: sources for name, sources in policy.items() if name != "object-src"},
+        "project/error_pages::every_answer_has_the_strict_policy",
+    ),
+    Control(
+        "3.5.1",
+        "CSRF token with a cookie at the API",
+        "api.authentication.SessionAuthentication.enforce_csrf",
+        returns(None),
+        "api/me_and_sign_ins::a_cookie_without_csrf_token_writes_nothing",
+    ),
+    Control(
+        "3.5.2",
+        "no cookie from a foreign page",
+        "accounts.http.cross_site.is_cross_site",
+        returns(False),
+        "api/cross_origin::a_cookie_that_a_foreign_page_makes_the_browser_send_opens_nothing",
+    ),
+    Control(
+        "4.1.2",
+        "the API refuses plain HTTP",
+        "django.conf.settings.MIDDLEWARE",
+        without_middleware("HttpsOnlyMiddleware"),
+        "project/all_responses::the_api_over_plain_http_refuses_and_leads_nowhere",
+    ),
+    Control(
+        "4.1.3",
+        "addresses by trusted proxies only",
+        "accounts.http.middleware.TrustedProxyMiddleware.process_request",
+        trust_every_peer,
+        "accounts/locks::what_a_client_says_of_its_own_address_counts_for_nothing",
+    ),
+    Control(
+        "4.1.4",
+        "pages take three methods",
+        "accounts.http.middleware.CommonMiddleware.process_view",
+        returns(None),
+        "project/all_responses::a_page_takes_no_method_that_it_has_no_use_for",
+    ),
+    Control(
+        "6.2.1",
+        "a password of 15 characters",
+        "django.conf.settings.AUTH_PASSWORD_VALIDATORS",
+        lambda validators: [
+            {**each, "OPTIONS": {"min_length": 8}} if "OPTIONS" in each else each for each in validators
+        ],
+        "api/account_endpoints::a_bad_password_is_refused_at_registering",
+    ),
+    Control(
+        "6.2.8",
+        "a password taken exactly",
+        "api.serializers.TextField.__init__",
+        trim_white_space,
+        "api/account_endpoints::nearly_that_password_does_not",
+    ),
+    Control(
+        "6.3.1",
+        "guesses have to wait",
+        "accounts.models.AttemptCounter.is_locked_out",
+        value(False),
+        "accounts/locks::after_a_few_wrong_guesses_the_right_one_is_refused_too",
+    ),
+    Control(
+        "6.3.4",
+        "guesses count together at every door",
+        "accounts.backends.PasswordBackend.authenticate",
+        count_api_guesses_only,
+        "accounts/locks::what_is_locked_at_one_door_is_locked_at_all",
+    ),
+    Control(
+        "6.3.5",
+        "theft is told to the owner",
+        "accounts.models.User.notify",
+        notify_except_of_theft,
+        "api/refresh::reuse_is_told_to_the_user_by_mail",
+    ),
+    Control(
+        "6.4.3",
+        "a link dies after an hour",
+        "django.conf.settings.PASSWORD_RESET_TIMEOUT",
+        value(86400),
+        "accounts/password_pages::the_link_dies_after_an_hour",
+    ),
+    Control(
+        "7.2.4",
+        "a new key when the password is given again",
+        "accounts.sessions.SessionStore.cycle_key",
+        returns(None),
+        "accounts/recent_proof::it_gives_a_new_session_key",
+    ),
+    Control(
+        "7.3.1",
+        "an idle session ends",
+        "accounts.models.SignIn.is_live",
+        while_set("expires_at", lambda sign_in: sign_in.max_expires_at),
+        "accounts/session_lifetime::without_keeping_a_session_ends_after_an_idle_day",
+    ),
+    Control(
+        "7.3.2",
+        "a sign-in ends after 30 days",
+        "accounts.models.SignIn.max_expires_at",
+        value(property(lambda sign_in: sign_in.created_at + 100 * settings.SIGN_IN_MAX)),
+        "api/refresh::no_use_keeps_a_sign_in_alive_beyond_thirty_days",
+    ),
+    Control(
+        "7.4.1",
+        "the blocklist is asked",
+        "api.tokens.access.AccessToken.check_not_revoked",
+        returns(None),
+        "api/token_contract::after_blacklist_the_access_token_is_refused",
+    ),
+    Control(
+        "7.4.2",
+        "a deactivation ends sign-ins, however it is done",
+        "accounts.models.UserQuerySet.DECISIVE_FIELDS",
+        lambda fields: fields - {"is_active"},
+        "accounts/revocation_everywhere::who_is_to_go_is_out_and_nobody_else_is_cut_off",
+    ),
+    Control(
+        "7.5.1",
+        "the password again for what matters most",
+        "accounts.models.SignIn.is_recently_authenticated",
+        returns(True),
+        "accounts/recent_proof::a_stale_one_leads_to_the_question_and_back",
+    ),
+    Control(
+        "8.2.1",
+        "introspection by right only",
+        "api.service_endpoints.MayIntrospect.has_permission",
+        returns(True),
+        "api/other_services::ordinary_users_do_not_introspect_not_even_themselves",
+    ),
+    Control(
+        "8.2.2",
+        "one's own sign-ins only",
+        "api.views.generics.get_object_or_404",
+        find_rows_of_all_users,
+        "api/me_and_sign_ins::someone_elses_sign_in_stays",
+    ),
+    Control(
+        "8.2.3",
+        "names only of one's account",
+        "api.serializers.UserSerializer.Meta.read_only_fields",
+        value(["id"]),
+        "api/me_and_sign_ins::what_is_not_a_name_cannot_be_changed",
+    ),
+    Control(
+        "9.1.1",
+        "the signature of a token",
+        "api.tokens.backend.StrictJWT.decode",
+        with_keywords(options={"verify_signature": False}),
+        "api/forged_tokens::a_forged_token_is_refused",
+    ),
+    Control(
+        "9.1.2",
+        "one algorithm to a key",
+        "api.tokens.backend.StrictJWT.decode",
+        with_keywords(algorithms=["HS256", "HS384", "HS512"]),
+        "api/forged_tokens::a_forged_token_is_refused",
+    ),
+    Control(
+        "9.2.1",
+        "a token ends, seen before or not",
+        "api.tokens.backend.StrictTokenBackend.decode",
+        while_set("_leeway_seconds", lambda backend: float("inf")),
+        "api/refresh::an_expired_access_token_is_refused_even_though_it_was_accepted_before",
+    ),
+    Control(
+        "9.2.2",
+        "no kind of token for another",
+        "api.tokens.access.SignInToken.verify_token_type",
+        returns(None),
+        "api/forged_tokens::a_token_of_the_other_kind_is_refused",
+    ),
+    Control(
+        "9.2.3",
+        "tokens for us only",
+        "api.tokens.backend.StrictTokenBackend.accepted_audiences",
+        value(property(lambda backend: settings.JWT_AUDIENCES)),
+        "api/other_services::a_token_for_another_service_opens_nothing_here",
+    ),
+    Control(
+        "13.4.2",
+        "no debug mode unless asked for",
+        "project.environment.Environment.boolean",
+        debug_by_default,
+        "project/all_responses::it_starts_without_debug_unless_that_is_asked_for",
+    ),
+    Control(
+        "14.2.4",
+        "session keys stored as hashes",
+        "accounts.sessions.digest",
+        value(str),
+        "accounts/session_keys::the_session_key_is_nowhere_in_the_database",
+    ),
+    Control(
+        "14.3.2",
+        "answers are kept by nobody",
+        "accounts.http.middleware.NoStoreMiddleware.process_response",
+        value(lambda middleware, request, response: response),
+        "accounts/session_pages::a_private_page_is_not_stored_by_caches",
+    ),
+    Control(
+        "16.4.2",
+        "events are not changed by SQL",
+        "accounts.migrations.0014_append_only_events.SQLITE",
+        value([]),
+        "accounts/events_below_the_orm::an_update_is_refused",
+    ),
+]
+
+
+def say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201
+
+
+def run(tests: list[str], *options: str) -> tuple[int, str]:
+    """pytest's exit status, and its last line."""
+    names = [re.sub(r"(\w+)::(\w+)$", r"test_\1.py::test_\2", f"tests/{test}") for test in tests]
+    command = [sys.executable, "-m", "pytest", "-q", "--maxfail=1", "--no-header", "-p", "no:cacheprovider", *options]
+    ended = subprocess.run([*command, *names], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return ended.returncode, ended.stdout.strip().splitlines()[-1]
+
+
+def fails_without(control: Control) -> bool:
+    """Whether the test fails, and not for another reason than an assertion."""
+    status, last_line = run([control.test], "-p", "tests.plugins.mutation", "--mutation", control.requirement)
+    fails = status == 1 and "failed" in last_line and "error" not in last_line
+    say(f"{control.requirement:7} {control.what:50} {'fails' if fails else 'DOES NOT FAIL':14} {last_line}")
+    return fails
+
+
+def main(requirements: list[str]) -> int:
+    controls = [each for each in CONTROLS if not requirements or each.requirement in requirements]
+    status, last_line = run(sorted({control.test for control in controls}))
+    say(f"nothing replaced: {last_line}")
+    if status != 0:
+        return 1
+    results = [fails_without(control) for control in controls]
+    say(f"{sum(results)} of {len(results)} tests fail where their control is replaced")
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

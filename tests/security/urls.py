@@ -1,0 +1,246 @@
+"""Every address of the project, found in its URL conf: a new one is tried before anybody names it."""
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from django.apps import apps
+from django.contrib.admin import AdminSite
+from django.urls import Resolver404, URLResolver, get_resolver
+from django.urls.resolvers import LocalePrefixPattern, RegexPattern, RoutePattern
+from hypothesis import HealthCheck, find, settings
+from hypothesis import strategies as st
+from hypothesis.errors import HypothesisException
+from rest_framework.views import APIView
+
+PARAMETER = re.compile(r"<(?:(\w+):)?(\w+)>")
+# What stands for a parameter whose value does not matter, by converter; the others take one of these, or what their
+# regular expression asks for.
+ANYTHING = {
+    "uuid": "0197a1b2-0000-7000-8000-000000000001",
+    "int": "1",
+    "slug": "1",
+    "str": "MQ",
+    "path": "1",
+    None: "MQ",
+}
+SAMPLES = ("1", "MQ", ANYTHING["uuid"], "2026-11-25", "en")
+CHANGING = ("POST", "PUT", "PATCH", "DELETE")
+
+
+@dataclass(frozen=True)
+class Url:
+    route: str
+    view: Any
+    # The route with {name} in place of each parameter, and the names of their converters with a value for each.
+    template: str = ""
+    parameters: Mapping[str, str | None] = field(default_factory=dict)
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.route
+
+    def path(self, **values: object) -> str:
+        return self.template.format_map(self.values | {name: str(value) for name, value in values.items()})
+
+    @property
+    def view_class(self) -> type | None:
+        return getattr(self.view, "cls", None) or getattr(self.view, "view_class", None)
+
+    @property
+    def is_api(self) -> bool:
+        return isinstance(self.view_class, type) and issubclass(self.view_class, APIView)
+
+    @property
+    def is_admin(self) -> bool:
+        return self.route.startswith("/admin/")
+
+    @property
+    def reads_no_cookie(self) -> bool:
+        """Whoever calls is nobody there, so that a cookie lends no power."""
+        return self.is_api and not self._setting("authentication_classes")
+
+    def _setting(self, name: str) -> Any:
+        # as_view(name=…) comes before the class.
+        return self.view.initkwargs.get(name, getattr(self.view_class, name))
+
+    @property
+    def methods(self) -> list[str]:
+        """What it answers to, of what may change something; POST at least."""
+        if not self.is_api:
+            return ["POST"]
+        handlers = getattr(self.view, "actions", None) or self.view_class
+        has = handlers.__contains__ if isinstance(handlers, dict) else lambda name: hasattr(handlers, name)
+        return [method for method in CHANGING if has(method.lower())] or ["POST"]
+
+
+class NotTried(Exception):
+    """No address is known that leads there."""
+
+
+class Part(NamedTuple):
+    """Of a route: what one pattern adds to it."""
+
+    template: str
+    parameters: dict[str, str | None]
+    values: dict[str, str]
+
+
+def _part_of(pattern: Any) -> Part:
+    """Raises NotTried."""
+    if isinstance(pattern, RoutePattern):
+        return _part_of_route(pattern)
+    if isinstance(pattern, RegexPattern):
+        return _part_of_regex(pattern)
+    if isinstance(pattern, LocalePrefixPattern):
+        return Part(_literal(pattern.language_prefix), {}, {})
+    raise NotTried(f"unknown pattern {type(pattern).__name__}")
+
+
+def _part_of_route(pattern: RoutePattern) -> Part:
+    route = str(pattern)
+    names = {name: converter or None for converter, name in PARAMETER.findall(route)}
+    values = {name: _value_for(names[name], converter) for name, converter in pattern.converters.items()}
+    between = PARAMETER.split(route)
+    template = "".join(_literal(text) + (f"{{{name}}}" if name else "") for text, name in _pairs(between))
+    return Part(template, names, values)
+
+
+def _pairs(split: list[str]) -> Iterator[tuple[str, str]]:
+    """Of text and the name that follows: re.split() puts converter and name between the texts."""
+    for position in range(0, len(split), 3):
+        yield split[position], split[position + 2] if position + 2 < len(split) else ""
+
+
+def _value_for(name: str | None, converter: Any) -> str:
+    if name in ANYTHING:
+        return ANYTHING[name]
+    for sample in SAMPLES:
+        if re.fullmatch(converter.regex, sample) and _is_taken(converter, sample):
+            return sample
+    sample = _example_of(converter.regex)
+    if not _is_taken(converter, sample):
+        raise NotTried(f"the converter {name} takes none of our samples")
+    return quote(sample)
+
+
+def _is_taken(converter: Any, sample: str) -> bool:
+    try:
+        converter.to_python(sample)
+    except ValueError:
+        return False
+    except Exception:
+        # It looks into a database, which is not there yet: the request will tell.
+        return True
+    return True
+
+
+def _part_of_regex(pattern: RegexPattern) -> Part:
+    regex = pattern.regex
+    text = _example_of(regex.pattern)
+    for name in regex.groupindex:
+        text = _with_plain_value(regex, text, name)
+    match = regex.search(text)
+    if match is None:
+        raise NotTried("no text for its regular expression")
+    template, values, end = "", {}, 0
+    for name in sorted(regex.groupindex, key=match.start):
+        # A group that is not there, or is inside another one, has no url of its own.
+        if match.start(name) >= end:
+            template += _literal(text[end : match.start(name)]) + f"{{{name}}}"
+            values[name], end = quote(match[name]), match.end(name)
+    return Part(template + _literal(text[end:]), dict.fromkeys(values, "regex"), values)
+
+
+def _with_plain_value(regex: re.Pattern[str], text: str, name: str) -> str:
+    """With one of our samples for that group, if it takes one."""
+    for sample in SAMPLES:
+        match = regex.search(text)
+        if match and match.start(name) >= 0:
+            tried = text[: match.start(name)] + sample + text[match.end(name) :]
+            again = regex.search(tried)
+            if again and again[name] == sample and again.end() == len(tried):
+                return tried
+    return text
+
+
+@cache
+def _example_of(regex: str) -> str:
+    """The simplest text that it matches wholly. Raises NotTried."""
+    texts = st.from_regex(regex, fullmatch=True, alphabet=st.characters(min_codepoint=33, max_codepoint=126))
+    quiet = settings(database=None, deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
+    try:
+        return find(texts, lambda _text: True, settings=quiet)
+    except HypothesisException as error:
+        raise NotTried("no text for its regular expression") from error
+
+
+def _literal(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def walk(urlconf: Any = None) -> tuple[list[Url], dict[str, str]]:
+    """All URLs that can be tried, and why others cannot, by their routes."""
+    resolver = get_resolver(urlconf)
+    skipped: dict[str, str] = {}
+    found = list(_walk(resolver.url_patterns, Url("/", None, "/"), skipped))
+    reasons = [_reason_against(resolver, url) for url in found]
+    urls = [url for url, reason in zip(found, reasons, strict=True) if not reason]
+    tried = {url.route for url in urls}
+    skipped |= {url.route: reason for url, reason in zip(found, reasons, strict=True) if reason}
+    # A second pattern for the very route of another one leads nowhere.
+    return urls, {route: reason for route, reason in skipped.items() if route not in tried}
+
+
+def _walk(patterns: Any, before: Url, skipped: dict[str, str]) -> Iterator[Url]:
+    for each in patterns:
+        route = before.route + str(each.pattern)
+        # It takes whatever is left, and is a redirect or a 404.
+        if getattr(each.callback, "__name__", "") == AdminSite.catch_all_view.__name__:
+            continue
+        try:
+            part = _part_of(each.pattern)
+        except NotTried as reason:
+            skipped[route] = str(reason)
+            continue
+        url = Url(
+            route,
+            None if isinstance(each, URLResolver) else each.callback,
+            before.template + part.template,
+            before.parameters | part.parameters,
+            before.values | part.values,
+        )
+        if isinstance(each, URLResolver):
+            yield from _walk(each.url_patterns, url, skipped)
+        else:
+            yield url
+
+
+def _reason_against(resolver: URLResolver, url: Url) -> str:
+    """Why the address of that url is not its own; empty if it is."""
+    try:
+        found = resolver.resolve(url.path())
+    except Resolver404:
+        return f"nothing answers at {url.path()}"
+    except Exception:
+        # A converter that looks into a database: the request will tell.
+        return ""
+    return "" if found.func == url.view else f"another view answers at {url.path()}"
+
+
+def all_urls() -> list[Url]:
+    """Says of which it does not know how to try them."""
+    urls, skipped = walk()
+    for route, reason in skipped.items():
+        warnings.warn(f"Not tried: {route} ({reason})", stacklevel=2)
+    return urls
+
+
+def all_rows() -> dict[str, list[Any]]:
+    """All that there is in our tables."""
+    models = [model for app in ("accounts", "api", "blocklist") for model in apps.get_app_config(app).get_models()]
+    return {model._meta.label: list(model._base_manager.order_by("pk").values()) for model in models}
