@@ -11,7 +11,7 @@ SAMPLE_SECONDS = 0.5
 
 events = Counter("wristband_security_events", "Security events, by type", ["type"])
 refreshes = Counter("wristband_refreshes", "Refreshes, by outcome", ["outcome"])
-refused_tokens = Counter("wristband_tokens_refused", "Requests refused because of their access token")
+refused_tokens = Counter("wristband_tokens_refused", "Access and refresh tokens that were refused")
 token_cache_hits = Counter("wristband_tokens_known", "Tokens whose signature was in the cache of the process")
 token_cache_misses = Counter("wristband_tokens_new", "Tokens whose signature was verified")
 token_check_seconds = Histogram(
@@ -38,7 +38,7 @@ def count_events(type: str, count: int, **kwargs: object) -> None:
 
 
 def refused_tokens_of_process() -> int:
-    """The number of requests that this process has refused because of their access token."""
+    """The number of tokens that this process has refused."""
     [metric] = refused_tokens.collect()
     return int(next(sample.value for sample in metric.samples if sample.name.endswith("_total")))
 
