@@ -3,7 +3,7 @@
 import pytest
 from django.conf import settings
 
-from accounts import rate_limits
+from accounts import passwords, rate_limits
 from accounts.models import AttemptCounter, User
 from tests.accounts.doors import ADDRESSES, FREE, NEW_PASSWORD, WRONG, exhaust
 
@@ -95,7 +95,7 @@ def test_what_is_no_cookie_of_ours_gives_way_first(browser, password, ann, clock
 def test_a_cookie_that_is_not_ones_own_helps_nobody(change, anns_browser, browser_of, api_door, ann, bob, password):
     cookie = known_cookie(anns_browser)
     if change == "of another password":
-        User.objects.get(pk=ann.pk).change_password(NEW_PASSWORD)
+        passwords.change(User.objects.get(pk=ann.pk), NEW_PASSWORD)
         password = NEW_PASSWORD
     else:
         values = {"forged": "a:b:c", "empty": "", "of another person": known_cookie(browser_of(bob)).value}
@@ -118,5 +118,5 @@ def test_the_browser_in_which_the_password_was_changed_stays_known(browser_of, a
 def test_a_reset_lets_an_owner_in_whom_strangers_have_locked_out(api_door, ann):
     for address in ADDRESSES[:60]:
         api_door.knock("ann", WRONG, address)
-    User.objects.get(pk=ann.pk).reset_password(NEW_PASSWORD)
+    passwords.reset(User.objects.get(pk=ann.pk), NEW_PASSWORD)
     assert api_door.opens("ann", NEW_PASSWORD)

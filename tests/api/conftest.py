@@ -6,7 +6,7 @@ import time_machine
 from django.core.management import call_command
 from django.utils import timezone
 
-from api import keys, rotation
+from api.keys import rotation
 from tests.api.dpop_client import Holder
 
 
@@ -22,8 +22,8 @@ def holder(ann, password):
 @pytest.fixture
 def every_look_counts(monkeypatch):
     """The ring looks into the folder before every answer, so that no test waits for the next look."""
-    monkeypatch.setattr(keys, "LOOK_EVERY", 0)
-    monkeypatch.setattr("api.management.commands.keys.LOOK_EVERY", 0)
+    monkeypatch.setattr("api.keys.ring.POLL_SECONDS", 0)
+    monkeypatch.setattr("api.management.commands.keys.POLL_SECONDS", 0)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def folder(tmp_path, settings):
     """JWT_KEYS of a project that signed with SECRET_KEY up to now: one key is published, and may be promoted."""
     make = rotation.Rotation(str(tmp_path / "keys"))
     with time_machine.travel(timezone.now() - timedelta(minutes=11)):
-        make.new("ES256")
+        make.publish("ES256")
     settings.JWT_KEYS = str(tmp_path / "keys")
     return make.folder.path
 

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from django.core.exceptions import ImproperlyConfigured
 
-from api.keys import ROCA_PRIMES, Key
+from api.keys import Key
+from api.keys.key import ROCA_PRIMES
 from tests.api.test_key_ring import kid_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_look_counts")]

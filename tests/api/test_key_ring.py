@@ -14,8 +14,7 @@ from django.core.management import CommandError
 from django.utils import timezone
 from jwt.utils import base64url_encode
 
-from api import rotation
-from api.keys import Key, keyring
+from api.keys import Key, keyring, rotation
 from api.tokens import AccessToken
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_look_counts")]
