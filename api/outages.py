@@ -46,8 +46,8 @@ def outage_of(error: BaseException | None) -> Outage | None:
 class AppliedMigrations:
     """
     Compares the migrations of the code with those applied to the database. A database that has more is accepted: during
-    an upgrade, old nodes go on. Uses Django's undocumented loader and recorder: the public `migrate --check` builds the
-    whole graph, in a second, at each readiness check.
+    an upgrade, old nodes go on. Uses Django's undocumented loader and recorder: the public way is the command
+    `migrate --check`, which builds the graph of all migrations at each call.
     """
 
     def __init__(self) -> None:
