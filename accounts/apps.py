@@ -1,3 +1,5 @@
+"""App configuration of accounts: connects Django's sign-in signals."""
+
 from django.apps import AppConfig
 from django.conf import settings
 from django.contrib.auth.signals import user_logged_in, user_login_failed
@@ -10,13 +12,15 @@ class AccountsConfig(AppConfig):
     verbose_name = _("Accounts")
 
     def ready(self) -> None:
+        # Models can be imported only now.
         from accounts import sessions
 
         if any(each.get("ATOMIC_REQUESTS") for each in settings.DATABASES.values()):
             raise ImproperlyConfigured(
-                "ATOMIC_REQUESTS would undo what a refusal leaves behind: counted guesses, a family that ended, events."
+                "ATOMIC_REQUESTS would undo attempt counters, ended sign-ins and security events of refused requests. "
+                "Remove it from DATABASES."
             )
-        # starting.start() writes last_login, in the statement that also closes the race with a deactivation.
+        # starting.start() writes last_login, in the statement that also refuses an account that was just deactivated.
         user_logged_in.disconnect(dispatch_uid="update_last_login")
         user_logged_in.connect(sessions.start_browser_sign_in)
         user_login_failed.connect(sessions.record_failed_sign_in)

@@ -29,11 +29,11 @@ def request_change(user: User, new_email: str) -> None:
     that is taken, TooManyAttempts, and AccountChanged if the account's sign-ins ended since this instance was read.
     """
     if not user.has_mailbox:
-        raise ValidationError(_("The address of this account cannot be changed."), code="no_mailbox")
+        raise ValidationError(_("The e-mail address of this account cannot be changed."), code="no_mailbox")
     AttemptCounter.objects.start_attempt(quotas.address_changes(user, request_context.ip_address()))
     new_email = User._meta.get_field("email").clean(User.objects.normalize_email(new_email), user)
     if new_email == user.email:
-        raise ValidationError(_("This is your address already."), code="email_same")
+        raise ValidationError(_("This is already your e-mail address."), code="email_same")
     if User.objects.with_login(new_email).exclude(pk=user.pk).exists():
         raise ValidationError(User.EMAIL_TAKEN, code="email_taken")
     with transaction.atomic():
@@ -74,6 +74,12 @@ def confirm(uid: str, token: str) -> User:
     except IntegrityError as error:
         raise AccountChanged from error
     return user
+
+
+def require_confirmation(user: User) -> None:
+    """After staff changed the address: the user must confirm it, and a pending change to another one is cancelled."""
+    user.cancel_email_change()
+    User.objects.filter(pk=user.pk).update(email_confirmed_at=None)
 
 
 def set_confirmed_address(user: User) -> None:

@@ -5,6 +5,7 @@ first transaction revokes all of them at once, and the rows are marked in batche
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
 from typing import NamedTuple
 
 from django.db import transaction
@@ -123,6 +124,21 @@ def end_up_to_now(reason: str) -> Iterator[int]:
     ahead = list(SignIn.objects.filter(created_at__gt=now).values_list("pk", flat=True))
     yield SignIn.objects.filter(pk__in=ahead).end(reason)
     yield from end_before(now, reason)
+
+
+def end_up_to(moment: datetime | None, reason: str, seconds: float) -> tuple[int, bool]:
+    """
+    Ends all sign-ins that started up to a moment in the past, or up to now. All of them are refused after the first
+    step; their rows are marked for about `seconds`. Returns how many rows were marked, and whether all were: `prune`
+    marks the rest.
+    """
+    if moment:
+        return in_time(end_before(moment, reason), seconds)
+    ended, is_all = in_time(end_everything(reason), seconds)
+    if not is_all:
+        # Sign-ins whose password was verified before the first step may have started since.
+        ended += sum(islice(end_up_to_now(reason), 2))
+    return ended, is_all
 
 
 def _revoke_before(before: datetime, user: User | None = None) -> None:

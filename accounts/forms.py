@@ -1,3 +1,5 @@
+"""Forms of the pages: sign in, sign up, profile, password, e-mail address, names of clients."""
+
 from typing import Any
 
 from django import forms
@@ -10,70 +12,67 @@ from accounts import passwords, registration
 from accounts.models import SignIn, User
 from accounts.sessions import SignedInRequest
 
-# Of an e-mail address, which is longer than a username.
-MAX_LENGTH_OF_NAME = 254
-# What reads as one line: no control characters, nor those that turn the direction of text or are not seen. The two
-# joiners are seen, in what they join: emoji, Persian.
-ONE_LINE = RegexValidator(
+# The limit of e-mail addresses, which is higher than that of usernames.
+MAX_LOGIN_LENGTH = 254
+# Refuses control characters, and characters that are invisible or change the direction of text. The two joiners
+# (U+200C, U+200D) are allowed: emoji and Persian need them.
+validate_visible = RegexValidator(
     r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]",
-    _("Use plain characters only."),
+    _("Control characters are not allowed."),
     inverse_match=True,
 )
 
 
-class ErrorsAtNewPassword:
-    """Of two fields for a new password, what is wrong with it is said at the first: the second only repeats it."""
+class NewPasswordErrorsMixin:
+    """Shows the errors of a new password at the first of its two fields."""
 
     def validate_password_for_user(self, user: User, *args: str) -> None:
         first = "new_password1" if "new_password1" in self.fields else "password1"  # type: ignore[attr-defined]
         super().validate_password_for_user(user, first)  # type: ignore[misc]
 
 
-class NameOrAddressMixin:
-    """For the forms that sign in: the account is found by its username or its e-mail address."""
+class LoginFieldMixin:
+    """For sign-in forms: the field `username` takes a username or an e-mail address."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         field = self.fields["username"]  # type: ignore[attr-defined]
         field.label = _("Username or e-mail address")
-        field.max_length = MAX_LENGTH_OF_NAME
-        field.widget.attrs |= {"maxlength": MAX_LENGTH_OF_NAME, "autocomplete": "username", "spellcheck": "false"}
-        field.validators = [MaxLengthValidator(MAX_LENGTH_OF_NAME), *field.validators]
+        field.max_length = MAX_LOGIN_LENGTH
+        field.widget.attrs |= {"maxlength": MAX_LOGIN_LENGTH, "autocomplete": "username", "spellcheck": "false"}
+        field.validators = [MaxLengthValidator(MAX_LOGIN_LENGTH), *field.validators]
 
 
-class SignInForm(NameOrAddressMixin, auth_forms.AuthenticationForm):
+class SignInForm(LoginFieldMixin, auth_forms.AuthenticationForm):
     error_messages = auth_forms.AuthenticationForm.error_messages | {
-        "invalid_login": _(
-            "Username or e-mail address and password do not match an account. Upper and lower case count in the "
-            "password."
-        ),
+        "invalid_login": _("The username, e-mail address or password is wrong. Passwords are case-sensitive."),
     }
 
     keep = forms.BooleanField(label=_("Keep me signed in on this device"), required=False)
 
 
-class StaffSignInForm(NameOrAddressMixin, AdminAuthenticationForm):
+class StaffSignInForm(LoginFieldMixin, AdminAuthenticationForm):
     error_messages = AdminAuthenticationForm.error_messages | {
         "invalid_login": _(
-            "Username or e-mail address and password do not match a staff account. Upper and lower case count in the "
-            "password."
+            "The username, e-mail address or password is wrong, or the account is not a staff account. Passwords are "
+            "case-sensitive."
         ),
     }
 
 
-def _field_of_user(name: str, **options: Any) -> forms.Field:
-    """As the model has it, with the model's validators."""
+def _user_field(name: str, **options: Any) -> forms.Field:
+    """The form field of a field of User, with the validators of the model field."""
     field: Any = User._meta.get_field(name)
-    made: forms.Field = field.formfield(**options)
-    made.validators = [*made.validators, *field.validators]
-    return made
+    form_field: forms.Field = field.formfield(**options)
+    form_field.validators = [*form_field.validators, *field.validators]
+    return form_field
 
 
-class SignUpForm(ErrorsAtNewPassword, auth_forms.SetPasswordMixin, forms.Form):
-    """Not a model's form, which looks up whether a name is taken before sign_up() has counted the attempt."""
+class SignUpForm(NewPasswordErrorsMixin, auth_forms.SetPasswordMixin, forms.Form):
+    """Not a ModelForm, which would check that the name is unique before sign_up() has counted the attempt."""
 
-    username = _field_of_user("username", form_class=auth_forms.UsernameField)
-    email = _field_of_user("email")
+    username = _user_field("username", form_class=auth_forms.UsernameField)
+    email = _user_field("email")
     password1, password2 = auth_forms.SetPasswordMixin.create_password_fields()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -88,7 +87,7 @@ class SignUpForm(ErrorsAtNewPassword, auth_forms.SetPasswordMixin, forms.Form):
         return data
 
     def save(self) -> User:
-        """Raises ValidationError as sign_up() does."""
+        """Creates the account. Raises ValidationError as registration.sign_up() does."""
         data = self.cleaned_data
         return registration.sign_up(data["username"], data["email"], data["password1"])
 
@@ -104,7 +103,7 @@ class ProfileForm(forms.ModelForm):
 
 
 class ReauthenticationForm(forms.Form):
-    """Asks whoever is signed in for the password once more."""
+    """The password of the signed-in user. A wrong one counts as an attempt."""
 
     password = forms.CharField(
         label=_("Your password"),
@@ -122,14 +121,14 @@ class ReauthenticationForm(forms.Form):
         return password
 
 
-class PasswordChangeForm(ErrorsAtNewPassword, auth_forms.PasswordChangeForm):
+class PasswordChangeForm(NewPasswordErrorsMixin, auth_forms.PasswordChangeForm):
     def __init__(self, user: User, *args: Any, request: SignedInRequest, **kwargs: Any) -> None:
         super().__init__(user, *args, **kwargs)
         self.request = request
 
     def clean_old_password(self) -> str:
         old_password: str = self.cleaned_data["old_password"]
-        # As it was when the password was verified, so that of two changes at once only one is made.
+        # The user as read when the password was verified, so that only one of two concurrent changes succeeds.
         self.user = passwords.reauthenticate(self.request, old_password)
         return old_password
 
@@ -147,7 +146,7 @@ class PasswordResetForm(forms.Form):
         passwords.request_reset(self.cleaned_data["email"])
 
 
-class SetPasswordForm(ErrorsAtNewPassword, auth_forms.SetPasswordForm):
+class SetPasswordForm(NewPasswordErrorsMixin, auth_forms.SetPasswordForm):
     def save(self, commit: bool = True) -> User:
         passwords.reset(self.user, self.cleaned_data["new_password1"])
         return self.user
@@ -161,8 +160,8 @@ class EmailChangeForm(forms.Form):
         self.fields["new_email"].widget.attrs |= {"autocomplete": "email", "autofocus": True}
 
 
-class NameForm(forms.ModelForm):
-    """What a client is called by its user."""
+class ClientNameForm(forms.ModelForm):
+    """The name of a client in the list of sign-ins."""
 
     class Meta:
         model = SignIn
@@ -170,18 +169,18 @@ class NameForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["name"].validators.append(ONE_LINE)
+        self.fields["name"].validators.append(validate_visible)
         self.fields["name"].help_text = ""
-        # Not the name of a person, which browsers would offer.
+        # Browsers would suggest the name of the user.
         self.fields["name"].widget.attrs |= {"autocomplete": "off"}
 
 
-class ConnectClientForm(NameForm):
+class ConnectClientForm(ClientNameForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         name = self.fields["name"]
         name.required = True
         name.widget.attrs |= {"autofocus": True}
         name.help_text = _(
-            "What you will know it by in your list: “backup script”, “phone app”. 60 characters at most."
+            "Shown in your list of sign-ins, for example “backup script” or “phone app”. At most 60 characters."
         )

@@ -43,7 +43,7 @@ class HashingOverloaded(TooManyAttempts):
 
     def __init__(self) -> None:
         super().__init__(timezone.now() + RETRY_AFTER)
-        self.message = _("Many people are signing in just now. Try again in a moment.")
+        self.message = _("Many users are signing in at the moment. Try again shortly.")
         self.params = None
 
 

@@ -85,25 +85,25 @@ class GuessablePasswordValidator(password_validation.CommonPasswordValidator):
             return
         super().validate(password, user)
         if _repeats_itself(password.lower()):
-            text = _("This password repeats itself: it is only as good as the part that comes again.")
+            text = _("This password repeats the same characters. Choose one without repetition.")
             raise ValidationError(text, code="password_repeats")
         around = set(_personal_words(user))
         if _is_made_of(around.__contains__, password):
             raise self._too_personal()
         if _is_made_of(self._is_common, password):
-            text = _("This password is one or two common words or rows of keys. Take three words or more.")
+            text = _("This password consists of one or two common words or keyboard rows. Use at least three words.")
             raise ValidationError(text, code="password_too_common")
         if _is_made_of(lambda word: word in around or self._is_common(word), password):
             raise self._too_personal()
 
     def get_help_text(self) -> str:
-        return _("Your password cannot be one or two common words, or names of yours or this site: take three words.")
+        return _("Your password must not be one or two common words, your name or this site's name. Use three words.")
 
     def _is_common(self, word: str) -> bool:
         return word in self.passwords or word in KEYBOARD_ROWS_BOTH_WAYS
 
     def _too_personal(self) -> ValidationError:
-        text = _("This password says little more than your name, your address or this site's name.")
+        text = _("This password contains little more than your name, your e-mail address or this site's name.")
         return ValidationError(text, code="password_too_personal")
 
 

@@ -82,5 +82,5 @@ def reauthenticate(request: HttpRequest, password: str) -> User:
     """
     user = authenticate(request, username=request.user.get_username(), password=password, signed_in_user=request.user)
     if not isinstance(user, User) or user.pk != request.user.pk:
-        raise ValidationError(_("Your password was entered incorrectly."), code="password_incorrect")
+        raise ValidationError(_("The password is wrong."), code="password_incorrect")
     return user

@@ -24,21 +24,21 @@ REFUSALS_REMEMBERED = 10_000
 
 
 class Kind(models.TextChoices):
-    PAIR = "pair", _("an account, from one address")
-    ACCOUNT = "account", _("an account, from anywhere")
-    ADDRESS = "address", _("an address, at any account")
-    DEVICE = "device", _("an account, from a browser where its owner is known")
-    INSIDE = "inside", _("an account, from inside: its owner is signed in")
-    RESET = "reset", _("password reset mails to an address")
-    RESETTING = "resetting", _("password resets asked from an address")
-    SIGN_UP = "sign_up", _("names and addresses asked for from an address")
-    CONFIRM = "confirm", _("confirmation mails to an address")
-    CONFIRMING = "confirming", _("confirmation mails asked for by an account")
-    CHANGING = "changing", _("changes of address asked for by an account")
-    NOTICE = "notice", _("notices to an address")
-    NOTIFYING = "notifying", _("notices about an account")
-    URGENT = "urgent", _("urgent notices of one kind, beyond the other notices")
-    SUMMARY = "summary", _("summaries in place of notices")
+    PAIR = "pair", _("password attempts: one account, one IP address")
+    ACCOUNT = "account", _("password attempts: one account, all IP addresses")
+    ADDRESS = "address", _("password attempts: one IP address, all accounts")
+    DEVICE = "device", _("password attempts: one account, a known browser")
+    INSIDE = "inside", _("password attempts: one account, while signed in")
+    RESET = "reset", _("password reset e-mails to one e-mail address")
+    RESETTING = "resetting", _("password resets requested from one IP address")
+    SIGN_UP = "sign_up", _("usernames and e-mail addresses checked from one IP address")
+    CONFIRM = "confirm", _("confirmation e-mails to one e-mail address")
+    CONFIRMING = "confirming", _("confirmation e-mails requested by one account")
+    CHANGING = "changing", _("e-mail address changes requested by one account")
+    NOTICE = "notice", _("notices to one e-mail address")
+    NOTIFYING = "notifying", _("notices about one account")
+    URGENT = "urgent", _("urgent notices of one type, in addition to other notices")
+    SUMMARY = "summary", _("summaries that replace notices")
 
 
 def kinds() -> list[tuple[str, Any]]:
@@ -103,7 +103,7 @@ class TooManyAttempts(ValidationError):
         self.by_strangers = by_strangers
         self.seconds = max(1, ceil((until - timezone.now()).total_seconds()))
         super().__init__(
-            _("Too many tries. Try again in %(wait)s."), code="throttled", params={"wait": _in_words(self.seconds)}
+            _("Too many attempts. Try again in %(wait)s."), code="throttled", params={"wait": _in_words(self.seconds)}
         )
 
 

@@ -1,4 +1,4 @@
-"""Session mode: Django's sessions, found by the hash of their key together with the sign-in and its user."""
+"""Session mode: Django's session store, with hashed keys; a session is read together with its sign-in and user."""
 
 import hashlib
 from datetime import datetime
@@ -21,36 +21,40 @@ KEY_CHARACTERS = frozenset(VALID_KEY_CHARS)
 
 
 def digest(session_key: str) -> str:
-    """How a key is stored. It has 165 random bits, so a plain hash is enough."""
+    """The stored form of a session key. The key has 165 random bits, so that an unsalted hash is enough."""
     return hashlib.sha256(session_key.encode()).hexdigest()
 
 
-class Found(NamedTuple):
-    """What there is to know of a session."""
+class StoredSession(NamedTuple):
+    """A session row with its live or ended sign-in; None for the session of an anonymous user."""
 
     session_data: str
     expire_date: datetime
     sign_in: SignIn | None
 
 
-_by_key = CompiledQuery(
+_session_by_key = CompiledQuery(
     lambda: Session.objects.filter(pk="").values_list("session_data", "expire_date", *SignIn.columns("sign_in__"))
 )
 
 
-def find(session_key: str) -> Found | None:
-    """A session with its sign-in and user. One statement."""
-    row = _by_key.first(digest(session_key))
+def stored_session(session_key: str) -> StoredSession | None:
+    """The session with its sign-in and user; None if there is none. One statement."""
+    row = _session_by_key.first(digest(session_key))
     if row is None:
         return None
-    session_data, expire_date, *of_sign_in = row
-    return Found(session_data, expire_date, SignIn.from_columns(of_sign_in) if of_sign_in[0] else None)
+    session_data, expire_date, *sign_in_columns = row
+    return StoredSession(
+        session_data, expire_date, SignIn.from_columns(sign_in_columns) if sign_in_columns[0] else None
+    )
 
 
 class SessionStore(db.SessionStore):
+    """Django's database store, with hashed keys and the sign-in of the session."""
+
     model: type[Session]
     _sign_in: SignIn | None = None
-    _found: Found | None = None
+    _stored: StoredSession | None = None
 
     @classmethod
     def get_model_class(cls) -> type[Session]:
@@ -58,10 +62,10 @@ class SessionStore(db.SessionStore):
 
     @property
     def sign_in(self) -> SignIn | None:
-        """The live sign-in that this session belongs to. One statement, the first time."""
+        """The live sign-in of this session; None for an anonymous user. One statement at the first access."""
         self.accessed = True
         if not hasattr(self, "_session_cache"):
-            self._find()
+            self._read_row()
         return self._sign_in
 
     @sign_in.setter
@@ -70,17 +74,25 @@ class SessionStore(db.SessionStore):
         self._sign_in = sign_in
 
     @property
-    def known_sign_in(self) -> SignIn | None:
-        """The same, if it was asked for before. No statement."""
+    def loaded_sign_in(self) -> SignIn | None:
+        """The sign-in if it was read before; None otherwise. No statement."""
         return self._sign_in
 
     def remember_me(self) -> None:
-        """Outlasts the browser's being closed."""
+        """Keeps the session after the browser is closed, up to REMEMBER_ME_IDLE_TIMEOUT without use."""
         self.set_expiry(None)
         self.sign_in.remember_me()  # type: ignore[union-attr]
 
+    def mark_reauthenticated(self) -> None:
+        """Records that the user entered the password again, and replaces the session key (OWASP ASVS 7.2.4)."""
+        self.sign_in.mark_reauthenticated()  # type: ignore[union-attr]
+        self.cycle_key()
+
     def cycle_key(self) -> None:
-        """In place: a row that an end takes away meanwhile does not come back under another key; save() says so."""
+        """
+        Replaces the session key. The row is updated, not inserted again: if the sign-in ends at the same time, the
+        session stays deleted, and save() raises UpdateError.
+        """
         if self.sign_in is None or self.session_key is None:
             super().cycle_key()
             return
@@ -90,7 +102,7 @@ class SessionStore(db.SessionStore):
         self.modified = True
 
     def flush(self) -> None:
-        """Whoever drops a session has signed out of it."""
+        """Deletes the session, and ends its sign-in as signed out."""
         if self.sign_in:
             self.sign_in.end(SignIn.Reason.SIGNED_OUT)
         self._sign_in = None
@@ -114,26 +126,26 @@ class SessionStore(db.SessionStore):
         try:
             super().save(must_create)
         except IntegrityError as error:
-            # The user, and so the sign-in, was deleted while the request ran: the session is gone.
+            # The user was deleted during the request, and the sign-in and session with it.
             raise UpdateError from error
 
-    def _get_session_from_db(self) -> Found | None:
-        self._find()
-        return self._found
+    def _get_session_from_db(self) -> StoredSession | None:
+        self._read_row()
+        return self._stored
 
-    def _find(self) -> None:
-        """Reads the row; its data is decoded when somebody asks for it, which the API never does."""
-        if self._found or self.session_key is None:
+    def _read_row(self) -> None:
+        """Reads the row. The session data is decoded later, when it is accessed: the API never does."""
+        if self._stored or self.session_key is None:
             return
         now = timezone.now()
-        found = find(self.session_key)
-        if found is None or found.expire_date <= now or (found.sign_in and not found.sign_in.is_live(now)):
+        stored = stored_session(self.session_key)
+        if stored is None or stored.expire_date <= now or (stored.sign_in and not stored.sign_in.is_live(now)):
             self._session_key = None
             return
-        self._found, self._sign_in = found, found.sign_in
+        self._stored, self._sign_in = stored, stored.sign_in
 
     def _validate_session_key(self, key: str | None) -> bool:
-        """Only what the server could have made is looked up."""
+        """Whether the key has the form of a generated key. No other key is looked up."""
         return key is not None and len(key) == KEY_LENGTH and KEY_CHARACTERS.issuperset(key)
 
     async def acycle_key(self) -> None:
@@ -151,24 +163,24 @@ class SessionStore(db.SessionStore):
     async def acreate_model_instance(self, data: dict[str, Any]) -> Session:
         return await sync_to_async(self.create_model_instance)(data)
 
-    async def _aget_session_from_db(self) -> Found | None:
+    async def _aget_session_from_db(self) -> StoredSession | None:
         return await sync_to_async(self._get_session_from_db)()
 
 
 class BrowserRequest(HttpRequest):
-    """For type checkers: a request as SessionMiddleware leaves it."""
+    """For type checkers: a request after SessionMiddleware."""
 
     session: SessionStore
 
 
 class SignedInRequest(BrowserRequest):
-    """For type checkers: a request that LoginRequiredMixin lets pass."""
+    """For type checkers: a request after LoginRequiredMixin."""
 
     user: User
 
 
 def signed_in_user(request: BrowserRequest) -> User | AnonymousUser:
-    """Who the session belongs to. One statement, and one more at most every five minutes."""
+    """The user of the session. One statement, and another at most every five minutes, which records the use."""
     sign_in = request.session.sign_in
     if sign_in is None:
         return AnonymousUser()
@@ -177,7 +189,7 @@ def signed_in_user(request: BrowserRequest) -> User | AnonymousUser:
 
 
 def start_browser_sign_in(request: BrowserRequest, user: User, **kwargs: Any) -> None:
-    """After any login(), whoever called it: puts the session on the list of sign-ins."""
+    """Receiver of user_logged_in, sent by each login(): starts the sign-in of the session. Raises SignInRefused."""
     session = request.session
     try:
         sign_in = starting.start(user, SignIn.Kind.BROWSER)
@@ -187,7 +199,7 @@ def start_browser_sign_in(request: BrowserRequest, user: User, **kwargs: Any) ->
         raise
     replaced, session.sign_in = session.sign_in, sign_in
     if replaced:
-        # login() goes on with the session of the same user; a new sign-in has a new key, and a new row.
+        # login() keeps the session of the same user. A new sign-in needs a new key and a new row.
         replaced.end(SignIn.Reason.SIGNED_OUT)
         session.create()
     session.set_expiry(0)
@@ -195,6 +207,6 @@ def start_browser_sign_in(request: BrowserRequest, user: User, **kwargs: Any) ->
 
 
 def record_failed_sign_in(credentials: dict[str, Any], **kwargs: Any) -> None:
-    """After any failed authenticate(). The name is not kept: people type passwords into that field."""
+    """Receiver of user_login_failed: records the event. The username is not stored: users type passwords there."""
     user = credentials.get("signed_in_user") or User.objects.get_by_login(credentials.get("username") or "")
     SecurityEvent.objects.record(SecurityEvent.Type.SIGN_IN_FAILED, user)

@@ -1,3 +1,5 @@
+"""URLs of the pages of an account."""
+
 from django.contrib.auth import views as auth_views
 from django.urls import path
 

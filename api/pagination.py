@@ -27,7 +27,7 @@ class StrictPageNumberPagination(PageNumberPagination):
         if value is None:
             return self.page_size
         if not WHOLE_NUMBER.fullmatch(value):
-            raise ValidationError({self.page_size_query_param: [_("Not a whole number from 1 on.")]})
+            raise ValidationError({self.page_size_query_param: [_("Not a whole number of at least 1.")]})
         return min(int(value), self.max_page_size)
 
     def get_page_number(self, request: Request, paginator: Any) -> Any:

@@ -16,7 +16,7 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.serializers import TokenObtainSerializer
 
 from accounts import password_validation, passwords, registration, starting
-from accounts.forms import MAX_LENGTH_OF_NAME
+from accounts.forms import MAX_LOGIN_LENGTH
 from accounts.models import DPoPRequired, RefreshRefused, SecurityEvent, SignIn, SignInRefused, User
 from api import dpop, metrics
 from api.authentication import sid_of
@@ -31,7 +31,7 @@ MAX_UID_LENGTH = 64
 class TextField(serializers.CharField):
     """A text, unchanged: numbers are refused, and white space is not trimmed."""
 
-    default_error_messages = {"not_text": _("Not a text.")}
+    default_error_messages = {"not_text": _("Not a string.")}
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(trim_whitespace=False, **kwargs)
@@ -90,7 +90,7 @@ class TokenPairSerializer(TokenObtainSerializer):
         super().__init__(*args, **kwargs)
         self.fields["username"] = TextField(
             write_only=True,
-            max_length=MAX_LENGTH_OF_NAME,
+            max_length=MAX_LOGIN_LENGTH,
             help_text="The username or the e-mail address, in upper or lower case.",
         )
         self.fields["password"] = PasswordField()
@@ -98,7 +98,7 @@ class TokenPairSerializer(TokenObtainSerializer):
 
     def validate_audience(self, audience: str) -> str:
         if audience not in settings.JWT_AUDIENCES:
-            raise ValidationError(_("No tokens are made for this audience."), "audience_unknown")
+            raise ValidationError(_("No tokens are issued for this audience."), "audience_unknown")
         return "" if audience == settings.JWT_AUDIENCE else audience
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
@@ -272,7 +272,7 @@ class PasswordResetConfirmSerializer(serializers.Serializer):
 
     def validate_token(self, token: str) -> str:
         if self.link_user is None:
-            raise ValidationError(_("The link is not valid: it was used, or is too old."))
+            raise ValidationError(_("The link is not valid: it was already used, or has expired."))
         return token
 
     def validate_new_password(self, new_password: str) -> str:

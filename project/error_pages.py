@@ -11,7 +11,7 @@ from django.utils.encoding import escape_uri_path
 from django.utils.http import escape_leading_slashes
 from django.utils.log import log_response
 
-from accounts.http import landing
+from accounts.http import post_only
 from api import outages
 from api.authentication import log_refused_form
 from api.errors import RETRY_AFTER_SECONDS
@@ -71,7 +71,9 @@ def method_not_allowed(request: HttpRequest, allowed: str) -> HttpResponse:
     if request.path.startswith(FOR_PROGRAMS):
         response: HttpResponse = _json(code, http_status, detail)
     else:
-        response = _error_page(request, code, http_status, detail, form_page=landing.page_with_form(request.path_info))
+        response = _error_page(
+            request, code, http_status, detail, form_page=post_only.page_with_form(request.path_info)
+        )
     response["Allow"] = allowed
     return response
 

@@ -52,5 +52,5 @@ def _request_of(record: logging.LogRecord) -> HttpRequest | None:
 
 def _user_of(request: HttpRequest) -> dict[str, Any]:
     """Only what is known already: to log a line needs no query."""
-    authenticated = getattr(request, "auth", None) or getattr(getattr(request, "session", None), "known_sign_in", None)
+    authenticated = getattr(request, "auth", None) or getattr(getattr(request, "session", None), "loaded_sign_in", None)
     return {"sid": str(authenticated.sid), "user_id": authenticated.user_id} if authenticated else {}

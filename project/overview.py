@@ -119,7 +119,7 @@ def _event_figures(counts: Counts) -> list[Figure]:
             title,
             intcomma(sum(count for (type, _hour), count in counts.items() if type == wanted)),
             _list_url("accounts_securityevent", type=wanted, within="2days"),
-            _("in two days"),
+            _("in the last two days"),
         )
         for wanted, title in titles.items()
     ]
@@ -170,17 +170,19 @@ def _token_figures() -> list[Figure]:
 
 def _mirror_state() -> str:
     if not settings.REDIS_URL:
-        return _("no mirror without Redis: each check asks the database")
+        return _("no mirror without Redis: each check queries the database")
     if mirror.is_current():
-        return _("mirror of this process: up to date, %s ids") % intcomma(len(mirror))
-    return _("mirror of this process: catching up, each check asks the database")
+        return _("mirror of this process: current, %s ids") % intcomma(len(mirror))
+    return _("mirror of this process: not current, each check queries the database")
 
 
 def _system_figures() -> list[Figure]:
     state = {"up": _("up"), "down": _("down"), "not used": _("not used")}
     key = keyring.signing_key
     others = len(keyring.by_kid) - 1
-    verifying = ngettext("and %d that verifies", "and %d that verify", others) % others if others else ""
+    verifying = (
+        ngettext("and %d for verification only", "and %d for verification only", others) % others if others else ""
+    )
     return [
         Figure(_("Database"), state["up"], reverse("ready"), connection.display_name),
         Figure(_("Redis"), state[health.redis_state()], reverse("ready")),

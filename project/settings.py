@@ -91,7 +91,7 @@ MIDDLEWARE = [
     "project.middleware.TooManyRequestsMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "accounts.http.middleware.LandingMiddleware",
+    "accounts.http.middleware.PostOnlyRedirectMiddleware",
     # Last: its page needs the session and the user.
     "project.middleware.NotAllowedMiddleware",
 ]

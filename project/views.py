@@ -32,6 +32,8 @@ def robots(request: HttpRequest) -> HttpResponse:
 
 
 class HomeView(TemplateView):
+    """The home page: of the account for a signed-in user, of the site for a visitor."""
+
     request: BrowserRequest
     template_name = "home.html"
 

@@ -1,4 +1,4 @@
-"""What staff see and do: lists that hold at a million rows, and actions that ask before they act."""
+"""The admin: lists that stay fast with a million rows, and actions that ask for confirmation."""
 
 from accounts.admin import attempts, events, sign_ins, users
 

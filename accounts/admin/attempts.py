@@ -1,3 +1,5 @@
+"""Attempt counters in the admin."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +10,7 @@ from django.utils.translation import ngettext
 
 from accounts import addresses, guess_limits, rate_limits
 from accounts.admin import confirm
-from accounts.admin.lists import ChoiceFilter, ListFilter, ReadOnlyList, link
+from accounts.admin.lists import ChoiceFilter, ListFilter, ReadOnlyList, admin_link
 from accounts.admin.search import as_address
 from accounts.http import request_context
 from accounts.models import AttemptCounter, AttemptCounterQuerySet, User
@@ -26,31 +28,31 @@ class StateFilter(ListFilter):
 
 
 class KindFilter(ChoiceFilter):
-    title = _("what is locked")
+    title = _("limit")
     parameter_name = "kind"
     options = rate_limits.Kind.choices
 
 
 @admin.register(AttemptCounter)
 class AttemptCounterAdmin(ReadOnlyList):
-    """Who has to wait after wrong guesses. Of a name that is nobody's there is a digest only, shown nowhere."""
+    """The counters of attempts. A username without an account is stored as a digest only, which is not shown."""
 
-    list_display = ["kind", "who", "ip_address", "count", "since", "until", "is_locked_now"]
+    list_display = ["kind", "user_link", "ip_address", "count", "since", "until", "is_locked_now"]
     list_filter = [StateFilter, KindFilter]
     list_select_related = ["user"]
     ordering = ["-until"]
     search_fields = ["user"]
-    search_help_text = _("A username or e-mail address, whether or not an account has it, or an IP address.")
-    fields = ["kind", "who", "ip_address", "count", "since", "until"]
+    search_help_text = _("A username or e-mail address, with or without an account, or an IP address.")
+    fields = ["kind", "user_link", "ip_address", "count", "since", "until"]
     actions = ["lift"]
 
     @admin.display(description=_("user"))
-    def who(self, lock: AttemptCounter) -> Any:
-        return link(lock.user)
+    def user_link(self, counter: AttemptCounter) -> Any:
+        return admin_link(counter.user)
 
     @admin.display(description=_("locked"), boolean=True)
-    def is_locked_now(self, lock: AttemptCounter) -> bool:
-        return lock.is_locked_out
+    def is_locked_now(self, counter: AttemptCounter) -> bool:
+        return counter.is_locked_out
 
     def get_search_results(
         self, request: HttpRequest, queryset: AttemptCounterQuerySet, search_term: str
@@ -64,32 +66,32 @@ class AttemptCounterAdmin(ReadOnlyList):
         return queryset.filter(account__in=guess_limits.username_digests(user.username if user else term)), False
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        # The permission has kept the name that it had before the model got its own.
+        # The codenames keep the former name of the model, Lock: existing groups contain them.
         return request.user.has_perm("accounts.view_lock")
 
     def has_lift_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.lift_lock")
 
-    def is_possible(self, request: HttpRequest, action: str, shown: AttemptCounter) -> bool:
-        return shown.is_locked_out
+    def is_available(self, request: HttpRequest, action: str, obj: AttemptCounter) -> bool:
+        return obj.is_locked_out
 
-    @admin.action(description=_("Lift"), permissions=["lift"])
-    def lift(self, request: HttpRequest, chosen: AttemptCounterQuerySet) -> HttpResponse | None:
+    @admin.action(description=_("Reset counters"), permissions=["lift"])
+    def lift(self, request: HttpRequest, counters: AttemptCounterQuerySet) -> HttpResponse | None:
         form = confirm.ConfirmationWithReason(request)
-        if not form.is_given:
-            number, locked = chosen.count(), chosen.locked_out().count()
-            return confirm.ask(
+        if not form.is_confirmed:
+            count, locked = counters.count(), counters.locked_out().count()
+            return confirm.page(
                 self,
                 request,
                 form,
-                title=_("Lift?"),
-                button=_("Lift them"),
-                facts=[
-                    (ngettext("count of guesses starts anew", "counts of guesses start anew", number), number),
+                title=_("Reset counters?"),
+                button=_("Reset counters"),
+                effects=[
+                    (ngettext("attempt counter is reset", "attempt counters are reset", count), count),
                     (_("of them locked"), locked),
                 ],
             )
         with request_context.acting(form.cleaned_data["why"]):
-            lifted = AttemptCounter.objects.filter(pk__in=list(chosen.values_list("pk", flat=True))).lift()
-        self.message_user(request, ngettext("%d lock lifted.", "%d locks lifted.", lifted) % lifted, messages.SUCCESS)
+            lifted = AttemptCounter.objects.filter(pk__in=list(counters.values_list("pk", flat=True))).lift()
+        self.message_user(request, ngettext("%d lock removed.", "%d locks removed.", lifted) % lifted, messages.SUCCESS)
         return None

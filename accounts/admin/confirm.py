@@ -1,4 +1,4 @@
-"""Nothing is done to anybody before a page has said exactly what, and a second POST has agreed."""
+"""The confirmation page of admin actions: it states the effects; a second POST runs the action."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,55 +12,58 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 
 CONFIRMED = "confirmed"
-WHY_MAX_LENGTH = 200
+REASON_MAX_LENGTH = 200
+
+# Each effect: a text, and how many objects it concerns.
+Effects = Sequence[tuple[Any, int]]
 
 
 def validate_printable(text: str) -> None:
-    """One line, and nothing in it that a terminal or a log obeys."""
+    """Raises ValidationError for line breaks and control characters, which a terminal or a log would interpret."""
     if not text.isprintable():
-        raise ValidationError(_("Letters, digits, spaces and marks on one line, please."))
+        raise ValidationError(_("Use only letters, digits, spaces and punctuation, on one line."))
 
 
-class WhyField(forms.CharField):
+class ReasonField(forms.CharField):
     def __init__(self) -> None:
         super().__init__(
-            label=_("Why"),
-            help_text=_("Kept with what happened. The person concerned can read it."),
-            max_length=WHY_MAX_LENGTH,
+            label=_("Reason"),
+            help_text=_("Stored with the event. The user can read it."),
+            max_length=REASON_MAX_LENGTH,
             validators=[validate_printable],
             widget=forms.TextInput(attrs={"class": "vTextField", "autocomplete": "off"}),
         )
 
 
 class Confirmation(forms.Form):
-    """Bound once somebody has agreed."""
+    """Bound if the confirmation page was submitted."""
 
     def __init__(self, request: HttpRequest) -> None:
         super().__init__(request.POST if CONFIRMED in request.POST else None)
 
     @property
-    def is_given(self) -> bool:
+    def is_confirmed(self) -> bool:
         return self.is_valid()
 
 
 class ConfirmationWithReason(Confirmation):
-    why = WhyField()
+    why = ReasonField()
 
 
-def ask(
+def page(
     model_admin: admin.ModelAdmin,
     request: HttpRequest,
     form: forms.Form,
     *,
     title: Any,
     button: Any,
-    facts: Sequence[tuple[Any, int]],
+    effects: Effects,
     notes: Sequence[Any] = (),
-    back: str = "",
+    cancel_url: str = "",
 ) -> TemplateResponse:
     """
-    The page that asks; `facts` are words and how many. Agreeing sends the same action once more, on the same
-    selection.
+    Returns the confirmation page. Its form sends the same action on the same selection again. The button is shown if
+    the first effect concerns at least one object.
     """
     context = {
         **model_admin.admin_site.each_context(request),
@@ -68,15 +71,15 @@ def ask(
         "title": title,
         "form": form,
         "button": button,
-        "facts": facts,
+        "effects": effects,
         "notes": notes,
-        "is_of_use": any(number for _words, number in facts[:1]),
-        "kept": [
+        "has_effect": any(count for _text, count in effects[:1]),
+        "hidden_fields": [
             (name, value)
             for name in ("action", "select_across", ACTION_CHECKBOX_NAME)
             for value in request.POST.getlist(name)
         ],
         "confirmed": CONFIRMED,
-        "back": back or request.get_full_path(),
+        "cancel_url": cancel_url or request.get_full_path(),
     }
     return TemplateResponse(request, "admin/confirm.html", context)

@@ -1,3 +1,5 @@
+"""Security events in the admin, and their export as CSV."""
+
 import csv
 import json
 import re
@@ -18,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from accounts import addresses
-from accounts.admin.lists import ChoiceFilter, OneUserFilter, ReadOnlyList, WindowFilter, link
+from accounts.admin.lists import ChoiceFilter, OneUserFilter, ReadOnlyList, WindowFilter, admin_link
 from accounts.admin.search import as_address, as_uuid
 from accounts.models import SecurityEvent, User
 
@@ -35,11 +37,11 @@ COLUMNS = {
     "user agent": "user_agent",
     "details": "details",
 }
-# Where a formula may begin: at the start of a cell and, where another separator than ours is set, after that. The last
-# four are full-width forms of the four before.
+# A formula may begin at the start of a cell, and after another separator if the spreadsheet's locale has one. The last
+# four characters are the full-width forms of = + - @.
 FORMULA = re.compile('(^|[;,|\t\r\n])(?=[\\s"]*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20])')
-# Rows that an export reads at once.
-PAGE_SIZE = 2000
+# Rows that an export reads in one statement.
+EXPORT_PAGE_SIZE = 2000
 EVENT_HEADINGS = [_("time"), _("event"), _("by"), _("IP address"), _("device"), _("details")]
 
 
@@ -61,26 +63,38 @@ class ActorFilter(OneUserFilter):
 
 @admin.register(SecurityEvent)
 class SecurityEventAdmin(ReadOnlyList):
-    list_display = ["created_at", "type", "who", "by", "sign_in", "ip_address", "device", "more"]
+    """The list of security events."""
+
+    list_display = ["created_at", "type", "user_link", "actor_link", "sign_in", "ip_address", "device", "details_text"]
     list_filter = [WindowFilter, TypeFilter, UserFilter, ActorFilter]
     list_select_related = ["user", "actor"]
     ordering = ["-created_at"]
     search_fields = ["user"]
     search_help_text = _("A username, an e-mail address, an IP address, or the id of a sign-in (sid).")
-    fields = ["created_at", "type", "who", "by", "sign_in", "ip_address", "device", "user_agent", "more"]
+    fields = [
+        "created_at",
+        "type",
+        "user_link",
+        "actor_link",
+        "sign_in",
+        "ip_address",
+        "device",
+        "user_agent",
+        "details_text",
+    ]
     change_list_template = "admin/events.html"
 
     @admin.display(description=_("user"))
-    def who(self, event: SecurityEvent) -> Any:
-        return link(event.user)
+    def user_link(self, event: SecurityEvent) -> Any:
+        return admin_link(event.user)
 
     @admin.display(description=_("by"))
-    def by(self, event: SecurityEvent) -> Any:
-        return link(event.actor)
+    def actor_link(self, event: SecurityEvent) -> Any:
+        return admin_link(event.actor)
 
     @admin.display(description=_("sign-in"))
     def sign_in(self, event: SecurityEvent) -> Any:
-        """The first letters will do to tell one from another."""
+        """A link to the sign-in, with the first 8 characters of its id."""
         url = event.sid and reverse("admin:accounts_signin_change", args=[event.sid])
         return url and format_html('<a href="{}">{}</a>', url, str(event.sid)[:8])
 
@@ -89,8 +103,8 @@ class SecurityEventAdmin(ReadOnlyList):
         return event.device if event.user_agent else ""
 
     @admin.display(description=_("details"))
-    def more(self, event: SecurityEvent) -> Any:
-        return details(event)
+    def details_text(self, event: SecurityEvent) -> Any:
+        return details_text(event)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[SecurityEvent], search_term: str
@@ -117,7 +131,7 @@ class SecurityEventAdmin(ReadOnlyList):
 
     @method_decorator(require_POST)
     def export(self, request: HttpRequest) -> StreamingHttpResponse:
-        """The filtered events as CSV, as they are read. Itself an event, so not by GET."""
+        """Streams the filtered events as CSV. The export is recorded as an event, so that it needs a POST."""
         if not self._may_export(request):
             raise PermissionDenied
         try:
@@ -136,24 +150,27 @@ class SecurityEventAdmin(ReadOnlyList):
 
 
 class Echo:
+    """Returns each line instead of storing it (Django documentation: "Streaming large CSV files")."""
+
     def write(self, line: str) -> str:
         return line
 
 
 def as_csv(events: QuerySet[SecurityEvent]) -> Iterator[str]:
+    """Yields the lines, newest event first. One statement for each EXPORT_PAGE_SIZE rows."""
     writer = csv.writer(Echo())
     yield writer.writerow(COLUMNS)
-    # Page by page: one statement for all of a large table would outlast the time that a request gives to a statement.
+    # In pages: one statement for a large table would exceed the statement timeout of requests.
     rows = events.order_by("-id").values_list(*COLUMNS.values())
-    page = rows[:PAGE_SIZE]
+    page = rows[:EXPORT_PAGE_SIZE]
     while page:
         for row in page:
             yield writer.writerow([_cell(value) for value in row])
-        page = rows.filter(id__lt=row[0])[:PAGE_SIZE]
+        page = rows.filter(id__lt=row[0])[:EXPORT_PAGE_SIZE]
 
 
 def _cell(value: object) -> str:
-    """A spreadsheet would run what begins like a formula (OWASP, "CSV Injection"), by the separator of its language."""
+    """The value as text. An apostrophe disables what a spreadsheet would run as a formula (OWASP, "CSV Injection")."""
     if value is None:
         return ""
     if isinstance(value, dict):
@@ -163,12 +180,20 @@ def _cell(value: object) -> str:
     return FORMULA.sub(r"\1'", text)
 
 
-def details(event: SecurityEvent) -> Any:
+def details_text(event: SecurityEvent) -> Any:
     return format_html_join(", ", "{}: {}", sorted(event.details.items()))
 
 
 def event_rows(events: Iterable[SecurityEvent]) -> list[list[Any]]:
+    """The rows of a panel with the columns EVENT_HEADINGS."""
     return [
-        [each.created_at, each.get_type_display(), link(each.actor), each.ip_address, each.device, details(each)]
+        [
+            each.created_at,
+            each.get_type_display(),
+            admin_link(each.actor),
+            each.ip_address,
+            each.device,
+            details_text(each),
+        ]
         for each in events
     ]

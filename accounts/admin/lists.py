@@ -1,4 +1,4 @@
-"""Lists that answer as quickly with a million rows: nothing counts, sorts or searches but by an index."""
+"""Base classes of lists, filters and panels of the admin. Every count, sort and search uses an index."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -21,40 +21,44 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 
-# As far as a list is counted, and can be paged through.
-FURTHEST = 10_000
-PER_PAGE = 50
+# A list is counted, and can be paged through, up to this many rows.
+MAX_COUNTED = 10_000
+ROWS_PER_PAGE = 50
 
 
 class BoundedPaginator(Paginator):
+    """Counts up to MAX_COUNTED rows. One statement."""
+
     @cached_property
-    def _counted(self) -> int:
+    def _bounded_count(self) -> int:
         rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
-        return rows.order_by().values("pk")[: FURTHEST + 1].count()
+        return rows.order_by().values("pk")[: MAX_COUNTED + 1].count()
 
     @property
     def count(self) -> int:
-        return min(self._counted, FURTHEST)
+        return min(self._bounded_count, MAX_COUNTED)
 
     @property
     def has_more(self) -> bool:
-        """Whether there are rows that were not counted."""
-        return self._counted > FURTHEST
+        """Whether the list has more rows than MAX_COUNTED."""
+        return self._bounded_count > MAX_COUNTED
 
 
 class BoundedChangeList(ChangeList):
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
-        """The list's own, whatever the address asks for: another would sort the whole table."""
+        """Ignores the `o` parameter: another order than the list's own would sort the whole table."""
         self.params.pop("o", None)
         return super().get_ordering(request, queryset)
 
 
 class BoundedList(admin.ModelAdmin):
+    """A list whose statements take bounded time, with actions and panels on the page of each object."""
+
     paginator = BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    list_per_page = PER_PAGE
-    list_max_show_all = PER_PAGE
+    list_per_page = ROWS_PER_PAGE
+    list_max_show_all = ROWS_PER_PAGE
     sortable_by = ()
     change_form_template = "admin/object_with_actions.html"
 
@@ -62,17 +66,17 @@ class BoundedList(admin.ModelAdmin):
         return BoundedChangeList
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """What the filters offer, and nothing else that an address may ask for."""
+        """Allows the parameters of the filters only: other look-ups in the URL have no index."""
         return lookup in {each.parameter_name for each in self.get_list_filter(request)}  # type: ignore[union-attr]
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Those of our own: the stock one deletes in one go, and shows all that it deletes."""
+        """Without Django's delete action, which deletes in one transaction and lists every related object."""
         actions = super().get_actions(request)
         actions.pop("delete_selected", None)
         return actions
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        """A made-up id is a bad request."""
+        """Raises SuspiciousOperation for an invalid id."""
         for pk in request.POST.getlist(ACTION_CHECKBOX_NAME):
             try:
                 self.model._meta.pk.clean(pk, None)
@@ -87,25 +91,26 @@ class BoundedList(admin.ModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """With a button for each action that is possible, and panels of what hangs on the object."""
-        shown = self.get_object(request, object_id) if object_id else None
-        actions = self.get_actions(request).values() if shown else []
+        """Adds a button for each available action, and the panels of related objects."""
+        obj = self.get_object(request, object_id) if object_id else None
+        actions = self.get_actions(request).values() if obj else []
         context = {
-            "object_actions": [(name, text) for _, name, text in actions if self.is_possible(request, name, shown)],
-            "panels": self.panels(request, shown) if shown and self.has_view_permission(request, shown) else [],
+            "object_actions": [(name, text) for _, name, text in actions if self.is_available(request, name, obj)],
+            "panels": self.panels(request, obj) if obj and self.has_view_permission(request, obj) else [],
         }
         return super().changeform_view(request, object_id, form_url, context | (extra_context or {}))
 
-    def is_possible(self, request: HttpRequest, action: str, shown: Any) -> bool:
-        """Whether the action would do anything to this object. The page of an object offers no other."""
+    def is_available(self, request: HttpRequest, action: str, obj: Any) -> bool:
+        """Whether the action has an effect on this object. The page of the object shows a button only then."""
         return True
 
-    def panels(self, request: HttpRequest, shown: Any) -> "list[Panel]":
+    def panels(self, request: HttpRequest, obj: Any) -> "list[Panel]":
+        """The panels of related objects."""
         return []
 
 
 class ReadOnlyList(BoundedList):
-    """Something to look at: made, changed and deleted elsewhere."""
+    """A list without add, change and delete."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -118,7 +123,7 @@ class ReadOnlyList(BoundedList):
 
 
 class Panel:
-    """A short list on the page of something that it belongs to, and the way to all of it."""
+    """A short list of related objects on the page of an object, with a link to the complete list."""
 
     def __init__(self, title: Any, headings: Sequence[Any], rows: Sequence[Sequence[Any]], url: str) -> None:
         self.title = title
@@ -128,6 +133,8 @@ class Panel:
 
 
 class ListFilter(admin.SimpleListFilter):
+    """A filter that answers 400 to a value that it does not offer."""
+
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
         if value is None:
@@ -137,11 +144,12 @@ class ListFilter(admin.SimpleListFilter):
         return self.narrow(queryset, value)
 
     def narrow(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        """The rows that the value selects. `value` is one of lookups()."""
         raise NotImplementedError
 
 
 class ChoiceFilter(ListFilter):
-    """By a field with choices; its name is the parameter's."""
+    """Filters by a field with choices. The parameter has the name of the field."""
 
     options: Sequence[tuple[str, Any]]
 
@@ -153,7 +161,7 @@ class ChoiceFilter(ListFilter):
 
 
 class WindowFilter(ListFilter):
-    """The last hour, day, week or month, in place of Django's date_hierarchy, which reads the whole table."""
+    """Filters by age. Replaces Django's date_hierarchy, which reads the whole table."""
 
     title = _("time")
     parameter_name = "within"
@@ -174,7 +182,7 @@ class WindowFilter(ListFilter):
 
 
 class OneUserFilter(ListFilter):
-    """Those of one user; offered only where a link leads to it, and to be taken away again."""
+    """Filters by one user. Shown only if the URL has the parameter, so that the filter can be removed."""
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
         value = self.value()
@@ -189,11 +197,10 @@ class OneUserFilter(ListFilter):
         return queryset.filter((self.parameter_name, value))
 
 
-def link(shown: Model | None) -> SafeString | str | None:
-    """To its page; the name alone where there is none."""
-    if shown is None:
+def admin_link(obj: Model | None) -> SafeString | None:
+    """A link to the object's page in the admin; None for no object."""
+    if obj is None:
         return None
-    meta = shown._meta
-    return format_html(
-        '<a href="{}">{}</a>', reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[shown.pk]), shown
-    )
+    meta = obj._meta
+    url = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[obj.pk])
+    return format_html('<a href="{}">{}</a>', url, obj)

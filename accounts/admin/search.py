@@ -1,4 +1,4 @@
-"""What somebody typed into a search box: each kind of thing is looked up where it has an index."""
+"""Parsers of search terms: each kind of term is searched in the column that has an index for it."""
 
 import uuid
 
@@ -6,7 +6,7 @@ from accounts import addresses
 
 
 def as_uuid(term: str) -> uuid.UUID | None:
-    """With hyphens or, as a token has its jti, without."""
+    """The UUID, with or without hyphens (a jti has none); None for another term."""
     try:
         return uuid.UUID(term)
     except ValueError:
@@ -14,4 +14,5 @@ def as_uuid(term: str) -> uuid.UUID | None:
 
 
 def as_address(term: str) -> str | None:
+    """The IP address in canonical form; None for another term."""
     return addresses.canonical(term)

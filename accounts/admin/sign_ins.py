@@ -1,6 +1,7 @@
-from collections.abc import Iterator, Mapping, Sequence
+"""Sign-ins in the admin, and the pages that end them."""
+
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 from django import forms
@@ -20,15 +21,15 @@ from django.utils.translation import ngettext
 from accounts import addresses, ending, sids
 from accounts.admin import confirm
 from accounts.admin.events import EVENT_HEADINGS, event_rows
-from accounts.admin.lists import ChoiceFilter, ListFilter, OneUserFilter, Panel, ReadOnlyList, WindowFilter, link
+from accounts.admin.lists import ChoiceFilter, ListFilter, OneUserFilter, Panel, ReadOnlyList, WindowFilter, admin_link
 from accounts.admin.search import as_address, as_uuid
 from accounts.http import request_context
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
 from accounts.pruning import in_time
 from accounts.sessions import SignedInRequest
 
-# How long one request goes on ending, in seconds; what is left then is ended by the next.
-PATIENCE = 10.0
+# One request ends sign-ins for at most this long; the next request ends the rest.
+REQUEST_BUDGET_SECONDS = 10.0
 ROWS_IN_PANEL = 20
 
 
@@ -50,12 +51,12 @@ class StateFilter(ListFilter):
 
 
 class ReasonFilter(ChoiceFilter):
-    title = _("why it ended")
+    title = _("end reason")
     parameter_name = "end_reason"
     options = SignIn.Reason.choices
 
     def narrow(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        # As the index has it.
+        # The partial index has this condition.
         return super().narrow(queryset, value).filter(ended_at__isnull=False)
 
 
@@ -69,30 +70,34 @@ class UserFilter(OneUserFilter):
 
 
 class EndEveryoneForm(confirm.ConfirmationWithReason):
+    """Confirms the end of all sign-ins, or of those that started up to a time."""
+
     up_to = forms.DateTimeField(
         label=_("Signed in up to"),
         required=False,
-        help_text=_("In UTC. Empty: until now."),
+        help_text=_("In UTC. If empty: the current time."),
         widget=forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"}),
     )
 
     def clean_up_to(self) -> datetime | None:
         up_to: datetime | None = self.cleaned_data["up_to"]
         if up_to and up_to > timezone.now():
-            raise ValidationError(_("That is not past yet."))
+            raise ValidationError(_("Enter a time in the past."))
         return up_to
 
 
 @admin.register(SignIn)
 class SignInAdmin(ReadOnlyList):
-    list_display = ["device", "who", "kind", "state", "ip_address", "created_at", "last_seen_at", "expires_at"]
+    """The list of sign-ins, with the action that ends the selected ones and the page that ends all."""
+
+    list_display = ["device", "user_link", "kind", "state", "ip_address", "created_at", "last_seen_at", "expires_at"]
     list_filter = [StateFilter, KindFilter, ReasonFilter, SignedInFilter, UserFilter]
     list_select_related = ["user", "ended_by"]
     ordering = ["-created_at"]
     search_fields = ["user"]
     search_help_text = _("A username, an e-mail address, an IP address, or the id of a sign-in (sid).")
     fields = [
-        "who",
+        "user_link",
         "device",
         "kind",
         "state",
@@ -110,8 +115,8 @@ class SignInAdmin(ReadOnlyList):
     change_list_template = "admin/sign_ins.html"
 
     @admin.display(description=_("user"))
-    def who(self, sign_in: SignIn) -> Any:
-        return link(sign_in.user)
+    def user_link(self, sign_in: SignIn) -> Any:
+        return admin_link(sign_in.user)
 
     @admin.display(description=_("device"))
     def device(self, sign_in: SignIn) -> str:
@@ -119,7 +124,7 @@ class SignInAdmin(ReadOnlyList):
 
     @admin.display(description=_("state"))
     def state(self, sign_in: SignIn) -> Any:
-        return state(sign_in)
+        return state_text(sign_in)
 
     def get_search_results(
         self, request: HttpRequest, queryset: SignInQuerySet, search_term: str
@@ -131,7 +136,7 @@ class SignInAdmin(ReadOnlyList):
             return queryset.filter(pk=sid), False
         if address := as_address(term):
             return queryset.filter(ip_address__in=addresses.spellings(address)), False
-        # Their ids first: PostgreSQL would rather read all sign-ins than believe that a join finds few.
+        # The ids first: with a join, PostgreSQL plans to read all sign-ins.
         return queryset.filter(user__in=list(User.objects.with_login(term).values_list("pk", flat=True))), False
 
     def has_end_permission(self, request: HttpRequest) -> bool:
@@ -149,16 +154,16 @@ class SignInAdmin(ReadOnlyList):
         return super().changelist_view(request, context | (extra_context or {}))
 
     def end_everyone(self, request: SignedInRequest) -> HttpResponse:
-        """By a moment, as `manage.py end_sign_ins --all` and `--before` do: nobody is told one by one."""
+        """Ends all sign-ins, or those up to a time, without an event for each: as `manage.py end_sign_ins` does."""
         if not self.may_end_everyone(request):
             raise PermissionDenied
         form = EndEveryoneForm(request)
-        if not form.is_given:
-            return self._ask_to_end_everyone(request, form)
+        if not form.is_confirmed:
+            return self._confirm_end_of_everyone(request, form)
         up_to = form.cleaned_data["up_to"]
         own = request.session.sign_in
         with request_context.acting(form.cleaned_data["why"]):
-            ended, is_all = end_up_to(up_to)
+            ended, is_all = ending.end_up_to(up_to, SignIn.Reason.ENDED_BY_STAFF, REQUEST_BUDGET_SECONDS)
         is_own_over = own is not None and (up_to is None or own.created_at < sids.just_after(up_to))
         if is_own_over:
             logout(request)
@@ -168,7 +173,7 @@ class SignInAdmin(ReadOnlyList):
             {
                 **self.admin_site.each_context(request),
                 "opts": self.opts,
-                "title": _("Everyone is signed out"),
+                "title": _("All users are signed out"),
                 "up_to": up_to,
                 "ended": ended,
                 "is_all": is_all,
@@ -176,96 +181,102 @@ class SignInAdmin(ReadOnlyList):
             },
         )
 
-    def _ask_to_end_everyone(self, request: SignedInRequest, form: confirm.Confirmation) -> HttpResponse:
+    def _confirm_end_of_everyone(self, request: SignedInRequest, form: confirm.Confirmation) -> HttpResponse:
         live, is_exact = SignIn.objects.live_by_kind()
         notes = [
-            _("Nobody's token or session works from the first moment on, superusers' and your own among them."),
-            _("Whoever still has the password can sign in again at once."),
+            _("All tokens and sessions are revoked at once, including those of superusers and your own."),
+            _("Users can sign in again at once with their passwords."),
         ]
-        return confirm.ask(
+        return confirm.page(
             self,
             request,
             form,
-            title=_("End everyone's sign-ins?"),
-            button=_("Sign everyone out"),
-            facts=facts(live),
-            notes=notes if is_exact else [_("There are too many to count: the figures are estimates."), *notes],
-            back=reverse("admin:accounts_signin_changelist"),
+            title=_("End the sign-ins of all users?"),
+            button=_("Sign out all users"),
+            effects=effects_of_end(live),
+            notes=notes
+            if is_exact
+            else [_("The figures are estimates: there are too many sign-ins to count."), *notes],
+            cancel_url=reverse("admin:accounts_signin_changelist"),
         )
 
-    def panels(self, request: HttpRequest, shown: SignIn) -> list[Panel]:
+    def panels(self, request: HttpRequest, obj: SignIn) -> list[Panel]:
+        """The last events of the sign-in, if the staff member may view events."""
         if not request.user.has_perm("accounts.view_securityevent"):
             return []
-        events = SecurityEvent.objects.filter(sid=shown.sid).select_related("user", "actor")[:ROWS_IN_PANEL]
-        url = reverse("admin:accounts_securityevent_changelist", query={"q": shown.sid})
+        events = SecurityEvent.objects.filter(sid=obj.sid).select_related("user", "actor")[:ROWS_IN_PANEL]
+        url = reverse("admin:accounts_securityevent_changelist", query={"q": obj.sid})
         return [Panel(_("Events"), EVENT_HEADINGS, event_rows(events), url)]
 
-    def is_possible(self, request: HttpRequest, action: str, shown: SignIn) -> bool:
-        return SignIn.objects.filter(pk=shown.pk).live().manageable_by(request.user).exists()
+    def is_available(self, request: HttpRequest, action: str, obj: SignIn) -> bool:
+        return SignIn.objects.filter(pk=obj.pk).live().manageable_by(request.user).exists()
 
-    @admin.action(description=_("End"), permissions=["end"])
+    @admin.action(description=_("End sign-in"), permissions=["end"])
     def end_selected(self, request: SignedInRequest, sign_ins: SignInQuerySet) -> HttpResponse | None:
-        """Of many, as many as a request has patience for: the page then asks whether to go on."""
-        if self._is_about_everyone(request) and self.may_end_everyone(request):
+        """Ends as many as REQUEST_BUDGET_SECONDS allow. If some are left, the confirmation page is shown again."""
+        if self._selects_all_users(request) and self.may_end_everyone(request):
             return redirect("admin:accounts_signin_end_everyone")
         unended = sign_ins.unended().manageable_by(request.user)
         form = confirm.ConfirmationWithReason(request)
-        if not form.is_given:
-            return self._ask_to_end(request, sign_ins, form)
+        if not form.is_confirmed:
+            return self._confirm_end(request, sign_ins, form)
         with request_context.acting(form.cleaned_data["why"]):
-            ended, is_all = with_patience(unended.end_in_batches(SignIn.Reason.ENDED_BY_STAFF))
-        say_ended(self, request, ended)
-        return None if is_all or not unended.exists() else self._ask_to_end(request, sign_ins, form)
+            ended, is_all = in_time(unended.end_in_batches(SignIn.Reason.ENDED_BY_STAFF), REQUEST_BUDGET_SECONDS)
+        message_ended(self, request, ended)
+        return None if is_all or not unended.exists() else self._confirm_end(request, sign_ins, form)
 
-    def _is_about_everyone(self, request: HttpRequest) -> bool:
-        asked_for = {name: value for name, value in request.GET.items() if name != "p"}
-        return request.POST.get("select_across") == "1" and asked_for in ({}, {"state": "live"})
+    def _selects_all_users(self, request: HttpRequest) -> bool:
+        """Whether the action is for all pages of the list, without a filter, or with that of live sign-ins."""
+        filters = {name: value for name, value in request.GET.items() if name != "p"}
+        return request.POST.get("select_across") == "1" and filters in ({}, {"state": "live"})
 
-    def _ask_to_end(
+    def _confirm_end(
         self, request: SignedInRequest, sign_ins: SignInQuerySet, form: confirm.Confirmation
     ) -> HttpResponse:
         unended = sign_ins.unended()
-        reachable = unended.manageable_by(request.user)
+        manageable = unended.manageable_by(request.user)
         notes: list[Any] = []
         if not request.user.is_superuser and (others := unended.filter(user__is_superuser=True).count()):
             notes.append(
                 ngettext(
-                    "%d of a superuser is left alone: that is for superusers.",
-                    "%d of superusers are left alone: that is for superusers.",
+                    "%d sign-in of a superuser is not ended: only superusers can end it.",
+                    "%d sign-ins of superusers are not ended: only superusers can end them.",
                     others,
                 )
                 % others
             )
         if ended := sign_ins.filter(ended_at__isnull=False).count():
-            notes.append(ngettext("%d has ended already.", "%d have ended already.", ended) % ended)
+            notes.append(ngettext("%d has already ended.", "%d have already ended.", ended) % ended)
         own = request.session.sign_in
-        if own and reachable.filter(pk=own.pk).exists():
-            notes.append(_("Your own, in this browser, is among them: you will have to sign in again."))
-        return confirm.ask(
+        if own and manageable.filter(pk=own.pk).exists():
+            notes.append(_("Your own sign-in in this browser is included. You will have to sign in again."))
+        return confirm.page(
             self,
             request,
             form,
             title=_("End sign-ins?"),
-            button=_("End them"),
-            facts=facts(reachable.by_kind()),
+            button=_("End sign-ins"),
+            effects=effects_of_end(manageable.by_kind()),
             notes=notes,
         )
 
 
-def facts(of_kind: Mapping[str, int]) -> list[tuple[Any, int]]:
-    """What happens to how many, if so many of each kind end."""
-    total = sum(of_kind.values())
-    browsers, clients = (of_kind.get(kind, 0) for kind in SignIn.Kind)
+def effects_of_end(count_of_kind: Mapping[str, int]) -> confirm.Effects:
+    """The effects of ending so many sign-ins of each kind, for the confirmation page."""
+    total = sum(count_of_kind.values())
+    browsers, clients = (count_of_kind.get(kind, 0) for kind in SignIn.Kind)
     return [
         (ngettext("sign-in ends at once", "sign-ins end at once", total), total),
         (
-            ngettext("of them a browser, whose session is gone", "of them browsers, whose sessions are gone", browsers),
+            ngettext(
+                "of them a browser: its session is revoked", "of them browsers: their sessions are revoked", browsers
+            ),
             browsers,
         ),
         (
             ngettext(
-                "of them a client, whose access and refresh tokens are refused",
-                "of them clients, whose access and refresh tokens are refused",
+                "of them a client: its access and refresh tokens are revoked",
+                "of them clients: their access and refresh tokens are revoked",
                 clients,
             ),
             clients,
@@ -273,30 +284,17 @@ def facts(of_kind: Mapping[str, int]) -> list[tuple[Any, int]]:
     ]
 
 
-def with_patience(batches: Iterator[int]) -> tuple[int, bool]:
-    """Ends what it can in PATIENCE seconds: how many it ended, and whether that is all."""
-    return in_time(batches, PATIENCE)
+def message_ended(model_admin: admin.ModelAdmin, request: HttpRequest, ended: int) -> None:
+    """Shows how many sign-ins ended."""
+    model_admin.message_user(request, ended_text(ended), messages.SUCCESS)
 
 
-def end_up_to(moment: datetime | None) -> tuple[int, bool]:
-    """As with_patience(), but whatever is left lets nobody in, and `manage.py prune` ends it."""
-    reason = SignIn.Reason.ENDED_BY_STAFF
-    if moment:
-        return with_patience(ending.end_before(moment, reason))
-    ended, is_all = with_patience(ending.end_everything(reason))
-    if not is_all:
-        # Some may have come in meanwhile by a password that was checked before.
-        ended += sum(islice(ending.end_up_to_now(reason), 2))
-    return ended, is_all
+def ended_text(ended: int) -> str:
+    return ngettext("%d sign-in ended.", "%d sign-ins ended.", ended) % ended
 
 
-def say_ended(model_admin: admin.ModelAdmin, request: HttpRequest, ended: int) -> None:
-    text = ngettext("%d sign-in ended.", "%d sign-ins ended.", ended) % ended
-    model_admin.message_user(request, text, messages.SUCCESS)
-
-
-def state(sign_in: SignIn) -> Any:
-    """In a word, and why."""
+def state_text(sign_in: SignIn) -> Any:
+    """The state, and for an ended sign-in the reason and the staff member."""
     if sign_in.ended_at:
         by = f", {sign_in.ended_by}" if sign_in.ended_by else ""
         return format_html('<span class="ended">{}: {}{}</span>', _("ended"), sign_in.get_end_reason_display(), by)

@@ -1,7 +1,9 @@
-from collections.abc import Callable, Sequence
+"""Users and groups in the admin."""
+
+from collections.abc import Sequence
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -11,24 +13,18 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest
 from django.urls import URLPattern, reverse
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
-from accounts import addresses, ending, passwords
-from accounts.admin import confirm
+from accounts import addresses, email_addresses
+from accounts.admin import user_actions
+from accounts.admin.changed_fields import UserForm
 from accounts.admin.events import EVENT_HEADINGS, event_rows
-from accounts.admin.lists import BoundedList, ChoiceFilter, ListFilter, Panel, link
+from accounts.admin.lists import BoundedList, ChoiceFilter, ListFilter, Panel, admin_link
 from accounts.admin.search import as_address, as_uuid
-from accounts.admin.seen_fields import UserForm
-from accounts.admin.sign_ins import say_ended
-from accounts.http import request_context
 from accounts.models import AttemptCounter, SecurityEvent, SignIn, User, UserQuerySet
-from accounts.sessions import SignedInRequest
 
-# By one action: each is a transaction of its own, and a request has to end.
-AT_ONCE = 500
 ROWS_IN_PANEL = 10
 RIGHTS = ("bound_tokens_only", "is_staff", "is_superuser", "groups", "user_permissions")
 
@@ -55,23 +51,32 @@ class RoleFilter(ChoiceFilter):
 
 @admin.register(User)
 class UserAdmin(BoundedList, DjangoUserAdmin):
-    """People make their accounts and passwords themselves: staff neither set nor see a password."""
+    """Staff neither create accounts nor set passwords: users do, by sign-up and reset link."""
 
     form = UserForm
     list_display = ["username", "email", "state", "role", "last_login", "live_sign_ins"]
     list_filter = [StateFilter, RoleFilter]
     ordering = ["username"]
     search_fields = ["username"]
-    search_help_text = _("The beginning of a username, a whole e-mail or IP address, or the id of a sign-in (sid).")
+    search_help_text = _(
+        "The first letters of a username, a complete e-mail address or IP address, or the id of a sign-in (sid)."
+    )
     fieldsets = [
         (None, {"fields": ["username", "email", "first_name", "last_name"]}),
         (_("Permissions"), {"fields": ["is_active", *RIGHTS]}),
         (_("Dates"), {"fields": ["last_login", "date_joined"]}),
     ]
     readonly_fields = ["last_login", "date_joined"]
-    actions = ["end_all_sign_ins", "deactivate", "reactivate", "send_password_reset", "unlock"]
+    actions: Sequence[Any] = [
+        user_actions.end_all_sign_ins,
+        user_actions.deactivate,
+        user_actions.reactivate,
+        user_actions.send_password_reset,
+        user_actions.unlock,
+    ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        """With `live_count`, the number of live sign-ins."""
         live = SignIn.objects.live().filter(user=OuterRef("pk")).order_by().values("user")
         counted = Subquery(live.annotate(number=Count("pk")).values("number"))
         return super().get_queryset(request).annotate(live_count=Coalesce(counted, 0))
@@ -105,19 +110,16 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         ids = list(User.objects.with_login(term).values_list("pk", flat=True))
         return queryset.filter(Q(pk__in=ids) | Q(username__startswith=term)), False
 
-    # What may be done to whom
+    # Permissions
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_change_permission(request, obj) and self._may_touch(request, obj)
+        return super().has_change_permission(request, obj) and _is_manageable(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and self._may_touch(request, obj)
-
-    def _may_touch(self, request: HttpRequest, obj: User | None) -> bool:
-        return request.user.is_superuser or obj is None or not obj.is_superuser
+        return super().has_delete_permission(request, obj) and _is_manageable(request, obj)
 
     def has_end_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.end_signin")
@@ -133,8 +135,8 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         """
-        Rights are given by superusers only. So is another address, which is as good as the account: whoever has it has
-        the next reset link.
+        Only superusers change permissions, and the e-mail address: the next reset link is sent to it, so that its owner
+        controls the account.
         """
         fields = list(super().get_readonly_fields(request, obj))
         return fields if request.user.is_superuser else [*fields, "email", "is_active", *RIGHTS]
@@ -143,7 +145,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         return [url for url in super().get_urls() if url.name != "auth_user_password_change"]
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], Any]:
-        """In numbers, since somebody may have had a million; what is a user's goes with the user."""
+        """Counts the related sign-ins instead of listing them: a user may have a million. They are deleted too."""
         users = list(objs)
         missing = {str(self.opts.verbose_name) for user in users if not self.has_delete_permission(request, user)}
         counts = {
@@ -155,201 +157,60 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         rights = [name for name in form.changed_data if name in RIGHTS]
-        # A change of activity tells of itself.
-        rest = [name for name in form.changed_data if name not in (*RIGHTS, "is_active")]
+        # A change of is_active records its own event.
+        others = [name for name in form.changed_data if name not in (*RIGHTS, "is_active")]
         if rights:
             SecurityEvent.objects.record(SecurityEvent.Type.RIGHTS_CHANGED, form.instance, changed=", ".join(rights))
         if "email" in form.changed_data:
-            # Nobody has shown yet to read mail there; and what waited was to replace the address before it.
-            form.instance.cancel_email_change()
-            User.objects.filter(pk=form.instance.pk).update(email_confirmed_at=None)
-        if rest:
-            SecurityEvent.objects.record(SecurityEvent.Type.USER_EDITED, form.instance, changed=", ".join(rest))
+            email_addresses.require_confirmation(form.instance)
+        if others:
+            SecurityEvent.objects.record(SecurityEvent.Type.USER_EDITED, form.instance, changed=", ".join(others))
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Raises Http404 if the account is deleted while its form is saved."""
         try:
             return super().changeform_view(request, *args, **kwargs)
         except User.DoesNotExist as error:
             raise Http404("The account was deleted while the form was saved.") from error
 
-    # What hangs on a user
+    # The page of a user
 
-    def panels(self, request: HttpRequest, shown: User) -> list[Panel]:
+    def panels(self, request: HttpRequest, obj: User) -> list[Panel]:
+        """The live sign-ins and the last events, as far as the staff member may view them."""
         panels = []
         if request.user.has_perm("accounts.view_signin"):
-            live = SignIn.objects.live().filter(user=shown).order_by("-last_seen_at")[:ROWS_IN_PANEL]
-            rows = [[link(each), each.ip_address, each.created_at, each.last_seen_at] for each in live]
-            url = reverse("admin:accounts_signin_changelist", query={"user": shown.pk})
+            live = SignIn.objects.live().filter(user=obj).order_by("-last_seen_at")[:ROWS_IN_PANEL]
+            rows = [[admin_link(each), each.ip_address, each.created_at, each.last_seen_at] for each in live]
+            url = reverse("admin:accounts_signin_changelist", query={"user": obj.pk})
             headings = [_("sign-in"), _("IP address"), _("signed in"), _("last seen")]
             panels.append(Panel(_("Live sign-ins"), headings, rows, url))
         if request.user.has_perm("accounts.view_securityevent"):
-            events = SecurityEvent.objects.filter(user=shown).select_related("actor")[:ROWS_IN_PANEL]
-            url = reverse("admin:accounts_securityevent_changelist", query={"user": shown.pk})
+            events = SecurityEvent.objects.filter(user=obj).select_related("actor")[:ROWS_IN_PANEL]
+            url = reverse("admin:accounts_securityevent_changelist", query={"user": obj.pk})
             panels.append(Panel(_("Last events"), EVENT_HEADINGS, event_rows(events), url))
         return panels
 
-    # Actions
-
-    def is_possible(self, request: HttpRequest, action: str, shown: User) -> bool:
-        if not self._may_touch(request, shown):
+    def is_available(self, request: HttpRequest, action: str, obj: User) -> bool:
+        if not obj.is_manageable_by(request.user):
             return False
         return {
-            "end_all_sign_ins": lambda: self.live_sign_ins(shown) > 0,
-            "deactivate": lambda: shown.is_active and shown.pk != request.user.pk,
-            "reactivate": lambda: not shown.is_active,
-            "send_password_reset": lambda: shown.may_reset_password,
-            "unlock": AttemptCounter.objects.of(shown).locked_out().exists,
+            "end_all_sign_ins": lambda: self.live_sign_ins(obj) > 0,
+            "deactivate": lambda: obj.is_active and obj.pk != request.user.pk,
+            "reactivate": lambda: not obj.is_active,
+            "send_password_reset": lambda: obj.may_reset_password,
+            "unlock": AttemptCounter.objects.of(obj).locked_out().exists,
         }[action]()
 
-    @admin.action(description=_("Sign out everywhere"), permissions=["end"])
-    def end_all_sign_ins(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
-        def end_all(reachable: list[User]) -> None:
-            say_ended(
-                self,
-                request,
-                sum(ending.end_all(user, SignIn.Reason.ENDED_BY_STAFF) for user in reachable),
-            )
 
-        def facts(reachable: list[User]) -> list[tuple[Any, int]]:
-            of_kind = SignIn.objects.unended().filter(user__in=reachable).by_kind()
-            users, browsers, clients = len(reachable), *(of_kind.get(kind, 0) for kind in SignIn.Kind)
-            return [
-                (ngettext("user is signed out everywhere", "users are signed out everywhere", users), users),
-                (ngettext("browser loses its session", "browsers lose their sessions", browsers), browsers),
-                (
-                    ngettext(
-                        "client has its access and refresh tokens refused",
-                        "clients have their access and refresh tokens refused",
-                        clients,
-                    ),
-                    clients,
-                ),
-            ]
-
-        form = confirm.ConfirmationWithReason(request)
-        return self._act(
-            request, users.with_live_sign_ins(), form, end_all, facts, _("Sign out everywhere?"), _("Sign them out")
-        )
-
-    @admin.action(description=_("Deactivate"), permissions=["deactivate"])
-    def deactivate(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
-        def deactivate_all(reachable: list[User]) -> None:
-            changed = self._still(request, reachable).update(is_active=False)
-            text = ngettext("%d account deactivated.", "%d accounts deactivated.", changed) % changed
-            self.message_user(request, text, messages.SUCCESS)
-
-        def facts(reachable: list[User]) -> list[tuple[Any, int]]:
-            accounts = len(reachable)
-            sign_ins = SignIn.objects.unended().filter(user__in=reachable).count()
-            return [
-                (ngettext("account can no longer sign in", "accounts can no longer sign in", accounts), accounts),
-                (ngettext("sign-in ends at once", "sign-ins end at once", sign_ins), sign_ins),
-            ]
-
-        # Nobody locks themselves out.
-        others = users.filter(is_active=True).exclude(username=request.user.username)
-        form = confirm.ConfirmationWithReason(request)
-        return self._act(request, others, form, deactivate_all, facts, _("Deactivate?"), _("Deactivate them"))
-
-    @admin.action(description=_("Reactivate"), permissions=["deactivate"])
-    def reactivate(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
-        def reactivate_all(reachable: list[User]) -> None:
-            changed = self._still(request, reachable).update(is_active=True)
-            text = ngettext("%d account reactivated.", "%d accounts reactivated.", changed) % changed
-            self.message_user(request, text, messages.SUCCESS)
-
-        def facts(reachable: list[User]) -> list[tuple[Any, int]]:
-            text = ngettext(
-                "account can sign in again, with the password it had",
-                "accounts can sign in again, with the passwords they had",
-                len(reachable),
-            )
-            return [(text, len(reachable))]
-
-        form = confirm.ConfirmationWithReason(request)
-        deactivated = users.filter(is_active=False)
-        return self._act(request, deactivated, form, reactivate_all, facts, _("Reactivate?"), _("Reactivate them"))
-
-    @admin.action(description=_("Send a password reset"), permissions=["reset"])
-    def send_password_reset(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
-        def send_all(reachable: list[User]) -> None:
-            for user in reachable:
-                passwords.send_reset(user)
-            text = ngettext("%d mail is on its way.", "%d mails are on their way.", len(reachable)) % len(reachable)
-            self.message_user(request, text, messages.SUCCESS)
-
-        def facts(reachable: list[User]) -> list[tuple[Any, int]]:
-            text = ngettext(
-                "person gets a mail with a link, good once and for an hour",
-                "people get a mail with a link, good once and for an hour",
-                len(reachable),
-            )
-            return [(text, len(reachable))]
-
-        form = confirm.Confirmation(request)
-        return self._act(
-            request, users.with_resettable_password(), form, send_all, facts, _("Send a password reset?"), _("Send it")
-        )
-
-    @admin.action(description=_("Unlock"), permissions=["unlock"])
-    def unlock(self, request: SignedInRequest, users: UserQuerySet) -> HttpResponse | None:
-        def unlock_all(reachable: list[User]) -> None:
-            lifted = sum(AttemptCounter.objects.of(user).lift() for user in reachable)
-            self.message_user(
-                request, ngettext("%d lock lifted.", "%d locks lifted.", lifted) % lifted, messages.SUCCESS
-            )
-
-        def facts(reachable: list[User]) -> list[tuple[Any, int]]:
-            per_account = [AttemptCounter.objects.of(user).locked_out().count() for user in reachable]
-            accounts, locks = sum(map(bool, per_account)), sum(per_account)
-            return [
-                (
-                    ngettext("account can sign in again at once", "accounts can sign in again at once", accounts),
-                    accounts,
-                ),
-                (ngettext("lock is lifted", "locks are lifted", locks), locks),
-            ]
-
-        form = confirm.ConfirmationWithReason(request)
-        return self._act(request, users, form, unlock_all, facts, _("Unlock?"), _("Unlock them"))
-
-    def _still(self, request: SignedInRequest, reachable: list[User]) -> UserQuerySet:
-        """Without those who have become superusers since they were looked up."""
-        return User.objects.manageable_by(request.user).filter(pk__in=[user.pk for user in reachable])
-
-    def _act(
-        self,
-        request: SignedInRequest,
-        users: UserQuerySet,
-        form: confirm.Confirmation,
-        act: Callable[[list[User]], None],
-        facts: Callable[[list[User]], list[tuple[Any, int]]],
-        title: Any,
-        button: Any,
-    ) -> HttpResponse | None:
-        """Acts on those within reach, once that has been agreed to; otherwise asks."""
-        reachable = list(users.manageable_by(request.user).order_by("pk")[: AT_ONCE + 1])
-        if len(reachable) > AT_ONCE:
-            text = _("That is more than %d users. Choose fewer.") % AT_ONCE
-            self.message_user(request, text, messages.ERROR)
-            return None
-        if not form.is_given:
-            notes: list[Any] = [
-                ", ".join(user.username for user in reachable[:20]) + (" …" if len(reachable) > 20 else "")
-            ]
-            if not request.user.is_superuser and users.filter(is_superuser=True).exists():
-                notes.append(_("Superusers among the chosen are left alone: that is for superusers."))
-            return confirm.ask(self, request, form, title=title, button=button, facts=facts(reachable), notes=notes)
-        with request_context.acting(form.cleaned_data.get("why", "")):
-            act(reachable)
-        return None
+def _is_manageable(request: HttpRequest, user: User | None) -> bool:
+    return user is None or user.is_manageable_by(request.user)
 
 
 @receiver(post_delete, sender=User)
-def take_the_name_off_the_history(instance: User, **kwargs: Any) -> None:
-    """The admin's own lines about somebody name them, and stay."""
-    of_users = LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(User))
-    of_users.filter(object_id=str(instance.pk)).update(object_repr="")
+def remove_name_from_log_entries(instance: User, **kwargs: Any) -> None:
+    """Removes the username of a deleted user from the admin's log entries, which stay."""
+    user_entries = LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(User))
+    user_entries.filter(object_id=str(instance.pk)).update(object_repr="")
 
 
 admin.site.unregister(Group)
@@ -357,7 +218,7 @@ admin.site.unregister(Group)
 
 @admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin):
-    """Who may change a group may give themselves whatever they like: superusers only."""
+    """Groups are for superusers only: a staff member who changes a group could extend their own permissions."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.is_superuser

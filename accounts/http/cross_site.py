@@ -1,4 +1,4 @@
-"""Cross-site requests: which browsers name by Fetch Metadata or by Origin."""
+"""Detection of cross-site requests by Fetch Metadata (W3C) and by the Origin header (RFC 6454)."""
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -7,28 +7,31 @@ from django.utils.http import is_same_domain
 
 def is_cross_site(request: HttpRequest) -> bool:
     """
-    SameSite keeps cookies from other sites only: to a sibling domain or another port they go along. Browsers say so
-    (Fetch Metadata); those that do not yet name the origin, at least where the foreign page could read the answer.
+    Whether a page of another origin sent the request, by Sec-Fetch-Site or else by Origin; False without both headers.
+    SameSite is no substitute: browsers send SameSite cookies from a sibling domain or another port.
     """
-    # Not from request.headers, which takes in all of them first: this is asked of every call by cookie.
+    # META instead of request.headers, which parses every header: this runs for each request with a cookie.
     if site := request.META.get("HTTP_SEC_FETCH_SITE"):
         return site not in ("same-origin", "none")
     origin = request.META.get("HTTP_ORIGIN")
     if origin is None:
         return False
-    own = f"{request.scheme}://{request.get_host()}"
-    return origin != own and not is_trusted(origin)
+    own_origin = f"{request.scheme}://{request.get_host()}"
+    return origin != own_origin and not is_trusted(origin)
 
 
-def source_of(request: HttpRequest) -> str:
-    """What is_cross_site() went by, for the log."""
+def describe_source(request: HttpRequest) -> str:
+    """The headers that is_cross_site() compares, for the log."""
     site, origin = request.META.get("HTTP_SEC_FETCH_SITE"), request.META.get("HTTP_ORIGIN")
-    own = f"{request.scheme}://{request.get_host()}"
-    return f"Sec-Fetch-Site {site!r}, Origin {origin!r}, own origin {own!r}"
+    own_origin = f"{request.scheme}://{request.get_host()}"
+    return f"Sec-Fetch-Site {site!r}, Origin {origin!r}, own origin {own_origin!r}"
 
 
 def is_trusted(origin: str) -> bool:
-    """Whether it is one of CSRF_TRUSTED_ORIGINS, where https://*.example.org stands for all below that name."""
+    """Whether the origin is in CSRF_TRUSTED_ORIGINS, where https://*.example.org includes all subdomains."""
     scheme, _separator, host = origin.partition("://")
     trusted = (each.partition("://") for each in settings.CSRF_TRUSTED_ORIGINS)
-    return any(scheme == own and is_same_domain(host, name.removeprefix("*")) for own, _separator, name in trusted)
+    return any(
+        scheme == trusted_scheme and is_same_domain(host, name.removeprefix("*"))
+        for trusted_scheme, _separator, name in trusted
+    )

@@ -1,4 +1,4 @@
-"""What a page may load and do (Content Security Policy), and which features of the browser it gives up."""
+"""Security headers: Content Security Policy, Permissions Policy and Clear-Site-Data."""
 
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -6,25 +6,26 @@ from functools import wraps
 from django.conf import settings
 from django.http.response import HttpResponseBase
 
-# What a browser forgets on signing out: pages that "back" would show. Not its cookies: the session's opens nothing any
-# more, and the header would take those of sibling domains along, and the one by which strangers lock nobody out.
+# At sign-out the browser clears pages that its "back" button would show. Not the cookies: the header would also delete
+# those of sibling domains and the one of known browsers, and the session is revoked anyway.
 CLEAR_SITE_DATA = '"cache"'
 
 
 def content_security_policy(**changes: Sequence[str]) -> str:
-    """SECURE_CSP as a header; `img_src=["'self'", "data:"]` adds or replaces one directive."""
+    """The value of the header for SECURE_CSP. `img_src=["'self'", "data:"]` adds or replaces one directive."""
     directives = settings.SECURE_CSP | {name.replace("_", "-"): sources for name, sources in changes.items()}
     return "; ".join(f"{name} {' '.join(sources)}" for name, sources in directives.items())
 
 
 def permissions_policy() -> str:
-    return ", ".join(f"{feature}=({' '.join(who)})" for feature, who in settings.PERMISSIONS_POLICY.items())
+    """The value of the header for PERMISSIONS_POLICY."""
+    return ", ".join(f"{feature}=({' '.join(origins)})" for feature, origins in settings.PERMISSIONS_POLICY.items())
 
 
 def with_policy(
     **changes: Sequence[str],
 ) -> Callable[[Callable[..., HttpResponseBase]], Callable[..., HttpResponseBase]]:
-    """Decorates a view whose page needs more than SECURE_CSP allows."""
+    """Decorates a view whose page needs other directives than SECURE_CSP. Arguments as content_security_policy()."""
 
     def decorate(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
         @wraps(view)

@@ -1,34 +1,34 @@
-"""Host names and origins in their canonical form, in which they can be compared."""
+"""Host names and origins in canonical form, for comparison."""
 
 import re
 
-# The longest name that DNS has, and a port.
+# The longest name in DNS (RFC 1035), and a port.
 MAX_LENGTH = 253 + len(":65535")
 HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9*_.-]*[A-Za-z0-9_-])\.?(?::(?P<port>[0-9]*))?")
-# Behind a proxy that ends TLS and sends `$host:$server_port`, the port may be that of plain HTTP.
+# A proxy that terminates TLS and sends `$host:$server_port` may send the port of plain HTTP.
 DEFAULT_PORTS = {"http": ("", "80"), "https": ("", "443", "80")}
 
 
 def canonical(host: str, scheme: str) -> str:
     """
-    A Host header as a browser sends it: lower case, no default port, no dot at the end. As it is, if it is none:
-    ALLOWED_HOSTS then refuses it.
+    A Host header as browsers send it: lower case, without a default port and a final dot. An invalid header is returned
+    unchanged: ALLOWED_HOSTS refuses it.
     """
-    found = HOST.fullmatch(host) if len(host) <= MAX_LENGTH else None
-    if not found:
+    match = HOST.fullmatch(host) if len(host) <= MAX_LENGTH else None
+    if not match:
         return host
-    name, port = found["name"].lower(), found["port"]
+    name, port = match["name"].lower(), match["port"]
     if port is None or port.lstrip("0") in DEFAULT_PORTS.get(scheme, ()):
         return name
-    # Django would take a port of any size.
+    # Django accepts a port of any size.
     return f"{name}:{port}" if int(port) <= 65535 else f"{name}:invalid-port"
 
 
 def canonical_origin(origin: str) -> str:
-    """An origin in the settings as browsers send it in Origin. As it is, if it is none."""
+    """An origin in the settings as browsers send it in Origin. An invalid origin is returned unchanged."""
     scheme, separator, host = origin.strip().partition("://")
     scheme = scheme.lower()
-    # Port 80 of HTTPS is another origin, if a browser names it.
+    # In Origin, unlike in Host, port 80 of HTTPS is another origin.
     if not separator or (scheme == "https" and host.endswith(":80")):
         return origin
     return f"{scheme}://{canonical(host, scheme)}"

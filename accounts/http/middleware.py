@@ -1,4 +1,4 @@
-"""Who asks, from where, and what may be kept of the answer."""
+"""Middleware: client address, host, methods, security headers, Fetch Metadata, caching, user, rate-limited forms."""
 
 import logging
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import SimpleLazyObject
 
 from accounts import addresses, known_browsers, rate_limits
-from accounts.http import cross_site, headers, hosts, landing, request_context
+from accounts.http import cross_site, headers, hosts, post_only, request_context
 from accounts.models import User
 from accounts.sessions import BrowserRequest, signed_in_user
 
@@ -34,18 +34,18 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 class TrustedProxyMiddleware(MiddlewareMixin):
     """
-    REMOTE_ADDR becomes the client's address, in its canonical form, and empty if there is none. Only proxies in
-    TRUSTED_PROXIES may say who the client is and that it came by HTTPS; the same of others is dropped.
+    Sets REMOTE_ADDR to the client's address in canonical form, or to "" if there is none. The headers with the client's
+    address and scheme are used if they come from TRUSTED_PROXIES, and removed otherwise.
     """
 
-    FORWARDED = (
+    FORWARDED_HEADERS = (
         "HTTP_X_FORWARDED_FOR",
         "HTTP_X_FORWARDED_PROTO",
         "HTTP_X_FORWARDED_HOST",
         "HTTP_FORWARDED",
         "HTTP_X_REQUEST_ID",
     )
-    # What application servers take for HTTPS, by default from any process on the same machine (gunicorn, uvicorn).
+    # Application servers set the scheme by these headers, by default for any local process (gunicorn, uvicorn).
     HTTPS_CLAIMS = {
         "HTTP_X_FORWARDED_PROTO": "https",
         "HTTP_X_FORWARDED_PROTOCOL": "ssl",
@@ -59,7 +59,7 @@ class TrustedProxyMiddleware(MiddlewareMixin):
         if self._claims_https(request):
             _set_scheme(request, "http")
         if not addresses.is_within(peer, settings.TRUSTED_PROXIES):
-            for header in self.FORWARDED:
+            for header in self.FORWARDED_HEADERS:
                 meta.pop(header, None)
             return
         if proto := meta.get("HTTP_X_FORWARDED_PROTO"):
@@ -68,13 +68,13 @@ class TrustedProxyMiddleware(MiddlewareMixin):
             meta["REMOTE_ADDR"] = addresses.last_untrusted(hops, peer, settings.TRUSTED_PROXIES) or ""
 
     def _claims_https(self, request: HttpRequest) -> bool:
-        """Whether the server's word for the scheme is only a header's. A trusted proxy's header is read by Django."""
+        """Whether the server took HTTPS from a header alone. Django reads the header of a trusted proxy by itself."""
         claims = (claim in request.META.get(name, "").lower() for name, claim in self.HTTPS_CLAIMS.items())
-        return any(claims) and not _ends_tls(request)
+        return any(claims) and not _terminates_tls(request)
 
 
-def _ends_tls(request: HttpRequest) -> bool:
-    """Whether the application server itself speaks TLS, as far as it says so."""
+def _terminates_tls(request: HttpRequest) -> bool:
+    """Whether the application server terminates TLS, for servers that report it (gunicorn; ASGI TLS extension)."""
     scope = getattr(request, "scope", {})
     return isinstance(request.META.get("gunicorn.socket"), SSLSocket) or "tls" in scope.get("extensions", {})
 
@@ -88,15 +88,15 @@ def _set_scheme(request: HttpRequest, scheme: str) -> None:
 
 class HostMiddleware(MiddlewareMixin):
     """
-    The Host header becomes canonical before it is compared (CSRF, CORS, DPoP) or put into links; Origin is, as browsers
-    send it. After TrustedProxyMiddleware, which knows the scheme.
+    Makes the Host header canonical before it is compared (CSRF, CORS, DPoP) or used in links. Refuses requests below a
+    path with 400. Comes after TrustedProxyMiddleware, which sets the scheme.
     """
 
     def process_request(self, request: HttpRequest) -> None:
         meta = request.META
         if meta.get("SCRIPT_NAME"):
-            # The start cannot see the prefix that an ASGI server, mod_wsgi or a proxy's header adds.
-            logger.warning("A request was refused since it came below a path (SCRIPT_NAME): use a host of its own")
+            # The check at the start cannot detect a prefix that an ASGI server, mod_wsgi or a proxy adds.
+            logger.warning("Refused a request below a path (SCRIPT_NAME): serve the project at the root of a host")
             raise BadRequest("below a path")
         for header in ("HTTP_HOST", "HTTP_X_FORWARDED_HOST"):
             if header in meta:
@@ -105,32 +105,32 @@ class HostMiddleware(MiddlewareMixin):
 
 class CommonMiddleware(common.CommonMiddleware):
     """
-    As Django's, but our own pages take three methods, and only what has no body is sent on to the address with the
-    slash.
+    As Django's, with two differences: pages of the project accept PAGE_METHODS only, and only GET and HEAD are
+    redirected to the URL with a final slash.
     """
 
-    PAGES_TAKE = ("GET", "HEAD", "POST")
-    # No view answers these, whoever wrote it.
-    NEVER = ("TRACE", "CONNECT")
+    PAGE_METHODS = ("GET", "HEAD", "POST")
+    # Refused for all views, those of other apps too.
+    REFUSED_METHODS = ("TRACE", "CONNECT")
     OUR_PACKAGES = {"accounts", "api", "project", "django"}
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
-        # Load balancers ask an instance by its address, which no list of host names has.
+        # Load balancers send an instance's IP address as Host, which is not in ALLOWED_HOSTS.
         return None if request.path_info in settings.PROBE_PATHS else super().process_request(request)
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., HttpResponse], args: object, kwargs: object
     ) -> HttpResponse | None:
-        # Forms of Django's take a PUT for a POST, and the admin's pages whatever comes for a GET. What is exempt from
-        # CSRF is no page, and tells by itself what it takes.
-        if request.method in self.PAGES_TAKE or getattr(view, "csrf_exempt", False):
+        # Django's form views handle PUT as POST, and the admin handles any method as GET. Views that are exempt from
+        # CSRF are not pages, and check the method themselves.
+        if request.method in self.PAGE_METHODS or getattr(view, "csrf_exempt", False):
             return None
-        if request.method not in self.NEVER and not self._is_our_page(request, view):
+        if request.method not in self.REFUSED_METHODS and not self._is_our_page(request, view):
             return None
-        return HttpResponseNotAllowed(self.PAGES_TAKE)
+        return HttpResponseNotAllowed(self.PAGE_METHODS)
 
     def _is_our_page(self, request: HttpRequest, view: Callable[..., HttpResponse]) -> bool:
-        """Ours, Django's or the admin's; an adopter's view decides by itself which methods it takes."""
+        """Whether the view is of the project, Django or the admin. Views of other apps check the method themselves."""
         if request.resolver_match and "admin" in request.resolver_match.app_names:
             return True
         module: str = getattr(getattr(view, "view_class", view), "__module__", "")
@@ -140,21 +140,21 @@ class CommonMiddleware(common.CommonMiddleware):
         return request.method in ("GET", "HEAD") and super().should_redirect_with_slash(request)
 
 
-class LandingMiddleware(MiddlewareMixin):
-    """After a sign-in, or whatever else leads back, a person lands on a page: never on an address for forms only."""
+class PostOnlyRedirectMiddleware(MiddlewareMixin):
+    """Changes a redirect to a URL that accepts only POST: the browser is sent to the page with its form."""
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        # The other redirects repeat the request as it was (307, 308), or correct its address (301).
+        # The other redirects repeat the method (307, 308) or correct the URL (301).
         if response.status_code not in (HTTPStatus.FOUND, HTTPStatus.SEE_OTHER):
             return response
-        path = landing.local_path(request, response["Location"])
-        if page := path and landing.page_with_form(path):
+        path = post_only.local_path(request, response["Location"])
+        if page := path and post_only.page_with_form(path):
             response["Location"] = page
         return response
 
 
 class SecurityHeadersMiddleware(MiddlewareMixin):
-    """What a page may load and do, and who may load it. A view that has said so itself is left alone."""
+    """Sets the security headers that the view has not set."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         super().__init__(get_response)
@@ -166,7 +166,7 @@ class SecurityHeadersMiddleware(MiddlewareMixin):
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         if settings.DEBUG and response.status_code in (404, 500):
-            # Django's pages for developers have their style inside.
+            # Django's debug pages have inline styles.
             return response
         for name, value in self.headers.items():
             response.headers.setdefault(name, value)
@@ -175,25 +175,25 @@ class SecurityHeadersMiddleware(MiddlewareMixin):
 
 class FetchMetadataMiddleware(MiddlewareMixin):
     """
-    What rides on a cookie and changes something comes from a page of ours, or of CSRF_TRUSTED_ORIGINS. Browsers that do
-    not say where it comes from, and what is no browser, are left to the CSRF token.
+    Refuses unsafe cross-site requests by CSRF_FAILURE_VIEW, unless their origin is in CSRF_TRUSTED_ORIGINS. Requests
+    without Sec-Fetch-Site and Origin are left to the check of the CSRF token.
     """
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., HttpResponse], args: object, kwargs: object
     ) -> HttpResponse | None:
-        # The API is exempt: there a foreign page's cookie does not count (api.authentication), and tokens do.
+        # The API is exempt: api.authentication ignores the cookie of a cross-site request, and tokens need no check.
         if request.method in SAFE_METHODS or getattr(view, "csrf_exempt", False):
             return None
         if not cross_site.is_cross_site(request) or cross_site.is_trusted(request.headers.get("Origin", "")):
             return None
-        reason = f"from a foreign page: {cross_site.source_of(request)}"
+        reason = f"cross-site request: {cross_site.describe_source(request)}"
         refusal: HttpResponse = get_callable(settings.CSRF_FAILURE_VIEW)(request, reason=reason)
         return refusal
 
 
 class NoStoreMiddleware(MiddlewareMixin):
-    """An answer is kept by nobody, unless its view says otherwise."""
+    """Forbids caches to store a response, unless the view sets Cache-Control."""
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         response.headers.setdefault("Cache-Control", "no-store")
@@ -204,7 +204,7 @@ asigned_in_user = sync_to_async(signed_in_user)
 
 
 class AuthenticationMiddleware(auth.AuthenticationMiddleware):
-    """As Django's, with the user that came with the session in one statement."""
+    """As Django's, with the user that was read with the session in one statement."""
 
     def process_request(self, request: BrowserRequest) -> None:
         super().process_request(request)
@@ -212,10 +212,10 @@ class AuthenticationMiddleware(auth.AuthenticationMiddleware):
         request.auser = partial(asigned_in_user, request)
 
     def process_exception(self, request: BrowserRequest, exception: Exception) -> HttpResponse | None:
-        """If the account was deleted while the request ran, that is why a row is missing: the browser is signed out."""
+        """Redirects to the sign-in page if a row is missing because the account was deleted during the request."""
         if not isinstance(exception, (ObjectDoesNotExist, IntegrityError)):
             return None
-        sign_in = request.session.known_sign_in
+        sign_in = request.session.loaded_sign_in
         if sign_in is None or User.objects.filter(pk=sign_in.user_id).exists():
             return None
         return redirect(settings.LOGIN_URL)
@@ -223,8 +223,8 @@ class AuthenticationMiddleware(auth.AuthenticationMiddleware):
 
 class RequestContextMiddleware:
     """
-    Lets sign-ins, security events and lines of the log say where their request came from, and gives the request's id
-    back. After TrustedProxyMiddleware: nobody else is believed who says where, or which.
+    Makes the request available to request_context, for sign-ins, security events and the log, and returns its id in
+    X-Request-ID. Comes after TrustedProxyMiddleware, which removes addresses and ids of untrusted clients.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -238,7 +238,7 @@ class RequestContextMiddleware:
 
 
 class TooManyAttemptsMiddleware(MiddlewareMixin):
-    """A form that was refused after too many guesses, the admin's too, is a 429; a browser that signed in is known."""
+    """Answers 429 for a form that was rate-limited, the admin's too, and sets the cookie of known browsers."""
 
     def process_template_response(self, request: HttpRequest, response: TemplateResponse) -> TemplateResponse:
         form = (response.context_data or {}).get("form")

@@ -1,4 +1,4 @@
-"""Where the work at hand comes from, and why it is done: what sign-ins and security events say of it."""
+"""The context of the current request: client, actor, reason, site URL, language."""
 
 import os
 import re
@@ -20,18 +20,19 @@ from accounts import addresses
 
 USER_AGENT_MAX_LENGTH = 512
 
-# Where `manage.py start` serves the project.
+# The URL at which `manage.py start` serves the project.
 DEVELOPMENT_SITE = "http://127.0.0.1:8000"
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{8,64}")
 
 _request: ContextVar[HttpRequest | None] = ContextVar("request", default=None)
-_reason: ContextVar[str] = ContextVar("why", default="")
+_reason: ContextVar[str] = ContextVar("reason", default="")
 _actor: ContextVar[Any] = ContextVar("actor", default=None)
 
 
 @contextmanager
 def use_request(request: HttpRequest) -> Iterator[None]:
+    """Inside the block, this is the current request."""
     token = _request.set(request)
     try:
         yield
@@ -40,12 +41,12 @@ def use_request(request: HttpRequest) -> Iterator[None]:
 
 
 def request() -> HttpRequest | None:
-    """None for a command."""
+    """The current request; None in a command."""
     return _request.get()
 
 
 def request_id(request: HttpRequest) -> str:
-    """By which its lines in the log are found: the one that a proxy gave it, or a new one."""
+    """The id of the request in the log: X-Request-ID of the proxy if it is well-formed, or else a new one."""
     meta = request.META
     given = meta.get("HTTP_X_REQUEST_ID", "")
     if not given or not REQUEST_ID.fullmatch(given):
@@ -56,8 +57,8 @@ def request_id(request: HttpRequest) -> str:
 @contextmanager
 def acting(reason: str, actor: Any = None) -> Iterator[None]:
     """
-    What is done inside was done for that reason, in the words of whoever does it: every event of it says so. `actor`:
-    whose work it goes on with, if it is not done by whoever asks.
+    Inside the block, security events are recorded with this reason, and with `actor` instead of the user of the request
+    if one is given.
     """
     tokens = _reason.set(reason), _actor.set(actor)
     try:
@@ -68,17 +69,18 @@ def acting(reason: str, actor: Any = None) -> Iterator[None]:
 
 
 def reason() -> str:
+    """The reason that acting() has set; empty by default."""
     return _reason.get()
 
 
 def ip_address() -> str | None:
-    """The client's address; None outside a request, and where the server or its proxy sends none (a Unix socket)."""
+    """The client's address; None outside a request, and if the server or its proxy sends none (a Unix socket)."""
     request = _request.get()
     return addresses.canonical(request.META.get("REMOTE_ADDR", "")) if request else None
 
 
 def user_agent() -> str:
-    """The client's own name for itself, cut to 512 characters, with nothing in it that a terminal or a log obeys."""
+    """The first 512 characters of User-Agent, with control characters replaced; empty outside a request."""
     request = _request.get()
     if request is None:
         return ""
@@ -87,7 +89,7 @@ def user_agent() -> str:
 
 
 def _as_utf8(header: str) -> str:
-    """WSGI and ASGI give each byte of a header as one character (PEP 3333)."""
+    """Decodes UTF-8: WSGI and ASGI pass each byte of a header as one character (PEP 3333)."""
     try:
         return header.encode("latin-1").decode()
     except UnicodeError:
@@ -96,8 +98,8 @@ def _as_utf8(header: str) -> str:
 
 def site() -> str:
     """
-    The URL of this site, without a slash at the end: SITE_URL or else, in a request, its host, which ALLOWED_HOSTS has
-    checked; its port, which nothing has checked, in DEBUG only. Empty if neither is known.
+    The URL of this site without a final slash: SITE_URL, or else the host of the request, which ALLOWED_HOSTS has
+    checked. The port, which is not checked, is included in DEBUG only. Empty if neither is known.
     """
     if settings.SITE_URL:
         return str(settings.SITE_URL)
@@ -109,12 +111,12 @@ def site() -> str:
 
 
 def absolute_url_if_known(path: str) -> str:
-    """Empty for work outside a request while SITE_URL is not set."""
-    return f"{known}{path}" if (known := site()) else ""
+    """The absolute URL of a path; empty outside a request if SITE_URL is not set."""
+    return f"{site_url}{path}" if (site_url := site()) else ""
 
 
 def absolute_url(path: str) -> str:
-    """Raises ImproperlyConfigured for work outside a request while SITE_URL is not set."""
+    """The absolute URL of a path. Raises ImproperlyConfigured outside a request if SITE_URL is not set."""
     url = absolute_url_if_known(path)
     if not url:
         raise ImproperlyConfigured(
@@ -125,7 +127,7 @@ def absolute_url(path: str) -> str:
 
 
 def requested_url(request: HttpRequest) -> str:
-    """The URL that was requested, without its query. If SITE_URL is set, the port is that one's, whatever Host says."""
+    """The URL of the request without its query. If SITE_URL is set, the port is from there, not from Host."""
     if not settings.SITE_URL:
         return request.build_absolute_uri(request.path)
     port = urlsplit(settings.SITE_URL).port
@@ -134,33 +136,33 @@ def requested_url(request: HttpRequest) -> str:
 
 
 def host() -> str:
-    """The name that was asked, without the port; empty outside a request."""
+    """The host of the request without the port; empty outside a request."""
     request = _request.get()
     return split_domain_port(request.get_host())[0] if request else ""
 
 
 def language() -> str | None:
-    """The one that was asked for, whatever the answer is in."""
+    """The language of the request, even if another one is active."""
     return getattr(_request.get(), "LANGUAGE_CODE", None) or translation.get_language()
 
 
 def is_by_another_user(user: Any) -> bool:
-    """Whether the work at hand, which concerns this user, is asked for by another one."""
-    by = actor()
-    return by is not None and by.pk != user.pk
+    """Whether the actor is another user than this one."""
+    acting_user = actor()
+    return acting_user is not None and acting_user.pk != user.pk
 
 
 def actor() -> Any:
-    """Who is signed in and asks for the work at hand; None for a command or a stranger."""
+    """The user who acts: the one given to acting(), or the signed-in user of the request; None if there is none."""
     user = _actor.get() or getattr(_request.get(), "user", None)
     return user if user is not None and user.is_authenticated else None
 
 
 def sid_of(user: Any) -> UUID | None:
-    """The sign-in of this user by which the request at hand is made; None if it is another user's, or anonymous."""
+    """The sid of the current request if it is one of this user; None for other users and anonymous requests."""
     request = _request.get()
     if request is None or actor() != user:
         return None
-    # A token of the API, or else the session's sign-in.
+    # `auth` is the token of an API request.
     sign_in = getattr(request, "auth", None) or getattr(getattr(request, "session", None), "sign_in", None)
     return sign_in.sid if sign_in and sign_in.user_id == user.pk else None

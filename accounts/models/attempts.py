@@ -164,13 +164,13 @@ class AttemptCounter(models.Model):
 
     id = models.UUIDField(primary_key=True, editable=False)
     kind = models.CharField(max_length=10, choices=rate_limits.kinds)
-    account = models.UUIDField(_("digest of the name"), null=True, db_index=True, editable=False)
+    account = models.UUIDField(_("digest of the username"), null=True, db_index=True, editable=False)
     # Whose account it is, if anybody's; known once it is locked.
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="attempt_counters"
     )
-    ip_address = models.GenericIPAddressField(_("address, or IPv6 network"), null=True)
-    count = models.PositiveIntegerField(_("guesses"), db_default=0)
+    ip_address = models.GenericIPAddressField(_("IP address or IPv6 network"), null=True)
+    count = models.PositiveIntegerField(_("attempts"), db_default=0)
     since = models.DateTimeField(db_default=Now())
     until = models.DateTimeField(_("locked until"), db_default=Now(), db_index=True)
 
@@ -178,6 +178,7 @@ class AttemptCounter(models.Model):
 
     class Meta:
         verbose_name = _("attempt counter")
+        verbose_name_plural = _("attempt counters")
         # As it was called before.
         db_table = "accounts_lock"
         base_manager_name = "objects"

@@ -13,12 +13,12 @@ class SignInKind(models.TextChoices):
 
 class EndReason(models.TextChoices):
     SIGNED_OUT = "signed_out", _("signed out")
-    ENDED_BY_USER = "ended_by_user", _("ended from the list")
+    ENDED_BY_USER = "ended_by_user", _("ended by the user")
     ENDED_BY_STAFF = "ended_by_staff", _("ended by staff")
     PASSWORD_CHANGED = "password_changed", _("password changed")
     USER_DEACTIVATED = "user_deactivated", _("account deactivated")
     USER_DELETED = "user_deleted", _("account deleted")
-    TOKEN_REUSED = "token_reused", _("a refresh token was used twice")
+    TOKEN_REUSED = "token_reused", _("refresh token used twice")
 
 
 class EventType(models.TextChoices):
@@ -29,21 +29,21 @@ class EventType(models.TextChoices):
     SIGN_IN_ENDED = "sign_in_ended", _("sign-in ended")
     TOKEN_REUSED = "token_reused", _("refresh token used twice")
     PASSWORD_CHANGED = "password_changed", _("password changed")
-    PASSWORD_RESET_ASKED = "password_reset_asked", _("password reset asked")
+    PASSWORD_RESET_ASKED = "password_reset_asked", _("password reset requested")
     PASSWORD_RESET = "password_reset", _("password reset")
     EMAIL_CONFIRMED = "email_confirmed", _("e-mail address confirmed")
     EMAIL_CHANGE_ASKED = "email_change_asked", _("e-mail address change requested")
     EMAIL_CHANGE_CANCELLED = "email_change_cancelled", _("e-mail address change cancelled")
     EMAIL_CHANGED = "email_changed", _("e-mail address changed")
     USER_DEACTIVATED = "user_deactivated", _("account deactivated")
-    LOCKED = "locked", _("locked after wrong guesses")
+    LOCKED = "locked", _("locked after too many attempts")
     UNLOCKED = "unlocked", _("unlocked")
     USER_REACTIVATED = "user_reactivated", _("account reactivated")
     USER_EDITED = "user_edited", _("account edited by staff")
-    RIGHTS_CHANGED = "rights_changed", _("rights changed")
+    RIGHTS_CHANGED = "rights_changed", _("permissions changed")
     TOKEN_REVOKED = "token_revoked", _("access token revoked")
     TOKEN_BLOCKED = "token_blocked", _("leaked token blocked")
-    BLOCK_LIFTED = "block_lifted", _("block of a token lifted")
+    BLOCK_LIFTED = "block_lifted", _("token unblocked")
     EVENTS_EXPORTED = "events_exported", _("events exported")
 
 

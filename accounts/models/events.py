@@ -139,28 +139,28 @@ class SecurityEvent(models.Model):
     Type = EventType
 
     SENTENCES = {
-        Type.SIGNED_UP: _("You made this account."),
+        Type.SIGNED_UP: _("You created this account."),
         Type.SIGNED_IN: _("A browser signed in."),
-        Type.SIGN_IN_FAILED: _("Somebody tried to sign in with a wrong password."),
+        Type.SIGN_IN_FAILED: _("A sign-in attempt failed: wrong password."),
         Type.SIGNED_OUT: _("Signed out."),
         Type.SIGN_IN_ENDED: _("A sign-in was ended."),
-        Type.TOKEN_REUSED: _("A refresh token came back a second time, so its sign-in was ended."),
+        Type.TOKEN_REUSED: _("A refresh token was used twice. Its sign-in was ended."),
         Type.PASSWORD_CHANGED: _("The password was changed."),
-        Type.PASSWORD_RESET_ASKED: _("A link to set a new password was asked for."),
-        Type.PASSWORD_RESET: _("A new password was set by a link from a mail."),
+        Type.PASSWORD_RESET_ASKED: _("A link to set a new password was requested."),
+        Type.PASSWORD_RESET: _("A new password was set through the link in an e-mail."),
         Type.EMAIL_CONFIRMED: _("The e-mail address was confirmed."),
         Type.EMAIL_CHANGE_ASKED: _("A change of the e-mail address was requested."),
         Type.EMAIL_CHANGE_CANCELLED: _("The pending change of the e-mail address was cancelled."),
         Type.EMAIL_CHANGED: _("The e-mail address was changed."),
         Type.USER_DEACTIVATED: _("The account was deactivated."),
-        Type.LOCKED: _("Too many wrong passwords: for a while no more were heard."),
-        Type.UNLOCKED: _("Passwords are heard again."),
+        Type.LOCKED: _("Sign-in was locked for a while after too many wrong passwords."),
+        Type.UNLOCKED: _("The lock on sign-in was removed."),
         Type.USER_REACTIVATED: _("The account was reactivated."),
-        Type.USER_EDITED: _("Staff edited the account."),
-        Type.RIGHTS_CHANGED: _("The account's rights were changed."),
-        Type.TOKEN_REVOKED: _("An access token was revoked by whoever held it."),
-        Type.TOKEN_BLOCKED: _("An access token that had leaked was blocked."),
-        Type.BLOCK_LIFTED: _("The block of an access token was lifted."),
+        Type.USER_EDITED: _("A staff member edited the account."),
+        Type.RIGHTS_CHANGED: _("The account's permissions were changed."),
+        Type.TOKEN_REVOKED: _("An access token was revoked by its client."),
+        Type.TOKEN_BLOCKED: _("A leaked access token was blocked."),
+        Type.BLOCK_LIFTED: _("An access token was unblocked."),
         Type.EVENTS_EXPORTED: _("You exported security events."),
     }
     # Of these one may say: this wasn't me.
@@ -199,6 +199,7 @@ class SecurityEvent(models.Model):
 
     class Meta:
         verbose_name = _("security event")
+        verbose_name_plural = _("security events")
         base_manager_name = "objects"
         ordering = ["-id"]
         permissions = [("export_securityevent", "Can export security events")]

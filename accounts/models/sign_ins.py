@@ -49,7 +49,7 @@ class SignIn(ChangedColumnsModel):
         blank=True,
         default="",
         db_default="",
-        help_text=_("What its user calls a client."),
+        help_text=_("Name that the user gave the client."),
     )
     user_agent = models.CharField(max_length=request_context.USER_AGENT_MAX_LENGTH, blank=True)
     ip_address = models.GenericIPAddressField(null=True, blank=True)
@@ -108,6 +108,7 @@ class SignIn(ChangedColumnsModel):
 
     class Meta:
         verbose_name = _("sign-in")
+        verbose_name_plural = _("sign-ins")
         base_manager_name = "objects"
         ordering = ["-last_seen_at"]
         permissions = [
@@ -188,7 +189,7 @@ class SignIn(ChangedColumnsModel):
         if self.ended_at:
             return str(self.get_end_reason_display())
         return str(
-            _("lasted as long as it may") if self.expires_at >= self.max_expires_at else _("not used for too long")
+            _("maximum duration reached") if self.expires_at >= self.max_expires_at else _("unused for too long")
         )
 
     @property

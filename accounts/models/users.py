@@ -43,7 +43,7 @@ def check_scopes(scopes: str) -> None:
 
 class User(ChangedColumnsModel, AbstractUser):
     class Scope(models.TextChoices):
-        INTROSPECT = "introspect", _("ask whether a token is good")
+        INTROSPECT = "introspect", _("introspect tokens")
 
     username = models.CharField(
         _("username"),
@@ -58,7 +58,7 @@ class User(ChangedColumnsModel, AbstractUser):
         _("e-mail address"),
         validators=[
             RegexValidator(
-                names.PLAIN_ADDRESS, _("Enter an address in plain ASCII, without quotes, brackets or comments.")
+                names.PLAIN_ADDRESS, _("Enter an e-mail address in plain ASCII, without quotes, brackets or comments.")
             )
         ],
     )
@@ -66,7 +66,7 @@ class User(ChangedColumnsModel, AbstractUser):
         _("service account"),
         default=False,
         db_default=False,
-        help_text=_("Another service, not a person: it signs in by the API only."),
+        help_text=_("This account belongs to a service, not a person. It can sign in only through the API."),
     )
     scopes = models.CharField(
         _("scopes"),
@@ -75,13 +75,13 @@ class User(ChangedColumnsModel, AbstractUser):
         default="",
         db_default="",
         validators=[check_scopes],
-        help_text=_("What a service account may do, separated by spaces: introspect."),
+        help_text=_("Scopes of a service account, separated by spaces: introspect."),
     )
     bound_tokens_only = models.BooleanField(
         _("bound tokens only"),
         default=False,
         db_default=False,
-        help_text=_("Clients get tokens only if they prove to hold a key that the tokens are then bound to (DPoP)."),
+        help_text=_("Clients receive tokens only with a DPoP proof. The tokens are bound to the key of that proof."),
     )
     # Null: nobody has shown yet that they read mail there.
     email_confirmed_at = models.DateTimeField(null=True, editable=False)
@@ -241,7 +241,7 @@ class User(ChangedColumnsModel, AbstractUser):
             return
         is_kept = User.objects.filter(pk=self.pk, username=self.username).exists()
         if not is_kept or others.with_login(self.username).exists():
-            text = _("A username that looks like an e-mail address must be the account's own address.")
+            text = _("A username in the form of an e-mail address must be the account's own e-mail address.")
             raise ValidationError({"username": ValidationError(text, code="username_is_address")})
 
     def set_password(self, raw_password: str | None) -> None:

@@ -20,10 +20,12 @@ from django.views.generic import FormView, TemplateView, UpdateView, View
 from accounts import email_addresses, forms, known_browsers, passwords, rate_limits
 from accounts.models import AccountChanged, User
 from accounts.sessions import SignedInRequest
-from accounts.views.sign_in import ReauthenticationRequiredMixin, leave
+from accounts.views.sign_in import ReauthenticationRequiredMixin, sign_out_and_render
 
 
 class ProfileView(LoginRequiredMixin, UpdateView):
+    """The profile of the signed-in user."""
+
     request: SignedInRequest
     form_class = forms.ProfileForm
     template_name = "accounts/profile.html"
@@ -38,7 +40,7 @@ class ProfileView(LoginRequiredMixin, UpdateView):
 
 
 class PasswordChangeView(auth_views.PasswordChangeView):
-    """The old password is in the form, so it is not asked for before."""
+    """Changes the password. The form contains the current password, so that no re-authentication is needed before."""
 
     request: SignedInRequest
     form_class = forms.PasswordChangeForm
@@ -59,27 +61,30 @@ class PasswordChangeView(auth_views.PasswordChangeView):
 
 
 class PasswordResetView(auth_views.PasswordResetView):
+    """Mails a reset link. The response is the same if no account has the address."""
+
     form_class = forms.PasswordResetForm  # type: ignore[assignment]
     template_name = "accounts/password_reset.html"
 
 
-class LinkView(FormView):
+class MailedLinkView(FormView):
     """
-    Where a link from a mail leads to. It is used up by the form's button, since scanners of mail follow links. The form
-    is sent to the link's own address, which the page tells to nobody; nothing of it is stored in the session.
+    The page of a link in a mail. GET changes nothing, since mail scanners follow links: the form uses the link. The
+    token stays in the URL, which is sent to no other site, and is not stored in the session.
     """
 
-    def find_user(self) -> User | None:
+    def get_user(self) -> User | None:
+        """The user to whom the link was mailed; None if it is not valid."""
         raise NotImplementedError
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        self.user = self.find_user()
-        response = super().dispatch(request, *args, **kwargs) if self.user else self.not_valid()
-        # Not "no-referrer": with that, browsers send the form from the origin "null", which is refused.
+        self.user = self.get_user()
+        response = super().dispatch(request, *args, **kwargs) if self.user else self.render_invalid_link()
+        # Not "no-referrer": browsers would send the form with `Origin: null`, which is refused.
         response["Referrer-Policy"] = "strict-origin"
         return response
 
-    def not_valid(self) -> HttpResponse:
+    def render_invalid_link(self) -> HttpResponse:
         return self.render_to_response({"form": None}, status=400)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
@@ -87,12 +92,14 @@ class LinkView(FormView):
 
 
 @method_decorator(sensitive_post_parameters("new_password1", "new_password2"), name="dispatch")
-class PasswordResetConfirmView(LinkView):
+class PasswordResetConfirmView(MailedLinkView):
+    """Sets a new password by a reset link."""
+
     form_class = forms.SetPasswordForm
     template_name = "accounts/password_reset_confirm.html"
     success_url = reverse_lazy("password_reset_complete")
 
-    def find_user(self) -> User | None:
+    def get_user(self) -> User | None:
         return passwords.get_by_reset_token(self.kwargs["uidb64"], self.kwargs["token"])
 
     def get_form_kwargs(self) -> dict[str, Any]:
@@ -104,12 +111,14 @@ class PasswordResetConfirmView(LinkView):
         except rate_limits.TooManyAttempts as error:
             form.add_error(None, error)
             return self.form_invalid(form)
-        # A way in for whom strangers have locked out elsewhere.
+        # The user can sign in with this browser even while wrong guesses of others lock the account.
         known_browsers.mark_known(self.request, form.user)
         return super().form_valid(form)
 
 
 class EmailChangeView(ReauthenticationRequiredMixin, FormView):
+    """Mails a confirmation link to the new address."""
+
     request: SignedInRequest
     form_class = forms.EmailChangeForm
     template_name = "accounts/email_change.html"
@@ -122,54 +131,60 @@ class EmailChangeView(ReauthenticationRequiredMixin, FormView):
         except ValidationError as error:
             form.add_error("new_email", error)
             return self.form_invalid(form)
-        text = _("A link is on its way to %(address)s. Your address changes when you follow it.")
+        text = _("We are sending a link to %(address)s. Your e-mail address changes when you open the link.")
         messages.success(self.request, text % {"address": new_email})
         return super().form_valid(form)
 
 
 class SendConfirmationView(LoginRequiredMixin, View):
-    """Sends the link to the address that is to be confirmed once more."""
+    """Mails the confirmation link again, if an address is waiting for confirmation."""
 
     def post(self, request: SignedInRequest) -> HttpResponse:
         if address := request.user.address_to_confirm:
             email_addresses.send_confirmation(request.user)
-            messages.success(request, _("A link is on its way to %(address)s.") % {"address": address})
+            messages.success(request, _("We are sending a link to %(address)s.") % {"address": address})
         return redirect("profile")
 
 
 class CancelEmailChangeView(LoginRequiredMixin, TemplateView):
+    """Cancels a pending change of the address."""
+
     request: SignedInRequest
     template_name = "accounts/email_cancel.html"
 
     def post(self, request: SignedInRequest) -> HttpResponse:
         if request.user.cancel_email_change():
-            messages.success(request, _("The change was cancelled. Your address stays as it is."))
+            messages.success(request, _("The change was cancelled. Your e-mail address stays the same."))
         return redirect("profile")
 
 
-class EmailConfirmView(LinkView):
+class EmailConfirmView(MailedLinkView):
+    """Confirms an address by a mailed link."""
+
     form_class = Form
     template_name = "accounts/email_confirm.html"
 
-    def find_user(self) -> User | None:
+    def get_user(self) -> User | None:
         return email_addresses.get_by_token(self.kwargs["uidb64"], self.kwargs["token"])
 
-    def not_valid(self) -> HttpResponse:
-        """To a person who follows a genuine link once more: that all is well. No other link tells of an address."""
+    def render_invalid_link(self) -> HttpResponse:
+        """A link that has been used shows the confirmed address. Any other invalid link shows no address."""
         if user := email_addresses.get_by_used_token(self.kwargs["uidb64"], self.kwargs["token"]):
             return render(self.request, "accounts/email_confirmed.html", {"address": user.email, "already": True})
-        return super().not_valid()
+        return super().render_invalid_link()
 
     def form_valid(self, form: Form) -> HttpResponse:
         try:
             user = email_addresses.confirm(self.kwargs["uidb64"], self.kwargs["token"])
         except AccountChanged:
-            return self.not_valid()
+            return self.render_invalid_link()
         return render(self.request, "accounts/email_confirmed.html", {"address": user.email, "already": False})
 
 
 @method_decorator(sensitive_post_parameters("password"), name="dispatch")
 class DeleteAccountView(LoginRequiredMixin, FormView):
+    """Deletes the account after the password was entered."""
+
     request: SignedInRequest
     form_class = forms.ReauthenticationForm
     template_name = "accounts/delete.html"
@@ -179,4 +194,4 @@ class DeleteAccountView(LoginRequiredMixin, FormView):
 
     def form_valid(self, form: forms.ReauthenticationForm) -> HttpResponse:
         self.request.user.delete()
-        return leave(self.request, "accounts/deleted.html")
+        return sign_out_and_render(self.request, "accounts/deleted.html")

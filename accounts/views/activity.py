@@ -16,6 +16,8 @@ from accounts.views.sign_in import ReauthenticationRequiredMixin
 
 
 class ActivityView(LoginRequiredMixin, ListView):
+    """The security events of the signed-in user, each with its sign-in."""
+
     request: SignedInRequest
     template_name = "accounts/activity.html"
     context_object_name = "events"
@@ -33,7 +35,7 @@ class ActivityView(LoginRequiredMixin, ListView):
 
 
 class NotMeView(ReauthenticationRequiredMixin, TemplateView):
-    """Ends the sign-in that somebody says is not theirs, and leads on to a new password, which ends all others."""
+    """Ends a sign-in that the user does not recognise, and redirects to the password change, which ends all others."""
 
     request: SignedInRequest
     template_name = "accounts/not_me.html"
@@ -46,5 +48,5 @@ class NotMeView(ReauthenticationRequiredMixin, TemplateView):
     def post(self, request: SignedInRequest, pk: int) -> HttpResponse:
         sign_in = self.get_context_data()["sign_in"]
         if sign_in and sign_in != request.session.sign_in and sign_in.end(SignIn.Reason.ENDED_BY_USER):
-            messages.success(request, _("Ended: %(device)s.") % {"device": sign_in.label})
+            messages.success(request, _("Sign-in ended: %(device)s.") % {"device": sign_in.label})
         return redirect("password_change")

@@ -24,6 +24,8 @@ from accounts.sessions import BrowserRequest, SignedInRequest
 
 
 class SignInView(auth_views.LoginView):
+    """The sign-in page."""
+
     request: BrowserRequest
     form_class = forms.SignInForm
     template_name = "accounts/login.html"
@@ -39,8 +41,8 @@ class SignInView(auth_views.LoginView):
         return redirect(self.get_success_url())
 
 
-def leave(request: HttpRequest, template: str, **context: Any) -> HttpResponse:
-    """Ends the session, and shows a last page."""
+def sign_out_and_render(request: HttpRequest, template: str, **context: Any) -> HttpResponse:
+    """Signs out, and renders a page in the same response. The browser clears its cached pages."""
     logout(request)
     response = render(request, template, context)
     response["Clear-Site-Data"] = CLEAR_SITE_DATA
@@ -48,14 +50,18 @@ def leave(request: HttpRequest, template: str, **context: Any) -> HttpResponse:
 
 
 class SignOutView(View):
+    """Signs out. Accepts POST only."""
+
     http_method_names = ["post", "options"]
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        return leave(request, "accounts/logged_out.html")
+        return sign_out_and_render(request, "accounts/logged_out.html")
 
 
 @method_decorator(sensitive_post_parameters("password1", "password2"), name="dispatch")
 class SignUpView(FormView):
+    """Creates an account and signs in."""
+
     form_class = forms.SignUpForm
     template_name = "accounts/signup.html"
     success_url = reverse_lazy("home")
@@ -72,7 +78,7 @@ class SignUpView(FormView):
 
 
 class ReauthenticationRequiredMixin(LoginRequiredMixin):
-    """For what matters most: asks for the password first, if it was not given just now, and comes back."""
+    """For sensitive pages: redirects to ReauthenticateView if the last authentication is not recent, and returns."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         sign_in: SignIn | None = request.session.sign_in  # type: ignore[attr-defined]
@@ -83,7 +89,7 @@ class ReauthenticationRequiredMixin(LoginRequiredMixin):
 
 @method_decorator(sensitive_post_parameters("password"), name="dispatch")
 class ReauthenticateView(LoginRequiredMixin, RedirectURLMixin, FormView):
-    """Asks for the password once more, and goes on to where one was."""
+    """Asks for the password again, and redirects to `next`."""
 
     request: SignedInRequest
     form_class = forms.ReauthenticationForm
@@ -97,7 +103,5 @@ class ReauthenticateView(LoginRequiredMixin, RedirectURLMixin, FormView):
         return super().get_context_data(**kwargs) | {"next": self.get_redirect_url()}
 
     def form_valid(self, form: forms.ReauthenticationForm) -> HttpResponse:
-        self.request.session.sign_in.mark_reauthenticated()  # type: ignore[union-attr]
-        # Whoever proves again goes on with a new key (ASVS 7.2.4).
-        self.request.session.cycle_key()
+        self.request.session.mark_reauthenticated()
         return super().form_valid(form)

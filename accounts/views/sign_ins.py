@@ -1,4 +1,4 @@
-"""Pages of the list of sign-ins: rename and end them."""
+"""Pages that list, rename and end the sign-ins of an account."""
 
 from datetime import timedelta
 from typing import Any
@@ -15,47 +15,52 @@ from django.views.generic import ListView, TemplateView, UpdateView
 from accounts import ending, forms
 from accounts.models import SignIn, SignInQuerySet
 from accounts.sessions import SignedInRequest
-from accounts.views.sign_in import ReauthenticationRequiredMixin, leave
+from accounts.views.sign_in import ReauthenticationRequiredMixin, sign_out_and_render
 
 ENDED_SHOWN_FOR = timedelta(days=30)
-ENDED_SHOWN = 15
+MAX_ENDED_SHOWN = 15
 
 
 class SignInListView(LoginRequiredMixin, ListView):
+    """The live sign-ins of the signed-in user, the current one first, and those that ended lately."""
+
     request: SignedInRequest
     template_name = "accounts/sign_ins.html"
     context_object_name = "sign_ins"
     paginate_by = 25
 
     def get_queryset(self) -> SignInQuerySet:
-        own = SignIn.objects.filter(user=self.request.user)
-        return own.live().current_first(self.request.session.sign_in)
+        return SignIn.objects.filter(user=self.request.user).live().current_first(self.request.session.sign_in)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)
         ended = self.request.user.sign_ins.ended_since(timezone.now() - ENDED_SHOWN_FOR)
         return context | {
             "others": context["paginator"].count - 1,
-            "ended": ended[:ENDED_SHOWN],
+            "ended": ended[:MAX_ENDED_SHOWN],
         }
 
 
 class RenameSignInView(LoginRequiredMixin, UpdateView):
+    """Renames a client of the signed-in user."""
+
     request: SignedInRequest
     context_object_name = "sign_in"
-    form_class = forms.NameForm
+    form_class = forms.ClientNameForm
     template_name = "accounts/sign_in_name.html"
 
     def get_queryset(self) -> SignInQuerySet:
         return SignIn.objects.filter(user=self.request.user, kind=SignIn.Kind.CLIENT).live()
 
-    def form_valid(self, form: forms.NameForm) -> HttpResponse:
+    def form_valid(self, form: forms.ClientNameForm) -> HttpResponse:
         self.object.rename(form.cleaned_data["name"])
         messages.success(self.request, _("Saved: %(name)s.") % {"name": self.object.label})
         return redirect("sign_ins")
 
 
 class EndSignInView(ReauthenticationRequiredMixin, TemplateView):
+    """Ends one sign-in. Ending the current one signs out."""
+
     request: SignedInRequest
     template_name = "accounts/sign_in_end.html"
 
@@ -64,16 +69,18 @@ class EndSignInView(ReauthenticationRequiredMixin, TemplateView):
         return super().get_context_data(**kwargs) | {"sign_in": sign_in}
 
     def post(self, request: SignedInRequest, pk: Any) -> HttpResponse:
-        """Ending what has ended is no error."""
+        """A sign-in that has already ended is no error."""
         sign_in = self.get_context_data()["sign_in"]
         if sign_in == request.session.sign_in:
-            return leave(request, "accounts/logged_out.html")
+            return sign_out_and_render(request, "accounts/logged_out.html")
         sign_in.end(SignIn.Reason.ENDED_BY_USER)
-        messages.success(request, _("Ended: %(device)s.") % {"device": sign_in.label})
+        messages.success(request, _("Sign-in ended: %(device)s.") % {"device": sign_in.label})
         return redirect("sign_ins")
 
 
 class EndOtherSignInsView(ReauthenticationRequiredMixin, TemplateView):
+    """Ends all sign-ins but the current one."""
+
     request: SignedInRequest
     template_name = "accounts/sign_ins_end_others.html"
 
@@ -90,8 +97,8 @@ class EndOtherSignInsView(ReauthenticationRequiredMixin, TemplateView):
         messages.success(request, text % {"count": ended})
         if left:
             text = ngettext(
-                "%(count)d other sign-in is left. End the others once more.",
-                "%(count)d other sign-ins are left. End the others once more.",
+                "%(count)d other sign-in has not ended yet. End the other sign-ins again.",
+                "%(count)d other sign-ins have not ended yet. End the other sign-ins again.",
                 left,
             )
             messages.warning(request, text % {"count": left})
@@ -99,6 +106,8 @@ class EndOtherSignInsView(ReauthenticationRequiredMixin, TemplateView):
 
 
 class EndAllSignInsView(ReauthenticationRequiredMixin, TemplateView):
+    """Ends all sign-ins, and signs out."""
+
     request: SignedInRequest
     template_name = "accounts/sign_ins_end_all.html"
 
@@ -107,4 +116,4 @@ class EndAllSignInsView(ReauthenticationRequiredMixin, TemplateView):
 
     def post(self, request: SignedInRequest) -> HttpResponse:
         ended = ending.end_all(request.user, SignIn.Reason.ENDED_BY_USER)
-        return leave(request, "accounts/logged_out.html", ended=ended)
+        return sign_out_and_render(request, "accounts/logged_out.html", ended=ended)

@@ -19,9 +19,9 @@ from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters
 
 from accounts.admin import confirm
-from accounts.admin.lists import ChoiceFilter, ListFilter, ReadOnlyList, link
+from accounts.admin.lists import ChoiceFilter, ListFilter, ReadOnlyList, admin_link
 from accounts.admin.search import as_uuid
-from accounts.admin.sign_ins import SignInAdmin, say_ended
+from accounts.admin.sign_ins import SignInAdmin, message_ended
 from accounts.http import request_context
 from accounts.models import SignIn, User
 from api.blocklist import leaks
@@ -44,7 +44,7 @@ class StateFilter(ListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> Sequence[tuple[str, Any]]:
-        return [("in_force", _("In force")), ("lifted", _("Lifted"))]
+        return [("in_force", _("In force")), ("lifted", _("Removed"))]
 
     def narrow(self, queryset: EntryQuerySet, value: str) -> EntryQuerySet:
         return queryset.in_force() if value == "in_force" else queryset.filter(lifted_at__isnull=False)
@@ -52,8 +52,8 @@ class StateFilter(ListFilter):
 
 class FoundForm(forms.Form):
     found = forms.CharField(
-        label=_("What was found"),
-        help_text=_("A token, its id (jti), or the id of its sign-in (sid). It is not kept, and not shown again."),
+        label=_("Token or id"),
+        help_text=_("A token, its id (jti), or the id of its sign-in (sid). It is not stored and not shown again."),
         max_length=MAX_FOUND_LENGTH,
         # A password input is never rendered with its value.
         widget=forms.PasswordInput(attrs={"class": "vTextField", "autocomplete": "off", "spellcheck": "false"}),
@@ -61,7 +61,7 @@ class FoundForm(forms.Form):
 
 
 class ReasonForm(forms.Form):
-    why = confirm.WhyField()
+    why = confirm.ReasonField()
 
 
 @admin.register(Entry)
@@ -95,30 +95,30 @@ class EntryAdmin(ReadOnlyList):
             return entry.token_id
         return _("signed in before %s") % f"{entry.before:%Y-%m-%d %H:%M:%S} UTC"
 
-    @admin.display(description=_("whose"))
+    @admin.display(description=_("user"))
     def whose(self, entry: Any) -> Any:
         if entry.kind == Entry.Kind.EVERYBODY:
-            return _("everybody")
+            return _("all users")
         if entry.kind == Entry.Kind.USER:
-            return link(User.objects.filter(pk=entry.owner_id).first()) or entry.owner_id
+            return admin_link(User.objects.filter(pk=entry.owner_id).first()) or entry.owner_id
         if entry.user_id is None:
             return None
         url = reverse("admin:accounts_user_change", args=[entry.user_id])
         return format_html('<a href="{}">{}</a>', url, entry.username)
 
-    @admin.display(description=_("why"))
+    @admin.display(description=_("reason"))
     def reason(self, entry: Any) -> Any:
         return entry.why or dict(SignIn.Reason.choices).get(entry.end_reason)
 
     @admin.display(description=_("by"))
     def by(self, entry: Any) -> Any:
-        return link(entry.blocked_by) if entry.blocked_by else entry.ended_by
+        return admin_link(entry.blocked_by) if entry.blocked_by else entry.ended_by
 
     @admin.display(description=_("state"))
     def state(self, entry: Entry) -> Any:
         if entry.lifted_at:
-            return _("lifted by %s") % (entry.lifted_by or "?")
-        return _("in force") if entry.is_in_force else _("past use")
+            return _("removed by %s") % (entry.lifted_by or "?")
+        return _("in force") if entry.is_in_force else _("expired")
 
     def get_search_results(
         self, request: HttpRequest, queryset: EntryQuerySet, search_term: str
@@ -150,38 +150,39 @@ class EntryAdmin(ReadOnlyList):
         view = path("leaked/", self.admin_site.admin_view(self.leaked), name="blocklist_entry_leaked")
         return [view, *super().get_urls()]
 
-    def is_possible(self, request: HttpRequest, action: str, shown: Entry) -> bool:
-        return shown.may_be_lifted
+    def is_available(self, request: HttpRequest, action: str, obj: Entry) -> bool:
+        return obj.may_be_lifted
 
-    @admin.action(description=_("Lift"), permissions=["lift"])
+    @admin.action(description=_("Remove block"), permissions=["lift"])
     def lift(self, request: HttpRequest, entries: EntryQuerySet) -> HttpResponse | None:
         """Lifts entries that staff made for single tokens; never those of ended sign-ins."""
         chosen = list(entries[: self.list_per_page])
         liftable = [entry for entry in chosen if entry.may_be_lifted]
         form = confirm.ConfirmationWithReason(request)
-        if not form.is_given:
+        if not form.is_confirmed:
             others = len(chosen) - len(liftable)
             tokens = ngettext(
-                "token is good again within a second, until it expires",
-                "tokens are good again within a second, until they expire",
+                "token is accepted again within a second, until it expires",
+                "tokens are accepted again within a second, until they expire",
                 len(liftable),
             )
             text = ngettext(
-                "%d stays: only what staff blocked, and is in force, can be lifted. What ended has ended for good.",
-                "%d stay: only what staff blocked, and is in force, can be lifted. What ended has ended for good.",
+                "%d stays: only a block that staff set and that is in force can be removed. Ended sign-ins stay ended.",
+                "%d stay: only blocks that staff set and that are in force can be removed. Ended sign-ins stay ended.",
                 others,
             )
-            return confirm.ask(
+            return confirm.page(
                 self,
                 request,
                 form,
-                title=_("Lift?"),
-                button=_("Let them in again"),
-                facts=[(tokens, len(liftable))],
+                title=_("Remove blocks?"),
+                button=_("Remove blocks"),
+                effects=[(tokens, len(liftable))],
                 notes=[text % others] if others else [],
             )
         lifted = sum(entry.lift(form.cleaned_data["why"]) for entry in liftable)
-        self.message_user(request, ngettext("%d lifted.", "%d lifted.", lifted) % lifted, messages.SUCCESS)
+        text = ngettext("%d block removed.", "%d blocks removed.", lifted) % lifted
+        self.message_user(request, text, messages.SUCCESS)
         return None
 
     # A leaked token
@@ -239,7 +240,7 @@ class EntryAdmin(ReadOnlyList):
         if not request.user.has_perm("accounts.end_signin") or not manageable.exists():
             raise PermissionDenied
         with request_context.acting(why):
-            say_ended(self, request, manageable.end(SignIn.Reason.ENDED_BY_STAFF))
+            message_ended(self, request, manageable.end(SignIn.Reason.ENDED_BY_STAFF))
 
     def _leak_page(self, request: HttpRequest, **context: Any) -> TemplateResponse:
         leak = context.get("leak")
@@ -254,8 +255,8 @@ class EntryAdmin(ReadOnlyList):
                 and leak.sign_in.user.is_manageable_by(request.user)
             ),
             "may_block": bool(leak and leak.blockable_by(request.user)),
-            "whose": leak and leak.sign_in and link(leak.sign_in.user),
-            "sign_in": leak and leak.sign_in and link(leak.sign_in),
+            "whose": leak and leak.sign_in and admin_link(leak.sign_in.user),
+            "sign_in": leak and leak.sign_in and admin_link(leak.sign_in),
             **context,
         }
         return TemplateResponse(request, "admin/leaked.html", page_context)
@@ -280,16 +281,16 @@ class SignInOnBlocklistAdmin(SignInAdmin):
     @admin.display(description=_("state"))
     def state(self, sign_in: Any) -> Any:
         if sign_in.ended_at is None and sign_in.is_revoked_wholesale:
-            return format_html('<span class="ended">{}</span>', _("ended with all others; its row follows"))
+            return format_html('<span class="ended">{}</span>', _("ended with all others, row not updated yet"))
         return super().state(sign_in)
 
     @admin.display(description=_("blocklist"))
     def on_blocklist(self, sign_in: SignIn) -> Any:
         entry = Entry.objects.blocking(sign_in.sid, sign_in.user_id).first()
         if entry is None:
-            return _("not on it")
+            return _("not on the blocklist")
         return format_html(
             '<a href="{}">{}</a>',
             reverse("admin:blocklist_entry_change", args=[entry.pk]),
-            _("its tokens are refused, an entry says until %s") % f"{entry.until:%Y-%m-%d %H:%M} UTC",
+            _("tokens refused until %s") % f"{entry.until:%Y-%m-%d %H:%M} UTC",
         )

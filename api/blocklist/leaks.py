@@ -60,18 +60,18 @@ def _identify_id(found: UUID) -> Leak | None:
     sign_ins = SignIn.objects.select_related("user")
     if sign_in := sign_ins.filter(pk=found).first():
         if _is_live(sign_in):
-            return Leak("sid", _("The sign-in goes on, and its tokens are good."), is_accepted=True, sign_in=sign_in)
-        return Leak("sid", _("The sign-in is over, and its tokens are refused."), is_accepted=False, sign_in=sign_in)
+            return Leak("sid", _("The sign-in is live. Its tokens are valid."), is_accepted=True, sign_in=sign_in)
+        return Leak("sid", _("The sign-in has ended. Its tokens are refused."), is_accepted=False, sign_in=sign_in)
     # Without an index, which every refresh would have to update: a second in millions of rows.
     if sign_in := sign_ins.filter(Q(refresh_id=found) | Q(previous_refresh_id=found)).first():
         return _refresh_token_leak(sign_in, _is_live(sign_in) and sign_in.accepts_refresh(found))
     if Entry.objects.in_force().individual().filter(token_id=found).exists():
-        return Leak("jti", _("It is on the blocklist already."), is_accepted=False)
+        return Leak("jti", _("It is already on the blocklist."), is_accepted=False)
     if not may_be_jti(found):
         return None
     unknown = _(
-        "We keep no list of access tokens: nobody can say from its id whose it is, or whether there is one. If there "
-        "is, it is good until it expires, unless you block it."
+        "Access tokens are not stored, so the user of this id is not known, nor whether there is a token with it. If "
+        "there is one, it is valid until it expires, unless you block it."
     )
     return Leak("jti", unknown, is_accepted=True, blockable_jti=found)
 
@@ -93,8 +93,8 @@ def _identify_token(found: str) -> Leak | None:
     if token["token_type"] == RefreshToken.token_type:
         return _refresh_token_leak(sign_in, is_accepted)
     if is_accepted:
-        return Leak("access", _("Genuine, and still good."), is_accepted=True, sign_in=sign_in, blockable_jti=token.jti)
-    return Leak("access", _("Genuine, but refused already."), is_accepted=False, sign_in=sign_in)
+        return Leak("access", _("Genuine and valid."), is_accepted=True, sign_in=sign_in, blockable_jti=token.jti)
+    return Leak("access", _("Genuine, but already refused."), is_accepted=False, sign_in=sign_in)
 
 
 def _is_accepted(token: AnyToken) -> bool:
@@ -116,7 +116,7 @@ def _identify_expired(found: str) -> Leak | None:
         return None
     return Leak(
         kind,
-        _("Genuine, but its time is over: it opens nothing any more."),
+        _("Genuine, but expired. It can no longer be used."),
         is_accepted=False,
         sign_in=sign_ins.select_related("user").first(),
     )
@@ -124,6 +124,6 @@ def _identify_expired(found: str) -> Leak | None:
 
 def _refresh_token_leak(sign_in: SignIn | None, is_accepted: bool) -> Leak:
     if is_accepted:
-        return Leak("refresh", _("Genuine, and still good."), is_accepted=True, sign_in=sign_in)
-    used = _("Genuine, but used up, or its sign-in is over: it opens nothing.")
+        return Leak("refresh", _("Genuine and valid."), is_accepted=True, sign_in=sign_in)
+    used = _("Genuine, but already used, or its sign-in has ended. It can no longer be used.")
     return Leak("refresh", used, is_accepted=False, sign_in=sign_in)

@@ -52,7 +52,7 @@ QUESTIONS = (
     ),
     Question(
         "origin",
-        _("Do browsers call it from another site?"),
+        _("Do browsers send requests from another site?"),
         (
             Option(
                 "same",

@@ -70,7 +70,7 @@ def _check() -> Row:
 
     return Row(
         _("Time to authenticate a client that the process has seen before"),
-        _("one statement"),
+        _("one SQL statement"),
         added("check_microseconds_passport"),
         _("SimpleJWT without a check for revocation: %(time)s") % {"time": added("check_microseconds_simplejwt")},
         "in_process",
@@ -110,7 +110,7 @@ def _end_without_redis() -> Row:
 
 def _blocklist() -> Row:
     return Row(
-        _("Speed with a million tokens on the blocklist"),
+        _("Speed with one million tokens on the blocklist"),
         _("no blocklist"),
         _share("check_share_million_blocked"),
         "",
@@ -120,10 +120,10 @@ def _blocklist() -> Row:
 
 def _sign_ins() -> Row:
     share = _share("end_share_million_sign_ins")
-    return Row(_("Speed of ending one sign-in among a million"), share, share, "", "growth")
+    return Row(_("Speed of ending one sign-in among one million"), share, share, "", "growth")
 
 
 def _sign_in() -> Row:
     times = {"hash": _number("sign_in_milliseconds_hash"), "rest": _number("sign_in_milliseconds_rest")}
     cost = _("%(hash)s ms for the password hash, %(rest)s ms for the rest") % times
-    return Row(_("Signing in"), cost, cost, "", "in_process")
+    return Row(_("Sign-in"), cost, cost, "", "in_process")

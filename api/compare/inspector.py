@@ -89,7 +89,9 @@ EXPIRED = Verdicts(
 TOO_EARLY = Verdicts(
     SIGNED, failed(_("The token is not valid yet.")), unchecked(_("Not checked, since the token is not valid yet."))
 )
-FOREIGN = Verdicts(SIGNED, unchecked(_("Not checked.")), failed(_("No: its claims are not those of our tokens.")))
+FOREIGN = Verdicts(
+    SIGNED, unchecked(_("Not checked.")), failed(_("No: the claims are not those of a token of this server."))
+)
 REVOKED = Verdicts(SIGNED, IN_TIME, failed(_("No: its sign-in ended, or the token was revoked or used already.")))
 # By the exception of PyJWT; subclasses first.
 BY_REASON: Mapping[type[Exception], Verdicts] = {

@@ -131,7 +131,7 @@ def test_the_page_that_asks_counts_by_kind(browser_of, client_of, staff, ann):
     browser_of(ann)
     text = text_of(act(browser_of(staff), USERS, "end_all_sign_ins", ann, agree=False))
     assert "1 user is signed out" in text
-    assert "1 browser loses" in text
+    assert "1 browser session is revoked" in text
     assert "2 clients have" in text
 
 
@@ -190,7 +190,7 @@ def test_all_that_match_the_filter_end_and_no_others(browser_of, client_of, staf
 
 
 def test_what_takes_too_long_goes_on_at_the_next_request(browser_of, client_of, staff, ann, monkeypatch):
-    monkeypatch.setattr("accounts.admin.sign_ins.PATIENCE", -1.0)
+    monkeypatch.setattr("accounts.admin.sign_ins.REQUEST_BUDGET_SECONDS", -1.0)
     original = SignIn.objects.all().__class__.end_in_batches
     monkeypatch.setattr("accounts.models.SignInQuerySet.end_in_batches", lambda self, reason: original(self, reason, 2))
     for _ in range(3):
@@ -271,7 +271,7 @@ def test_staff_do_nothing_to_a_superuser(browser_of, client_of, max_, staff, act
 def test_staff_do_not_end_a_superusers_sign_in(browser_of, client_of, max_, staff):
     client = client_of(staff)
     answer = act(browser_of(max_), SIGN_INS, "end_selected", sign_in_of(staff), agree=False)
-    assert "left alone" in text_of(answer)
+    assert "is not ended: only superusers can end it" in text_of(answer)
     act(browser_of(max_), SIGN_INS, "end_selected", sign_in_of(staff))
     assert client.get("/api/me/").status_code == 200
 
@@ -371,9 +371,9 @@ def test_a_users_page_leads_to_sign_ins_and_events_and_back(browser_of, client_o
 def test_an_ended_clients_page_tells_its_place_in_the_blocklist(browser_of, client_of, staff, ann):
     client_of(ann)
     page, sign_in = browser_of(staff), sign_in_of(ann)
-    assert "not on it" in text_of(page.get(f"{SIGN_INS}{sign_in.pk}/change/"))
+    assert "not on the blocklist" in text_of(page.get(f"{SIGN_INS}{sign_in.pk}/change/"))
     sign_in.end(SignIn.Reason.ENDED_BY_STAFF)
-    assert "its tokens are refused" in text_of(page.get(f"{SIGN_INS}{sign_in.pk}/change/"))
+    assert "tokens refused until" in text_of(page.get(f"{SIGN_INS}{sign_in.pk}/change/"))
 
 
 def test_what_a_stranger_wrote_does_nothing(browser_of, browser, staff, ann, password):

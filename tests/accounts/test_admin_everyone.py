@@ -56,7 +56,7 @@ def test_everyone_is_out_in_both_modes_by_two_entries(browser_of, client_of, eri
     page = browser_of(erin)
     answer = agree(page)
     assert "6 sign-ins are marked as ended" in text_of(answer)
-    assert "Your own sign-in was one of them" in text_of(answer)
+    assert "This includes your own sign-in" in text_of(answer)
     assert all(map(stays_out, clients))
     assert not any(map(shows_profile, browsers))
     assert page.get(SIGN_INS).status_code == 302
@@ -91,10 +91,10 @@ def test_a_moment_that_is_none_or_not_past_ends_nobody(browser_of, client_of, er
 
 
 def test_one_request_shuts_all_out_and_the_next_prune_marks_the_rows(browser_of, client_of, erin, ann, monkeypatch):
-    monkeypatch.setattr("accounts.admin.sign_ins.PATIENCE", -1.0)
+    monkeypatch.setattr("accounts.admin.sign_ins.REQUEST_BUDGET_SECONDS", -1.0)
     clients, browser, page = [client_of(ann) for _ in range(3)], browser_of(ann), browser_of(erin)
     answer = agree(page)
-    assert "the next manage.py prune marks them" in text_of(answer)
+    assert "The next run of manage.py prune marks them" in text_of(answer)
     assert SignIn.objects.unended().filter(user=ann).count() == 4
     assert all(map(stays_out, clients))
     assert not shows_profile(browser)

@@ -134,7 +134,7 @@ def test_nobody_sorts_a_long_list_their_own_way(page, order):
 
 
 def test_a_long_list_ends_and_says_so(page, ann, monkeypatch):
-    monkeypatch.setattr("accounts.admin.lists.FURTHEST", 10)
+    monkeypatch.setattr("accounts.admin.lists.MAX_COUNTED", 10)
     monkeypatch.setattr("accounts.admin.lists.BoundedList.list_per_page", 5)
     for _ in range(20):
         SecurityEvent.objects.record("signed_up", ann)

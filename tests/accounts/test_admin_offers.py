@@ -98,7 +98,7 @@ def test_an_action_that_does_nothing_to_the_chosen_says_so(browser_of, staff, an
 def test_no_mail_is_counted_for_who_cannot_reset_a_password(browser_of, staff, ann, bob):
     User.objects.filter(pk=bob.pk).update(password=make_password(None))
     page = browser_of(staff)
-    assert "1 person gets a mail" in text_of(act(page, USERS, "send_password_reset", ann, bob, agree=False))
+    assert "1 user receives an e-mail" in text_of(act(page, USERS, "send_password_reset", ann, bob, agree=False))
 
 
 def test_the_sign_ins_of_a_user_come_before_the_form(browser_of, client_of, staff, ann):

@@ -240,7 +240,7 @@ def test_a_link_followed_again_says_that_the_address_is_confirmed(browser, mails
     confirmed_at = User.objects.get(username="carol").email_confirmed_at
     response = getattr(browser(), method)(link)
     assert response.status_code == 200
-    assert "This address is already confirmed" in response.content.decode()
+    assert "This e-mail address is already confirmed" in response.content.decode()
     assert "carol@example.com" in response.content.decode()
     assert User.objects.get(username="carol").email_confirmed_at == confirmed_at
 
@@ -249,7 +249,7 @@ def test_the_link_of_a_change_followed_again_says_so_too(ask, browser):
     link = link_in(ask())
     browser().post(link)
     response = browser().get(link)
-    assert "This address is already confirmed" in response.content.decode()
+    assert "This e-mail address is already confirmed" in response.content.decode()
     assert NEW in response.content.decode()
 
 
@@ -303,7 +303,7 @@ def test_an_address_gets_three_mails_an_hour_and_the_answer_is_the_same(clock, c
     answers = []
     assert [len(mails_of(ask_again)) for _ in range(5)] == [1, 1, 0, 0, 0]
     assert {answer.status_code for answer in answers} == {200}
-    assert all("A link is on its way to carol@example.com." in answer.content.decode() for answer in answers)
+    assert all("We are sending a link to carol@example.com." in answer.content.decode() for answer in answers)
     clock.shift(timedelta(minutes=61))
     assert len(mails_of(ask_again)) == 1
 

@@ -75,7 +75,7 @@ def test_a_page_says_it_in_words_and_keeps_its_form(path, browser, anonymous, st
     page = Door(path, browser, anonymous)
     exhaust(page)
     html = page.knock("sue", WRONG).content.decode()
-    assert "Too many tries. Try again in 1 second." in html
+    assert "Too many attempts. Try again in 1 second." in html
     assert 'name="password"' in html
 
 
@@ -258,7 +258,7 @@ def test_guesses_at_the_old_password_are_counted_on_the_page(browser_of, ann):
     form = {"old_password": WRONG, "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
     answers = [browser.post("/accounts/password_change/", form) for _ in range(FREE + 1)]
     assert [answer.status_code for answer in answers] == [200] * FREE + [429]
-    assert "Too many tries" in answers[-1].content.decode()
+    assert "Too many attempts" in answers[-1].content.decode()
     assert "Retry-After" in answers[-1].headers
 
 

@@ -84,8 +84,8 @@ def test_a_username_that_is_anothers_address_is_refused(username, bob, anonymous
     answer = anonymous.post("/api/register/", form)
     assert (answer.status_code, "username" in answer.json()) == (400, True)
     page = browser().post("/accounts/signup/", form | {"password1": password, "password2": password})
-    assert "must be the account’s own address" in page.content.decode().replace("&#x27;", "’")
-    with pytest.raises(CommandError, match="own address"):
+    assert "must be the account’s own e-mail address" in page.content.decode().replace("&#x27;", "’")
+    with pytest.raises(CommandError, match="own e-mail address"):
         call_command("createsuperuser", interactive=False, username=username, email="mallory@example.net")
     assert not User.objects.filter(email="mallory@example.net").exists()
 

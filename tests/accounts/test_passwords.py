@@ -17,7 +17,7 @@ from tests.conftest import ApiClient
 
 COMMON = "one or two common words"
 PERSONAL = "little more than your name"
-REPEATS = "repeats itself"
+REPEATS = "repeats the same characters"
 
 REFUSED = {
     COMMON: [
@@ -110,7 +110,7 @@ def test_each_of_the_20000_is_refused_twice_over_and_with_a_year():
 
 
 def test_the_rules_are_told_before_they_are_broken():
-    assert any("take three words." in text for text in password_validators_help_texts())
+    assert any("Use three words." in text for text in password_validators_help_texts())
 
 
 @pytest.mark.parametrize("password", ["a" * 129, "a" * 200_000, "password" * 25_000, "password1" * 14])

@@ -231,13 +231,13 @@ def test_asking_is_an_event_that_its_owner_may_dispute(link, browser_of, ann):
 def test_a_pending_change_is_shown_as_one_and_offers_to_cancel_it(link, browser_of, ann, path):
     page = browser_of(ann).get(path).content.decode()
     assert THEIRS in page
-    assert "Please confirm" not in page
+    assert "Confirm your e-mail address" not in page
     assert 'href="/accounts/email/cancel/"' in page or 'action="/accounts/email/cancel/"' in page
 
 
 def test_an_address_that_is_not_confirmed_is_still_asked_for(browser_of, ann):
     User.objects.filter(pk=ann.pk).update(email_confirmed_at=None)
-    assert "Please confirm ann@example.org" in browser_of(ann).get("/").content.decode()
+    assert "Confirm your e-mail address ann@example.org" in browser_of(ann).get("/").content.decode()
 
 
 # Cancelling

@@ -65,7 +65,7 @@ def test_the_row_of_a_client_says_what_it_is_and_how_to_end_it(here, start):
     row = rows(here.get(PAGE))[1]
     assert re.search(r"<strong>curl</strong>", row)
     assert "client" in row
-    assert 'aria-label="End curl, since ' in row
+    assert 'aria-label="End sign-in: curl, since ' in row
 
 
 def test_this_device_comes_first_even_if_others_were_seen_later(clock, here, start):
@@ -113,16 +113,16 @@ def test_ending_the_others_asks_first(here, start):
 
 def test_the_others_are_counted(here, start):
     start()
-    assert "End the other one" in text(here.get(PAGE))
+    assert "End the other sign-in" in text(here.get(PAGE))
     start()
-    assert "End the 2 others" in text(here.get(PAGE))
+    assert "End the 2 other sign-ins" in text(here.get(PAGE))
 
 
 def test_they_are_counted_in_german(here, start):
     start()
-    assert "Die andere beenden" in text(here.get(PAGE, headers={"accept-language": "de"}))
+    assert "Die andere Anmeldung beenden" in text(here.get(PAGE, headers={"accept-language": "de"}))
     start()
-    assert "Die 2 anderen beenden" in text(here.get(PAGE, headers={"accept-language": "de"}))
+    assert "Die 2 anderen Anmeldungen beenden" in text(here.get(PAGE, headers={"accept-language": "de"}))
 
 
 def test_somebody_elses_are_not_there(here, start, bob):
@@ -135,7 +135,7 @@ def test_there_are_25_a_page(here, start):
         start()
     first = text(here.get(PAGE))
     assert "page 1 of 2" in first
-    assert "End the 25 others" in first
+    assert "End the 25 other sign-ins" in first
     assert len(rows(here.get(PAGE))) == 25
     assert len(rows(here.get(f"{PAGE}?page=2"))) == 1
 
@@ -162,7 +162,7 @@ def test_buttons_of_equal_devices_have_different_names(here, start):
         clock.shift(timedelta(seconds=1))
         start(ip_address="203.0.113.8")
         page = here.get(PAGE).content.decode()
-    for verb in ("End", "Name"):
+    for verb in ("End sign-in:", "Rename"):
         names = re.findall(rf'aria-label="({verb} curl, [^"]+)"', page)
         assert len(set(names)) == 3, names
 
@@ -179,13 +179,13 @@ def test_it_stays_under_60_kilobytes_at_its_longest(here, start):
 
 def test_an_ended_one_stays_to_be_seen_with_its_reason(here, start):
     start().end(SignIn.Reason.TOKEN_REUSED)
-    assert "A refresh token was used twice" in text(here.get(PAGE))
+    assert "Refresh token used twice" in text(here.get(PAGE))
 
 
 def test_one_that_ran_out_stays_to_be_seen(clock, here, start):
     start(expires_at=timezone.now() + timedelta(minutes=1))
     clock.shift(timedelta(minutes=2))
-    assert "Not used for too long" in text(here.get(PAGE))
+    assert "Unused for too long" in text(here.get(PAGE))
 
 
 def test_after_thirty_days_it_is_no_longer_shown(clock, browser_of, ann, start):
@@ -201,12 +201,12 @@ def test_ending_one_ends_it_and_names_it(here, start):
     other = start()
     response = here.post(f"{PAGE}{other.pk}/end/", follow=True)
     assert not is_live(other)
-    assert "Ended: curl." in text(response)
+    assert "Sign-in ended: curl." in text(response)
 
 
 def test_a_flash_names_a_client_by_the_name_it_was_given(here, start):
     other = start(name="backup script")
-    assert "Ended: backup script." in text(here.post(f"{PAGE}{other.pk}/end/", follow=True))
+    assert "Sign-in ended: backup script." in text(here.post(f"{PAGE}{other.pk}/end/", follow=True))
 
 
 def test_opening_the_page_ends_nothing(here, start):

@@ -119,7 +119,7 @@ def test_the_page_says_how_many_others_are_left(browser_of, client_of, ann, no_t
         client_of(ann)
     page = browser.post("/accounts/sign-ins/end-others/", follow=True).content.decode()
     assert "1 other sign-in ended." in page
-    assert "3 other sign-ins are left. End the others once more." in page
+    assert "3 other sign-ins have not ended yet. End the other sign-ins again." in page
 
 
 def test_a_kept_sign_in_whose_id_does_not_name_its_start_goes_on(client_of, ann, no_time):

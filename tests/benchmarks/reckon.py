@@ -61,10 +61,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     for name, meaning in MEANT.items():
         default = getattr(Assumed(), name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=default, help=meaning)
-    parser.add_argument("--short", action="store_true", help="the tables of the README alone")
+    parser.add_argument("--short", action="store_true", help="only the lines that README.md beside it has")
 
 
-# What the README has of them; `how` is beside the whole list.
+# The lines that README.md has; `how` is beside the whole list.
 SHORT = (
     "refreshes",
     "calls, in each mode",
@@ -75,7 +75,7 @@ SHORT = (
     "PostgreSQL: writes",
     "PostgreSQL: mirrors' reads",
     "memory of each mirror",
-    "news that Valkey delivers",
+    "messages that Valkey delivers",
     "a storm of a million: memory of each mirror",
     "sign-ins: rows",
     "sign-ins: bytes",
@@ -195,7 +195,7 @@ def reckon(
     blocked = tell("ids in each mirror", client_ends * assumed.in_mirror, "", "ends of clients in 15 min")
     id_bytes = largest["mirror_bytes"] / largest["revocations"]
     tell("memory of each mirror", blocked * id_bytes, "B", f"{id_bytes:.0f} bytes an id")
-    tell("news that Valkey delivers", client_ends * processes, "a second", "ends of clients, to every process")
+    tell("messages that Valkey delivers", client_ends * processes, "a second", "ends of clients, to every process")
     tell("its bytes", client_ends * processes * NEWS_BYTES, "B/s", f"{NEWS_BYTES} bytes to each for one id")
     tell("a storm of a million: memory of each mirror", 1e6 * id_bytes, "B", "a million ids")
     tell("its news", 1e6 * ID_IN_NEWS_BYTES * processes, "B", f"{ID_IN_NEWS_BYTES} bytes an id, to every process")

@@ -56,15 +56,15 @@ def show(results: list[dict], only: Collection[str] = ()) -> None:
 
 
 ROWS = {
-    "ended a second": lambda r: f"{r['revocations'] / r['seconds']:,.0f}",
+    "ended per second": lambda r: f"{r['revocations'] / r['seconds']:,.0f}",
     "first checks of an ended id after its end was acknowledged": lambda r: f"{r['checks']:,}",
-    "let in, of these and of all later checks": lambda r: f"{r['let_in']:,}",
+    "accepted, of these and of all later checks": lambda r: f"{r['let_in']:,}",
     "answered 503": lambda r: f"{r['unanswered']:,}",
     "others' ids refused": lambda r: f"{r['refused_others']:,}",
     "checks that asked the database": lambda r: f"{r['asked_database']:,.0f}",
     "slowest check, s": lambda r: f"{r['slowest_check_seconds']:.2f}",
-    "s from the last end until all know all": lambda r: f"{r['seconds_until_all_know']:.1f}",
-    "bytes an id in a mirror": lambda r: f"{r['mirror_bytes'] / r['revocations']:.0f}",
+    "s from the last end until every process has all ids": lambda r: f"{r['seconds_until_all_know']:.1f}",
+    "bytes per id in a mirror": lambda r: f"{r['mirror_bytes'] / r['revocations']:.0f}",
     "MB of a process before; with PostgreSQL's beside it": (
         lambda r: f"{r['process_bytes'] / 1e6:.1f} / {r['machine_bytes'] / 1e6:.1f}"
     ),
@@ -76,18 +76,18 @@ ROWS = {
     "PostgreSQL, the same": lambda r: f"{r['quiet_postgres_cpu_share']:.2f} / {r['postgres_cpu_share']:.2f}",
     "PostgreSQL, connections": lambda r: f"{r['most']['connections']:,.0f}",
     "waiting in Valkey for one process, MB at most": lambda r: f"{r['most']['waiting_of_one'] / 1e6:.1f}",
-    "processes stopped until it was over": lambda r: f"{r['stopped_processes']:,}",
-    "of these cut off, since too much waited for them": lambda r: f"{r['overflows']:,.0f}",
-    "s from their resumption until they know all": lambda r: f"{r['seconds_until_stopped_know']:.1f}",
+    "processes stopped until the storm was over": lambda r: f"{r['stopped_processes']:,}",
+    "of these disconnected, since too many messages waited": lambda r: f"{r['overflows']:,.0f}",
+    "s from their resumption until they have all ids": lambda r: f"{r['seconds_until_stopped_know']:.1f}",
 }
-# What the README has of them.
+# The lines that README.md has.
 SHORT = (
-    "ended a second",
+    "ended per second",
     "first checks of an ended id after its end was acknowledged",
-    "let in, of these and of all later checks",
-    "s from the last end until all know all",
-    "bytes an id in a mirror",
-    "processes stopped until it was over",
-    "of these cut off, since too much waited for them",
-    "s from their resumption until they know all",
+    "accepted, of these and of all later checks",
+    "s from the last end until every process has all ids",
+    "bytes per id in a mirror",
+    "processes stopped until the storm was over",
+    "of these disconnected, since too many messages waited",
+    "s from their resumption until they have all ids",
 )

@@ -21,7 +21,7 @@ NOT_HONOURED = [re.compile("Valid"), re.compile("not expired"), re.compile("No:"
 def guest(page):
     """A page whose visitor has just become a throw-away user."""
     page.goto("/compare/")
-    page.get_by_role("button", name="Make me a throw-away user").click()
+    page.get_by_role("button", name="Create a temporary account").click()
     expect(page.get_by_text("It is deleted after a day")).to_be_visible()
     return page
 
@@ -34,7 +34,7 @@ def traveller(guest):
 
 def with_passport(page: Page) -> Page:
     press(page, "Get a passport")
-    expect(page.get_by_text("The client sign-in is running")).to_be_visible()
+    expect(page.get_by_text("The client is signed in")).to_be_visible()
     expect(verdicts(page.locator("#mine"))).to_have_text(GOOD)
     return page
 
@@ -61,28 +61,28 @@ def statuses(box):
 
 def test_a_guest_is_somebody_after_one_click(page, look_at):
     page.goto("/compare/")
-    expect(page.get_by_text("They need somebody who is signed in")).to_be_visible()
+    expect(page.get_by_text("Sign in to send real requests")).to_be_visible()
     look_at(page, "compare-guest")
-    page.get_by_role("button", name="Make me a throw-away user").click()
+    page.get_by_role("button", name="Create a temporary account").click()
     expect(page.get_by_text("It is deleted after a day")).to_be_visible()
     expect(page).to_have_url(re.compile("/compare/$"))
     page.reload()
     expect(page.locator("#throw-away-password")).to_have_count(0)
-    expect(page.get_by_role("button", name="Change it here")).to_be_disabled()
+    expect(page.get_by_role("button", name="Change the password here")).to_be_disabled()
 
 
 def test_who_am_i_is_asked_with_both_and_the_exchange_is_shown(traveller, look_at):
     page = traveller
-    press(page, "Ask with both")
+    press(page, "Send both requests")
     box = experiment(page, "Who am I?")
-    expect(box.get_by_text("The wristband was looked up")).to_be_visible()
+    expect(box.get_by_text("Wristband: one statement read")).to_be_visible()
     assert statuses(box) == ["200", "200"]
     by_cookie, by_token = box.locator(".exchange").all()
     expect(by_cookie.locator("summary")).to_contain_text("1 SQL")
     expect(by_token.locator("summary")).to_contain_text("0 Redis")
     by_cookie.locator("summary").click()
     by_token.locator("summary").click()
-    by_browser = re.compile(r"Cookie: sessionid-\w{8}=… \(added by the browser, unseen by this page\)")
+    by_browser = re.compile(r"Cookie: sessionid-\w{8}=… \(added by the browser, not visible to this page\)")
     expect(by_cookie).to_contain_text(by_browser)
     expect(by_cookie).to_contain_text('"mode": "wristband"')
     expect(by_token).to_contain_text(re.compile(r"Authorization: Bearer eyJ\w+…[\w-]{4}\n"))
@@ -94,7 +94,7 @@ def test_no_secret_is_shown(traveller, complaints):
     complaints.expect("status of 401")
     page = traveller
     password = page.locator("#throw-away-password").inner_text()
-    for button in ("Ask with both", "Tamper with the token", "Use the refresh token", "Change it here"):
+    for button in ("Send both requests", "Tamper with the token", "Use the refresh token", "Change the password here"):
         press(page, button)
     shown = page.get_by_role("main").inner_html()
     [session_key] = [each["value"] for each in page.context.cookies() if each["name"].startswith("sessionid")]
@@ -106,8 +106,8 @@ def test_no_secret_is_shown(traveller, complaints):
 def test_one_changed_letter_breaks_the_signature(traveller, complaints):
     complaints.expect("status of 401")
     press(traveller, "Tamper with the token")
-    box = experiment(traveller, "Change one letter")
-    expect(box.get_by_text("the signature fits no more")).to_be_visible()
+    box = experiment(traveller, "Change one character")
+    expect(box.get_by_text("so the signature is not valid")).to_be_visible()
     expect(verdicts(box)).to_have_text([re.compile("Not valid"), re.compile("Not checked"), re.compile("Not checked")])
     assert statuses(box) == ["401"]
 
@@ -115,32 +115,32 @@ def test_one_changed_letter_breaks_the_signature(traveller, complaints):
 def test_a_refresh_gives_a_new_pair(traveller):
     before = traveller.locator("#mine .token-text").inner_text()
     press(traveller, "Use the refresh token")
-    box = experiment(traveller, "Renew")
+    box = experiment(traveller, "Renew the tokens")
     expect(box.get_by_text("of the same sign-in")).to_be_visible()
     expect(box.locator(".exchange summary")).to_contain_text("2 SQL")
     expect(traveller.locator("#mine .token-text")).not_to_have_text(before)
 
 
 def test_ten_requests_race_for_one_successor(traveller):
-    press(traveller, "Let ten requests race")
-    box = experiment(traveller, "Ten at once")
-    expect(box.locator(".said")).to_have_text("10 answers, 10 of them good, and 1 refresh token in all of them.")
+    press(traveller, "Send ten requests")
+    box = experiment(traveller, "Ten requests at once")
+    expect(box.locator(".said")).to_have_text("Answers: 10. Successful: 10. Different refresh tokens in them: 1.")
     assert statuses(box) == ["200"] * 10
-    press(traveller, "Ask with both")
+    press(traveller, "Send both requests")
     assert statuses(experiment(traveller, "Who am I?")) == ["200", "200"]
 
 
 def test_a_lost_answer_is_forgiven_and_theft_is_not(traveller, complaints, look_at):
     complaints.expect("status of 401")
-    box = experiment(traveller, "An old refresh token")
-    press(traveller, "Send it again at once")
-    expect(box.get_by_text("The same successor again")).to_be_visible()
+    box = experiment(traveller, "Reuse a refresh token")
+    press(traveller, "Send the last one again")
+    expect(box.get_by_text("The server returned the same new tokens again")).to_be_visible()
     assert statuses(box) == ["200", "200"]
-    press(traveller, "Come back with an old one")
-    expect(box.get_by_text("Theft: the whole sign-in ended at once")).to_be_visible()
+    press(traveller, "Send an older one")
+    expect(box.get_by_text("Theft detected: the sign-in ended at once")).to_be_visible()
     assert statuses(box) == ["200", "200", "401", "401"]
     expect(verdicts(box)).to_have_text(NOT_HONOURED)
-    expect(traveller.get_by_text("The client sign-in is over")).to_be_visible()
+    expect(traveller.get_by_text("The sign-in of the client has ended")).to_be_visible()
     look_at(traveller, "compare-theft")
 
 
@@ -148,31 +148,31 @@ def test_after_the_sign_out_the_token_is_signed_and_in_time_and_refused(travelle
     complaints.expect("status of 401")
     blocked = traveller.locator("#kept .count strong")
     before = int(blocked.inner_text())
-    press(traveller, "Sign the client out")
-    box = experiment(traveller, "Sign out, and try again")
+    press(traveller, "Sign out the client")
+    box = experiment(traveller, "Sign out, then try again")
     assert statuses(box) == ["200", "401"]
     expect(verdicts(box)).to_have_text(NOT_HONOURED)
     expect(verdicts(traveller.locator("#mine"))).to_have_text(NOT_HONOURED)
     expect(blocked).not_to_have_text(str(before))
     # The next experiment gets itself another.
-    press(traveller, "Ask with both")
+    press(traveller, "Send both requests")
     assert statuses(experiment(traveller, "Who am I?")) == ["200", "200"]
-    expect(traveller.get_by_text("The client sign-in is running")).to_be_visible()
+    expect(traveller.get_by_text("The client is signed in")).to_be_visible()
 
 
 def test_a_new_password_ends_the_passport_and_not_the_wristband(traveller, complaints):
     complaints.expect("status of 401")
-    press(traveller, "Change it here")
+    press(traveller, "Change the password here")
     box = experiment(traveller, "Change the password")
-    expect(box.get_by_text("The wristband goes on")).to_be_visible()
+    expect(box.get_by_text("The wristband stays valid")).to_be_visible()
     assert statuses(box) == ["204", "200", "401"]
-    press(traveller, "Change it here")
+    press(traveller, "Change the password here")
     assert statuses(box) == ["204", "200", "401"]
 
 
 def test_fifty_requests_with_each_give_medians(traveller, look_at):
     press(traveller, "Use the refresh token")
-    traveller.get_by_role("button", name="Ask 50 times with each").click()
+    traveller.get_by_role("button", name="Send 50 requests with each").click()
     expect(traveller.get_by_text("These are the medians of 50 requests with each.")).to_be_visible(timeout=60_000)
     expect(traveller.locator("#stage")).to_have_attribute("aria-busy", "false")
     assert traveller.locator("[data-count]").all_inner_texts() == ["50", "50"]
@@ -185,18 +185,18 @@ def test_fifty_requests_with_each_give_medians(traveller, look_at):
     width = float(traveller.locator("[data-cost=bytes] .wristband .fill").get_attribute("width"))
     assert 0 < width < 100
     look_at(traveller, "compare-run")
-    traveller.get_by_role("button", name="Back to zero").click()
+    traveller.get_by_role("button", name="Reset the counts").click()
     expect(statements.locator(".wristband b")).to_have_text("0")
 
 
 @pytest.mark.parametrize("how", ["button", "Escape"])
 def test_fifty_requests_can_be_stopped(traveller, how):
     traveller.route("**/compare/who/", lambda route: (traveller.wait_for_timeout(50), route.continue_()))
-    run = traveller.get_by_role("button", name="Ask 50 times with each")
-    stop = traveller.get_by_role("button", name="Stop", exact=True)
+    run = traveller.get_by_role("button", name="Send 50 requests with each")
+    stop = traveller.get_by_role("button", name="Stop the requests", exact=True)
     expect(stop).to_be_disabled()
     run.press("Enter")
-    expect(traveller.get_by_role("progressbar", name="Rounds of 50")).to_be_visible()
+    expect(traveller.get_by_role("progressbar", name="Progress of 50 rounds")).to_be_visible()
     if how == "button":
         traveller.keyboard.press("Tab")
         expect(stop).to_be_focused()
@@ -216,7 +216,7 @@ def test_fifty_requests_can_be_stopped(traveller, how):
 
 def test_a_hash_of_a_password_is_not_charged_to_the_wristband(traveller, complaints):
     complaints.expect("status of 401")
-    press(traveller, "Change it here")
+    press(traveller, "Change the password here")
     change = experiment(traveller, "Change the password").locator(".exchange").first
     told = re.search(r"([\d.]+) ms \(\+ ([\d.]+) ms for the password hash\)", change.inner_text())
     # Argon2 takes tens of milliseconds, twice.
@@ -244,17 +244,17 @@ def test_forced_colours_leave_the_legend_its_colours(traveller, album):
 
 BUTTONS = [
     "Get a passport",
-    "Ask with both",
+    "Send both requests",
     "Tamper with the token",
     "Use the refresh token",
-    "Let ten requests race",
-    "Send it again at once",
-    "Come back with an old one",
-    "Sign the client out",
-    "Change it here",
-    "Back to zero",
-    "Take it apart",
-    "What do you advise?",
+    "Send ten requests",
+    "Send the last one again",
+    "Send an older one",
+    "Sign out the client",
+    "Change the password here",
+    "Reset the counts",
+    "Inspect the token",
+    "Show the recommendation",
 ]
 
 
@@ -272,21 +272,21 @@ def test_the_focus_stays_on_the_button_that_was_pressed(guest, complaints, name)
         expect(guest.locator("#stage")).to_have_attribute("aria-busy", "false")
         expect(button).to_be_focused()
     if name == "Get a passport":
-        expect(guest.get_by_text("The client sign-in is running")).to_be_visible()
+        expect(guest.get_by_text("The client is signed in")).to_be_visible()
 
 
 def test_the_client_stands_on_the_list_until_the_page_is_left(anns_page, look_at):
     page = anns_page
     page.goto("/compare/")
     look_at(page, "compare-signed-in")
-    expect(page.get_by_role("button", name="Change it here")).to_be_disabled()
+    expect(page.get_by_role("button", name="Change the password here")).to_be_disabled()
     with_passport(page)
     other_tab = page.context.new_page()
     other_tab.goto("/accounts/sign-ins/")
     expect(other_tab.get_by_role("main")).to_contain_text("Compare page")
     page.goto("/")
     # No page waits for what it says on leaving, so the list may be asked before that was heard.
-    button = other_tab.get_by_role("button", name="End Compare page")
+    button = other_tab.get_by_role("button", name="End sign-in: Compare page")
     for _ in range(50):
         other_tab.reload()
         if not button.count():
@@ -308,11 +308,11 @@ def test_ended_from_the_list_it_is_refused(anns_page, complaints):
         })""",
         clients[0]["id"],
     )
-    press(page, "Ask with both")
+    press(page, "Send both requests")
     box = experiment(page, "Who am I?")
     assert statuses(box) == ["200", "401"]
-    expect(box.get_by_text("the passport was ended elsewhere")).to_be_visible()
-    expect(page.get_by_text("The client sign-in is over")).to_be_visible()
+    expect(box.get_by_text("of the passport was ended elsewhere")).to_be_visible()
+    expect(page.get_by_text("The sign-in of the client has ended")).to_be_visible()
 
 
 def test_all_of_it_works_from_the_keyboard(guest):
@@ -324,22 +324,22 @@ def test_all_of_it_works_from_the_keyboard(guest):
             break
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("The client sign-in is running")).to_be_visible()
+    expect(page.get_by_text("The client is signed in")).to_be_visible()
     expect(start).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.get_by_text("The client sign-in is running")).to_be_visible()
+    expect(page.get_by_text("The client is signed in")).to_be_visible()
     page.keyboard.press("Tab")
-    expect(page.get_by_role("button", name="End it", exact=True)).to_be_focused()
+    expect(page.get_by_role("button", name="End sign-in", exact=True)).to_be_focused()
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     if page.locator(".start .exchange summary").evaluate("each => each === document.activeElement"):
         page.keyboard.press("Enter")
         expect(page.locator(".start .exchange")).to_have_attribute("open", "")
         page.keyboard.press("Tab")
-    expect(page.get_by_role("button", name="Ask with both")).to_be_focused()
+    expect(page.get_by_role("button", name="Send both requests")).to_be_focused()
     page.keyboard.press("Space")
     expect(experiment(page, "Who am I?").locator(".exchange")).to_have_count(2)
-    expect(page.get_by_role("button", name="Ask with both")).to_be_focused()
+    expect(page.get_by_role("button", name="Send both requests")).to_be_focused()
 
 
 # The rest of the page
@@ -351,13 +351,13 @@ def test_a_pasted_token_is_taken_apart_and_is_in_no_address(page, site, ann, loo
     page.on("request", lambda request: asked.append(request.url))
     page.goto("/compare/")
     page.get_by_label("Token", exact=True).fill(token)
-    press_form(page, "Take it apart")
+    press_form(page, "Inspect the token")
     found = page.locator("#inspected")
-    expect(page.get_by_role("button", name="Take it apart")).to_be_focused()
-    expect(page.locator("#announced")).to_have_text(re.compile("^What the token says: Valid"))
+    expect(page.get_by_role("button", name="Inspect the token")).to_be_focused()
+    expect(page.locator("#announced")).to_have_text(re.compile("^Content of the token: Valid"))
     expect(verdicts(found)).to_have_text(GOOD)
     expect(found.get_by_role("timer")).to_have_text(re.compile(r"^13 days, 23:\d\d:\d\d$"))
-    found.get_by_text("What it says, claim by claim").click()
+    found.get_by_text("All claims").click()
     expect(found.locator(".claims")).to_contain_text("rt+jwt")
     look_at(page, "compare-inspected")
     assert not [url for url in [*asked, page.url] if token[:40] in url]
@@ -366,7 +366,7 @@ def test_a_pasted_token_is_taken_apart_and_is_in_no_address(page, site, ann, loo
 def test_the_countdown_counts_down(page, site, ann):
     page.goto("/compare/")
     page.get_by_label("Token", exact=True).fill(site.start_client(ann)["access"])
-    press_form(page, "Take it apart")
+    press_form(page, "Inspect the token")
     timer = page.locator("#inspected").get_by_role("timer")
     expect(timer).to_have_text(re.compile(r"^[45]:\d\d$"))
     before = timer.inner_text()
@@ -377,7 +377,7 @@ def test_what_is_too_long_is_refused_with_a_word(page, complaints):
     complaints.expect("status of 413")
     page.goto("/compare/")
     page.get_by_label("Token", exact=True).fill("e" * 9000)
-    press_form(page, "Take it apart")
+    press_form(page, "Inspect the token")
     expect(page.locator("#inspected")).to_have_text(re.compile("longer than 8 kB"))
 
 
@@ -387,10 +387,10 @@ def test_questions_end_in_advice_and_leave_the_passport_alone(traveller, look_at
     expect(page.get_by_role("heading", name="The wristband: a session")).to_be_visible()
     expect(page.locator(".advice li")).to_have_count(4)
     page.get_by_label("Browsers and programs").check()
-    press_form(page, "What do you advise?")
+    press_form(page, "Show the recommendation")
     expect(page.get_by_role("heading", name="Both: a wristband for browsers, passports for the rest")).to_be_visible()
     look_at(page, "compare-advice")
-    press(page, "Ask with both")
+    press(page, "Send both requests")
     assert statuses(experiment(page, "Who am I?")) == ["200", "200"]
 
 
@@ -398,12 +398,12 @@ def test_all_but_the_live_part_works_without_javascript(new_page, site, ann):
     page = new_page(java_script_enabled=False)
     token = site.start_client(ann)["access"]
     page.goto("/compare/")
-    page.get_by_role("button", name="Make me a throw-away user").click()
+    page.get_by_role("button", name="Create a temporary account").click()
     expect(page.get_by_text("It is deleted after a day")).to_be_visible()
-    expect(page.get_by_text("so it needs JavaScript")).to_be_visible()
+    expect(page.get_by_text("and needs JavaScript")).to_be_visible()
     expect(page.get_by_role("button", name="Get a passport")).to_have_count(0)
     page.get_by_label("Token", exact=True).fill(token)
-    press_form(page, "Take it apart")
+    press_form(page, "Inspect the token")
     expect(verdicts(page.locator("#inspected"))).to_have_text(GOOD)
     answer(page)
     expect(page.get_by_role("heading", name="The wristband: a session")).to_be_visible()
@@ -428,7 +428,7 @@ def answer(page: Page) -> None:
     page.get_by_label("No", exact=True).check()
     page.get_by_label("One", exact=True).check()
     page.get_by_label("At once", exact=True).check()
-    press_form(page, "What do you advise?")
+    press_form(page, "Show the recommendation")
 
 
 def press_form(page: Page, name: str) -> None:

@@ -33,7 +33,7 @@ def main(page):
 def confirm_address(page, site, person):
     """Notices go to confirmed addresses only."""
     page.goto(link_in(site.next_mail(person, "Confirm your e-mail address")))
-    main(page).get_by_role("button", name="Yes, confirm it").click()
+    main(page).get_by_role("button", name="Confirm this e-mail address").click()
     expect(main(page)).to_contain_text("is confirmed")
 
 
@@ -42,23 +42,23 @@ def test_somebody_signs_up_confirms_the_address_and_sees_their_account(page, sit
     site.allow_sign_ups()
     page.goto("/")
     look_at(page, "home-visitor")
-    main(page).get_by_role("link", name="Make an account").click()
+    main(page).get_by_role("link", name="Create an account").click()
     look_at(page, "signup")
     main(page).get_by_label("Username").fill(person.username)
     main(page).get_by_label("E-mail address").fill(person.email)
     main(page).get_by_label("Password", exact=False).first.fill(person.password)
     main(page).get_by_label("Password confirmation").fill(person.password)
     main(page).get_by_role("button", name="Sign up").click()
-    expect(main(page)).to_contain_text("Please confirm")
+    expect(main(page)).to_contain_text("Confirm your e-mail address")
     look_at(page, "home-account")
 
     page.goto(link_in(site.next_mail(person, "Confirm your e-mail address")))
     look_at(page, "email-confirm")
-    main(page).get_by_role("button", name="Yes, confirm it").click()
+    main(page).get_by_role("button", name="Confirm this e-mail address").click()
     expect(main(page)).to_contain_text("is confirmed")
     look_at(page, "email-confirmed")
     page.goto("/")
-    expect(main(page)).not_to_contain_text("Please confirm")
+    expect(main(page)).not_to_contain_text("Confirm your e-mail address")
 
 
 def test_a_wrong_password_is_told_beside_the_form(page, ann, look_at):
@@ -67,7 +67,7 @@ def test_a_wrong_password_is_told_beside_the_form(page, ann, look_at):
     main(page).get_by_label("Username").fill(ann.username)
     main(page).get_by_label("Password").fill("not the right passphrase")
     main(page).get_by_role("button", name="Sign in").click()
-    expect(main(page)).to_contain_text("do not match an account")
+    expect(main(page)).to_contain_text("username, e-mail address or password is wrong")
     look_at(page, "login-refused")
 
 
@@ -127,23 +127,23 @@ def test_the_list_is_walked_through_by_name_and_by_end(anns_page, site, ann, loo
     for agent in ["curl/8.9.1", "your-app/2.1 (iPhone; iOS 17.2)", "python-httpx/0.28.1"]:
         site.start_client(ann, agent)
     page.goto("/accounts/sign-ins/")
-    main(page).get_by_role("link", name="Name curl").click()
+    main(page).get_by_role("link", name="Rename curl").click()
     look_at(page, "sign-in-name")
     main(page).get_by_label("Name").fill("backup script")
     main(page).get_by_role("button", name="Save").click()
     expect(main(page).get_by_role("status")).to_contain_text("Saved: backup script.")
 
-    main(page).get_by_role("button", name="End backup script").click()
-    expect(main(page).get_by_role("status")).to_contain_text("Ended: backup script.")
+    main(page).get_by_role("button", name="End sign-in: backup script").click()
+    expect(main(page).get_by_role("status")).to_contain_text("Sign-in ended: backup script.")
     main(page).get_by_text("Ended in the last 30 days").click()
-    expect(main(page)).to_contain_text("Ended from the list")
-    main(page).get_by_text("What it says of itself").first.click()
+    expect(main(page)).to_contain_text("Ended by the user")
+    main(page).get_by_text("User agent").first.click()
     look_at(page, "sign-ins-open")
 
-    main(page).get_by_role("link", name="End the 2 others").click()
+    main(page).get_by_role("link", name="End the 2 other sign-ins").click()
     expect(main(page)).to_contain_text("2 other sign-ins end at once. You stay signed in here.")
     look_at(page, "sign-ins-end-others")
-    main(page).get_by_role("button", name="End all others").click()
+    main(page).get_by_role("button", name="End all other sign-ins").click()
     expect(main(page).get_by_role("status")).to_contain_text("2 other sign-ins ended.")
     expect(main(page)).to_contain_text("This is your only sign-in.")
 
@@ -159,18 +159,18 @@ def test_after_a_while_the_password_is_asked_for_and_one_comes_back(anns_page, s
     site.start_client(ann)
     site.shell(MORE_THAN_RECENT.format(name=ann.username))
     page.goto("/accounts/sign-ins/")
-    main(page).get_by_role("button", name="End curl").click()
-    expect(main(page)).to_contain_text("It's you? Your password, please")
+    main(page).get_by_role("button", name="End sign-in: curl").click()
+    expect(main(page)).to_contain_text("Confirm your password")
     look_at(page, "confirm")
     main(page).get_by_label("Your password").fill("not the right passphrase")
-    main(page).get_by_role("button", name="Go on").click()
-    expect(main(page)).to_contain_text("This is not your password.")
+    main(page).get_by_role("button", name="Confirm password").click()
+    expect(main(page)).to_contain_text("The password is wrong.")
     main(page).get_by_label("Your password").fill(ann.password)
-    main(page).get_by_role("button", name="Go on").click()
-    expect(main(page)).to_contain_text("End curl?")
+    main(page).get_by_role("button", name="Confirm password").click()
+    expect(main(page)).to_contain_text("End the sign-in “curl”?")
     look_at(page, "sign-in-end")
-    main(page).get_by_role("button", name="End it").click()
-    expect(main(page).get_by_role("status")).to_contain_text("Ended: curl.")
+    main(page).get_by_role("button", name="End sign-in").click()
+    expect(main(page).get_by_role("status")).to_contain_text("Sign-in ended: curl.")
 
 
 def test_a_client_is_connected_its_lines_run_and_it_is_ended(anns_page, ann, look_at, tmp_path):
@@ -179,7 +179,7 @@ def test_a_client_is_connected_its_lines_run_and_it_is_ended(anns_page, ann, loo
     page.goto("/accounts/clients/new/")
     look_at(page, "client-new")
     main(page).get_by_label("Name").fill("backup script")
-    main(page).get_by_role("button", name="Make the tokens").click()
+    main(page).get_by_role("button", name="Create tokens").click()
     expect(main(page)).to_contain_text("backup script is connected")
     main(page).get_by_role("button", name="Copy").first.click()
     expect(main(page).get_by_role("button", name="Copied")).to_have_count(1)
@@ -191,7 +191,7 @@ def test_a_client_is_connected_its_lines_run_and_it_is_ended(anns_page, ann, loo
     first = lines_of(page)
     page.goto("/accounts/clients/new/")
     main(page).get_by_label("Name").fill("backup script")
-    main(page).get_by_role("button", name="Make the tokens").click()
+    main(page).get_by_role("button", name="Create tokens").click()
     for lines in (first, lines_of(page), first):
         for program in (
             ["bash", "-c", lines["curl"]],
@@ -203,9 +203,9 @@ def test_a_client_is_connected_its_lines_run_and_it_is_ended(anns_page, ann, loo
     assert len(list(tmp_path.iterdir())) == 2
     assert all(file.stat().st_mode & 0o077 == 0 for file in tmp_path.iterdir())
 
-    main(page).get_by_role("link", name="I have saved them").click()
-    main(page).get_by_role("button", name="End backup script").first.click()
-    expect(main(page).get_by_role("status")).to_contain_text("Ended: backup script.")
+    main(page).get_by_role("link", name="I have saved the tokens").click()
+    main(page).get_by_role("button", name="End sign-in: backup script").first.click()
+    expect(main(page).get_by_role("status")).to_contain_text("Sign-in ended: backup script.")
 
 
 def lines_of(page):
@@ -222,12 +222,12 @@ def test_who_finds_a_stranger_ends_it_and_changes_the_password(anns_page, site, 
     main(page).get_by_role("link", name="This wasn't me").first.click()
     expect(main(page)).to_contain_text("This wasn't you?")
     look_at(page, "not-me")
-    main(page).get_by_role("button", name="End it and change my password").click()
+    main(page).get_by_role("button", name="End sign-in and change password").click()
     look_at(page, "password-change")
     main(page).get_by_label("Old password").fill(ann.password)
     main(page).get_by_label("New password", exact=False).first.fill(NEW_PASSWORD)
     main(page).get_by_label("New password confirmation").fill(NEW_PASSWORD)
-    main(page).get_by_role("button", name="Change it").click()
+    main(page).get_by_role("button", name="Change password").click()
     expect(main(page)).to_contain_text("Password changed")
     look_at(page, "password-change-done")
     assert "changed" in site.next_mail(ann, "Your password was changed")["Subject"]
@@ -245,16 +245,16 @@ def test_a_forgotten_password_is_set_anew(page, site, ann, look_at):
     look_at(page, "password-reset-confirm")
     main(page).get_by_label("New password", exact=False).first.fill(NEW_PASSWORD)
     main(page).get_by_label("New password confirmation").fill(NEW_PASSWORD)
-    main(page).get_by_role("button", name="Set it").click()
+    main(page).get_by_role("button", name="Set password").click()
     look_at(page, "password-reset-complete")
 
 
 def test_a_link_used_up_is_explained(page, site, ann, complaints, look_at):
     link = link_in(site.next_mail(ann, "Confirm your e-mail address"))
     page.goto(link)
-    main(page).get_by_role("button", name="Yes, confirm it").click()
+    main(page).get_by_role("button", name="Confirm this e-mail address").click()
     page.goto(link)
-    expect(main(page)).to_contain_text("This address is already confirmed")
+    expect(main(page)).to_contain_text("This e-mail address is already confirmed")
     look_at(page, "link-used-again")
     complaints.expect("status of 400")
     page.goto(f"{link[:-2]}x/")
@@ -270,7 +270,7 @@ def test_the_address_is_changed_by_a_link_to_the_new_one(anns_page, site, ann, l
     main(page).get_by_label("First name").fill("Ann")
     main(page).get_by_role("button", name="Save").click()
     expect(main(page).get_by_role("status")).to_contain_text("Saved.")
-    main(page).get_by_role("link", name="Change it").click()
+    main(page).get_by_role("link", name="Change e-mail address").click()
     look_at(page, "email-change")
     main(page).get_by_label("New e-mail address").fill(there.email)
     main(page).get_by_role("button", name="Send the link").click()
@@ -279,7 +279,7 @@ def test_the_address_is_changed_by_a_link_to_the_new_one(anns_page, site, ann, l
     look_at(page, "profile")
     site.next_mail(ann, "A change of your e-mail address was requested")
     page.goto(link_in(site.next_mail(there, "Confirm your e-mail address")))
-    main(page).get_by_role("button", name="Yes, confirm it").click()
+    main(page).get_by_role("button", name="Confirm this e-mail address").click()
     expect(main(page)).to_contain_text(there.email)
     site.next_mail(ann, "Your e-mail address was changed")
 
@@ -291,7 +291,7 @@ def test_an_account_is_deleted(anns_page, ann, look_at):
     look_at(page, "delete")
     main(page).get_by_label("Your password").fill(ann.password)
     main(page).get_by_role("button", name="Delete my account").click()
-    expect(main(page)).to_contain_text("Your account is deleted")
+    expect(main(page)).to_contain_text("Your account was deleted")
     look_at(page, "deleted")
 
 

@@ -49,8 +49,8 @@ def staff_page(page, site):
 def test_the_overview_leads_to_its_lists(staff_page, site, ann, photograph):
     site.start_client(ann)
     staff_page.goto("/admin/")
-    expect(staff_page.get_by_role("heading", name="How things are")).to_be_visible()
-    expect(staff_page.get_by_role("img", name="Sign-ins and failures, by the hour")).to_be_visible()
+    expect(staff_page.get_by_role("heading", name="Current state")).to_be_visible()
+    expect(staff_page.get_by_role("img", name="Successful and failed sign-ins per hour")).to_be_visible()
     photograph(staff_page, "admin-overview")
     staff_page.get_by_role("term").filter(has_text="Clients signed in").locator("xpath=..").get_by_role("link").click()
     expect(staff_page).to_have_url(re.compile(r"/admin/accounts/signin/\?state=live&kind=client"))
@@ -67,10 +67,10 @@ def test_somebody_is_found_and_signed_out_everywhere(staff_page, site, ann, phot
     expect(staff_page.get_by_role("heading", name="Live sign-ins")).to_be_visible()
     photograph(staff_page, "admin-user")
     staff_page.get_by_role("button", name="Sign out everywhere").click()
-    expect(staff_page.get_by_text("client has its access and refresh tokens refused")).to_be_visible()
+    expect(staff_page.get_by_text("client has its access and refresh tokens revoked")).to_be_visible()
     photograph(staff_page, "admin-confirm")
-    staff_page.get_by_label("Why").fill("The phone was stolen.")
-    staff_page.get_by_role("button", name="Sign them out").click()
+    staff_page.get_by_label("Reason").fill("The phone was stolen.")
+    staff_page.get_by_role("button", name="Sign out users").click()
     expect(staff_page.get_by_text("1 sign-in ended.")).to_be_visible()
 
 
@@ -78,21 +78,21 @@ def test_a_leaked_token_is_found_out_blocked_and_lifted(staff_page, site, ann, p
     access = site.start_client(ann)["access"]
     staff_page.goto("/admin/blocklist/entry/")
     staff_page.get_by_role("link", name="Block a leaked token").click()
-    staff_page.get_by_label("What was found").fill(access)
-    staff_page.get_by_role("button", name="Say what it is").click()
-    expect(staff_page.get_by_text("Genuine, and still good.")).to_be_visible()
+    staff_page.get_by_label("Token or id").fill(access)
+    staff_page.get_by_role("button", name="Check token").click()
+    expect(staff_page.get_by_text("Genuine and valid.")).to_be_visible()
     assert access not in staff_page.content()
     photograph(staff_page, "admin-leaked-token")
-    staff_page.get_by_label("Why").fill("It was in a repository.")
-    staff_page.get_by_role("button", name="Block this token alone").click()
+    staff_page.get_by_label("Reason").fill("It was in a repository.")
+    staff_page.get_by_role("button", name="Block only this token").click()
     expect(staff_page.get_by_text("The token is refused from now on.")).to_be_visible()
     photograph(staff_page, "admin-blocklist")
     staff_page.locator("#result_list tbody input[type=checkbox]").first.check()
-    staff_page.locator("select[name=action]").select_option(label="Lift")
+    staff_page.locator("select[name=action]").select_option(label="Remove block")
     staff_page.get_by_role("button", name="Go").click()
-    staff_page.get_by_label("Why").fill("It was a test token.")
-    staff_page.get_by_role("button", name="Let them in again").click()
-    expect(staff_page.get_by_text("1 lifted.")).to_be_visible()
+    staff_page.get_by_label("Reason").fill("It was a test token.")
+    staff_page.get_by_role("button", name="Remove blocks").click()
+    expect(staff_page.get_by_text("1 block removed.")).to_be_visible()
 
 
 def test_locks_are_looked_at_and_lifted(staff_page, site, ann, photograph):
@@ -108,16 +108,16 @@ def test_locks_are_looked_at_and_lifted(staff_page, site, ann, photograph):
     staff_page.locator("#searchbar").press("Enter")
     photograph(staff_page, "admin-locks")
     staff_page.locator("#result_list tbody input[type=checkbox]").first.check()
-    staff_page.locator("select[name=action]").select_option(label="Lift")
+    staff_page.locator("select[name=action]").select_option(label="Reset counters")
     staff_page.get_by_role("button", name="Go").click()
-    staff_page.get_by_label("Why").fill("It was the owner.")
-    staff_page.get_by_role("button", name="Lift them").click()
-    expect(staff_page.get_by_text("1 lock lifted.")).to_be_visible()
+    staff_page.get_by_label("Reason").fill("It was the owner.")
+    staff_page.get_by_role("button", name="Reset counters").click()
+    expect(staff_page.get_by_text("1 lock removed.")).to_be_visible()
 
 
 def test_the_page_before_everyone_is_signed_out(staff_page, photograph):
     staff_page.goto("/admin/accounts/signin/")
-    staff_page.get_by_role("link", name="End all sign-ins of everyone").click()
+    staff_page.get_by_role("link", name="End all sign-ins of all users").click()
     expect(staff_page.get_by_text("sign-ins end at once")).to_be_visible()
     photograph(staff_page, "admin-end-everyone")
 
@@ -125,7 +125,7 @@ def test_the_page_before_everyone_is_signed_out(staff_page, photograph):
 def test_the_events_are_exported(staff_page):
     staff_page.goto("/admin/accounts/securityevent/?within=day")
     with staff_page.expect_download() as download:
-        staff_page.get_by_role("button", name="Export what matches as CSV").click()
+        staff_page.get_by_role("button", name="Export matching events as CSV").click()
     assert download.value.suggested_filename.endswith(".csv")
 
 
@@ -165,6 +165,6 @@ def test_the_sign_ins_of_a_user_are_seen_without_scrolling(staff_page, site, ann
     row = staff_page.locator(".panel tbody tr").first
     box = row.bounding_box()
     assert box["y"] + box["height"] < 800
-    expect(staff_page.get_by_role("button", name="Deactivate")).to_be_visible()
-    expect(staff_page.get_by_role("button", name="Reactivate")).to_have_count(0)
-    expect(staff_page.get_by_role("button", name="Unlock")).to_have_count(0)
+    expect(staff_page.get_by_role("button", name="Deactivate account")).to_be_visible()
+    expect(staff_page.get_by_role("button", name="Reactivate account")).to_have_count(0)
+    expect(staff_page.get_by_role("button", name="Unlock account")).to_have_count(0)

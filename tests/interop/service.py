@@ -1,4 +1,4 @@
-"""A service of somebody else: no Django, and `trust`, which is the Python of README.md as it stands there."""
+"""A service without Django. Its module `trust` is the Python code of api/README.md."""
 
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

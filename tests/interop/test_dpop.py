@@ -38,7 +38,7 @@ def test_dpop_and_oauth4webapi_sign_in_refresh_and_call(javascript: Any, ann: st
 def test_the_readmes_client_by_requests_oauth2client_runs_as_it_stands(
     issuer: Issuer, ann: str, algorithm: str, tmp_path: Path
 ) -> None:
-    section = (servers.ROOT / "README.md").read_text().partition("### Bound tokens")[2]
+    section = (servers.ROOT / "api" / "README.md").read_text().partition("### Bound tokens")[2]
     block = re.search(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
     assert block
     told = {"https://www.example.org": issuer.url, '"alice"': f'"{ann}"', '"ES256"': f'"{algorithm}"'}

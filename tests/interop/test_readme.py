@@ -1,4 +1,4 @@
-"""The code that README.md gives to other services, run as it stands there."""
+"""The code that api/README.md has for other services, run as it is there."""
 
 import re
 import sys
@@ -28,9 +28,9 @@ for await (const token of createInterface({ input: process.stdin })) {
 
 
 def block(language: str) -> str:
-    section = (servers.ROOT / "README.md").read_text().partition(SECTION)[2].partition("\n## ")[0]
+    section = (servers.ROOT / "api" / "README.md").read_text().partition(SECTION)[2].partition("\n## ")[0]
     found = re.search(rf"^```{language}\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
-    assert found, f"README.md has no {language} in {SECTION!r}"
+    assert found, f"api/README.md has no {language} in {SECTION!r}"
     return found[1]
 
 
@@ -98,5 +98,5 @@ def test_a_service_refuses_what_is_no_access_token_for_it(lets_in: Callable[[str
 
 
 def test_the_readme_says_that_this_is_no_oauth_server() -> None:
-    section = (servers.ROOT / "README.md").read_text().partition(SECTION)[2]
+    section = (servers.ROOT / "api" / "README.md").read_text().partition(SECTION)[2]
     assert "first-party sign-in and not an OAuth authorization server" in " ".join(section.split())

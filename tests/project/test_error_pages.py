@@ -41,11 +41,11 @@ handler400, handler403 = "project.error_pages.bad_request", "project.error_pages
 handler404, handler500 = "project.error_pages.not_found", "project.error_pages.server_error"
 
 PAGES = [
-    ("/bad/", 400, "could not understand"),
-    ("/forbidden/", 403, "may not do this"),
-    ("/nowhere/", 404, "nothing at this address"),
-    ("/broken/", 500, "went wrong on our side"),
-    ("/away/", 503, "back in a moment"),
+    ("/bad/", 400, "request is not valid"),
+    ("/forbidden/", 403, "not allowed to do this"),
+    ("/nowhere/", 404, "no page at this address"),
+    ("/broken/", 500, "error occurred on the server"),
+    ("/away/", 503, "temporarily unavailable"),
 ]
 
 
@@ -61,7 +61,7 @@ def test_an_error_is_a_page_that_says_what_to_do(visitor, address, status, words
     assert response.status_code == status
     content = response.content.decode()
     assert words in content
-    assert "To the first page" in content
+    assert "Go to the home page" in content
     assert "Wristband &amp; Passport" in content
 
 

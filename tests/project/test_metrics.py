@@ -152,7 +152,7 @@ def test_workers_are_counted_together_and_those_that_died_hold_no_connections(tm
 
 
 def test_every_alert_of_the_readme_names_metrics_that_there_are() -> None:
-    readme = (servers.ROOT / "README.md").read_text()
+    readme = (servers.ROOT / "project" / "README.md").read_text()
     [rules] = [block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "alert:" in block]
     named = set(re.findall(r"\bwristband_\w+", rules))
     told = names_of(prometheus_client.generate_latest().decode())

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from django.urls import resolve
 
-from accounts.http import landing
+from accounts.http import post_only
 from tests.security.urls import all_urls
 
 pytestmark = pytest.mark.django_db
@@ -45,8 +45,8 @@ def test_no_page_of_a_405_is_blank(browser_of, staff, subtests):
             response = sues.get(place.path())
             if response.status_code == 405:
                 assert response.content
-                assert place.is_api or landing.page_with_form(place.path()), "PAGES_WITH_FORM does not know it"
-                assert resolve(landing.page_with_form(place.path()) or "/")
+                assert place.is_api or post_only.page_with_form(place.path()), "PAGES_WITH_FORM does not know it"
+                assert resolve(post_only.page_with_form(place.path()) or "/")
             sues.force_login(staff)
 
 

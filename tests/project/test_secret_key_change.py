@@ -1,4 +1,4 @@
-"""SECRET_KEY is changed node by node, in the order that SECURITY.md gives: no client and no browser is signed out."""
+"""SECRET_KEY is changed node by node, in the order of project/README.md: no client and no browser is signed out."""
 
 import hashlib
 import os

@@ -25,9 +25,8 @@ UNREACHABLE = "postgres://user:hunter2@127.0.0.1:1/wristband"
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project in a folder of its own, as a newcomer has it."""
     folder = tmp_path_factory.mktemp("copy")
-    for name in ("manage.py", "project", "accounts", "api", "templates"):
-        source = servers.ROOT / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    not_copied = shutil.ignore_patterns(".*", "var", "__pycache__", "tests")
+    shutil.copytree(servers.ROOT, folder, ignore=not_copied, dirs_exist_ok=True)
     return folder
 
 

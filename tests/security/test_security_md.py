@@ -1,4 +1,4 @@
-"""SECURITY.md says what is true: its figures are the code's, and every "met" names tests that are there."""
+"""The security documents match the code: their figures are the code's, and each "met" names tests that exist."""
 
 import ast
 import re
@@ -22,7 +22,9 @@ from tests.plugins.mutation import owner_of
 from tests.security.mutation_check import CONTROLS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TEXT = (ROOT / "SECURITY.md").read_text()
+ASVS = (ROOT / "project" / "ASVS.md").read_text()
+SECURITY = (ROOT / "SECURITY.md").read_text()
+TEXT = SECURITY + (ROOT / "accounts" / "README.md").read_text()
 VERDICTS = {"met", "not met", "not applicable"}
 ROW = re.compile(r"^\| (\d+\.\d+\.\d+) \| ([123]) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 TEST = re.compile(r"`([\w/]+)::(\w+)`")
@@ -77,7 +79,7 @@ MORE_AT_LEVEL_3 = {"3.4.3", "6.3.3", "13.3.1", "16.3.2"}
 
 
 def rows() -> list[tuple[str, str, str, str, str]]:
-    return ROW.findall(TEXT)
+    return ROW.findall(ASVS)
 
 
 def flat(text: str) -> str:
@@ -93,7 +95,7 @@ def test_every_requirement_has_its_row_and_every_row_its_place():
     found = [(number, level) for number, level, *_ in rows()]
     assert Counter(found) == Counter(wanted)
     # None that is not of the form of the others, and so not looked at here.
-    assert len(re.findall(r"^\| ?\d+\.\d+", TEXT, re.MULTILINE)) == len(found)
+    assert len(re.findall(r"^\| ?\d+\.\d+", ASVS, re.MULTILINE)) == len(found)
     assert found == sorted(found, key=lambda each: ([int(part) for part in each[0].split(".")], each[1]))
 
 
@@ -116,14 +118,14 @@ def names_in(name: str) -> set[str]:
 
 
 def test_every_test_that_is_named_is_there():
-    named = TEST.findall(TEXT)
+    named = TEST.findall(ASVS + TEXT)
     assert len(named) > 200
     assert not [f"{module}::{name}" for module, name in named if f"test_{name}" not in names_in(module)]
 
 
 def test_the_counts_are_those_of_the_rows():
     of_chapter = Counter((f"V{number.partition('.')[0]}", verdict) for number, _, _, verdict, _ in rows())
-    told = re.findall(r"^\| (V\d+|all)[^|]* \| (\d+) \| (\d+) \| (\d+) \|$", TEXT, re.MULTILINE)
+    told = re.findall(r"^\| (V\d+|all)[^|]* \| (\d+) \| (\d+) \| (\d+) \|$", ASVS, re.MULTILINE)
     assert [chapter for chapter, *_ in told] == [*dict.fromkeys(chapter for chapter, _ in of_chapter), "all"]
     for chapter, *counts in told:
         wanted = [
@@ -137,7 +139,7 @@ def test_the_counts_are_those_of_the_rows():
         f"Of {len(rows())} rows, {total['met']} are met, {total['not met']} are not, and {total['not applicable']} are "
         f"not applicable. Not met are "
         f"{not_met['1']} at level 1, {not_met['2']} at level 2 and {not_met['3']} at level 3."
-    ) in flat(TEXT)
+    ) in flat(ASVS)
 
 
 def test_every_control_of_the_mutation_check_is_in_the_table():
@@ -146,7 +148,7 @@ def test_every_control_of_the_mutation_check_is_in_the_table():
     }
     for control in CONTROLS:
         assert (control.requirement, tuple(control.test.split("::"))) in grounds
-    assert f"{len(CONTROLS)} controls were taken out one by one" in flat(TEXT)
+    assert f"{len(CONTROLS)} controls were removed one by one" in flat(ASVS)
 
 
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.requirement)
@@ -157,21 +159,25 @@ def test_a_mutation_changes_something_that_exists(control):
 
 
 def test_the_sections_that_the_table_points_to_are_there():
-    sections = dict(re.findall(r"^##+ (.+)\n\n(\S.*)", TEXT, re.MULTILINE))
-    anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in sections}
-    links = set(re.findall(r"\]\(#([\w-]+)\)", TEXT))
+    links = set(re.findall(r"\]\(((?:\.\./)?[\w/]+\.md)#([\w-]+)\)", ASVS))
     assert links == {
-        "ways-in",
-        "guesses",
-        "timeouts",
-        "who-may-what",
-        "what-is-kept",
-        "secrets-and-keys",
-        "what-it-talks-to",
-        "what-is-logged",
-        "what-a-browser-must-bring",
+        ("../SECURITY.md", "ways-to-sign-in"),
+        ("../SECURITY.md", "timeouts"),
+        ("../SECURITY.md", "permissions"),
+        ("../SECURITY.md", "stored-data"),
+        ("../SECURITY.md", "secrets-and-keys"),
+        ("../SECURITY.md", "outgoing-connections"),
+        ("../SECURITY.md", "logs"),
+        ("../SECURITY.md", "browser-features"),
+        ("../accounts/README.md", "limits"),
+        ("../accounts/README.md", "passwords"),
+        ("../accounts/README.md", "events"),
+        ("README.md", "keys"),
     }
-    assert links <= anchors
+    for file, anchor in links:
+        text = (ROOT / "project" / file).read_text()
+        sections = re.findall(r"^##+ (.+)\n\n(?:\S|### )", text, re.MULTILINE)
+        assert anchor in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in sections}
 
 
 # The promises
@@ -190,33 +196,36 @@ def promises() -> Iterator[str]:
     most, unkept, kept = (
         words(each) for each in (settings.SIGN_IN_MAX, settings.BROWSER_IDLE_TIMEOUT, settings.REMEMBER_ME_IDLE_TIMEOUT)
     )
-    yield f"| a browser's session | {unkept}, or when the browser is closed | {most} |"
-    yield f'| a browser\'s session with "keep me signed in" | {kept} | {most} |'
+    yield f"| a browser session | {unkept}, or when the browser is closed | {most} |"
+    yield f'| a browser session with "keep me signed in" | {kept} | {most} |'
     yield f"| a client's sign-in, by its refresh token | {words(settings.REFRESH_TOKEN)} | {most} |"
     yield f"| an access token | | {words(settings.ACCESS_TOKEN)} |"
-    yield f"| the password given for what matters most | | {words(settings.REAUTHENTICATION_TIMEOUT)} |"
+    yield f"| the password given for an important step | | {words(settings.REAUTHENTICATION_TIMEOUT)} |"
     yield f"need a password given in the last {words(settings.REAUTHENTICATION_TIMEOUT)}."
-    yield f"| a link from a mail, good once | | {words(timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT))} |"
+    yield f"| a link in a mail, valid once | | {words(timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT))} |"
     for kind, whose in {
         Kind.PAIR: "at one account, from one address",
-        Kind.ACCOUNT: "at one account, from everywhere",
+        Kind.ACCOUNT: "at one account, from all addresses",
         Kind.ADDRESS: "at any account, from one address",
-        Kind.DEVICE: "at one account, from a browser where its owner signed in before",
-        Kind.INSIDE: "at one account, by whoever is signed in to it",
+        Kind.DEVICE: "at one account, from a known browser",
+        Kind.INSIDE: "at one account, by a client or browser that is signed in to it",
     }.items():
         limit = LIMITS[kind]
         yield f"| {whose} | {limit.free} | {words(limit.longest_wait)} | {limit.most} | {words(limit.memory)} |"
     yield (
-        f"{LIMITS[Kind.RESET].free} reset mails an hour go to an address, {LIMITS[Kind.RESETTING].free} resets and "
-        f"{LIMITS[Kind.SIGN_UP].free} new accounts an hour are heard from one."
+        f"{LIMITS[Kind.RESET].free} reset mails an hour are sent to an address. From one IP address, "
+        f"{LIMITS[Kind.RESETTING].free} resets and {LIMITS[Kind.SIGN_UP].free} new accounts an hour are accepted."
     )
-    yield f"{LIMITS[Kind.CONFIRM].free} confirmation mails an hour go to an address, and {LIMITS[Kind.CONFIRMING].free}"
-    yield f"{LIMITS[Kind.NOTICE].free} notices an hour go to an address, and as many are sent about an account."
-    yield f"one mail sums up the hour, and {LIMITS[Kind.URGENT].free} more of each urgent kind is sent"
+    of_address, of_account = LIMITS[Kind.CONFIRM].free, LIMITS[Kind.CONFIRMING].free
+    yield f"{of_address} confirmation mails an hour are sent to an address, and {of_account} for an account."
+    of_address, of_account = LIMITS[Kind.NOTICE].free, LIMITS[Kind.NOTIFYING].free
+    yield f"{of_address} notices an hour are sent to an address, and {of_account} about an account."
+    yield f"one mail summarises the hour, and {LIMITS[Kind.URGENT].free} more of each urgent kind is sent"
     yield f"An IPv6 address stands for its /{addresses.IPV6_NETWORK_BITS} network."
     yield f"with {rate_limits.CLIENTS_IN_CROWD} times the limits of one address"
     rates = settings.REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"]
-    yield f"`TOKEN_RATE` ({rates['tokens']}) and `ACCOUNT_RATE` ({rates['accounts']})"
+    yield f"`TOKEN_RATE` ({rates['tokens']}) limits"
+    yield f"`ACCOUNT_RATE` ({rates['accounts']}) limits"
     most = password_validation.MAX_LENGTH
     yield f"has at least {settings.PASSWORD_MIN_LENGTH} characters and at most {most}, of any kind"
     yield f"(`User-Agent`, cut to {request_context.USER_AGENT_MAX_LENGTH} characters)"
@@ -225,7 +234,7 @@ def promises() -> Iterator[str]:
     yield f"{settings.EVENT_KEEP.days} days (`EVENT_KEEP_DAYS`)"
     yield f"go after {words(settings.UNCONFIRMED_KEEP)} (`UNCONFIRMED_KEEP_DAYS`)"
     yield f"gives the same successor for {words(settings.REFRESH_GRACE)}, so"
-    yield f"A proof is good once, and for {dpop.MAX_AGE_SECONDS} seconds."
+    yield f"A proof is accepted once, and for {dpop.MAX_AGE_SECONDS} seconds."
     yield f"go on for at most {mirror.STALE_FOR_SECONDS:.0f} seconds"
     yield "within three working days, and a fix within ninety days"
     seconds = settings.REDIS_TIMEOUT_SECONDS
@@ -248,7 +257,8 @@ def test_every_promise_is_in_the_words_of_the_code(promise):
 
 
 def test_every_event_is_told():
-    assert set(models.SecurityEvent.Type.values) <= set(re.findall(r"`(\w+)`", TEXT))
+    section = TEXT.partition("\n## Events\n")[2].partition("\n## ")[0]
+    assert set(models.SecurityEvent.Type.values) <= set(re.findall(r"`(\w+)`", section))
 
 
 # What it says of the code
@@ -261,7 +271,7 @@ def sources() -> Iterator[tuple[str, ast.Module]]:
 
 
 def test_every_way_in_is_told():
-    """Whoever starts a sign-in, or has Django do so: of each, SECURITY.md tells the address."""
+    """SECURITY.md has the address of each view that starts a sign-in, or has Django start one."""
     starts = {
         path
         for path, tree in sources()
@@ -276,7 +286,7 @@ def test_every_way_in_is_told():
     }
     # Called back by every login().
     assert starts == told.keys() | {"accounts/sessions.py"}
-    section = TEXT.partition("### Ways in")[2].partition("###")[0]
+    section = SECURITY.partition("### Ways to sign in")[2].partition("###")[0]
     assert not [address for addresses in told.values() for address in addresses if address not in section]
 
 

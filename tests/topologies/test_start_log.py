@@ -12,7 +12,7 @@ from tests import servers
 
 pytestmark = [pytest.mark.once, pytest.mark.long]
 
-README = (servers.ROOT / "README.md").read_text()
+README = (servers.ROOT / "project" / "README.md").read_text()
 [AS_DEPLOYED] = re.findall(r"&& (gunicorn [^'\n]*project\.wsgi)'", README)
 
 

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.once, pytest.mark.long, pytest.mark.django_db(transact
 
 WORKERS = 2
 PASSWORD = quote(stores.PASSWORD, safe="")
-# What the README says that suffices.
+# The ACL of project/README.md.
 RIGHTS = "~wp:* &wp:* +@all -@admin -@dangerous +info"
 PASSPHRASE = "violet anchor hums at dawn"
 # What else is asked of Redis: that a proof is used once.

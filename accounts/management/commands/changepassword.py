@@ -1,3 +1,5 @@
+"""manage.py changepassword: accepts a username or an e-mail address."""
+
 from typing import Any
 
 from django.contrib.auth.management.commands import changepassword
@@ -6,7 +8,7 @@ from accounts.models import User
 
 
 class Command(changepassword.Command):
-    """As Django's, for a username or an e-mail address in whatever case."""
+    """As Django's, for a username or an e-mail address, ignoring case."""
 
     def handle(self, *args: Any, **options: Any) -> str | None:
         user = User.objects.using(options["database"]).get_by_login(options["username"])

@@ -1,3 +1,5 @@
+"""manage.py createsuperuser: refuses usernames and e-mail addresses that are taken."""
+
 import os
 from typing import Any
 
@@ -11,34 +13,34 @@ from accounts.models import User
 
 
 class Command(createsuperuser.Command):
-    """Django's, which knows neither that addresses are unique nor that names are, in whatever case."""
+    """As Django's, with the constraints of User: usernames and e-mail addresses are unique, ignoring case."""
 
     def handle(self, *args: Any, **options: Any) -> None:
         email = options["email"] or (not options["interactive"] and os.environ.get("DJANGO_SUPERUSER_EMAIL"))
-        if email and (refusal := refusal_of("email", email)):
-            raise CommandError(refusal)
+        if email and (message := uniqueness_error("email", email)):
+            raise CommandError(message)
         try:
             super().handle(*args, **options)
         except IntegrityError as error:
-            # Between the check and the insert.
+            # Another process created the account after the check.
             raise CommandError("A user with that username or e-mail address already exists.") from error
 
     def _validate_username(self, username: str, verbose_field_name: str, database: str) -> str | None:
-        # Django's stubs do not know this method.
-        refusal: str | None = super()._validate_username(username, verbose_field_name, database)  # type: ignore[misc]
-        return refusal or refusal_of("username", username)
+        # Django's stubs do not have this method.
+        error: str | None = super()._validate_username(username, verbose_field_name, database)  # type: ignore[misc]
+        return error or uniqueness_error("username", username)
 
     def get_input_data(self, field: "Field[Any, Any]", message: str, default: Any = None) -> Any:
         value = super().get_input_data(field, message, default)
-        refusal = refusal_of(field.name, value) if value and field.name == "email" else None
-        if refusal:
-            self.stderr.write(f"Error: {refusal}")
+        problem = uniqueness_error(field.name, value) if value and field.name == "email" else None
+        if problem:
+            self.stderr.write(f"Error: {problem}")
             return None
         return value
 
 
-def refusal_of(field: str, value: str) -> str | None:
-    """Why no other account may have that."""
+def uniqueness_error(field: str, value: str) -> str | None:
+    """The error text if another account has this value; None otherwise."""
     others = {each.name for each in User._meta.fields} - {field}
     try:
         User(**{field: value}).validate_constraints(exclude=others)

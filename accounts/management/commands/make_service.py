@@ -1,3 +1,5 @@
+"""manage.py make_service: creates an account for another service."""
+
 from argparse import ArgumentParser
 from typing import Any
 
@@ -9,7 +11,7 @@ from accounts.models import User
 
 
 class Command(BaseCommand):
-    help = "Makes an account for another service, and prints its password, once."
+    help = "Creates an account for another service and prints its password once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name")

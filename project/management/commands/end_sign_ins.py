@@ -6,13 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import ngettext
 from tqdm import tqdm
 
-from accounts import addresses, ending
+from accounts import addresses, ending, names
 from accounts.http import request_context
 from accounts.models import SignIn, SignInQuerySet, User
 
@@ -59,22 +58,21 @@ class Command(BaseCommand):
         if options["ip"] is not None:
             from_address = SignIn.objects.filter(ip_address__in=addresses.spellings(address(options["ip"])))
             return from_address, from_address.end_in_batches(REASON)
-        return SignIn.objects.all(), SignIn.objects.end_everything(REASON)
+        return SignIn.objects.all(), ending.end_everything(REASON)
 
 
 def user_of(name: str) -> User:
-    """By username, ignoring case, or by e-mail address. Raises CommandError."""
-    named = User.objects.alias(lower=Lower("username")).filter(lower=name.lower()).first()
-    owner = User.objects.get_by_email(name) if "@" in name else None
-    if named and owner and named != owner:
+    """The user with that username or e-mail address, ignoring case. Raises CommandError if there is none, or two."""
+    users = list(User.objects.with_login(name)[:2])
+    if not users:
+        raise CommandError(f"No user has the username{' or e-mail address' * ('@' in name)} {name!r}.")
+    if len(users) == 2:
+        owner, named = sorted(users, key=lambda user: names.same(user.username, name))
         raise CommandError(
             f"{name} is the e-mail address of {owner.username} and the username of another user ({named.email})."
             f" To select one of them, use --user {owner.username} or --user {named.email}."
         )
-    user = owner or named
-    if user is None:
-        raise CommandError(f"No user has the username{' or e-mail address' * ('@' in name)} {name!r}.")
-    return user
+    return users[0]
 
 
 def past_time(text: str) -> datetime:

@@ -41,15 +41,15 @@ def offers(answer):
 
 def test_a_good_access_token(page, client_of, ann):
     answer = show(page, client_of(ann).access)
-    assert "an access token Whose ann" in text_of(answer)
-    assert "Genuine, and still good" in text_of(answer)
+    assert "an access token User ann" in text_of(answer)
+    assert "Genuine and valid" in text_of(answer)
     assert offers(answer) == {"block", "end"}
 
 
 def test_a_good_refresh_token(page, client_of, ann):
     answer = show(page, client_of(ann).refresh)
-    assert "a refresh token Whose ann" in text_of(answer)
-    assert "Genuine, and still good" in text_of(answer)
+    assert "a refresh token User ann" in text_of(answer)
+    assert "Genuine and valid" in text_of(answer)
     assert offers(answer) == {"end"}
 
 
@@ -59,7 +59,7 @@ def test_a_used_up_refresh_token(page, client_of, ann):
     client.renew()
     client.renew()
     answer = show(page, first)
-    assert "used up" in text_of(answer)
+    assert "already used" in text_of(answer)
     assert offers(answer) == {"end"}
 
 
@@ -67,8 +67,8 @@ def test_a_token_after_its_time(page, client_of, ann):
     access = client_of(ann).access
     with time_machine.travel(timezone.now() + settings.ACCESS_TOKEN * 2, tick=False):
         answer = show(page, access)
-    assert "Whose ann" in text_of(answer)
-    assert "its time is over" in text_of(answer)
+    assert "User ann" in text_of(answer)
+    assert "Genuine, but expired" in text_of(answer)
     assert offers(answer) == {"end"}
 
 
@@ -76,14 +76,14 @@ def test_a_token_whose_sign_in_has_ended(page, client_of, ann):
     client = client_of(ann)
     sign_in_of(ann).end(SignIn.Reason.ENDED_BY_STAFF)
     for token in (client.access, client.refresh):
-        assert "Whose ann" in text_of(show(page, token))
+        assert "User ann" in text_of(show(page, token))
         assert offers(show(page, token)) == set()
 
 
 def test_the_id_of_a_sign_in(page, client_of, ann):
     client_of(ann)
     answer = show(page, str(sign_in_of(ann).sid))
-    assert "the id of a sign-in Whose ann" in text_of(answer)
+    assert "the id of a sign-in User ann" in text_of(answer)
     assert offers(answer) == {"end"}
 
 
@@ -92,13 +92,13 @@ def test_the_id_of_a_refresh_token(page, client_of, ann, form):
     client_of(ann)
     refresh_id = sign_in_of(ann).refresh_id
     answer = show(page, refresh_id.hex if form == "hex" else str(refresh_id))
-    assert "a refresh token Whose ann" in text_of(answer)
+    assert "a refresh token User ann" in text_of(answer)
     assert offers(answer) == {"end"}
 
 
 def test_the_id_of_an_access_token_tells_nobodys_name(page, client_of, ann):
     answer = show(page, claims_of(client_of(ann).access)["jti"])
-    assert "Nobody's that we know of" in text_of(answer)
+    assert "User Unknown" in text_of(answer)
     assert offers(answer) == {"block"}
 
 
@@ -121,7 +121,7 @@ def forged(token):
 def test_what_is_not_ours_is_said_to_be_nothing(page, client_of, ann, spoil):
     answer = show(page, spoil(client_of(ann).access))
     assert answer.status_code == 200
-    assert "not a token of ours" in text_of(answer)
+    assert "not a token of this server" in text_of(answer)
     assert offers(answer) == set()
 
 
@@ -267,7 +267,7 @@ def test_nothing_is_lifted_without_a_reason(page, blocked, why):
 
 def test_nothing_is_lifted_unasked(page, blocked):
     answer = act(page, BLOCKLIST, "lift", Entry.objects.get(), agree=False)
-    assert "1 token is good again" in text_of(answer)
+    assert "1 token is accepted again" in text_of(answer)
     assert blocked.get("/api/me/").status_code == 401
 
 
@@ -275,7 +275,7 @@ def test_lifting_does_not_bring_back_a_sign_in(page, client_of, ann):
     client = client_of(ann)
     sign_in_of(ann).end(SignIn.Reason.ENDED_BY_STAFF)
     answer = act(page, BLOCKLIST, "lift", Entry.objects.get(), agree=False)
-    assert "ended for good" in text_of(answer)
+    assert "Ended sign-ins stay ended" in text_of(answer)
     act(page, BLOCKLIST, "lift", Entry.objects.get())
     assert client.get("/api/me/").status_code == 401
 

@@ -1,4 +1,4 @@
-"""Yesterday's backup under nodes that run: the steps of the README, on real servers."""
+"""Yesterday's backup under nodes that run: the steps of project/README.md, on real servers."""
 
 import re
 import time

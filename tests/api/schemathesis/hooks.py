@@ -11,13 +11,13 @@ from schemathesis.openapi.checks import RejectedPositiveData
 BEYOND_ANY_SCHEMA = (
     "Your old password was entered incorrectly.",
     "Your password was entered incorrectly.",
-    "The link is not valid: it was used, or is too old.",
+    "The link is not valid: it was already used, or has expired.",
     "A user with that username already exists.",
     "A user with that e-mail address already exists.",
     "This password is too common.",
-    "This password is one or two common words",
-    "This password repeats itself",
-    "This password says little more than ",
+    "This password consists of one or two common words",
+    "This password repeats the same characters",
+    "This password contains little more than ",
     "The password is too similar to the ",
 )
 

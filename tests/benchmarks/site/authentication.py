@@ -51,5 +51,5 @@ class OwnStatement(BaseAuthentication):
         # Not earlier: the peers do not import it.
         from accounts import sessions
 
-        assert sessions.find(request.COOKIES[settings.SESSION_COOKIE_NAME])
+        assert sessions.stored_session(request.COOKIES[settings.SESSION_COOKIE_NAME])
         return _ann, None

@@ -10,7 +10,7 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
 from accounts import starting
-from accounts.admin.lists import FURTHEST, PER_PAGE
+from accounts.admin.lists import MAX_COUNTED, ROWS_PER_PAGE
 from accounts.models import AttemptCounter, SecurityEvent, Session, SignIn, User
 from api.blocklist.models import Entry
 from tests.benchmarks.output import Progress
@@ -195,7 +195,7 @@ def pages() -> dict[str, str]:
 
 def _last_page(model: type[Model]) -> int:
     """As far as a list goes."""
-    return max(1, min(model._default_manager.count(), FURTHEST) // PER_PAGE)
+    return max(1, min(model._default_manager.count(), MAX_COUNTED) // ROWS_PER_PAGE)
 
 
 def wait_for_pages(times: int) -> list[dict]:

@@ -1,0 +1,51 @@
+"""The documents: their length, and their links to files and sections."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests import servers
+
+DOCUMENTS = [
+    "README.md",
+    "SECURITY.md",
+    "accounts/README.md",
+    "api/README.md",
+    "api/blocklist/README.md",
+    "project/ASVS.md",
+    "project/README.md",
+    "tests/README.md",
+    "tests/benchmarks/README.md",
+]
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
+
+
+def text_of(path: Path) -> str:
+    """Without its code."""
+    return re.sub(r"^```.*?^```", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(path: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    titles = re.findall(r"^#+ (.+)", text_of(path), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_leads_to_a_file_and_a_section(document: str) -> None:
+    path = servers.ROOT / document
+    for file, anchor in LINK.findall(text_of(path)):
+        target = (path.parent / file).resolve() if file else path
+        assert target.exists(), file
+        assert not anchor or anchor in anchors(target), f"{file}#{anchor}"
+
+
+@pytest.mark.parametrize(("document", "lines"), [("README.md", 200), ("SECURITY.md", 250)])
+def test_a_document_is_no_longer_than_agreed(document: str, lines: int) -> None:
+    assert len((servers.ROOT / document).read_text().splitlines()) <= lines
+
+
+def test_every_document_is_on_the_map_of_the_readme() -> None:
+    named = {file for file, _anchor in LINK.findall(text_of(servers.ROOT / "README.md").partition("## Other doc")[2])}
+    assert {*DOCUMENTS[1:]} <= named
