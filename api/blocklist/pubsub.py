@@ -102,7 +102,7 @@ class Subscription:
     A Redis subscription. It never reconnects by itself: on an error the caller drops it and opens another.
 
     It uses redis-py's connections and their socket directly. The public PubSub reconnects without notice, so that
-    messages may be lost, and its get_message(timeout=0) takes 30 times as long as poll() on the socket.
+    messages may be lost, and its get_message(timeout=0) takes several times as long as poll() on the socket.
     """
 
     def __init__(self) -> None:
