@@ -19,7 +19,9 @@ token_check_seconds = Histogram(
     "Time to authenticate a call with a token, sampled twice a second",
     buckets=LATENCY_BUCKETS,
 )
-database_checks = Counter("wristband_checks_by_database", "Token checks that asked the database, not the mirror")
+database_checks = Counter(
+    "wristband_checks_by_database", "Token checks that queried the database instead of the mirror"
+)
 mirror_ids = Gauge("wristband_mirror_ids", "Ids in the largest mirror of a process", multiprocess_mode="livemax")
 mirror_age = Gauge(
     "wristband_mirror_age_seconds", "Age of the oldest mirror after its last read", multiprocess_mode="livemax"

@@ -66,12 +66,12 @@ class ReasonForm(forms.Form):
 
 @admin.register(Entry)
 class EntryAdmin(ReadOnlyList):
-    list_display = ["what", "kind", "whose", "reason", "by", "blocked_at", "until", "state"]
+    list_display = ["subject", "kind", "owner", "reason", "by", "blocked_at", "until", "state"]
     list_filter = [StateFilter, KindFilter]
     list_select_related = ["blocked_by", "lifted_by"]
     search_fields = ["token_id"]
     search_help_text = _("The id of a sign-in (sid) or of a token (jti), a username or an e-mail address.")
-    fields = ["what", "kind", "whose", "reason", "by", "blocked_at", "until", "state", "lifted_at", "lifted_by"]
+    fields = ["subject", "kind", "owner", "reason", "by", "blocked_at", "until", "state", "lifted_at", "lifted_by"]
     actions = ["lift"]
     change_list_template = "admin/blocklist.html"
 
@@ -90,13 +90,13 @@ class EntryAdmin(ReadOnlyList):
         )
 
     @admin.display(description=_("sid or jti"))
-    def what(self, entry: Entry) -> Any:
+    def subject(self, entry: Entry) -> Any:
         if entry.before is None:
             return entry.token_id
         return _("signed in before %s") % f"{entry.before:%Y-%m-%d %H:%M:%S} UTC"
 
     @admin.display(description=_("user"))
-    def whose(self, entry: Any) -> Any:
+    def owner(self, entry: Any) -> Any:
         if entry.kind == Entry.Kind.EVERYBODY:
             return _("all users")
         if entry.kind == Entry.Kind.USER:
@@ -255,7 +255,7 @@ class EntryAdmin(ReadOnlyList):
                 and leak.sign_in.user.is_manageable_by(request.user)
             ),
             "may_block": bool(leak and leak.blockable_by(request.user)),
-            "whose": leak and leak.sign_in and admin_link(leak.sign_in.user),
+            "owner": leak and leak.sign_in and admin_link(leak.sign_in.user),
             "sign_in": leak and leak.sign_in and admin_link(leak.sign_in),
             **context,
         }
