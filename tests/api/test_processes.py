@@ -121,6 +121,7 @@ def test_a_deactivation_by_another_process_is_known_to_every_worker(
 WHEN_TOLD = """
 import sys
 from contextlib import suppress
+from accounts import passwords
 from accounts.models import AccountChanged, User
 them = User.objects.filter(username="{name}")
 user = them.get()
