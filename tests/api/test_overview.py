@@ -38,7 +38,7 @@ def test_many_are_counted_by_a_sample_and_said_to_be_about_so_many(page, monkeyp
     SignIn.objects.bulk_create(SignIn(**template | {"id": uuid4()}) for _ in range(5000))
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE accounts_signin")
-    monkeypatch.setattr(sign_in_querysets, "COUNTED_SIGN_INS", 1000)
+    monkeypatch.setattr(sign_in_querysets, "MAX_COUNTED_EXACTLY", 1000)
     monkeypatch.setattr(sign_in_querysets, "SAMPLE_ONE_IN", 2)
     counts, is_exact = SignIn.objects.live_by_kind()
     assert not is_exact
