@@ -44,7 +44,7 @@ def test_many_are_counted_by_a_sample_and_said_to_be_about_so_many(page, monkeyp
     assert not is_exact
     assert 2500 < counts["client"] < 7500
     assert figures_of(page.get("/admin/"))["Clients signed in"].value.startswith("about ")
-    assert "the figures are estimates" in text_of(page.get("/admin/accounts/signin/end-everyone/"))
+    assert "The figures are estimates" in text_of(page.get("/admin/accounts/signin/end-everyone/"))
 
 
 def test_it_counts_sign_ins_and_failures_of_two_days_by_the_hour(browser_of, staff, client_of, anonymous, ann):
