@@ -1,5 +1,6 @@
 """Sources of mails and sign-ups: by what they count against a quota."""
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 
 from accounts import names
@@ -39,9 +40,9 @@ def summaries(user: AbstractBaseUser, email: str) -> list[Source]:
 
 def sign_ups(address: str | None) -> list[Source]:
     """Returns the source of a sign-up: the client's address."""
-    return of_address(Kind.SIGN_UP, address)
+    return of_address(Kind.SIGN_UP, address) if settings.ACCOUNT_RATE else []
 
 
 def address_changes(user: AbstractBaseUser, address: str | None) -> list[Source]:
     """Returns the sources of a change of the e-mail address: the account, and the client's address."""
-    return [Source(Kind.CHANGING, digest(Kind.CHANGING, user.pk)), *of_address(Kind.SIGN_UP, address)]
+    return [Source(Kind.CHANGING, digest(Kind.CHANGING, user.pk)), *sign_ups(address)]

@@ -6,6 +6,7 @@ from math import ceil
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
@@ -16,6 +17,7 @@ from django.utils.translation import ngettext
 from accounts import addresses
 
 FIRST_WAIT = timedelta(seconds=1)
+SECONDS_OF_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # All clients without an address share one counter. Its limit is this many times that of one address.
 CLIENTS_IN_CROWD = 20
 # How long a process refuses by its cache before it reads the counter again.
@@ -81,6 +83,13 @@ def _per_hour(quota: int) -> Limit:
     return Limit(quota, timedelta(hours=1), quota, timedelta(hours=1))
 
 
+def _quota(rate: str) -> Limit:
+    """Returns the limit of a rate in the notation of DRF's throttles, such as 60/hour."""
+    number, _slash, unit = rate.partition("/")
+    window = timedelta(seconds=SECONDS_OF_UNIT[unit[0]])
+    return Limit(int(number), window, int(number), window)
+
+
 # Limits of password guesses.
 GUESS_LIMITS = {
     Kind.PAIR: Limit(5, timedelta(hours=1), 30, timedelta(hours=12)),
@@ -97,7 +106,7 @@ QUOTAS = {
     Kind.RESET: _per_hour(3),
     Kind.RESETTING: _per_hour(30),
     # Sign-ups and changes of address, since each answer reveals whether a name or an address is taken.
-    Kind.SIGN_UP: _per_hour(60),
+    Kind.SIGN_UP: _quota(settings.ACCOUNT_RATE or "60/hour"),
     # The confirmation mail of the sign-up is one of them.
     Kind.CONFIRM: _per_hour(3),
     # A user who mistyped an address enters another one.

@@ -327,8 +327,8 @@ def test_the_log_says_once_that_redis_went_and_once_that_it_is_back(
         eventually(lambda: statements_of_a_check(mirror) == 0)
     said = [record.getMessage().partition(":")[0] for record in caplog.records]
     assert said == [
-        "No news of blocks from Redis; every check asks the database meanwhile",
-        "News of blocks from Redis again",
+        "No blocklist messages from Redis; every check queries the database meanwhile",
+        "Blocklist messages from Redis are received again",
     ]
 
 
