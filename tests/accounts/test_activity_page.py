@@ -61,7 +61,7 @@ def test_the_page_takes_four_statements_for_any_number_of_events(page, ann, clie
         page.get(PAGE)
 
 
-def test_events_of_other_users_are_not_listed(page, bob):
+def test_the_activity_page_lists_no_events_of_other_users(page, bob):
     SecurityEvent.objects.record(SecurityEvent.Type.EMAIL_CHANGED, bob)
     assert "e-mail address was changed" not in page.get(PAGE).content.decode()
 
