@@ -80,7 +80,14 @@ def reauthenticate(request: HttpRequest, password: str) -> User:
     Verifies the password of the signed-in user, and returns the user, read again. A wrong password is counted and
     recorded like a failed sign-in. Raises ValidationError for a wrong password, TooManyAttempts and HashingOverloaded.
     """
-    user = authenticate(request, username=request.user.get_username(), password=password, signed_in_user=request.user)
+    user = authenticate(
+        request,
+        username=request.user.get_username(),
+        password=password,
+        # Services have no browser sign-ins, and may check their password here.
+        kind=SignIn.Kind.CLIENT,
+        signed_in_user=request.user,
+    )
     if not isinstance(user, User) or user.pk != request.user.pk:
         raise ValidationError(_("The password is wrong."), code="password_incorrect")
     return user

@@ -1,6 +1,5 @@
 """Sources of mails and sign-ups: by what they count against a quota."""
 
-from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 
 from accounts import names
@@ -40,7 +39,7 @@ def summaries(user: AbstractBaseUser, email: str) -> list[Source]:
 
 def sign_ups(address: str | None) -> list[Source]:
     """Returns the source of a sign-up: the client's address."""
-    return of_address(Kind.SIGN_UP, address) if settings.ACCOUNT_RATE else []
+    return of_address(Kind.SIGN_UP, address)
 
 
 def address_changes(user: AbstractBaseUser, address: str | None) -> list[Source]:

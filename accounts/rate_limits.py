@@ -105,7 +105,7 @@ GUESS_LIMITS = {
 QUOTAS = {
     Kind.RESET: _per_hour(3),
     Kind.RESETTING: _per_hour(30),
-    # Sign-ups and changes of address, since each answer reveals whether a name or an address is taken.
+    # Sign-ups and changes of address. Never without a limit: each answer reveals whether a name or address is taken.
     Kind.SIGN_UP: _quota(settings.ACCOUNT_RATE or "60/hour"),
     # The confirmation mail of the sign-up is one of them.
     Kind.CONFIRM: _per_hour(3),

@@ -31,7 +31,7 @@ def start(
     check_allowed(user, kind, key_thumbprint)
     now = timezone.now()
     is_first = user.last_login is None
-    idle_timeout = idle_timeout or default_idle_timeout(kind)
+    idle_timeout = idle_timeout or SignIn.idle_timeout_of(kind)
     with transaction.atomic():
         _mark_signed_in(user, now)
         known = SignIn.objects.filter(user=user.pk).devices()
@@ -64,12 +64,6 @@ def check_allowed(user: User, kind: str, key_thumbprint: str = "") -> None:
         raise SignInRefused
     if kind == SignIn.Kind.CLIENT and user.needs_bound_tokens and not key_thumbprint:
         raise DPoPRequired
-
-
-def default_idle_timeout(kind: str) -> timedelta:
-    """Returns how long a new sign-in of this kind may be idle before it expires."""
-    timeout: timedelta = settings.BROWSER_IDLE_TIMEOUT if kind == SignIn.Kind.BROWSER else settings.REFRESH_TOKEN
-    return timeout
 
 
 def _mark_signed_in(user: User, now: datetime) -> None:

@@ -1,12 +1,13 @@
 """Models of accounts. Their modules import each other in this order: choices, events, attempts, sign-ins, users."""
 
 from accounts.models.attempts import Attempt, AttemptCounter, AttemptCounterQuerySet
+from accounts.models.errors import AccountChanged, DPoPRequired, RefreshRefused, SignInRefused
 from accounts.models.events import SecurityEvent, SecurityEventQuerySet
 from accounts.models.sessions import Session
-from accounts.models.sign_in_querysets import RefreshRefused, SignInQuerySet
+from accounts.models.sign_in_querysets import SignInQuerySet
 from accounts.models.sign_ins import SignIn
 from accounts.models.user_querysets import AccountManager, UserQuerySet
-from accounts.models.users import AccountChanged, DPoPRequired, SignInRefused, User, check_scopes
+from accounts.models.users import User, check_scopes
 
 __all__ = [
     "AccountChanged",

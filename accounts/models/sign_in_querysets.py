@@ -15,6 +15,7 @@ from accounts.changed_columns import ChangedColumnsQuerySet
 from accounts.compiled_queries import chunks
 from accounts.http import request_context
 from accounts.models.choices import EndReason, SignInKind
+from accounts.models.errors import RefreshRefused
 from accounts.models.events import SecurityEvent
 from accounts.models.sessions import Session
 from accounts.pruning import BATCH_SIZE, PrunableQuerySet
@@ -27,10 +28,6 @@ MAX_COUNTED_EXACTLY = 200_000
 SAMPLE_ONE_IN = 100
 # Newest sign-ins of a user that are compared to decide whether a device is new.
 MAX_COMPARED_SIGN_INS = 100
-
-
-class RefreshRefused(Exception):
-    """The sign-in of the refresh token has ended, or the token was used before."""
 
 
 class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):

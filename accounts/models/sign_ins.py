@@ -251,9 +251,16 @@ class SignIn(ChangedColumnsModel):
         )
         self.user.mark_used()
 
+    @staticmethod
+    def idle_timeout_of(kind: str, is_remembered: bool = False) -> timedelta:
+        """Returns how long a sign-in of this kind may be idle before it expires. Longer than LAST_SEEN_PRECISION."""
+        browser = settings.REMEMBER_ME_IDLE_TIMEOUT if is_remembered else settings.BROWSER_IDLE_TIMEOUT
+        timeout: timedelta = browser if kind == SignInKind.BROWSER else settings.REFRESH_TOKEN
+        return timeout
+
     def remember_me(self) -> None:
         """Sets the idle timeout of a browser to BROWSER_SESSION_DAYS. One statement."""
-        self.idle_timeout = settings.REMEMBER_ME_IDLE_TIMEOUT
+        self.idle_timeout = self.idle_timeout_of(self.Kind.BROWSER, is_remembered=True)
         self.expires_at = min(self.created_at + self.idle_timeout, self.max_expires_at)
         SignIn.objects.filter(pk=self.pk).update(idle_timeout=self.idle_timeout, expires_at=self.expires_at)
 

@@ -7,7 +7,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.contrib.auth.validators import ASCIIUsernameValidator
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import DEFAULT_DB_ALIAS, models, transaction
 from django.db.models.functions import Lower
@@ -19,21 +19,10 @@ from accounts.compiled_queries import CompiledQuery
 from accounts.http import request_context
 from accounts.models.attempts import AttemptCounter
 from accounts.models.choices import EventType
+from accounts.models.errors import AccountChanged
 from accounts.models.events import SecurityEvent
 from accounts.models.sign_ins import user_columns
 from accounts.models.user_querysets import AccountManager, UserQuerySet, retry_deletion
-
-
-class SignInRefused(PermissionDenied):
-    """The account was changed or deactivated, or its sign-ins were ended, while a sign-in was starting."""
-
-
-class DPoPRequired(SignInRefused):
-    """Tokens of this user must be bound to a key of the client (RFC 9449, DPoP)."""
-
-
-class AccountChanged(PermissionDenied):
-    """The account has changed since this request verified a password or a link."""
 
 
 def check_scopes(scopes: str) -> None:

@@ -8,8 +8,7 @@ from django.contrib.auth.mixins import LoginRequiredMixin
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms import Form
-from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
 from django.utils.decorators import method_decorator
@@ -20,6 +19,7 @@ from django.views.generic import FormView, TemplateView, UpdateView, View
 from accounts import email_addresses, forms, known_browsers, passwords, rate_limits
 from accounts.models import AccountChanged, User
 from accounts.sessions import SignedInRequest
+from accounts.views.mailed_links import MailedLinkView
 from accounts.views.sign_in import ReauthenticationRequiredMixin, sign_out_and_render
 
 
@@ -65,30 +65,6 @@ class PasswordResetView(auth_views.PasswordResetView):
 
     form_class = forms.PasswordResetForm  # type: ignore[assignment]
     template_name = "accounts/password_reset.html"
-
-
-class MailedLinkView(FormView):
-    """
-    The page of a link in a mail. GET changes nothing, since mail scanners follow links: the form uses the link. The
-    token stays in the URL, which is sent to no other site, and is not stored in the session.
-    """
-
-    def get_user(self) -> User | None:
-        """The user to whom the link was mailed; None if it is not valid."""
-        raise NotImplementedError
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        self.user = self.get_user()
-        response = super().dispatch(request, *args, **kwargs) if self.user else self.render_invalid_link()
-        # Not "no-referrer": browsers would send the form with `Origin: null`, which is refused.
-        response["Referrer-Policy"] = "strict-origin"
-        return response
-
-    def render_invalid_link(self) -> HttpResponse:
-        return self.render_to_response({"form": None}, status=400)
-
-    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(**kwargs) | {"owner": self.user}
 
 
 @method_decorator(sensitive_post_parameters("new_password1", "new_password2"), name="dispatch")

@@ -235,3 +235,12 @@ def test_a_sign_in_and_its_id_have_the_same_time(client_of, ann):
     client_of(ann)
     sign_in = SignIn.objects.get()
     assert sids.started_at(sign_in.sid) <= sign_in.created_at < sids.just_after(sids.started_at(sign_in.sid))
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_names_no_user_without_address(client_of, ann, name):
+    User.objects.filter(pk=ann.pk).update(email="")
+    client = client_of(ann)
+    with pytest.raises(CommandError, match="No user has the username"):
+        end_sign_ins("--user", name)
+    assert is_accepted(client)

@@ -29,6 +29,10 @@ def sid_of(client):
 # Sign-up and sign-in
 
 
+def test_each_event_type_has_a_sentence():
+    assert set(SecurityEvent.SENTENCES) == set(SecurityEvent.Type)
+
+
 def test_registering_is_an_event(anonymous):
     anonymous.post("/api/register/", {"username": "carol", "email": "carol@example.com", "password": NEW_PASSWORD})
     assert types_of(User.objects.get(username="carol")).count("signed_up") == 1

@@ -115,6 +115,16 @@ def test_a_patch_creates_no_service_account(client_of, ann):
     assert (ann.is_service, ann.scopes) == (False, "")
 
 
+def test_a_service_account_confirms_and_changes_its_password(service, anonymous):
+    name, secret = service[0].username, service[1]
+    assert anonymous.sign_in(name, secret).status_code == 200
+    assert anonymous.post("/api/password/confirm/", {"password": "not this one"}).status_code == 400
+    assert anonymous.post("/api/password/confirm/", {"password": secret}).status_code == 204
+    change = {"old_password": secret, "new_password": "quiet copper lantern drifts"}
+    assert anonymous.post("/api/password/change/", change).status_code == 204
+    assert anonymous.sign_in(name, "quiet copper lantern drifts").status_code == 200
+
+
 # make_service
 
 

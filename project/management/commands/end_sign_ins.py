@@ -63,7 +63,7 @@ class Command(BaseCommand):
 
 def user_of(name: str) -> User:
     """The user with that username or e-mail address, ignoring case. Raises CommandError if there is none, or two."""
-    users = list(User.objects.with_login(name)[:2])
+    users = list(User.objects.with_login(name)[:2]) if name.strip() else []
     if not users:
         raise CommandError(f"No user has the username{' or e-mail address' * ('@' in name)} {name!r}.")
     if len(users) == 2:
