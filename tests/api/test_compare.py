@@ -85,24 +85,24 @@ def end(client):
 
 
 @pytest.mark.parametrize("path", ["/compare/", "/compare/?client=pages&origin=same&services=one&end=at_once"])
-def test_the_page_is_there_for_everybody(browser, browser_of, ann, path):
+def test_the_page_needs_no_sign_in(browser, browser_of, ann, path):
     assert browser().get(path).status_code == 200
     assert browser_of(ann).get(path).status_code == 200
 
 
-def test_a_long_list_of_parameters_is_not_read(browser):
+def test_a_long_list_of_parameters_is_not_parsed(browser):
     query = "&".join(f"p{number}" for number in range(900)) + "&client=pages"
     response = browser().get(f"/compare/?{query}")
     assert (response.status_code, response.context["answers"]) == (200, {})
     assert "GET" not in vars(response.wsgi_request), "it was parsed"
 
 
-def test_parameters_that_are_no_answers_are_left_out(browser):
+def test_unknown_parameters_are_ignored(browser):
     response = browser().get("/compare/?client=pages&color=red&user=1")
     assert response.context["answers"] == {"client": "pages"}
 
 
-def test_a_long_blocklist_is_counted_up_to_a_bound(browser):
+def test_a_long_blocklist_is_counted_up_to_a_limit(browser):
     until = timezone.now() + timedelta(hours=1)
     Entry.objects.bulk_create(Entry(kind=Entry.Kind.TOKEN, token_id=uuid4(), until=until) for _ in range(1_003))
     page = browser().get("/compare/")
@@ -127,13 +127,13 @@ def test_the_page_never_shows_the_cookies_value(browser_of, ann):
     assert browser.cookies[settings.SESSION_COOKIE_NAME].value not in page
 
 
-def test_the_page_tells_the_true_size_of_the_cookie(browser_of, ann):
+def test_the_page_shows_the_size_of_the_cookie(browser_of, ann):
     browser = browser_of(ann)
     size = len(f"{settings.SESSION_COOKIE_NAME}={browser.cookies[settings.SESSION_COOKIE_NAME].value}")
     assert browser.get("/compare/").context["cookie"]["size"] == size
 
 
-def test_the_page_tells_the_length_of_the_blocklist(browser, client_of, ann):
+def test_the_page_shows_the_length_of_the_blocklist(browser, client_of, ann):
     end(client_of(ann))
     assert browser().get("/compare/").context["blocked"] == 1
 
@@ -142,18 +142,18 @@ def test_the_page_tells_the_length_of_the_blocklist(browser, client_of, ann):
 
 
 @pytest.mark.parametrize("kind", ["access", "refresh"])
-def test_a_live_token_is_good_in_every_way(verdicts, client_of, ann, kind):
+def test_a_valid_token_passes_every_check(verdicts, client_of, ann, kind):
     assert verdicts(getattr(client_of(ann), kind)) == ("good", "good", "good")
 
 
 @pytest.mark.parametrize("kind", ["access", "refresh"])
-def test_a_token_whose_sign_in_ended_is_signed_and_in_time_and_not_honoured(verdicts, client_of, ann, kind):
+def test_a_token_of_an_ended_sign_in_is_only_revoked(verdicts, client_of, ann, kind):
     client = client_of(ann)
     end(client)
     assert verdicts(getattr(client, kind)) == ("good", "good", "bad")
 
 
-def test_a_refresh_token_that_was_used_up_is_not_honoured(verdicts, client_of, ann, clock):
+def test_a_spent_refresh_token_is_only_revoked(verdicts, client_of, ann, clock):
     client = client_of(ann)
     used = client.refresh
     client.renew()
@@ -161,13 +161,13 @@ def test_a_refresh_token_that_was_used_up_is_not_honoured(verdicts, client_of, a
     assert verdicts(used) == ("good", "good", "bad")
 
 
-def test_a_token_after_its_time_is_signed_and_that_is_all(verdicts, client_of, ann, clock):
+def test_an_expired_token_has_only_a_valid_signature(verdicts, client_of, ann, clock):
     access = client_of(ann).access
     clock.shift(settings.ACCESS_TOKEN + settings.JWT_LEEWAY)
     assert verdicts(access) == ("good", "bad", "unasked")
 
 
-def test_a_token_before_its_time_is_signed_and_that_is_all(verdicts, client_of, ann):
+def test_a_token_issued_in_the_future_has_only_a_valid_signature(verdicts, client_of, ann):
     claims = claims_of(client_of(ann).access)
     assert verdicts(signed(claims | {"iat": claims["iat"] + 3600})) == ("good", "bad", "unasked")
 
@@ -179,18 +179,18 @@ def test_a_changed_letter_breaks_the_signature(verdicts, client_of, ann, part):
     assert verdicts(".".join(parts)) == ("bad", "unasked", "unasked")
 
 
-def test_a_token_of_another_key_is_not_signed_by_us(verdicts, client_of, ann, settings):
+def test_a_token_of_another_key_has_an_invalid_signature(verdicts, client_of, ann, settings):
     access = client_of(ann).access
     settings.SECRET_KEY = "another-key-of-another-site-3Kd8sLq0Zx7Vb5Nm2Ty9Rw4"
     assert verdicts(access) == ("bad", "unasked", "unasked")
 
 
 @pytest.mark.parametrize("claims", [{"aud": "elsewhere"}, {"iss": "elsewhere"}, {"sid": "not an id"}, {"sub": 1}])
-def test_a_signed_token_that_is_none_of_ours_is_not_honoured(verdicts, client_of, ann, claims):
+def test_a_signed_token_with_foreign_claims_is_refused(verdicts, client_of, ann, claims):
     assert verdicts(signed(claims_of(client_of(ann).access) | claims)) == ("good", "unasked", "bad")
 
 
-def test_each_claim_is_shown_with_what_it_means(paste, client_of, ann):
+def test_each_claim_is_explained(paste, client_of, ann):
     access = client_of(ann).access
     inspection = paste(access).context["inspection"]
     assert {claim.name for claim in inspection.claims} == claims_of(access).keys()
@@ -198,7 +198,7 @@ def test_each_claim_is_shown_with_what_it_means(paste, client_of, ann):
     assert not [claim for claim in inspection.claims if "Not a claim" in str(claim.meaning)]
 
 
-def test_the_size_is_that_of_the_token(paste, client_of, ann):
+def test_the_size_of_the_token_is_shown(paste, client_of, ann):
     access = client_of(ann).access
     assert paste(f"  {access}\n").context["inspection"].size == len(access)
 
@@ -210,7 +210,7 @@ def test_the_page_does_not_repeat_a_whole_token(paste, client_of, ann):
     assert access.split(".")[2] not in page
 
 
-def test_whose_token_it_is_is_not_told(paste, browser_of, client_of, ann, password):
+def test_the_page_does_not_show_the_owner_of_a_token(paste, browser_of, client_of, ann, password):
     # Too long a name to be in the token.
     somebody = User.objects.create_user(
         "somebody-with-a-long-name", "private@example.org", password, last_name="Secret"
@@ -221,7 +221,7 @@ def test_whose_token_it_is_is_not_told(paste, browser_of, client_of, ann, passwo
         assert private not in page
 
 
-def test_nothing_of_a_token_is_kept(paste, browser_of, client_of, ann, caplog):
+def test_an_inspected_token_is_neither_stored_nor_logged(paste, browser_of, client_of, ann, caplog):
     browser, access = browser_of(ann), client_of(ann).access
     tables = (SignIn, SecurityEvent, Session, User)
     before = [list(table.objects.order_by("pk").values()) for table in tables]
@@ -230,7 +230,7 @@ def test_nothing_of_a_token_is_kept(paste, browser_of, client_of, ann, caplog):
     assert access.split(".")[1] not in caplog.text
 
 
-def test_the_answer_is_kept_by_nobody(paste, client_of, ann):
+def test_the_inspection_is_not_stored_by_caches(paste, client_of, ann):
     assert paste(client_of(ann).access)["Cache-Control"] == "no-store"
 
 
@@ -242,13 +242,13 @@ def test_an_inspection_takes_two_statements_at_most(paste, client_of, ann, djang
 
 
 @pytest.mark.parametrize("path", ["/compare/token/", "/compare/"])
-def test_a_token_in_an_address_is_not_read(browser, client_of, ann, path):
+def test_a_token_in_a_url_is_ignored(browser, client_of, ann, path):
     response = browser().get(path, {"token": client_of(ann).access}, follow=True)
     assert response.redirect_chain in ([], [("/compare/", 302)])
     assert "inspection" not in response.context
 
 
-def test_a_form_from_elsewhere_is_refused(browser, client_of, ann):
+def test_a_form_without_csrf_token_is_refused(browser, client_of, ann):
     strict = browser(enforce_csrf_checks=True)
     assert strict.post("/compare/token/", {"token": client_of(ann).access}).status_code == 403
 
@@ -261,16 +261,16 @@ def test_more_than_eight_kilobytes_are_refused(paste, size):
     assert "inspection" not in response.context
 
 
-def test_eight_kilobytes_are_read(paste):
+def test_eight_kilobytes_are_accepted(paste):
     assert paste("e" * MAX_BYTES).status_code == 200
 
 
-def test_a_body_beyond_all_bounds_is_refused(paste):
+def test_a_body_of_300_kb_is_refused(paste):
     assert paste("e" * 300_000).status_code in (400, 413)
 
 
 @pytest.mark.parametrize("token", ["", " ", "\n\t"])
-def test_nothing_is_a_mistake(paste, token):
+def test_an_empty_form_is_400(paste, token):
     assert paste(token).status_code == 400
 
 
@@ -289,7 +289,7 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("token", STRANGE.values(), ids=STRANGE)
-def test_what_is_no_token_is_told_to_be_none(paste, token):
+def test_an_invalid_token_has_an_invalid_signature(paste, token):
     response = paste(token.encode(errors="surrogatepass"))
     assert response.status_code == 200
     assert response.context["inspection"].verdicts.signature.state == "bad"
@@ -310,7 +310,7 @@ STRANGE_CLAIMS = {
 
 
 @pytest.mark.parametrize("claims", STRANGE_CLAIMS.values(), ids=STRANGE_CLAIMS)
-def test_strange_claims_are_shown_and_do_no_harm(paste, claims):
+def test_strange_claims_are_shown_escaped(paste, claims):
     part = jwt.utils.base64url_encode(json.dumps(claims).encode()).decode()
     page = paste(f"{part}.{part}.{'e' * 43}")
     assert page.status_code == 200
@@ -320,7 +320,7 @@ def test_strange_claims_are_shown_and_do_no_harm(paste, claims):
 
 @hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(header=st.binary(max_size=60), claims=st.binary(max_size=200), signature=st.binary(min_size=1, max_size=40))
-def test_any_bytes_in_the_form_of_a_token_get_an_answer(browser, header, claims, signature):
+def test_any_bytes_shaped_like_a_token_are_200(browser, header, claims, signature):
     token = ".".join(jwt.utils.base64url_encode(part).decode() for part in (header, claims, signature))
     assert browser().post("/compare/token/", {"token": token}).status_code == 200
 
@@ -350,7 +350,7 @@ def told(response):
         {"X-Compare": "1", "Sec-Fetch-Site": "none"},
     ],
 )
-def test_costs_are_told_only_to_the_page_that_asks(client_of, ann, headers):
+def test_costs_are_sent_only_to_the_compare_page(client_of, ann, headers):
     assert "Server-Timing" not in client_of(ann).get("/compare/who/", headers=headers)
 
 
@@ -364,7 +364,7 @@ def test_costs_are_told_only_to_the_page_that_asks(client_of, ann, headers):
         ("/accounts/login/", {}),
     ],
 )
-def test_costs_are_not_told_where_they_would_tell_who_has_an_account(anonymous, ann, path, data):
+def test_costs_are_not_sent_where_they_reveal_an_account(anonymous, ann, path, data):
     assert "Server-Timing" not in anonymous.post(path, data, headers=ASKED)
 
 
@@ -402,13 +402,13 @@ def test_a_refresh_costs_two_statements(client_of, ann, anonymous):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_end_costs_four_round_trips_to_redis_two_of_them_for_its_news(client_of, ann, anonymous):
+def test_an_end_costs_four_redis_round_trips_two_for_the_broadcast(client_of, ann, anonymous):
     response = anonymous.post("/api/token/blacklist/", {"refresh": client_of(ann).refresh}, headers=ASKED)
     # The throttle reads and writes its count; PUBLISH, and a PING that comes back when all have heard.
     assert told(response)["redis"]["desc"] == (4 if settings.REDIS_URL else 0)
 
 
-def test_the_bytes_are_those_of_the_request_and_the_answer(client_of, ann):
+def test_the_bytes_are_those_of_request_and_response(client_of, ann):
     client = client_of(ann)
     response = client.get("/compare/who/", headers=ASKED)
     costs = told(response)
@@ -419,7 +419,7 @@ def test_the_bytes_are_those_of_the_request_and_the_answer(client_of, ann):
     assert longer["sent"]["desc"] == costs["sent"]["desc"] + len("?ten=letters")
 
 
-def test_the_answer_is_the_same_whether_its_costs_are_told_or_not(client_of, ann):
+def test_the_response_is_the_same_with_and_without_costs(client_of, ann):
     client = client_of(ann)
     plain, asked = client.get("/compare/who/"), client.get("/compare/who/", headers=ASKED)
     assert plain.json() == asked.json()
@@ -427,7 +427,7 @@ def test_the_answer_is_the_same_whether_its_costs_are_told_or_not(client_of, ann
     assert dict(asked.headers) == dict(plain.headers) | of_its_own
 
 
-def test_a_refusal_has_its_costs_too(anonymous):
+def test_a_refusal_has_costs_too(anonymous):
     anonymous.access = "e30.e30.e30"
     response = anonymous.get("/compare/who/", headers=ASKED)
     assert response.status_code == 401
@@ -437,7 +437,7 @@ def test_a_refusal_has_its_costs_too(anonymous):
 # The page's own client
 
 
-def test_the_page_signs_in_as_a_client_that_stands_on_the_list(browser_of, ann):
+def test_the_page_signs_in_as_a_listed_client(browser_of, ann):
     browser = browser_of(ann)
     response = browser.post("/compare/client/")
     assert response.status_code == 201
@@ -454,13 +454,13 @@ def test_the_clients_tokens_work_and_end_with_it(browser_of, ann, anonymous):
     assert anonymous.get("/api/me/").status_code == 401
 
 
-def test_a_client_that_was_left_behind_ends_within_the_hour(browser_of, ann, clock):
+def test_an_abandoned_client_expires_within_the_hour(browser_of, ann, clock):
     browser_of(ann).post("/compare/client/")
     clock.shift(timedelta(hours=1))
     assert not SignIn.objects.filter(kind=SignIn.Kind.CLIENT).live().exists()
 
 
-def test_a_password_of_long_ago_gets_no_client(browser_of, ann, clock):
+def test_a_stale_password_gets_no_client(browser_of, ann, clock):
     browser = browser_of(ann)
     clock.shift(settings.REAUTHENTICATION_TIMEOUT)
     response = browser.post("/compare/client/")
@@ -469,12 +469,12 @@ def test_a_password_of_long_ago_gets_no_client(browser_of, ann, clock):
     assert not SignIn.objects.filter(kind=SignIn.Kind.CLIENT).exists()
 
 
-def test_a_guest_gets_no_client(browser):
+def test_an_anonymous_user_gets_no_client(browser):
     assert browser().post("/compare/client/").status_code == 403
     assert not SignIn.objects.exists()
 
 
-def test_a_token_does_not_make_another(client_of, ann):
+def test_a_token_cannot_create_a_client(client_of, ann):
     assert client_of(ann).post("/compare/client/").status_code == 403
     assert SignIn.objects.count() == 1
 
@@ -497,7 +497,7 @@ def guest(browser):
     return guest
 
 
-def test_one_click_makes_a_guest_somebody(guest):
+def test_one_click_creates_and_signs_in_a_user(guest):
     user = User.objects.get()
     assert guest.page.status_code == 200
     assert guest.page["Cache-Control"] == "no-store"
@@ -505,7 +505,7 @@ def test_one_click_makes_a_guest_somebody(guest):
     assert user.is_throw_away
 
 
-def test_the_password_is_told_once_and_works(guest, client_of, anonymous):
+def test_the_password_is_shown_once_and_works(guest, client_of, anonymous):
     password = guest.page.context["password"]
     assert password in guest.page.content.decode()
     assert password not in guest.get("/compare/").content.decode()
@@ -519,7 +519,7 @@ def test_a_throw_away_user_gets_no_mail(guest, mailoutbox, django_capture_on_com
     assert not mailoutbox
 
 
-def test_a_throw_away_user_goes_after_a_day_and_takes_its_sign_ins_along(guest, anonymous, clock, ann):
+def test_a_throw_away_user_and_its_sign_ins_end_after_a_day(guest, anonymous, clock, ann):
     anonymous.sign_in(User.objects.get(delete_after__isnull=False).username, guest.page.context["password"])
     clock.shift(timedelta(hours=23))
     assert registration.delete_expired_throw_away_users() == 0
@@ -531,7 +531,7 @@ def test_a_throw_away_user_goes_after_a_day_and_takes_its_sign_ins_along(guest, 
     assert guest.get("/api/me/").status_code == 401
 
 
-def test_nobody_else_is_ever_outlived(ann, clock):
+def test_other_users_are_never_deleted(ann, clock):
     clock.shift(timedelta(days=10_000))
     assert registration.delete_expired_throw_away_users() == 0
 
@@ -544,14 +544,14 @@ def test_without_demo_there_are_no_throw_away_users(browser, settings):
     assert not User.objects.exists()
 
 
-def test_somebody_with_an_account_is_not_signed_out_by_it(browser_of, ann):
+def test_a_signed_in_user_stays_signed_in(browser_of, ann):
     browser = browser_of(ann)
     assert browser.post("/compare/throw-away/").status_code == 302
     assert browser.get("/api/me/").json()["username"] == ann.username
     assert User.objects.count() == 1
 
 
-def test_asking_for_a_throw_away_user_makes_none(browser):
+def test_a_get_request_creates_no_throw_away_user(browser):
     assert browser().get("/compare/throw-away/").status_code == 302
     assert not User.objects.exists()
 
@@ -579,7 +579,7 @@ def test_the_advice_fits_the_answers(browser, client, origin, services, kind):
     assert browser().get("/compare/", answers).context["recommendation"].kind == kind
 
 
-def test_every_way_to_answer_gets_an_advice_with_a_reason_for_each_answer():
+def test_every_combination_of_answers_gets_reasoned_advice():
     names = [question.name for question in choice.QUESTIONS]
     for options in product(*(question.options for question in choice.QUESTIONS)):
         advice = choice.recommend(dict(zip(names, (option.name for option in options), strict=True)))
@@ -589,7 +589,7 @@ def test_every_way_to_answer_gets_an_advice_with_a_reason_for_each_answer():
 @pytest.mark.parametrize(
     "answers", [{}, {"client": "pages"}, {"client": "\0", "origin": "x"}, {"services": "🛂" * 999}]
 )
-def test_half_an_answer_gets_no_advice(browser, answers):
+def test_incomplete_answers_get_no_advice(browser, answers):
     response = browser().get("/compare/", answers)
     assert response.status_code == 200
     assert response.context["recommendation"] is None
@@ -622,7 +622,7 @@ def shown(cell):
 
 
 @pytest.mark.parametrize("row", range(len(figures.rows())))
-def test_every_figure_is_one_of_the_kept_results(row):
+def test_every_figure_is_in_the_stored_results(row):
     row = figures.rows()[row]
     measured = numbers_in(row.source)
     for number, decimals, is_share in (
@@ -642,18 +642,18 @@ def test_the_figures_are_on_the_page(browser):
         )
 
 
-def test_the_figures_on_the_page_are_the_kept_results():
+def test_the_figures_on_the_page_are_the_stored_results():
     kept = json.loads(figures.FILE.read_text())
     assert kept == compare_page.collect(), "Run: python -m tests.benchmarks compare_page"
     assert figures.measured() == kept
 
 
-def test_results_that_are_kept_update_the_page(monkeypatch, tmp_path):
+def test_stored_results_update_the_page(monkeypatch, tmp_path):
     monkeypatch.setattr(compare_page, "FILE", tmp_path / "measured.json")
     assert compare_page.write() == json.loads((tmp_path / "measured.json").read_text()) == figures.measured()
 
 
-def test_production_code_reads_nothing_of_the_tests():
+def test_production_code_does_not_import_tests():
     """Only `start --fleet` imports from tests, when it runs."""
     found = {
         (path.relative_to(settings.BASE_DIR).as_posix(), node.module or "")

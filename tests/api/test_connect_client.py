@@ -41,12 +41,12 @@ def test_the_refresh_token_works(connect, anonymous):
     assert anonymous.post("/api/token/refresh/", {"refresh": refresh}).status_code == 200
 
 
-def test_it_is_a_client_of_that_name_on_the_list(connect):
+def test_it_is_listed_as_a_client_with_that_name(connect):
     connect("backup script")
     assert list(SignIn.objects.filter(kind="client").values_list("name", flat=True)) == ["backup script"]
 
 
-def test_it_ends_on_the_list(connect, anonymous, browser_of, ann):
+def test_it_can_be_ended_from_the_list(connect, anonymous, browser_of, ann):
     anonymous.access, refresh = tokens_on(connect())
     sid = jwt.decode(refresh, options={"verify_signature": False})["sid"]
     browser_of(ann).post(f"/accounts/sign-ins/{sid}/end/")
@@ -64,13 +64,13 @@ def test_the_tokens_are_not_stored_by_caches(connect):
     assert "no-store" in connect().headers["Cache-Control"]
 
 
-def test_the_tokens_are_in_no_address(connect):
+def test_the_tokens_are_in_no_url(connect):
     response = connect()
     assert response.status_code == 200
     assert "Location" not in response.headers
 
 
-def test_the_lines_to_paste_have_the_tokens_and_the_address(connect):
+def test_the_commands_contain_the_tokens_and_the_url(connect):
     response = connect()
     access, refresh = tokens_on(response)
     curl, python = (
@@ -89,12 +89,12 @@ def test_connecting_is_an_event_of_that_sign_in(connect):
 
 
 @pytest.mark.parametrize("bad", ["", "   ", "x" * 61, "a\x00b", "two\nlines", "\u202etxet"])
-def test_without_a_fair_name_nothing_is_made(connect, bad):
+def test_an_invalid_name_creates_nothing(connect, bad):
     assert connect(bad).status_code == 200
     assert not SignIn.objects.filter(kind="client").exists()
 
 
-def test_a_stranger_connects_nothing(browser, ann):
+def test_an_anonymous_user_connects_nothing(browser, ann):
     assert browser().post(PAGE, {"name": "x"}).headers["Location"].startswith("/accounts/login/")
 
 
@@ -104,7 +104,7 @@ def test_a_token_connects_nothing(browser, client_of, ann):
     assert SignIn.objects.filter(kind="client").count() == 1
 
 
-def test_it_lasts_as_long_as_any_client(connect):
+def test_it_expires_like_any_client(connect):
     connect()
     assert SignIn.objects.get(kind="client").idle_timeout == timedelta(days=14)
 
@@ -123,14 +123,14 @@ def files_on(response):
     "name",
     ["backup script", "../../etc/passwd", "a'; rm -rf / #", '"quoted" $HOME `id`', "Jürgens Telefon", "电话", "x" * 60],
 )
-def test_each_client_keeps_its_token_in_a_file_of_its_own(connect, name):
+def test_each_client_stores_its_token_in_its_own_file(connect, name):
     first, second = files_on(connect(name)), files_on(connect(name))
     assert len(first) == len(second) == 1, "all lines of one client name the same file"
     assert first != second
     assert all(re.fullmatch(r"refresh-token-[a-z0-9-]{12,60}", file) for file in first | second)
 
 
-def test_no_two_programs_use_up_one_refresh_token(connect):
+def test_each_example_contains_the_refresh_token_once(connect):
     """They share the file, and each writes the page's token there only if the file is empty."""
     response = connect()
     _, refresh = tokens_on(response)

@@ -40,7 +40,7 @@ def test_it_is_ready_with_its_database(settings: Any) -> None:
 
 @needs_postgresql
 @pytest.mark.parametrize(("seconds", "where"), [(20, "ahead of"), (-20, "behind"), (3600, "ahead of")])
-def test_a_clock_that_is_off_is_told_once_and_once_that_it_is_right_again(said: Any, seconds: int, where: str) -> None:
+def test_a_clock_error_is_logged_once_and_its_end_once(said: Any, seconds: int, where: str) -> None:
     assert said(0) == []
     [line] = said(seconds)
     assert float(line.split()[6]) == pytest.approx(abs(seconds), abs=2)
@@ -51,11 +51,11 @@ def test_a_clock_that_is_off_is_told_once_and_once_that_it_is_right_again(said: 
 
 @needs_postgresql
 @pytest.mark.parametrize("seconds", [5, -5])
-def test_a_clock_that_is_off_by_less_than_half_the_leeway_is_nothing_to_tell(said: Any, seconds: int) -> None:
+def test_a_clock_error_below_half_the_leeway_is_not_logged(said: Any, seconds: int) -> None:
     assert said(seconds) == []
 
 
-def test_an_answer_that_took_long_is_no_clock_that_is_off() -> None:
+def test_a_slow_response_is_not_a_clock_error() -> None:
     clock = health.ClockComparison()
     clock.compare(sent_at=1000, database_time=1030, received_at=1060)
     assert not clock.differs

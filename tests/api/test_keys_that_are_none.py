@@ -46,7 +46,7 @@ def test_a_point_of_small_order_binds_no_token(ann: Any, encoded: int, algorithm
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_dpop_proof")
 
 
-def test_that_signature_verifies_where_the_key_is_not_checked() -> None:
+def test_the_signature_verifies_without_a_check_of_the_key() -> None:
     """So that the test above means something."""
     ed25519.Ed25519PublicKey.from_public_bytes(IDENTITY).verify(IDENTITY + bytes(32), b"whatever")
 
@@ -62,7 +62,7 @@ def test_a_point_that_is_not_on_the_curve_binds_no_token(ann: Any, x: int, y: in
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_dpop_proof")
 
 
-def test_the_keys_that_libraries_make_are_sound() -> None:
+def test_keys_made_by_libraries_are_accepted() -> None:
     for _ in range(200):
         assert is_valid_ed25519(ed25519.Ed25519PrivateKey.generate().public_key().public_bytes_raw())
     assert not is_valid_ed25519(b"")

@@ -35,7 +35,7 @@ def test_it_counts_live_sign_ins_by_kind(page, client_of, browser_of, ann):
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no samples")
-def test_many_are_counted_by_a_sample_and_said_to_be_about_so_many(page, monkeypatch, client_of, ann):
+def test_large_counts_are_estimated_and_marked_as_estimates(page, monkeypatch, client_of, ann):
     client_of(ann)
     template = SignIn.objects.filter(user=ann).values().get()
     SignIn.objects.bulk_create(SignIn(**template | {"id": uuid4()}) for _ in range(5000))
@@ -65,12 +65,12 @@ def test_it_counts_sign_ins_and_failures_of_two_days_by_the_hour(browser_of, sta
     assert heights[-1][1] > 0
 
 
-def test_it_tells_of_reused_tokens(page, ann):
+def test_it_shows_reused_tokens(page, ann):
     SecurityEvent.objects.record(SecurityEvent.Type.TOKEN_REUSED, ann)
     assert figures_of(page.get("/admin/"))["Refresh tokens used twice"].value == "1"
 
 
-def test_it_tells_of_the_blocklist_and_the_tokens_refused(page, client_of, ann):
+def test_it_shows_the_blocklist_and_refused_tokens(page, client_of, ann):
     before = int(figures_of(page.get("/admin/"))["Tokens refused"].value.removeprefix("about "))
     client = client_of(ann)
     SignIn.objects.filter(user=ann).end(SignIn.Reason.ENDED_BY_STAFF)
@@ -81,14 +81,14 @@ def test_it_tells_of_the_blocklist_and_the_tokens_refused(page, client_of, ann):
     assert int(figures["Tokens refused"].value.removeprefix("about ")) - before == 3
 
 
-def test_it_tells_of_the_machinery(page):
+def test_it_shows_the_state_of_the_system(page):
     figures = figures_of(page.get("/admin/"))
     assert figures["Database"].value == "up"
     assert figures["Redis"].value == ("up" if settings.REDIS_URL else "not used")
     assert keyring.signing_key.kid in figures["Signing key"].note
 
 
-def test_each_figure_leads_to_its_list(page, client_of, ann):
+def test_each_figure_links_to_its_list(page, client_of, ann):
     client_of(ann)
     SignIn.objects.filter(user=ann).end(SignIn.Reason.ENDED_BY_STAFF)
     for figure in figures_of(page.get("/admin/")).values():
@@ -98,7 +98,7 @@ def test_each_figure_leads_to_its_list(page, client_of, ann):
             assert urlsplit(figure.url).path.startswith(("/admin/", "/health/"))
 
 
-def test_the_figure_is_the_length_of_the_list_it_leads_to(page, client_of, ann):
+def test_each_figure_is_the_length_of_its_list(page, client_of, ann):
     for _ in range(3):
         client_of(ann)
     SignIn.objects.filter(user=ann)[0].end(SignIn.Reason.ENDED_BY_STAFF)
@@ -139,7 +139,7 @@ def test_nothing_on_the_page_is_inline(page, url):
     assert not re.search(r"<script(?![^>]*\bsrc=)[^>]*>", text)
 
 
-def test_it_answers_without_its_cache(page, settings):
+def test_it_works_without_its_cache(page, settings):
     settings.CACHES = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}}
     answer = page.get("/admin/")
     assert (answer.status_code, figures_of(answer)["Tokens refused"].value) == (200, "unknown")
@@ -150,14 +150,14 @@ def test_it_answers_without_its_cache(page, settings):
     ["text", {"a": 1}, None, [[[1]]], True, -1, 1.5, float("nan"), float("inf"), 10**13, int("9" * 4_299)],
     ids=lambda value: repr(value)[:20],
 )
-def test_what_others_wrote_under_its_keys_is_no_count(page, value):
+def test_foreign_values_under_its_cache_keys_are_not_counts(page, value):
     page.get("/admin/")
     cache.set(hour_key(int(time.time() // HOUR_SECONDS)), value)
     answer = page.get("/admin/")
     assert (answer.status_code, figures_of(answer)["Tokens refused"].value) == (200, "unknown")
 
 
-def test_refusals_are_told_once_a_second_and_none_is_lost(monkeypatch):
+def test_refusals_are_sent_once_a_second_and_none_is_lost(monkeypatch):
     refused_tokens = RefusedTokens()
     told = []
     monkeypatch.setattr("api.refused_tokens._flush", lambda count: told.append(count) or True)
@@ -166,7 +166,7 @@ def test_refusals_are_told_once_a_second_and_none_is_lost(monkeypatch):
     assert (told, refused_tokens._pending) == ([1], 99)
 
 
-def test_refusals_that_cannot_be_told_are_kept(monkeypatch):
+def test_refusals_that_cannot_be_sent_are_kept(monkeypatch):
     refused_tokens = RefusedTokens()
     monkeypatch.setattr("api.refused_tokens._flush", lambda count: False)
     for _ in range(3):

@@ -60,7 +60,7 @@ def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
         return list(pool.map(run, calls))
 
 
-def test_twenty_refreshes_at_once_get_one_and_the_same_successor(http: httpx.Client, someone: str, fleet: Any) -> None:
+def test_twenty_concurrent_refreshes_get_the_same_successor(http: httpx.Client, someone: str, fleet: Any) -> None:
     first = sign_in(http, someone).json()["refresh"]
     answers = at_once([lambda: refresh(http, first)] * 20)
     assert [answer.status_code for answer in answers] == [200] * 20
@@ -71,7 +71,7 @@ def test_twenty_refreshes_at_once_get_one_and_the_same_successor(http: httpx.Cli
     assert fleet.shell(living).strip() == "1"
 
 
-def test_an_end_that_was_answered_is_known_to_every_process(http: httpx.Client, someone: str) -> None:
+def test_an_acknowledged_end_is_effective_in_every_process(http: httpx.Client, someone: str) -> None:
     tokens = sign_in(http, someone).json()
     assert {me(http, tokens["access"]) for _ in range(20)} == {200}
     assert http.post("/api/token/blacklist/", json={"refresh": tokens["refresh"]}).status_code == 200
@@ -79,7 +79,7 @@ def test_an_end_that_was_answered_is_known_to_every_process(http: httpx.Client, 
 
 
 @pytest.mark.parametrize("round", range(5))
-def test_nothing_that_a_racing_refresh_returned_outlives_the_end(http: httpx.Client, someone: str, round: int) -> None:
+def test_tokens_of_a_concurrent_refresh_do_not_survive_the_end(http: httpx.Client, someone: str, round: int) -> None:
     tokens = sign_in(http, someone).json()
     answers = at_once(
         [lambda: refresh(http, tokens["refresh"])] * 6
@@ -90,7 +90,7 @@ def test_nothing_that_a_racing_refresh_returned_outlives_the_end(http: httpx.Cli
     assert {refresh(http, each["refresh"]).status_code for each in minted} == {401}
 
 
-def test_no_sign_in_with_the_old_password_outlives_its_change(http: httpx.Client, someone: str) -> None:
+def test_no_sign_in_with_the_old_password_survives_its_change(http: httpx.Client, someone: str) -> None:
     keeper = sign_in(http, someone).json()
     change = {"old_password": PASSWORD, "new_password": "quiet copper lantern drifts"}
     answers = at_once(
@@ -108,9 +108,7 @@ def test_no_sign_in_with_the_old_password_outlives_its_change(http: httpx.Client
     assert me(http, keeper["access"]) == 200
 
 
-def test_a_deactivation_by_another_process_is_known_to_every_worker(
-    http: httpx.Client, someone: str, fleet: Any
-) -> None:
+def test_a_deactivation_elsewhere_is_effective_in_every_worker(http: httpx.Client, someone: str, fleet: Any) -> None:
     tokens = sign_in(http, someone).json()
     fleet.shell(f"from accounts.models import User; User.objects.filter(username='{someone}').update(is_active=False)")
     assert {me(http, tokens["access"]) for _ in range(20)} == {401}
@@ -155,7 +153,7 @@ print(*sorted(str(sid) for sid in ends.values_list("sid", flat=True)))
 """
 
 
-def test_of_all_ends_at_once_with_refreshes_nothing_gets_away(http: httpx.Client, someone: str, fleet: Any) -> None:
+def test_no_token_survives_concurrent_ends_and_refreshes(http: httpx.Client, someone: str, fleet: Any) -> None:
     first, second = sign_in(http, someone).json(), sign_in(http, someone).json()
     with (
         when_told(fleet, someone, "them.update(is_active=False)") as deactivate,
@@ -188,7 +186,7 @@ TWO_BOUNDARIES = {
 
 
 @pytest.mark.parametrize("framing", TWO_BOUNDARIES.values(), ids=TWO_BOUNDARIES)
-def test_a_request_whose_end_can_be_read_in_two_ways_is_refused(fleet: Any, framing: str) -> None:
+def test_a_request_with_an_ambiguous_length_is_refused(fleet: Any, framing: str) -> None:
     address = urlsplit(fleet.url)
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         connection.sendall(f"POST /api/token/verify/ HTTP/1.1\r\nHost: localhost\r\n{framing}{SMUGGLED}".encode())

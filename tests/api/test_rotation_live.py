@@ -142,7 +142,7 @@ def kid_of(token: str) -> Any:
 
 
 @pytest.mark.long
-def test_a_rotation_under_load_signs_nobody_out(cluster: Cluster) -> None:
+def test_a_rotation_under_load_ends_no_sign_in(cluster: Cluster) -> None:
     load = Load(cluster)
     before = kid_of(cluster.sign_in(cluster.urls[0])["access"])
     with load.running():
@@ -164,7 +164,7 @@ def test_a_rotation_under_load_signs_nobody_out(cluster: Cluster) -> None:
 
 
 @pytest.mark.long
-def test_a_dropped_key_is_refused_by_every_worker_at_the_next_request(cluster: Cluster) -> None:
+def test_every_worker_refuses_a_dropped_key_at_the_next_request(cluster: Cluster) -> None:
     stolen = cluster.sign_in(cluster.urls[0])
     for url in cluster.urls:
         assert {cluster.me(url, stolen["access"]) for _ in range(20)} == {200}
@@ -179,7 +179,7 @@ def test_a_dropped_key_is_refused_by_every_worker_at_the_next_request(cluster: C
 
 
 @pytest.mark.long
-def test_a_broken_key_on_one_node_stops_nobody(cluster: Cluster) -> None:
+def test_a_broken_key_on_one_node_stops_no_client(cluster: Cluster) -> None:
     tokens = cluster.sign_in(cluster.urls[0])
     (cluster.folders[1] / "broken.pem").write_text("-----BEGIN PRIVATE KEY-----\n")
     kid = cluster.keys("new")

@@ -41,7 +41,7 @@ def ask(client, *tokens):
     return [client.get("/api/me/", headers={"Authorization": f"Bearer {each}"}).status_code for each in tokens]
 
 
-def test_ever_more_good_tokens_leave_no_more_behind_than_there_is_room_for(known, client_of, ann):
+def test_the_cache_of_valid_tokens_is_bounded(known, client_of, ann):
     client = client_of(ann)
     tokens = others(client.access, 5 * BOUND)
     for number, token in enumerate(tokens, 1):
@@ -55,7 +55,7 @@ def test_ever_more_good_tokens_leave_no_more_behind_than_there_is_room_for(known
     assert (known().misses, known().currsize) == (before.misses + BOUND, BOUND)
 
 
-def test_what_is_refused_takes_nobodys_room(known, client_of, ann):
+def test_refused_tokens_take_no_room_in_the_cache(known, client_of, ann):
     client = client_of(ann)
     assert ask(client, client.access) == [200]
     header, payload, signature = client.access.split(".")

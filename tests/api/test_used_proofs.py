@@ -105,7 +105,7 @@ def out_of_reach_of_one_node(valkey):
 
 
 @pytest.mark.parametrize("fault", [stopped, killed, flushed, evicted, out_of_reach_of_one_node])
-def test_no_proof_is_taken_twice_and_calls_go_on(valkey, ann, password, fault):
+def test_no_proof_is_accepted_twice_and_calls_succeed(valkey, ann, password, fault):
     client = Client(ann.username, password)
     client.call()
     for _ in fault(valkey):
@@ -120,7 +120,7 @@ def test_no_proof_is_taken_twice_and_calls_go_on(valkey, ann, password, fault):
     assert sum(client.taken.values()) >= 5
 
 
-def test_a_proof_that_was_on_its_way_when_redis_stopped_is_not_taken_afterwards(valkey, ann, password):
+def test_a_proof_in_flight_when_redis_stopped_is_refused_later(valkey, ann, password):
     client = Client(ann.username, password)
     client.call()
     # On a busy machine Redis may have been too slow for that call: its nonce is then the database's.
@@ -142,7 +142,7 @@ def test_a_proof_that_was_on_its_way_when_redis_stopped_is_not_taken_afterwards(
 
 
 @pytest.mark.parametrize("score", ["inf", "-inf", "1e300", "-1e300", "17", "-1.5", "0"])
-def test_a_birthday_that_another_wrote_to_redis_is_no_error(valkey, ann, password, score):
+def test_a_foreign_store_id_in_redis_is_not_an_error(valkey, ann, password, score):
     client = Client(ann.username, password)
     client.call()
     with redis.Redis.from_url(valkey.url) as forger:

@@ -37,7 +37,7 @@ def test_five_minutes_of_faults_break_no_promise() -> None:
 
 @pytest.mark.once
 @pytest.mark.parametrize("module", ["tests.chaos", "tests.benchmarks"])
-def test_the_commands_need_nothing_around_them(module: str) -> None:
+def test_the_commands_need_no_environment(module: str) -> None:
     env = {name: value for name, value in os.environ.items() if name not in (*stores.ENVIRONMENT, *stores.DEFAULTS)}
     env.pop("DJANGO_SETTINGS_MODULE", None)
     subprocess.run([sys.executable, "-m", module, "--help"], cwd=servers.ROOT, env=env, check=True)

@@ -30,7 +30,7 @@ def stand() -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_a_fleet_to_play_with(stand: subprocess.Popen[str]) -> None:
+def test_the_local_fleet_starts_and_serves(stand: subprocess.Popen[str]) -> None:
     assert stand.stdout
     told = "".join(takewhile(lambda line: not line.startswith(LAST_PERSON), stand.stdout))
     [base] = re.findall(r"pages +(\S+)/\n", told)

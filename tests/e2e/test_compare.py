@@ -59,7 +59,7 @@ def statuses(box):
 # The live part
 
 
-def test_a_guest_is_somebody_after_one_click(page, look_at):
+def test_one_click_signs_a_guest_in(page, look_at):
     page.goto("/compare/")
     expect(page.get_by_text("Sign in to send real requests")).to_be_visible()
     look_at(page, "compare-guest")
@@ -71,7 +71,7 @@ def test_a_guest_is_somebody_after_one_click(page, look_at):
     expect(page.get_by_role("button", name="Change the password here")).to_be_disabled()
 
 
-def test_who_am_i_is_asked_with_both_and_the_exchange_is_shown(traveller, look_at):
+def test_both_modes_call_the_api_and_the_exchange_is_shown(traveller, look_at):
     page = traveller
     press(page, "Send both requests")
     box = experiment(page, "Who am I?")
@@ -130,7 +130,7 @@ def test_ten_requests_race_for_one_successor(traveller):
     assert statuses(experiment(traveller, "Who am I?")) == ["200", "200"]
 
 
-def test_a_lost_answer_is_forgiven_and_theft_is_not(traveller, complaints, look_at):
+def test_a_retry_succeeds_and_a_reuse_ends_the_sign_in(traveller, complaints, look_at):
     complaints.expect("status of 401")
     box = experiment(traveller, "Reuse a refresh token")
     press(traveller, "Send the last one again")
@@ -144,7 +144,7 @@ def test_a_lost_answer_is_forgiven_and_theft_is_not(traveller, complaints, look_
     look_at(traveller, "compare-theft")
 
 
-def test_after_the_sign_out_the_token_is_signed_and_in_time_and_refused(traveller, complaints):
+def test_after_the_sign_out_the_unexpired_token_is_refused(traveller, complaints):
     complaints.expect("status of 401")
     blocked = traveller.locator("#kept .count strong")
     before = int(blocked.inner_text())
@@ -214,7 +214,7 @@ def test_fifty_requests_can_be_stopped(traveller, how):
         expect(traveller.locator("#stage")).to_have_attribute("aria-busy", "false")
 
 
-def test_a_hash_of_a_password_is_not_charged_to_the_wristband(traveller, complaints):
+def test_the_cost_of_a_password_hash_is_not_counted(traveller, complaints):
     complaints.expect("status of 401")
     press(traveller, "Change the password here")
     change = experiment(traveller, "Change the password").locator(".exchange").first
@@ -225,7 +225,7 @@ def test_a_hash_of_a_password_is_not_charged_to_the_wristband(traveller, complai
     assert float(median) < float(told[2])
 
 
-def test_forced_colours_leave_the_legend_its_colours(traveller, album):
+def test_the_legend_keeps_its_colours_with_forced_colours(traveller, album):
     traveller.emulate_media(forced_colors="active", color_scheme="dark")
     legend = [
         traveller.locator(f".key.{mode}").evaluate("each => getComputedStyle(each).backgroundColor")
@@ -275,7 +275,7 @@ def test_the_focus_stays_on_the_button_that_was_pressed(guest, complaints, name)
         expect(guest.get_by_text("The client is signed in")).to_be_visible()
 
 
-def test_the_client_stands_on_the_list_until_the_page_is_left(anns_page, look_at):
+def test_the_client_is_listed_until_the_page_is_left(anns_page, look_at):
     page = anns_page
     page.goto("/compare/")
     look_at(page, "compare-signed-in")
@@ -295,7 +295,7 @@ def test_the_client_stands_on_the_list_until_the_page_is_left(anns_page, look_at
     expect(button).to_have_count(0)
 
 
-def test_ended_from_the_list_it_is_refused(anns_page, complaints):
+def test_a_client_ended_from_the_list_is_refused(anns_page, complaints):
     complaints.expect("status of 401")
     page = anns_page
     page.goto("/compare/")
@@ -345,7 +345,7 @@ def test_all_of_it_works_from_the_keyboard(guest):
 # The rest of the page
 
 
-def test_a_pasted_token_is_taken_apart_and_is_in_no_address(page, site, ann, look_at):
+def test_a_pasted_token_is_decoded_and_is_in_no_url(page, site, ann, look_at):
     token = site.start_client(ann)["refresh"]
     asked = []
     page.on("request", lambda request: asked.append(request.url))
@@ -373,7 +373,7 @@ def test_the_countdown_counts_down(page, site, ann):
     expect(timer).not_to_have_text(before)
 
 
-def test_what_is_too_long_is_refused_with_a_word(page, complaints):
+def test_too_long_input_is_refused_with_a_message(page, complaints):
     complaints.expect("status of 413")
     page.goto("/compare/")
     page.get_by_label("Token", exact=True).fill("e" * 9000)
@@ -381,7 +381,7 @@ def test_what_is_too_long_is_refused_with_a_word(page, complaints):
     expect(page.locator("#inspected")).to_have_text(re.compile("longer than 8 kB"))
 
 
-def test_questions_end_in_advice_and_leave_the_passport_alone(traveller, look_at):
+def test_the_questions_give_advice_and_do_not_end_the_client(traveller, look_at):
     page = traveller
     answer(page)
     expect(page.get_by_role("heading", name="The wristband: a session")).to_be_visible()
@@ -409,7 +409,7 @@ def test_all_but_the_live_part_works_without_javascript(new_page, site, ann):
     expect(page.get_by_role("heading", name="The wristband: a session")).to_be_visible()
 
 
-def test_a_visitor_without_javascript_keeps_the_answers(new_page):
+def test_answers_are_kept_without_javascript(new_page):
     page = new_page(java_script_enabled=False)
     page.goto("/compare/?client=program&origin=cross&services=many&end=minutes")
     expect(page.get_by_role("heading", name="The passport: tokens")).to_be_visible()

@@ -80,7 +80,7 @@ def bearer(open_site):
     return person, {"headers": {"Authorization": f"Bearer {open_site.start_client(person)['access']}"}}
 
 
-def test_a_friends_page_signs_in_and_calls_the_api(tab, open_site, friend):
+def test_a_page_of_an_allowed_origin_signs_in_and_calls_the_api(tab, open_site, friend):
     person = open_site.sign_up()
     tab.goto(friend)
     script = """async ([site, username, password]) => {
@@ -95,20 +95,20 @@ def test_a_friends_page_signs_in_and_calls_the_api(tab, open_site, friend):
     assert (me["username"], me["first_name"]) == (person.username, "Ann")
 
 
-def test_a_friends_page_can_read_a_refusal_and_its_challenge(tab, open_site, friend):
+def test_a_page_of_an_allowed_origin_reads_a_refusal(tab, open_site, friend):
     tab.goto(friend)
     told = tab.evaluate(ASK, [f"{open_site.url}/api/me/", {}])
     assert (told["status"], told["challenge"]) == (401, 'Bearer realm="api"')
 
 
-def test_a_strangers_page_can_read_nothing_even_with_a_token(tab, open_site, stranger):
+def test_a_page_of_another_origin_reads_nothing_with_a_token(tab, open_site, stranger):
     _person, with_token = bearer(open_site)
     tab.goto(stranger)
     assert tab.evaluate(ASK, [f"{open_site.url}/api/me/", with_token]) == REFUSED
     assert tab.evaluate(ASK, [f"{open_site.url}/api/me/", {}]) == REFUSED
 
 
-def test_no_other_page_gets_anything_by_the_session_cookie(tab, open_site, friend, stranger):
+def test_no_other_page_gets_data_with_the_session_cookie(tab, open_site, friend, stranger):
     sign_in(tab, open_site.sign_up())
     url = f"{open_site.url}/api/me/"
     assert tab.evaluate(ASK, [url, {}])["status"] == 200
@@ -122,7 +122,7 @@ def test_no_other_page_gets_anything_by_the_session_cookie(tab, open_site, frien
         assert followed.value.status == 401
 
 
-def test_no_other_page_sends_our_forms_even_with_their_token(tab, open_site, stranger):
+def test_no_other_page_submits_our_forms_even_with_csrf_token(tab, open_site, stranger):
     sign_in(tab, open_site.sign_up())
     tab.goto("/accounts/profile/")
     # As if it had leaked.

@@ -38,12 +38,12 @@ def docs(page):
     return page
 
 
-def test_axe_is_content_with_the_docs(docs, album):
+def test_axe_finds_nothing_in_the_docs(docs, album):
     docs.screenshot(path=album / "docs.png", full_page=True)
     assert_accessible(docs)
 
 
-def test_axe_is_content_with_every_operation_opened(docs, album):
+def test_axe_finds_nothing_with_every_operation_expanded(docs, album):
     for control in docs.locator(".opblock-summary-control").all():
         control.click()
     docs.wait_for_timeout(500)
@@ -52,7 +52,7 @@ def test_axe_is_content_with_every_operation_opened(docs, album):
 
 
 @pytest.mark.parametrize("operation", ["token-sign_in", "sign-ins-end_sign_in", "token-revoke", "me-change_me"])
-def test_axe_is_content_with_a_call_that_is_tried(docs, operation, complaints):
+def test_axe_finds_nothing_after_a_call(docs, operation, complaints):
     docs.on("response", lambda answer: answer.status == 401 and complaints.expect("status of 401"))
     block = docs.locator(f"#operations-{operation}")
     block.locator(".opblock-summary-control").click()
@@ -65,7 +65,7 @@ def test_axe_is_content_with_a_call_that_is_tried(docs, operation, complaints):
     assert_accessible(docs)
 
 
-def test_the_dialog_offers_the_ways_that_work_on_this_page_alone(docs):
+def test_the_dialog_offers_only_schemes_that_work_on_this_page(docs):
     docs.get_by_role("button", name="Authorize").first.click()
     dialog = docs.get_by_role("dialog", name="Available authorizations")
     expect(dialog).to_contain_text("accessToken")
@@ -76,7 +76,7 @@ def test_the_dialog_offers_the_ways_that_work_on_this_page_alone(docs):
     dialog.get_by_role("button", name="Close").last.click()
 
 
-def test_the_example_of_an_account_makes_one(docs, site):
+def test_the_example_of_a_registration_succeeds(docs, site):
     site.allow_sign_ups()
     register = docs.locator("#operations-register-register")
     register.locator(".opblock-summary-control").click()

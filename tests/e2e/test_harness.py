@@ -9,7 +9,7 @@ from tests.e2e.conftest import Complaints
 from tests.e2e.site import sign_in
 
 
-def test_a_person_signs_in_sees_the_list_ends_a_client_and_signs_out(page, site, ann, look_at):
+def test_a_user_signs_in_ends_a_client_and_signs_out(page, site, ann, look_at):
     site.start_client(ann, "curl/8.9.1")
     page.goto("/")
     look_at(page, "home")
@@ -47,7 +47,7 @@ def test_mail_that_the_site_sends_is_found(page, site, ann):
         ("fetch('http://elsewhere.example/').catch(() => {})", "elsewhere.example"),
     ],
 )
-def test_what_a_page_does_wrong_is_heard(chromium, site, script, told):
+def test_errors_of_a_page_are_recorded(chromium, site, script, told):
     complaints = Complaints()
     context = chromium.new_context(base_url=site.url)
     complaints.listen_to(context)
@@ -61,7 +61,7 @@ def test_what_a_page_does_wrong_is_heard(chromium, site, script, told):
         complaints.check()
 
 
-def test_what_a_policy_forbids_is_heard(chromium, site):
+def test_policy_violations_are_recorded(chromium, site):
     complaints = Complaints()
     context = chromium.new_context(base_url=site.url)
     complaints.listen_to(context)
@@ -74,14 +74,14 @@ def test_what_a_policy_forbids_is_heard(chromium, site):
         complaints.check()
 
 
-def test_what_was_expected_and_did_not_happen_is_told():
+def test_a_missing_expected_error_fails():
     complaints = Complaints()
     complaints.expect("status of 401")
     with pytest.raises(AssertionError, match="401"):
         complaints.check()
 
 
-def test_a_page_without_a_name_for_its_field_is_not_accessible(page, look_at):
+def test_a_field_without_a_label_is_not_accessible(page, look_at):
     strict = {"content-type": "text/html", "content-security-policy": "default-src 'self'"}
     body = "<!doctype html><html lang=en><title>Field</title><main><h1>Field</h1><input></main>"
     page.route("**/field", lambda route: route.fulfill(headers=strict, body=body))

@@ -26,7 +26,7 @@ def authlib(issuer: Issuer) -> Iterator[OAuth2Client]:
         yield client
 
 
-def test_authlib_introspects_a_token_revokes_it_and_introspects_it_again(authlib: OAuth2Client, issuer: Issuer) -> None:
+def test_authlib_introspects_and_revokes_a_token(authlib: OAuth2Client, issuer: Issuer) -> None:
     tokens, bearer = issuer.sign_in(), {"Authorization": f"Bearer {authlib.token['access_token']}"}
 
     def introspect() -> dict[str, object]:

@@ -75,9 +75,7 @@ def lets_in(request: pytest.FixtureRequest) -> Callable[[str], bool]:
     return request.getfixturevalue(request.param)
 
 
-def test_a_service_takes_our_token_and_refuses_it_within_the_ttl_after_it_was_revoked(
-    lets_in: Callable[[str], bool], issuer: Issuer
-) -> None:
+def test_a_service_refuses_a_revoked_token_within_the_ttl(lets_in: Callable[[str], bool], issuer: Issuer) -> None:
     tokens, other = issuer.sign_in(), issuer.sign_in()
     assert lets_in(tokens.access)
     issuer.sign_out(tokens)
@@ -88,7 +86,7 @@ def test_a_service_takes_our_token_and_refuses_it_within_the_ttl_after_it_was_re
     assert lets_in(other.access)
 
 
-def test_a_service_refuses_what_is_no_access_token_for_it(lets_in: Callable[[str], bool], issuer: Issuer) -> None:
+def test_a_service_refuses_tokens_that_are_not_for_it(lets_in: Callable[[str], bool], issuer: Issuer) -> None:
     tokens = issuer.sign_in()
     header, claims, signature = tokens.access.split(".")
     of_another = issuer.sign_in().access.split(".")
@@ -97,6 +95,6 @@ def test_a_service_refuses_what_is_no_access_token_for_it(lets_in: Callable[[str
         assert not lets_in(token)
 
 
-def test_the_readme_says_that_this_is_no_oauth_server() -> None:
+def test_the_readme_states_that_this_is_not_an_oauth_server() -> None:
     section = (servers.ROOT / "api" / "README.md").read_text().partition(SECTION)[2]
     assert "first-party sign-in and not an OAuth authorization server" in " ".join(section.split())

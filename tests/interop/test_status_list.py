@@ -15,7 +15,7 @@ VALID, INVALID = "0", "1"
 PATIENCE = 20
 
 
-def test_a_strangers_reader_learns_of_a_sign_out(issuer: Issuer, javascript: Any) -> None:
+def test_another_vendors_reader_sees_a_sign_out(issuer: Issuer, javascript: Any) -> None:
     reader = javascript((Path(__file__).parent / "status_list.mjs").read_text())
     left, stays = issuer.sign_in(), issuer.sign_in()
     assert (reader.ask(left.access), reader.ask(stays.access)) == (VALID, VALID)

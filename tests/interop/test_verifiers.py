@@ -81,7 +81,7 @@ def subject(token: str) -> str:
     return jwt.decode(token, options={"verify_signature": False})["sub"]
 
 
-def test_a_stranger_verifies_our_tokens_through_a_rotation(verify: Verifier, issuer: Issuer, tokens: Tokens) -> None:
+def test_other_libraries_verify_our_tokens_through_a_rotation(verify: Verifier, issuer: Issuer, tokens: Tokens) -> None:
     assert verify(tokens.access) == subject(tokens.access)
     issuer.rotate()
     later = issuer.sign_in()
@@ -111,7 +111,7 @@ def signed_with_the_key_id(token: str) -> str:
 
 
 @pytest.mark.parametrize("tamper", [other_claims, unsigned, of_another_key, signed_with_the_key_id])
-def test_a_stranger_refuses_what_somebody_made_of_our_token(
+def test_other_libraries_refuse_a_forged_variant_of_our_token(
     verify: Verifier, tokens: Tokens, tamper: Callable[[str], str]
 ) -> None:
     assert verify(tokens.access) == subject(tokens.access)

@@ -142,7 +142,7 @@ CONTROLS = [
         "no cookie from a foreign page",
         "accounts.http.cross_site.is_cross_site",
         returns(False),
-        "api/cross_origin::a_cookie_that_a_foreign_page_makes_the_browser_send_opens_nothing",
+        "api/cross_origin::a_cookie_sent_by_a_foreign_page_is_refused",
     ),
     Control(
         "4.1.2",
@@ -172,14 +172,14 @@ CONTROLS = [
         lambda validators: [
             {**each, "OPTIONS": {"min_length": 8}} if "OPTIONS" in each else each for each in validators
         ],
-        "api/account_endpoints::a_bad_password_is_refused_at_registering",
+        "api/account_endpoints::a_bad_password_is_refused_at_registration",
     ),
     Control(
         "6.2.8",
         "a password taken exactly",
         "api.serializers.TextField.__init__",
         trim_white_space,
-        "api/account_endpoints::nearly_that_password_does_not",
+        "api/account_endpoints::a_similar_password_does_not_sign_in",
     ),
     Control(
         "6.3.1",
@@ -200,7 +200,7 @@ CONTROLS = [
         "theft is told to the owner",
         "accounts.models.User.notify",
         notify_except_of_theft,
-        "api/refresh::reuse_is_told_to_the_user_by_mail",
+        "api/refresh::reuse_is_mailed_to_the_user",
     ),
     Control(
         "6.4.3",
@@ -228,7 +228,7 @@ CONTROLS = [
         "a sign-in ends after 30 days",
         "accounts.models.SignIn.max_expires_at",
         value(property(lambda sign_in: sign_in.created_at + 100 * settings.SIGN_IN_MAX)),
-        "api/refresh::no_use_keeps_a_sign_in_alive_beyond_thirty_days",
+        "api/refresh::use_does_not_extend_a_sign_in_beyond_thirty_days",
     ),
     Control(
         "7.4.1",
@@ -256,21 +256,21 @@ CONTROLS = [
         "introspection by right only",
         "api.service_endpoints.MayIntrospect.has_permission",
         returns(True),
-        "api/other_services::ordinary_users_do_not_introspect_not_even_themselves",
+        "api/other_services::ordinary_users_do_not_introspect_even_their_own_token",
     ),
     Control(
         "8.2.2",
         "one's own sign-ins only",
         "api.views.generics.get_object_or_404",
         find_rows_of_all_users,
-        "api/me_and_sign_ins::someone_elses_sign_in_stays",
+        "api/me_and_sign_ins::another_users_sign_in_stays",
     ),
     Control(
         "8.2.3",
         "names only of one's account",
         "api.serializers.UserSerializer.Meta.read_only_fields",
         value(["id"]),
-        "api/me_and_sign_ins::what_is_not_a_name_cannot_be_changed",
+        "api/me_and_sign_ins::only_names_can_be_changed",
     ),
     Control(
         "9.1.1",
@@ -291,21 +291,21 @@ CONTROLS = [
         "a token ends, seen before or not",
         "api.tokens.backend.StrictTokenBackend.decode",
         while_set("_leeway_seconds", lambda backend: float("inf")),
-        "api/refresh::an_expired_access_token_is_refused_even_though_it_was_accepted_before",
+        "api/refresh::an_expired_access_token_is_refused_after_earlier_use",
     ),
     Control(
         "9.2.2",
         "no kind of token for another",
         "api.tokens.access.SignInToken.verify_token_type",
         returns(None),
-        "api/forged_tokens::a_token_of_the_other_kind_is_refused",
+        "api/forged_tokens::a_token_of_the_other_type_is_refused",
     ),
     Control(
         "9.2.3",
         "tokens for us only",
         "api.tokens.backend.StrictTokenBackend.accepted_audiences",
         value(property(lambda backend: settings.JWT_AUDIENCES)),
-        "api/other_services::a_token_for_another_service_opens_nothing_here",
+        "api/other_services::a_token_for_another_service_is_refused_here",
     ),
     Control(
         "13.4.2",

@@ -136,14 +136,14 @@ AGENTS = {
 
 
 @pytest.mark.parametrize(("sent", "kept"), AGENTS.items(), ids=lambda text: repr(text[:12]))
-def test_a_user_agent_in_utf8_is_read_as_such(ann: Any, sent: str, kept: str) -> None:
+def test_a_user_agent_in_utf8_is_decoded(ann: Any, sent: str, kept: str) -> None:
     headers = {"user-agent": sent.encode().decode("latin-1")}
     credentials = {"username": "ann", "password": PASSWORD}
     assert ApiClient().post("/api/token/", credentials, headers=headers).status_code == 200
     assert SignIn.objects.get().user_agent == kept
 
 
-def test_a_user_agent_that_is_no_utf8_is_kept_as_latin_1(ann: Any) -> None:
+def test_a_user_agent_that_is_not_utf8_is_decoded_as_latin_1(ann: Any) -> None:
     """Old programs send it; and half a character of UTF-8 is no reason to refuse anything."""
     credentials = {"username": "ann", "password": PASSWORD}
     assert ApiClient().post("/api/token/", credentials, headers={"user-agent": "Ger\xe4t/1"}).status_code == 200

@@ -164,7 +164,7 @@ def world(ann, bob, staff, browser_of, client_of, password):
 
 @hypothesis_settings(max_examples=examples(200), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_whatever_is_sent_to_the_api(world, data):
+def test_any_input_to_the_api_is_answered_without_an_error(world, data):
     place = data.draw(st.sampled_from(API))
     method = data.draw(st.sampled_from([*place.methods, *place.methods, "GET", "PATCH", "DELETE", "PUT", "OPTIONS"]))
     who, content_type = data.draw(st.sampled_from(AS)), data.draw(st.sampled_from(CONTENT_TYPES))
@@ -197,7 +197,7 @@ def test_whatever_is_sent_to_the_api(world, data):
 
 @hypothesis_settings(max_examples=examples(150), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_whatever_is_sent_to_a_page(world, data):
+def test_any_input_to_a_page_is_answered_without_an_error(world, data):
     place = data.draw(st.sampled_from(PAGES))
     method = data.draw(st.sampled_from(["POST", "POST", "GET"]))
     who = data.draw(st.sampled_from(["nobody", "browser", "staff"]))
@@ -281,7 +281,7 @@ header_values = st.text(st.characters(codec="latin-1"), max_size=30) | st.sample
 
 @hypothesis_settings(max_examples=examples(150), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_whatever_the_headers_say(world, data):
+def test_any_headers_are_answered_without_an_error(world, data):
     place = data.draw(st.sampled_from([*API, *PAGES]))
     method = data.draw(st.sampled_from(["GET", "HEAD", "OPTIONS", *place.methods]))
     headers = data.draw(st.dictionaries(st.sampled_from(HEADERS), header_values, min_size=1, max_size=3))

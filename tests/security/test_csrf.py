@@ -67,7 +67,7 @@ RIDING_ON_A_COOKIE = [place for place in all_urls() if not place.reads_no_cookie
 
 
 @override_settings(DEMO=True)
-def test_no_other_site_changes_anything_with_a_cookie(sue, eve):
+def test_another_site_changes_nothing_with_a_cookie(sue, eve):
     assert len(RIDING_ON_A_COOKIE) > 80
     before, wrong = all_rows(), []
     for place in RIDING_ON_A_COOKIE:
@@ -85,7 +85,7 @@ def test_no_other_site_changes_anything_with_a_cookie(sue, eve):
 
 
 @override_settings(DEMO=True)
-def test_with_the_right_token_from_here_every_address_listens(sue):
+def test_every_url_accepts_the_right_token_from_this_site(sue):
     """So that the test above means something."""
     wrong = []
     for place in RIDING_ON_A_COOKIE:
@@ -102,7 +102,7 @@ def refused_as_forged(response):
     return b"CSRF Failed" in response.content or b"The form has expired" in response.content
 
 
-def test_a_link_changes_nothing(sue):
+def test_a_get_request_changes_nothing(sue):
     """WSTG-SESS-05: not even one to an address that takes forms."""
     before = rows_but_messages()
     for place in all_urls():
@@ -119,7 +119,7 @@ def rows_but_messages():
     return rows
 
 
-def test_no_simple_request_of_another_site_drives_the_api(sue):
+def test_a_simple_request_of_another_site_is_refused_by_the_api(sue):
     """What a form can send without asking first (ASVS 3.5.2), with the cookie that goes along."""
     before = all_rows()
     for place in all_urls():
@@ -133,7 +133,7 @@ def test_no_simple_request_of_another_site_drives_the_api(sue):
 
 
 @pytest.mark.parametrize("door", ["/accounts/login/", "/admin/login/"])
-def test_nobody_is_signed_in_to_the_account_of_another_unasked(door, eve, staff, password):
+def test_another_site_cannot_sign_a_browser_in(door, eve, staff, password):
     """Login CSRF (WSTG-SESS-05)."""
     form = f"username={staff.username}&password={password.replace(' ', '+')}"
     for headers in attacks(eve, eve).values():
@@ -175,7 +175,7 @@ NEW_PASSWORD = "a quite different passphrase"
 
 
 @pytest.mark.parametrize("door", ["/accounts/login/", "/admin/login/", "/accounts/signup/"])
-def test_a_token_from_before_a_sign_in_is_good_for_nothing_after_it(door, staff, password):
+def test_a_csrf_token_from_before_a_sign_in_is_refused(door, staff, password):
     form = {"username": staff.username, "password": password}
     if door == "/accounts/signup/":
         form = CAROL | {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
@@ -197,7 +197,7 @@ def test_a_token_from_before_a_sign_in_is_good_for_nothing_after_it(door, staff,
     assert visitor.get("/api/me/").json()["first_name"] == "Sue"
 
 
-def test_a_token_of_one_person_is_good_for_nothing_once_another_has_signed_in(ann, staff, password):
+def test_a_csrf_token_of_the_previous_user_is_refused(ann, staff, password):
     visitor = Visitor()
 
     def sign_in(user):

@@ -107,7 +107,7 @@ DOORS = {
 
 
 @pytest.mark.parametrize("path", DOORS.values(), ids=DOORS)
-def test_a_refused_sign_in_says_nothing_of_the_account(accounts, path):
+def test_a_refused_sign_in_does_not_reveal_the_account(accounts, path):
     answers = {kind: ask(path, {"username": name, "password": WRONG}, name) for kind, name in accounts.items()}
     seen, done = answers.pop("known")
     assert done["hashes"] == 1
@@ -117,7 +117,7 @@ def test_a_refused_sign_in_says_nothing_of_the_account(accounts, path):
 
 
 @pytest.mark.parametrize("path", DOORS.values(), ids=DOORS)
-def test_the_right_password_of_who_may_not_come_in_is_a_wrong_one(accounts, path, password):
+def test_the_right_password_of_an_inactive_user_looks_wrong(accounts, path, password):
     seen, _done = ask(path, {"username": "ann", "password": WRONG}, "ann")
     others = ["inactive", "unusable"] + (["service"] if not path.startswith("/api/") else [])
     for name in others:
@@ -125,7 +125,7 @@ def test_the_right_password_of_who_may_not_come_in_is_a_wrong_one(accounts, path
 
 
 @pytest.mark.parametrize("path", ["/api/password/reset/", "/accounts/password_reset/"])
-def test_a_reset_that_is_asked_for_says_nothing_of_the_account(accounts, path):
+def test_a_reset_request_does_not_reveal_the_account(accounts, path):
     """Whether a mail was made too: it leaves after the commit, in the background."""
     answers = {}
     for kind, name in accounts.items():
@@ -140,7 +140,7 @@ def test_a_reset_that_is_asked_for_says_nothing_of_the_account(accounts, path):
 
 
 @pytest.mark.parametrize("path", ["/api/password/reset/confirm/", "/accounts/reset/{uid}/{token}/"])
-def test_a_link_that_is_none_says_nothing_of_the_account(accounts, path):
+def test_an_invalid_link_does_not_reveal_the_account(accounts, path):
     """The ids of accounts are no secret, and that one has no account neither."""
     answers = {}
     ids = {kind: str(User.objects.get(username=name).pk) for kind, name in accounts.items() if kind != "unknown"}
@@ -157,7 +157,7 @@ def test_a_link_that_is_none_says_nothing_of_the_account(accounts, path):
         assert len(other_done["statements"]) == len(done["statements"]), kind
 
 
-def test_somebody_elses_name_and_address_are_taken_in_the_same_words(accounts, password):
+def test_a_taken_name_and_a_taken_address_get_the_same_error(accounts, password):
     """Who makes an account must be told that a name is taken; but not what kind of account has it."""
     for field in ("username", "email"):
         answers = {}
@@ -173,7 +173,7 @@ def test_somebody_elses_name_and_address_are_taken_in_the_same_words(accounts, p
             assert (other, other_done) == (seen, done), (field, kind)
 
 
-def test_a_locked_account_is_answered_like_a_locked_name(accounts):
+def test_a_rate_limited_account_is_answered_like_an_unknown_name(accounts):
     for path in ("/api/token/", "/accounts/login/", "/admin/login/"):
         answers = {}
         for kind, name in accounts.items():
@@ -189,7 +189,7 @@ def test_a_locked_account_is_answered_like_a_locked_name(accounts):
             assert (other, other_done) == (seen, done), (path, kind)
 
 
-def test_an_id_of_somebody_else_is_like_one_of_nobody(client_of, browser_of, ann, bob):
+def test_another_users_id_is_answered_like_an_unknown_id(client_of, browser_of, ann, bob):
     """What is there and not one's own, is not there."""
     hers, his = client_of(ann), client_of(bob)
     sid_of_bob = his.get("/api/sign-ins/").json()["results"][0]["id"]

@@ -69,7 +69,7 @@ def json_of(client, method, path, **wanted):
     return client.request(method, path, everything(User, SignIn) | wanted)
 
 
-def test_a_profile_changes_its_names_and_nothing_else(hers, browser_of, ann):
+def test_a_profile_form_changes_only_names(hers, browser_of, ann):
     browser = browser_of(ann)
     before = all_rows()
     assert json_of(hers, "PATCH", "/api/me/", first_name="Zoe", last_name="Lee").status_code == 200
@@ -82,7 +82,7 @@ def test_a_profile_changes_its_names_and_nothing_else(hers, browser_of, ann):
     assert changed.keys() <= {"accounts.User", "accounts.Session"}
 
 
-def test_a_client_gets_its_name_and_nothing_else(hers, browser_of, ann):
+def test_a_connect_form_sets_only_the_name_of_the_client(hers, browser_of, ann):
     browser = browser_of(ann)
     client, before = SignIn.objects.get(kind="client"), all_rows()
     form = everything(SignIn) | {"name": "phone"}
@@ -97,7 +97,7 @@ def test_a_client_gets_its_name_and_nothing_else(hers, browser_of, ann):
 
 
 @pytest.mark.parametrize("door", ["/api/token/", "/accounts/login/", "/admin/login/"])
-def test_a_sign_in_is_what_it_always_is(door, browser, anonymous, staff, password):
+def test_extra_fields_do_not_change_a_sign_in(door, browser, anonymous, staff, password):
     given = everything(User, SignIn) | {"username": staff.username, "password": password}
     for name in ("audience", "keep"):
         given.pop(name, None)
@@ -112,7 +112,7 @@ def test_a_sign_in_is_what_it_always_is(door, browser, anonymous, staff, passwor
 
 
 @pytest.mark.parametrize("door", ["/api/register/", "/accounts/signup/"])
-def test_whoever_makes_an_account_makes_a_plain_one(door, browser, anonymous, ann):
+def test_a_sign_up_creates_an_ordinary_user(door, browser, anonymous, ann):
     before = all_rows()
     given = everything(User, SignIn) | {"username": "carol", "email": "carol@example.org", "password": NEW_PASSWORD}
     given |= {"id": ann.pk, "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
@@ -134,7 +134,7 @@ def test_whoever_makes_an_account_makes_a_plain_one(door, browser, anonymous, an
     assert changes_of(before, all_rows()) == {}
 
 
-def test_a_password_is_changed_and_nothing_else(hers, ann, password):
+def test_a_password_form_changes_only_the_password(hers, ann, password):
     before = all_rows()
     wanted = {"old_password": password, "new_password": NEW_PASSWORD}
     assert json_of(hers, "POST", "/api/password/change/", **wanted).status_code == 204
@@ -146,7 +146,7 @@ def test_a_password_is_changed_and_nothing_else(hers, ann, password):
     }
 
 
-def test_an_address_that_is_asked_for_is_only_asked_for(browser_of, ann):
+def test_a_requested_address_is_not_set_before_confirmation(browser_of, ann):
     browser, before = browser_of(ann), all_rows()
     form = everything(User) | {"new_email": "ann@example.net"}
     assert browser.post("/accounts/email/", form).status_code == 302
@@ -156,7 +156,7 @@ def test_an_address_that_is_asked_for_is_only_asked_for(browser_of, ann):
 # Rows of somebody else
 
 
-def test_no_address_with_an_id_opens_what_is_somebody_elses(browser_of, client_of, ann, bob, hers):
+def test_no_url_with_an_id_returns_another_users_data(browser_of, client_of, ann, bob, hers):
     """Found in the URL conf, so that a new one is tried too."""
     his = client_of(bob)
     ids = {"uuid": SignIn.objects.get(user=bob).pk, "int": SecurityEvent.objects.filter(user=bob).first().pk}
@@ -177,7 +177,7 @@ def test_no_address_with_an_id_opens_what_is_somebody_elses(browser_of, client_o
     assert his.get("/api/me/").status_code == 200
 
 
-def test_nobody_who_is_no_staff_sees_anything_of_the_admin(browser_of, hers, ann):
+def test_the_admin_shows_nothing_to_users_who_are_not_staff(browser_of, hers, ann):
     browser = browser_of(ann)
     for place in all_urls():
         if not place.is_admin or place.route in ("/admin/login/", "/admin/logout/", "/admin/jsi18n/"):
@@ -243,7 +243,7 @@ TRICKS = [
 ]
 
 
-def test_an_address_that_is_none_of_ours_shows_nothing(browser_of, ann):
+def test_an_unknown_url_shows_nothing(browser_of, ann):
     """And never leads to another host, nor does its answer carry what it said."""
     browser = browser_of(ann)
     for path in TRICKS:
@@ -261,7 +261,7 @@ ENCODED = ["/accounts%2fprofile/", "/accounts/profile%2f", "/%61ccounts/profile/
 
 
 @pytest.mark.parametrize("path", ENCODED)
-def test_an_encoded_letter_is_that_letter_and_no_way_around_a_check(browser, path):
+def test_an_encoded_letter_does_not_bypass_a_check(browser, path):
     answer = browser().generic("GET", "/", PATH_INFO=wsgi_path(path))
     assert answer.status_code == (401 if "api" in path else 302)
 
@@ -274,7 +274,7 @@ def wsgi_path(path):
 @pytest.mark.parametrize(
     "where", ["//evil.example", "//evil.example/%2e%2e", "/\\evil.example", "/%2fevil.example", "/%5cevil.example"]
 )
-def test_the_slash_that_is_added_leads_nowhere_else(browser, where):
+def test_the_slash_redirect_stays_on_this_host(browser, where):
     answer = browser().generic("GET", "/", PATH_INFO=wsgi_path(where))
     assert answer.status_code in (301, 400, 404)
     assert not answer.headers.get("Location", "/").startswith(("//", "/\\", "http"))
@@ -283,7 +283,7 @@ def test_the_slash_that_is_added_leads_nowhere_else(browser, where):
 # Methods
 
 
-def test_a_method_is_what_the_first_line_says(browser_of, hers, ann):
+def test_only_the_request_line_decides_the_method(browser_of, hers, ann):
     browser = browser_of(ann)
     before = all_rows()
     for header in ("x-http-method-override", "x-http-method", "x-method-override"):
@@ -301,7 +301,7 @@ def test_a_method_is_what_the_first_line_says(browser_of, hers, ann):
 
 
 @pytest.mark.parametrize("method", ["TRACE", "TRACK", "CONNECT", "DEBUG", "PROPFIND", "FOO", "get", "GET\t"])
-def test_no_method_of_another_kind_is_answered_with_what_was_sent(method, browser_of, hers, ann):
+def test_no_unusual_method_echoes_the_request(method, browser_of, hers, ann):
     browser, before = browser_of(ann), all_rows()
     for place in all_urls():
         answer = browser.generic(method, place.path(), "secret=echo", headers={"x-secret": "echo-of-a-header"})
@@ -336,7 +336,7 @@ FORWARDED = {
 }
 
 
-def test_no_header_makes_another_host_address_or_user_of_it(browser_of, ann, anonymous, staff, password):
+def test_no_header_changes_host_address_or_user(browser_of, ann, anonymous, staff, password):
     browser = browser_of(ann)
     for name, value in {**FORWARDED, "all at once": None}.items():
         headers = {name: value} if value else FORWARDED
@@ -375,7 +375,7 @@ HOSTS = [
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=lambda host: repr(host[:30]))
-def test_another_host_is_refused_before_anything_is_done(host, browser_of, ann, mailoutbox):
+def test_another_host_is_refused_before_any_change(host, browser_of, ann, mailoutbox):
     browser = browser_of(ann)
     before = all_rows()
     for path in ("/accounts/password_reset/", "/api/password/reset/", "/accounts/logout/", "/api/sign-ins/end-all/"):

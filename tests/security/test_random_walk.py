@@ -605,7 +605,7 @@ def no_connection_is_left(transactional_db):
 
 
 @pytest.mark.usefixtures("no_connection_is_left")
-def test_nobody_who_should_be_out_is_in_and_nobody_who_should_be_in_is_out():
+def test_every_credential_works_exactly_as_the_model_expects():
     run_state_machine_as_test(
         Walk,
         settings=hypothesis_settings(

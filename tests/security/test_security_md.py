@@ -89,7 +89,7 @@ def flat(text: str) -> str:
 # The table
 
 
-def test_every_requirement_has_its_row_and_every_row_its_place():
+def test_every_requirement_has_its_row_in_order():
     wanted = {(f"{section}.{i}", level) for section, levels in LEVELS.items() for i, level in enumerate(levels, 1)}
     wanted |= {(number, "3") for number in MORE_AT_LEVEL_3}
     found = [(number, level) for number, level, *_ in rows()]
@@ -99,7 +99,7 @@ def test_every_requirement_has_its_row_and_every_row_its_place():
     assert found == sorted(found, key=lambda each: ([int(part) for part in each[0].split(".")], each[1]))
 
 
-def test_every_row_has_one_of_three_verdicts_and_its_ground():
+def test_every_row_has_a_verdict_and_a_reason():
     for number, _level, what, verdict, ground in rows():
         assert verdict in VERDICTS, number
         assert what.strip(), number
@@ -117,13 +117,13 @@ def names_in(name: str) -> set[str]:
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-def test_every_test_that_is_named_is_there():
+def test_every_named_test_exists():
     named = TEST.findall(ASVS + TEXT)
     assert len(named) > 200
     assert not [f"{module}::{name}" for module, name in named if f"test_{name}" not in names_in(module)]
 
 
-def test_the_counts_are_those_of_the_rows():
+def test_the_totals_match_the_rows():
     of_chapter = Counter((f"V{number.partition('.')[0]}", verdict) for number, _, _, verdict, _ in rows())
     told = re.findall(r"^\| (V\d+|all)[^|]* \| (\d+) \| (\d+) \| (\d+) \|$", ASVS, re.MULTILINE)
     assert [chapter for chapter, *_ in told] == [*dict.fromkeys(chapter for chapter, _ in of_chapter), "all"]
@@ -158,7 +158,7 @@ def test_a_mutation_changes_something_that_exists(control):
     assert control.change(original) != original
 
 
-def test_the_sections_that_the_table_points_to_are_there():
+def test_the_linked_sections_exist():
     links = set(re.findall(r"\]\(((?:\.\./)?[\w/]+\.md)#([\w-]+)\)", ASVS))
     assert links == {
         ("../SECURITY.md", "ways-to-sign-in"),
@@ -252,11 +252,11 @@ def promises() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("promise", list(promises()))
-def test_every_promise_is_in_the_words_of_the_code(promise):
+def test_every_documented_value_matches_the_code(promise):
     assert promise in flat(TEXT)
 
 
-def test_every_event_is_told():
+def test_every_event_is_documented():
     section = TEXT.partition("\n## Events\n")[2].partition("\n## ")[0]
     assert set(models.SecurityEvent.Type.values) <= set(re.findall(r"`(\w+)`", section))
 
@@ -270,7 +270,7 @@ def sources() -> Iterator[tuple[str, ast.Module]]:
             yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
 
 
-def test_every_way_in_is_told():
+def test_every_way_to_sign_in_is_documented():
     """SECURITY.md has the address of each view that starts a sign-in, or has Django start one."""
     starts = {
         path
@@ -290,7 +290,7 @@ def test_every_way_in_is_told():
     assert not [address for addresses in told.values() for address in addresses if address not in section]
 
 
-def test_it_talks_to_nobody_else():
+def test_the_project_connects_to_no_other_host():
     """No module asks another host for anything, but by the drivers of the database, of Redis and of mail."""
     speakers = {
         "aiohttp",

@@ -75,7 +75,7 @@ UNGIVEN = [
 ]
 
 
-def test_a_key_that_nobody_was_given_opens_nothing_and_leaves_nothing(browser_of, ann):
+def test_an_unknown_session_key_is_refused_and_stores_nothing(browser_of, ann):
     real = key_of(browser_of(ann))
     stored = Session.objects.get().pk
     near = [real[:-1], real + "a", real[::-1], real.upper(), real[:-1] + ("a" if real[-1] != "a" else "b"), f" {real}x"]
@@ -93,7 +93,7 @@ def test_a_key_that_nobody_was_given_opens_nothing_and_leaves_nothing(browser_of
     assert who(real) == ann.pk
 
 
-def test_the_row_of_another_key_is_never_found_by_a_look_alike_digest(ann, browser_of):
+def test_a_similar_digest_does_not_find_the_row_of_another_key(ann, browser_of):
     """What the table holds opens nothing, neither itself nor hashed once more."""
     browser_of(ann)
     for session in Session.objects.all():
@@ -106,7 +106,7 @@ def test_the_row_of_another_key_is_never_found_by_a_look_alike_digest(ann, brows
 
 
 @pytest.mark.parametrize("door", [LOGIN, "/admin/login/", "/accounts/signup/"])
-def test_no_key_from_before_a_sign_in_is_good_after_it(door, ann, staff, bob, password, browser_of):
+def test_a_session_key_from_before_a_sign_in_is_refused(door, ann, staff, bob, password, browser_of):
     victims, form = staff, {"username": staff.username, "password": password}
     if door == "/accounts/signup/":
         form = {"username": "carol", "email": "carol@example.org", "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
@@ -123,7 +123,7 @@ def test_no_key_from_before_a_sign_in_is_good_after_it(door, ann, staff, bob, pa
         assert who(key_of(browser)) == User.objects.get(username=form["username"]).pk
 
 
-def test_whose_browser_it_was_before_leaves_nothing_to_whoever_signs_in_next(ann, bob, password, browser_of):
+def test_the_next_user_of_a_browser_gets_no_data_of_the_last(ann, bob, password, browser_of):
     browser = browser_of(ann)
     browser.post("/accounts/profile/", {"first_name": "Ann's", "last_name": "secret"})
     browser.post(LOGIN, {"username": bob.username, "password": password})
@@ -160,7 +160,7 @@ WAYS_OUT = {
 
 
 @pytest.mark.parametrize("way", WAYS_OUT.values(), ids=WAYS_OUT)
-def test_a_cookie_replayed_after_its_end_opens_nothing_anywhere(way, ann, password, settings):
+def test_a_cookie_replayed_after_its_end_is_refused_everywhere(way, ann, password, settings):
     here, elsewhere = sign_in(ann, password), sign_in(ann, password)
     key = key_of(here)
     sid = Browser().get(WHO, headers={"cookie": f"{NAME}={key}"}).json()["sid"]
@@ -175,7 +175,7 @@ def test_a_cookie_replayed_after_its_end_opens_nothing_anywhere(way, ann, passwo
     assert Session.objects.count() == sessions
 
 
-def test_a_slow_request_that_outlives_the_end_brings_nothing_back(ann, password):
+def test_a_request_that_finishes_after_the_end_revives_nothing(ann, password):
     """SES-3: whatever it does to its session, and however late."""
     browser = sign_in(ann, password)
     key = key_of(browser)
@@ -200,7 +200,7 @@ def test_a_slow_request_that_outlives_the_end_brings_nothing_back(ann, password)
     assert Session.objects.count() <= left + 1
 
 
-def test_a_new_key_that_is_under_way_when_everybodys_end_begins_opens_nothing(ann, password):
+def test_a_key_in_rotation_during_a_wholesale_end_is_refused(ann, password):
     """From the first step of the end, before the row of the sign-in tells of it."""
     late = SessionStore(key_of(sign_in(ann, password)))
     assert late.sign_in
@@ -214,7 +214,7 @@ def test_a_new_key_that_is_under_way_when_everybodys_end_begins_opens_nothing(an
 # Two cookies, and whose they are
 
 
-def test_two_cookies_of_a_name_are_never_two_people(ann, bob, password):
+def test_two_cookies_with_one_name_are_never_two_users(ann, bob, password):
     """Cookie tossing: a sibling domain plants another one. Whichever counts, it is one of them for all that is done."""
     hers, his = key_of(sign_in(ann, password)), key_of(sign_in(bob, password))
     for first, second, owners in ((hers, his, (ann, bob)), (his, hers, (bob, ann))):
@@ -226,7 +226,7 @@ def test_two_cookies_of_a_name_are_never_two_people(ann, bob, password):
     assert who("x" * 32, hers) in (ann.pk, None)
 
 
-def test_a_cookie_that_a_sibling_domain_can_plant_is_not_ours():
+def test_a_cookie_that_a_sibling_domain_can_set_is_ignored():
     """Nothing but this host can set a cookie of that name (RFC 6265bis, section 4.1.3.2)."""
     for name in (NAME, settings.CSRF_COOKIE_NAME, settings.DEVICE_COOKIE_NAME, settings.LANGUAGE_COOKIE_NAME):
         assert name.startswith("__Host-")
@@ -235,7 +235,7 @@ def test_a_cookie_that_a_sibling_domain_can_plant_is_not_ours():
 @pytest.mark.parametrize(
     "name", ["sessionid", "__host-sessionid", "__Secure-sessionid", "__Host-SessionId", " __Host-x"]
 )
-def test_a_cookie_of_another_name_opens_nothing(name, ann, password):
+def test_a_cookie_with_another_name_is_ignored(name, ann, password):
     key = key_of(sign_in(ann, password))
     assert Browser().get(WHO, headers={"cookie": f"{name}={key}"}).status_code == 401
 
@@ -247,7 +247,7 @@ def proofs_are_old():
     SignIn.objects.update(authenticated_at=timezone.now() - timedelta(minutes=16))
 
 
-def test_a_proof_is_of_one_sign_in_and_one_person(ann, bob, password):
+def test_a_reauthentication_counts_for_one_sign_in_and_one_user(ann, bob, password):
     hers, elsewhere, his = sign_in(ann, password), sign_in(ann, password), sign_in(bob, password)
     proofs_are_old()
     assert hers.get("/accounts/email/").status_code == 302
@@ -263,7 +263,7 @@ def test_a_proof_is_of_one_sign_in_and_one_person(ann, bob, password):
         assert opened is (counts == Browser().get(WHO, headers={"cookie": f"{NAME}={key_of(hers)}"}).json()["sid"])
 
 
-def test_the_password_of_one_proves_nothing_of_another(ann, bob, password):
+def test_the_password_of_one_user_does_not_confirm_another(ann, bob, password):
     bob.set_password(NEW_PASSWORD)
     bob.save()
     his = sign_in(bob, NEW_PASSWORD)
@@ -273,7 +273,7 @@ def test_the_password_of_one_proves_nothing_of_another(ann, bob, password):
         assert his.get("/accounts/email/").status_code == 302
 
 
-def test_no_page_that_a_stranger_may_open_begins_a_session_of_anybody(ann):
+def test_no_public_page_starts_a_users_session(ann):
     """Neither a reset that was asked for, nor a wrong password, nor the page behind a link."""
     browser = Browser()
     browser.post("/accounts/password_reset/", {"email": ann.email})
@@ -286,7 +286,7 @@ def test_no_page_that_a_stranger_may_open_begins_a_session_of_anybody(ann):
     assert not any(User.objects.filter(pk=ann.pk).values_list("last_login", flat=True))
 
 
-def test_what_is_in_a_session_makes_nobody_somebody(ann, bob, password):
+def test_session_data_does_not_choose_the_user(ann, bob, password):
     """The row says whose it is: no `_auth_user_id`, `sid` or hash that got into the data has a say."""
     his = sign_in(bob, password)
     session = SessionStore(key_of(his))

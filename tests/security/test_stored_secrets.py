@@ -384,7 +384,7 @@ class Thief:
         return answer.status_code
 
 
-def test_nothing_that_is_stored_opens_anything_and_no_secret_is_stored_or_logged(
+def test_no_secret_is_stored_or_logged_and_no_stored_value_works(
     ann, bob, staff, password, mailoutbox, log, time_machine
 ):
     hour = Hour(mailoutbox, password)

@@ -33,7 +33,7 @@ class Started(servers.Server):
 @pytest.mark.parametrize(
     "command", ["manage.py start --no-demo --port {port}", f"-m {AS_DEPLOYED} --bind 127.0.0.1:{{port}}"]
 )
-def test_without_a_home_folder_the_log_tells_of_no_error(tmp_path: Path, command: str) -> None:
+def test_without_a_home_folder_the_log_has_no_error(tmp_path: Path, command: str) -> None:
     env = {"DEBUG": "true", "DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}", "WEB_CONCURRENCY": "1"}
     servers.manage(env, "migrate", "--verbosity=0")
     with servers.running(Started(tmp_path, command, **env)) as server:

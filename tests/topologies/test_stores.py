@@ -140,7 +140,7 @@ def keeps_its_promises(site: Site) -> None:
     assert site.statuses(4, headers=bearer(access)) == {200}
 
 
-def test_valkey_with_tls_and_a_password_and_pgbouncer_in_transaction_mode(tmp_path: Path) -> None:
+def test_valkey_with_tls_and_pgbouncer_in_transaction_mode(tmp_path: Path) -> None:
     rights = [stores.USER, "on", f">{stores.PASSWORD}", *RIGHTS.split()]
     acl = ["--user", *rights, "--user", "default", "off"]
     require(servers.pgbouncer_program)

@@ -306,7 +306,7 @@ def readers(world, client_of, staff):
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-def test_each_end_is_known_to_each_reader(world, readers, end):
+def test_each_end_is_effective_for_each_reader(world, readers, end):
     access = world.client.access
     assert told_by(world, world.client) == readers
     end(world)
@@ -348,7 +348,7 @@ def block_as_leaked(world):
 
 
 @pytest.mark.parametrize("block", [revoke, block_as_leaked])
-def test_each_reader_knows_a_token_that_is_blocked_alone(world, readers, block):
+def test_each_reader_refuses_a_token_that_is_blocked_alone(world, readers, block):
     block(world)
     good = told_by(world, world.client)
     assert good - ({"by_the_mirror"} if world.mirror is None else set()) == set()
@@ -360,7 +360,7 @@ def test_each_reader_knows_a_token_that_is_blocked_alone(world, readers, block):
     world.client.access = blocked
 
 
-def test_each_reader_knows_that_a_block_was_lifted(world, readers):
+def test_each_reader_accepts_a_token_after_a_lift(world, readers):
     block_as_leaked(world)
     entry = Entry.objects.get()
     assert entry.lift("It was a mistake.")

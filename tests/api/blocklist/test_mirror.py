@@ -97,13 +97,13 @@ def blocks(mirror: Mirror, sid: UUID) -> bool:
     return mirror.blocks(sid, NOBODY, 1)
 
 
-def test_a_check_asks_neither_database_nor_redis(mirror: Mirror) -> None:
+def test_a_check_queries_neither_database_nor_redis(mirror: Mirror) -> None:
     costs = [statements_of_a_check(mirror) for _ in range(100)]
     # One look at the database may fall into these checks: it is due every 0.8 seconds.
     assert sum(costs) <= 1
 
 
-def test_a_call_with_an_access_token_asks_no_database(
+def test_a_call_with_an_access_token_needs_no_statement(
     mirror: Mirror, monkeypatch: Any, ann: Any, client_of: Callable[[Any], Any]
 ) -> None:
     monkeypatch.setattr("api.tokens.access.mirror", mirror)
@@ -116,7 +116,7 @@ def test_a_call_with_an_access_token_asks_no_database(
     assert sum(costs) <= 1
 
 
-def test_what_was_announced_is_seen_by_the_next_check(mirror: Mirror) -> None:
+def test_the_next_check_knows_a_broadcast_entry(mirror: Mirror) -> None:
     for _ in range(200):
         sid = block()
         with CaptureQueriesContext(connection) as queries:
@@ -131,19 +131,19 @@ def test_a_single_token_is_blocked_alone(mirror: Mirror) -> None:
     assert not mirror.blocks(NOBODY, NOBODY, 1)
 
 
-def test_what_was_blocked_before_the_process_started_is_known(valkey: servers.Valkey) -> None:
+def test_entries_from_before_the_start_are_loaded(valkey: servers.Valkey) -> None:
     sid = block()
     mirror = Mirror()
     for _ in range(50):
         assert blocks(mirror, sid)
 
 
-def test_what_was_never_announced_is_seen_within_a_second(mirror: Mirror) -> None:
+def test_an_entry_without_broadcast_is_read_within_a_second(mirror: Mirror) -> None:
     sid = block_unannounced()
     assert eventually(lambda: blocks(mirror, sid)) <= BOUND
 
 
-def test_more_than_one_read_full_is_loaded_over_several_checks(valkey: servers.Valkey, monkeypatch: Any) -> None:
+def test_many_entries_are_loaded_over_several_checks(valkey: servers.Valkey, monkeypatch: Any) -> None:
     monkeypatch.setattr("api.blocklist.row_cursor.MAX_ROWS_PER_READ", 10)
     sids = [block() for _ in range(35)]
     mirror = Mirror()
@@ -153,13 +153,13 @@ def test_more_than_one_read_full_is_loaded_over_several_checks(valkey: servers.V
     assert all(blocks(mirror, sid) for sid in sids)
 
 
-def test_a_burst_of_news_is_never_answered_past(mirror: Mirror, monkeypatch: Any) -> None:
+def test_no_check_overtakes_a_burst_of_messages(mirror: Mirror, monkeypatch: Any) -> None:
     monkeypatch.setattr("api.blocklist.mirror.MAX_MESSAGES_PER_CHECK", 3)
     sids = [block() for _ in range(20)]
     assert all(blocks(mirror, sid) for sid in reversed(sids))
 
 
-def test_inside_a_transaction_its_own_blocks_are_seen(mirror: Mirror) -> None:
+def test_a_transaction_sees_its_own_blocks(mirror: Mirror) -> None:
     with transaction.atomic():
         assert blocks(mirror, block())
 
@@ -175,7 +175,7 @@ class TestUnreadRows:
         assert {row[0] for row in unread.read()[0]} == set(between)
         assert unread.read() == ([], False)
 
-    def test_a_gap_is_given_up_only_after_it_was_read_once_more(self, monkeypatch: Any) -> None:
+    def test_a_gap_is_read_once_more_before_it_is_dropped(self, monkeypatch: Any) -> None:
         monkeypatch.setattr("api.blocklist.row_cursor.MAX_GAP_SECONDS", 0.0)
         unread = RowCursor()
         block_unannounced(id=1_000_020)
@@ -183,7 +183,7 @@ class TestUnreadRows:
         late = block_unannounced(id=1_000_010)
         assert [row[0] for row in unread.read()[0]] == [late]
 
-    def test_while_much_lies_ahead_the_rows_behind_wait_until_it_was_read(self, monkeypatch: Any) -> None:
+    def test_gaps_are_read_again_after_all_new_rows(self, monkeypatch: Any) -> None:
         monkeypatch.setattr("api.blocklist.row_cursor.MAX_ROWS_PER_READ", 2)
         monkeypatch.setattr("api.blocklist.row_cursor.MAX_GAP_SECONDS", 0.0)
         unread = RowCursor()
@@ -196,7 +196,7 @@ class TestUnreadRows:
         assert [more for _rows, more in reads] == [True, True, False, False]
         assert reads[2][0][0][0] == late
 
-    def test_many_gaps_are_read_as_one(self, monkeypatch: Any) -> None:
+    def test_many_gaps_are_read_in_one_statement(self, monkeypatch: Any) -> None:
         monkeypatch.setattr("api.blocklist.row_cursor.MAX_GAPS", 2)
         unread = RowCursor()
         for number in range(1_000_000, 1_000_040, 10):
@@ -217,9 +217,7 @@ def test_expired_ids_leave_memory() -> None:
     assert not ids.contains_any(1, 2)
 
 
-def test_without_redis_every_check_asks_the_database_and_it_returns_by_itself(
-    mirror: Mirror, valkey: servers.Valkey
-) -> None:
+def test_without_redis_checks_query_the_database_until_it_returns(mirror: Mirror, valkey: servers.Valkey) -> None:
     valkey.kill()
     assert statements_of_a_check(mirror) == 1
     assert blocks(mirror, block())
@@ -228,7 +226,7 @@ def test_without_redis_every_check_asks_the_database_and_it_returns_by_itself(
     assert blocks(mirror, block())
 
 
-def test_what_was_blocked_while_redis_was_away_is_known_afterwards(mirror: Mirror, valkey: servers.Valkey) -> None:
+def test_entries_from_an_outage_of_redis_are_known_afterwards(mirror: Mirror, valkey: servers.Valkey) -> None:
     valkey.kill()
     sid = block()
     valkey.start()
@@ -236,7 +234,7 @@ def test_what_was_blocked_while_redis_was_away_is_known_afterwards(mirror: Mirro
     assert all(blocks(mirror, sid) for _ in range(50))
 
 
-def test_redis_may_be_away_at_the_start(valkey: servers.Valkey) -> None:
+def test_redis_may_be_unavailable_at_the_start(valkey: servers.Valkey) -> None:
     valkey.kill()
     mirror = Mirror()
     assert blocks(mirror, block())
@@ -244,9 +242,7 @@ def test_redis_may_be_away_at_the_start(valkey: servers.Valkey) -> None:
     eventually(lambda: statements_of_a_check(mirror) == 0)
 
 
-def test_a_redis_that_stopped_answering_costs_no_second_and_no_request_its_patience(
-    mirror: Mirror, valkey: servers.Valkey
-) -> None:
+def test_a_hanging_redis_delays_no_request_by_a_second(mirror: Mirror, valkey: servers.Valkey) -> None:
     valkey.pause()
     try:
         sid = uuid4()
@@ -261,9 +257,7 @@ def test_a_redis_that_stopped_answering_costs_no_second_and_no_request_its_patie
 
 
 @pytest.mark.parametrize("trouble", [Proxy.fall_silent, partial(Proxy.slow_down, seconds=2)], ids=["half-open", "slow"])
-def test_a_bad_way_to_redis_costs_no_second_and_no_request_its_patience(
-    way: Proxy, trouble: Callable[[Proxy], None]
-) -> None:
+def test_a_bad_network_to_redis_delays_no_request_by_a_second(way: Proxy, trouble: Callable[[Proxy], None]) -> None:
     mirror = Mirror()
     eventually(lambda: statements_of_a_check(mirror) == 0)
     trouble(way)
@@ -277,7 +271,7 @@ def test_a_bad_way_to_redis_costs_no_second_and_no_request_its_patience(
     assert blocks(mirror, block())
 
 
-def test_a_reset_connection_is_opened_anew(way: Proxy) -> None:
+def test_a_reset_connection_is_opened_again(way: Proxy) -> None:
     mirror = Mirror()
     eventually(lambda: statements_of_a_check(mirror) == 0)
     way.cut()
@@ -299,7 +293,7 @@ def test_a_flush_changes_nothing(mirror: Mirror, valkey: servers.Valkey) -> None
     assert blocks(mirror, block())
 
 
-def test_a_killed_subscription_is_noticed_by_the_next_check(mirror: Mirror, valkey: servers.Valkey) -> None:
+def test_the_next_check_detects_a_killed_subscription(mirror: Mirror, valkey: servers.Valkey) -> None:
     redis.Redis.from_url(valkey.url).client_kill_filter(_type="pubsub")
     sid = block_unannounced()
     assert blocks(mirror, sid)
@@ -309,14 +303,14 @@ def test_a_killed_subscription_is_noticed_by_the_next_check(mirror: Mirror, valk
 @pytest.mark.parametrize(
     "forgery", [b"", b"not json", b"[]", b'[["zz"], 1]', b'{"a": 1}', b"[[1], null]", b"[[], 1e999]"]
 )
-def test_a_forged_message_lets_nobody_in(mirror: Mirror, valkey: servers.Valkey, forgery: bytes) -> None:
+def test_a_forged_message_unblocks_no_token(mirror: Mirror, valkey: servers.Valkey, forgery: bytes) -> None:
     sid = block()
     redis.Redis.from_url(valkey.url).publish(pubsub.CHANNEL, forgery)
     assert blocks(mirror, sid)
     assert blocks(mirror, block())
 
 
-def test_the_log_says_once_that_redis_went_and_once_that_it_is_back(
+def test_an_outage_of_redis_is_logged_once_and_its_end_once(
     mirror: Mirror, valkey: servers.Valkey, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, logger="api.blocklist.pubsub"):
@@ -345,14 +339,14 @@ def blocks_token(mirror: Mirror, jti: UUID) -> bool:
     return mirror.blocks(NOBODY, jti, 1)
 
 
-def test_a_lifted_token_is_let_in_within_the_bound(mirror: Mirror) -> None:
+def test_a_lifted_token_is_accepted_within_the_bound(mirror: Mirror) -> None:
     entry = block_leaked()
     assert blocks_token(mirror, entry.token_id)
     entry.lift("It was a mistake.")
     assert eventually(lambda: not blocks_token(mirror, entry.token_id)) < BOUND + 0.1
 
 
-def test_a_new_process_knows_what_was_lifted(mirror: Mirror) -> None:
+def test_a_new_process_knows_lifted_entries(mirror: Mirror) -> None:
     entry = block_leaked()
     entry.lift("It was a mistake.")
     another = Mirror()
@@ -360,7 +354,7 @@ def test_a_new_process_knows_what_was_lifted(mirror: Mirror) -> None:
     assert not blocks_token(another, entry.token_id)
 
 
-def test_a_lifted_token_that_is_blocked_anew_is_refused_at_once(mirror: Mirror) -> None:
+def test_a_lifted_token_that_is_blocked_again_is_refused_at_once(mirror: Mirror) -> None:
     entry = block_leaked()
     entry.lift("It was a mistake.")
     eventually(lambda: not blocks_token(mirror, entry.token_id))
@@ -368,14 +362,14 @@ def test_a_lifted_token_that_is_blocked_anew_is_refused_at_once(mirror: Mirror) 
     assert blocks_token(mirror, entry.token_id)
 
 
-def test_a_lift_does_not_open_a_sign_in(mirror: Mirror) -> None:
+def test_a_lift_does_not_revive_a_sign_in(mirror: Mirror) -> None:
     entry, sid = block_leaked(), block()
     entry.lift("It was a mistake.")
     eventually(lambda: not blocks_token(mirror, entry.token_id))
     assert mirror.blocks(sid, entry.token_id, 1)
 
 
-def test_what_was_lifted_slows_no_other_check(mirror: Mirror) -> None:
+def test_lifted_entries_do_not_slow_other_checks(mirror: Mirror) -> None:
     entry = block_leaked()
     entry.lift("It was a mistake.")
     eventually(lambda: not blocks_token(mirror, entry.token_id))

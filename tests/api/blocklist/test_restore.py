@@ -20,7 +20,7 @@ FIELDS = ("id", "token_id", "until", "before", "lifted_at", "kind", "owner_id")
 
 @pytest.mark.django_db(transaction=True)
 class TestStore:
-    def test_the_marked_rows_are_those_of_the_orm(self, django_assert_num_queries):
+    def test_the_marked_rows_match_the_orm(self, django_assert_num_queries):
         Entry.objects.block_sign_ins(sign_in.pk for sign_in in [SignIn(), SignIn(), SignIn()])
         Entry.objects.block_all(max_access_expiry(), 7)
         rows = Entry.objects.order_by("id").values_list(*FIELDS)
@@ -30,7 +30,7 @@ class TestStore:
         assert mark.last_id == Entry.objects.latest("id").pk
         assert read_with_mark(rows.filter(pk=-1))[1] == []
 
-    def test_pruning_is_no_restore(self):
+    def test_pruning_is_not_taken_for_a_restore(self):
         unread = RowCursor()
         Entry.objects.bulk_create(Entry(token_id=SignIn().pk, kind="sid", until=max_access_expiry()) for _ in range(5))
         assert len(unread.read()[0]) == 5
@@ -38,7 +38,7 @@ class TestStore:
         assert unread.read() == ([], False)
 
     @pytest.mark.parametrize("replace", [lambda: Store.objects.renew(), lambda: Store.objects.all().delete()])
-    def test_a_new_key_makes_a_mirror_read_from_the_beginning(self, replace):
+    def test_a_new_store_id_makes_a_mirror_load_everything(self, replace):
         Store.objects.renew()
         unread = RowCursor()
         Entry.objects.block_sign_ins([SignIn().pk, SignIn().pk])
@@ -48,7 +48,7 @@ class TestStore:
             unread.read()
         assert len(unread.read()[0]) == 2
 
-    def test_no_place_is_given_twice(self, ann, settings):
+    def test_no_index_is_assigned_twice_after_a_restore(self, ann, settings):
         settings.JWT_STATUS_LIST = True
         StatusIndex.objects.create()
         before = StatusIndex.objects.latest_index()
@@ -176,7 +176,7 @@ class Browser:
     [another_database, the_rows(truncated), the_rows(deleted)],
     ids=["another database", "tables truncated", "rows deleted"],
 )
-def test_after_a_restore_nothing_of_before_works_and_no_client_is_a_thief(restore):
+def test_after_a_restore_old_tokens_fail_without_a_reuse_event(restore):
     with servers.postgres() as postgres, servers.valkey() as valkey:
         env = {
             "DATABASE_URL": servers.create_database(postgres.url, NAME),
