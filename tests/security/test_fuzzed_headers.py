@@ -1,6 +1,6 @@
 """
 Headers of proxies and clients, whatever is in them: an answer and never an exception, also if a trusted proxy passes
-them on. More inputs: HYPOTHESIS_EFFORT=100 pytest tests/security/test_any_header.py --timeout=0
+them on. More inputs: HYPOTHESIS_EFFORT=100 pytest tests/security/test_fuzzed_headers.py --timeout=0
 """
 
 import logging

@@ -1,6 +1,6 @@
 """
 Whatever is sent to whichever address, by whomever: never a 500, nothing half done, and nobody becomes more than they
-were. More inputs: HYPOTHESIS_EFFORT=100 pytest tests/security/test_any_input.py --hypothesis-seed=random --timeout=0
+were. More inputs: HYPOTHESIS_EFFORT=100 pytest tests/security/test_fuzzed_input.py --hypothesis-seed=random --timeout=0
 """
 
 import json
