@@ -18,7 +18,9 @@ def results(tmp_path: Path) -> Any:
     def run(*command: str) -> list[Any]:
         kept = tmp_path / "kept.json"
         subprocess.run([sys.executable, "-m", "tests.benchmarks", *command, "--json", kept], cwd=ROOT, check=True)
-        return json.loads(kept.read_text())["results"]
+        written = json.loads(kept.read_text())
+        assert str(tmp_path) not in written["command"], "an absolute path"
+        return written["results"]
 
     return run
 

@@ -36,6 +36,7 @@ def run_fleet(port: int, count: int, out: Any) -> None:
     """Serves until it is interrupted. Raises RuntimeError where nginx is missing."""
     environment = stores.ENVIRONMENT | {
         "DEBUG": "true",
+        "DEMO": "true",
         "SECRET_KEY": secrets.token_urlsafe(50),
         "TRUSTED_PROXIES": "127.0.0.1",
     }

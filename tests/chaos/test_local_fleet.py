@@ -41,6 +41,7 @@ def test_the_local_fleet_starts_and_serves(stand: subprocess.Popen[str]) -> None
 
     with httpx.Client(base_url=base, timeout=30, trust_env=False) as http:
         assert http.get("/accounts/login/").status_code == 200
+        assert http.get("/compare/").status_code == 200
         access = http.post("/api/token/", json={"username": "alice", "password": password}).json()["access"]
 
         def call() -> httpx.Response:

@@ -45,7 +45,6 @@ def every_feature(tmp_path, settings, monkeypatch):
     settings.JWT_KEYS = str(tmp_path)
     settings.JWT_STATUS_LIST = True
     settings.JWT_ISSUER = "https://id.example.org"
-    settings.DEMO = True
     monkeypatch.setattr("api.service_endpoints.status_lists", status_list.StatusLists())
 
 
