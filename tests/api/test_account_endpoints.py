@@ -1,4 +1,4 @@
-"""Registering, and changing or resetting a password, over the API."""
+"""Registration, password change and password reset over the API."""
 
 import re
 from datetime import timedelta
@@ -31,7 +31,7 @@ WELCOME = {
 
 @pytest.fixture
 def register(anonymous):
-    """Registers Carol with a password and returns the answer."""
+    """Registers Carol with a password and returns the response."""
 
     def register(password, **fields):
         return anonymous.post(
@@ -43,15 +43,15 @@ def register(anonymous):
 
 @pytest.fixture
 def sign_in(anonymous):
-    """Tries a name with a password and returns the status."""
+    """Signs in with a name and a password and returns the status."""
     return lambda username, password: (
         anonymous.post("/api/token/", {"username": username, "password": password}).status_code
     )
 
 
 @pytest.fixture
-def ask_for_a_reset(anonymous, mailoutbox, django_capture_on_commit_callbacks):
-    """Asks for a reset mail and returns the answer, with all mails in the outbox."""
+def request_reset(anonymous, mailoutbox, django_capture_on_commit_callbacks):
+    """Requests a reset mail and returns the response and all mails in the outbox."""
 
     def ask(email):
         with django_capture_on_commit_callbacks(execute=True):
@@ -63,18 +63,18 @@ def ask_for_a_reset(anonymous, mailoutbox, django_capture_on_commit_callbacks):
 
 
 @pytest.fixture
-def reset_link(ask_for_a_reset, mailoutbox):
-    """The uid and token of a reset mail to someone."""
+def reset_link(request_reset, mailoutbox):
+    """Returns the uid and token of a reset mail to a user."""
 
     def read(user):
-        ask_for_a_reset(user.email)
+        request_reset(user.email)
         uid, token = re.search(r"/reset/([^/\s]+)/([^/\s]+)/", mailoutbox[-1].body).groups()
         return {"uid": uid, "token": token}
 
     return read
 
 
-# Registering
+# Registration
 
 
 def test_registration_is_201(register):
@@ -164,7 +164,7 @@ def test_a_refused_registration_creates_no_user(register):
     assert not User.objects.filter(username="carol").exists()
 
 
-# Which passwords are good
+# Password rules
 
 
 @pytest.mark.parametrize("chosen", WELCOME.values(), ids=WELCOME)
@@ -251,7 +251,7 @@ def test_the_username_is_refused_as_password(register):
     assert register("margaret-thompson", username="margaret-thompson").status_code == 400
 
 
-# Changing it
+# Password change
 
 
 def test_a_password_change_is_204(client_of, ann, password):
@@ -307,53 +307,53 @@ def test_a_change_needs_a_sign_in(anonymous, password):
     assert response.status_code == 401
 
 
-# Resetting it
+# Password reset
 
 
-def test_a_reset_request_is_202(ask_for_a_reset, ann):
-    assert ask_for_a_reset(ann.email).status_code == 202
+def test_a_reset_request_is_202(request_reset, ann):
+    assert request_reset(ann.email).status_code == 202
 
 
-def test_an_unknown_address_gets_the_same_response(ask_for_a_reset, ann):
-    known, unknown = ask_for_a_reset(ann.email), ask_for_a_reset("nobody@example.org")
+def test_an_unknown_address_gets_the_same_response(request_reset, ann):
+    known, unknown = request_reset(ann.email), request_reset("nobody@example.org")
     assert (known.status_code, known.content) == (unknown.status_code, unknown.content)
 
 
-def test_an_unknown_address_gets_the_same_headers(ask_for_a_reset, ann):
-    known, unknown = ask_for_a_reset(ann.email), ask_for_a_reset("nobody@example.org")
+def test_an_unknown_address_gets_the_same_headers(request_reset, ann):
+    known, unknown = request_reset(ann.email), request_reset("nobody@example.org")
     assert sorted(known.headers) == sorted(unknown.headers)
 
 
-def test_a_deactivated_user_gets_the_same_response(ask_for_a_reset, ann, bob):
+def test_a_deactivated_user_gets_the_same_response(request_reset, ann, bob):
     User.objects.filter(pk=bob.pk).update(is_active=False)
-    known, inactive = ask_for_a_reset(ann.email), ask_for_a_reset(bob.email)
+    known, inactive = request_reset(ann.email), request_reset(bob.email)
     assert (known.status_code, known.content) == (inactive.status_code, inactive.content)
 
 
-def test_a_known_address_gets_one_mail(ask_for_a_reset, ann, mailoutbox):
-    ask_for_a_reset(ann.email)
+def test_a_known_address_gets_one_mail(request_reset, ann, mailoutbox):
+    request_reset(ann.email)
     assert [message.to for message in mailoutbox] == [[ann.email]]
 
 
-def test_an_address_in_another_letter_case_gets_mail_as_stored(ask_for_a_reset, ann, mailoutbox):
-    ask_for_a_reset(ann.email.upper())
+def test_an_address_in_another_letter_case_gets_mail_as_stored(request_reset, ann, mailoutbox):
+    request_reset(ann.email.upper())
     assert [message.to for message in mailoutbox] == [[ann.email]]
 
 
-def test_an_unknown_address_gets_no_mail(ask_for_a_reset, ann, mailoutbox):
-    ask_for_a_reset("nobody@example.org")
+def test_an_unknown_address_gets_no_mail(request_reset, ann, mailoutbox):
+    request_reset("nobody@example.org")
     assert not mailoutbox
 
 
-def test_a_deactivated_user_gets_no_mail(ask_for_a_reset, ann, mailoutbox):
+def test_a_deactivated_user_gets_no_mail(request_reset, ann, mailoutbox):
     User.objects.filter(pk=ann.pk).update(is_active=False)
-    ask_for_a_reset(ann.email)
+    request_reset(ann.email)
     assert not mailoutbox
 
 
-def test_a_look_alike_address_gets_no_mail(ask_for_a_reset, password, mailoutbox):
+def test_a_look_alike_address_gets_no_mail(request_reset, password, mailoutbox):
     User.objects.create_user(username="mike", email="mike@icloud.example", password=password)
-    ask_for_a_reset("mıke@ıcloud.example")
+    request_reset("mıke@ıcloud.example")
     assert {address for message in mailoutbox for address in message.to} <= {"mike@icloud.example"}
 
 
@@ -369,9 +369,9 @@ def test_the_link_does_not_point_to_a_foreign_host(browser, ann, mailoutbox, dja
     assert not [message for message in mailoutbox if "evil.example" in str(message.message())]
 
 
-def test_a_reset_request_ends_no_sign_in(ask_for_a_reset, client_of, ann):
+def test_a_reset_request_ends_no_sign_in(request_reset, client_of, ann):
     client = client_of(ann)
-    ask_for_a_reset(ann.email)
+    request_reset(ann.email)
     assert client.get("/api/me/").status_code == 200
 
 

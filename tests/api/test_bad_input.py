@@ -1,4 +1,4 @@
-"""Whatever is sent to the API, the answer is a 4xx that explains itself, and nothing is half done."""
+"""Invalid input to the API: the response is a 4xx with a reason, and nothing changes."""
 
 import json
 from urllib.parse import urlencode
@@ -28,7 +28,7 @@ WITHOUT_BODY = ["/api/sign-ins/end-others/", "/api/sign-ins/end-all/"]
 
 @pytest.fixture
 def good(hers, ann, password):
-    """What each endpoint would take, so that a test spoils one thing only."""
+    """A valid body for each endpoint, of which a test changes one thing."""
     return {
         "/api/token/": {"username": ann.username, "password": password},
         "/api/token/refresh/": {"refresh": hers.refresh},
@@ -44,7 +44,7 @@ def good(hers, ann, password):
 
 @pytest.fixture
 def send(browser, hers):
-    """Sends bytes to an endpoint as its client would send them."""
+    """Sends bytes to an endpoint with the credentials of a client."""
 
     def send(path, body, content_type="application/json", method=None):
         headers = {"authorization": f"Bearer {hers.access}"} if path in SIGNED_IN + WITHOUT_BODY else {}
@@ -55,7 +55,7 @@ def send(browser, hers):
 
 
 def records():
-    """All that bad input might leave behind. A failed sign-in may be noted."""
+    """All rows that bad input might change, except events of failed sign-ins."""
     return (
         list(User.objects.order_by("pk").values()),
         list(SignIn.objects.order_by("pk").values()),
@@ -65,7 +65,7 @@ def records():
 
 def assert_refused(response):
     assert 400 <= response.status_code < 500, response.content[:200]
-    # For what it is, not for how many there were.
+    # Refused for its content, not by a rate limit.
     assert response.status_code != 429
     assert response.headers["Content-Type"].startswith("application/json")
     answer = response.json()
@@ -114,7 +114,7 @@ VALUES = {
 
 
 def with_value(body, field, value):
-    """That JSON object, with raw JSON in place of one value."""
+    """Returns the JSON object with raw JSON in place of one value."""
     return json.dumps(body | {field: "PLACE"}).encode().replace(b'"PLACE"', value)
 
 
@@ -138,7 +138,7 @@ def test_a_bad_value_is_explained_beside_detail_and_code(send, good, path, field
     assert field in send(path, with_value(good[path], field, b"[]")).json()
 
 
-# A body that is no JSON object
+# A body that is not a JSON object
 
 BODIES = {
     "a number": b"5",
@@ -203,7 +203,7 @@ def test_a_missing_field_is_refused_and_named(send, good, path, field):
     assert field in response.json()
 
 
-# A good body, spoilt as a whole
+# A valid body, malformed as a whole
 
 SPOILS = {
     "a key twice": lambda good: good[:-1] + b", " + good[1:],
@@ -392,7 +392,7 @@ def test_a_post_without_the_last_slash_is_refused_not_redirected(browser, path):
     assert_refused(browser().generic(method, path.rstrip("/"), b"{}", content_type="application/json"))
 
 
-# Endpoints that want no body
+# Endpoints without a body
 
 
 @pytest.mark.parametrize("path", WITHOUT_BODY)
@@ -402,11 +402,11 @@ def test_an_endpoint_without_a_body_ignores_one(send, path, subtests):
             response = send(path, body)
             if response.status_code != 200:
                 assert_refused(response)
-            # It may have ended whoever sends the next one.
+            # It may have ended the sign-in that sends the next request.
             transaction.set_rollback(True)
 
 
-# What a sign-in writes down about its caller
+# What a sign-in stores about its client
 
 STRANGE_AGENTS = {
     "none": "",

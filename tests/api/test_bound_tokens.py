@@ -1,4 +1,4 @@
-"""Tokens that are bound to their client's key (DPoP, RFC 9449): no use to whoever has them and not the key."""
+"""Tokens bound to the key of their client (DPoP, RFC 9449), which are refused without that key."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ def any_holder(request, ann, password):
     return holder
 
 
-# What it is for
+# Bound and unbound tokens
 
 
 def test_a_bound_token_with_a_proof_is_accepted(any_holder):
@@ -49,9 +49,11 @@ def test_a_bound_access_token_stays_small(holder):
     assert len(holder.access) < 500
 
 
-@pytest.mark.parametrize(("username", "is_told"), [("a" * 16, True), ("a" * 17, False)])
-def test_with_es256_it_grows_only_by_the_thumbprint(tmp_path, settings, password, django_user_model, username, is_told):
-    """The name goes before the token gets longer; whoever needs it asks the database."""
+@pytest.mark.parametrize(("username", "has_username"), [("a" * 16, True), ("a" * 17, False)])
+def test_with_es256_it_grows_only_by_the_thumbprint(
+    tmp_path, settings, password, django_user_model, username, has_username
+):
+    """A long username is left out of the token, and read from the database where it is needed."""
     (tmp_path / "key.pem").write_bytes(Key.generate("ES256").pem)
     settings.JWT_KEYS = str(tmp_path)
     django_user_model.objects.create_user(username, "a@example.org", password, pk=10**9)
@@ -60,7 +62,7 @@ def test_with_es256_it_grows_only_by_the_thumbprint(tmp_path, settings, password
     unbound.sign_in(username, password)
     assert (len(unbound.access) < 500, len(holder.access) < 580) == (True, True)
     assert len(holder.access) - len(unbound.access) <= 80
-    assert ("username" in claims_of(holder.access)) == is_told
+    assert ("username" in claims_of(holder.access)) == has_username
     assert holder.me().json()["username"] == username
 
 
@@ -92,7 +94,7 @@ def test_a_bound_token_of_an_ended_sign_in_is_refused(holder):
     assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
 
 
-# Once
+# Replay
 
 
 def test_a_proof_is_accepted_once(holder):
@@ -129,7 +131,7 @@ def test_a_proof_needs_no_nonce_once_the_store_is_old_enough(holder, time_machin
     assert holder.send("GET", "/api/me/", proof=proof).status_code == 401
 
 
-# Where tokens are given
+# Token endpoints
 
 
 def test_a_bad_proof_creates_no_sign_in(ann, password):
@@ -181,7 +183,7 @@ def test_introspection_returns_the_key_thumbprint(holder, staff, client_of):
     assert response.json()["cnf"] == claims_of(holder.access)["cnf"]
 
 
-# Who must
+# Who must bind tokens
 
 
 @pytest.mark.parametrize(("required", "names"), [("", []), ("staff", ["sue"]), ("all", ["ann", "sue"])])

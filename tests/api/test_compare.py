@@ -50,7 +50,7 @@ def clock():
 
 @pytest.fixture
 def paste(browser):
-    """Pastes a token into the page, as a guest unless told by whom."""
+    """Submits a token to the inspector, anonymously unless a browser is given."""
 
     def send(token, by=None):
         return (by or browser()).post("/compare/token/", {"token": token})
@@ -72,7 +72,7 @@ def claims_of(token):
 
 
 def signed(claims, key=None, **header):
-    """A token as we make them, with these claims."""
+    """Returns a token signed like ours, with the given claims."""
     key = key or keyring.signing_key
     return jwt.encode(claims, key.signing, key.algorithm, {"kid": key.kid, "typ": "at+jwt", **header})
 
@@ -211,7 +211,7 @@ def test_the_page_does_not_repeat_a_whole_token(paste, client_of, ann):
 
 
 def test_the_page_does_not_show_the_owner_of_a_token(paste, browser_of, client_of, ann, password):
-    # Too long a name to be in the token.
+    # The name is too long to be in the token.
     somebody = User.objects.create_user(
         "somebody-with-a-long-name", "private@example.org", password, last_name="Secret"
     )
@@ -236,7 +236,7 @@ def test_the_inspection_is_not_stored_by_caches(paste, client_of, ann):
 
 def test_an_inspection_takes_two_statements_at_most(paste, client_of, ann, django_assert_max_num_queries):
     access = client_of(ann).access
-    # The blocklist for this token, where no mirror of it is to be had, and its length.
+    # The blocklist for this token, where there is no mirror, and its length.
     with django_assert_max_num_queries(2):
         paste(access)
 
@@ -331,7 +331,7 @@ ASKED = {"X-Compare": "1", "Sec-Fetch-Site": "same-origin"}
 
 
 def told(response):
-    """What Server-Timing says, by name: its numbers."""
+    """Returns the numbers of the Server-Timing header by name."""
     metrics = {}
     for metric in response["Server-Timing"].split(", "):
         name, *parameters = metric.split(";")
@@ -389,7 +389,7 @@ def test_a_token_costs_nothing_with_redis_and_one_statement_without(client_of, a
     if not settings.REDIS_URL:
         assert statements() == 1
         return
-    # The mirror is up within a moment.
+    # The mirror needs a moment to load.
     deadline = timezone.now() + timedelta(seconds=10)
     while statements() and timezone.now() < deadline:
         pass
@@ -404,7 +404,7 @@ def test_a_refresh_costs_two_statements(client_of, ann, anonymous):
 @pytest.mark.django_db(transaction=True)
 def test_an_end_costs_four_redis_round_trips_two_for_the_broadcast(client_of, ann, anonymous):
     response = anonymous.post("/api/token/blacklist/", {"refresh": client_of(ann).refresh}, headers=ASKED)
-    # The throttle reads and writes its count; PUBLISH, and a PING that comes back when all have heard.
+    # The throttle reads and writes its count; PUBLISH, and a PING that returns after delivery.
     assert told(response)["redis"]["desc"] == (4 if settings.REDIS_URL else 0)
 
 
@@ -491,7 +491,7 @@ def test_another_site_gets_no_client(browser_of, ann):
 
 @pytest.fixture
 def guest(browser):
-    """A browser that made itself a throw-away user, and the page that told the password."""
+    """A browser signed in as a new throw-away user; `page` is the response with the password."""
     guest = browser()
     guest.page = guest.post("/compare/throw-away/")
     return guest
@@ -599,7 +599,7 @@ def test_incomplete_answers_get_no_advice(browser, answers):
 
 
 def numbers_in(benchmark):
-    """Every number in the kept results of a benchmark."""
+    """Returns every number in the stored results of a benchmark."""
 
     def walk(value):
         if isinstance(value, dict):
@@ -615,7 +615,7 @@ def numbers_in(benchmark):
 
 
 def shown(cell):
-    """The numbers in a cell: as text, and how many decimals they have."""
+    """Yields each number in a cell, its number of decimals, and whether it is a percentage."""
     for text in re.findall(r"\d[\d,]*(?:\.\d+)?", cell):
         number = text.replace(",", "")
         yield float(number), len(number.partition(".")[2]), "%" in cell

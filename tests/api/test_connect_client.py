@@ -17,7 +17,7 @@ PAGE = "/accounts/clients/new/"
 
 @pytest.fixture
 def connect(browser_of, ann):
-    """What the page says after Ann has connected a client."""
+    """Connects a client for Ann and returns the page."""
     page = browser_of(ann)
 
     def connect(name="backup script"):
@@ -109,7 +109,7 @@ def test_it_expires_like_any_client(connect):
     assert SignIn.objects.get(kind="client").idle_timeout == timedelta(days=14)
 
 
-# The lines to copy
+# Commands to copy
 
 
 def files_on(response):
@@ -131,7 +131,7 @@ def test_each_client_stores_its_token_in_its_own_file(connect, name):
 
 
 def test_each_example_contains_the_refresh_token_once(connect):
-    """They share the file, and each writes the page's token there only if the file is empty."""
+    """The programs share a file; each stores the token there only if the file is empty."""
     response = connect()
     _, refresh = tokens_on(response)
     lines = re.findall(r"<pre[^>]*>(.*?)</pre>", response.content.decode(), re.DOTALL)

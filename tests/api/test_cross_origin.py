@@ -1,4 +1,4 @@
-"""Pages of other origins: which ones may read answers, and that they bring a token or nothing."""
+"""Requests of other origins: which ones may read responses, and that only tokens authenticate them."""
 
 import pytest
 from django.test import override_settings
@@ -73,7 +73,7 @@ def test_pages_allow_no_origin(browser, path, db):
     assert "Access-Control-Allow-Origin" not in preflight(browser, FRIEND, path).headers
 
 
-# Answers
+# Responses
 
 
 @pytest.mark.parametrize("path", ["/api/me/", "/api/no-such-thing/"])
@@ -117,7 +117,7 @@ def test_a_cookie_from_another_origin_is_refused(browser_of, ann, origin, path):
 
 @pytest.mark.parametrize("site", ["same-site", "cross-site"])
 def test_a_cookie_sent_by_a_foreign_page_is_refused(browser_of, ann, site):
-    # As for <img src="…/api/me/"> on a page of a sibling domain: no Origin, and SameSite=Lax lets the cookie go along.
+    # As for <img src="…/api/me/"> on a page of a sibling domain: no Origin, and SameSite=Lax sends the cookie.
     assert browser_of(ann).get("/api/me/", headers={"sec-fetch-site": site}).status_code == 401
 
 

@@ -1,4 +1,4 @@
-"""A database that cannot be used: a 503 that says so, and the cause in the log, once."""
+"""A database that cannot be used: a 503 with a reason, and its cause in the log, once."""
 
 import json
 import logging
@@ -42,7 +42,7 @@ def full() -> Iterator[None]:
         yield
         execute("DROP TRIGGER full_disk ON accounts_signin", "DROP FUNCTION full_disk")
         return
-    # Pages that are partly filled have room for a row, and not for a large one.
+    # Partly filled pages have room for a small row, and not for a large one.
     execute(
         "CREATE TABLE filling (bytes BLOB)",
         "CREATE TRIGGER full_disk BEFORE INSERT ON accounts_signin"
@@ -110,7 +110,7 @@ def test_a_read_only_database_serves_reads_and_is_ready(
 
 @pytest.fixture
 def not_migrated(a_table_short: None) -> Iterator[None]:
-    """As before the migration that makes the table."""
+    """A database before the migration that creates the table."""
     last = MigrationRecorder.Migration.objects.filter(app="accounts").order_by("name").last()
     assert last
     last.delete()

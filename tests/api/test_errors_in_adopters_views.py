@@ -1,4 +1,4 @@
-"""What an adopter's view raises is answered as theirs: it signs no client out, and a 403 is no 500."""
+"""Exceptions in an adopter's view: each gets its own status, and none signs a client out."""
 
 import logging
 
@@ -36,7 +36,7 @@ class Nested(PaymentRequired):
 
 
 class Raising(APIView):
-    """Raises what the test gave it."""
+    """Raises the exception of the test."""
 
     error = None
 
@@ -45,7 +45,7 @@ class Raising(APIView):
 
 
 class Asking(APIView):
-    """Runs what the test gave it."""
+    """Runs the function of the test."""
 
     do = None
 
@@ -54,7 +54,7 @@ class Asking(APIView):
 
 
 class OfOthers(APIView):
-    """An adopter's view that authenticates nobody."""
+    """An adopter's view without authentication."""
 
     authentication_classes = ()
     permission_classes = ()

@@ -1,4 +1,4 @@
-"""One answer names each field that is wrong: no client sends a form as often as it has fields."""
+"""One response names every invalid field, so that a client need not send a form once per field."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What load balancers and operators are told of a node."""
+"""The health endpoints and the clock check of a node."""
 
 import logging
 import time
@@ -20,7 +20,7 @@ AGREES = "The clock of this node and that of the database agree again"
 
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What the log says when the node is asked at a moment that is so many seconds off."""
+    """Returns the log lines of a readiness check with a clock error of so many seconds."""
     monkeypatch.setattr(health, "clock", health.ClockComparison())
     caplog.set_level(logging.INFO, "project.health")
 

@@ -1,4 +1,4 @@
-"""Key folders and keys that are refused."""
+"""Invalid key folders and weak keys."""
 
 import base64
 import logging
@@ -14,7 +14,7 @@ from api.keys import Key
 from api.keys.key import ROCA_PRIMES
 from tests.api.test_key_ring import kid_of
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_look_counts")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("poll_every_time")]
 
 
 def pem(key):
@@ -23,7 +23,7 @@ def pem(key):
     )
 
 
-# A folder that makes no sense
+# Invalid folders
 
 
 SPOILT = {
@@ -93,11 +93,11 @@ def test_a_project_does_not_start_with_an_invalid_folder(tmp_path, settings):
         settings.JWT_KEYS = str(tmp_path)
 
 
-# Keys that will not do
+# Refused keys
 
 
 def of_roca():
-    """A key as the library behind CVE-2017-15361 made them."""
+    """Returns a key like those of the library in CVE-2017-15361."""
     random, modulus = Random(7), 2 * prod(ROCA_PRIMES)
 
     def prime():

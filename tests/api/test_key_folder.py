@@ -1,4 +1,4 @@
-"""The folder of JWT_KEYS as others leave it: a change is noticed, what cannot be read is logged, the rest is used."""
+"""The folder of JWT_KEYS: changes are detected, unreadable files are logged, other files are used."""
 
 import logging
 import os
@@ -13,12 +13,12 @@ from django.utils import timezone
 
 from api.keys import Key, KeyFolder, keyring, rotation
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_look_counts")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("poll_every_time")]
 
 
 @pytest.fixture
 def folder(tmp_path, settings):
-    """One key signs, and one verifies."""
+    """A folder with one signing and one verifying key."""
     make = rotation.Rotation(str(tmp_path / "keys"))
     with time_machine.travel(timezone.now() - timezone.timedelta(hours=1)):
         first, second = make.publish("ES256"), make.publish("ES256")
@@ -32,7 +32,7 @@ def folder(tmp_path, settings):
 
 @pytest.fixture
 def older(folder, client_of, ann):
-    """A client whose token the older key has signed."""
+    """A client whose token is signed by the older key."""
     client = client_of(ann)
     key = Key.from_pem(folder / f"{kid_of(folder, 'verifying')}.pem")
     claims = jwt.decode(client.access, options={"verify_signature": False})
@@ -107,7 +107,7 @@ def test_a_symbolic_link_that_changes_is_followed(folder, older, client_of, bob)
     (folder / f"{kid}.pem").rename(elsewhere)
     (folder / f"{kid}.pem").symlink_to(elsewhere)
     assert client_of(bob).get("/api/me/").status_code == 200
-    # The key that signs is away: what is known stays in use.
+    # The signing key is missing: the loaded keys stay in use.
     elsewhere.rename(folder.parent / "away.pem")
     assert client_of(bob).get("/api/me/").status_code == 200
     (folder.parent / "away.pem").rename(elsewhere)

@@ -1,4 +1,4 @@
-"""The life of a key: published, signing, verifying, gone; and what a folder that makes no sense changes (nothing)."""
+"""The states of a key: published, signing, verifying, removed."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from jwt.utils import base64url_encode
 from api.keys import Key, keyring, rotation
 from api.tokens import AccessToken
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_look_counts")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("poll_every_time")]
 
 OTHER_SECRET_KEY = "another-9Rk2mVx7Lq4TzWc8NfHs3YbJd6PgAu5EeKt1Ro"
 
@@ -163,7 +163,7 @@ def test_a_verification_during_a_drop_is_not_cached(folder, of, command, client_
     command("promote", of("verifying"), "--force")
     command("retire", kid_of(client.access), "--force")
     assert client.get("/api/me/").status_code == 401
-    # What a thread that was about to note its result still holds is not what others look into.
+    # A thread that still caches its result writes to a cache that is no longer used.
     assert slow_thread is not backend._cached_claims
 
 
@@ -228,7 +228,7 @@ def test_only_keys_and_the_ring_remain_in_the_folder(folder, command):
 
 @pytest.fixture
 def bare(tmp_path, settings):
-    """Two keys that somebody has made by hand."""
+    """A folder with two keys made by hand."""
     for name in ["1.pem", "2.pem"]:
         (tmp_path / name).write_bytes(Key.generate("ES256").pem)
     settings.JWT_KEYS = str(tmp_path)
@@ -266,7 +266,7 @@ def test_a_kid_is_never_parsed_as_an_option():
     assert not [key.kid for key in (Key.generate("ES256") for _ in range(500)) if key.kid.startswith("-")]
 
 
-# What it costs
+# Cost
 
 
 def test_the_folder_is_polled_twice_a_second_at_most(folder, client_of, ann, monkeypatch):
@@ -300,7 +300,7 @@ def test_unknown_kids_cause_no_poll_no_file_and_no_statement(
     assert not opened
 
 
-# A new SECRET_KEY, where JWT_KEYS is not set
+# A new SECRET_KEY without JWT_KEYS
 
 
 def test_a_new_secret_key_refuses_no_token_with_the_old_as_fallback(settings, client_of, anonymous, ann):
@@ -312,7 +312,7 @@ def test_a_new_secret_key_refuses_no_token_with_the_old_as_fallback(settings, cl
             assert anonymous.post("/api/token/verify/", {"token": token}).status_code == 200
     before = kid_of(busy.access)
     assert busy.renew().status_code == 200
-    # What is made now is of the new key, and good; what was made before goes on beside it.
+    # New tokens are signed by the new key; older tokens stay valid.
     assert before not in {kid_of(busy.access), kid_of(busy.refresh), kid_of(client_of(ann).access)}
     assert [each.get("/api/me/").status_code for each in (idle, busy)] == [200, 200]
     assert [each.renew().status_code for each in (idle, busy)] == [200, 200]
@@ -333,6 +333,6 @@ def test_a_new_secret_key_refuses_all_tokens_of_the_old_one(
     for token in (client.access, client.refresh):
         answers.append(anonymous.post("/api/token/verify/", {"token": token}))
     assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(401, "token_not_valid")] * 4
-    # Whoever signs in again is let in.
+    # A new sign-in succeeds.
     assert client.sign_in(ann.username, password).status_code == 200
     assert client.get("/api/me/").status_code == client.renew().status_code == 200

@@ -1,4 +1,4 @@
-"""A person's own account, sign-ins and events over the API, by token and by session cookie."""
+"""/api/me/, /api/sign-ins/ and /api/events/, by token and by session cookie."""
 
 import uuid
 from datetime import datetime
@@ -13,13 +13,13 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(params=["token", "cookie"])
 def anns_door(request, ann, client_of, browser_of):
-    """Ann, signed in with a token and then with a cookie."""
+    """A signed-in client of Ann: with a token, and with a cookie."""
     return client_of(ann) if request.param == "token" else browser_of(ann)
 
 
 @pytest.fixture
 def strict_browser_of(browser_of):
-    """A signed-in browser whose requests are checked for CSRF, as real ones are."""
+    """Returns a signed-in browser with CSRF checks."""
 
     def sign_in(user):
         browser = browser_of(user)
@@ -120,7 +120,7 @@ def test_an_empty_patch_changes_nothing(client_of, ann):
     assert client.get("/api/me/").json() == before
 
 
-# Either mode, never mixed
+# Both modes, never mixed
 
 
 @pytest.mark.parametrize("path", ["/api/me/", "/api/sign-ins/", "/api/events/"])

@@ -1,4 +1,4 @@
-"""What other services can rely on: our public keys, revocation, introspection, audiences."""
+"""Endpoints for other services: revocation, introspection, audiences."""
 
 from urllib.parse import urlencode
 
@@ -21,7 +21,7 @@ REVOKE, INTROSPECT = "/api/token/revoke/", "/api/token/introspect/"
 
 @pytest.fixture
 def send(browser):
-    """Sends a form, as a program with that access token."""
+    """Sends a form, with an access token if one is given."""
 
     def send(path, form, access="", content_type=FORM):
         headers = {"authorization": f"Bearer {access}"} if access else {}
@@ -249,7 +249,7 @@ def test_introspection_costs_four_statements_without_redis(
 ):
     settings.REDIS_URL = ""
     token = client_of(ann).access
-    # The caller's token on the blocklist, the caller, the token on the blocklist, its user.
+    # Blocklist and user of the caller, then blocklist and user of the token.
     with django_assert_num_queries(4):
         introspect(token)
 

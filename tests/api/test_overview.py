@@ -1,4 +1,4 @@
-"""The admin's first page: how things are, for those who may see what it is counted from."""
+"""The overview page of the admin: figures, and the permissions that each of them needs."""
 
 import re
 import time
@@ -126,7 +126,7 @@ def test_staff_without_permissions_see_no_figures(browser_of, password, db):
 
 def test_it_needs_six_statements_or_five(page, staff, django_assert_num_queries):
     page.get("/admin/")
-    # The session, one or two for sign-ins, one for events, one for entries, and the admin's own list of recent actions.
+    # Session, one or two for sign-ins, events, entries, and the admin's list of recent actions.
     with django_assert_num_queries(6 if connection.vendor == "postgresql" else 5):
         page.get("/admin/")
 

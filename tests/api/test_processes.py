@@ -1,4 +1,4 @@
-"""Four worker processes, real stores, real requests at the same time."""
+"""Concurrent requests to four worker processes on real stores."""
 
 import os
 import re
@@ -49,7 +49,7 @@ def me(http: httpx.Client, access: str) -> int:
 
 
 def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
-    """Runs them from a common start."""
+    """Runs the calls concurrently and returns their results."""
     barrier = threading.Barrier(len(calls))
 
     def run(call: Callable[[], Any]) -> Any:
@@ -132,7 +132,7 @@ with suppress(AccountChanged):
 
 @contextmanager
 def when_told(fleet: Any, name: str, change: str) -> Iterator[Callable[[], None]]:
-    """A process that is about to do it, and how to let it."""
+    """Starts a process that waits; yields a function that makes it run the statement."""
     code = WHEN_TOLD.format(name=name, change=change)
     command = [sys.executable, "manage.py", "shell", "--verbosity=0", "--command", code]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -193,5 +193,5 @@ def test_a_request_with_an_ambiguous_length_is_refused(fleet: Any, framing: str)
         answer = connection.makefile("rb").read()
     assert re.findall(rb"HTTP/1.1 (\d\d)", answer) in ([b"40"], [b"50"])
     assert b'"up"' not in answer
-    # It does not tell its version either.
+    # The response does not reveal the version of the server.
     assert not re.search(rb"gunicorn/|Python", answer)

@@ -20,13 +20,13 @@ JWKS = "/.well-known/jwks.json"
 
 @cache
 def pem(algorithm):
-    """To find an RSA key takes a third of a second: one for all tests."""
+    """Returns a key; cached, since an RSA key takes a third of a second."""
     return Key.generate(algorithm).pem
 
 
 @pytest.fixture
 def with_keys(tmp_path, settings):
-    """A key of each kind; RSA signs."""
+    """A folder with a key of each algorithm; RSA signs."""
     for name, algorithm in {"1": "ES256", "2": "EdDSA", "3": "RS256"}.items():
         (tmp_path / f"{name}.pem").write_bytes(pem(algorithm))
     settings.JWT_KEYS = str(tmp_path)

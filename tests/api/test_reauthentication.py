@@ -1,4 +1,4 @@
-"""What matters most asks for a password that was given within fifteen minutes, in both modes."""
+"""Sensitive endpoints need a password entered within fifteen minutes, in both modes."""
 
 import time
 
@@ -11,7 +11,7 @@ END_OTHERS = "/api/sign-ins/end-others/"
 
 @pytest.fixture(params=["browser", "client"])
 def caller(request, ann, browser_of, client_of):
-    """Posts JSON as ann, who is signed in in that mode."""
+    """Returns a function that posts JSON as Ann, signed in in the mode."""
     if request.param == "client":
         return client_of(ann).post
     browser = browser_of(ann)

@@ -1,4 +1,4 @@
-"""Rotation of refresh tokens: idempotent for ten seconds, theft afterwards, and an end to everything."""
+"""Rotation of refresh tokens: retries within ten seconds, reuse after that, and expiry."""
 
 from datetime import timedelta
 
@@ -14,13 +14,13 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def refresh(anonymous):
-    """Presents a refresh token and returns the answer."""
+    """Sends a refresh token and returns the response."""
     return lambda token: anonymous.post("/api/token/refresh/", {"refresh": token})
 
 
 @pytest.fixture
 def me(browser):
-    """Presents an access token and returns the status."""
+    """Sends an access token and returns the status."""
     return lambda token: browser().get("/api/me/", headers={"authorization": f"Bearer {token}"}).status_code
 
 
@@ -96,7 +96,7 @@ def test_a_repeated_refresh_adds_no_row(client_of, ann, refresh):
     assert rows() == before
 
 
-# The same token again, within the grace period
+# Retries within the grace period
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 5, 9])
@@ -148,12 +148,12 @@ def test_a_retry_after_the_end_of_the_sign_in_is_refused(clock, client_of, ann, 
     assert refresh(client.refresh).status_code == 401
 
 
-# Theft
+# Reuse
 
 
 @pytest.fixture
 def stolen(clock, client_of, ann, refresh):
-    """A rotated refresh token, presented again too late; all the tokens that the family ever had, and the answer."""
+    """A rotated refresh token sent again too late; all tokens of the family, and the response."""
     client = client_of(ann)
     successor = refresh(client.refresh).json()
     clock.shift(11)
@@ -200,7 +200,7 @@ def test_reuse_does_not_end_other_sign_ins_of_the_user(client_of, ann, stolen):
 
 @pytest.fixture
 def warning(clock, client_of, ann, refresh, mailoutbox, django_capture_on_commit_callbacks):
-    """The mails that a theft sends, and the tokens they must not contain."""
+    """The mails about a reuse, and the tokens that they must not contain."""
     client = client_of(ann)
     successor = refresh(client.refresh).json()["refresh"]
     clock.shift(11)
@@ -262,7 +262,7 @@ def test_a_grandparent_records_a_reuse(clock, client_of, ann, refresh):
     assert SecurityEvent.objects.filter(type="token_reused", user=ann).count() == 1
 
 
-# How long it can go on
+# Expiry
 
 
 def test_a_refresh_token_idle_for_under_fourteen_days_works(clock, client_of, ann, refresh):
@@ -328,7 +328,7 @@ def test_an_expired_access_token_is_refused_after_earlier_use(clock, client_of, 
     assert me(token) == 401
 
 
-# Who may still come in
+# Inactive and deleted users
 
 
 def test_a_deactivated_user_cannot_refresh(client_of, ann, refresh):

@@ -1,4 +1,4 @@
-"""A DPoP proof is good once, whatever happens to the Redis that remembers it, and calls go on meanwhile."""
+"""DPoP proofs are accepted once, whatever happens to the Redis that stores them, and calls succeed."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ from tests.stopwatch import stopwatch
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# Redis may be waited for twice in a request, a quarter of a second each; the rest is for a slow machine.
+# A request may wait twice for Redis, a quarter of a second each; the rest is for a slow machine.
 LONGEST_ANSWER = 1.5
 
 
@@ -29,7 +29,7 @@ def valkey(one_valkey, settings, monkeypatch):
 
 
 class Client:
-    """Calls, follows the server to its nonces, and lets a thief play every proof again, twice at once."""
+    """A client that uses the nonces of the server, and sends every proof twice at the same time."""
 
     def __init__(self, username, password):
         self.holder = Holder()
@@ -48,7 +48,7 @@ class Client:
         raise AssertionError("the call did not go on")
 
     def replay(self):
-        """What was refused for want of Redis may be taken later, once."""
+        """Sends all proofs again: one that was refused without Redis may be accepted later, once."""
         for proof in list(self.taken):
             self.show(proof, times=1)
         assert max(self.taken.values()) == 1
@@ -98,7 +98,7 @@ def evicted(valkey):
 
 
 def out_of_reach_of_one_node(valkey):
-    """The others go on with it."""
+    """Redis is unreachable from one node only."""
     replay.redis_store._retry_at = float("inf")
     yield
     replay.redis_store._retry_at = 0.0
@@ -112,7 +112,7 @@ def test_no_proof_is_accepted_twice_and_calls_succeed(valkey, ann, password, fau
         client.replay()
         client.call()
         client.replay()
-    # Redis is looked for again after a second.
+    # Redis is tried again after a second.
     for _ in range(3):
         client.call()
         client.replay()
@@ -123,7 +123,7 @@ def test_no_proof_is_accepted_twice_and_calls_succeed(valkey, ann, password, fau
 def test_a_proof_in_flight_when_redis_stopped_is_refused_later(valkey, ann, password):
     client = Client(ann.username, password)
     client.call()
-    # On a busy machine Redis may have been too slow for that call: its nonce is then the database's.
+    # On a busy machine Redis may be too slow for this call; its nonce is then from the database.
     client.holder.nonce = None
     proof = client.holder.proof("GET", ME, client.holder.access)
     valkey.pause()
@@ -134,7 +134,7 @@ def test_a_proof_in_flight_when_redis_stopped_is_refused_later(valkey, ann, pass
     finally:
         valkey.resume()
     replay.redis_store._retry_at = 0.0
-    # Redis has read by now what was sent to it before anybody gave up, and so may this proof have been used up.
+    # Redis may have received this proof before the timeout, and then it is spent.
     taken = [client.show(proof, times=1)[0].status_code == 200 for _ in range(3)]
     assert sum(taken) <= 1
     client.call()

@@ -1,4 +1,4 @@
-"""Keys that rotate on two nodes, each with its own copy of the folder, while clients work."""
+"""Key rotation on two nodes, each with its own copy of the folder, under load."""
 
 import os
 import shutil
@@ -17,24 +17,24 @@ import pytest
 
 from tests import servers
 
-# Long enough for a slow machine; what is awaited takes half a second.
+# For a slow machine; a change usually takes half a second.
 PATIENCE = 20
 
 
 @dataclass
 class Cluster:
-    """Two nodes, and the operator at the first one."""
+    """Two nodes; commands run on the first one."""
 
     env: dict[str, str]
     folders: list[Path]
     urls: list[str] = field(default_factory=list)
 
     def keys(self, *words: str) -> str:
-        """Takes a step at the first node; returns the kid."""
+        """Runs a step on the first node and returns the kid."""
         return servers.manage(self.env | {"JWT_KEYS": str(self.folders[0])}, "keys", *words).split()[0]
 
     def copy(self) -> None:
-        """As rsync does it: files appear by renaming, in the order of their names, and then what is gone goes."""
+        """Copies like rsync: files appear by renaming, in order of their names; removed files go last."""
         source, target = self.folders
         for file in sorted(source.iterdir()):
             draft = target / f".{file.name}"
@@ -56,7 +56,7 @@ class Cluster:
         return answer.json()
 
     def everywhere(self, holds: Callable[[str], bool]) -> None:
-        """Waits until every worker of every node says so: one that does not would be met within 20 connections."""
+        """Waits until the condition is true in every worker of every node, checked by 20 connections each."""
         deadline = time.monotonic() + PATIENCE
         while not all(holds(url) for url in self.urls for _ in range(20)):
             assert time.monotonic() < deadline
@@ -68,7 +68,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     server_url = os.environ["DATABASE_URL"]
     name = f"cluster_{os.getpid()}"
     database = servers.create_database(server_url, name) if server_url else f"sqlite:///{root / name}.sqlite3"
-    # All clients ask from one address.
+    # All clients have one address.
     cluster = Cluster({"DATABASE_URL": database, "DEBUG": "true", "TOKEN_RATE": ""}, [root / "one", root / "two"])
     servers.manage(cluster.env, "migrate", "--verbosity=0")
     cluster.env["SERVICE_PASSWORD"] = servers.manage(cluster.env, "make_service", "gate").strip()
@@ -83,7 +83,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 class Load:
-    """Clients that ask both nodes in turn, and refresh now and then."""
+    """Clients that call both nodes in turn, and refresh sometimes."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -107,7 +107,7 @@ class Load:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        # One after the other: who comes while all turns to hash a password are taken is told to come back.
+        # One after the other: a sign-in while all hashing slots are in use is refused.
         tokens = [self.cluster.sign_in(self.cluster.urls[number % 2]) for number in range(4)]
         threads = [threading.Thread(target=self.client, args=each) for each in enumerate(tokens)]
         for thread in threads:
@@ -133,7 +133,7 @@ class Load:
 
 
 def ask(method: str, url: str, **what: Any) -> httpx.Response:
-    """On a connection of its own, so that any worker may get it."""
+    """Sends a request on a new connection, so that any worker may receive it."""
     return httpx.request(method, url, verify=servers.AUTHORITIES, timeout=30, **what)
 
 
@@ -150,7 +150,7 @@ def test_a_rotation_under_load_ends_no_sign_in(cluster: Cluster) -> None:
         kid = cluster.keys("new")
         cluster.copy()
         cluster.everywhere(lambda url: kid in cluster.published(url))
-        # Forced, since the command would have us wait for ten minutes; everybody knows the key by now.
+        # Forced, since the command requires ten minutes; every worker knows the key by now.
         cluster.keys("promote", kid, "--force")
         load.wait_for_more(50)
         cluster.copy()

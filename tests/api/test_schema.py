@@ -1,4 +1,4 @@
-"""The OpenAPI document itself: where it is, and that nothing is left out of it."""
+"""The OpenAPI document: its URLs, and that it describes everything."""
 
 import re
 
@@ -16,7 +16,7 @@ OPERATIONS = [
     for operation in path.values()
 ]
 OUR_PACKAGES = {"accounts", "api", "project", "rest_framework_simplejwt"}
-# Their answers are no API's.
+# Their responses are not API responses.
 PAGES_FOR_PEOPLE = {"/api/docs/", "/.well-known/change-password"}
 
 
@@ -29,7 +29,7 @@ def without_names(path):
 
 
 OUR_PATHS = {place.path(**dict.fromkeys(place.parameters, "{}")) for place in all_urls() if is_ours(place)}
-# Not those of an app that an adopter has added: how it words its descriptions is its own matter.
+# Apps of adopters are excluded: their descriptions are their own matter.
 OUR_OPERATIONS = [
     pytest.param(operation, id=operation["operationId"])
     for path, operations in document()["paths"].items()
@@ -92,7 +92,7 @@ def test_every_operation_with_a_body_has_an_example_of_it(operation):
 
 
 def passwords(value, name=""):
-    """Every password in a document, by the name that it stands under."""
+    """Yields every password in a document with its key."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from passwords(inner, key)

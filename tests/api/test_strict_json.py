@@ -1,4 +1,4 @@
-"""JSON whose meaning depends on the parser or on Python's version is refused."""
+"""Strict JSON: a body whose meaning depends on the parser or on Python's version is refused."""
 
 import time
 from contextlib import suppress
@@ -65,5 +65,5 @@ def test_parsing_a_body_takes_little_time(piece):
     started = time.perf_counter()
     with suppress(ValueError):
         strict_json.loads(text)
-    # 0.1 s in quiet.
+    # 0.1 s on an idle machine.
     assert time.perf_counter() - started < 2

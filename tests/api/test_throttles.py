@@ -1,4 +1,4 @@
-"""How often one address may ask."""
+"""Rate limits by address."""
 
 import os
 import pickle
@@ -27,7 +27,7 @@ THROTTLED = {
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
-    """Three in a minute, everywhere."""
+    """Three requests in a minute, at every endpoint."""
     monkeypatch.setattr(AddressThrottle, "THROTTLE_RATES", {"tokens": "3/min", "accounts": "3/min"})
     monkeypatch.setattr(AddressThrottle, "_retry_at", 0.0)
     AddressThrottle.local_cache.clear()
@@ -75,7 +75,7 @@ def test_without_redis_it_counts_in_the_process_without_delay(anonymous, trouble
 
 
 class Bomb:
-    """Leaves a file wherever it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, mark):
         self.mark = mark
@@ -85,7 +85,7 @@ class Bomb:
 
 
 def overwrite(value):
-    """Whatever is in Redis, under the throttles' keys and all others."""
+    """Overwrites every value in Redis."""
     redis = get_redis_connection("default")
     keys = redis.keys("*")
     assert any(b"throttle_tokens" in key for key in keys)

@@ -1,4 +1,4 @@
-"""A process remembers which tokens it has verified: not more than so many, whatever it is shown."""
+"""The cache of verified tokens in a process has a maximum size."""
 
 import time
 import uuid
@@ -17,7 +17,7 @@ BOUND = 20
 
 @pytest.fixture
 def known(monkeypatch):
-    """What is remembered of tokens, in a process that begins anew with room for twenty."""
+    """The cache of verified tokens, empty, with room for twenty."""
     backend = AccessToken._token_backend
     with monkeypatch.context() as patch:
         patch.setattr("api.tokens.backend.MAX_CACHED_TOKENS", BOUND)
@@ -27,7 +27,7 @@ def known(monkeypatch):
 
 
 def genuine(token, **claims):
-    """As the project would make one: other claims, and a signature that is right."""
+    """Returns a token with other claims and a valid signature."""
     key, claims = keyring.signing_key, jwt.decode(token, options={"verify_signature": False}) | claims
     return jwt.encode(claims, key.signing, key.algorithm, {"kid": key.kid, "typ": "at+jwt"})
 
@@ -37,7 +37,7 @@ def others(token, number):
 
 
 def ask(client, *tokens):
-    """What /api/me/ answers to each."""
+    """Returns the status of /api/me/ for each token."""
     return [client.get("/api/me/", headers={"Authorization": f"Bearer {each}"}).status_code for each in tokens]
 
 
@@ -47,7 +47,7 @@ def test_the_cache_of_valid_tokens_is_bounded(known, client_of, ann):
     for number, token in enumerate(tokens, 1):
         assert ask(client, token) == [200]
         assert known().currsize == min(number, BOUND)
-    # The last ones are known, so that this is what is meant; the first ones are verified anew, and still good.
+    # The last ones are cached; the first ones are verified again, and still valid.
     before = known()
     assert set(ask(client, *tokens[-BOUND:])) == {200}
     assert (known().hits, known().misses) == (before.hits + BOUND, before.misses)
@@ -65,7 +65,7 @@ def test_refused_tokens_take_no_room_in_the_cache(known, client_of, ann):
     before = known()
     assert set(ask(client, *forged, *expired, *too_long)) == {401}
     assert known().currsize == 1
-    # The long ones are not even looked for.
+    # Long tokens are not looked up.
     assert known().misses == before.misses + len(forged + expired)
     assert ask(client, client.access) == [200]
     assert known().hits == before.hits + 1

@@ -1,4 +1,4 @@
-"""What the four token endpoints promise their clients: shapes, codes, headers and claims."""
+"""The contract of the four token endpoints: bodies, codes, headers and claims."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def bearer(token):
     return {"authorization": f"Bearer {token}"}
 
 
-# Getting tokens
+# Obtaining tokens
 
 
 def test_the_right_password_returns_a_pair_of_tokens(anonymous, ann, password):
@@ -50,7 +50,7 @@ def test_a_token_response_sets_no_cookie(anonymous, ann, password):
 
 @pytest.fixture
 def refusals(anonymous, ann, bob, password):
-    """The answers to three people who may not come in, each for a reason of their own."""
+    """The responses to three users whose sign-in is refused, each for another reason."""
     User.objects.filter(pk=bob.pk).update(is_active=False)
     return {
         "wrong password": anonymous.post("/api/token/", {"username": ann.username, "password": WRONG_PASSWORD}),
@@ -99,7 +99,7 @@ def test_a_missing_field_is_named_beside_detail_and_code(anonymous, ann, passwor
     assert response.json().keys() >= {"detail", "code", missing}
 
 
-# What is in a token
+# Claims
 
 
 def test_an_access_token_has_exactly_the_documented_claims(client_of, ann):

@@ -1,4 +1,4 @@
-"""Staff and the blocklist: a leaked token is found out, stopped and never kept; a mistake is lifted."""
+"""The blocklist in the admin: inspect a leaked token, block it without storing it, and lift a block."""
 
 import logging
 import re
@@ -36,7 +36,7 @@ def offers(answer):
     return set(re.findall(r'name="do" value="(\w+)"', answer.content.decode()))
 
 
-# What was found
+# Findings
 
 
 def test_a_valid_access_token_is_described(page, client_of, ann):
@@ -132,7 +132,7 @@ def test_invalid_input_shows_the_form_again(page, found):
     assert "errors" in answer.content.decode()
 
 
-# What is done about it
+# Actions
 
 
 def test_a_token_is_blocked_alone(page, client_of, ann):
@@ -207,7 +207,7 @@ def test_the_token_is_neither_stored_nor_shown(page, client_of, ann, caplog):
     assert "no-store" in shown["Cache-Control"]
 
 
-# Who may
+# Permissions
 
 
 def test_the_view_permission_does_not_allow_blocking(browser_of, client_of, password, ann):

@@ -1,4 +1,4 @@
-"""PostgreSQL stops in mid-air, or dies, under nodes that go on by themselves, before and after."""
+"""Nodes while PostgreSQL is stopped or killed, and after it is back."""
 
 import json
 import time
@@ -17,12 +17,12 @@ from tests.api.blocklist.test_workers import mint
 
 pytestmark = pytest.mark.once
 
-# DESIGN.md, rule 3, in seconds, less and more what a slow machine may add.
+# DESIGN.md, rule 3, in seconds, with a tolerance for slow machines.
 STILL_TRUSTED = 20
 TRUSTED_NO_MORE = 33
-# A statement's second, the margin's, and what a slow machine may add.
+# The statement timeout, its margin, and a tolerance for slow machines.
 BOUND = 1 + 1 + 1.5
-# To connect takes no longer than three seconds.
+# The connect timeout is three seconds.
 CONNECT_BOUND = 3 + 1.5
 AS_DEPLOYED = {
     "DATABASE_TIMEOUT_SECONDS": "1",
@@ -37,10 +37,10 @@ User.objects.create_user("anna", "anna@example.org", {PASSWORD!r})
 
 
 class Asker:
-    """Asks a node, and knows how long the slowest answer took since it was last asked for that."""
+    """Sends requests to a node and records the slowest response since the last reading."""
 
     def __init__(self, url: str) -> None:
-        # As a proxy that ends TLS would.
+        # As a TLS-terminating proxy does.
         headers = {"X-Forwarded-Proto": "https", "Origin": url.replace("http:", "https:")}
         self.http = httpx.Client(base_url=url, timeout=30, headers=headers)
         self.slowest = 0.0
@@ -67,7 +67,7 @@ class Asker:
         return self.ask("GET", "/api/me/", headers={"Authorization": f"Bearer {token}"})
 
     def health(self) -> tuple[int, int]:
-        """Of live, and of ready."""
+        """The status codes of /health/live and /health/ready."""
         return self.ask("GET", "/health/live").status_code, self.ask("GET", "/health/ready").status_code
 
     def take_slowest(self) -> float:
@@ -89,7 +89,7 @@ def is_unavailable(answer: httpx.Response) -> bool:
 def test_a_stopped_database_times_out_and_a_dead_one_fails_at_once(
     postgres: servers.Postgres,
 ) -> None:
-    """Tokens are checked from memory for half a minute, and then refused as unknown."""
+    """Tokens are checked from memory for half a minute; then the response is 503."""
     with servers.valkey() as valkey:
         env = {"DATABASE_URL": postgres.create_database("away"), "REDIS_URL": valkey.url, **AS_DEPLOYED}
         servers.manage(env, "migrate", "--verbosity=0")
@@ -102,18 +102,18 @@ def test_a_stopped_database_times_out_and_a_dead_one_fails_at_once(
             form = {"username": "anna", "password": PASSWORD, "csrfmiddlewaretoken": page.cookies["__Host-csrftoken"]}
             assert client.ask("POST", "/accounts/login/", data=form).status_code == 302
             assert client.ask("GET", "/accounts/profile/").status_code == 200
-            # Beyond the first second the mirror is up, and has read everything.
+            # After one second the mirror has loaded all entries.
             time.sleep(1.5)
             assert [client.verify(token).status_code for token in (kept, blocked, refused)] == [200, 200, 401]
 
             postgres.pause()
             stopped, answers = time.monotonic(), {}
             client.take_slowest()
-            # From the first moment on: one of them reads the database in vain, and the others do not.
+            # From the start of the outage: one request waits for the database, the others do not.
             with ThreadPoolExecutor(4) as threads:
                 told = [threads.submit(client.answers_until, stopped + BOUND, kept) for _ in range(4)]
                 assert {status for each in told for status in each.result()} == {200}
-            # What needs the database: of a program, and of a browser.
+            # Requests that need the database, of a client and of a browser.
             assert is_unavailable(client.me(kept))
             page = client.ask("GET", "/accounts/profile/")
             assert is_unavailable(page)
@@ -125,7 +125,7 @@ def test_a_stopped_database_times_out_and_a_dead_one_fails_at_once(
             assert set(answers.values()) == {(200, 401, 200, 503)}, answers
             assert client.take_slowest() < CONNECT_BOUND
 
-            # What another process announces is heard all the while.
+            # Broadcasts of other processes arrive during the outage.
             sid = UUID(jwt.decode(blocked, options={"verify_signature": False})["sid"])
             redis.Redis.from_url(valkey.url).publish(pubsub.CHANNEL, json.dumps([[sid.hex], int(time.time()) + 900]))
             assert client.verify(blocked).status_code == 401
@@ -140,10 +140,10 @@ def test_a_stopped_database_times_out_and_a_dead_one_fails_at_once(
             servers.wait_until(lambda: client.verify(kept).status_code == 200, seconds=10)
             servers.wait_until(lambda: client.me(kept).status_code == 200, seconds=10)
             servers.wait_until(lambda: client.ask("GET", "/accounts/profile/").status_code == 200, seconds=10)
-            # Each thread finds out for itself that its connection is gone.
+            # Each thread detects by itself that its connection is closed.
             servers.wait_until(lambda: client.health() == (200, 200), seconds=10)
             servers.wait_until(lambda: client.verify(refused).status_code == 401, seconds=10)
-            # The next read comes no sooner than the last one took.
+            # The pause before the next read is as long as the last read took.
             time.sleep(CONNECT_BOUND)
             assert client.verify(kept).status_code == 200
 
@@ -178,7 +178,7 @@ def test_checks_skip_memory_after_a_lost_subscription(postgres: servers.Postgres
 
             operator = redis.Redis.from_url(valkey.url)
             assert operator.client_kill_filter(_type="pubsub") == 1
-            # It subscribes anew, and yet knows nothing of what was announced in between.
+            # It subscribes again, but has missed the messages in between.
             deadline = time.monotonic() + 10
             answers = set()
             while not dict(operator.pubsub_numsub(pubsub.CHANNEL))[pubsub.CHANNEL.encode()]:

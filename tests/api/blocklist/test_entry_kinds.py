@@ -1,4 +1,4 @@
-"""Wholesale entries are known by their kind and their moment, and by nothing that a pasted id could imitate."""
+"""Kinds of blocklist entries: only kind and moment make an entry wholesale, so that a pasted id cannot imitate one."""
 
 import json
 import os
@@ -26,19 +26,19 @@ needs_redis = pytest.mark.skipif(not settings.REDIS_URL, reason="no Redis")
 
 @pytest.fixture
 def old_entries():
-    """The blocklist as the code of the release before sees it, on the database as it is now."""
+    """The blocklist model of the previous release on the current database."""
     state = MigrationLoader(connection).project_state([("blocklist", "0004_staff_entries")])
     return state.apps.get_model("blocklist", "Entry").objects
 
 
 def old_node_finds(entries, sid, user_id):
-    """As EntryQuerySet.blocking() of the release before."""
+    """EntryQuerySet.blocking() of the previous release."""
     ids = (sid, UUID(int=user_id), UUID(int=0))
     found = entries.filter(token_id__in=ids, lifted_at=None)
     return found.filter(before=None).exists() or found.filter(before__gt=sids.started_at(sid)).exists()
 
 
-# What staff paste
+# Pasted ids
 
 
 STRANGE_IDS = {
@@ -82,7 +82,7 @@ def test_only_superusers_block_a_superusers_token(browser_of, client_of, passwor
     page, client = browser_of(make_staff("blocker", password, *BLOCKER)), client_of(staff)
     offered = show(browser_of(staff), client.access)
     assert offers(show(page, client.access)) == set()
-    # The finding of another, sent by one who may not.
+    # The finding of another staff member, sent without the permission.
     assert do(page, offered, "block").status_code == 403
     assert client.get("/api/me/").status_code == 200
     assert do(browser_of(staff), offered, "block").status_code == 302
@@ -145,7 +145,7 @@ def test_the_check_reads_indexes_only(ann):
     assert "Seq Scan" not in Entry.objects.blocking(sids.new(), 1, uuid4()).order_by().explain()
 
 
-# Nodes of the release before
+# Nodes of the previous release
 
 
 def test_an_old_node_knows_a_wholesale_end_of_a_new_node(old_entries, ann):
@@ -212,7 +212,7 @@ with connection.cursor() as cursor:
 
 @pytest.fixture
 def database(tmp_path):
-    """One of its own, as the release before left it."""
+    """A separate database with the schema of the previous release."""
     url = os.environ["DATABASE_URL"]
     name = f"kinds_{uuid4().hex}"
     env = {"DATABASE_URL": servers.create_database(url, name) if url else f"sqlite:///{tmp_path / name}"}
@@ -235,7 +235,7 @@ def test_entries_of_the_last_release_migrate_both_ways(database):
         ["jti", None],
         ["jti", None],
     ]
-    # No token has such an id: it was a mistake that shut everybody out.
+    # No token has such an id: such an entry, made by mistake, refused every token.
     assert [row[-1] for row in read("kind, owner_id")] == [True, True, True, False, True]
     servers.manage(database, "migrate", "--verbosity=0", "blocklist", "0004")
     assert [row[:2] for row in read("kind, token_id")] == [row[:2] for row in before]

@@ -1,4 +1,4 @@
-"""Each way to end, against each reader of the blocklist: all of them know at once, and the status list at its next."""
+"""Each way to end a sign-in, checked in each reader of the blocklist: at once, and in the next status list."""
 
 import re
 from types import SimpleNamespace
@@ -41,7 +41,7 @@ def told(tmp_path, settings, monkeypatch):
 
 @pytest.fixture
 def world(ann, bob, staff, browser, browser_of, client_of, anonymous, password, mailoutbox, monkeypatch):
-    """A client of Ann's that is to go, what else ends it, and a client of Bob's that goes on where Ann alone ends."""
+    """Ann's client that will end, what can end it, and Bob's client that must not end."""
     mirror = None
     if project_settings.REDIS_URL:
         mirror = Mirror()
@@ -66,7 +66,7 @@ def world(ann, bob, staff, browser, browser_of, client_of, anonymous, password, 
     )
 
 
-# The ways
+# Ways to end
 
 
 def sign_out_of_the_api(world):
@@ -154,7 +154,7 @@ def end_everyone_in_the_admin(world):
 
 
 def first_step_of(ends):
-    """As where a command is killed, or a request has no more patience: the rows follow later."""
+    """An end that is interrupted after its first step: the rows follow later."""
     return lambda world: next(ends(world))
 
 
@@ -216,7 +216,7 @@ ENDS_OF_EVERYBODY = {
 ENDS = ENDS_OF_ANN | ENDS_OF_EVERYBODY
 
 
-# The readers: what each says of a client, True if its access token is good
+# Readers: each returns True if the access token of a client is accepted
 
 
 def ids_of(client):
@@ -249,7 +249,7 @@ def by_verify(world, client):
 
 
 def by_introspection(world, client):
-    # Staff sign in anew for it: their own may have ended.
+    # Staff sign in again, since their own sign-in may have ended.
     token = world.staff_token()
     answer = world.browser().generic(
         "POST",
@@ -312,7 +312,7 @@ def test_each_end_is_effective_for_each_reader(world, readers, end):
     end(world)
     good = told_by(world, world.client)
     assert good - ({"by_the_mirror"} if world.mirror is None else set()) == set()
-    # In every token of the sign-in, not in its last alone.
+    # In every token of the sign-in, not only in the last.
     assert status_of(world, access) == INVALID
     assert identify(world.client.refresh).is_accepted is False
     assert world.client.renew().status_code == 401
@@ -320,7 +320,7 @@ def test_each_end_is_effective_for_each_reader(world, readers, end):
 
 
 def rows_of(answer, sign_in):
-    """The row of that sign-in in a list."""
+    """The row of the sign-in in a list of the admin."""
     return next(row for row in answer.content.decode().split("<tr") if f"{sign_in.pk}/change/" in row)
 
 
@@ -355,7 +355,7 @@ def test_each_reader_refuses_a_token_that_is_blocked_alone(world, readers, block
     assert status_of(world, world.client.access) == SUSPENDED
     blocked = world.client.access
     assert world.client.renew().status_code == 200
-    # Its sign-in goes on; a service that knows the list only refuses it until the blocked token has expired.
+    # Its sign-in stays live; a service that reads only the list refuses it until the blocked token has expired.
     assert told_by(world, world.client) == readers - {"by_the_status_list"}
     world.client.access = blocked
 
@@ -364,7 +364,7 @@ def test_each_reader_accepts_a_token_after_a_lift(world, readers):
     block_as_leaked(world)
     entry = Entry.objects.get()
     assert entry.lift("It was a mistake.")
-    # Told by the database alone: within a second, and later where the machine is busy.
+    # Read from the database only: within a second, or later on a busy machine.
     servers.wait_until(lambda: by_the_mirror(world, world.client))
     assert told_by(world, world.client) == readers
     assert status_of(world, world.client.access) == VALID

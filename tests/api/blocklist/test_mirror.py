@@ -1,4 +1,4 @@
-"""The mirror on a real Valkey that is slowed, silenced, killed and brought back."""
+"""The mirror on a real Valkey that is slow, hangs, is killed and returns."""
 
 import logging
 import time
@@ -24,7 +24,7 @@ from tests.stopwatch import stopwatch
 pytestmark = pytest.mark.django_db(transaction=True)
 
 NOBODY = uuid4()
-# What a check may cost, and how long a revocation may take where Redis fails, in seconds (DESIGN.md, rule 3).
+# The longest check, and the longest delay of a revocation when Redis fails, in seconds (DESIGN.md, rule 3).
 LONGEST_WAIT = 0.25
 BOUND = 1.0
 
@@ -39,7 +39,7 @@ def valkey(one_valkey: servers.Valkey, settings: Any) -> servers.Valkey:
 
 @pytest.fixture
 def way(valkey: servers.Valkey, settings: Any) -> Iterator[Proxy]:
-    """The only way to Valkey."""
+    """The proxy in front of Valkey."""
     with Proxy(servers.free_port(), valkey.port).running() as proxy:
         use(f"redis://127.0.0.1:{proxy.port}", settings)
         yield proxy
@@ -71,11 +71,11 @@ def statements_of_a_check(mirror: Mirror) -> int:
 
 
 def eventually(condition: Callable[[], bool], within: float = 5.0) -> float:
-    """How long it took, in seconds."""
+    """Waits until the condition is true and returns the seconds that it took."""
     with stopwatch() as watch:
         while not condition():
             assert watch.seconds < within, "it did not come about"
-            # The others want the core, too.
+            # Other threads need the core, too.
             time.sleep(0.001)
         return watch.seconds
 
@@ -87,7 +87,7 @@ def block() -> UUID:
 
 
 def block_unannounced(**fields: Any) -> UUID:
-    """As by a process that died between its commit and the news."""
+    """Blocks like a process that died between its commit and its broadcast."""
     return Entry.objects.bulk_create(
         [Entry(token_id=uuid4(), kind=Entry.Kind.SIGN_IN, until=max_access_expiry(), **fields)]
     )[0].token_id
@@ -99,7 +99,7 @@ def blocks(mirror: Mirror, sid: UUID) -> bool:
 
 def test_a_check_queries_neither_database_nor_redis(mirror: Mirror) -> None:
     costs = [statements_of_a_check(mirror) for _ in range(100)]
-    # One look at the database may fall into these checks: it is due every 0.8 seconds.
+    # One poll of the database may happen during these checks: it is due every 0.8 seconds.
     assert sum(costs) <= 1
 
 
@@ -326,7 +326,7 @@ def test_an_outage_of_redis_is_logged_once_and_its_end_once(
     ]
 
 
-# What staff lift
+# Lifts by staff
 
 
 def block_leaked() -> Entry:

@@ -1,4 +1,4 @@
-"""What others publish on our channel in Redis makes checks ask the database, and does nothing else."""
+"""Foreign messages on the Redis channel: checks query the database, and nothing else happens."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Yesterday's backup under nodes that run: the steps of project/README.md, on real servers."""
+"""A backup restored under running nodes by the steps of project/README.md, on real servers."""
 
 import re
 import time
@@ -72,14 +72,14 @@ print(SecurityEvent.objects.filter(type="token_reused").count(), SignIn.objects.
 
 
 def another_database(admin, live, backup):
-    """As `dropdb`, `createdb` and `pg_restore` do."""
+    """Restores like `dropdb`, `createdb` and `pg_restore`."""
     disconnect(admin, NAME)
     admin.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(NAME)))
     admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE yesterday").format(sql.Identifier(NAME)))
 
 
 def the_rows(empty):
-    """As `pg_restore --data-only` does, under connections that stay open."""
+    """Restores like `pg_restore --data-only`, with connections that stay open."""
 
     def restore(admin, live, backup):
         with psycopg.connect(live) as to, psycopg.connect(backup) as of:
@@ -133,7 +133,7 @@ class Client:
         return self._keep("/api/token/refresh/", {"refresh": token or self.refresh_token})
 
     def _keep(self, path, body):
-        # A connection that was terminated is one answer of 503 for each worker at most.
+        # A terminated connection causes at most one 503 for each worker.
         for _ in range(10):
             answer = self.http.post(path, json=body)
             if answer.status_code != 503:
@@ -145,7 +145,7 @@ class Client:
 
     def call(self, access=None):
         headers = {"Authorization": f"Bearer {access or self.access}"}
-        # A connection that was terminated is one answer of 503 for each worker at most.
+        # A terminated connection causes at most one 503 for each worker.
         for _ in range(10):
             status = self.http.get("/api/me/", headers=headers).status_code
             if status != 503:
@@ -189,7 +189,7 @@ def test_after_a_restore_old_tokens_fail_without_a_reuse_event(restore):
         servers.manage(env, "shell", "--verbosity=0", "--command", MAKE)
         admin = psycopg.connect(postgres.url, autocommit=True)
         with admin, servers.node(env, workers=2) as node:
-            # In the backup: one that refreshes afterwards, one that ends afterwards, and two browsers.
+            # In the backup: a client that refreshes later, a client that ends later, and two browsers.
             honest, ended = Client(node.url, "ann"), Client(node.url, "bob")
             browser, ended_browser = Browser(node.url, "ann"), Browser(node.url, "bob")
             assert honest.sign_in() == ended.sign_in() == 200
@@ -200,7 +200,7 @@ def test_after_a_restore_old_tokens_fail_without_a_reuse_event(restore):
             assert ended.http.post(
                 "/api/sign-ins/end-all/", json={}, headers={"Authorization": f"Bearer {ended.access}"}
             )
-            # Not in the backup, and enough of them that the mirrors' last id is beyond it.
+            # Not in the backup, and enough rows that the last id of the mirrors is higher than in the backup.
             later = Client(node.url, "bob")
             for _ in range(20):
                 assert later.sign_in() == 200
@@ -222,7 +222,7 @@ def test_after_a_restore_old_tokens_fail_without_a_reuse_event(restore):
             assert (thefts, unended) == ("0", "0")
             assert "used twice" not in node.log
 
-            # And everything works as before: who signs in is in, and an end is known to each worker at once.
+            # Everything works as before: sign-ins succeed, and each worker knows an end at once.
             for _ in range(5):
                 assert honest.sign_in() == 200
                 assert {honest.call() for _ in range(4)} == {200}

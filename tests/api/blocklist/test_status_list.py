@@ -1,4 +1,4 @@
-"""The Token Status List: what other services learn of revocations without asking about each token."""
+"""The Token Status List, by which other services check revocations without a request for each token."""
 
 import base64
 import os
@@ -30,7 +30,7 @@ VALID, INVALID, SUSPENDED = 0, 1, 2
 
 @pytest.fixture(autouse=True)
 def told(tmp_path, settings, monkeypatch):
-    """A project with a key of its own that tells others, and has built no list yet."""
+    """A project with a public key and status lists enabled, before its first list is built."""
     (tmp_path / "key.pem").write_bytes(Key.generate("ES256").pem)
     settings.JWT_KEYS = str(tmp_path)
     settings.JWT_STATUS_LIST = True
@@ -48,7 +48,7 @@ def get(browser):
 
 @pytest.fixture
 def read(get):
-    """The claims of the list, as another service reads them."""
+    """Returns the claims of the list as another service reads them."""
 
     def read():
         response = get()
@@ -60,7 +60,7 @@ def read(get):
 
 @pytest.fixture
 def status_of(read):
-    """The status of a token, as another service finds it."""
+    """Returns the status of a token as another service reads it."""
 
     def status_of(token):
         named = claims_of(token)["status"]["status_list"]
@@ -83,13 +83,13 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def statuses(told):
-    """Read as section 4.1 of the draft says, independently of what wrote it."""
+    """Decodes a list by section 4.1 of the draft, independently of the code that encodes it."""
     packed = zlib.decompress(base64.urlsafe_b64decode(told["lst"] + "=" * (-len(told["lst"]) % 4)))
     bits = told["bits"]
     return [byte >> shift & 2**bits - 1 for byte in packed for shift in range(0, 8, bits)]
 
 
-# The form of it
+# Format
 
 
 def test_the_example_of_the_draft_is_decoded_and_encoded(monkeypatch):
@@ -140,7 +140,7 @@ def test_the_list_is_not_accepted_as_a_token(client_of, ann, get, browser, anony
     assert anonymous.post("/api/token/verify/", {"token": token}).status_code == 401
 
 
-# What it says
+# Statuses
 
 
 def test_a_live_sign_in_is_valid(client_of, ann, status_of):
@@ -205,7 +205,7 @@ def test_a_browser_has_no_index(browser_of, ann, settings):
     assert not StatusIndex.objects.exists()
 
 
-# Places
+# Indexes
 
 
 def test_each_sign_in_has_its_own_constant_index(client_of, ann):
@@ -290,7 +290,7 @@ def test_there_is_no_list_unless_it_is_enabled(client_of, ann, settings, get):
     assert "status" not in claims_of(client_of(ann).access)
 
 
-# Serving it
+# Serving
 
 
 def test_a_list_may_be_cached_for_seconds(client_of, ann, get):
@@ -356,12 +356,12 @@ def test_a_refresh_with_status_list_takes_two_statements(client_of, ann, anonymo
 def test_a_list_of_a_million_is_built_in_under_a_second(read):
     until = timezone.now() + timezone.timedelta(minutes=10)
     StatusIndex.objects.create(pk=2**20 - 1)
-    # Every tenth of them ended within the last minutes.
+    # One in ten ended within the last minutes.
     Entry.objects.bulk_create(
         [Entry(token_id=UUID(int=index), kind="sid", until=until, status_index=index) for index in range(0, 2**20, 10)],
         batch_size=5000,
     )
-    # Of processor time: others have the core, too.
+    # Processor time, since other processes use the core, too.
     started = time.process_time()
     built = status_list.StatusList.build(0)
     seconds = time.process_time() - started

@@ -1,4 +1,4 @@
-"""Entries that stand in place of many: in every process at once, and no statement on the hot path."""
+"""Wholesale entries: effective in every process at once, without a statement for each request."""
 
 import time
 from datetime import timedelta
@@ -21,7 +21,7 @@ needs_redis = pytest.mark.skipif(not settings.REDIS_URL, reason="no Redis")
 
 @pytest.fixture
 def mirror():
-    """One that holds everything."""
+    """A mirror that has loaded all entries."""
     mirror = Mirror()
     settle(mirror)
     return mirror

@@ -1,4 +1,4 @@
-"""Every worker of every kind of server refuses what one of them has ended."""
+"""Every worker of every kind of server refuses a token that one of them has revoked."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ for _ in range({count}):
     print(pair["access"], pair["refresh"])
 """
 
-# All requests at once, in one event loop: the mirror is shared by the threads that Django runs its views in.
+# Concurrent requests in one event loop: the threads that run the views share the mirror.
 UNDER_ASGI = """
 import asyncio, sys, httpx
 from project.asgi import application
@@ -47,7 +47,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Redis in any case, beside the database of this run."""
+    """A Redis of its own, and the database of this run."""
     with servers.valkey() as valkey:
         url = os.environ["DATABASE_URL"]
         name = f"workers_{os.getpid()}"
