@@ -1,4 +1,4 @@
-"""Wristband or passport? The page that settles the question, clicked through."""
+"""The page /compare/ in a real browser."""
 
 import os
 import re
@@ -8,18 +8,18 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.site import sign_in
 
-# What a browser makes of the pages has nothing to do with the stores; test_harness is on both.
+# How a browser renders pages does not depend on the stores; test_harness runs on both.
 pytestmark = [pytest.mark.once, pytest.mark.long]
 
 MAX_PAGE_BYTES = 60_000
-# Signature, time, still honoured here.
+# Signature, time, not revoked.
 GOOD = [re.compile("Valid"), re.compile("not expired"), re.compile("Yes")]
 NOT_HONOURED = [re.compile("Valid"), re.compile("not expired"), re.compile("No:")]
 
 
 @pytest.fixture
 def guest(page):
-    """A page whose visitor has just become a throw-away user."""
+    """A page in which a throw-away user is signed in."""
     page.goto("/compare/")
     page.get_by_role("button", name="Create a temporary account").click()
     expect(page.get_by_text("It is deleted after a day")).to_be_visible()
@@ -28,7 +28,7 @@ def guest(page):
 
 @pytest.fixture
 def traveller(guest):
-    """The guest, with a passport."""
+    """The page of the guest after the client has its tokens."""
     return with_passport(guest)
 
 
@@ -154,7 +154,7 @@ def test_after_the_sign_out_the_unexpired_token_is_refused(traveller, complaints
     expect(verdicts(box)).to_have_text(NOT_HONOURED)
     expect(verdicts(traveller.locator("#mine"))).to_have_text(NOT_HONOURED)
     expect(blocked).not_to_have_text(str(before))
-    # The next experiment gets itself another.
+    # The next experiment signs a new client in.
     press(traveller, "Send both requests")
     assert statuses(experiment(traveller, "Who am I?")) == ["200", "200"]
     expect(traveller.get_by_text("The client is signed in")).to_be_visible()
@@ -208,7 +208,7 @@ def test_fifty_requests_can_be_stopped(traveller, how):
     expect(stop if how == "button" else run).to_be_focused()
     by_cookie, by_token = map(int, traveller.locator("[data-count]").all_inner_texts())
     assert by_cookie == by_token < 50
-    # Once more on the same spot stops nothing and starts nothing.
+    # Another press on the same spot neither stops nor starts anything.
     if how == "button":
         traveller.keyboard.press("Enter")
         expect(traveller.locator("#stage")).to_have_attribute("aria-busy", "false")
@@ -260,7 +260,7 @@ BUTTONS = [
 
 @pytest.mark.parametrize("name", BUTTONS)
 def test_the_focus_stays_on_the_button_that_was_pressed(guest, complaints, name):
-    """Two presses of Enter do what two clicks on that button do, and nothing else."""
+    """Two presses of Enter have the same effect as two clicks on that button."""
     guest.on("response", lambda response: response.status == 401 and complaints.expect("status of 401"))
     guest.get_by_label("Token", exact=True).fill("a.b.c")
     answer(guest)
@@ -285,7 +285,7 @@ def test_the_client_is_listed_until_the_page_is_left(anns_page, look_at):
     other_tab.goto("/accounts/sign-ins/")
     expect(other_tab.get_by_role("main")).to_contain_text("Compare page")
     page.goto("/")
-    # No page waits for what it says on leaving, so the list may be asked before that was heard.
+    # A page does not wait for the request that it sends on leaving, so the list may be read before it arrives.
     button = other_tab.get_by_role("button", name="End sign-in: Compare page")
     for _ in range(50):
         other_tab.reload()

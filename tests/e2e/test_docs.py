@@ -1,11 +1,11 @@
-"""Swagger UI at /api/docs/, from our own files and under our own policy."""
+"""Swagger UI at /api/docs/, served from the project's files and under its policy."""
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import assert_accessible
 
-# What a browser makes of the pages has nothing to do with the stores; test_harness is on both.
+# How a browser renders pages does not depend on the stores; test_harness runs on both.
 pytestmark = [pytest.mark.once, pytest.mark.long]
 
 

@@ -1,4 +1,4 @@
-"""The journeys stand on this: pages that complain are heard, and pages are looked at."""
+"""The fixtures of the browser tests: errors of pages are recorded, and pages are checked."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The pages of an account, clicked through as their people do, and looked at closely."""
+"""The pages of an account in a real browser."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from tests.e2e.conftest import assert_fits
 from tests.e2e.site import sign_in
 
-# What a browser makes of the pages has nothing to do with the stores; test_harness is on both.
+# How a browser renders pages does not depend on the stores; test_harness runs on both.
 pytestmark = pytest.mark.once
 
 NEW_PASSWORD = "a quite different passphrase"
@@ -31,7 +31,7 @@ def main(page):
 
 
 def confirm_address(page, site, person):
-    """Notices go to confirmed addresses only."""
+    """Confirms the address of a user, since notices go to confirmed addresses only."""
     page.goto(link_in(site.next_mail(person, "Confirm your e-mail address")))
     main(page).get_by_role("button", name="Confirm this e-mail address").click()
     expect(main(page)).to_contain_text("is confirmed")
@@ -86,7 +86,7 @@ def test_a_password_shown_by_its_button_is_sent_as_a_password(page, ann, look_at
     assert field.get_attribute("type") == "password"
     button.click()
     main(page).get_by_label("Username").fill(ann.username)
-    # As the browser has it at the moment of sending, which is when it asks whether to keep it.
+    # As it is when the form is sent, which is when the browser offers to store it.
     page.evaluate("addEventListener('submit', () => { name = document.querySelector('[name=password]').type })")
     main(page).get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("banner").get_by_role("button", name="Sign out")).to_be_visible()
@@ -187,7 +187,7 @@ def test_a_client_is_connected_used_and_ended(anns_page, ann, look_at, tmp_path)
     assert page.evaluate("navigator.clipboard.readText()") == refresh
     look_at(page, "client-connected")
 
-    # Again and again, in one folder, beside another client of the same name.
+    # Repeatedly, in one folder with another client of the same name.
     first = lines_of(page)
     page.goto("/accounts/clients/new/")
     main(page).get_by_label("Name").fill("backup script")
@@ -209,7 +209,7 @@ def test_a_client_is_connected_used_and_ended(anns_page, ann, look_at, tmp_path)
 
 
 def lines_of(page):
-    """The lines to copy, by the name of their program."""
+    """Returns the commands to copy by the name of their program."""
     return {each.get_attribute("aria-label"): each.text_content() for each in page.locator("main pre").all()}
 
 

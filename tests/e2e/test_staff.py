@@ -1,4 +1,4 @@
-"""Staff in the admin, in a real browser: the overview, somebody's account, a leaked token."""
+"""The admin in a real browser: the overview, a user's account, a leaked token."""
 
 import re
 
@@ -9,18 +9,18 @@ from playwright.sync_api import Page, expect
 from tests.e2e.conftest import NARROW, WIDE
 from tests.e2e.site import sign_in
 
-# What a browser makes of the pages has nothing to do with the stores; test_harness is on both.
+# How a browser renders pages does not depend on the stores; test_harness runs on both.
 pytestmark = [pytest.mark.once, pytest.mark.long]
 
-# Django's search field has a picture of a lens for its label, and its boxes to choose from name what has no role.
-# Without preloading: for that, axe itself writes styles into the page, which the page's policy forbids.
+# In Django's admin the label of the search field is an image, and its select boxes name elements without a role.
+# Without preloading, for which axe writes styles into the page; the policy of the page forbids them.
 NOT_OURS = {"exclude": [[".help-tooltip"]]}
 AXE = {"preload": False, "rules": {"label-title-only": {"enabled": False}}}
 
 
 @pytest.fixture
 def photograph(album):
-    """Screenshots, light and dark, narrow and wide, and nothing that axe would hold against the page."""
+    """Stores screenshots, light and dark, narrow and wide, and asserts that axe finds nothing."""
 
     def take(page: Page, name: str) -> None:
         for scheme in ("light", "dark"):

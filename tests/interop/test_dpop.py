@@ -1,4 +1,4 @@
-"""Bound tokens (DPoP) with clients that nobody here wrote."""
+"""Bound tokens (DPoP) with clients of other vendors."""
 
 import json
 import re
@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture
 def ann(issuer: Issuer) -> str:
-    """Her username."""
+    """The username of Ann."""
     name = f"ann-{uuid4().hex[:8]}"
     person = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
     code = f"from accounts.models import User; User.objects.create_user(**{person})"

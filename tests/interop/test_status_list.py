@@ -1,4 +1,4 @@
-"""A reader of status lists that knows nothing of us."""
+"""A status list reader of another vendor."""
 
 import time
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.interop.conftest import Issuer
 pytestmark = [pytest.mark.once, pytest.mark.long]
 
 VALID, INVALID = "0", "1"
-# A list is rebuilt after a second.
+# A list is rebuilt after one second.
 PATIENCE = 20
 
 

@@ -1,4 +1,4 @@
-"""Libraries that know nothing of us verify our tokens by our public keys, and refuse what somebody made of them."""
+"""JOSE libraries verify our tokens with our public keys, and refuse forged variants."""
 
 import json
 from collections.abc import Callable
@@ -19,12 +19,12 @@ from tests.interop.conftest import AUDIENCE, Issuer, Tokens
 pytestmark = [pytest.mark.once, pytest.mark.long]
 
 HERE = Path(__file__).parent
-# The subject of a good token; None for any other.
+# Returns the subject of a valid token, and None for any other.
 Verifier = Callable[[str], str | None]
 
 
 def of_pyjwt(issuer: Issuer, javascript: Any) -> Verifier:
-    # It asks for the keys again at most every 30 seconds: enough where a key is published long before it signs.
+    # It fetches the keys at most every 30 seconds: enough, since a key is published long before it signs.
     keys = jwt.PyJWKClient(f"{issuer.url}/.well-known/jwks.json", cooldown_duration=0)
 
     def verify(token: str) -> str | None:

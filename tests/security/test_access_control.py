@@ -1,4 +1,4 @@
-"""Fields that nobody asked for, rows of somebody else, and addresses, methods and hosts that are not what they seem."""
+"""Mass assignment, rows of other users, and manipulated URLs, methods and hosts."""
 
 import datetime
 import re
@@ -22,7 +22,7 @@ EVIL = "evil.example"
 
 
 def a_value_for(field):
-    """Of the right type, and not the one that is there."""
+    """Returns a value of the right type that differs from the stored one."""
     values = {
         models.BooleanField: True,
         models.DateTimeField: "2001-01-01T00:00:00Z",
@@ -41,7 +41,7 @@ def a_value_for(field):
 
 
 def everything(*models_of):
-    """A value for every field there is, by its name and by that of its column: a new field is in at once."""
+    """Returns a value for every field, by its name and by its column; new fields are included."""
     fields = [field for model in models_of for field in (*model._meta.fields, *model._meta.many_to_many)]
     made = {name: a_value_for(field) for field in fields for name in (field.name, field.attname)}
     return made | {
@@ -55,7 +55,7 @@ def everything(*models_of):
 
 
 def changes_of(before, after):
-    """By model, which columns of rows that were there before have changed."""
+    """Returns by model the changed columns of rows that existed before."""
     changed = {}
     for model, rows in after.items():
         old = {row.get("id", row.get("session_key")): row for row in before[model]}
@@ -153,11 +153,11 @@ def test_a_requested_address_is_not_set_before_confirmation(browser_of, ann):
     assert changes_of(before, all_rows())["accounts.User"] == {"new_email"}
 
 
-# Rows of somebody else
+# Rows of other users
 
 
 def test_no_url_with_an_id_returns_another_users_data(browser_of, client_of, ann, bob, hers):
-    """Found in the URL conf, so that a new one is tried too."""
+    """URLs come from the URL conf, so that new ones are included."""
     his = client_of(bob)
     ids = {"uuid": SignIn.objects.get(user=bob).pk, "int": SecurityEvent.objects.filter(user=bob).first().pk}
     browser, before, tried = browser_of(ann), all_rows(), 0
@@ -186,14 +186,14 @@ def test_the_admin_shows_nothing_to_users_who_are_not_staff(browser_of, hers, an
             for visitor in (browser, Browser()):
                 answer = visitor.generic(method, place.path(object_id=ann.pk))
                 assert answer.status_code == 302, (place, method)
-            # A token is no way in, of whomever.
+            # The page accepts no token of any user.
             assert (
                 Browser().generic(method, place.path(), headers={"authorization": f"Bearer {hers.access}"}).status_code
                 == 302
             )
 
 
-# Addresses
+# URLs
 
 
 TRICKS = [
@@ -244,11 +244,11 @@ TRICKS = [
 
 
 def test_an_unknown_url_shows_nothing(browser_of, ann):
-    """And never leads to another host, nor does its answer carry what it said."""
+    """It never redirects to another host, and the response does not echo it."""
     browser = browser_of(ann)
     for path in TRICKS:
         for method in ("GET", "POST", "DELETE"):
-            # As a server hands it on: as it came, without a meaning.
+            # As a server passes it on, uninterpreted.
             answer = browser.generic(method, "/", headers={"accept": "text/html"}, PATH_INFO=wsgi_path(path))
             assert answer.status_code in (301, 400, 403, 404, 405), (method, path, answer.status_code)
             location = answer.headers.get("Location", "/")
@@ -267,7 +267,7 @@ def test_an_encoded_letter_does_not_bypass_a_check(browser, path):
 
 
 def wsgi_path(path):
-    """Percent-decoded, each byte a letter of latin-1 (PEP 3333)."""
+    """Returns the path percent-decoded as latin-1 (PEP 3333)."""
     return re.sub("%([0-9a-f]{2})", lambda found: chr(int(found[1], 16)), path)
 
 
@@ -347,7 +347,7 @@ def test_no_header_changes_host_address_or_user(browser_of, ann, anonymous, staf
         assert Browser().get("/admin/", headers=headers).status_code == 302
         assert Browser().get("/api/me/", headers=headers).status_code == 401
         assert EVIL not in str(Browser().get("/accounts/profile/", headers=headers).headers)
-        # Underscores and dashes are the same letter to WSGI.
+        # WSGI maps underscores and dashes to the same character.
         for spelled in (name.replace("-", "_"), name.upper()):
             assert Browser().get("/api/me/", headers={spelled: value or "x"}).status_code == 401
 

@@ -1,4 +1,4 @@
-"""The security documents match the code: their figures are the code's, and each "met" names tests that exist."""
+"""The security documents match the code: their values are those of the code, and each named test exists."""
 
 import ast
 import re
@@ -74,7 +74,7 @@ LEVELS = {
     "16.4": "222",
     "16.5": "2223",
 }
-# What these ask for beyond that at level 3 has a row of its own.
+# Their additional demands at level 3 have a row of their own.
 MORE_AT_LEVEL_3 = {"3.4.3", "6.3.3", "13.3.1", "16.3.2"}
 
 
@@ -94,7 +94,7 @@ def test_every_requirement_has_its_row_in_order():
     wanted |= {(number, "3") for number in MORE_AT_LEVEL_3}
     found = [(number, level) for number, level, *_ in rows()]
     assert Counter(found) == Counter(wanted)
-    # None that is not of the form of the others, and so not looked at here.
+    # Every row has the same form, so that none is skipped here.
     assert len(re.findall(r"^\| ?\d+\.\d+", ASVS, re.MULTILINE)) == len(found)
     assert found == sorted(found, key=lambda each: ([int(part) for part in each[0].split(".")], each[1]))
 
@@ -108,7 +108,7 @@ def test_every_row_has_a_verdict_and_a_reason():
 
 @cache
 def names_in(name: str) -> set[str]:
-    """The names of the tests in a file, which is read and not run."""
+    """Returns the names of the tests in a file, which is parsed and not run."""
     folder, _, module = name.rpartition("/")
     path = ROOT / "tests" / folder / f"test_{module}.py"
     if not path.is_file():
@@ -180,11 +180,11 @@ def test_the_linked_sections_exist():
         assert anchor in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in sections}
 
 
-# The promises
+# Promises
 
 
 def words(span: timedelta) -> str:
-    """In the largest unit that it is a whole number of."""
+    """Returns a duration in the largest unit of which it is a whole number."""
     for unit, length in {"day": 86400, "hour": 3600, "minute": 60, "second": 1}.items():
         number, rest = divmod(span.total_seconds(), length)
         if number and not rest:
@@ -261,7 +261,7 @@ def test_every_event_is_documented():
     assert set(models.SecurityEvent.Type.values) <= set(re.findall(r"`(\w+)`", section))
 
 
-# What it says of the code
+# Statements about the code
 
 
 def sources() -> Iterator[tuple[str, ast.Module]]:
@@ -271,7 +271,7 @@ def sources() -> Iterator[tuple[str, ast.Module]]:
 
 
 def test_every_way_to_sign_in_is_documented():
-    """SECURITY.md has the address of each view that starts a sign-in, or has Django start one."""
+    """SECURITY.md names the URL of each view that starts a sign-in, directly or by Django."""
     starts = {
         path
         for path, tree in sources()
@@ -284,14 +284,14 @@ def test_every_way_to_sign_in_is_documented():
         "api/connect_client.py": ["/accounts/clients/new/"],
         "api/compare/views.py": ["/compare/client/", "/compare/throw-away/"],
     }
-    # Called back by every login().
+    # Called by every login().
     assert starts == told.keys() | {"accounts/sessions.py"}
     section = SECURITY.partition("### Ways to sign in")[2].partition("###")[0]
     assert not [address for addresses in told.values() for address in addresses if address not in section]
 
 
 def test_the_project_connects_to_no_other_host():
-    """No module asks another host for anything, but by the drivers of the database, of Redis and of mail."""
+    """No module sends requests to other hosts, except by the drivers of database, Redis and mail."""
     speakers = {
         "aiohttp",
         "ftplib",
@@ -311,7 +311,7 @@ def test_the_project_connects_to_no_other_host():
         for name in {getattr(node, "module", None), *(alias.name for alias in node.names)}
         if name in speakers
     }
-    # One looks whether its own port is free, one closes connections of clients, and one reads why a mail was refused.
+    # One checks whether its port is free, one closes client connections, one reads why a mail was refused.
     assert found == {
         ("project/management/commands/start.py", "socket"),
         ("project/closing.py", "socket"),

@@ -23,7 +23,7 @@ NEW_PASSWORD = "a quite different passphrase"
 
 
 def who(*cookies, **headers):
-    """Whose sign-in these cookies open, if anybody's, in a header as a browser sends it."""
+    """Returns the id of the user that the cookies authenticate, or None."""
     header = "; ".join(f"{NAME}={key}" for key in cookies)
     response = Browser().get(WHO, headers={"cookie": header, **headers})
     assert response.status_code in (200, 401)
@@ -42,7 +42,7 @@ def sign_in(user, password, **cookies):
     return browser
 
 
-# WSTG-SESS-01: keys that nobody was given
+# WSTG-SESS-01: unknown keys
 
 UNGIVEN = [
     "",
@@ -82,7 +82,7 @@ def test_an_unknown_session_key_is_refused_and_stores_nothing(browser_of, ann):
     forged = [stored, digest(stored), stored[:32], str(SignIn.objects.get().pk), dumps({"_auth_user_id": str(ann.pk)})]
     before = all_rows()
     for key in [*UNGIVEN, *near, *forged]:
-        # As the bytes of UTF-8 arrive by WSGI.
+        # UTF-8 bytes as WSGI passes them on.
         sent = key.encode().decode("latin-1")
         for path in (WHO, "/", "/accounts/profile/", LOGIN, "/api/me/", "/admin/"):
             response = Browser().get(path, headers={"cookie": f"{NAME}={sent}"})
@@ -94,7 +94,7 @@ def test_an_unknown_session_key_is_refused_and_stores_nothing(browser_of, ann):
 
 
 def test_a_similar_digest_does_not_find_the_row_of_another_key(ann, browser_of):
-    """What the table holds opens nothing, neither itself nor hashed once more."""
+    """Stored digests are not accepted as keys, neither as they are nor hashed again."""
     browser_of(ann)
     for session in Session.objects.all():
         assert who(session.pk) is None
@@ -110,7 +110,7 @@ def test_a_session_key_from_before_a_sign_in_is_refused(door, ann, staff, bob, p
     victims, form = staff, {"username": staff.username, "password": password}
     if door == "/accounts/signup/":
         form = {"username": "carol", "email": "carol@example.org", "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
-    # Chosen by the attacker; of the attacker's own sign-in; of one of the victim's that is still good.
+    # Chosen by the attacker; of the attacker's own sign-in; of another live sign-in of the victim.
     for planted in ("a" * 32, key_of(browser_of(ann)), key_of(browser_of(victims))):
         browser = Browser()
         browser.cookies[NAME] = planted
@@ -145,7 +145,7 @@ def swap_secret_key(settings):
     settings.SECRET_KEY = "another-secret-key-that-is-long-enough-0123456789-abcdefghij"
 
 
-# What ends a sign-in: in that browser, in another one of hers, or on the server.
+# Ways to end a sign-in: in that browser, in another browser of Ann, or on the server.
 WAYS_OUT = {
     "signed out": lambda here, elsewhere, **_: here.post("/accounts/logout/"),
     "ended from the list": lambda here, elsewhere, sid, **_: elsewhere.post(f"/accounts/sign-ins/{sid}/end/"),
@@ -176,7 +176,7 @@ def test_a_cookie_replayed_after_its_end_is_refused_everywhere(way, ann, passwor
 
 
 def test_a_request_that_finishes_after_the_end_revives_nothing(ann, password):
-    """SES-3: whatever it does to its session, and however late."""
+    """SES-3: for every change of its session, however late."""
     browser = sign_in(ann, password)
     key = key_of(browser)
     slow = [SessionStore(key) for _ in range(5)]
@@ -201,7 +201,7 @@ def test_a_request_that_finishes_after_the_end_revives_nothing(ann, password):
 
 
 def test_a_key_in_rotation_during_a_wholesale_end_is_refused(ann, password):
-    """From the first step of the end, before the row of the sign-in tells of it."""
+    """From the first step of the end, before the row of the sign-in is updated."""
     late = SessionStore(key_of(sign_in(ann, password)))
     assert late.sign_in
     next(ending.end_everything(SignIn.Reason.ENDED_BY_STAFF))
@@ -211,23 +211,23 @@ def test_a_key_in_rotation_during_a_wholesale_end_is_refused(ann, password):
     assert who(late.session_key) is None
 
 
-# Two cookies, and whose they are
+# Two cookies
 
 
 def test_two_cookies_with_one_name_are_never_two_users(ann, bob, password):
-    """Cookie tossing: a sibling domain plants another one. Whichever counts, it is one of them for all that is done."""
+    """Cookie tossing: a sibling domain sets another cookie. Only one of the two is used throughout a request."""
     hers, his = key_of(sign_in(ann, password)), key_of(sign_in(bob, password))
     for first, second, owners in ((hers, his, (ann, bob)), (his, hers, (bob, ann))):
         got = who(first, second)
         assert got in {owner.pk for owner in owners}
         assert got == who(first, second)
-    # Neither is signed out, nor mixed up, by the other.
+    # Neither user is signed out or confused with the other.
     assert (who(hers), who(his)) == (ann.pk, bob.pk)
     assert who("x" * 32, hers) in (ann.pk, None)
 
 
 def test_a_cookie_that_a_sibling_domain_can_set_is_ignored():
-    """Nothing but this host can set a cookie of that name (RFC 6265bis, section 4.1.3.2)."""
+    """Only this host can set a cookie with that name (RFC 6265bis, section 4.1.3.2)."""
     for name in (NAME, settings.CSRF_COOKIE_NAME, settings.DEVICE_COOKIE_NAME, settings.LANGUAGE_COOKIE_NAME):
         assert name.startswith("__Host-")
 
@@ -240,7 +240,7 @@ def test_a_cookie_with_another_name_is_ignored(name, ann, password):
     assert Browser().get(WHO, headers={"cookie": f"{name}={key}"}).status_code == 401
 
 
-# Session puzzling (WSTG-SESS-08): what one flow left behind, used in another
+# Session puzzling (WSTG-SESS-08): data of one flow used in another
 
 
 def proofs_are_old():
@@ -255,7 +255,7 @@ def test_a_reauthentication_counts_for_one_sign_in_and_one_user(ann, bob, passwo
     assert hers.get("/accounts/email/").status_code == 200
     for other in (elsewhere, his):
         assert other.get("/accounts/email/").status_code == 302
-    # One session's cookie with another one's proof, in whatever order.
+    # The cookie of one session with the reauthentication of another, in either order.
     for cookies in ((elsewhere, hers), (hers, elsewhere)):
         header = "; ".join(f"{NAME}={key_of(each)}" for each in cookies)
         counts = who(*map(key_of, cookies)) and Browser().get(WHO, headers={"cookie": header}).json()["sid"]
@@ -274,7 +274,7 @@ def test_the_password_of_one_user_does_not_confirm_another(ann, bob, password):
 
 
 def test_no_public_page_starts_a_users_session(ann):
-    """Neither a reset that was asked for, nor a wrong password, nor the page behind a link."""
+    """Neither a reset request, nor a wrong password, nor the page of a link."""
     browser = Browser()
     browser.post("/accounts/password_reset/", {"email": ann.email})
     browser.post(LOGIN, {"username": ann.username, "password": "wrong"})
@@ -287,7 +287,7 @@ def test_no_public_page_starts_a_users_session(ann):
 
 
 def test_session_data_does_not_choose_the_user(ann, bob, password):
-    """The row says whose it is: no `_auth_user_id`, `sid` or hash that got into the data has a say."""
+    """The row decides the user: an `_auth_user_id`, `sid` or hash in the session data is ignored."""
     his = sign_in(bob, password)
     session = SessionStore(key_of(his))
     session.update({"_auth_user_id": str(ann.pk), "_auth_user_hash": ann.get_session_auth_hash(), "sid_of": "x"})

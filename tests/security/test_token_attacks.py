@@ -1,4 +1,4 @@
-"""Attacks on tokens at every place that takes one, whether HS256 or ES256 signs them."""
+"""Attacks on tokens at every endpoint that accepts one, with HS256 and ES256."""
 
 import json
 import time
@@ -30,13 +30,13 @@ FORM = "application/x-www-form-urlencoded"
 WHO = "/compare/who/"
 # The order of the curve P-256.
 N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-# With a key pair these are what they say.
+# Attributes of a token signed with a key pair.
 GENUINE_ES256 = {"HS512 that says HS256", "right signature, alg ES256"}
 
 
 @pytest.fixture(params=["HS256", "ES256"])
 def algorithm(request, tmp_path, settings):
-    """Which signs."""
+    """The signing algorithm."""
     if request.param == "ES256":
         (tmp_path / "1.pem").write_bytes(Key.generate("ES256").pem)
         settings.JWT_KEYS = str(tmp_path)
@@ -44,7 +44,7 @@ def algorithm(request, tmp_path, settings):
 
 
 class Doors:
-    """Every place that takes a token; says whether it was let in, and checks that a refusal is a good one."""
+    """Every endpoint that accepts a token: returns whether it was accepted, and checks the form of a refusal."""
 
     def __init__(self, gate):
         self.gate = gate
@@ -57,7 +57,7 @@ class Doors:
             return response.status_code == 200
         answer = response.json()
         assert isinstance(answer["detail"], str)
-        # Too large for a form; no Unicode that a text may have.
+        # Too large for a form; not valid Unicode.
         if response.status_code in (400, 413) and name not in ("bearer", "dpop"):
             return False
         assert response.status_code == 401, (name, response.status_code)
@@ -109,7 +109,7 @@ def hers(doors, client_of, ann):
 # Forgeries
 
 
-# With HS256, tests/api/test_forged_tokens.py tries the others one by one.
+# tests/api/test_forged_tokens.py tries the other forgeries with HS256.
 TRIED = [("HS256", "dpop"), ("HS256", "revoke"), ("HS256", "introspect"), ("ES256", "bearer"), ("ES256", "refresh")]
 
 
@@ -119,7 +119,7 @@ def test_no_forged_token_is_accepted_at_any_endpoint(doors, hers, algorithm, nam
     before = all_rows()
     forgeries = {each: forge for each, forge in FORGED.items() if algorithm == "HS256" or each not in GENUINE_ES256}
     let_in = [each for each, forge in forgeries.items() if doors.lets_in(name, forge(honest))]
-    # To revoke says the same of all tokens (RFC 7009, section 2.2).
+    # Revocation has the same response for all tokens (RFC 7009, section 2.2).
     assert not let_in or name == "revoke"
     assert all_rows() == before
     if name != "dpop":
@@ -127,7 +127,7 @@ def test_no_forged_token_is_accepted_at_any_endpoint(doors, hers, algorithm, nam
 
 
 def public_texts(key):
-    """All that a verifier may take for a shared secret."""
+    """Returns every public text that a verifier might use as a shared secret."""
     public, jwk = key.verifying, key.jwk
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     served = Browser().get("/.well-known/jwks.json").content
@@ -206,16 +206,16 @@ def test_unexpected_numbers_in_claims_are_refused(doors, hers):
     for name in ("exp", "iat", "nbf", "sub", "jti", "sid", "cnf", "username", "aud"):
         for number in NUMBERS:
             text = json.dumps(claims_of(hers.access) | {name: "PLACE"}).replace('"PLACE"', number).encode()
-            # PyJWT leaves out what it does not know; -0 is a time before now.
+            # PyJWT ignores unknown claims; -0 is a time in the past.
             is_harmless = name == "nbf" and number in ("-0", "0.0")
             assert doors.lets_in("bearer", signed(header_of(hers.access), text)) is is_harmless, (name, number)
 
 
-# Other spellings of what was revoked
+# Other encodings of a revoked token
 
 
 def twin(token):
-    """The other signature of ECDSA that is as good: n - s in place of s."""
+    """Returns the token with the other valid ECDSA signature: n - s in place of s."""
     text, _, signature = token.rpartition(".")
     raw = base64url_decode(signature)
     r, s = int.from_bytes(raw[:32]), int.from_bytes(raw[32:])
@@ -256,7 +256,7 @@ def test_a_re_encoded_spent_refresh_token_counts_as_the_same(doors, hers, time_m
     assert not doors.lets_in("refresh", hers.refresh)
 
 
-# Each kind in every slot
+# Each kind of secret in every place
 
 
 @pytest.mark.parametrize("algorithm", ["ES256"], indirect=True)
@@ -289,7 +289,7 @@ def test_no_kind_of_secret_is_accepted_as_another(doors, hers, ann, browser_of, 
         **{f"cookie {name}": value for name, value in cookies.items()},
     }
     assert kinds["status list"].count(".") == 2
-    # What cannot be read without using it up, or ending something, comes last.
+    # Endpoints that spend a token or end a sign-in come last.
     welcome = {
         "bearer": {"access"},
         "dpop": set(),
@@ -395,7 +395,7 @@ def test_a_token_is_read_from_its_header_only(doors, hers, place):
 # The parser
 
 
-# Among the texts, such as have the marks of a signed value, and half a letter.
+# The texts include separators of signed values, and lone surrogates.
 texts = st.text(st.characters(codec=None), max_size=8) | st.text(":.a1\ud800", max_size=8)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts
 json_values = st.recursive(
@@ -410,7 +410,7 @@ HEADERS = ["alg", "kid", "typ", "crit", "jwk", "jku", "x5u", "x5c", "b64", "cty"
 @hypothesis_settings(max_examples=examples(100), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_signed_token_is_answered_by_200_or_401(doors, hers, data):
-    """Claims and headers of any type, and of none."""
+    """Claims and headers of any type, and missing ones."""
     kind = data.draw(st.sampled_from(["access", "refresh"]))
     honest = getattr(hers, kind)
     header, claims = header_of(honest), claims_of(honest)
@@ -422,7 +422,7 @@ def test_any_signed_token_is_answered_by_200_or_401(doors, hers, data):
     token = signed(header, claims)
     name = data.draw(st.sampled_from(["bearer", "verify", "introspect", "refresh" if kind == "access" else "dpop"]))
     if doors.lets_in(name, token):
-        # Nothing that it must say was changed, but for times, names and what is not looked at.
+        # An accepted token has all required claims unchanged, except times and names.
         told = claims_of(honest)
         assert all(claims[each] == told[each] for each in ("iss", "aud", "sid", "token_type"))
         assert {"kid", "typ"} <= header.keys()

@@ -1,4 +1,4 @@
-"""The walk over all addresses takes whatever an adopter's URL conf may hold, and says what it cannot try."""
+"""tests/security/urls.py: URLs of any URL conf of an adopter, and a reason for each skipped one."""
 
 import re
 import warnings
@@ -35,7 +35,7 @@ class Weekday:
 
 
 class Existing:
-    """Of a model: it looks for the row."""
+    """A converter that reads a row of a model."""
 
     regex = r"[a-z0-9]{6}"
 
@@ -115,7 +115,7 @@ def walked():
 def test_every_type_of_parameter_has_a_value_that_resolves(walked):
     found, _skipped = walked
     assert found.keys() >= OTHER_THAN_OURS
-    # walk() has asked the resolver which view answers at each of these.
+    # walk() has resolved each of these to its view.
     assert found["/articles/<yyyy:year>/<slug:slug>/<path:rest>"].parameters == {
         "year": "yyyy",
         "slug": "slug",
