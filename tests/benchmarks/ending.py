@@ -1,4 +1,4 @@
-"""How long it takes to end everybody's sign-ins, and when the last token stops working."""
+"""Duration of an end of all sign-ins, and the time until the last token is refused."""
 
 import threading
 from argparse import ArgumentParser, Namespace

@@ -1,4 +1,4 @@
-"""A bar chart as SVG, by hand, readable on light and dark pages."""
+"""A bar chart as SVG, readable on light and dark pages."""
 
 from collections.abc import Collection, Sequence
 from html import escape
@@ -19,7 +19,7 @@ text { font: 14px system-ui, sans-serif; fill: #1f2328 }
 
 
 def write(path: str, shares: Sequence[tuple[str, float]], highlighted: Collection[str]) -> None:
-    """One bar for each name and share, the longest first; a share of 1 is as long as the chart is wide."""
+    """Writes one bar for each name and share, the longest first; a share of 1 has the width of the chart."""
     ordered = sorted(shares, key=lambda share: -share[1])
     height = ROW * len(ordered) + 10
     bars = [_bar(row, name, share, name in highlighted) for row, (name, share) in enumerate(ordered)]

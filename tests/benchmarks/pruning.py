@@ -1,4 +1,4 @@
-"""How slow sign-ins are while a great many rows are pruned."""
+"""Latency of sign-ins while many rows are pruned."""
 
 import re
 import threading
@@ -52,7 +52,7 @@ def run(options: Namespace) -> list[dict[str, object]]:
 
 
 def _while_pruning(here: Stand, sign_in: Callable[[], None]) -> tuple[Tally, int, float]:
-    """Latencies of sign-ins until the command is done, how many rows it deleted, and in how many seconds."""
+    """Returns latencies of sign-ins during the command, the number of deleted rows, and its duration in seconds."""
     told, over = [], threading.Event()
 
     def prune() -> None:

@@ -1,4 +1,4 @@
-"""Each benchmark runs and prints figures. How fast anything is, is not asserted: the machine is busy with tests."""
+"""Each benchmark runs and returns figures. Speeds are not asserted, since the machine is busy with tests."""
 
 import json
 import subprocess
@@ -111,7 +111,7 @@ def test_sizes_measures_every_table(results: Any) -> None:
 
 def test_storm_accepts_no_token_after_an_acknowledged_end(results: Any) -> None:
     (storm,) = results("storm", "--processes", "6", "--revocations", "3000", "--slow", "2", "--checks", "10")
-    # The last of each thousand, by each process.
+    # Each process checks the last of each thousand.
     assert storm["checks"] == 6 * 3
     assert storm["turns"] > 6
     assert storm["let_in"] == storm["unanswered"] == storm["refused_others"] == 0

@@ -1,4 +1,4 @@
-"""The checker objects to histories in which a promise was broken, and to no other."""
+"""The checker finds violations of the contract in a history, and nothing else."""
 
 from dataclasses import replace
 
@@ -61,41 +61,41 @@ def test_a_blocked_token_does_not_affect_others() -> None:
     record = replace(RECORD, blocked=frozenset({"j"}))
     assert rules([at(3, jti="other")], [block], record=record) == []
     assert rules([at(3)], [block], record=record) == ["nothing is accepted after its end"]
-    assert rules([], [block]) == ["nothing acknowledged is lost"]
+    assert rules([], [block]) == ["no acknowledged change is lost"]
     assert rules([], [replace(block, by="s")]) == []
-    assert rules([], [replace(block, by="another")]) == ["nothing acknowledged is lost"]
+    assert rules([], [replace(block, by="another")]) == ["no acknowledged change is lost"]
 
 
 @pytest.mark.parametrize("changes", [{"status": 401}, {"status": 302, "mode": "session"}])
 def test_a_refusal_without_an_end_is_found(changes: dict[str, object]) -> None:
-    assert rules([at(3, **changes)]) == ["nobody is signed out for nothing"]
+    assert rules([at(3, **changes)]) == ["no client is signed out without cause"]
 
 
 def test_a_response_about_another_user_is_found() -> None:
     assert rules([at(1, about=frozenset({"ann"}))]) == []
-    assert rules([at(1, about=frozenset({"ann", "bob"}))]) == ["nobody sees another"]
+    assert rules([at(1, about=frozenset({"ann", "bob"}))]) == ["no user sees another"]
 
 
 def test_a_refusal_before_the_end_was_requested_is_found() -> None:
-    assert rules([at(1.5, status=401)], [END]) == ["nobody is signed out for nothing"]
+    assert rules([at(1.5, status=401)], [END]) == ["no client is signed out without cause"]
 
 
 def test_a_wholesale_end_without_response_may_take_effect_late() -> None:
     end = End("end others", 0.5, 30, False, "ann", frozenset({"another"}))
     record = replace(RECORD, reasons={"s": "ended_by_user at 12:00"})
     assert rules([at(3, status=401)], [end], record=record) == []
-    assert rules([at(3, status=401)], [end]) == ["nobody is signed out for nothing"]
+    assert rules([at(3, status=401)], [end]) == ["no client is signed out without cause"]
     assert rules([at(3, status=401)], [replace(end, action="password")], record=record) != []
-    assert rules([at(30, status=401)], [end]) == ["nobody is signed out for nothing"]
-    assert rules([at(3, status=401, user="bob")], [end]) == ["nobody is signed out for nothing"]
+    assert rules([at(30, status=401)], [end]) == ["no client is signed out without cause"]
+    assert rules([at(3, status=401, user="bob")], [end]) == ["no client is signed out without cause"]
 
 
 def test_a_browser_whose_new_key_was_lost_may_be_refused() -> None:
     change = End("password", 0.5, 30, False, "ann", frozenset({"another"}), by="s")
     refused = at(40, status=302, mode="session")
     assert rules([refused], [change]) == []
-    assert rules([refused], [replace(change, by="another")]) == ["nobody is signed out for nothing"]
-    assert rules([replace(refused, mode="token", status=401)], [change]) == ["nobody is signed out for nothing"]
+    assert rules([refused], [replace(change, by="another")]) == ["no client is signed out without cause"]
+    assert rules([replace(refused, mode="token", status=401)], [change]) == ["no client is signed out without cause"]
 
 
 def test_an_expired_token_may_be_refused() -> None:
@@ -108,8 +108,8 @@ def test_a_refresh_repeated_too_late_counts_as_reuse() -> None:
     late, stuck, soon = (at(seconds, action="refresh", status=401, presented="a") for seconds in (40, 10, 5))
     assert rules([lost, late], record=record) == []
     assert rules([lost, replace(stuck, told=18)], record=record) == []
-    assert rules([lost, soon], record=record) == ["nobody is signed out for nothing"]
-    assert rules([lost, late]) == ["nobody is signed out for nothing"]
+    assert rules([lost, soon], record=record) == ["no client is signed out without cause"]
+    assert rules([lost, late]) == ["no client is signed out without cause"]
 
 
 def test_a_forked_refresh_family_is_found() -> None:
@@ -133,7 +133,7 @@ def test_a_forked_refresh_family_is_found() -> None:
     ],
 )
 def test_a_response_outside_the_contract_is_found(changes: dict[str, object], good: bool) -> None:
-    assert rules([replace(CALL, **changes)]) == ([] if good else ["every answer is in the contract"])
+    assert rules([replace(CALL, **changes)]) == ([] if good else ["every response is in the contract"])
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_response_outside_the_contract_is_found(changes: dict[str, object], go
 )
 def test_a_truncated_response_is_found(faults: list[Fault], good: bool) -> None:
     calls = [replace(CALL, status=0, cut_off=True)]
-    assert rules(calls, faults=faults) == ([] if good else ["every answer is in the contract"])
+    assert rules(calls, faults=faults) == ([] if good else ["every response is in the contract"])
 
 
 @pytest.mark.parametrize(
@@ -161,11 +161,11 @@ def test_a_truncated_response_is_found(faults: list[Fault], good: bool) -> None:
     ],
 )
 def test_a_lost_event_is_found(record: Record) -> None:
-    assert rules([], [END], record=record) == ["nothing acknowledged is lost"]
+    assert rules([], [END], record=record) == ["no acknowledged change is lost"]
 
 
 def test_a_password_change_without_its_event_is_found() -> None:
     change = End("password", 2, 2.1, True, "ann", frozenset())
     good = replace(RECORD, events={**RECORD.events, ("password_changed", "ann"): 1})
-    assert rules([], [change, change], record=good) == ["nothing acknowledged is lost"]
+    assert rules([], [change, change], record=good) == ["no acknowledged change is lost"]
     assert rules([], [change], record=good) == []

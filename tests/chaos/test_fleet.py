@@ -1,4 +1,4 @@
-"""Five minutes of faults on a real fleet, with what `python -m tests.chaos` does for as long as it is told to."""
+"""Five minutes of faults on a real fleet, like `python -m tests.chaos`."""
 
 import os
 import subprocess
@@ -15,9 +15,9 @@ from tests.plugins.optional_tools import require
 
 MINUTES, SEED = 5.0, 20
 FAULTS = 100
-# Of each kind of request, so many must have been granted.
+# The minimum of accepted requests of each kind.
 LEAST = {"call": 1000, "page": 100, "refresh": 150, "sign in": 80, "end": 25, "sign out": 8}
-# So many answers must have named somebody, or none could have named the wrong one.
+# The minimum of responses with a user name, or none could have had a wrong one.
 NAMED = 500
 
 

@@ -1,4 +1,4 @@
-"""`manage.py start --fleet 2`: what it says is so, and Ctrl-C leaves nothing behind."""
+"""`manage.py start --fleet 2`: it serves as printed, and Ctrl-C stops every process."""
 
 import os
 import re
@@ -55,7 +55,7 @@ def test_the_local_fleet_starts_and_serves(stand: subprocess.Popen[str]) -> None
             asked.add(answer.headers["X-Node"])
             return asked == set(nodes.values())
 
-        # The balancer leaves a node alone for two seconds after it was too busy to answer.
+        # The balancer skips a node for two seconds after it was too busy to respond.
         servers.wait_until(asked_all)
         psutil.Process(int(next(iter(nodes)))).kill()
         assert {call().status_code for _ in range(6)} == {200}
