@@ -182,18 +182,18 @@ def _refreshes(fleet: Fleet, clients: int) -> Iterator[Step]:
 def _checks(fleet: Fleet, clients: int) -> Iterator[Step]:
     for pair in fleet.stand.call("credentials.passports", count=clients):
         request = wire.post("/api/token/verify/", {"token": pair["access"]})
-        yield partial(patient, fleet.url, request)
+        yield partial(retry_when_throttled, fleet.url, request)
 
 
 def _calls_by_token(fleet: Fleet, clients: int) -> Iterator[Step]:
     for pair in fleet.stand.call("credentials.passports", count=clients):
         request = wire.get("/api/me/", wire.HTTPS | wire.bearer(pair["access"]))
-        yield partial(patient, fleet.url, request)
+        yield partial(retry_when_throttled, fleet.url, request)
 
 
 def _calls_by_session(fleet: Fleet, clients: int) -> Iterator[Step]:
     for cookie in fleet.stand.call("credentials.wristbands", count=clients):
-        yield partial(patient, fleet.url, wire.get("/api/me/", wire.HTTPS | cookie))
+        yield partial(retry_when_throttled, fleet.url, wire.get("/api/me/", wire.HTTPS | cookie))
 
 
 SIGN_IN, REFRESH, CHECK = "sign-in", "refresh", "check of a token (`/api/token/verify/`)"

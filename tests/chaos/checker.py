@@ -135,7 +135,7 @@ def no_client_is_signed_out_without_cause(history: _Indexed) -> Iterator[str]:
 def no_user_sees_another(history: _Indexed) -> Iterator[str]:
     for call in history.calls:
         if others := call.about - {call.user}:
-            yield f"{call.action} ({call.mode}, {call.node}) by {call.user} received data of {', '.join(sorted(others))}"
+            yield f"{call.action} ({call.mode}, {call.node}) by {call.user} got data of {', '.join(sorted(others))}"
 
 
 def no_family_forks(history: _Indexed) -> Iterator[str]:
