@@ -141,6 +141,11 @@ def header_of(token: str) -> dict[str, Any]:
     return jwt.get_unverified_header(token)
 
 
+def bearer(access: str) -> dict[str, str]:
+    """The header of a request with an access token."""
+    return {"Authorization": f"Bearer {access}"}
+
+
 def sign_in_of(user: Any) -> SignIn:
     """The user's latest sign-in."""
     return SignIn.objects.filter(user=user).latest("created_at")

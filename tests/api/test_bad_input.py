@@ -7,6 +7,7 @@ import pytest
 from django.db import transaction
 
 from accounts.models import SecurityEvent, SignIn, User
+from tests.conftest import bearer
 
 pytestmark = pytest.mark.django_db
 
@@ -47,7 +48,7 @@ def send(browser, hers):
     """Sends bytes to an endpoint with the credentials of a client."""
 
     def send(path, body, content_type="application/json", method=None):
-        headers = {"authorization": f"Bearer {hers.access}"} if path in SIGNED_IN + WITHOUT_BODY else {}
+        headers = bearer(hers.access) if path in SIGNED_IN + WITHOUT_BODY else {}
         method = method or ("PATCH" if path == "/api/me/" else "POST")
         return browser().generic(method, path, body, content_type=content_type, headers=headers)
 

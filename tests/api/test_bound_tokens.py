@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from api.keys import Key
 from tests.api.dpop_client import ME, REFRESH, Holder, b64, refused
-from tests.conftest import ApiClient, claims_of
+from tests.conftest import ApiClient, bearer, claims_of
 
 
 @pytest.fixture(params=["ES256", "EdDSA"])
@@ -177,7 +177,7 @@ def test_introspection_returns_the_key_thumbprint(holder, staff, client_of):
         "/api/token/introspect/",
         f"token={holder.access}",
         "application/x-www-form-urlencoded",
-        headers={"authorization": f"Bearer {client_of(staff).access}"},
+        headers=bearer(client_of(staff).access),
     )
     assert response.json()["token_type"] == "DPoP"
     assert response.json()["cnf"] == claims_of(holder.access)["cnf"]

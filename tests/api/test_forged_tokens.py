@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from accounts.models import SecurityEvent, SignIn
 from api.keys import keyring
-from tests.conftest import claims_of, header_of
+from tests.conftest import bearer, claims_of, header_of
 
 pytestmark = pytest.mark.django_db
 
@@ -28,7 +28,7 @@ def show(browser, anonymous):
 
     def show(door, token):
         if door == "me":
-            return browser().get("/api/me/", headers={"authorization": f"Bearer {token}"})
+            return browser().get("/api/me/", headers=bearer(token))
         return anonymous.post(f"/api/token/{door}/", {"token" if door == "verify" else "refresh": token})
 
     return show

@@ -7,6 +7,7 @@ import pytest
 from django.conf import settings
 
 from accounts.models import SecurityEvent, SignIn, User
+from tests.conftest import bearer
 
 pytestmark = pytest.mark.django_db
 
@@ -32,10 +33,6 @@ def strict_browser_of(browser_of):
 
 def csrf(browser):
     return {"x-csrftoken": browser.cookies[settings.CSRF_COOKIE_NAME].value, "referer": "https://testserver/"}
-
-
-def bearer(token):
-    return {"authorization": f"Bearer {token}"}
 
 
 # /api/me/

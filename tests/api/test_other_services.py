@@ -11,7 +11,8 @@ from accounts import registration
 from accounts.models import SecurityEvent, SignIn, User
 from api.blocklist.models import Entry
 from api.keys import Key
-from tests.api.test_forged_tokens import FORGED, claims_of
+from tests.api.test_forged_tokens import FORGED
+from tests.conftest import bearer, claims_of
 
 pytestmark = pytest.mark.django_db
 
@@ -24,7 +25,7 @@ def send(browser):
     """Sends a form, with an access token if one is given."""
 
     def send(path, form, access="", content_type=FORM):
-        headers = {"authorization": f"Bearer {access}"} if access else {}
+        headers = bearer(access) if access else {}
         body = form if isinstance(form, (str, bytes)) else urlencode(form)
         return browser().generic("POST", path, body, content_type, headers=headers)
 
@@ -296,14 +297,14 @@ def test_a_wrong_content_type_is_refused(send, gate, client_of, ann, path, conte
 @pytest.mark.parametrize("path", [REVOKE, INTROSPECT])
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
 def test_a_wrong_method_is_refused(browser, gate, path, method):
-    headers = {"authorization": f"Bearer {gate}"}
+    headers = bearer(gate)
     assert browser().generic(method, path, "token=x", FORM, headers=headers).status_code == 405
 
 
 @pytest.mark.parametrize("path", [REVOKE, INTROSPECT])
 def test_a_token_in_the_query_string_does_not_count(browser, gate, client_of, ann, path):
     client = client_of(ann)
-    headers = {"authorization": f"Bearer {gate}"}
+    headers = bearer(gate)
     response = browser().generic("POST", f"{path}?token={client.refresh}", "", FORM, headers=headers)
     assert response.status_code == 400
     assert client.renew().status_code == 200

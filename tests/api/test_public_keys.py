@@ -10,7 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from api.keys import Key, keyring
-from tests.api.test_forged_tokens import claims_of, signed
+from tests.api.test_forged_tokens import signed
+from tests.conftest import bearer, claims_of, header_of
 
 pytestmark = pytest.mark.django_db
 
@@ -71,7 +72,7 @@ def test_each_kid_is_the_thumbprint_of_its_key(with_keys, browser):
 def test_other_libraries_verify_our_tokens_with_them(with_keys, browser, client_of, ann):
     token = client_of(ann).access
     ring = jwt.PyJWKSet.from_dict(browser().get(JWKS).json())
-    key = ring[jwt.get_unverified_header(token)["kid"]]
+    key = ring[header_of(token)["kid"]]
     assert jwt.decode(token, key, algorithms=["RS256"], audience="api", issuer="wristband")["sub"] == str(ann.pk)
 
 
@@ -137,7 +138,7 @@ def test_a_token_cannot_choose_its_key(with_keys, browser, client_of, ann, point
     ours = keyring.by_kid and next(iter(keyring.by_kid))
     headers = {"typ": "at+jwt", pointer: value} | ({"kid": ours} if names_our_key else {})
     forged = jwt.encode(claims_of(token), key, algorithm="ES256", headers=headers)
-    assert browser().get("/api/me/", headers={"authorization": f"Bearer {forged}"}).status_code == 401
+    assert browser().get("/api/me/", headers=bearer(forged)).status_code == 401
 
 
 def test_a_public_key_is_not_accepted_as_an_hmac_secret(with_keys, browser, client_of, ann):
@@ -145,4 +146,4 @@ def test_a_public_key_is_not_accepted_as_an_hmac_secret(with_keys, browser, clie
     for key in browser().get(JWKS).json()["keys"]:
         for secret in [json.dumps(key).encode(), key.get("x", key.get("n")).encode()]:
             forged = signed({"alg": "HS256", "typ": "at+jwt", "kid": key["kid"]}, claims_of(token), secret)
-            assert browser().get("/api/me/", headers={"authorization": f"Bearer {forged}"}).status_code == 401
+            assert browser().get("/api/me/", headers=bearer(forged)).status_code == 401

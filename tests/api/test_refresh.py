@@ -7,7 +7,7 @@ from django.apps import apps
 
 from accounts import mail
 from accounts.models import SecurityEvent, SignIn, User
-from tests.conftest import claims_of
+from tests.conftest import bearer, claims_of
 
 pytestmark = pytest.mark.django_db
 
@@ -21,7 +21,7 @@ def refresh(anonymous):
 @pytest.fixture
 def me(browser):
     """Sends an access token and returns the status."""
-    return lambda token: browser().get("/api/me/", headers={"authorization": f"Bearer {token}"}).status_code
+    return lambda token: browser().get("/api/me/", headers=bearer(token)).status_code
 
 
 def rows():

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import jwt
 import pytest
 
 from tests import servers
+from tests.conftest import bearer, header_of
 
 # For a slow machine; a change usually takes half a second.
 PATIENCE = 20
@@ -48,7 +48,7 @@ class Cluster:
         return {key["kid"] for key in ask("GET", f"{url}/.well-known/jwks.json").json()["keys"]}
 
     def me(self, url: str, access: str) -> int:
-        return ask("GET", f"{url}/api/me/", headers={"Authorization": f"Bearer {access}"}).status_code
+        return ask("GET", f"{url}/api/me/", headers=bearer(access)).status_code
 
     def sign_in(self, url: str) -> dict[str, str]:
         answer = ask("POST", f"{url}/api/token/", json={"username": "gate", "password": self.env["SERVICE_PASSWORD"]})
@@ -97,13 +97,13 @@ class Load:
             while not self._done.is_set():
                 asked += 1
                 url = self.cluster.urls[asked % 2]
-                answer = http.get(f"{url}/api/me/", headers={"Authorization": f"Bearer {tokens['access']}"})
+                answer = http.get(f"{url}/api/me/", headers=bearer(tokens["access"]))
                 self.answers[answer.status_code] += 1
                 if asked % 7 == 0:
                     answer = http.post(f"{url}/api/token/refresh/", json={"refresh": tokens["refresh"]})
                     self.answers[answer.status_code] += 1
                     tokens = answer.json() if answer.status_code == 200 else tokens
-                self.kids[number] = jwt.get_unverified_header(tokens["refresh"])["kid"]
+                self.kids[number] = header_of(tokens["refresh"])["kid"]
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -138,7 +138,7 @@ def ask(method: str, url: str, **what: Any) -> httpx.Response:
 
 
 def kid_of(token: str) -> Any:
-    return jwt.get_unverified_header(token)["kid"]
+    return header_of(token)["kid"]
 
 
 @pytest.mark.long

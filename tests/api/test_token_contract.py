@@ -3,15 +3,11 @@
 import pytest
 
 from accounts.models import SecurityEvent, SignIn, User
-from tests.conftest import claims_of, header_of
+from tests.conftest import bearer, claims_of, header_of
 
 pytestmark = pytest.mark.django_db
 
 WRONG_PASSWORD = "not the right passphrase at all"
-
-
-def bearer(token):
-    return {"authorization": f"Bearer {token}"}
 
 
 # Obtaining tokens

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import models
 
 from accounts.models import SecurityEvent, SignIn, User
-from tests.conftest import Browser
+from tests.conftest import Browser, bearer
 from tests.security.urls import all_rows, all_urls
 
 pytestmark = pytest.mark.django_db
@@ -187,10 +187,7 @@ def test_the_admin_shows_nothing_to_users_who_are_not_staff(browser_of, hers, an
                 answer = visitor.generic(method, place.path(object_id=ann.pk))
                 assert answer.status_code == 302, (place, method)
             # The page accepts no token of any user.
-            assert (
-                Browser().generic(method, place.path(), headers={"authorization": f"Bearer {hers.access}"}).status_code
-                == 302
-            )
+            assert Browser().generic(method, place.path(), headers=bearer(hers.access)).status_code == 302
 
 
 # URLs

@@ -18,7 +18,7 @@ from rest_framework import serializers as drf
 from accounts import forms
 from accounts.models import SignIn, User
 from api import serializers
-from tests.conftest import Browser
+from tests.conftest import Browser, bearer
 from tests.security import examples
 from tests.security.urls import all_rows, all_urls
 
@@ -144,7 +144,7 @@ def world(ann, bob, staff, browser_of, client_of, password):
         def send(self, who, method, path, body, content_type):
             headers = self.cookies.get(who, {})
             if who == "program":
-                headers = {"authorization": f"Bearer {self.client.access}"}
+                headers = bearer(self.client.access)
             self.http.cookies.clear()
             return self.http.generic(method, path, body, content_type, headers=headers)
 

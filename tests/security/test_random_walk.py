@@ -41,7 +41,7 @@ from accounts.models import AttemptCounter, SignIn
 from api.blocklist.mirror import mirror
 from api.tokens import AccessToken
 from tests.api.test_bound_tokens import Holder
-from tests.conftest import Browser, claims_of
+from tests.conftest import Browser, bearer, claims_of
 from tests.security import examples
 from tests.security.model import (
     BROWSER_IDLE,
@@ -79,7 +79,7 @@ def send(method: str, path: str, data: Any = None, cookie: str = "", access: str
     """One request of a program or a browser, each from an address of its own, so that no throttle has a say."""
     number = next(addresses)
     browser.cookies.clear()
-    headers = {"Authorization": f"Bearer {access}"} if access else {}
+    headers = bearer(access) if access else {}
     if cookie:
         headers["Cookie"] = f"{settings.SESSION_COOKIE_NAME}={cookie}"
     body = urlencode(data or {}) if form else json.dumps(data or {})

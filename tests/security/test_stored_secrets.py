@@ -27,7 +27,7 @@ from api.blocklist.models import Entry
 from api.keys import Key
 from tests.accounts.admin_pages import BLOCKLIST, EVENTS, LEAKED, SIGN_INS, USERS, act
 from tests.api.test_bound_tokens import Holder
-from tests.conftest import ApiClient, Browser, claims_of
+from tests.conftest import ApiClient, Browser, bearer, claims_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -123,8 +123,8 @@ class Hour:
         _, secret = registration.create_service("billing", ["introspect"])
         self.secrets.add(secret)
         form = urlencode({"token": kept.access})
-        bearer = {"authorization": f"Bearer {self.client('billing', secret).access}"}
-        answer = Browser().generic("POST", "/api/token/introspect/", form, FORM, headers=bearer)
+        headers = bearer(self.client("billing", secret).access)
+        answer = Browser().generic("POST", "/api/token/introspect/", form, FORM, headers=headers)
         assert answer.json()["active"]
 
     def bound(self):
@@ -197,7 +197,7 @@ class Hour:
         tokens = visitor.post("/compare/client/").json()
         self.secrets |= set(tokens.values())
         assert visitor.post("/compare/token/", {"token": tokens["access"]}).status_code == 200
-        who = {"authorization": f"Bearer {tokens['access']}"}
+        who = bearer(tokens["access"])
         assert Browser().get("/compare/who/", headers=who).status_code == 200
 
     def who_is_still_there(self):

@@ -19,8 +19,8 @@ from accounts.models import SecurityEvent, SignIn
 from api.blocklist.models import Entry
 from api.keys import Key, keyring
 from tests.api.test_bound_tokens import Holder
-from tests.api.test_forged_tokens import FORGED, claims_of, encoded, header_of, signed
-from tests.conftest import ApiClient, Browser
+from tests.api.test_forged_tokens import FORGED, encoded, signed
+from tests.conftest import ApiClient, Browser, bearer, claims_of, header_of
 from tests.security import examples
 from tests.security.urls import all_rows
 
@@ -66,7 +66,7 @@ class Doors:
         return False
 
     def bearer(self, token):
-        return ApiClient().get(WHO, headers={"authorization": f"Bearer {token}"})
+        return ApiClient().get(WHO, headers=bearer(token))
 
     def dpop(self, token):
         return ApiClient().get(WHO, headers={"authorization": f"DPoP {token}", "dpop": "a.b.c"})
@@ -87,7 +87,7 @@ class Doors:
         return self._form("/api/token/introspect/", token, self.gate)
 
     def _form(self, path, token, access):
-        headers = {"authorization": f"Bearer {access}"} if access else {}
+        headers = bearer(access) if access else {}
         body = urlencode({"token": token}, errors="surrogatepass")
         return Browser().generic("POST", path, body, FORM, headers=headers)
 
@@ -452,7 +452,7 @@ PROOF_HEADERS = ["typ", "jwk", "alg", "crit", "kid"]
 def test_any_proof_is_answered_by_200_or_401(ann, password, data):
     holder = Holder()
     good = holder.proof("POST", "https://testserver/api/token/")
-    header, claims = jwt.get_unverified_header(good), claims_of(good)
+    header, claims = header_of(good), claims_of(good)
     for part, names in (
         (header, PROOF_HEADERS),
         (claims, PROOF_CLAIMS),

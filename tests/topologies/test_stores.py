@@ -15,6 +15,7 @@ import pytest
 from django.db import connection
 
 from tests import servers
+from tests.conftest import bearer
 from tests.plugins.optional_tools import require
 from tests.topologies import stores
 
@@ -89,10 +90,6 @@ class Site:
         before = self.checks_by_database()
         assert self.statuses(10, headers=bearer(access)) == {200}
         return self.checks_by_database() == before
-
-
-def bearer(access: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {access}"}
 
 
 def database_url() -> str:

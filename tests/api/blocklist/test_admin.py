@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts.models import SecurityEvent, SignIn
 from api.blocklist.models import Entry
 from tests.accounts.admin_pages import BLOCKLIST, LEAKED, act, make_staff, text_of
-from tests.conftest import claims_of, sign_in_of
+from tests.conftest import claims_of, header_of, sign_in_of
 
 pytestmark = pytest.mark.django_db
 
@@ -103,7 +103,7 @@ def test_an_access_token_id_has_no_known_owner(page, client_of, ann):
 
 
 def forged(token):
-    return jwt.encode(claims_of(token), "k" * 32, headers={"kid": jwt.get_unverified_header(token)["kid"]})
+    return jwt.encode(claims_of(token), "k" * 32, headers={"kid": header_of(token)["kid"]})
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,9 @@ from api.keys import Key
 from tests import servers
 from tests.accounts.admin_pages import BLOCKLIST, SIGN_INS, USERS, act, text_of
 from tests.api.blocklist.test_admin import do, show
-from tests.api.blocklist.test_status_list import FORM, INVALID, SUSPENDED, VALID, claims_of, statuses
+from tests.api.blocklist.test_status_list import FORM, INVALID, SUSPENDED, VALID, statuses
 from tests.api.blocklist.test_wholesale import settle
+from tests.conftest import bearer, claims_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -256,7 +257,7 @@ def by_introspection(world, client):
         "/api/token/introspect/",
         urlencode({"token": client.access}),
         FORM,
-        headers={"Authorization": f"Bearer {token}"},
+        headers=bearer(token),
     )
     assert answer.status_code == 200
     return answer.json()["active"]

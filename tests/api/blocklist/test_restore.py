@@ -14,6 +14,7 @@ from api.blocklist.restore import PLACES_SKIPPED, end_restored_sign_ins
 from api.blocklist.row_cursor import RowCursor, StoreReplaced
 from api.blocklist.store import read_with_mark
 from tests import servers
+from tests.conftest import bearer
 
 FIELDS = ("id", "token_id", "until", "before", "lifted_at", "kind", "owner_id")
 
@@ -144,7 +145,7 @@ class Client:
         return answer.status_code
 
     def call(self, access=None):
-        headers = {"Authorization": f"Bearer {access or self.access}"}
+        headers = bearer(access or self.access)
         # A terminated connection causes at most one 503 for each worker.
         for _ in range(10):
             status = self.http.get("/api/me/", headers=headers).status_code
@@ -197,9 +198,7 @@ def test_after_a_restore_old_tokens_fail_without_a_reuse_event(restore):
             back_up(admin)
             assert honest.call() == ended.call() == 200
             assert honest.refresh() == honest.refresh() == 200
-            assert ended.http.post(
-                "/api/sign-ins/end-all/", json={}, headers={"Authorization": f"Bearer {ended.access}"}
-            )
+            assert ended.http.post("/api/sign-ins/end-all/", json={}, headers=bearer(ended.access))
             # Not in the backup, and enough rows that the last id of the mirrors is higher than in the backup.
             later = Client(node.url, "bob")
             for _ in range(20):

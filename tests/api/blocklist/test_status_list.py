@@ -20,7 +20,7 @@ from api.blocklist import status_list
 from api.blocklist.models import Entry, StatusIndex
 from api.keys import Key, keyring
 from tests import servers
-from tests.conftest import claims_of
+from tests.conftest import bearer, claims_of, header_of
 
 pytestmark = pytest.mark.django_db
 
@@ -115,7 +115,7 @@ def test_a_refresh_token_has_no_index(client_of, ann):
 def test_the_list_is_a_signed_token_of_its_own_type(client_of, ann, get, read):
     client_of(ann)
     response = get(accept="application/statuslist+jwt")
-    header = jwt.get_unverified_header(response.content)
+    header = header_of(response.content)
     assert response.headers["Content-Type"] == "application/statuslist+jwt"
     assert (header["typ"], header["kid"]) == ("statuslist+jwt", keyring.signing_key.kid)
     claims = read()
@@ -135,7 +135,7 @@ def test_the_list_has_a_fixed_size(client_of, ann, read):
 def test_the_list_is_not_accepted_as_a_token(client_of, ann, get, browser, anonymous, kind):
     client_of(ann)
     token = get().content.decode()
-    assert browser().get("/api/me/", headers={"authorization": f"Bearer {token}"}).status_code == 401
+    assert browser().get("/api/me/", headers=bearer(token)).status_code == 401
     assert anonymous.post("/api/token/refresh/", {"refresh": token}).status_code == 401
     assert anonymous.post("/api/token/verify/", {"token": token}).status_code == 401
 

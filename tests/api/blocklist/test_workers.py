@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests import servers
+from tests.conftest import bearer
 
 ROUNDS = 15
 
@@ -35,7 +36,7 @@ from project.asgi import application
 async def main(access, refresh):
     async with httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://localhost") as http:
         async def me():
-            return (await http.get("/api/me/", headers={"Authorization": f"Bearer {access}"})).status_code
+            return (await http.get("/api/me/", headers=bearer(access))).status_code
         before = await asyncio.gather(*[me() for _ in range(20)])
         await http.post("/api/token/blacklist/", json={"refresh": refresh})
         after = await asyncio.gather(*[me() for _ in range(20)])
@@ -81,7 +82,7 @@ def test_a_revocation_is_refused_by_every_worker_of_every_node(stores: dict[str,
     ):
 
         def me(access: str) -> Any:
-            answer = http.get(f"{there.url}/api/me/", headers={"Authorization": f"Bearer {access}"})
+            answer = http.get(f"{there.url}/api/me/", headers=bearer(access))
             return answer.status_code
 
         for access, refresh in pairs:
