@@ -1,4 +1,4 @@
-"""Addresses of clients and proxies: the one parser for headers, sockets, settings, commands and searches."""
+"""IP addresses of clients and proxies: one parser for headers, sockets, settings, commands and searches."""
 
 import re
 from collections.abc import Iterable
@@ -8,21 +8,21 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-# RFC 4291, section 2.5.4: a client with one IPv6 address has 64 bits of them.
+# RFC 4291, section 2.5.4: an IPv6 client has a /64 network, and may use each of its addresses.
 IPV6_NETWORK_BITS = 64
-# RFC 4291, section 2.5.5.2: how a socket that is bound to [::] names IPv4 clients.
+# RFC 4291, section 2.5.5.2: the addresses of IPv4 clients on a socket that is bound to [::].
 MAPPED = IPv6Network("::ffff:0:0/96")
-# RFC 6052, section 2.1: how a NAT64 or SIIT translator names IPv4 clients, by its well-known prefix.
+# RFC 6052, section 2.1: the addresses of IPv4 clients behind a NAT64 or SIIT translator with the well-known prefix.
 TRANSLATED = IPv6Network("64:ff9b::/96")
-# The longest that is of use: quotes, brackets, an IPv6 address with a zone, a port.
+# Enough for quotes, brackets, an IPv6 address with a zone, and a port.
 MAX_LENGTH = 80
 WITH_PORT = re.compile(r"(?:(?P<v4>[0-9.]+)|\[(?P<v6>[^\[\]]+)\])(?::(?P<port>[0-9]{1,5}))?")
 
 
 def parse(text: str) -> Address | None:
     """
-    The address in that text, without quotes, brackets, port and zone; IPv4 if it stands for an IPv4 address. None if
-    the text is anything else.
+    Returns the address in the text, without quotes, brackets, port and zone, and as IPv4 if it represents an IPv4
+    address. None if the text is no address.
     """
     return _parse(text) if len(text) <= MAX_LENGTH else None
 
@@ -48,18 +48,18 @@ def _as_ipv4(address: Address) -> Address:
     embedded = IPv4Address(int(address) & 0xFFFFFFFF)
     if address in MAPPED:
         return embedded
-    # RFC 6052, section 3.1: that prefix never stands for a private address, which may be one of our proxies.
+    # RFC 6052, section 3.1: this prefix must not represent a private address, which may be one of our proxies.
     return embedded if address in TRANSLATED and embedded.is_global else address
 
 
 def canonical(text: str) -> str | None:
-    """The same as text: as rows, limits and logs have it."""
+    """Returns the address as rows, limits and logs store it; None if the text is no address."""
     address = parse(text)
     return None if address is None else str(address)
 
 
 def spellings(address: str) -> list[str]:
-    """The canonical address and the other forms in which earlier versions stored it."""
+    """Returns the canonical address and the forms in which earlier releases stored it."""
     parsed = parse(address)
     if not isinstance(parsed, IPv4Address):
         return [address]
@@ -67,7 +67,7 @@ def spellings(address: str) -> list[str]:
 
 
 def network(address: str) -> str:
-    """What counts as one client: the address, or the first one of its /64 network."""
+    """Returns the address that identifies a client: an IPv4 address, or the first address of an IPv6 /64 network."""
     parsed = parse(address)
     if isinstance(parsed, IPv6Address):
         return str(ip_network((parsed, IPV6_NETWORK_BITS), strict=False).network_address)
@@ -75,7 +75,7 @@ def network(address: str) -> str:
 
 
 def is_within(address: str, networks: Iterable[str]) -> bool:
-    """Whether it is one of these addresses, or in one of these networks."""
+    """Returns whether the address is one of `networks`, or in one of them."""
     parsed = parse(address)
     return parsed is not None and any(parsed in network for network in _networks(tuple(networks)))
 
@@ -93,8 +93,8 @@ def _as_ipv4_network(network: Network) -> Network:
 
 def last_untrusted(hops: str, peer: str, trusted: Iterable[str]) -> str | None:
     """
-    The client by X-Forwarded-For, as the trusted proxy `peer` sent it: the last hop that is not a trusted proxy itself,
-    since earlier hops are only claims of the client. None if that hop is no address ("unknown", nothing, a name).
+    Returns the client's address from X-Forwarded-For, sent by the trusted proxy `peer`: the last hop that is not a
+    trusted proxy, since the client may forge earlier hops. None if that hop is no address ("unknown", empty, a name).
     """
     client: str | None = peer
     for hop in reversed(hops.split(",")):

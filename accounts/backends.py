@@ -91,7 +91,7 @@ class PasswordBackend(ModelBackend):
     def _verify(self, user: User | None, password: str, kind: str) -> bool:
         if user is None:
             # Takes as long as for an account, so that the time does not show whether one exists.
-            hashing.pretend(password)
+            hashing.simulate_check(password)
             return False
         is_allowed = self.user_can_authenticate(user) and not (user.is_service and kind == SignIn.Kind.BROWSER)
         return user.check_password(password) and is_allowed

@@ -1,4 +1,4 @@
-"""Rows at the price of reading them: for what is read on every request, and on every refresh."""
+"""Queries and updates that are compiled once, for each request and each refresh; instances of partly read rows."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -12,22 +12,22 @@ from accounts.changed_columns import ChangedColumnsModel
 T = TypeVar("T")
 ModelT = TypeVar("ModelT", bound=ChangedColumnsModel)
 
-# Values in one statement: PostgreSQL takes 65,535, SQLite 32,766 or as many as it was built for.
+# Parameters of one statement. PostgreSQL accepts 65,535, SQLite 32,766 or a limit set at build time.
 MAX_QUERY_VALUES = 10_000
-# psycopg.pq.Format.BINARY, without asking for psycopg where there is only SQLite
-BINARY = 1
+# psycopg.pq.Format.BINARY, without an import of psycopg, which is not installed for SQLite alone.
+BINARY_FORMAT = 1
 
 
 def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Of a long list, no longer than a statement takes."""
+    """Yields parts of a list, each short enough for the parameters of one statement."""
     for start in range(0, len(values), MAX_QUERY_VALUES):
         yield values[start : start + MAX_QUERY_VALUES]
 
 
 def partial_instance(model: type[ModelT], fields: Iterable[tuple[str, Any]]) -> ModelT:
     """
-    A row of which only these fields were read; the others are deferred. Built as Django unpickles a model, in a quarter
-    of the time of from_db(): somebody is built for every request.
+    Returns an instance with these fields; the others are deferred. It is built as Django unpickles a model, in a
+    quarter of the time of Model.from_db(), since each request builds a user.
     """
     instance = model.__new__(model)
     instance._state = ModelState()
@@ -39,32 +39,42 @@ def partial_instance(model: type[ModelT], fields: Iterable[tuple[str, Any]]) -> 
 
 class CompiledQuery:
     """
-    A query that is compiled on first use and then kept. The ORM compiles anew each time, which takes longer than the
-    database takes to answer.
+    A query of the ORM that is compiled on first use and then reused. The ORM compiles a query each time, which takes
+    longer than the database takes to execute it.
     """
 
-    def __init__(self, columns: Callable[[], models.QuerySet[Any, Any]]) -> None:
-        """`columns` makes a values_list() whose filters are the parameters; it is called once the models are ready."""
-        self._columns = columns
+    def __init__(self, make_query: Callable[[], models.QuerySet[Any, Any]]) -> None:
+        """
+        `make_query` returns a values_list() whose filter values are the parameters, in this order. It is called on
+        first use, when the models are loaded.
+        """
+        self._make_query = make_query
         self._sql = ""
+        self._is_binary = False
         self._converters: dict[int, tuple[list[Any], Any]] = {}
 
     def first(self, *parameters: Any) -> list[Any] | None:
-        """The row that these parameters find, as the database takes them. One statement."""
+        """
+        Returns the values of the first row, or None, for these parameters, which are passed to the database as they
+        are. One statement.
+        """
         if not self._sql:
             self._compile()
         with connection.cursor() as cursor:
-            if connection.vendor == "postgresql":
-                # Times and ids as eight and sixteen bytes: psycopg reads them in C, and text in Python.
-                cursor.cursor.format = BINARY
+            if self._is_binary:
+                cursor.cursor.format = BINARY_FORMAT
             cursor.execute(self._sql, parameters)
             row = cursor.fetchone()
         return row and self._converted(list(row))
 
     def _compile(self) -> None:
-        compiler = self._columns().query.get_compiler(DEFAULT_DB_ALIAS)
+        compiler = self._make_query().query.get_compiler(DEFAULT_DB_ALIAS)
         sql, _parameters = compiler.as_sql()
-        self._converters = compiler.get_converters([column for column, _sql, _alias in compiler.select])
+        columns = [column for column, _sql, _alias in compiler.select]
+        self._converters = compiler.get_converters(columns)
+        # psycopg parses binary times and UUIDs in C, but text in Python. A binary inet is not read as text.
+        has_inet = any(isinstance(column.output_field, models.GenericIPAddressField) for column in columns)
+        self._is_binary = connection.vendor == "postgresql" and not has_inet
         self._sql = sql
 
     def _converted(self, values: list[Any]) -> list[Any]:
@@ -75,7 +85,10 @@ class CompiledQuery:
 
 
 class CompiledUpdate:
-    """An update of these fields where those have these values and others are null; kept as a CompiledQuery is."""
+    """
+    An UPDATE that is compiled on first use and then reused, as a CompiledQuery: it sets `fields` in the rows whose
+    fields `where` have given values and whose fields `null` are null. The model is named by its label.
+    """
 
     def __init__(self, model: str, fields: Sequence[str], where: Sequence[str], null: Sequence[str] = ()) -> None:
         self._model, self._names, self._where, self._null = model, fields, where, null
@@ -83,7 +96,10 @@ class CompiledUpdate:
         self._fields: list[Any] = []
 
     def run(self, *parameters: object) -> int:
-        """How many rows it changed; the parameters are the new values, then those that find them. One statement."""
+        """
+        Updates the rows, and returns how many. The parameters are the new values of `fields`, then the values of
+        `where`. One statement.
+        """
         if not self._sql:
             self._compile()
         prepared = [
@@ -96,7 +112,11 @@ class CompiledUpdate:
 
     def _compile(self) -> None:
         meta, quote = apps.get_model(self._model)._meta, connection.ops.quote_name
-        changes = ", ".join(f"{quote(name)} = %s" for name in self._names)
-        conditions = [f"{quote(name)} = %s" for name in self._where] + [f"{quote(name)} IS NULL" for name in self._null]
-        self._fields = [meta.get_field(name) for name in (*self._names, *self._where)]
+        changed, given, null = (
+            [meta.get_field(name) for name in names] for names in (self._names, self._where, self._null)
+        )
+        changes = ", ".join(f"{quote(field.column)} = %s" for field in changed)
+        conditions = [f"{quote(field.column)} = %s" for field in given]
+        conditions += [f"{quote(field.column)} IS NULL" for field in null]
+        self._fields = [*changed, *given]
         self._sql = f"UPDATE {quote(meta.db_table)} SET {changes} WHERE {' AND '.join(conditions)}"  # noqa: S608

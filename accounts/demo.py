@@ -1,4 +1,4 @@
-"""People to try the project with."""
+"""Demo accounts: people with different rights, and throw-away accounts."""
 
 import secrets
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts import registration
 from accounts.models import User
 
-# Five of these and a number are easy to type, and 39 bits: enough for a demo on loopback.
+# Five words and a number have 39 bits of entropy, enough for a demo on the loopback interface.
 WORDS = """
 amber basil cedar cobalt coral cotton dune ember fern flint garnet hazel heron indigo ivory jasper juniper kelp
 lagoon larch lemon lichen linen lotus maple marble meadow mint moss nettle oak olive onyx opal orchid otter paprika
@@ -21,19 +21,22 @@ velvet violet walnut willow
 
 @dataclass(frozen=True)
 class Person:
+    """A demo account with its password."""
+
     username: str
-    who: str
+    description: str
     password: str
 
 
 def new_password() -> str:
+    """Returns a random password of five words and a number."""
     words = [secrets.choice(WORDS) for _ in range(5)]
     return "-".join([*words, str(secrets.randbelow(900) + 100)])
 
 
 def make_throw_away() -> tuple[User, str]:
-    """A new account that lasts a day, and its password, which is told to nobody else."""
-    # Nobody prunes a demo: whoever comes sweeps up after the others.
+    """Returns a new account that is deleted after a day, and its password, which is not stored."""
+    # A demo runs without `prune`, so each new throw-away account deletes the expired ones.
     registration.delete_expired_throw_away_users()
     password = new_password()
     return registration.create_throw_away_user(f"demo-{secrets.token_hex(4)}", password), password
@@ -41,7 +44,10 @@ def make_throw_away() -> tuple[User, str]:
 
 @transaction.atomic
 def make_people() -> list[Person]:
-    """An ordinary user, staff, support and somebody deactivated, with random passwords. Nobody, if there are users."""
+    """
+    Creates an ordinary user, a staff member, a support member and a deactivated user, with random passwords. Does
+    nothing, and returns an empty list, if there are users.
+    """
     if User.objects.exists():
         return []
     people = [
@@ -51,7 +57,7 @@ def make_people() -> list[Person]:
         Person("carol", "deactivated: cannot sign in", new_password()),
     ]
     for person in people:
-        # Nobody reads mail at these addresses, so nobody is asked to confirm them.
+        # These addresses receive no mail, so they are marked as confirmed.
         User.objects.create_user(
             person.username, f"{person.username}@example.org", person.password, email_confirmed_at=timezone.now()
         )

@@ -1,4 +1,4 @@
-"""E-mail addresses of accounts: confirmation, and change."""
+"""E-mail addresses of accounts: confirmation and change."""
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -12,11 +12,11 @@ from accounts.models import AccountChanged, AttemptCounter, SecurityEvent, User
 
 def send_confirmation(user: User) -> None:
     """
-    Mails a link, valid once and for an hour, to the address that is to be confirmed. Beyond a few mails in an hour it
-    does nothing, and the caller cannot tell.
+    Mails a link, valid once and for an hour, to the address that is to be confirmed, if the quota of confirmation mails
+    is not used up. The caller does not learn whether a mail was sent.
     """
     try:
-        AttemptCounter.objects.start_attempt(quotas.confirmation_mails(user, user.address_to_confirm))
+        AttemptCounter.objects.consume_quota(quotas.confirmation_mails(user, user.address_to_confirm))
     except rate_limits.TooManyAttempts:
         return
     link = links.url("email_confirm", user, links.email_confirmation)
@@ -30,14 +30,14 @@ def request_change(user: User, new_email: str) -> None:
     """
     if not user.has_mailbox:
         raise ValidationError(_("The e-mail address of this account cannot be changed."), code="no_mailbox")
-    AttemptCounter.objects.start_attempt(quotas.address_changes(user, request_context.ip_address()))
+    AttemptCounter.objects.consume_quota(quotas.address_changes(user, request_context.ip_address()))
     new_email = User._meta.get_field("email").clean(User.objects.normalize_email(new_email), user)
     if new_email == user.email:
         raise ValidationError(_("This is already your e-mail address."), code="email_same")
     if User.objects.with_login(new_email).exclude(pk=user.pk).exists():
         raise ValidationError(User.EMAIL_TAKEN, code="email_taken")
     with transaction.atomic():
-        # The end of all sign-ins cancels a pending change: a request that was under way must not bring one back.
+        # The end of all sign-ins cancels a pending change. A request that began before must not restore it.
         unchanged = User.objects.filter(pk=user.pk, password=user.password, generation=user.generation)
         pending = unchanged.filter(is_active=True).lock().values_list("new_email", flat=True).first()
         if pending is None:
@@ -51,19 +51,19 @@ def request_change(user: User, new_email: str) -> None:
 
 
 def get_by_token(uid: str, token: str) -> User | None:
-    """The user whose address this link confirms; None for any other link."""
+    """Returns the user whose address this link confirms, or None for an invalid link."""
     return User.objects.get_by_token(uid, lambda user: links.email_confirmation.check_token(user, token))
 
 
 def get_by_used_token(uid: str, token: str) -> User | None:
-    """The user whose address this link has confirmed already; None for any other link, also a forged or old one."""
+    """Returns the user whose address this link has already confirmed, or None for any other link."""
     return User.objects.get_by_token(uid, lambda user: links.email_confirmation.has_confirmed(user, token))
 
 
 def confirm(uid: str, token: str) -> User:
     """
-    Confirms the address to which the link was mailed. Raises AccountChanged if the link is not valid any more, or if
-    another account has the address.
+    Confirms the address to which the link was mailed, and returns the user. Raises AccountChanged if the link is no
+    longer valid, or if another account has the address.
     """
     try:
         with transaction.atomic():
@@ -83,7 +83,10 @@ def require_confirmation(user: User) -> None:
 
 
 def set_confirmed_address(user: User) -> None:
-    """The pending address, if there is one, becomes the account's. Raises AccountChanged if another account has it."""
+    """
+    Confirms the account's address; a pending address, if there is one, replaces it first. Raises AccountChanged if
+    another account has the address.
+    """
     old_email = user.email if user.new_email else ""
     if User.objects.with_login(user.address_to_confirm).exclude(pk=user.pk).exists():
         raise AccountChanged

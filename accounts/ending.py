@@ -1,6 +1,6 @@
 """
-The end of many sign-ins: of a user, of everyone up to a moment, of everyone. A few end in one transaction. Of many, the
-first transaction revokes all of them at once, and the rows are marked in batches.
+The end of many sign-ins: all of a user, all up to a moment, all. Up to MAX_ENDED_PER_TRANSACTION end in one
+transaction. Of more, the first transaction revokes all of them, and then their rows are marked in batches.
 """
 
 from collections.abc import Iterator
@@ -13,52 +13,50 @@ from django.utils import timezone
 
 from accounts import sids
 from accounts.models import Session, SignIn, SignInQuerySet, User
-from accounts.pruning import REQUEST_SECONDS, in_time
+from accounts.pruning import REQUEST_SECONDS, run_batches
 from accounts.signals import sign_ins_revoked_before
 
-# Deleted in one statement: about a second.
+# One statement deletes them in about a second.
 SESSIONS_PER_DELETE = 100_000
 
 
 class Ended(NamedTuple):
-    """How many sign-ins ended, and how many are left for the next request."""
+    """The number of sign-ins that ended, and the number that is left for the next request."""
 
     ended: int
     left: int = 0
 
 
 def end_all(user: User, reason: str, keep: SignIn | None = None) -> int:
-    """
-    Ends all sign-ins of a user, or all but `keep`, and refuses those that are just starting. Returns how many ended.
-    """
+    """Ends all sign-ins of a user, or all but `keep`, and refuses those that are starting. Returns how many ended."""
     if keep:
         return end_others(user, reason, keep).ended
     sign_ins = SignIn.objects.filter(user_id=user.pk)
-    return _end_many(user, reason) if sign_ins.is_many() else _end_at_once(user, sign_ins, reason)
+    return _end_many(user, reason) if sign_ins.is_wholesale() else _end_at_once(user, sign_ins, reason)
 
 
 def end_others(user: User, reason: str, keep: SignIn) -> Ended:
     """
-    Ends all sign-ins of a user but `keep`, and refuses those that are just starting. Of a user with many sign-ins:
-    those older than `keep` at once, and of the newer ones as many as REQUEST_SECONDS allow.
+    Ends all sign-ins of a user but `keep`, and refuses those that are starting. If there are many, those older than
+    `keep` end at once, and the newer ones until REQUEST_SECONDS have passed.
     """
     others = SignIn.objects.filter(user_id=user.pk).exclude(pk=keep.pk)
-    if not others.is_many():
+    if not others.is_wholesale():
         return Ended(_end_at_once(user, others, reason))
     now, started = sids.just_after(timezone.now()), sids.started_at(keep.pk)
-    # Revocation up to a moment compares the time in the id. An id without a time has nothing older.
+    # Revocation up to a moment compares the time in the id. For an id without a time, no sign-in is older.
     older, newer = others.filter(created_at__lt=started), others.filter(created_at__gte=started)
     with transaction.atomic():
         User.objects.filter(pk=user.pk).start_generation()
-        shut_out = older.unended().count()
+        revoked = older.unended().count()
         _revoke_before(started, user)
-        # Started by a node whose clock is ahead. None starts while the user's row is locked.
-        ahead = newer.filter(created_at__gte=now).end(reason)
-    begun = newer.filter(created_at__lt=now)
-    ended, is_all = in_time(begun.end_in_batches(reason), REQUEST_SECONDS)
-    if is_all:
-        in_time(older.end_silently_in_batches(reason), REQUEST_SECONDS)
-    return Ended(shut_out + ahead + ended, 0 if is_all else begun.unended().count())
+        # Started by a node whose clock is ahead. No sign-in starts while the user's row is locked.
+        future = newer.filter(created_at__gte=now).end(reason)
+    newer = newer.filter(created_at__lt=now)
+    ended, is_complete = run_batches(newer.end_in_batches(reason), REQUEST_SECONDS)
+    if is_complete:
+        run_batches(older.end_silently_in_batches(reason), REQUEST_SECONDS)
+    return Ended(revoked + future + ended, 0 if is_complete else newer.unended().count())
 
 
 def _end_at_once(user: User, sign_ins: SignInQuerySet, reason: str) -> int:
@@ -68,32 +66,32 @@ def _end_at_once(user: User, sign_ins: SignInQuerySet, reason: str) -> int:
 
 
 def _end_many(user: User, reason: str) -> int:
-    """All of them are refused after the first step; `prune` marks the rows for which the time was too short."""
+    """Revokes all sign-ins at once, and marks rows until REQUEST_SECONDS have passed. `prune` marks the others."""
     ended = SignIn.objects.filter(user_id=user.pk).unended().count()
-    marked, is_all = in_time(end_all_in_batches(user, reason), REQUEST_SECONDS)
-    return marked if is_all else max(ended, marked)
+    marked, is_complete = run_batches(end_all_in_batches(user, reason), REQUEST_SECONDS)
+    return marked if is_complete else max(ended, marked)
 
 
 def end_all_in_batches(user: User, reason: str) -> Iterator[int]:
     """
-    As end_all(), for a user with many sign-ins. From the first step on no token or session of the user works, and none
-    that is just starting will; then the rows are marked in batches. Yields how many each batch ended.
+    Ends all sign-ins of a user with many. The first step revokes all of them and refuses those that are starting; the
+    following steps mark the rows in batches. Yields how many each step ended.
     """
     with transaction.atomic():
         User.objects.filter(pk=user.pk).start_generation()
-        # Read while the row is locked: a sign-in that starts afterwards sees the new generation.
+        # The time is read while the row is locked: a sign-in that starts later sees the new generation.
         before = sids.just_after(timezone.now())
         _revoke_before(before, user)
-        # Started by a node whose clock is ahead. None starts while the user's row is locked.
-        ahead = SignIn.objects.filter(user_id=user.pk, created_at__gte=before).end(reason)
-    yield ahead
+        # Started by a node whose clock is ahead. No sign-in starts while the user's row is locked.
+        future = SignIn.objects.filter(user_id=user.pk, created_at__gte=before).end(reason)
+    yield future
     yield from SignIn.objects.filter(user_id=user.pk, created_at__lt=before).end_silently_in_batches(reason)
 
 
 def end_before(moment: datetime, reason: str) -> Iterator[int]:
     """
-    Ends all sign-ins that started up to a moment in the past. From the first step on no token or session of theirs
-    works; then the rows are marked in batches. Yields how many each batch ended.
+    Ends all sign-ins that started up to a moment in the past. The first step revokes all of them; the following steps
+    mark the rows in batches. Yields how many each step ended.
     """
     before = sids.just_after(moment)
     with transaction.atomic():
@@ -104,8 +102,8 @@ def end_before(moment: datetime, reason: str) -> Iterator[int]:
 
 def end_everything(reason: str) -> Iterator[int]:
     """
-    Ends all sign-ins. From the first step on no token or session works; the second refuses the sign-ins that are just
-    starting; then the rows are marked in batches. Yields how many each batch ended.
+    Ends all sign-ins. The first step revokes all of them; the next ones refuse the sign-ins that are starting, by
+    batches of users; the last ones mark the rows in batches. Yields how many sign-ins each step ended.
     """
     with transaction.atomic():
         _revoke_before(sids.just_after(timezone.now()))
@@ -117,12 +115,12 @@ def end_everything(reason: str) -> Iterator[int]:
 
 def end_up_to_now(reason: str) -> Iterator[int]:
     """
-    Ends all sign-ins but those that are just starting. The first step ends those that a node with a clock ahead of
-    ours has started, the second revokes all others. Yields how many each step ended.
+    Ends all sign-ins but those that are starting. The first step ends those that a node whose clock is ahead has
+    started; the second revokes all others. Yields how many each step ended.
     """
     now = timezone.now()
-    ahead = list(SignIn.objects.filter(created_at__gt=now).values_list("pk", flat=True))
-    yield SignIn.objects.filter(pk__in=ahead).end(reason)
+    future = list(SignIn.objects.filter(created_at__gt=now).values_list("pk", flat=True))
+    yield SignIn.objects.filter(pk__in=future).end(reason)
     yield from end_before(now, reason)
 
 
@@ -133,8 +131,8 @@ def end_up_to(moment: datetime | None, reason: str, seconds: float) -> tuple[int
     marks the rest.
     """
     if moment:
-        return in_time(end_before(moment, reason), seconds)
-    ended, is_all = in_time(end_everything(reason), seconds)
+        return run_batches(end_before(moment, reason), seconds)
+    ended, is_all = run_batches(end_everything(reason), seconds)
     if not is_all:
         # Sign-ins whose password was verified before the first step may have started since.
         ended += sum(islice(end_up_to_now(reason), 2))
@@ -142,12 +140,12 @@ def end_up_to(moment: datetime | None, reason: str, seconds: float) -> tuple[int
 
 
 def _revoke_before(before: datetime, user: User | None = None) -> None:
-    """Revokes the sign-ins that started before a moment, in few statements, however many there are."""
+    """Revokes the sign-ins that started before a moment, and deletes their sessions."""
     sign_ins_revoked_before.send(sender=SignIn, before=before, user=user)
     started = SignIn.objects.filter(created_at__lt=before)
     sign_ins = started.filter(user_id=user.pk) if user else started
     sessions = Session.objects.filter(sign_in__in=sign_ins)
-    # A statement of a request times out after DATABASE_TIMEOUT_SECONDS; all of these are in one transaction.
+    # Deleted in parts, since a statement of a request times out after DATABASE_TIMEOUT_SECONDS.
     while (
         sessions.filter(pk__in=sessions.values("pk")[:SESSIONS_PER_DELETE])._raw_delete(sessions.db)
         == SESSIONS_PER_DELETE

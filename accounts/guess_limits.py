@@ -1,4 +1,4 @@
-"""Limits of password guesses: which guesses count together."""
+"""Sources of password guesses: by what the guesses of a client count together."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -12,17 +12,17 @@ from accounts.rate_limits import Kind, Source, digest, of_address
 
 
 def username_digest(username: str, secret: str | None = None) -> UUID:
-    """As typed, whether or not there is such an account."""
+    """Returns the digest of a username as it was typed, whether or not such an account exists."""
     return digest("account", unicodedata.normalize("NFKC", username).casefold(), secret=secret)
 
 
 def username_digests(username: str) -> list[UUID]:
-    """By SECRET_KEY and by each of its fallbacks: other nodes may be at another step of a change of the key."""
+    """Returns the digests by SECRET_KEY and each fallback key, since nodes use different keys while it is changed."""
     return [username_digest(username, secret) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
 
 
 def sources_of_stranger(username: str, address: str | None) -> list[Source]:
-    """Of somebody who gives that name and is not known here."""
+    """Returns the sources of a client where the user is neither known nor signed in."""
     name = username_digest(username)
     sources = [Source(Kind.ACCOUNT, digest(Kind.ACCOUNT, name), name), *of_address(Kind.ADDRESS, address)]
     if address is None:
@@ -32,14 +32,18 @@ def sources_of_stranger(username: str, address: str | None) -> list[Source]:
 
 
 def sources_of_known_browser(user: AbstractBaseUser, device: str) -> list[Source]:
-    """Of a browser where the user was signed in before: apart from strangers, who cannot lock it out."""
+    """
+    Returns the sources of a browser where the user signed in before. They are separate from those of strangers, so that
+    strangers cannot lock this browser out.
+    """
     return [Source(Kind.DEVICE, digest(Kind.DEVICE, user.pk, device), username_digest(user.get_username()))]
 
 
 def sources_of_signed_in(user: AbstractBaseUser) -> list[Source]:
+    """Returns the sources of a signed-in user who enters the password again."""
     return [Source(Kind.INSIDE, digest(Kind.INSIDE, user.pk), username_digest(user.get_username()))]
 
 
 def without_account(sources: Iterable[Source]) -> list[Source]:
-    """What one address did: strangers at other addresses have no part in it."""
+    """Returns the sources without the counter that strangers at other addresses share."""
     return [source for source in sources if source.kind != Kind.ACCOUNT]

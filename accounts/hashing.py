@@ -21,25 +21,27 @@ from accounts.http import request_context
 from accounts.rate_limits import TooManyAttempts, digest
 
 RETRY_AFTER = timedelta(seconds=1)
-# How many hashes of one client, for each slot, may wait for one before that is a flood. A class that signs in at nine
-# from one address is none. They leak away in so many seconds.
+# Size of a client's leaky bucket, for each slot: more waiting hashes are a flood. Large enough for a class that signs
+# in at the same time from one address.
 OVERFLOW_PER_SLOT = 10
+# A full bucket leaks empty in this time.
 OVERLOAD_RESET_SECONDS = 10
-# So many times as many of all clients together.
-MORE_OF_ALL = 3
-WAIT_SECONDS = 10.0
+# The bucket of all clients together is this many times larger.
+ALL_CLIENTS_FACTOR = 3
+MAX_WAIT_SECONDS = 10.0
 POLL_SECONDS = 0.004
 
-# The file of floods: for each client, how many hashes had to wait, and when that was written. The first is of all.
+# The file of buckets: for each, the number of hashes that waited, and the time of writing.
 BUCKET = struct.Struct("dd")
 BUCKETS = 4096
-ALL = 0
+# The index of the bucket of all clients.
+ALL_CLIENTS = 0
 
 _has_slot: ContextVar[bool] = ContextVar("has_slot", default=False)
 
 
 class HashingOverloaded(TooManyAttempts):
-    """Too many passwords are being hashed. This one was not hashed, and not counted as a guess."""
+    """Too many passwords are being hashed. This one was neither hashed nor counted as a guess."""
 
     def __init__(self) -> None:
         super().__init__(timezone.now() + RETRY_AFTER)
@@ -51,7 +53,7 @@ class HashingOverloaded(TooManyAttempts):
 
 
 class Stopwatch:
-    """Adds up the seconds that hashes of passwords take."""
+    """The total seconds that password hashes take."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -62,7 +64,7 @@ _stopwatch: ContextVar[Stopwatch | None] = ContextVar("stopwatch", default=None)
 
 @contextmanager
 def stopwatch() -> Iterator[Stopwatch]:
-    """Measures the hashes of a block: how long they take says nothing about sessions or tokens."""
+    """Measures the password hashes of a block, so that measurements of sessions and tokens can subtract them."""
     watch = Stopwatch()
     reset_to = _stopwatch.set(watch)
     try:
@@ -73,7 +75,7 @@ def stopwatch() -> Iterator[Stopwatch]:
 
 @contextmanager
 def timed() -> Iterator[None]:
-    """To be put around a hash."""
+    """Adds the duration of the block, a password hash, to the active stopwatch."""
     started = time.perf_counter()
     try:
         yield
@@ -86,19 +88,19 @@ def timed() -> Iterator[None]:
 
 
 def hashed(password: str | None) -> str:
-    """A hash to store; None makes one that no password matches. Raises HashingOverloaded."""
+    """Returns the hash of a password; for None, one that no password matches. Raises HashingOverloaded."""
     if password is None:
         return make_password(None)
-    with _turn_of_request():
+    with _slot_in_request():
         return make_password(password_validation.normalized(password))
 
 
 def is_right(password: str | None, encoded: str, upgrade: Callable[[str], None]) -> bool:
     """
-    Whether a password has that hash: in its normal form, or as it was sent (hashes from before passwords were
-    normalised). `upgrade` is called with a password whose hash is out of date. Raises HashingOverloaded.
+    Returns whether the password matches the hash, in its normal form or as it was sent (older hashes are of passwords
+    that were not normalised). Calls `upgrade` with the password if its hash is out of date. Raises HashingOverloaded.
     """
-    with _turn_of_request():
+    with _slot_in_request():
         for form in password_validation.forms(password):
             if form == password_validation.normalized(form):
                 if check_password(form, encoded, upgrade):
@@ -109,9 +111,9 @@ def is_right(password: str | None, encoded: str, upgrade: Callable[[str], None])
     return False
 
 
-def pretend(password: str) -> None:
-    """Does the work of is_right() for a user who does not exist. Raises HashingOverloaded."""
-    with _turn_of_request():
+def simulate_check(password: str) -> None:
+    """Takes as long as is_right(), for a user who does not exist. Raises HashingOverloaded."""
+    with _slot_in_request():
         for form in password_validation.forms(password):
             make_password(form)
 
@@ -120,37 +122,43 @@ def pretend(password: str) -> None:
 
 
 class Client(NamedTuple):
-    """Whose hashes count together: those of an address or, if the user is known, of one browser or user."""
+    """A client whose hashes count together: an address or, if the user is known, a browser or a user."""
 
     key: str
     is_known: bool = False
 
     @property
     def is_near_flood(self) -> bool:
-        return _level(self.bucket) >= _most() / 2
+        """Whether the client's bucket is at least half full."""
+        return _level(self.bucket) >= _max_level() / 2
 
     @property
     def slots(self) -> range:
-        """A client near a flood has one slot, and none while others wait; the last slot is kept for known clients."""
+        """
+        The slots that the client may use. A client near a flood has one slot, and none while other clients wait. The
+        last slot is reserved for known clients.
+        """
         if self.is_near_flood:
-            return range(0 if _do_others_wait() else 1)
+            return range(0 if _others_wait() else 1)
         return range(settings.HASHES_AT_ONCE if self.is_known else max(1, settings.HASHES_AT_ONCE - 1))
 
     @property
     def bucket(self) -> int:
-        return ALL + 1 + digest("flood", *self).int % (BUCKETS - 1)
+        """The index of the client's bucket. Clients may share one."""
+        return ALL_CLIENTS + 1 + digest("flood", *self).int % (BUCKETS - 1)
 
     @property
     def is_flooding(self) -> bool:
-        return _level(self.bucket) > _most() - 1 or _level(ALL) > MORE_OF_ALL * _most() - 1
+        """Whether one more waiting hash would overflow the bucket of the client or of all clients."""
+        return _level(self.bucket) > _max_level() - 1 or _level(ALL_CLIENTS) > ALL_CLIENTS_FACTOR * _max_level() - 1
 
 
 @contextmanager
 def hashing_slot(known: str = "") -> Iterator[None]:
     """
-    A slot for hashing. Raises HashingOverloaded in a flood. `known` identifies a client whose user is known; others are
-    identified by their address. Inside another hashing_slot() it does nothing. In a transaction it does not wait for a
-    slot, since other requests may be waiting for the rows that the transaction locked.
+    Takes a slot for hashing during the block. Raises HashingOverloaded in a flood, or after MAX_WAIT_SECONDS. `known`
+    identifies a client whose user is known; others are identified by their address. Nested calls do nothing. In a
+    transaction it does not wait for a slot, since other requests may wait for the rows that the transaction locked.
     """
     if _has_slot.get():
         yield
@@ -166,8 +174,8 @@ def hashing_slot(known: str = "") -> Iterator[None]:
 
 
 @contextmanager
-def _turn_of_request() -> Iterator[None]:
-    """Commands hash without a slot: no client causes that."""
+def _slot_in_request() -> Iterator[None]:
+    """As hashing_slot(). Outside a request, as in commands, no slot is needed."""
     if request_context.request() is None:
         yield
         return
@@ -192,19 +200,22 @@ def _stranger() -> Client:
 
 
 def _slot_for(client: Client) -> int | None:
-    """An open file that is locked until it is closed, or its process dies. None in a transaction, if none is free."""
+    """
+    Returns an open file, whose lock is released when it is closed or the process ends. None in a transaction if no slot
+    is free.
+    """
     slot = _free_slot(client)
     if slot is not None:
         return slot
     if client.is_flooding:
         raise HashingOverloaded
-    for bucket in (ALL, client.bucket):
+    for bucket in (ALL_CLIENTS, client.bucket):
         _write(bucket, _level(bucket) + 1)
     return None if connection.in_atomic_block else _wait_for_slot(client)
 
 
 def _wait_for_slot(client: Client) -> int:
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + MAX_WAIT_SECONDS
     with ExitStack() as mark:
         if not client.is_near_flood:
             mark.enter_context(_waiting())
@@ -217,7 +228,7 @@ def _wait_for_slot(client: Client) -> int:
 
 @contextmanager
 def _waiting() -> Iterator[None]:
-    """Marks that a client waits, for every process of the node."""
+    """Marks for all processes of the node that a client is waiting."""
     file = _open("waiting")
     try:
         fcntl.flock(file, fcntl.LOCK_SH)
@@ -226,7 +237,8 @@ def _waiting() -> Iterator[None]:
         os.close(file)
 
 
-def _do_others_wait() -> bool:
+def _others_wait() -> bool:
+    """Returns whether a process of this node has marked that a client is waiting."""
     file = _open("waiting")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -238,10 +250,10 @@ def _do_others_wait() -> bool:
 
 
 def _free_slot(client: Client) -> int | None:
-    return next((slot for slot in map(_take, client.slots) if slot is not None), None)
+    return next((slot for slot in map(_try_slot, client.slots) if slot is not None), None)
 
 
-def _take(number: int) -> int | None:
+def _try_slot(number: int) -> int | None:
     file = _open(number)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -251,15 +263,15 @@ def _take(number: int) -> int | None:
     return file
 
 
-# Floods. The file is not locked: where two processes write at once, one more hash waits for a slot.
+# Floods. The file is not locked: if two processes write at once, one more hash may wait for a slot.
 
 
-def _most() -> int:
+def _max_level() -> int:
     return OVERFLOW_PER_SLOT * settings.HASHES_AT_ONCE
 
 
 def _level(bucket: int) -> float:
-    """How many hashes had to wait lately."""
+    """Returns the level of a leaky bucket: hashes that waited recently."""
     file = _open("floods")
     try:
         stored = os.pread(file, BUCKET.size, bucket * BUCKET.size)
@@ -269,12 +281,12 @@ def _level(bucket: int) -> float:
         return 0.0
     level, written_at = BUCKET.unpack(stored)
     age = time.time() - written_at
-    # A clock that was set back must not prolong a flood.
-    return max(0.0, level - age * _most() / OVERLOAD_RESET_SECONDS) if age >= 0 else 0.0
+    # If the clock was set back, the bucket counts as empty, so that it does not stay full.
+    return max(0.0, level - age * _max_level() / OVERLOAD_RESET_SECONDS) if age >= 0 else 0.0
 
 
 def _write(bucket: int, level: float) -> None:
-    """Raises HashingOverloaded on a full disk: what cannot be counted is refused, since it could be a flood."""
+    """Writes the level of a bucket. Raises HashingOverloaded on a full disk, since a flood could not be detected."""
     file = _open("floods")
     try:
         os.pwrite(file, BUCKET.pack(level, time.time()), bucket * BUCKET.size)
@@ -289,6 +301,6 @@ def _open(name: int | str) -> int:
 
 
 def file_name(name: int | str) -> str:
-    """Common to the processes with the same database."""
+    """Returns the name of a lock file: the same for all processes that use the same database."""
     database = connection.settings_dict
     return digest("hashing", database["HOST"], database["PORT"], database["NAME"], name).hex

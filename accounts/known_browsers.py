@@ -1,4 +1,4 @@
-"""Browsers where a user has signed in before: a cookie by which strangers cannot lock the user out there."""
+"""Known browsers: a cookie marks a browser where a user signed in before, so that strangers cannot lock it out."""
 
 import secrets
 from contextlib import suppress
@@ -10,17 +10,17 @@ from django.http import HttpRequest, HttpResponse
 
 from accounts.guess_limits import username_digests
 
-# Of so many users a browser is known, so that its cookies fit into a request (gunicorn takes 8 kB of them).
+# One cookie for each user. All of them must fit into a request header (gunicorn accepts 8 kB).
 KNOWN_USERS_PER_BROWSER = 10
 
 
 def _signer(user: AbstractBaseUser) -> signing.TimestampSigner:
-    """Good for one user with one password; it signs nobody in."""
+    """Returns the signer of this user's cookies. They become invalid with a new password, and never sign a user in."""
     return signing.TimestampSigner(salt=f"accounts.device {user.pk} {user.password}")
 
 
 def _cookie_names(user: AbstractBaseUser) -> list[str]:
-    """One for each user of this browser; the first is the one to set, the others are of other secret keys."""
+    """Returns the names of the user's cookie: by SECRET_KEY, which is the one to set, and by each fallback key."""
     return [f"{settings.DEVICE_COOKIE_NAME}-{name.hex[:12]}" for name in username_digests(user.get_username())]
 
 
@@ -29,12 +29,12 @@ def _device_cookies(request: HttpRequest) -> list[str]:
 
 
 def may_be_known(request: HttpRequest | None) -> bool:
-    """Whether the browser may be one where its user is known; known_browser_id() says so. No statement."""
+    """Returns whether the request has a device cookie of any user; known_browser_id() verifies it. No statement."""
     return request is not None and bool(_device_cookies(request))
 
 
 def known_browser_id(request: HttpRequest, user: AbstractBaseUser) -> str | None:
-    """Which of the browsers where this user is known it is that asks; None elsewhere."""
+    """Returns the id of this browser if the user is known in it, or None."""
     cookies = [request.COOKIES[name] for name in _cookie_names(user) if name in request.COOKIES]
     for cookie in cookies:
         with suppress(signing.BadSignature):
@@ -43,14 +43,15 @@ def known_browser_id(request: HttpRequest, user: AbstractBaseUser) -> str | None
 
 
 def mark_known(request: HttpRequest, user: AbstractBaseUser) -> None:
-    """The browser that asks is one of this user's from now on: see TooManyAttemptsMiddleware."""
+    """Marks this browser as known to the user. TooManyAttemptsMiddleware sets the cookie in the response."""
     request.known_user = user  # type: ignore[attr-defined]
 
 
 def set_cookie(request: HttpRequest, response: HttpResponse, user: AbstractBaseUser) -> None:
+    """Sets the user's cookie, and deletes the oldest cookies beyond KNOWN_USERS_PER_BROWSER."""
     own, *former = _cookie_names(user)
     others = [name for name in _device_cookies(request) if name not in (own, *former)]
-    others.sort(key=lambda name: _said_to_be_signed_at(request.COOKIES[name]), reverse=True)
+    others.sort(key=lambda name: _claimed_signing_time(request.COOKIES[name]), reverse=True)
     for name in others[KNOWN_USERS_PER_BROWSER - 1 :]:
         response.delete_cookie(name, samesite="Lax")
     response.set_cookie(
@@ -63,8 +64,8 @@ def set_cookie(request: HttpRequest, response: HttpResponse, user: AbstractBaseU
     )
 
 
-def _said_to_be_signed_at(cookie: str) -> int:
-    """The time in it, which is not verified: its own browser alone loses by a wrong one."""
+def _claimed_signing_time(cookie: str) -> int:
+    """Returns the time in the cookie. It is not verified, since a wrong one affects the browser that sends it only."""
     try:
         return signing.b62_decode(cookie.split(":")[1])
     except (IndexError, ValueError, KeyError):

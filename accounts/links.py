@@ -1,4 +1,4 @@
-"""Links in mails: each is good once and for an hour, and dies with the password or the address it was made for."""
+"""Tokens of links in mails: valid once and for an hour, as long as the password and the address do not change."""
 
 from typing import Any
 
@@ -12,9 +12,10 @@ from accounts.http import request_context
 password_reset = default_token_generator
 
 
-class OfAddress(PasswordResetTokenGenerator):
-    """Still fits once the address is confirmed: shows that a used link is a genuine one."""
+class AddressTokenGenerator(PasswordResetTokenGenerator):
+    """Makes tokens that stay valid when the address is confirmed, to recognise a link that was used."""
 
+    # The name of an earlier release, so that links in mails stay valid.
     key_salt = "accounts.links.OfAddress"
 
     def _make_hash_value(self, user: Any, timestamp: int) -> str:
@@ -22,22 +23,23 @@ class OfAddress(PasswordResetTokenGenerator):
 
 
 class EmailConfirmation(PasswordResetTokenGenerator):
-    """Its tokens have two parts: one that is good once, and one by which a used link is recognised."""
+    """Makes tokens of two parts: one that is valid once, and one to recognise a link that was used."""
 
     key_salt = "accounts.links.EmailConfirmation"
-    of_address = OfAddress()
+    address_tokens = AddressTokenGenerator()
 
     def make_token(self, user: Any) -> str:
-        return f"{super().make_token(user)}.{self.of_address.make_token(user)}"
+        return f"{super().make_token(user)}.{self.address_tokens.make_token(user)}"
 
     def check_token(self, user: Any, token: str) -> bool:
         return super().check_token(user, token.partition(".")[0])
 
     def has_confirmed(self, user: Any, token: str) -> bool:
-        return not user.address_to_confirm and self.of_address.check_token(user, token.partition(".")[2])
+        """Returns whether the address to which this token was mailed is confirmed."""
+        return not user.address_to_confirm and self.address_tokens.check_token(user, token.partition(".")[2])
 
     def _make_hash_value(self, user: Any, timestamp: int) -> str:
-        """What a confirmation changes is in it, so a link that was used is good no more."""
+        """Contains all fields that a confirmation changes, so that a used link is invalid."""
         made_for = [user.pk, user.password, user.email, user.new_email, user.email_confirmed_at, timestamp]
         return "\n".join(map(str, made_for))
 
@@ -46,5 +48,6 @@ email_confirmation = EmailConfirmation()
 
 
 def url(view: str, user: Any, tokens: PasswordResetTokenGenerator) -> str:
+    """Returns the absolute URL of a view with the user's id and a new token."""
     uid = urlsafe_base64_encode(force_bytes(user.pk))
     return request_context.absolute_url(reverse(view, args=[uid, tokens.make_token(user)]))

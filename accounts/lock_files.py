@@ -1,6 +1,6 @@
 """
-Files that the processes of a node lock, in a folder that only this account may enter: in a shared temporary folder,
-another account could make a file of that name first, and keep this one from it.
+Lock files that the processes of a node share, in a folder that only this account may enter: in a shared temporary
+folder, another account could create a file of the same name first and deny access.
 """
 
 import logging
@@ -16,9 +16,9 @@ from django.conf import settings
 
 logger = logging.getLogger(__name__)
 
-# Not O_APPEND: with it, Linux appends what pwrite() is to write at an offset.
+# Without O_APPEND, with which pwrite() on Linux ignores the offset.
 READ_AND_WRITE = os.O_RDWR
-# In a container whose file system is read-only, /dev/shm is usually still writable.
+# In a container with a read-only file system, /dev/shm is usually writable.
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (a folder of our own in it)
 
 _own_files: dict[str, int] = {}
@@ -27,8 +27,8 @@ _own_files_lock = threading.Lock()
 
 def open_file(name: str) -> int:
     """
-    A file that all processes of this account on this node share; where no folder for it can be had, a file of this
-    process alone. Raises OSError where there is neither.
+    Opens a file that all processes of this account on this node share or, if there is no folder for it, a file of this
+    process alone. Raises OSError if neither is possible.
     """
     folder = find_folder()
     if folder is not None:
@@ -40,12 +40,12 @@ def open_file(name: str) -> int:
 
 
 def find_folder() -> Path | None:
-    """It is looked at each time: what cleans temporary folders may have removed it."""
+    """Returns a private, writable folder, or None. It is checked each time, since a cleaner may have removed it."""
     return next((folder for folder in _candidates() if _is_private(folder)), None)
 
 
 def _candidates() -> Iterator[Path]:
-    # The project's own folder last: several nodes may share it.
+    # The project's own folder is last, since several nodes may share it.
     name = f"wristband-{os.getuid()}"
     with suppress(FileNotFoundError):
         yield Path(tempfile.gettempdir()) / name
@@ -54,7 +54,7 @@ def _candidates() -> Iterator[Path]:
 
 
 def _is_private(folder: Path) -> bool:
-    """Made if it is missing. A link, or a folder that others made or may write to, is none."""
+    """Creates a missing folder. Returns whether it is a folder of this account, not a link, and closed to others."""
     try:
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
@@ -65,11 +65,11 @@ def _is_private(folder: Path) -> bool:
     return is_ours and os.access(folder, os.W_OK | os.X_OK)
 
 
-def _open_own(name: str, why: str) -> int:
-    """Opened anew each time, so that threads lock it against each other."""
+def _open_own(name: str, reason: str) -> int:
+    """Returns a new open file description each time, since threads that share one share its lock."""
     with _own_files_lock:
         if not _own_files:
-            logger.warning("Processes of this node do not share their limit of password hashes: %s", why)
+            logger.warning("Processes of this node do not share their limit of password hashes: %s", reason)
         if name not in _own_files:
             _own_files[name] = _make_own(name)
         return os.open(f"/proc/self/fd/{_own_files[name]}", READ_AND_WRITE)

@@ -1,5 +1,7 @@
-"""Mail to people about their account. It leaves after the commit and in the background: no answer waits for it,
-so that none tells by its time whether there was a mail to send, and no action fails with the mail server."""
+"""
+Mails to users about their accounts. They are sent after the commit, in a background thread, so that the response time
+does not reveal whether a mail was sent, and no request fails with the mail server.
+"""
 
 import logging
 import re
@@ -20,19 +22,21 @@ from accounts.http import request_context
 
 logger = logging.getLogger(__name__)
 
-# Its thread starts with the first mail, so not before a server forks its workers.
+# Its thread starts with the first mail, that is after a server has forked its workers.
 _postman = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mail")
 
-# Seconds before each further try, where the mail server is away. For more there are relays.
+# Seconds before each retry if the mail server is unavailable. A local relay retries for longer.
 PAUSES = (2, 10, 60)
-# So many letters may wait for theirs, each in a thread. A process that ends does not wait for them.
+# Maximum number of mails that wait for a retry, each in a thread. They are lost when the process ends.
 ROOM = 100
 _waiting: set[Timer] = set()
-# What may stand in a template's context and was chosen by a user or a client.
+# Filters for the words of a template's context that a user or a client has chosen.
 PLAIN = {"client": plain_words.words, "device": plain_words.words, "new_address": plain_words.address}
 
 
 class Letter(NamedTuple):
+    """A mail that is not rendered yet: it is rendered in the background thread."""
+
     template: str
     address: str
     context: dict[str, Any]
@@ -41,8 +45,8 @@ class Letter(NamedTuple):
 
 def letter(template: str, user: Any, to: str = "", **context: Any) -> Letter | None:
     """
-    Of templates/mail/<template>.txt, whose first line is the subject: to the user's address or to `to`, in the language
-    of the request. None for an account without a mailbox. Words that users chose are plain in it, or left out.
+    Returns a mail from templates/mail/<template>.txt, whose first line is the subject: to the user's address or to
+    `to`, in the language of the request. None for an account without a mailbox. Removes words that are not plain.
     """
     address = to or user.email
     if not address or not user.has_mailbox:
@@ -54,23 +58,24 @@ def letter(template: str, user: Any, to: str = "", **context: Any) -> Letter | N
 
 
 def where() -> dict[str, str | None]:
-    """What is known of the client at hand."""
+    """Returns the device and the IP address of the current request's client."""
     user_agent = request_context.user_agent()
     return {"device": devices.name(user_agent) if user_agent else "", "ip_address": request_context.ip_address()}
 
 
 def send_later(template: str, user: Any, to: str = "", **context: Any) -> None:
-    """A mail that was asked for, once the transaction has committed. Notices: accounts.notices."""
+    """Sends a requested mail when the transaction has committed. For notices see accounts.notices."""
     if written := letter(template, user, to, **context):
         transaction.on_commit(partial(hand_over, written))
 
 
 def hand_over(letter: Letter) -> None:
+    """Queues a mail for the background thread."""
     _postman.submit(_send, letter)
 
 
 def wait() -> None:
-    """Returns when every mail handed over so far has been tried."""
+    """Returns when the background thread has tried to send each mail that is queued now."""
     _postman.submit(int).result()
 
 
@@ -83,7 +88,7 @@ def _send(letter: Letter) -> None:
     else:
         _deliver(written, letter.template, PAUSES)
     finally:
-        # What a template read: no request ends here, after which Django would look after the connection.
+        # Templates may query the database. Django closes connections at the end of requests only.
         connections.close_all()
 
 
@@ -105,12 +110,12 @@ def _deliver(letter: EmailMultiAlternatives, template: str, pauses: Sequence[flo
             logger.warning("A mail is tried again in %s seconds: %s", pauses[0], template)
             _try_again(pauses[0], letter, template, pauses[1:])
             return
-        # Nothing of the letter goes into the log: it may hold a reset link.
+        # The log has no text of the mail, which may contain a reset link.
         logger.exception("A mail could not be sent: %s", template)
 
 
 def _may_pass(error: Exception) -> bool:
-    """No answer, or one that says "for now" (RFC 5321, section 4.2.1)."""
+    """Returns whether the error is transient: no reply, or a 4yz reply (RFC 5321, section 4.2.1)."""
     if isinstance(error, SMTPRecipientsRefused):
         return all(code < 500 for code, _ in error.recipients.values())
     if isinstance(error, SMTPResponseException):
@@ -130,7 +135,7 @@ def _try_again(seconds: float, *letter: Any) -> None:
 
 
 def _paragraph(text: str) -> dict[str, str]:
-    """A paragraph whose last line is an address on its own becomes a button, in mail that is shown as HTML."""
+    """Returns the context of a paragraph. If its last line is a URL, the HTML version shows a button."""
     label, _, link = text.strip().rpartition("\n")
     if label and link.startswith(("http://", "https://")):
         return {"text": text.strip(), "label": label.rstrip(":"), "link": link}

@@ -1,16 +1,16 @@
-"""How usernames and e-mail addresses are compared."""
+"""Normal forms by which usernames and e-mail addresses are compared."""
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.utils.encoding import punycode
 
-# Of RFC 5321: a quoted local part ("ann"@example.org) and an address literal (ann@[192.0.2.1]) are other spellings of a
-# mailbox, or of a host. Printable ASCII without the characters that they need.
+# Excludes quoted local parts ("ann"@example.org) and address literals (ann@[192.0.2.1]; both RFC 5321), which are
+# second spellings of a mailbox or a host: printable ASCII without their special characters.
 PLAIN_ADDRESS = r"^[\x21\x23-\x27\x2a-\x5a\x5e-\x7e]*$"
 
 
 def is_address(name: str) -> bool:
-    """Whether it has the form of an e-mail address."""
+    """Returns whether the name has the form of an e-mail address."""
     try:
         validate_email(name)
     except ValidationError:
@@ -19,19 +19,20 @@ def is_address(name: str) -> bool:
 
 
 def same(one: str, other: str) -> bool:
+    """Returns whether two names are equal, ignoring case."""
     return one.lower() == other.lower()
 
 
 def address(typed: str) -> str:
-    """As addresses are stored and compared: in small letters, the host in ASCII."""
+    """Returns the address as it is stored and compared: in lower case, with the host in ASCII."""
     local, at, host = typed.strip().lower().rpartition("@")
     return f"{local}{at}{_ascii(host)}"
 
 
 def mailbox(typed: str) -> str:
     """
-    The same text for each spelling of one mailbox: quotes, comments, case, a dot after the host, an internationalised
-    host, a tag after a plus sign. For limits, not for finding an account.
+    Returns one text for all spellings of a mailbox: quotes, comments, case, a dot after the host, an internationalised
+    host, a tag after a plus sign. For rate limits only, not to find an account.
     """
     local, _at, host = address(typed).rpartition("@")
     local = _without_comments(local)
@@ -40,7 +41,7 @@ def mailbox(typed: str) -> str:
 
 
 def _without_comments(text: str) -> str:
-    """Without comments and white space outside quotes, without the quotes, and without backslashes (RFC 5322, 3.2)."""
+    """Removes comments, quotes, backslashes, and white space outside quotes (RFC 5322, section 3.2)."""
     kept = []
     depth, is_quoted, is_escaped = 0, False, False
     for character in text:

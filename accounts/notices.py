@@ -1,6 +1,6 @@
 """
-Notices: mails about what happened to an account. One function decides which of them leave. They go to confirmed
-addresses only, a few in an hour for each account and each mailbox; what is beyond that is summed up in one mail.
+Notices: mails about security events of an account. send_later() decides which of them are sent: to confirmed addresses
+only, with a quota by the hour for each account and each mailbox. One summary replaces the notices beyond the quota.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,18 +15,20 @@ from django.utils import timezone
 from accounts import mail, quotas, rate_limits
 from accounts.http import request_context
 
-SUMMED_UP = timedelta(hours=1)
-# Counts one more of each source, or raises TooManyAttempts and counts none.
-Take = Callable[[Sequence[rate_limits.Source]], object]
+SUMMARY_PERIOD = timedelta(hours=1)
+# AttemptCounter.objects.consume_quota. A parameter, since the model of a user imports this module.
+ConsumeQuota = Callable[[Sequence[rate_limits.Source]], None]
 
 
 class Notice(NamedTuple):
+    """A kind of notice."""
+
     template: str
-    # The page that the mail leads to.
+    # The view to which the mail links.
     page: str
-    # One in an hour leaves even beyond the limit, so that a flood of others does not hide it.
+    # One in an hour is sent even beyond the quota, so that a flood of other notices does not suppress it.
     is_urgent: bool = False
-    # A password, token or link was enough for it: the mail says where, also if another user is signed in there.
+    # A password, token or link was sufficient: the mail names the client, even if another user is signed in there.
     is_by_credential: bool = False
 
 
@@ -40,44 +42,47 @@ NOTICES = {
 }
 
 
-def send_later(name: str, user: Any, take: Take, to: str = "", **words: Any) -> None:
-    """Once the transaction has committed: to the user's address if it is confirmed, or to `to`, one that was."""
+def send_later(name: str, user: Any, consume_quota: ConsumeQuota, to: str = "", **context: Any) -> None:
+    """
+    Mails a notice when the transaction has committed: to the user's address if it is confirmed, or to `to`, an earlier
+    confirmed address of the user.
+    """
     if not to and user.email_confirmed_at is None:
         return
     notice = NOTICES[name]
-    where = {} if request_context.is_by_another_user(user) and not notice.is_by_credential else mail.where()
-    letter = mail.letter(notice.template, user, to, page=_page(notice.page), **where, **words)
+    client = {} if request_context.is_by_another_user(user) and not notice.is_by_credential else mail.where()
+    letter = mail.letter(notice.template, user, to, page=_page(notice.page), **client, **context)
     summary = mail.letter("more_notices", user, to, page=_page("activity"))
     if letter and summary:
-        # After the commit: no lock on a count is held while others wait for the account.
-        transaction.on_commit(partial(_send, name, user, take, letter, summary), robust=True)
+        # After the commit, so that the rows of the counters are not locked while the account's row is.
+        transaction.on_commit(partial(_send, name, user, consume_quota, letter, summary), robust=True)
 
 
 def _page(view: str) -> str:
     return request_context.absolute_url_if_known(reverse(view))
 
 
-def _send(name: str, user: Any, take: Take, letter: mail.Letter, summary: mail.Letter) -> None:
-    if _passes(take, quotas.notices(user, letter.address)):
+def _send(name: str, user: Any, consume_quota: ConsumeQuota, letter: mail.Letter, summary: mail.Letter) -> None:
+    if _is_within(consume_quota, quotas.notices(user, letter.address)):
         mail.hand_over(letter)
         return
-    if NOTICES[name].is_urgent and _passes(take, quotas.urgent_notices(user, letter.address, name)):
+    if NOTICES[name].is_urgent and _is_within(consume_quota, quotas.urgent_notices(user, letter.address, name)):
         mail.hand_over(letter)
-    if _passes(take, quotas.summaries(user, letter.address)):
+    if _is_within(consume_quota, quotas.summaries(user, letter.address)):
         summary.context["events"] = _events(user)
         mail.hand_over(summary)
 
 
-def _passes(take: Take, sources: Sequence[rate_limits.Source]) -> bool:
+def _is_within(consume_quota: ConsumeQuota, sources: Sequence[rate_limits.Source]) -> bool:
     try:
-        take(sources)
+        consume_quota(sources)
     except rate_limits.TooManyAttempts:
         return False
     return True
 
 
 def _events(user: Any) -> list[tuple[Any, int]]:
-    """What happened in the last hour, in words, and how often."""
-    recent = user.security_events.filter(created_at__gt=timezone.now() - SUMMED_UP)
+    """Returns the labels of the event types of the last hour, with the number of events."""
+    recent = user.security_events.filter(created_at__gt=timezone.now() - SUMMARY_PERIOD)
     counted = recent.order_by("type").values_list("type").annotate(models.Count("pk"))
     return [(recent.model.Type(kind).label, number) for kind, number in counted]

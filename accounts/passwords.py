@@ -15,10 +15,10 @@ from accounts.models import AccountChanged, AttemptCounter, SecurityEvent, SignI
 
 def change(user: User, new_password: str, keep: SignIn | None = None) -> None:
     """
-    Changes the password that was just verified on this instance; every sign-in but `keep` ends. Raises AccountChanged
-    if another request has changed it since, and HashingOverloaded.
+    Changes the password that was just verified on this instance, and ends all sign-ins but `keep`. Raises
+    AccountChanged if another request has changed it since, and HashingOverloaded.
     """
-    # Before the row is locked: this may wait for a slot.
+    # Hashed before the row is locked, since hashing may wait for a slot.
     new_hash = hashing.hashed(new_password)
     with transaction.atomic():
         user.replace_password(new_hash, SecurityEvent.Type.PASSWORD_CHANGED, keep.pk if keep else None)
@@ -29,11 +29,11 @@ def change(user: User, new_password: str, keep: SignIn | None = None) -> None:
 
 def request_reset(email: str) -> None:
     """
-    Mails a link, valid once and for an hour, if an account has that address. The caller cannot tell. A few in an hour:
-    more do not help the owner.
+    Mails a link, valid once and for an hour, if an account has this address and the quota of reset mails is not used
+    up. The caller does not learn whether a mail was sent.
     """
     try:
-        AttemptCounter.objects.start_attempt(quotas.reset_mails(email, request_context.ip_address()))
+        AttemptCounter.objects.consume_quota(quotas.reset_mails(email, request_context.ip_address()))
     except rate_limits.TooManyAttempts:
         return
     send_reset(User.objects.get_by_email(email))
@@ -47,38 +47,38 @@ def send_reset(user: User | None) -> None:
 
 
 def mail_reset_link(user: User) -> None:
-    """The link is valid once and for an hour."""
+    """Mails a link to set a new password, valid once and for an hour."""
     link = links.url("password_reset_confirm", user, links.password_reset)
     mail.send_later("password_reset", user, link=link)
 
 
 def get_by_reset_token(uid: str, token: str) -> User | None:
-    """The user whose password this link resets; None for any other link."""
+    """Returns the user whose password this link resets, or None for an invalid link."""
     return User.objects.get_by_token(uid, lambda user: links.password_reset.check_token(user, token))
 
 
 def reset(user: User, new_password: str) -> None:
     """
-    Sets a new password for a user who has just proved to own the address; every sign-in ends. Raises AccountChanged if
-    the link was used meanwhile, and HashingOverloaded.
+    Sets a new password for a user who has just used a reset link, confirms the address and ends all sign-ins. Raises
+    AccountChanged if the link was used meanwhile, and HashingOverloaded.
     """
     new_hash = hashing.hashed(new_password)
     with transaction.atomic():
-        # The link was mailed to the address that this instance has.
-        of_address = User.objects.filter(pk=user.pk, email=user.email)
+        # The link was mailed to the address of this instance: the row must still have it.
+        unchanged = User.objects.filter(pk=user.pk, email=user.email)
         user.email_confirmed_at = user.email_confirmed_at or timezone.now()
-        if not of_address.update(email_confirmed_at=Coalesce("email_confirmed_at", user.email_confirmed_at)):
+        if not unchanged.update(email_confirmed_at=Coalesce("email_confirmed_at", user.email_confirmed_at)):
             raise AccountChanged
-        user.note_stored(["email_confirmed_at"])
+        user.mark_stored(["email_confirmed_at"])
         user.replace_password(new_hash, SecurityEvent.Type.PASSWORD_RESET)
-        # The new password has had no wrong guesses.
+        # Wrong guesses of the old password must not lock the new one out.
         AttemptCounter.objects.of(user).lift()
 
 
 def reauthenticate(request: HttpRequest, password: str) -> User:
     """
-    Returns the signed-in user, read again, whose password this is. A wrong one counts, and is recorded, like a failed
-    sign-in. Raises ValidationError for a wrong password, TooManyAttempts and HashingOverloaded.
+    Verifies the password of the signed-in user, and returns the user, read again. A wrong password is counted and
+    recorded like a failed sign-in. Raises ValidationError for a wrong password, TooManyAttempts and HashingOverloaded.
     """
     user = authenticate(request, username=request.user.get_username(), password=password, signed_in_user=request.user)
     if not isinstance(user, User) or user.pk != request.user.pk:

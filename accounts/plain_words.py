@@ -1,34 +1,34 @@
 """
-Text that others chose, for use in mails: names of users, clients, devices and addresses. Mail programs make a link of
-whatever resembles one, so a text that could become a link, or that changes how its surroundings read, is left out.
+Filters for text in mails that users and clients have chosen: names of users, clients, devices and addresses. Mail
+programs convert text that resembles a URL to a link, so text that could become a link or imitate the mail is removed.
 """
 
 import re
 
 NAME_MAX_LENGTH = 40
-# Mail programs on phones make a link of a telephone number.
-DIGITS_MAX = 6
+# Mail programs on phones convert telephone numbers to links.
+MAX_DIGITS = 6
 USERNAME = re.compile(r"\w[\w+-]*", re.ASCII)
-# A word with punctuation around it; a sign; a version, of a program or alone.
+# A word with punctuation, a sign, or a version with or without a product.
 WORD = re.compile(r"""["'(]?\w(?:[\w'&+-]*\w)?["')]?[,;.!?]?|[&+-]|(?:[\w+-]+/)?v?\d+(?:\.\d+)*[,)]?""")
-# Without what RFC 5321 allows beyond that: a quoted part can hold an URL.
+# A subset of RFC 5321, which allows a URL in a quoted local part.
 ADDRESS = re.compile(r"(?!www\.)[\w.+-]+@[\w.-]+", re.ASCII | re.IGNORECASE)
 
 
 def username(text: str) -> str:
-    """The name; empty if it is not one plain word."""
+    """Returns the name, or "" if it is not one plain word."""
     return text if USERNAME.fullmatch(text) and _is_short(text) else ""
 
 
 def words(text: str) -> str:
-    """The text; empty if not each of its words is plain."""
+    """Returns the text, or "" if one of its words is not plain."""
     return text if _is_short(text) and all(WORD.fullmatch(each) for each in text.split(" ") if each) else ""
 
 
 def address(text: str) -> str:
-    """An e-mail address, which is no other link; empty if it could be."""
+    """Returns the e-mail address, or "" if mail programs could convert it to another link."""
     return text if ADDRESS.fullmatch(text) else ""
 
 
 def _is_short(text: str) -> bool:
-    return len(text) <= NAME_MAX_LENGTH and sum(map(str.isdigit, text)) <= DIGITS_MAX
+    return len(text) <= NAME_MAX_LENGTH and sum(map(str.isdigit, text)) <= MAX_DIGITS

@@ -1,4 +1,4 @@
-"""Rows that have served their time leave in small batches."""
+"""Deletion of expired rows in batches, and batches within a time limit."""
 
 import time
 from collections.abc import Collection, Iterator
@@ -6,21 +6,23 @@ from typing import Any, Self, TypeVar
 
 from django.db import models, transaction
 
-# How long a request goes on ending or deleting in batches, in seconds.
+# How long a request ends or deletes rows in batches.
 REQUEST_SECONDS = 3.0
 ModelT = TypeVar("ModelT", bound=models.Model)
-BATCH = 1000
+BATCH_SIZE = 1000
 
 
 class PrunableQuerySet(models.QuerySet[ModelT]):
+    """A query set whose expired rows can be deleted."""
+
     def prunable(self) -> Self:
-        """Those that nobody needs any more."""
+        """Returns the rows whose retention time is over."""
         raise NotImplementedError
 
-    def prune(self, size: int = BATCH) -> Iterator[int]:
+    def prune(self, size: int = BATCH_SIZE) -> Iterator[int]:
         """
-        Deletes those past keeping, a transaction to a batch; yields how many each deleted. May be left after any batch
-        and begun again, and done by several at once: none waits for a row that another holds.
+        Deletes the prunable rows, one batch in each transaction. Yields how many rows each batch deleted. It may stop
+        after any batch and run in several processes: locked rows are skipped.
         """
         rows = self.prunable().select_for_update(skip_locked=True, of=("self",))
         while True:
@@ -34,12 +36,12 @@ class PrunableQuerySet(models.QuerySet[ModelT]):
     prune.alters_data = True  # type: ignore[attr-defined]
 
     def _delete_for_good(self, batch: list[Any]) -> None:
-        # Past delete(), which refuses or announces it: nothing depends on these rows any more.
+        # Bypasses delete(), which some models refuse or announce.
         self.model._base_manager.using(self.db).filter(pk__in=batch)._raw_delete(self.db)
 
 
 def referred_to(model: type[models.Model], except_by: Collection[type[models.Model]] = ()) -> models.Q:
-    """Rows of the model that a row of any other table refers to, in any app, many-to-many tables included."""
+    """Returns a condition: a row of another table, in any app, many-to-many tables included, refers to the row."""
     referred = models.Q(pk__in=[])
     for relation in model._meta.get_fields(include_hidden=True):
         # The table of a many-to-many relation refers to the model by a foreign key of its own.
@@ -51,12 +53,12 @@ def referred_to(model: type[models.Model], except_by: Collection[type[models.Mod
     return referred
 
 
-def in_time(batches: Iterator[int], seconds: float) -> tuple[int, bool]:
-    """Does batches for so long: how much they did, and whether that is all."""
-    enough = time.monotonic() + seconds
-    done = 0
+def run_batches(batches: Iterator[int], seconds: float) -> tuple[int, bool]:
+    """Runs batches until `seconds` have passed. Returns the sum of their results, and whether all batches have run."""
+    deadline = time.monotonic() + seconds
+    total = 0
     for number in batches:
-        done += number
-        if time.monotonic() > enough:
-            return done, False
-    return done, True
+        total += number
+        if time.monotonic() > deadline:
+            return total, False
+    return total, True

@@ -1,5 +1,6 @@
-"""Quotas of mails and sign-ups: which of them count together."""
+"""Sources of mails and sign-ups: by what they count against a quota."""
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 
 from accounts import names
@@ -7,10 +8,12 @@ from accounts.rate_limits import Kind, Source, digest, of_address
 
 
 def reset_mails(email: str, address: str | None) -> list[Source]:
+    """Returns the sources of a password reset mail: the mailbox, and the client's address."""
     return [Source(Kind.RESET, digest(Kind.RESET, names.mailbox(email))), *of_address(Kind.RESETTING, address)]
 
 
 def confirmation_mails(user: AbstractBaseUser, email: str) -> list[Source]:
+    """Returns the sources of a confirmation mail: the mailbox, and the account."""
     return [
         Source(Kind.CONFIRM, digest(Kind.CONFIRM, names.mailbox(email))),
         Source(Kind.CONFIRMING, digest(Kind.CONFIRMING, user.pk)),
@@ -18,6 +21,7 @@ def confirmation_mails(user: AbstractBaseUser, email: str) -> list[Source]:
 
 
 def notices(user: AbstractBaseUser, email: str) -> list[Source]:
+    """Returns the sources of a notice: the mailbox, and the account."""
     return [
         Source(Kind.NOTICE, digest(Kind.NOTICE, names.mailbox(email))),
         Source(Kind.NOTIFYING, digest(Kind.NOTIFYING, user.pk)),
@@ -25,17 +29,20 @@ def notices(user: AbstractBaseUser, email: str) -> list[Source]:
 
 
 def urgent_notices(user: AbstractBaseUser, email: str, name: str) -> list[Source]:
-    """Of one kind."""
+    """Returns the sources of an urgent notice: the mailbox and the account, each by the name of the notice."""
     return [Source(Kind.URGENT, digest(Kind.URGENT, name, each)) for each in (user.pk, names.mailbox(email))]
 
 
 def summaries(user: AbstractBaseUser, email: str) -> list[Source]:
+    """Returns the sources of a summary of notices: the mailbox, and the account."""
     return [Source(Kind.SUMMARY, digest(Kind.SUMMARY, each)) for each in (user.pk, names.mailbox(email))]
 
 
 def sign_ups(address: str | None) -> list[Source]:
-    return of_address(Kind.SIGN_UP, address)
+    """Returns the source of a sign-up: the client's address."""
+    return of_address(Kind.SIGN_UP, address) if settings.ACCOUNT_RATE else []
 
 
 def address_changes(user: AbstractBaseUser, address: str | None) -> list[Source]:
-    return [Source(Kind.CHANGING, digest(Kind.CHANGING, user.pk)), *of_address(Kind.SIGN_UP, address)]
+    """Returns the sources of a change of the e-mail address: the account, and the client's address."""
+    return [Source(Kind.CHANGING, digest(Kind.CHANGING, user.pk)), *sign_ups(address)]

@@ -1,4 +1,4 @@
-"""Rate limits for password guesses and mails: what counts together, and how long the next attempt has to wait."""
+"""Rate limits of password guesses, mails and sign-ups: the limits, the sources that are counted, cached refusals."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -6,6 +6,7 @@ from math import ceil
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
@@ -16,14 +17,17 @@ from django.utils.translation import ngettext
 from accounts import addresses
 
 FIRST_WAIT = timedelta(seconds=1)
-# How many times the limit of one address is the limit of all clients without one.
+SECONDS_OF_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+# All clients without an address share one counter. Its limit is this many times that of one address.
 CLIENTS_IN_CROWD = 20
-# How long a process goes by its own memory of a refusal before it asks the database again.
-REFUSAL_REMEMBERED = timedelta(seconds=1)
-REFUSALS_REMEMBERED = 10_000
+# How long a process refuses by its cache before it reads the counter again.
+REFUSAL_CACHE_AGE = timedelta(seconds=1)
+MAX_CACHED_REFUSALS = 10_000
 
 
 class Kind(models.TextChoices):
+    """Kinds of counters: by what attempts count together."""
+
     PAIR = "pair", _("password attempts: one account, one IP address")
     ACCOUNT = "account", _("password attempts: one account, all IP addresses")
     ADDRESS = "address", _("password attempts: one IP address, all accounts")
@@ -42,64 +46,87 @@ class Kind(models.TextChoices):
 
 
 def kinds() -> list[tuple[str, Any]]:
-    """Choices of a field, as a function, so that a new kind needs no migration."""
+    """Returns the choices of AttemptCounter.kind. A callable, so that a new kind needs no migration."""
     return Kind.choices
 
 
 class Limit(NamedTuple):
-    """So many are free; then each has to wait twice as long as the one before; after `most`, there is a long rest."""
+    """
+    Limit of one counter. `free_attempts` need not wait. Then the wait doubles with each attempt, from FIRST_WAIT up to
+    `longest_wait`. After `max_attempts`, the next attempt waits for `window`.
+    """
 
-    free: int
+    free_attempts: int
     longest_wait: timedelta
-    most: int
-    # How long after the first the count starts anew; and the rest.
-    memory: timedelta
+    max_attempts: int
+    # The count starts again this long after its first attempt.
+    window: timedelta
 
     def wait(self, count: int) -> timedelta:
-        """After so many."""
-        if count < self.free:
+        """Returns how long the next attempt has to wait after `count` attempts."""
+        if count < self.free_attempts:
             return timedelta(0)
-        if count >= self.most:
-            return self.memory
-        # Not 2**count: nobody waits longer than some 2**20 seconds.
-        return min(FIRST_WAIT * 2 ** min(count - self.free, 20), self.longest_wait)
+        if count >= self.max_attempts:
+            return self.window
+        # The exponent is bounded, since 2**count seconds would overflow a timedelta.
+        return min(FIRST_WAIT * 2 ** min(count - self.free_attempts, 20), self.longest_wait)
 
-    def of_crowd(self) -> Self:
-        return self._replace(free=self.free * CLIENTS_IN_CROWD, most=self.most * CLIENTS_IN_CROWD)
+    def for_crowd(self) -> Self:
+        """Returns the limit of the counter that all clients without an address share."""
+        return self._replace(
+            free_attempts=self.free_attempts * CLIENTS_IN_CROWD, max_attempts=self.max_attempts * CLIENTS_IN_CROWD
+        )
 
 
-LIMITS = {
+def _per_hour(quota: int) -> Limit:
+    """Returns the limit of a quota: no wait within the quota, and then a wait until the hour is over."""
+    return Limit(quota, timedelta(hours=1), quota, timedelta(hours=1))
+
+
+def _quota(rate: str) -> Limit:
+    """Returns the limit of a rate in the notation of DRF's throttles, such as 60/hour."""
+    number, _slash, unit = rate.partition("/")
+    window = timedelta(seconds=SECONDS_OF_UNIT[unit[0]])
+    return Limit(int(number), window, int(number), window)
+
+
+# Limits of password guesses.
+GUESS_LIMITS = {
     Kind.PAIR: Limit(5, timedelta(hours=1), 30, timedelta(hours=12)),
-    # Strangers, all together. NIST SP 800-63B-4, section 3.2.2, allows 100 in a row.
+    # Guesses from all addresses together. NIST SP 800-63B-4, section 3.2.2, allows 100 in a row.
     Kind.ACCOUNT: Limit(20, timedelta(minutes=15), 50, timedelta(hours=12)),
-    # An office shares one: its people mistype all day, and nobody's success says anything of the others.
+    # The people of an office share one address. The success of one user does not reset it for the others.
     Kind.ADDRESS: Limit(100, timedelta(minutes=15), 150, timedelta(hours=1)),
-    # Nobody but the owner has the cookie, or is signed in; unless it was stolen.
+    # Only the owner has the cookie or is signed in, unless it was stolen.
     Kind.DEVICE: Limit(5, timedelta(hours=1), 30, timedelta(hours=12)),
     Kind.INSIDE: Limit(5, timedelta(hours=1), 30, timedelta(hours=12)),
-    Kind.RESET: Limit(3, timedelta(hours=1), 3, timedelta(hours=1)),
-    Kind.RESETTING: Limit(30, timedelta(hours=1), 30, timedelta(hours=1)),
-    # Each sign-up and each change of address, since the answer says whether a name or an address is taken.
-    Kind.SIGN_UP: Limit(60, timedelta(hours=1), 60, timedelta(hours=1)),
-    # The one at signing up is among them.
-    Kind.CONFIRM: Limit(3, timedelta(hours=1), 3, timedelta(hours=1)),
-    # Whoever mistypes an address tries another one.
-    Kind.CONFIRMING: Limit(6, timedelta(hours=1), 6, timedelta(hours=1)),
-    Kind.CHANGING: Limit(10, timedelta(hours=1), 10, timedelta(hours=1)),
-    Kind.NOTICE: Limit(10, timedelta(hours=1), 10, timedelta(hours=1)),
-    Kind.NOTIFYING: Limit(10, timedelta(hours=1), 10, timedelta(hours=1)),
-    Kind.URGENT: Limit(1, timedelta(hours=1), 1, timedelta(hours=1)),
-    Kind.SUMMARY: Limit(1, timedelta(hours=1), 1, timedelta(hours=1)),
 }
-# Kinds whose clients are told apart by nothing but their address.
+# Quotas of mails and sign-ups.
+QUOTAS = {
+    Kind.RESET: _per_hour(3),
+    Kind.RESETTING: _per_hour(30),
+    # Sign-ups and changes of address, since each answer reveals whether a name or an address is taken.
+    Kind.SIGN_UP: _quota(settings.ACCOUNT_RATE or "60/hour"),
+    # The confirmation mail of the sign-up is one of them.
+    Kind.CONFIRM: _per_hour(3),
+    # A user who mistyped an address enters another one.
+    Kind.CONFIRMING: _per_hour(6),
+    Kind.CHANGING: _per_hour(10),
+    Kind.NOTICE: _per_hour(10),
+    Kind.NOTIFYING: _per_hour(10),
+    Kind.URGENT: _per_hour(1),
+    Kind.SUMMARY: _per_hour(1),
+}
+LIMITS = GUESS_LIMITS | QUOTAS
+# Kinds that identify a client by its address alone.
 BY_ADDRESS = frozenset({Kind.ADDRESS, Kind.RESETTING, Kind.SIGN_UP})
 
 
 class TooManyAttempts(ValidationError):
-    """Too many: the next one is not heard before a moment, right or wrong."""
+    """A limit is reached: the next attempt is refused for `seconds`, whether or not its password is right."""
 
     def __init__(self, until: datetime, by_strangers: bool = False) -> None:
-        """`by_strangers`: only the guesses of all addresses together were too many."""
+        """`by_strangers`: the only limit that was reached is that of guesses from all addresses together."""
         self.by_strangers = by_strangers
         self.seconds = max(1, ceil((until - timezone.now()).total_seconds()))
         super().__init__(
@@ -118,16 +145,19 @@ def _in_words(seconds: int) -> str:
 
 
 def limit_of(kind: Kind, address: str | None) -> Limit:
-    """The limit of a count of that kind, for clients at that address."""
+    """Returns the limit of a counter of this kind, for clients at this address."""
     limit = LIMITS[kind]
-    return limit.of_crowd() if address is None and kind in BY_ADDRESS else limit
+    return limit.for_crowd() if address is None and kind in BY_ADDRESS else limit
 
 
-# Whose guesses count together
+# Sources of attempts
 
 
 class Source(NamedTuple):
-    """What counts together. Names and cookies stay out of the database: people type passwords into any field."""
+    """
+    The key of a counter: attempts from one source count together. It has digests of names and cookies, not the texts,
+    since users type passwords into any field.
+    """
 
     kind: Kind
     key: UUID
@@ -136,15 +166,18 @@ class Source(NamedTuple):
 
 
 def digest(*parts: object, secret: str | None = None) -> UUID:
-    """Keyed, so that nobody tries out names or passwords on a dump. `secret`: another key than SECRET_KEY."""
+    """
+    Returns a keyed digest, so that a dump of the database does not allow to test names or passwords. `secret` replaces
+    SECRET_KEY as the key.
+    """
     text = "\0".join(map(str, parts))
     return UUID(bytes=salted_hmac("accounts.locks", text, secret=secret, algorithm="sha256").digest()[:16])
 
 
 def of_address(kind: Kind, address: str | None) -> list[Source]:
     """
-    Clients without an address (a Unix socket, a proxy that sends none) cannot be told apart: one count for all of them
-    would let one client lock out the others, and none would be a way around. So they share the count of a crowd.
+    Returns the source for an address, or its /64 network. Clients without an address (a Unix socket, a proxy that sends
+    none) cannot be distinguished and share one counter, whose limit is higher (CLIENTS_IN_CROWD).
     """
     if address is None:
         return [Source(kind, digest(kind, "no address"))]
@@ -152,31 +185,32 @@ def of_address(kind: Kind, address: str | None) -> list[Source]:
     return [Source(kind, digest(kind, block), None, block)]
 
 
-# What was just refused
+# Cached refusals
 
 
 class RecentRefusals:
     """
-    The sources that this process has just refused. They are refused again without a statement, so that a flood of
-    guesses costs next to nothing; a lock that another process lifts counts here a second later.
+    Cache of the sources that this process has just refused. It refuses them again without a statement, so that a flood
+    of guesses is cheap. A counter that another process resets takes effect here after REFUSAL_CACHE_AGE.
     """
 
     def __init__(self) -> None:
         self._until: dict[UUID, tuple[datetime, datetime]] = {}
 
     def check(self, sources: Iterable[Source]) -> None:
-        """Raises TooManyAttempts if one of them has to wait."""
+        """Raises TooManyAttempts if a cached refusal of one of the sources is still valid."""
         now = timezone.now()
-        waits = {source.kind: until for source in sources if (until := self._remembered(source.key, now))}
+        waits = {source.kind: until for source in sources if (until := self._cached(source.key, now))}
         if waits:
             raise TooManyAttempts(max(waits.values()), by_strangers=waits.keys() == {Kind.ACCOUNT})
 
-    def _remembered(self, key: UUID, now: datetime) -> datetime | None:
-        until, noted_at = self._until.get(key, (now, now))
-        return until if noted_at <= now < min(until, noted_at + REFUSAL_REMEMBERED) else None
+    def _cached(self, key: UUID, now: datetime) -> datetime | None:
+        until, cached_at = self._until.get(key, (now, now))
+        return until if cached_at <= now < min(until, cached_at + REFUSAL_CACHE_AGE) else None
 
     def add(self, key: UUID, until: datetime) -> None:
-        if len(self._until) >= REFUSALS_REMEMBERED:
+        """Caches a refusal. A full cache is cleared first."""
+        if len(self._until) >= MAX_CACHED_REFUSALS:
             self._until.clear()
         self._until[key] = until, timezone.now()
 

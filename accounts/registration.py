@@ -1,4 +1,4 @@
-"""Registration: people who sign up, throw-away users of the demo, and service accounts."""
+"""Registration: sign-up, throw-away users of the demo, and service accounts."""
 
 import secrets
 from collections.abc import Iterable
@@ -20,11 +20,11 @@ def count_sign_up() -> None:
     Raises TooManyAttempts if the client has signed up too often, or if too many passwords are being hashed.
     """
     hashing.check_flood()
-    AttemptCounter.objects.start_attempt(quotas.sign_ups(request_context.ip_address()))
+    AttemptCounter.objects.consume_quota(quotas.sign_ups(request_context.ip_address()))
 
 
 def sign_up(username: str, email: str, password: str) -> User:
-    """As count_sign_up() and then create_account()."""
+    """Calls count_sign_up() and then create_account(). Returns the new user."""
     count_sign_up()
     return create_account(username, email, password)
 
@@ -44,7 +44,7 @@ def create_account(username: str, email: str, password: str) -> User:
             SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_UP, user)
             email_addresses.send_confirmation(user)
     except IntegrityError:
-        # Another request took the name between the check and the insert: the same error as from the check.
+        # Another request took the name after the check. full_clean() raises the same error as the check.
         user.pk = None
         user.full_clean()
         raise
@@ -65,7 +65,7 @@ def create_throw_away_user(username: str, password: str) -> User:
 
 
 def delete_expired_throw_away_users() -> int:
-    """Returns how many it deleted."""
+    """Deletes the throw-away users whose lifetime is over. Returns how many."""
     expired = User.objects.filter(delete_after__lte=timezone.now())
     return expired.delete()[1].get(User._meta.label, 0)
 

@@ -1,13 +1,13 @@
-"""What accounts tells the rest of the project."""
+"""Signals that accounts sends to other apps."""
 
 from django.dispatch import Signal
 
-# Sent inside the transaction that ends them, with `sign_ins`: a list of SignIn. Receivers may be told twice.
+# Sent inside the transaction that ends them, with `sign_ins`: a list of SignIn. May be sent twice for one sign-in.
 sign_ins_ended = Signal()
 
-# Sent once they are committed, with `type` and `count`: security events of one type.
+# Sent after the commit, with `type` and `count`: the number of recorded security events of one type.
 events_recorded = Signal()
 
-# Sent inside the transaction, with `before` (a datetime on a whole millisecond) and `user` (a User, or None for
-# everybody): all sign-ins that started before then have ended. Their rows follow, and are not told one by one.
+# Sent inside the transaction, with `before` (a datetime, whole milliseconds) and `user` (a User, or None for all): all
+# sign-ins that started earlier are revoked. Their rows are marked later, without `sign_ins_ended`.
 sign_ins_revoked_before = Signal()

@@ -1,6 +1,6 @@
 """
-The start of a sign-in. Every sign-in passes start(): pages, sign-up, API, connected clients, the admin, the comparison,
-and login() in a view of another app.
+The start of a sign-in. Every sign-in is created by start(): pages, sign-up, API, connected clients, the admin, the
+comparison, and login() in a view of another app.
 """
 
 from datetime import datetime, timedelta
@@ -25,8 +25,8 @@ def start(
     idle_timeout: timedelta | None = None,
 ) -> SignIn:
     """
-    Signs in a user whose password was just verified on this instance, or at `authenticated_at`. Four statements. Raises
-    SignInRefused if since then the account was changed or deactivated or its sign-ins were ended, and DPoPRequired.
+    Signs in a user whose password was verified on this instance, just now or at `authenticated_at`. Four statements.
+    Raises DPoPRequired, and SignInRefused if since then the account was changed or deactivated, or its sign-ins ended.
     """
     check_allowed(user, kind, key_thumbprint)
     now = timezone.now()
@@ -59,7 +59,7 @@ def start(
 
 
 def check_allowed(user: User, kind: str, key_thumbprint: str = "") -> None:
-    """Raises SignInRefused for a browser of a service, and DPoPRequired for a client without the key that it needs."""
+    """Raises SignInRefused for a service account in a browser, and DPoPRequired for a client without a required key."""
     if user.is_service and kind == SignIn.Kind.BROWSER:
         raise SignInRefused
     if kind == SignIn.Kind.CLIENT and user.needs_bound_tokens and not key_thumbprint:
@@ -67,15 +67,15 @@ def check_allowed(user: User, kind: str, key_thumbprint: str = "") -> None:
 
 
 def default_idle_timeout(kind: str) -> timedelta:
-    """How long a new sign-in may be unused."""
+    """Returns how long a new sign-in of this kind may be idle before it expires."""
     timeout: timedelta = settings.BROWSER_IDLE_TIMEOUT if kind == SignIn.Kind.BROWSER else settings.REFRESH_TOKEN
     return timeout
 
 
 def _mark_signed_in(user: User, now: datetime) -> None:
     """
-    Updates the user's row, and so takes the lock that each end of all sign-ins takes too: one of the two comes first,
-    and the other sees it. Raises SignInRefused if the row is not as it was when the password was verified.
+    Updates the user's row. The row lock serialises this with any end of all sign-ins, which locks the same row. Raises
+    SignInRefused if the row has changed since the password was verified.
     """
     unused_since = now if user.is_signing_up else None
     unchanged = User._base_manager.filter(

@@ -1,3 +1,5 @@
+"""The configuration of the app `api`."""
+
 from django.apps import AppConfig
 
 
@@ -9,7 +11,7 @@ class ApiConfig(AppConfig):
         from accounts.signals import events_recorded
         from api import metrics
 
-        # Each from the start on, so that the first one is an increase.
+        # Each label is exported from the start, so that Prometheus sees the first event as an increase.
         for type in SecurityEvent.Type.values:
             metrics.events.labels(type)
         for outcome in ("rotated", "refused"):

@@ -1,4 +1,4 @@
-"""Who is calling: by access token from anywhere, or by session from the project's own pages."""
+"""Authentication of API requests: by access token from anywhere, or by session cookie from the project's own pages."""
 
 import logging
 import re
@@ -27,20 +27,20 @@ URL_PATH = re.compile(r"(://[^/?#\s]*)[/?#]\S*")
 
 
 class TokenAuthentication(JWTAuthentication):
-    """`request.auth` is the access token."""
+    """Sets `request.auth` to the access token. No statement, unless the blocklist mirror is not current."""
 
     def __init__(self) -> None:
-        # One is made for every request: SimpleJWT's own looks up the user model, which is not used here.
+        # Runs for every request. SimpleJWT's own looks up the user model, which is not used here.
         pass
 
     def authenticate(self, request: Request) -> tuple[User, AccessToken] | None:
         if not metrics.sampler.is_due():
             return self._authenticate(request)
-        with metrics.checks.time():
+        with metrics.token_check_seconds.time():
             return self._authenticate(request)
 
     def _authenticate(self, request: Request) -> tuple[User, AccessToken] | None:
-        """Whatever is in the header, it is meant: it never falls back to the cookie, nor to the other scheme."""
+        """If an Authorization header is present, only that is used; the cookie is never a fallback."""
         header = self.get_header(request)
         if header is None:
             return None
@@ -73,27 +73,27 @@ class TokenAuthentication(JWTAuthentication):
             raise
 
     def get_user(self, validated_token: AccessToken) -> User:
-        """From the claims; every other field is read from the database if and when code asks for one."""
-        known: list[tuple[str, object]] = [("id", validated_token.user_id)]
+        """The user, built from the claims. Other fields are read from the database on first access."""
+        fields: list[tuple[str, object]] = [("id", validated_token.user_id)]
         if username := validated_token.get("username"):
-            known.append(("username", username))
-        return partial_instance(User, known)
+            fields.append(("username", username))
+        return partial_instance(User, fields)
 
 
 class AuthenticatedRequest(Request):
-    """For type checkers: a request that IsAuthenticated lets pass."""
+    """For type checkers: a request that IsAuthenticated has accepted."""
 
     user: User
     auth: AccessToken | SignIn
 
 
 def sid_of(request: Request) -> UUID | None:
-    """The sign-in by which the request is made; None where a test's force_authenticate() named no token."""
+    """The id of the sign-in that makes the request; None after a test's force_authenticate() without a token."""
     return getattr(request.auth, "sid", None)
 
 
 class SessionAuthentication(authentication.SessionAuthentication):
-    """`request.auth` is the sign-in. A cookie that comes along with a request of a foreign page does not count."""
+    """Sets `request.auth` to the sign-in. The cookie of a cross-site request is ignored."""
 
     def authenticate(self, request: Request) -> tuple[User, SignIn] | None:
         if cross_site.is_cross_site(request):
@@ -101,11 +101,11 @@ class SessionAuthentication(authentication.SessionAuthentication):
         if super().authenticate(request) is None:
             return None
         sign_in: SignIn = request._request.session.sign_in  # type: ignore[attr-defined]
-        # Not request.user, which is a lazy stand-in for the same: each look at it would cost a call.
+        # Not request.user, a lazy object: each attribute access would cost a call.
         return sign_in.user, sign_in
 
     def enforce_csrf(self, request: Request) -> None:
-        """DRF builds a middleware for each request to find that a safe one needs no token."""
+        """Skips safe methods, for which DRF would build a middleware that does nothing."""
         if request.method in SAFE_METHODS:
             return
         try:
@@ -116,10 +116,11 @@ class SessionAuthentication(authentication.SessionAuthentication):
 
 
 def log_refused_form(request: HttpRequest, reason: str) -> None:
+    """Logs a request that failed the CSRF check, by its path and reason."""
     extra = {"request": request, "status_code": HTTPStatus.FORBIDDEN.value}
     logger.warning("Refused a form (%s): %s", _without_secrets(reason), request.path, extra=extra)
 
 
 def _without_secrets(reason: str) -> str:
-    """Django quotes the Referer: its path may be a link from a mail."""
+    """Removes paths of URLs: the reason contains the Referer, whose path may be a link from a mail."""
     return URL_PATH.sub(r"\1", reason)[:MAX_REASON_LENGTH]

@@ -1,4 +1,4 @@
-"""Where somebody in a browser makes tokens for a program."""
+"""The page on which a signed-in user starts a client's sign-in and copies its tokens."""
 
 from datetime import timedelta
 from typing import Any
@@ -20,7 +20,7 @@ from api.serializers import token_pair
 
 
 class ConnectClientView(ReauthenticationRequiredMixin, FormView):
-    """Starts a named client's sign-in. Its tokens are in this one answer, and nowhere else."""
+    """Starts a named client's sign-in. Its tokens are in this response only; they are not stored."""
 
     request: SignedInRequest
     form_class = ConnectClientForm
@@ -34,7 +34,7 @@ class ConnectClientView(ReauthenticationRequiredMixin, FormView):
         }
 
     def form_valid(self, form: ConnectClientForm) -> HttpResponse:
-        asked_at = timezone.now()
+        issued_at = timezone.now()
         name = form.cleaned_data["name"]
         current: SignIn = self.request.session.sign_in  # type: ignore[assignment]
         sign_in = starting.start(
@@ -46,7 +46,7 @@ class ConnectClientView(ReauthenticationRequiredMixin, FormView):
             self.get_context_data(
                 form=None,
                 sign_in=sign_in,
-                tokens=token_pair(sign_in, asked_at),
+                tokens=token_pair(sign_in, issued_at),
                 base=base,
                 file=file_name(sign_in),
             )
@@ -54,7 +54,7 @@ class ConnectClientView(ReauthenticationRequiredMixin, FormView):
 
 
 def file_name(sign_in: SignIn) -> str:
-    """Where the lines to copy keep a client's refresh token: a name of letters, digits and hyphens, never the same."""
-    # The end of the id: its beginning is a time, which two clients may share.
+    """The name of the file for a client's refresh token: letters, digits and hyphens, unique per sign-in."""
+    # The end of the id is random. Its beginning is a time, which two clients may share.
     parts = ["refresh-token", slugify(sign_in.name)[:30], sign_in.pk.hex[-12:]]
     return "-".join(filter(None, parts))

@@ -1,9 +1,11 @@
-"""Errors are answers: every one has a `detail` and a `code`, the right status, and the headers that go with it."""
+"""Error responses: every error has a `detail`, a `code`, its status, and the headers of that status."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
 from rest_framework import exceptions, status, views
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -11,31 +13,22 @@ from rest_framework_simplejwt.exceptions import InvalidToken
 
 from accounts.models import User
 from accounts.rate_limits import TooManyAttempts
-from api import dpop, outages
-from api.error_bodies import as_api_exception, body_of
-from api.outages import Trouble
-from api.refused_tokens import refused_tokens
+from api import dpop, metrics, outages
+from api.outages import Outage
 
 RETRY_AFTER_SECONDS = 2
-TOKEN_PRESENTED = {"token_not_valid", "bad_authorization_header"}
+# The codes of a 401 for a token that the client sent.
+REFUSED_TOKEN_CODES = {"token_not_valid", "bad_authorization_header"}
+INVALID = {"detail": "The input is not valid.", "code": "invalid"}
 
 
 class Unavailable(exceptions.APIException):
-    """Our own trouble, not the caller's: their token is as good as before."""
+    """The database is unavailable. The client's token is still valid."""
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_detail = str(Trouble.UNREACHABLE)
+    default_detail = str(Outage.UNREACHABLE)
     default_code = "unavailable"
     wait = RETRY_AFTER_SECONDS
-
-
-@contextmanager
-def as_throttled() -> Iterator[None]:
-    """To be put around a guess: inside a serializer, a TooManyAttempts would pass for bad input."""
-    try:
-        yield
-    except TooManyAttempts as error:
-        raise exceptions.Throttled(error.seconds) from error
 
 
 class RecentSignInRequired(exceptions.PermissionDenied):
@@ -43,21 +36,31 @@ class RecentSignInRequired(exceptions.PermissionDenied):
     default_code = "recent_sign_in_required"
 
 
+@contextmanager
+def as_throttled() -> Iterator[None]:
+    """Raises Throttled for TooManyAttempts, which a serializer would report as invalid input."""
+    try:
+        yield
+    except TooManyAttempts as error:
+        raise exceptions.Throttled(error.seconds) from error
+
+
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
-    if what := outages.trouble_of(exc):
-        outages.log_database_outage(exc, what)
-        exc = Unavailable(what)
+    """The EXCEPTION_HANDLER of Django REST framework. Returns None for an error of the code, which becomes a 500."""
+    if outage := outages.outage_of(exc):
+        outages.log_database_outage(exc, outage)
+        exc = Unavailable(outage)
     if isinstance(exc, TooManyAttempts):
         exc = exceptions.Throttled(exc.seconds)
     if isinstance(exc, User.DoesNotExist) and _caller_was_deleted(context["request"]):
         return _deleted_user_response(context)
-    exc = as_api_exception(exc)
+    exc = _as_api_exception(exc)
     response = views.exception_handler(exc, context)
     if response is None:
         return None
-    response.data = body_of(exc, response.data)
-    if response.data["code"] in TOKEN_PRESENTED and "WWW-Authenticate" in response:
-        refused_tokens.count()
+    response.data = _body_of(exc, response.data)
+    if response.data["code"] in REFUSED_TOKEN_CODES and "WWW-Authenticate" in response:
+        metrics.refused_tokens.inc()
         # RFC 6750, section 3.1
         response["WWW-Authenticate"] = f'{response["WWW-Authenticate"]}, error="invalid_token"'
     if isinstance(exc, dpop.ProofRefused):
@@ -76,13 +79,68 @@ def _add_proof_headers(response: Response, refusal: dpop.ProofRefused) -> None:
 
 
 def _caller_was_deleted(request: Request) -> bool:
-    """Whether the user who was authenticated was deleted meanwhile; a view may as well miss another user."""
+    """Whether the authenticated user was deleted during the request. One statement if a user is authenticated."""
+    # DRF's private attribute: the property `user` would authenticate again.
     user_id = getattr(getattr(request, "_user", None), "pk", None)
     return user_id is not None and not User._base_manager.filter(pk=user_id).exists()
 
 
 def _deleted_user_response(context: dict[str, Any]) -> Response:
-    """Their tokens are blocked; this one was checked just before."""
+    """A 401, as for every later request: the user's tokens are blocked."""
     challenge = context["view"].get_authenticate_header(context["request"])
     headers = {"WWW-Authenticate": f'{challenge}, error="invalid_token"'}
     return Response(InvalidToken().detail, status=status.HTTP_401_UNAUTHORIZED, headers=headers)
+
+
+# The body: `detail` is a text and `code` a word, for any arguments of the exception
+
+
+def _as_api_exception(exc: Exception) -> Exception:
+    """Converts Django's Http404 and PermissionDenied. DRF does too, with arguments that are not texts."""
+    if isinstance(exc, Http404):
+        return exceptions.NotFound(_joined_texts(exc.args))
+    if isinstance(exc, PermissionDenied):
+        return exceptions.PermissionDenied(_joined_texts(exc.args))
+    return exc
+
+
+def _joined_texts(args: tuple[Any, ...]) -> str | None:
+    """The message or messages of an exception; None, for the default message, if there are none."""
+    return " ".join(_texts(args)) or None
+
+
+def _body_of(exc: Exception, data: Any) -> dict[str, Any]:
+    """`data` is what DRF returns for the exception's detail: a mapping, or a list."""
+    if isinstance(exc, exceptions.ValidationError):
+        fields = data if isinstance(data, dict) else {"non_field_errors": data}
+        return {**fields, **INVALID}
+    body = dict(data) if isinstance(data, Mapping) else {}
+    detail = body.get("detail", data)
+    if not isinstance(body.get("code"), str):
+        body["code"] = next(_codes(detail), None) or getattr(exc, "default_code", "error")
+    if not isinstance(body.get("detail"), str):
+        body["detail"] = " ".join(_texts(detail)) or str(getattr(exc, "default_detail", ""))
+    return body
+
+
+def _texts(detail: Any) -> Iterator[str]:
+    for each in _leaves(detail):
+        if text := str(each):
+            yield text
+
+
+def _codes(detail: Any) -> Iterator[str]:
+    for each in _leaves(detail):
+        if code := getattr(each, "code", None):
+            yield str(code)
+
+
+def _leaves(detail: Any) -> Iterator[Any]:
+    """The leaves of nested lists and mappings. A lazy text is one leaf, although it is iterable."""
+    if isinstance(detail, Mapping):
+        detail = list(detail.values())
+    if isinstance(detail, list | tuple | set | frozenset):
+        for each in detail:
+            yield from _leaves(each)
+    elif detail is not None:
+        yield detail

@@ -1,4 +1,4 @@
-"""The Prometheus metrics of a process, and the sampler for what is too frequent to measure each time."""
+"""The Prometheus metrics of a process, and the sampler that limits how often a metric is measured."""
 
 import math
 import time
@@ -11,14 +11,17 @@ SAMPLE_SECONDS = 0.5
 
 events = Counter("wristband_security_events", "Security events, by type", ["type"])
 refreshes = Counter("wristband_refreshes", "Refreshes, by outcome", ["outcome"])
-known_tokens = Counter("wristband_tokens_known", "Tokens whose signature was in the cache of the process")
-new_tokens = Counter("wristband_tokens_new", "Tokens whose signature was verified")
-checks = Histogram(
+refused_tokens = Counter("wristband_tokens_refused", "Access and refresh tokens that were refused")
+token_cache_hits = Counter("wristband_tokens_known", "Tokens whose signature was in the cache of the process")
+token_cache_misses = Counter("wristband_tokens_new", "Tokens whose signature was verified")
+token_check_seconds = Histogram(
     "wristband_token_check_seconds",
     "Time to authenticate a call with a token, sampled twice a second",
     buckets=LATENCY_BUCKETS,
 )
-database_checks = Counter("wristband_checks_by_database", "Token checks that asked the database, not the mirror")
+database_checks = Counter(
+    "wristband_checks_by_database", "Token checks that queried the database instead of the mirror"
+)
 mirror_ids = Gauge("wristband_mirror_ids", "Ids in the largest mirror of a process", multiprocess_mode="livemax")
 mirror_age = Gauge(
     "wristband_mirror_age_seconds", "Age of the oldest mirror after its last read", multiprocess_mode="livemax"
@@ -36,15 +39,21 @@ def count_events(type: str, count: int, **kwargs: object) -> None:
     events.labels(type).inc(count)
 
 
+def refused_tokens_of_process() -> int:
+    """The number of tokens that this process has refused."""
+    [metric] = refused_tokens.collect()
+    return int(next(sample.value for sample in metric.samples if sample.name.endswith("_total")))
+
+
 class Sampler:
-    """Is due once in SAMPLE_SECONDS, by its own clock: what is measured then costs other requests nothing."""
+    """Is due once per SAMPLE_SECONDS, by its own clock. Other requests do not pay for the measurement."""
 
     def __init__(self) -> None:
         # On the monotonic clock, in seconds.
         self._next = -math.inf
 
     def is_due(self) -> bool:
-        """Without a lock: a second sample at the same moment does no harm."""
+        """Takes no lock: a second sample at the same moment does no harm."""
         now = time.monotonic()
         if now < self._next:
             return False
@@ -52,5 +61,5 @@ class Sampler:
         return True
 
 
-# Chooses the token checks that are timed.
+# Selects the token checks that are timed.
 sampler = Sampler()

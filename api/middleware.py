@@ -6,7 +6,7 @@ from django.utils.deprecation import MiddlewareMixin
 
 
 class HttpsOnlyMiddleware(MiddlewareMixin):
-    """The API does not redirect to HTTPS, it refuses: by then the token has crossed the wire (ASVS 4.1.2)."""
+    """Refuses HTTP requests to the API. A redirect would hide that the token was sent unencrypted (ASVS 4.1.2)."""
 
     def process_request(self, request: HttpRequest) -> JsonResponse | None:
         if not settings.SECURE_SSL_REDIRECT or request.is_secure() or not request.path.startswith("/api/"):

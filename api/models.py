@@ -1,3 +1,5 @@
+"""The model of DPoP proofs that were used, for when Redis is not available."""
+
 import uuid
 from datetime import datetime
 
@@ -7,7 +9,7 @@ from django.utils import timezone
 
 class UsedProofManager(models.Manager["UsedProof"]):
     def add(self, proof: uuid.UUID, until: datetime) -> bool:
-        """Whether it was not known before. One statement; what has expired is deleted now and then."""
+        """Returns whether the proof is new. One statement; one in 1,000 calls also deletes expired rows."""
         if proof.int % 1000 == 0:
             self.filter(until__lt=timezone.now()).delete()
         try:
@@ -19,7 +21,7 @@ class UsedProofManager(models.Manager["UsedProof"]):
 
 
 class UsedProof(models.Model):
-    """A DPoP proof that was used, where Redis does not remember it. A hash, which opens nothing."""
+    """A DPoP proof that was used and is not stored in Redis. The id is a hash; it cannot be used as a proof."""
 
     id = models.UUIDField(primary_key=True)
     until = models.DateTimeField(db_index=True)

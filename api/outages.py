@@ -1,4 +1,4 @@
-"""Outages of the database and of Redis: which database errors are outages, what clients are told, what is logged."""
+"""Outages of the database and of Redis: which database errors are outages, their error texts, and their log lines."""
 
 import logging
 import math
@@ -6,16 +6,17 @@ import sqlite3
 import threading
 import time
 from enum import StrEnum
+from functools import cached_property
 
 import psycopg
 from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, ProgrammingError
-
-from api import migrations_state
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 
 logger = logging.getLogger(__name__)
 
 LOG_EVERY_SECONDS = 60.0
-# Unreachable, timeout, no free connection, deadlock, serialization failure; closed connection; read-only replica.
+# Raised for: unreachable, timeout, no free connection, deadlock, serialization failure; closed connection; read-only.
 UNAVAILABLE = (OperationalError, InterfaceError, InternalError)
 # SQLite: https://www.sqlite.org/rescode.html
 SQLITE_CANNOT_WRITE = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC")
@@ -24,22 +25,54 @@ INVALID_TRANSACTION_STATES = {"25001", "25P01", "25P02"}
 SQLITE_MISSING = ("no such table", "no such column", "has no column")
 
 
-class Trouble(StrEnum):
+class Outage(StrEnum):
     UNREACHABLE = "The service cannot reach its database. Try again in a moment."
     CANNOT_WRITE = "The service cannot write to its database at the moment. Try again later."
     NOT_MIGRATED = "The service is being updated. Try again in a moment."
 
 
-def trouble_of(error: BaseException | None) -> Trouble | None:
-    """None for an error of the code."""
+def outage_of(error: BaseException | None) -> Outage | None:
+    """The kind of outage that an exception reports; None for an error of the code."""
     if not isinstance(error, DatabaseError | InterfaceError):
         return None
     cause = error.__cause__
     if _is_about_the_schema(error, cause):
-        return Trouble.NOT_MIGRATED if migrations_state.are_missing() else None
+        return Outage.NOT_MIGRATED if migrations.are_missing() else None
     if not isinstance(error, UNAVAILABLE) or _is_about_the_statement(cause):
         return None
-    return Trouble.CANNOT_WRITE if _is_about_writing(cause) else Trouble.UNREACHABLE
+    return Outage.CANNOT_WRITE if _is_about_writing(cause) else Outage.UNREACHABLE
+
+
+class AppliedMigrations:
+    """
+    Compares the migrations of the code with those applied to the database. A database that has more is accepted: during
+    an upgrade, old nodes go on. Uses Django's undocumented loader and recorder: the public way is the command
+    `migrate --check`, which builds the graph of all migrations at each call.
+    """
+
+    def __init__(self) -> None:
+        self._are_applied = False
+
+    def are_missing(self) -> bool:
+        """True also if the database cannot be read. One statement until all are applied, then none."""
+        if self._are_applied:
+            return False
+        try:
+            names = set(MigrationRecorder.Migration.objects.values_list("app", "name"))
+        except DatabaseError:
+            return True
+        self._are_applied = all(key in names or (old and old <= names) for key, old in self._required)
+        return not self._are_applied
+
+    @cached_property
+    def _required(self) -> list[tuple[tuple[str, str], frozenset[tuple[str, str]]]]:
+        """The migrations of the code, each with those that it replaces."""
+        loader = MigrationLoader(None, load=False)
+        loader.load_disk()
+        return [(key, frozenset(migration.replaces)) for key, migration in loader.disk_migrations.items()]
+
+
+migrations = AppliedMigrations()
 
 
 def _is_about_writing(cause: BaseException | None) -> bool:
@@ -64,14 +97,14 @@ def _is_about_the_schema(error: BaseException, cause: BaseException | None) -> b
 
 
 class OutageLog:
-    """Logs each kind of failure once until recovery, or once in `repeat_seconds`, and logs the recovery once."""
+    """Logs each kind of failure once until recovery, or once per `repeat_seconds`, and logs the recovery once."""
 
     def __init__(self, failure: str, recovery: str = "", repeat_seconds: float = math.inf) -> None:
         self._failure = failure
         self._recovery = recovery
         self._repeat_seconds = repeat_seconds
         self._lock = threading.Lock()
-        # On the monotonic clock, by kind.
+        # When each kind is logged again, on the monotonic clock.
         self._next: dict[str, float] = {}
 
     def failed(self, error: BaseException) -> None:
@@ -104,7 +137,7 @@ def _first_line(error: BaseException) -> str:
 database_outages = OutageLog("The database is not available; requests get 503", repeat_seconds=LOG_EVERY_SECONDS)
 
 
-def log_database_outage(error: BaseException, trouble: Trouble) -> None:
-    """With the exception, once a minute for each kind: in an outage every request fails."""
-    kind = f"{trouble.name} {type(error.__cause__ or error).__name__}"
+def log_database_outage(error: BaseException, outage: Outage) -> None:
+    """Logs the exception once a minute for each kind: in an outage, every request fails."""
+    kind = f"{outage.name} {type(error.__cause__ or error).__name__}"
     database_outages.failed_with_traceback(error, kind)

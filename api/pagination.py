@@ -1,3 +1,5 @@
+"""Pagination of the lists of the API."""
+
 import re
 from typing import Any
 
@@ -11,7 +13,7 @@ WHOLE_NUMBER = re.compile(r"0*[1-9][0-9]*")
 
 
 class StrictPageNumberPagination(PageNumberPagination):
-    """As DRF's, but what is no page or size is refused and not passed over."""
+    """DRF's pagination, which refuses an invalid page or page size instead of ignoring it."""
 
     page_size = 25
     page_size_query_param = "page_size"
@@ -21,17 +23,17 @@ class StrictPageNumberPagination(PageNumberPagination):
         for name in (self.page_query_param, self.page_size_query_param):
             if len(request.query_params.getlist(name)) > 1:
                 raise ValidationError({name: [_("Given more than once.")]})
-        asked = request.query_params.get(self.page_size_query_param)
-        if asked is None:
+        value = request.query_params.get(self.page_size_query_param)
+        if value is None:
             return self.page_size
-        if not WHOLE_NUMBER.fullmatch(asked):
+        if not WHOLE_NUMBER.fullmatch(value):
             raise ValidationError({self.page_size_query_param: [_("Not a whole number of at least 1.")]})
-        return min(int(asked), self.max_page_size)
+        return min(int(value), self.max_page_size)
 
     def get_page_number(self, request: Request, paginator: Any) -> Any:
-        asked = request.query_params.get(self.page_query_param, "1")
-        if asked not in self.last_page_strings and not WHOLE_NUMBER.fullmatch(asked):
-            raise NotFound(self.invalid_page_message.format(page_number=asked, message=_("Not a page.")))
+        value = request.query_params.get(self.page_query_param, "1")
+        if value not in self.last_page_strings and not WHOLE_NUMBER.fullmatch(value):
+            raise NotFound(self.invalid_page_message.format(page_number=value, message=_("Not a page.")))
         return super().get_page_number(request, paginator)
 
     def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
@@ -40,23 +42,23 @@ class StrictPageNumberPagination(PageNumberPagination):
             {
                 "name": self.page_query_param,
                 "in": "query",
-                "description": "Which page.",
+                "description": "The page: a number, or `last`.",
                 "schema": {"anyOf": [number | {"default": 1}, {"type": "string", "const": "last"}]},
             },
             {
                 "name": self.page_size_query_param,
                 "in": "query",
-                "description": f"How many on a page; more than {self.max_page_size} are not given.",
+                "description": f"The number of results per page; {self.max_page_size} for larger numbers.",
                 "schema": number | {"default": self.page_size},
             },
         ]
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        address = {"type": ["string", "null"], "format": "uri"}
+        url = {"type": ["string", "null"], "format": "uri"}
         properties = {
-            "count": {"type": "integer", "minimum": 0, "description": "On all pages together."},
-            "next": address,
-            "previous": address,
+            "count": {"type": "integer", "minimum": 0, "description": "The number of results on all pages."},
+            "next": url,
+            "previous": url,
             "results": schema,
         }
         return {"type": "object", "properties": properties, "required": list(properties)}

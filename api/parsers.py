@@ -1,3 +1,5 @@
+"""Parsers of request bodies: JSON and forms, with limits of size and one meaning per body."""
+
 from typing import IO, Any
 from urllib.parse import parse_qsl
 
@@ -8,8 +10,8 @@ from rest_framework.parsers import BaseParser
 
 from api import strict_json
 
-MAX_BYTES = 1_500_000
-# A form holds a token of at most 4 kB and a hint.
+MAX_BODY_BYTES = 1_500_000
+# Forms contain a token of at most 4 kB and a hint.
 MAX_FORM_BYTES = 64_000
 MAX_FORM_FIELDS = 20
 
@@ -24,8 +26,8 @@ class StrictJSONParser(BaseParser):
     media_type = "application/json"
 
     def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> Any:
-        """Raises ParseError, TooLarge (over 1.5 MB) or UnsupportedMediaType (packed, or not UTF-8)."""
-        body = _read(stream, media_type or "", parser_context, MAX_BYTES)
+        """Raises ParseError, TooLarge (over 1.5 MB) or UnsupportedMediaType (compressed, or not UTF-8)."""
+        body = _read(stream, media_type or "", parser_context, MAX_BODY_BYTES)
         try:
             return strict_json.loads(body)
         except ValueError as error:
@@ -33,12 +35,12 @@ class StrictJSONParser(BaseParser):
 
 
 class StrictFormParser(BaseParser):
-    """For the endpoints whose RFC asks for a form."""
+    """Parses forms, for the endpoints whose RFC requires one."""
 
     media_type = "application/x-www-form-urlencoded"
 
     def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> dict[str, str]:
-        """Raises ParseError (a field given twice too: RFC 6749, section 3.2), TooLarge or UnsupportedMediaType."""
+        """Raises ParseError (also for a repeated field: RFC 6749, section 3.2), TooLarge or UnsupportedMediaType."""
         body = _read(stream, media_type or "", parser_context, MAX_FORM_BYTES)
         try:
             pairs = parse_qsl(
@@ -54,7 +56,7 @@ class StrictFormParser(BaseParser):
 
 def _read(stream: IO[bytes], media_type: str, context: Any, max_bytes: int) -> bytes:
     if context["request"].headers.get("Content-Encoding", "identity").lower() != "identity":
-        # Nothing is unpacked here, and what says that it is packed may be taken for something else on the way.
+        # Bodies are not decompressed here, and a proxy might read a compressed one differently.
         raise UnsupportedMediaType(media_type)
     _, parameters = parse_header_parameters(media_type)
     if parameters.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):

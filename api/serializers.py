@@ -1,3 +1,6 @@
+"""Serializers of the API: tokens, the account, sign-ins and security events."""
+
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -21,12 +24,12 @@ from api.blocklist.models import StatusIndex
 from api.errors import as_throttled
 from api.tokens import AccessToken, AnyToken, RefreshToken
 
-# Of a reset link.
+# Of the user id in a password reset link.
 MAX_UID_LENGTH = 64
 
 
 class TextField(serializers.CharField):
-    """Text as it was sent: a number is not a text, and white space is part of one."""
+    """A text, unchanged: numbers are refused, and white space is not trimmed."""
 
     default_error_messages = {"not_text": _("Not a string.")}
 
@@ -45,24 +48,25 @@ class PasswordField(TextField):
 
 
 class NewPasswordField(PasswordField):
-    """Judged by Django's validators, in the light of whose it is to be."""
+    """Checked by Django's password validators, together with the user's other fields."""
 
     schema = {"minLength": settings.PASSWORD_MIN_LENGTH, "maxLength": password_validation.MAX_LENGTH}
 
 
 class UsernameField(TextField):
-    """Judged by the model."""
+    """Validated by the model."""
 
     schema = {"pattern": "^[A-Za-z0-9_.@+-]+$"}
 
 
 class EmailTextField(TextField):
-    """Judged by the model."""
+    """Validated by the model."""
 
     schema = {"format": "email"}
 
 
 def check_new_password(password: str, user: User | None = None) -> str:
+    """Returns the password. Raises ValidationError if a validator refuses it."""
     try:
         validate_password(password, user)
     except DjangoValidationError as error:
@@ -80,14 +84,14 @@ class AudienceField(TextField):
 
 
 class TokenPairSerializer(TokenObtainSerializer):
-    """Starts a client's sign-in, bound to the key of the DPoP proof that comes with it."""
+    """Starts a client's sign-in. If the request has a DPoP proof, its tokens are bound to the key of the proof."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["username"] = TextField(
             write_only=True,
             max_length=MAX_LOGIN_LENGTH,
-            help_text="The username or the e-mail address, in whatever case.",
+            help_text="The username or the e-mail address, in upper or lower case.",
         )
         self.fields["password"] = PasswordField()
         self.fields["audience"] = AudienceField(write_only=True, required=False, max_length=255)
@@ -123,7 +127,7 @@ class TokenRefreshSerializer(serializers.Serializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
         token = RefreshToken(attrs["refresh"])
         if token.key_thumbprint:
-            # First of all: whoever holds the token and not the key uses nothing up, and raises no alarm.
+            # Before the rotation: a thief without the key neither uses the token up nor ends the sign-in.
             dpop.verify_proof(self.context["request"], key_thumbprint=token.key_thumbprint)
         issued_at = timezone.now()
         try:
@@ -135,8 +139,11 @@ class TokenRefreshSerializer(serializers.Serializer):
         return token_pair(sign_in, issued_at)
 
 
-def token_pair(sign_in: SignIn, issued_at: Any) -> dict[str, str]:
-    """Raises TokenError if it has ended meanwhile, or is for a service that gets no more tokens."""
+def token_pair(sign_in: SignIn, issued_at: datetime) -> dict[str, str]:
+    """
+    The access and refresh token of a sign-in. `issued_at` is a time before its row was read. Raises TokenError if the
+    sign-in has ended meanwhile, or if its audience is no longer configured.
+    """
     if sign_in.audience and sign_in.audience not in settings.JWT_AUDIENCES:
         raise TokenError(_("Token is invalid"))
     if settings.JWT_STATUS_LIST and sign_in.status_index is None and not StatusIndex.objects.assign(sign_in):
@@ -179,14 +186,14 @@ class UserSerializer(serializers.ModelSerializer):
 
 
 class RegistrationSerializer(serializers.Serializer):
-    """Judges each field by itself, so that one answer names all that is wrong."""
+    """Validates each field by itself, so that one response names all errors."""
 
     username = UsernameField(max_length=150)
     email = EmailTextField(max_length=254)
     password = NewPasswordField()
 
     def to_internal_value(self, data: Any) -> Any:
-        """Counts the attempt first: the fields look up whether names are taken."""
+        """Counts the attempt first: validation reveals which names are taken."""
         with as_throttled():
             registration.count_sign_up()
         return super().to_internal_value(data)
@@ -198,8 +205,8 @@ class RegistrationSerializer(serializers.Serializer):
         return self._validate_by_model("email", email)
 
     def validate_password(self, password: str) -> str:
-        sent = {name: self.initial_data.get(name) for name in ("username", "email")}
-        user = User(**{name: text for name, text in sent.items() if isinstance(text, str)})
+        fields = {name: self.initial_data.get(name) for name in ("username", "email")}
+        user = User(**{name: text for name, text in fields.items() if isinstance(text, str)})
         return check_new_password(password, user)
 
     def _validate_by_model(self, name: str, text: str) -> str:
@@ -256,23 +263,23 @@ class PasswordResetConfirmSerializer(serializers.Serializer):
     new_password = NewPasswordField()
 
     @cached_property
-    def owner(self) -> User | None:
-        """Whose link was sent: known before all fields are good, so that one answer names all that is wrong."""
+    def link_user(self) -> User | None:
+        """The user of the link; None if it is invalid. Known early, so that one response names all errors."""
         uid, token = (self.initial_data.get(name) for name in ("uid", "token"))
         if not isinstance(uid, str) or not isinstance(token, str) or len(uid) > MAX_UID_LENGTH:
             return None
         return passwords.get_by_reset_token(uid, token)
 
     def validate_token(self, token: str) -> str:
-        if self.owner is None:
+        if self.link_user is None:
             raise ValidationError(_("The link is not valid: it was already used, or has expired."))
         return token
 
     def validate_new_password(self, new_password: str) -> str:
-        return check_new_password(new_password, self.owner)
+        return check_new_password(new_password, self.link_user)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        return attrs | {"user": self.owner}
+        return attrs | {"user": self.link_user}
 
 
 # Sign-ins and events

@@ -1,6 +1,6 @@
 """
-For other services, as RFCs describe it: our public keys, revocation, and what a token is worth here. (This is no OAuth
-authorization server: people and programs sign in to us, not to others by us.)
+Endpoints for other services: public keys (RFC 7517), revocation (RFC 7009), introspection (RFC 7662) and status lists.
+This is not an OAuth authorization server: users and clients sign in here, not to other services through this one.
 """
 
 import hashlib
@@ -35,18 +35,18 @@ from api.throttling import TokenThrottle
 from api.tokens import AccessToken, IssuedToken
 from api.views import PublicView
 
-# How long others may keep our keys, in seconds.
+# How long other services may cache the keys, in seconds.
 JWKS_MAX_AGE_SECONDS = 300
 
 
 class NoHistory(APIException):
     status_code = status.HTTP_501_NOT_IMPLEMENTED
-    default_detail = "Earlier lists are not kept."
+    default_detail = "Earlier lists are not stored. Leave `time` out to get the current one."
     default_code = "not_implemented"
 
 
 class IgnoreClientContentNegotiation(BaseContentNegotiation):
-    """There is one form of the answer, whatever the client says it accepts."""
+    """Ignores the Accept header: the response has one media type."""
 
     def select_parser(self, request: Request, parsers: Any) -> Any:
         return parsers[0]
@@ -65,7 +65,7 @@ def jwks_etag(request: Request) -> str:
 
 
 class JWKSView(PublicView):
-    """The public keys that verify our tokens (RFC 7517); none while they are signed with a shared secret."""
+    """Lists the public keys that verify tokens (RFC 7517); none while they are signed with a shared secret."""
 
     content_negotiation_class = IgnoreClientContentNegotiation
     renderer_classes = (JSONRenderer,)
@@ -76,8 +76,8 @@ class JWKSView(PublicView):
         operation_id="jwks",
         tags=["keys"],
         description="List the public keys that verify our tokens (RFC 7517). The list is empty while they are signed "
-        "with a shared secret. Ask again for a `kid` that is not among them.",
-        responses={200: OpenApiResponse(JWK_SET, "The keys."), 304: OpenApiResponse(description="As before.")},
+        "with a shared secret. Fetch it again for a token with an unknown `kid`.",
+        responses={200: OpenApiResponse(JWK_SET, "The keys."), 304: OpenApiResponse(description="Not modified.")},
     )
     @method_decorator([cache_control(public=True, max_age=JWKS_MAX_AGE_SECONDS), condition(jwks_etag)])
     def get(self, request: Request) -> Response:
@@ -85,7 +85,7 @@ class JWKSView(PublicView):
 
 
 class FormView(APIView):
-    """Takes a form and not JSON; its errors have OAuth's `error` as well (RFC 6749, section 5.2)."""
+    """Accepts a form instead of JSON. Its errors have OAuth's `error` too (RFC 6749, section 5.2)."""
 
     parser_classes = (StrictFormParser,)
 
@@ -97,11 +97,11 @@ class FormView(APIView):
 
 
 class TokenFormSerializer(serializers.Serializer):
-    # Other fields are passed over, but none is given twice.
+    # Other fields are ignored, but none may be repeated.
     schema = {"additionalProperties": {"type": "string"}, "maxProperties": MAX_FORM_FIELDS}
 
     token = TextField()
-    # Of no use here: a token says itself what it is.
+    # Ignored: a token contains its type.
     token_type_hint = TextField(required=False, allow_blank=True)
 
 
@@ -119,13 +119,13 @@ class RevokeView(PublicView, FormView):
     @extend_schema(
         operation_id="revoke",
         request=TokenFormSerializer,
-        responses=OpenApiResponse(EMPTY, "It is not good, or not any more."),
+        responses=OpenApiResponse(EMPTY, "The token is invalid now."),
         examples=[EXAMPLE_FORM],
     )
     def post(self, request: Request) -> Response:
         """
-        Revoke a token (RFC 7009). A refresh token ends its sign-in, an access token is blocked alone. An unknown token
-        is no error.
+        Revoke a token (RFC 7009). A refresh token ends its sign-in; of an access token, only that token is blocked. An
+        unknown token is no error.
         """
         form = TokenFormSerializer(data=request.data)
         form.is_valid(raise_exception=True)
@@ -139,7 +139,7 @@ class RevokeView(PublicView, FormView):
 
 class MayIntrospect(BasePermission):
     def has_permission(self, request: AuthenticatedRequest, view: APIView) -> bool:
-        """One statement: what a token claims is not asked."""
+        """Reads the user's rights from the database, not from the token. One statement."""
         if not request.user.is_authenticated:
             return False
         user = request.user.with_all_fields()
@@ -154,15 +154,15 @@ class IntrospectView(FormView):
         request=TokenFormSerializer,
         responses=OpenApiResponse(
             INTROSPECTION,
-            "What it is worth.",
+            "Whether the token is active, and its claims.",
             examples=[OpenApiExample("ended", {"active": False})],
         ),
         examples=[EXAMPLE_FORM],
     )
     def post(self, request: AuthenticatedRequest) -> Response:
         """
-        Check an access token and read its claims (RFC 7662). A refresh token is not active: no service may take one
-        for the other.
+        Check an access token and get its claims (RFC 7662). A refresh token is not active, so that no service accepts
+        it as an access token.
         """
         form = TokenFormSerializer(data=request.data)
         form.is_valid(raise_exception=True)
@@ -183,7 +183,7 @@ class IntrospectView(FormView):
 
 
 class StatusListView(PublicView):
-    """Which sign-ins have ended, for services that do not ask about each token."""
+    """The sign-ins that have ended, for services that do not introspect each token."""
 
     content_negotiation_class = IgnoreClientContentNegotiation
     renderer_classes = (JSONRenderer,)
@@ -192,12 +192,14 @@ class StatusListView(PublicView):
     @extend_schema(
         operation_id="status_list",
         tags=["keys"],
-        description="Get a Token Status List (draft-ietf-oauth-status-list). It is a signed JWT that says which "
-        "sign-ins have ended. There is none unless JWT_STATUS_LIST is on. Lists of an earlier `time` are not kept.",
+        description="Get a Token Status List (draft-ietf-oauth-status-list). It is a signed JWT that lists which "
+        "sign-ins have ended. 404 unless the setting JWT_STATUS_LIST is on. Lists of an earlier `time` are not stored.",
         responses={
             (200, "application/statuslist+jwt"): OpenApiResponse({"type": "string"}, "The list."),
-            304: OpenApiResponse(description="As before."),
-            501: OpenApiResponse({"$ref": "#/components/schemas/Error"}, "A list of an earlier time was asked for."),
+            304: OpenApiResponse(description="Not modified."),
+            501: OpenApiResponse(
+                {"$ref": "#/components/schemas/Error"}, "The request has a `time`: earlier lists are not stored."
+            ),
         },
     )
     @method_decorator(cache_control(public=True, max_age=status_list.ISSUE_INTERVAL_SECONDS))
@@ -206,7 +208,7 @@ class StatusListView(PublicView):
         if built is None:
             raise Http404
         if "time" in request.query_params:
-            # The list of an earlier time (section 8.4) is kept by nobody.
+            # Section 8.4 of the draft, historical resolution
             raise NoHistory
         response = HttpResponse(built.token, content_type="application/statuslist+jwt", headers={"ETag": built.etag})
         return get_conditional_response(request, etag=built.etag, response=response) or response

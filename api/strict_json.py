@@ -1,13 +1,13 @@
-"""JSON with one meaning only (RFC 7493): what two parsers could read in two ways is refused."""
+"""A parser for JSON that every parser reads alike (RFC 7493, I-JSON)."""
 
 import json
 import math
 import re
 from typing import Any
 
-# Counted here: Python's own limit differs by version (3.11: some 990 levels, 3.13: 9,000).
+# Python's own limit depends on its version (3.11: about 990 levels, 3.13: 9,000).
 MAX_LEVELS = 64
-# Each step is possessive, so that no text costs more than one pass. An unterminated string reaches to the end.
+# Possessive quantifiers: one pass for any text. An unterminated string extends to the end.
 STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 BRACKETS = bytes.maketrans(b"{}", b"[]")
 NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -15,7 +15,7 @@ OPENING = ord("[")
 
 
 def loads(text: bytes) -> Any:
-    """Raises ValueError for anything but UTF-8 JSON without duplicate keys, NaN, infinity or more than 64 levels."""
+    """Parses JSON. Raises ValueError if it is not UTF-8, or has duplicate keys, NaN, infinity or over 64 levels."""
     if is_deep(text):
         raise ValueError("nested too deeply")
     return json.loads(
@@ -24,7 +24,7 @@ def loads(text: bytes) -> Any:
 
 
 def is_deep(text: bytes) -> bool:
-    """Whether it has more levels than MAX_LEVELS; what has as few brackets in all is not looked through."""
+    """Whether a text is nested deeper than MAX_LEVELS. A text with at most that many brackets is not scanned."""
     if text.count(b"[") + text.count(b"{") <= MAX_LEVELS:
         return False
     levels = 0

@@ -1,4 +1,4 @@
-"""How often an address may ask for what costs something. Guesses at passwords are counted by accounts.rate_limits."""
+"""Rate limits per IP address for expensive requests. accounts.rate_limits has those for password guesses."""
 
 import secrets
 import time
@@ -13,14 +13,17 @@ from rest_framework.views import APIView
 from accounts import addresses, rate_limits
 from accounts.http import request_context
 
-# How long a Redis that did not answer is left alone, in seconds.
+# How long Redis is not used after an error, in seconds.
 RETRY_SECONDS = 1.0
-# By how much another node's clock may be ahead or behind, in seconds.
+# The largest accepted difference between the clocks of two nodes, in seconds.
 MAX_CLOCK_SKEW_SECONDS = 60.0
 
 
 class AddressThrottle(SimpleRateThrottle):
-    """Counts in the cache that all processes share; in this process alone while that cannot be had."""
+    """
+    Counts in the cache that all processes share, or in this process while the cache is unavailable. Extends DRF's
+    SimpleRateThrottle by its documented methods and by `history`, `now` and `duration`, which it sets.
+    """
 
     local_cache = LocMemCache("throttles", {})
     _retry_at = 0.0
@@ -32,7 +35,7 @@ class AddressThrottle(SimpleRateThrottle):
         try:
             return self._is_allowed(request, view, cache)
         except Exception:
-            # It is away, or holds what is not of our writing.
+            # The cache is unavailable, or contains a value that this project did not write.
             AddressThrottle._retry_at = time.monotonic() + RETRY_SECONDS
             return self._is_allowed(request, view, self.local_cache)
 
@@ -41,18 +44,18 @@ class AddressThrottle(SimpleRateThrottle):
         return super().allow_request(request, view)
 
     def throttle_failure(self) -> bool:
-        """Raises ValueError for a history that no process of ours wrote: it stops no client."""
+        """Raises ValueError for a history that this project did not write, so that it blocks no client."""
         oldest, newest = self.now - self.duration - MAX_CLOCK_SKEW_SECONDS, self.now + MAX_CLOCK_SKEW_SECONDS
         if not all(type(at) in (int, float) and oldest < at < newest for at in self.history):
             raise ValueError("not a history of requests")
         return super().throttle_failure()
 
     def get_cache_key(self, request: Request, view: APIView) -> str:
-        # Not DRF's own idea of an address, which believes every client's X-Forwarded-For.
+        # Not DRF's get_ident(), which trusts the X-Forwarded-For of every client.
         address = request_context.ip_address()
-        # Clients without an address are a crowd (accounts.rate_limits), over many counts, so that none gets long.
-        crowd = f"no-address-{secrets.randbelow(rate_limits.CLIENTS_IN_CROWD)}"
-        ident = crowd if address is None else addresses.network(address)
+        # Clients without an address share many counters at random (accounts.rate_limits), so that none gets long.
+        shared = f"no-address-{secrets.randbelow(rate_limits.CLIENTS_IN_CROWD)}"
+        ident = shared if address is None else addresses.network(address)
         return self.cache_format % {"scope": self.scope, "ident": ident}
 
 

@@ -1,3 +1,5 @@
+"""The URLs of the API, below /api/."""
+
 from django.urls import path
 from rest_framework_simplejwt import views as simplejwt
 

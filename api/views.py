@@ -1,3 +1,5 @@
+"""Views of the API for the user's account: registration, password, sign-ins and security events."""
+
 from django.contrib.auth import update_session_auth_hash
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_view
@@ -18,7 +20,7 @@ from api.throttling import AccountThrottle
 
 
 class PublicView(APIView):
-    """No session is read, so no CSRF token is needed either."""
+    """A view without authentication. It reads no session, so it needs no CSRF token."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
@@ -56,7 +58,6 @@ class MeView(generics.RetrieveUpdateAPIView):
     )
 )
 class RegisterView(PublicView, generics.CreateAPIView):
-    throttle_classes = (AccountThrottle,)
     serializer_class = serializers.RegistrationSerializer
 
 
@@ -64,7 +65,7 @@ class PasswordChangeView(APIView):
     @extend_schema(
         operation_id="change_password",
         request=serializers.PasswordChangeSerializer,
-        responses={204: OpenApiResponse(description="It is changed."), 429: None},
+        responses={204: OpenApiResponse(description="The password is changed."), 429: None},
         examples=[
             OpenApiExample(
                 "alice",
@@ -74,7 +75,7 @@ class PasswordChangeView(APIView):
         ],
     )
     def post(self, request: AuthenticatedRequest) -> Response:
-        """Change the user's password. Every other sign-in ends, the one that asks goes on."""
+        """Change the user's password. All other sign-ins end; the current one continues."""
         user = request.user.with_all_fields()
         serializer = serializers.PasswordChangeSerializer(user, data=request.data, context={"request": request})
         serializer.is_valid(raise_exception=True)
@@ -88,11 +89,11 @@ class PasswordConfirmView(APIView):
     @extend_schema(
         operation_id="confirm_password",
         request=serializers.PasswordConfirmSerializer,
-        responses={204: OpenApiResponse(description="It is right."), 429: None},
+        responses={204: OpenApiResponse(description="The password is correct."), 429: None},
         examples=[OpenApiExample("alice", {"password": "violet anchor hums at dawn"}, request_only=True)],
     )
     def post(self, request: AuthenticatedRequest) -> Response:
-        """Confirm the user's password. A call that is refused with `recent_sign_in_required` then works."""
+        """Confirm the user's password. Then repeat the request that got `recent_sign_in_required`."""
         serializer = serializers.PasswordConfirmSerializer(data=request.data, context={"request": request})
         serializer.is_valid(raise_exception=True)
         generics.get_object_or_404(SignIn, pk=sid_of(request), user=request.user.pk).mark_reauthenticated()
@@ -107,9 +108,9 @@ class PasswordResetView(PublicView):
     @extend_schema(
         operation_id="ask_password_reset",
         description="Send a link for a new password by e-mail, if an account has the address. The link works once, for "
-        "an hour. The answer does not say whether there is such an account.",
+        "an hour. The response does not reveal whether such an account exists.",
         request=serializers.PasswordResetSerializer,
-        responses={202: OpenApiResponse(EMPTY, "Asked.")},
+        responses={202: OpenApiResponse(EMPTY, "The request is accepted.")},
         examples=[OpenApiExample("alice", {"email": "alice@example.org"}, request_only=True)],
     )
     def post(self, request: Request) -> Response:
@@ -124,10 +125,10 @@ class PasswordResetConfirmView(PublicView):
 
     @extend_schema(
         operation_id="reset_password",
-        description="Set a new password with the link of the mail. Its address is `…/reset/{uid}/{token}/`. Every "
-        "sign-in of the account ends.",
+        description="Set a new password with the link of the mail. Its URL is `…/reset/{uid}/{token}/`. All sign-ins "
+        "of the account end.",
         request=serializers.PasswordResetConfirmSerializer,
-        responses={204: OpenApiResponse(description="It is changed."), 403: None},
+        responses={204: OpenApiResponse(description="The password is changed."), 403: None},
         examples=[
             OpenApiExample(
                 "link",
@@ -145,7 +146,7 @@ class PasswordResetConfirmView(PublicView):
 
 ENDED_RESPONSE = OpenApiResponse(
     {"type": "object", "properties": {"ended": {"type": "integer", "minimum": 0}}, "required": ["ended"]},
-    "How many have ended.",
+    "The number of sign-ins that have ended.",
     examples=[OpenApiExample("two", {"ended": 2})],
 )
 OTHERS_ENDED_RESPONSE = OpenApiResponse(
@@ -154,7 +155,7 @@ OTHERS_ENDED_RESPONSE = OpenApiResponse(
         "properties": {"ended": {"type": "integer", "minimum": 0}, "left": {"type": "integer", "minimum": 1}},
         "required": ["ended"],
     },
-    "How many have ended. `left` is there if there were too many for one request: send it again.",
+    "The number of sign-ins that have ended. `left`, if present, counts the rest: repeat the request.",
     examples=[OpenApiExample("two", {"ended": 2})],
 )
 
@@ -168,23 +169,23 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
     def get_queryset(self) -> SignInQuerySet:
         return SignIn.objects.filter(user=self.request.user.pk).live()
 
-    @extend_schema(operation_id="end_sign_in", responses={204: OpenApiResponse(description="It has ended.")})
+    @extend_schema(operation_id="end_sign_in", responses={204: OpenApiResponse(description="The sign-in has ended.")})
     def destroy(self, request: AuthenticatedRequest, pk: str) -> Response:
-        """End one of the user's sign-ins. One that has ended already is no error."""
+        """End one of the user's sign-ins. It is no error if it has ended already."""
         sign_in = generics.get_object_or_404(SignIn, user=request.user.pk, pk=pk)
         sign_in.end(SignIn.Reason.ENDED_BY_USER)
         return Response(status=status.HTTP_204_NO_CONTENT, headers=_sign_out_headers(request, sign_in == request.auth))
 
     @extend_schema(
         operation_id="end_other_sign_ins",
-        description="End all of the user's sign-ins but the one that asks. Refused with `recent_sign_in_required` if "
-        "that gave its password too long ago: `POST /api/password/confirm/`, then try once more.",
+        description="End all of the user's sign-ins except the current one. Refused with `recent_sign_in_required` if "
+        "its password was entered too long ago: `POST /api/password/confirm/`, then repeat the request.",
         request=None,
         responses=OTHERS_ENDED_RESPONSE,
     )
     def end_others(self, request: AuthenticatedRequest) -> Response:
         if sid_of(request) is None:
-            # A test's force_authenticate(): all of them are others.
+            # After a test's force_authenticate(), no sign-in is the current one.
             return self.end_all(request)
         current = _get_sign_in(request)
         if current is None or not current.is_recently_authenticated():
@@ -194,7 +195,7 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
 
     @extend_schema(
         operation_id="end_all_sign_ins",
-        description="End all of the user's sign-ins, the one that asks among them.",
+        description="End all of the user's sign-ins, including the current one.",
         request=None,
         responses=ENDED_RESPONSE,
     )
@@ -204,13 +205,13 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
 
 
 def _get_sign_in(request: AuthenticatedRequest) -> SignIn | None:
-    """Which a token names; its user's all the same."""
+    """The sign-in of the request, if it belongs to the user. One statement."""
     return SignIn.objects.filter(pk=sid_of(request), user=request.user.pk).first()
 
 
-def _sign_out_headers(request: AuthenticatedRequest, leaves: bool = True) -> dict[str, str]:
-    """The headers of an answer after which a browser is signed out."""
-    return {"Clear-Site-Data": CLEAR_SITE_DATA} if leaves and isinstance(request.auth, SignIn) else {}
+def _sign_out_headers(request: AuthenticatedRequest, ends_current: bool = True) -> dict[str, str]:
+    """The headers of a response that signs a browser out."""
+    return {"Clear-Site-Data": CLEAR_SITE_DATA} if ends_current and isinstance(request.auth, SignIn) else {}
 
 
 @extend_schema_view(

@@ -10,7 +10,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.utils.deprecation import MiddlewareMixin
 
-from api.parsers import MAX_BYTES
+from api.parsers import MAX_BODY_BYTES
 from project import error_pages
 
 logger = logging.getLogger(__name__)
@@ -69,5 +69,5 @@ class ChunkedBodyMiddleware(MiddlewareMixin):
 def _limit(request: HttpRequest) -> int:
     """In bytes."""
     if request.path_info.startswith("/api/"):
-        return MAX_BYTES
-    return settings.DATA_UPLOAD_MAX_MEMORY_SIZE or MAX_BYTES
+        return MAX_BODY_BYTES
+    return settings.DATA_UPLOAD_MAX_MEMORY_SIZE or MAX_BODY_BYTES

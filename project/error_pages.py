@@ -15,7 +15,7 @@ from accounts.http import post_only
 from api import outages
 from api.authentication import log_refused_form
 from api.errors import RETRY_AFTER_SECONDS
-from api.outages import Trouble
+from api.outages import Outage
 from api.parsers import TooLarge
 
 # Clients of these paths are programs: they get JSON.
@@ -85,7 +85,7 @@ def too_many_requests(request: HttpRequest, seconds: int) -> HttpResponse:
     return response
 
 
-def _unavailable(request: HttpRequest, outage: Trouble) -> HttpResponse:
+def _unavailable(request: HttpRequest, outage: Outage) -> HttpResponse:
     response = _error_page(request, "unavailable", HTTPStatus.SERVICE_UNAVAILABLE, outage, trouble=outage.name)
     response["Retry-After"] = str(RETRY_AFTER_SECONDS)
     # Logged here: Django would log the exception for each request.
@@ -95,7 +95,7 @@ def _unavailable(request: HttpRequest, outage: Trouble) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
-    if error and (outage := outages.trouble_of(error)):
+    if error and (outage := outages.outage_of(error)):
         outages.log_database_outage(error, outage)
         return _unavailable(request, outage)
     return _error_page(request, "error", HTTPStatus.INTERNAL_SERVER_ERROR, "The server had an error. Try again later.")

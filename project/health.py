@@ -12,7 +12,7 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from api import metrics, migrations_state, outages
+from api import metrics, outages
 
 logger = logging.getLogger(__name__)
 
@@ -42,9 +42,9 @@ def database_state() -> str:
         with connection.cursor() as cursor:
             is_writable = clock.check(cursor) if connection.vendor == "postgresql" else is_sqlite_writable(cursor)
     except Error as error:
-        outages.log_database_outage(error, outages.Trouble.UNREACHABLE)
+        outages.log_database_outage(error, outages.Outage.UNREACHABLE)
         return "down"
-    if migrations_state.are_missing():
+    if outages.migrations.are_missing():
         return "not migrated"
     # Requests that only read still succeed.
     return "up" if is_writable else "read-only"

@@ -17,10 +17,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts.models import SecurityEvent, SignIn
+from api import metrics
 from api.blocklist.mirror import mirror
 from api.blocklist.models import Entry
 from api.keys import keyring
-from api.refused_tokens import refused_tokens
 from project import health
 
 HOURS_SHOWN = 48
@@ -152,7 +152,6 @@ def _hour(counts: Counts, hour: datetime, position: int, max_count: int) -> Hour
 
 def _token_figures() -> list[Figure]:
     length = Entry.objects.in_force().order_by().values("pk")[: MAX_COUNTED_ENTRIES + 1].count()
-    refused = refused_tokens.in_last_hours(HOURS_SHOWN)
     return [
         Figure(
             _("Blocklist"),
@@ -162,9 +161,9 @@ def _token_figures() -> list[Figure]:
         ),
         Figure(
             _("Tokens refused"),
-            _("unknown") if refused is None else _("about %s") % intcomma(refused),
+            intcomma(metrics.refused_tokens_of_process()),
             _list_url("blocklist_entry"),
-            _("in two days, counted in Redis") if settings.REDIS_URL else _("in two days, counted by this process"),
+            _("by this process, since it started"),
         ),
     ]
 

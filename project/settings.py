@@ -240,6 +240,8 @@ SIMPLE_JWT = {
     "TOKEN_VERIFY_SERIALIZER": "api.serializers.TokenVerifySerializer",
     "TOKEN_BLACKLIST_SERIALIZER": "api.serializers.TokenBlacklistSerializer",
 }
+# For each client address: sign-ups and password resets.
+ACCOUNT_RATE = env.rate("ACCOUNT_RATE", default="60/hour")
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "api.authentication.TokenAuthentication",
@@ -253,7 +255,7 @@ REST_FRAMEWORK = {
     # For each client address (api.throttling).
     "DEFAULT_THROTTLE_RATES": {
         "tokens": env.rate("TOKEN_RATE", default="600/minute"),
-        "accounts": env.rate("ACCOUNT_RATE", default="60/hour"),
+        "accounts": ACCOUNT_RATE,
     },
     "EXCEPTION_HANDLER": "api.errors.exception_handler",
     "DEFAULT_SCHEMA_CLASS": "api.openapi.schema.AutoSchema",

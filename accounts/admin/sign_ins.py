@@ -25,7 +25,7 @@ from accounts.admin.lists import ChoiceFilter, ListFilter, OneUserFilter, Panel,
 from accounts.admin.search import as_address, as_uuid
 from accounts.http import request_context
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
-from accounts.pruning import in_time
+from accounts.pruning import run_batches
 from accounts.sessions import SignedInRequest
 
 # One request ends sign-ins for at most this long; the next request ends the rest.
@@ -221,7 +221,7 @@ class SignInAdmin(ReadOnlyList):
         if not form.is_confirmed:
             return self._confirm_end(request, sign_ins, form)
         with request_context.acting(form.cleaned_data["why"]):
-            ended, is_all = in_time(unended.end_in_batches(SignIn.Reason.ENDED_BY_STAFF), REQUEST_BUDGET_SECONDS)
+            ended, is_all = run_batches(unended.end_in_batches(SignIn.Reason.ENDED_BY_STAFF), REQUEST_BUDGET_SECONDS)
         message_ended(self, request, ended)
         return None if is_all or not unended.exists() else self._confirm_end(request, sign_ins, form)
 

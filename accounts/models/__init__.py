@@ -1,4 +1,4 @@
-"""Models of accounts. The modules import one another in one direction: choices, events, attempts, sign-ins, users."""
+"""Models of accounts. Their modules import each other in this order: choices, events, attempts, sign-ins, users."""
 
 from accounts.models.attempts import Attempt, AttemptCounter, AttemptCounterQuerySet
 from accounts.models.events import SecurityEvent, SecurityEventQuerySet

@@ -1,4 +1,4 @@
-"""Attempt counters: how many password guesses and mails there were, by what counts together."""
+"""Attempt counters: the number of password guesses, mails and sign-ups of each source."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,13 +22,13 @@ from accounts.pruning import PrunableQuerySet
 
 @dataclass(frozen=True)
 class Attempt:
-    """A guess that is being checked. It counts as wrong until it turns out to be right."""
+    """A password guess that was counted and is being checked. Until it succeeds, it counts as wrong."""
 
-    counts: list["AttemptCounter"]
+    counters: list["AttemptCounter"]
 
     @contextmanager
     def hashing_slot(self, known: str) -> Iterator[None]:
-        """A slot for hashing. If there is none, the attempt is cancelled and HashingOverloaded raised."""
+        """As hashing.hashing_slot(). If there is no slot, cancels the attempt and raises HashingOverloaded."""
         with ExitStack() as slot:
             try:
                 slot.enter_context(hashing.hashing_slot(known))
@@ -38,67 +38,74 @@ class Attempt:
             yield
 
     def cancel(self) -> None:
-        """One statement. A wait that another guess has caused meanwhile goes on."""
+        """Subtracts the guess. A wait that another guess has caused since then stays. One statement."""
         now = timezone.now()
-        own = max((count.until for count in self.counts), default=now)
-        waits_for_others = models.When(until__gt=own, then=models.F("until"))
-        AttemptCounter.objects.filter(pk__in=[count.pk for count in self.counts]).update(
-            count=Greatest(models.F("count") - 1, 0), until=models.Case(waits_for_others, default=now)
+        own_wait = max((counter.until for counter in self.counters), default=now)
+        wait_of_others = models.When(until__gt=own_wait, then=models.F("until"))
+        AttemptCounter.objects.filter(pk__in=[counter.pk for counter in self.counters]).update(
+            count=Greatest(models.F("count") - 1, 0), until=models.Case(wait_of_others, default=now)
         )
 
     def succeeded(self) -> None:
-        """Takes it back; a success clears the counts of its own account, never those of the address. One statement."""
+        """
+        Resets the counters of the account, and subtracts the guess from the counter of the address, which other
+        accounts share. One statement.
+        """
         now = timezone.now()
         of_address = models.Q(kind=rate_limits.Kind.ADDRESS)
-        own = max((count.until for count in self.counts if count.kind == rate_limits.Kind.ADDRESS), default=now)
-        # Another guess from there may have made it wait since.
-        waits_for_others = of_address & models.Q(until__gt=own)
-        AttemptCounter.objects.filter(pk__in=[count.pk for count in self.counts]).update(
+        own_waits = (counter.until for counter in self.counters if counter.kind == rate_limits.Kind.ADDRESS)
+        # Another guess from the address may have caused a longer wait since then.
+        wait_of_others = of_address & models.Q(until__gt=max(own_waits, default=now))
+        AttemptCounter.objects.filter(pk__in=[counter.pk for counter in self.counters]).update(
             count=models.Case(models.When(of_address, then=Greatest(models.F("count") - 1, 0)), default=0),
-            until=models.Case(models.When(waits_for_others, then=models.F("until")), default=now),
+            until=models.Case(models.When(wait_of_others, then=models.F("until")), default=now),
         )
 
     def failed(self, user: Any) -> None:
-        """Says so if nobody may guess for a while now."""
-        locked = [count for count in self.counts if count.is_locked_out]
+        """Records a LOCKED event for each counter whose limit the guess has reached."""
+        locked = [counter for counter in self.counters if counter.is_locked_out]
         if not locked:
             return
         with transaction.atomic():
-            AttemptCounter.objects.filter(pk__in=[count.pk for count in locked if count.account]).update(user=user)
-            for count in locked:
-                whom = user if count.account else None
-                SecurityEvent.objects.record(
-                    EventType.LOCKED, whom, kind=count.kind, until=count.until.isoformat(timespec="seconds")
-                )
+            of_account = [counter.pk for counter in locked if counter.account]
+            AttemptCounter.objects.filter(pk__in=of_account).update(user=user)
+            for counter in locked:
+                until = counter.until.isoformat(timespec="seconds")
+                owner = user if counter.account else None
+                SecurityEvent.objects.record(EventType.LOCKED, owner, kind=counter.kind, until=until)
 
 
 class AttemptCounterQuerySet(PrunableQuerySet["AttemptCounter"]):
+    """Selections of counters, and their deletion by staff, by a password reset, or when they are out of date."""
+
     def locked_out(self) -> Self:
-        """See AttemptCounter.is_locked_out."""
-        wait = [models.Q(kind=kind, count__gte=limit.free) for kind, limit in rate_limits.LIMITS.items()]
+        """Returns the counters whose next attempt is refused, as AttemptCounter.is_locked_out."""
+        wait = [models.Q(kind=kind, count__gte=limit.free_attempts) for kind, limit in rate_limits.LIMITS.items()]
         return self.filter(models.Q(*wait, _connector=models.Q.OR), until__gt=timezone.now())
 
     def of(self, user: AbstractBaseUser) -> Self:
-        """Of whoever gave this user's name, and of the browsers where the user is known."""
+        """Returns the counters of this user's name and known browsers, whether or not the guesses were the user's."""
         return self.filter(account__in=guess_limits.username_digests(user.get_username()))
 
     def prunable(self) -> Self:
+        """Returns the counters whose wait is over and whose window, the longest of any limit, has passed."""
         now = timezone.now()
-        return self.filter(until__lte=now, since__lt=now - max(limit.memory for limit in rate_limits.LIMITS.values()))
+        return self.filter(until__lte=now, since__lt=now - max(limit.window for limit in rate_limits.LIMITS.values()))
 
     def lift(self) -> int:
-        """Forgets these counts, so that guesses are heard again. Returns how many were locked."""
+        """Deletes these counters, so that guesses are checked again. Returns how many were locked out."""
         with transaction.atomic(using=self.db):
-            lifted = list(self.select_related("user").select_for_update(of=("self",)))
-            self.model.objects.using(self.db).filter(pk__in=[each.pk for each in lifted]).delete()
-            locked = [each for each in lifted if each.is_locked_out]
-            for each in locked:
-                SecurityEvent.objects.record(EventType.UNLOCKED, each.user, kind=each.kind)
+            counters = list(self.select_related("user").select_for_update(of=("self",)))
+            self.model.objects.using(self.db).filter(pk__in=[counter.pk for counter in counters]).delete()
+            locked = [counter for counter in counters if counter.is_locked_out]
+            for counter in locked:
+                SecurityEvent.objects.record(EventType.UNLOCKED, counter.user, kind=counter.kind)
         return len(locked)
 
     lift.alters_data = True  # type: ignore[attr-defined]
 
     def delete(self) -> tuple[int, dict[str, int]]:
+        """As Django's. Clears this process's cache of refusals."""
         rate_limits.recent_refusals.clear()
         return super().delete()
 
@@ -109,15 +116,25 @@ class AttemptCounterQuerySet(PrunableQuerySet["AttemptCounter"]):
 class AttemptCounterManager(models.Manager.from_queryset(AttemptCounterQuerySet)):  # type: ignore[misc]
     def start_attempt(self, sources: Sequence[rate_limits.Source]) -> Attempt:
         """
-        Counts a guess before it is checked, so that guesses at the same time do not slip past. Two statements; raises
-        TooManyAttempts, and counts nothing, if any of its sources has to wait.
+        Counts a password guess before it is checked, so that simultaneous guesses do not pass the limit. Two
+        statements. Raises TooManyAttempts, and counts nothing, if one of its sources has to wait.
         """
+        return Attempt(self._count(sources))
+
+    def consume_quota(self, sources: Sequence[rate_limits.Source]) -> None:
+        """
+        Counts a mail or a sign-up before it takes place. Two statements. Raises TooManyAttempts, and counts nothing, if
+        one of its quotas is used up.
+        """
+        self._count(sources)
+
+    def _count(self, sources: Sequence[rate_limits.Source]) -> list["AttemptCounter"]:
         if not sources:
-            return Attempt([])
+            return []
         rate_limits.recent_refusals.check(sources)
         now = timezone.now()
-        # Everybody locks the rows in the same order.
-        counts = [
+        # Sorted: a fixed order of the row locks avoids deadlocks.
+        counters = [
             AttemptCounter(
                 pk=source.key,
                 kind=source.kind,
@@ -130,42 +147,42 @@ class AttemptCounterManager(models.Manager.from_queryset(AttemptCounterQuerySet)
             for source in sorted(sources, key=attrgetter("key"))
         ]
         try:
-            self._add(counts, now)
+            self._add(counters, now)
         except rate_limits.TooManyAttempts:
-            self._remember(counts)
+            self._cache_refusals(counters)
             raise
-        return Attempt(counts)
+        return counters
 
-    def _add(self, counts: list["AttemptCounter"], now: datetime) -> None:
+    def _add(self, counters: list["AttemptCounter"], now: datetime) -> None:
         with transaction.atomic():
-            # Makes what is missing, locks all of it and brings what is there: fields with a db_default are returned.
-            self.bulk_create(counts, update_conflicts=True, unique_fields=["id"], update_fields=["kind"])
-            if locked := {count.kind: count.until for count in counts if count.is_locked_out}:
+            # Inserts the missing rows, locks all, and reads them: an upsert returns the fields that have a db_default.
+            self.bulk_create(counters, update_conflicts=True, unique_fields=["id"], update_fields=["kind"])
+            if locked := {counter.kind: counter.until for counter in counters if counter.is_locked_out}:
                 raise rate_limits.TooManyAttempts(
                     max(locked.values()), by_strangers=locked.keys() == {rate_limits.Kind.ACCOUNT}
                 )
-            for count in counts:
-                count.add(now)
-            self.bulk_update(counts, ["count", "since", "until"])
+            for counter in counters:
+                counter.add(now)
+            self.bulk_update(counters, ["count", "since", "until"])
 
-    def _remember(self, counts: Sequence["AttemptCounter"]) -> None:
-        # A transaction of the caller's may undo what was read.
+    def _cache_refusals(self, counters: Sequence["AttemptCounter"]) -> None:
+        # If the caller's transaction is rolled back, so is the counter that was read.
         if not connections[self.db].in_atomic_block:
-            for count in counts:
-                if count.is_locked_out:
-                    rate_limits.recent_refusals.add(count.pk, count.until)
+            for counter in counters:
+                if counter.is_locked_out:
+                    rate_limits.recent_refusals.add(counter.pk, counter.until)
 
 
 class AttemptCounter(models.Model):
     """
-    How many guesses there were from one source, and until when the next one waits. Rows, so that a Redis that lost its
-    memory renews nobody's guesses; of a name that was typed, a keyed digest only.
+    The number of attempts from one source, and the time before which the next one is refused. It is in the database, so
+    that the loss of Redis data resets no counter. A username is stored as a keyed digest only.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
     kind = models.CharField(max_length=10, choices=rate_limits.kinds)
     account = models.UUIDField(_("digest of the username"), null=True, db_index=True, editable=False)
-    # Whose account it is, if anybody's; known once it is locked.
+    # The account with that name, if there is one. Set when the counter is locked out.
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="attempt_counters"
     )
@@ -179,7 +196,7 @@ class AttemptCounter(models.Model):
     class Meta:
         verbose_name = _("attempt counter")
         verbose_name_plural = _("attempt counters")
-        # As it was called before.
+        # The table keeps the name of an earlier release.
         db_table = "accounts_lock"
         base_manager_name = "objects"
         ordering = ["-until"]
@@ -191,16 +208,18 @@ class AttemptCounter(models.Model):
 
     @property
     def limit(self) -> rate_limits.Limit:
+        """The limit of this kind of counter, for its client."""
         return rate_limits.limit_of(rate_limits.Kind(self.kind), self.ip_address)
 
     @property
     def is_locked_out(self) -> bool:
-        # Not by the time alone: whoever wrote it need not wait, but may have a clock ahead of ours.
-        return self.count >= self.limit.free and self.until > timezone.now()
+        """Whether the next attempt is refused."""
+        # `until` alone is not enough: a node whose clock is ahead writes a future time for attempts that need not wait.
+        return self.count >= self.limit.free_attempts and self.until > timezone.now()
 
     def add(self, now: datetime) -> None:
-        """One more guess."""
-        if now - self.since >= self.limit.memory:
+        """Adds an attempt, and sets the time before which the next one is refused."""
+        if now - self.since >= self.limit.window:
             self.count, self.since = 0, now
         self.count += 1
         self.until = now + self.limit.wait(self.count)

@@ -1,4 +1,4 @@
-"""Choices of the models: kinds of sign-ins, reasons for their end, types of security events."""
+"""Choices of the models: kinds of sign-ins, reasons of their end, types of security events."""
 
 from typing import Any
 
@@ -7,11 +7,15 @@ from django.utils.translation import gettext_lazy as _
 
 
 class SignInKind(models.TextChoices):
+    """Kinds of sign-ins: a cookie session, or a family of tokens."""
+
     BROWSER = "browser", _("browser")
     CLIENT = "client", _("client")
 
 
 class EndReason(models.TextChoices):
+    """Reasons for which a sign-in ended."""
+
     SIGNED_OUT = "signed_out", _("signed out")
     ENDED_BY_USER = "ended_by_user", _("ended by the user")
     ENDED_BY_STAFF = "ended_by_staff", _("ended by staff")
@@ -22,6 +26,8 @@ class EndReason(models.TextChoices):
 
 
 class EventType(models.TextChoices):
+    """Types of security events."""
+
     SIGNED_UP = "signed_up", _("signed up")
     SIGNED_IN = "signed_in", _("signed in")
     SIGN_IN_FAILED = "sign_in_failed", _("sign-in failed")
@@ -47,7 +53,7 @@ class EventType(models.TextChoices):
     EVENTS_EXPORTED = "events_exported", _("events exported")
 
 
-# Passed to fields as functions, so that a new choice needs no migration (Django documentation, Field.choices).
+# Callable choices of fields, so that a new choice needs no migration (Django documentation, Field.choices).
 
 
 def sign_in_kinds() -> list[tuple[str, Any]]:

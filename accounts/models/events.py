@@ -1,4 +1,4 @@
-"""Security events: an append-only record of what happened to an account."""
+"""The model of a security event: an append-only record of the events of an account."""
 
 import logging
 import uuid
@@ -16,18 +16,20 @@ from accounts import devices
 from accounts.compiled_queries import chunks
 from accounts.http import request_context
 from accounts.models.choices import EndReason, EventType, SignInKind, event_types
-from accounts.pruning import BATCH, PrunableQuerySet
+from accounts.pruning import BATCH_SIZE, PrunableQuerySet
 from accounts.signals import events_recorded
 
 log = logging.getLogger("accounts.events")
 
-# What happens to more sign-ins at once is one line of the log.
+# If one change ends more sign-ins, the log has one line for all of them.
 MAX_LOG_LINES_PER_CHANGE = 20
 
 
 class SecurityEventQuerySet(PrunableQuerySet["SecurityEvent"]):
+    """Query set of an append-only table: events are deleted by prune() alone."""
+
     def update(self, **values: Any) -> int:
-        # Whoever deletes a user takes the name off what happened (on_delete=SET_NULL), and nothing else.
+        """Raises TypeError, except for on_delete=SET_NULL, when a user is deleted."""
         if values.keys() <= {"user", "actor"} and not any(values.values()):
             return super().update(**values)
         raise TypeError("Security events are append-only.")
@@ -35,17 +37,19 @@ class SecurityEventQuerySet(PrunableQuerySet["SecurityEvent"]):
     update.alters_data = True  # type: ignore[attr-defined]
 
     def delete(self) -> tuple[int, dict[str, int]]:
+        """Raises TypeError."""
         raise TypeError("Security events are append-only.")
 
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
 
     def prunable(self) -> Self:
+        """Returns the events older than EVENT_KEEP_DAYS."""
         return self.filter(created_at__lt=timezone.now() - settings.EVENT_KEEP)
 
-    def prune(self, size: int = BATCH) -> Iterator[int]:
-        """The one way in which events go: see PrunableQuerySet.prune()."""
-        # They are written in the order of time, or nearly: the oldest come first, and no index on the time is needed.
+    def prune(self, size: int = BATCH_SIZE) -> Iterator[int]:
+        """Deletes the events older than EVENT_KEEP_DAYS, as PrunableQuerySet.prune()."""
+        # The primary key is nearly in the order of time, so no index on the time is needed.
         oldest = self.order_by("pk").select_for_update(skip_locked=True, of=("self",))
         kept_since = timezone.now() - settings.EVENT_KEEP
         while True:
@@ -61,12 +65,15 @@ class SecurityEventQuerySet(PrunableQuerySet["SecurityEvent"]):
 
 class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):  # type: ignore[misc]
     def record(self, type: str, user: Any, sign_in: Any = None, **details: str) -> "SecurityEvent":
-        """Writes what just happened, in the transaction it happened in. `details` must hold no secret."""
+        """
+        Inserts an event of the current request, and logs it after the commit. Call it in the transaction of the change.
+        `details` must not contain a secret.
+        """
         event = self.build(type, user_id=user.pk if user else None, sid=sign_in.pk if sign_in else None, **details)
         try:
             event.save(force_insert=True)
         except IntegrityError:
-            # The account was deleted a moment ago. In a transaction its row is locked, so that this cannot happen.
+            # The account has just been deleted. In a transaction its row is locked, and this is a different error.
             if connections[self.db].in_atomic_block or event.user_id is None:
                 raise
             event.user_id = event.pk = None
@@ -75,7 +82,10 @@ class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):
         return event
 
     def record_ends(self, sign_ins: Sequence[Any], reason: str, rows: models.QuerySet[Any]) -> None:
-        """`sign_ins` have at least pk, user_id and kind; `rows` is a query set of all rows of their model."""
+        """
+        Records the end of sign-ins, which have at least pk, user_id and kind. `rows` is a query set of all rows of
+        their model. One statement for up to MAX_LOG_LINES_PER_CHANGE sign-ins, and for each MAX_QUERY_VALUES of more.
+        """
         type = EventType.SIGNED_OUT if reason == EndReason.SIGNED_OUT else EventType.SIGN_IN_ENDED
         if len(sign_ins) > MAX_LOG_LINES_PER_CHANGE:
             for ids in chunks([each.pk for each in sign_ins]):
@@ -89,12 +99,15 @@ class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):
         self._announce(events)
 
     def _insert_from_sign_ins(self, template: "SecurityEvent", ended: models.QuerySet[Any]) -> None:
-        """What differs stands in the rows of the sign-ins: one statement, however many they are."""
+        """
+        Inserts an event for each sign-in by INSERT ... SELECT, which the ORM does not have: one statement without the
+        rows in memory. Equal to bulk_create() of build() with each sign-in's user, sid and kind.
+        """
         details = {key: Cast(models.Value(value), models.TextField()) for key, value in template.details.items()}
-        own = {"user_id": "user_id", "sid": "pk", "details": JSONObject(kind="kind", **details)}
+        selected = {"user_id": "user_id", "sid": "pk", "details": JSONObject(kind="kind", **details)}
         fields = [field for field in self.model._meta.concrete_fields if not field.primary_key]
         values: list[Any] = [
-            own.get(each.attname) or models.Value(getattr(template, each.attname), each) for each in fields
+            selected.get(field.attname) or models.Value(getattr(template, field.attname), field) for field in fields
         ]
         rows = ended.order_by().values_list(*values)
         sql, parameters = rows.query.sql_with_params()
@@ -104,11 +117,12 @@ class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):
             cursor.execute(f"INSERT INTO {quote(self.model._meta.db_table)} ({columns}) {sql}", parameters)
 
     def _announce(self, events: Sequence["SecurityEvent"]) -> None:
-        """The log, and whoever counts, once they are sure to have happened."""
+        """Logs the events, and sends events_recorded, after the commit."""
         if events:
             transaction.on_commit(partial(_announce, events), robust=True)
 
     def build(self, type: str, user_id: int | None, sid: uuid.UUID | None, **details: str) -> "SecurityEvent":
+        """Returns an unsaved event with the actor, reason, address and user agent of the current request."""
         actor = request_context.actor()
         return self.model(
             type=type,
@@ -117,7 +131,7 @@ class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):
             sid=sid,
             ip_address=request_context.ip_address(),
             user_agent=request_context.user_agent(),
-            details=details | ({"why": why} if (why := request_context.reason()) else {}),
+            details=details | ({"why": reason} if (reason := request_context.reason()) else {}),
         )
 
 
@@ -134,7 +148,7 @@ def _announce(events: Sequence["SecurityEvent"]) -> None:
 
 
 class SecurityEvent(models.Model):
-    """What happened to an account. Only ever added to."""
+    """An event of an account. Events are inserted, and neither changed nor deleted before EVENT_KEEP_DAYS."""
 
     Type = EventType
 
@@ -163,7 +177,7 @@ class SecurityEvent(models.Model):
         Type.BLOCK_LIFTED: _("An access token was unblocked."),
         Type.EVENTS_EXPORTED: _("You exported security events."),
     }
-    # Of these one may say: this wasn't me.
+    # Types that the account's owner can report as not their own action.
     DISPUTABLE = {
         Type.SIGNED_IN,
         Type.PASSWORD_CHANGED,
@@ -171,7 +185,7 @@ class SecurityEvent(models.Model):
         Type.EMAIL_CHANGE_ASKED,
         Type.EMAIL_CHANGED,
     }
-    # A name, password, token or link was enough for them. A thief does not hide by being signed in elsewhere.
+    # A name, password, token or link was sufficient. The owner sees the client, even one with another user signed in.
     BY_CREDENTIAL = {
         Type.SIGNED_UP,
         Type.SIGNED_IN,
@@ -215,48 +229,53 @@ class SecurityEvent(models.Model):
         return str(self.get_type_display())
 
     def save(self, *args: Any, **kwargs: Any) -> None:
+        """Inserts a new event. Raises TypeError for a stored one."""
         if not self._state.adding:
             raise TypeError("Security events are append-only.")
         super().save(*args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Raises TypeError."""
         raise TypeError("Security events are append-only.")
 
     @property
     def device(self) -> str:
+        """The name of the client's device, in the active language."""
         return devices.name(self.user_agent)
 
     @property
     def sentence(self) -> str:
-        """What happened, in plain words."""
+        """A sentence about the event for the account's owner, in the active language."""
         if self.type == self.Type.SIGNED_IN and self.details.get("kind") == SignInKind.CLIENT:
             return str(_("A client signed in."))
         return str(self.SENTENCES[self.Type(self.type)])
 
     @property
     def is_by_another(self) -> bool:
-        """Whether another user did it, mostly staff: where that was from is not for the account's owner to see."""
+        """Whether another user, usually a staff member, caused it. The account's owner does not see that client."""
         return self.actor_id not in (None, self.user_id) and self.Type(self.type) not in self.BY_CREDENTIAL
 
     @property
     def owners_ip_address(self) -> str | None:
-        """The address, as far as the account's owner may see it."""
+        """The IP address, or None if the account's owner may not see it."""
         return None if self.is_by_another else self.ip_address
 
     @property
     def owners_user_agent(self) -> str:
-        """The user agent, as far as the account's owner may see it."""
+        """The user agent, or "" if the account's owner may not see it."""
         return "" if self.is_by_another else self.user_agent
 
     @property
     def owners_device(self) -> str:
+        """The name of the device, as far as the account's owner may see it."""
         return devices.name(self.owners_user_agent)
 
     @property
     def reason(self) -> str:
-        """Why a sign-in was ended, in words."""
+        """The label of the reason for which a sign-in ended, or ""."""
         return str(dict(EndReason.choices).get(self.details.get("reason", ""), ""))
 
     @property
     def is_disputable(self) -> bool:
+        """Whether the account's owner can report it as not their own action."""
         return self.Type(self.type) in self.DISPUTABLE

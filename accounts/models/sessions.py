@@ -14,6 +14,7 @@ from accounts.pruning import PrunableQuerySet
 
 class SessionQuerySet(PrunableQuerySet["Session"]):
     def prunable(self) -> Self:
+        """Returns the expired sessions."""
         return self.filter(expire_date__lt=timezone.now())
 
 
@@ -22,7 +23,7 @@ class SessionManager(BaseSessionManager.from_queryset(SessionQuerySet)):  # type
 
 
 class Session(AbstractBaseSession):
-    """A browser's session. Its key is stored hashed: the table opens nothing."""
+    """A browser's session. The table has the hash of its key, so that a dump of the table gives no access."""
 
     session_key = models.CharField(_("SHA-256 of the session key"), max_length=64, primary_key=True)
     sign_in = models.ForeignKey("accounts.SignIn", null=True, on_delete=models.CASCADE, related_name="sessions")

@@ -1,4 +1,4 @@
-"""Query sets of sign-ins: which are live, and how many end at once."""
+"""Query set and manager of sign-ins: selections, ends of several, rotation of refresh tokens, counts for the admin."""
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -17,16 +17,16 @@ from accounts.http import request_context
 from accounts.models.choices import EndReason, SignInKind
 from accounts.models.events import SecurityEvent
 from accounts.models.sessions import Session
-from accounts.pruning import BATCH, PrunableQuerySet
+from accounts.pruning import BATCH_SIZE, PrunableQuerySet
 from accounts.signals import sign_ins_ended
 
-# Sign-ins of one user that end in one step. Few have more than a handful.
+# Sign-ins of one user that end in one transaction. Most users have fewer than ten.
 MAX_ENDED_PER_TRANSACTION = 1000
-# Up to so many rows are counted one by one. Of more, PostgreSQL counts those on one page in a hundred.
-COUNTED_SIGN_INS = 200_000
+# A table with more rows is counted by a sample: on PostgreSQL, one page in SAMPLE_ONE_IN.
+MAX_COUNTED_EXACTLY = 200_000
 SAMPLE_ONE_IN = 100
-# How many of somebody's last sign-ins tell which devices are theirs.
-DEVICES_REMEMBERED = 100
+# Newest sign-ins of a user that are compared to decide whether a device is new.
+MAX_COMPARED_SIGN_INS = 100
 
 
 class RefreshRefused(Exception):
@@ -34,46 +34,52 @@ class RefreshRefused(Exception):
 
 
 class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
+    """Selections of sign-ins, and the end of several. Each way to end them sends `sign_ins_ended`."""
+
     def live(self) -> Self:
+        """Returns the sign-ins that have neither ended nor expired."""
         now = timezone.now()
         return self.filter(ended_at__isnull=True, expires_at__gt=now, created_at__gt=now - settings.SIGN_IN_MAX)
 
     def ended_since(self, moment: datetime) -> Self:
-        """Those that ended or ran out after that moment, the last first."""
+        """Returns the sign-ins that ended or expired after `moment`, the latest first."""
         now = timezone.now()
-        ran_out = models.Q(ended_at=None, expires_at__gt=moment, expires_at__lte=now)
+        expired = models.Q(ended_at=None, expires_at__gt=moment, expires_at__lte=now)
         ended_or_expired_at = Coalesce("ended_at", "expires_at")
-        return self.filter(models.Q(ended_at__gt=moment) | ran_out).order_by(ended_or_expired_at.desc(), "pk")
+        return self.filter(models.Q(ended_at__gt=moment) | expired).order_by(ended_or_expired_at.desc(), "pk")
 
     def current_first(self, current: models.Model) -> Self:
+        """Orders by last use, the sign-in `current` first."""
         is_other = models.Case(models.When(pk=current.pk, then=0), default=1)
         return self.order_by(is_other, "-last_seen_at", "pk")
 
     def devices(self) -> set[tuple[str, devices.Device]]:
-        """Kinds and devices of the newest sign-ins. One statement."""
-        seen = self.order_by("-created_at").values_list("kind", "user_agent")[:DEVICES_REMEMBERED]
-        return {(kind, devices.of(user_agent)) for kind, user_agent in seen}
+        """Returns the kinds and devices of the newest MAX_COMPARED_SIGN_INS. One statement."""
+        newest = self.order_by("-created_at").values_list("kind", "user_agent")[:MAX_COMPARED_SIGN_INS]
+        return {(kind, devices.of(user_agent)) for kind, user_agent in newest}
 
     def manageable_by(self, staff: Any) -> Self:
-        """As for users: a superuser's are ended by superusers only."""
+        """Returns the sign-ins that a staff member may end: only superusers may end those of superusers."""
         return self if staff.is_superuser else self.filter(user__is_superuser=False)
 
     def counted_by_kind(self) -> models.QuerySet[Any, tuple[str, int]]:
+        """Returns a query of each kind with its number of sign-ins."""
         return self.order_by().values_list("kind").annotate(models.Count("pk"))
 
     def by_kind(self) -> dict[str, int]:
-        """How many there are of each."""
+        """Returns the number of sign-ins of each kind. One statement."""
         return dict(self.counted_by_kind())
 
     def unended(self) -> Self:
+        """Returns the sign-ins that have not ended, expired ones included."""
         return self.filter(ended_at__isnull=True)
 
-    def is_many(self) -> bool:
-        """Whether more have not ended than end in one step."""
+    def is_wholesale(self) -> bool:
+        """Returns whether more sign-ins are unended than MAX_ENDED_PER_TRANSACTION. One statement."""
         return self.unended()[: MAX_ENDED_PER_TRANSACTION + 1].count() > MAX_ENDED_PER_TRANSACTION
 
     def prunable(self) -> Self:
-        """Ended or, if nobody ended them, out of date however much they were used, SIGN_IN_KEEP_DAYS ago."""
+        """Returns those that ended, or reached their maximum age without an end, SIGN_IN_KEEP_DAYS ago."""
         kept_since = timezone.now() - settings.SIGN_IN_KEEP
         ended = models.Q(ended_at__lt=kept_since)
         return self.filter(ended | models.Q(ended_at=None, created_at__lt=kept_since - settings.SIGN_IN_MAX)).order_by()
@@ -83,7 +89,7 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         super()._delete_for_good(batch)
 
     def end(self, reason: str) -> int:
-        """Ends those that have not ended, and all that hangs on them. Returns how many."""
+        """Ends the sign-ins that have not ended, and revokes their sessions and tokens. Returns how many."""
         with transaction.atomic(using=self.db):
             ended = list(self._lock_unended())
             if ended:
@@ -92,10 +98,10 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         return len(ended)
 
     def announce_before_deletion(self) -> None:
-        """Sends `sign_ins_ended` of those whose access tokens may be unexpired, since their rows are about to go."""
-        may_have_tokens = timezone.now() - settings.ACCESS_TOKEN - settings.JWT_LEEWAY
-        just_deleted = models.Q(end_reason=EndReason.USER_DELETED)
-        if recent := list(self.filter(~just_deleted, ended_at__gt=may_have_tokens)):
+        """Sends `sign_ins_ended` again for ended sign-ins whose access tokens may be unexpired, before a deletion."""
+        tokens_unexpired_since = timezone.now() - settings.ACCESS_TOKEN - settings.JWT_LEEWAY
+        just_announced = models.Q(end_reason=EndReason.USER_DELETED)
+        if recent := list(self.filter(~just_announced, ended_at__gt=tokens_unexpired_since)):
             sign_ins_ended.send(sender=self.model, sign_ins=recent)
 
     def _lock_unended(self) -> Self:
@@ -118,19 +124,19 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
 
     def end_in_batches(self, reason: str, size: int = 1000) -> Iterator[int]:
         """
-        Ends, as end() does, those that are there when it begins, a transaction to a batch: no lock is held for long,
-        and no list fills the memory. Yields how many each batch ended; may be left after any, and begun again.
+        As end(), with one transaction for each batch, so that locks are short and lists are small. Yields how many each
+        batch ended. It may stop after any batch and be started again.
         """
         for batch in self._unended_batches(size):
             yield batch.end(reason)
 
     end_in_batches.alters_data = True  # type: ignore[attr-defined]
 
-    def end_silently_in_batches(self, reason: str, size: int = BATCH) -> Iterator[int]:
-        """As end_in_batches(), for those of which `sign_ins_revoked_before` was sent: they are not told one by one."""
+    def end_silently_in_batches(self, reason: str, size: int = BATCH_SIZE) -> Iterator[int]:
+        """As end_in_batches(), for sign-ins already revoked by `sign_ins_revoked_before`: sends no `sign_ins_ended`."""
         for batch in self._unended_batches(size):
             with transaction.atomic(using=self.db):
-                # No more of them than is told: there may be a million.
+                # Only the columns that events need, since there may be a million rows.
                 rows: Any = batch._lock_unended().values_list("pk", "user_id", "kind", named=True)
                 ended = list(rows)
                 self._end_locked(ended, reason)
@@ -139,7 +145,7 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
     end_silently_in_batches.alters_data = True  # type: ignore[attr-defined]
 
     def _unended_batches(self, size: int) -> Iterator[Self]:
-        # The newest first: a browser that was just signing in brings its session after the others' sessions are gone.
+        # The newest first, since a sign-in that is starting may add a session after the others' sessions were deleted.
         unended = self.filter(ended_at__isnull=True).order_by("-pk")
         batch = list(unended.values_list("pk", flat=True)[:size])
         while batch:
@@ -147,11 +153,11 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
             batch = list(unended.filter(pk__lt=batch[-1]).values_list("pk", flat=True)[:size])
 
     def update(self, **values: Any) -> int:
-        """An end that did not come by end() is announced, too. It is final."""
+        """As Django's. Setting `ended_at` also sends `sign_ins_ended`; clearing it raises ValueError."""
         if "ended_at" not in values:
             return super().update(**values)
         if values["ended_at"] is None:
-            raise ValueError("A sign-in that has ended cannot go on: an end is final.")
+            raise ValueError("A sign-in that has ended cannot be resumed: an end is final.")
         with transaction.atomic(using=self.db):
             ended = list(self.filter(ended_at__isnull=True))
             updated = super().update(**values)
@@ -161,35 +167,41 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
     update.alters_data = True  # type: ignore[attr-defined]
 
     def last_expiry_of_refresh_tokens(self, made_before: datetime) -> datetime | None:
-        """When the last of the good refresh tokens that were made up to then expires; None if there are none."""
+        """Returns when the last valid refresh token made up to `made_before` expires, or None."""
         clients = self.live().filter(kind=SignInKind.CLIENT, refreshed_at__lte=made_before)
         latest: datetime | None = clients.aggregate(models.Max("expires_at"))["expires_at__max"]
         return latest
 
 
 class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: ignore[misc]
+    """The count of live sign-ins for the admin, and the rotation of refresh tokens."""
+
     def live_by_kind(self) -> tuple[dict[str, int], bool]:
-        """How many are live, and whether that is exact. Two statements at most."""
+        """
+        Returns the number of live sign-ins of each kind, and whether it is exact. On PostgreSQL, a large table is
+        counted by TABLESAMPLE, which the ORM does not have, since an exact count reads millions of rows. At most two
+        statements.
+        """
         live = self.live()
         if connection.vendor != "postgresql":
-            # SQLite has no samples, and no millions.
+            # SQLite has no TABLESAMPLE.
             return live.by_kind(), True
         with connection.cursor() as cursor:
             table = self.model._meta.db_table
             cursor.execute("SELECT reltuples FROM pg_class WHERE oid = %s::regclass", [table])
-            if cursor.fetchone()[0] <= COUNTED_SIGN_INS:
+            if cursor.fetchone()[0] <= MAX_COUNTED_EXACTLY:
                 return live.by_kind(), True
             sql, parameters = live.counted_by_kind().query.sql_with_params()
-            # The same pages each time, so that the figure changes with the sign-ins only.
+            # REPEATABLE reads the same pages each time, so that the number changes only with the sign-ins.
             sample = f'FROM "{table}" TABLESAMPLE SYSTEM ({100 / SAMPLE_ONE_IN}) REPEATABLE (1)'
             cursor.execute(sql.replace(f'FROM "{table}"', sample), parameters)
             return {kind: count * SAMPLE_ONE_IN for kind, count in cursor.fetchall()}, False
 
     def rotate(self, find: Callable[[], Any], refresh_id: uuid.UUID) -> Any:
         """
-        Uses up a refresh token of the sign-in that `find` reads by one statement; it then has the id of its successor:
-        the same one for every use within the grace period. Two statements, no lock held. Raises RefreshRefused; a token
-        presented later is theft.
+        Rotates the refresh token of the sign-in that `find` reads with one statement, and returns the sign-in with the
+        id of the successor: the same one for each use in the grace period. Two statements without a lock. Raises
+        RefreshRefused; a use after the grace period also ends the sign-in as stolen.
         """
         now = timezone.now()
         while True:
@@ -199,7 +211,7 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
             if refresh_id == sign_in.refresh_id:
                 if sign_in.swap_refresh_id(now):
                     return sign_in
-                # Somebody else rotated it, or ended it, between the two statements: look again.
+                # Another request rotated or ended it between the two statements: read it again.
                 continue
             if sign_in.is_in_grace(refresh_id, now):
                 return sign_in

@@ -1,4 +1,4 @@
-"""The model of a sign-in: one place where a user is signed in, a browser or a client."""
+"""The model of a sign-in: one place where a user is signed in, in a browser or a client."""
 
 import uuid
 from collections.abc import Iterable, Sequence
@@ -31,6 +31,7 @@ LAST_SEEN_PRECISION = timedelta(minutes=5)
 
 @cache
 def user_columns() -> list[str]:
+    """Returns the attnames of all columns of the user model."""
     return [field.attname for field in get_user_model()._meta.concrete_fields]
 
 
@@ -53,21 +54,21 @@ class SignIn(ChangedColumnsModel):
     )
     user_agent = models.CharField(max_length=request_context.USER_AGENT_MAX_LENGTH, blank=True)
     ip_address = models.GenericIPAddressField(null=True, blank=True)
-    # Fingerprint of the password it was opened with: whoever changes that, even by raw SQL, ends the sign-in.
+    # Fingerprint of the password at the start. A changed password, even by raw SQL, invalidates the sign-in.
     auth_hash = models.CharField(max_length=128, editable=False)
 
     created_at = models.DateTimeField(default=timezone.now)
     last_seen_at = models.DateTimeField(default=timezone.now)
-    # When the password was last given in it.
+    # When the user last entered the password in it (the auth_time of OpenID Connect).
     authenticated_at = models.DateTimeField(
         default=timezone.now, db_default=Now(), editable=False, db_column="proved_at"
     )
     idle_timeout = models.DurationField()
     expires_at = models.DateTimeField()
 
-    # The service that its access tokens are for; blank for our own API.
+    # The service that its access tokens are for. Blank: our own API.
     audience = models.CharField(max_length=255, blank=True, default="", db_default="", editable=False)
-    # The thumbprint (RFC 7638) of the key that its tokens are bound to; blank if whoever holds them may use them.
+    # The thumbprint (RFC 7638) of the key that its tokens are bound to. Blank: bearer tokens.
     key_thumbprint = models.CharField(
         max_length=43, blank=True, default="", db_default="", editable=False, db_column="bound_to"
     )
@@ -78,16 +79,16 @@ class SignIn(ChangedColumnsModel):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
 
-    # Token mode: the refresh token that is good, and the one before it. Ids only, which open nothing.
+    # Token mode: the ids of the valid refresh token and of the previous one. An id gives no access.
     refresh_id = models.UUIDField(default=uuid.uuid4, editable=False)
     previous_refresh_id = models.UUIDField(null=True, editable=False)
     refreshed_at = models.DateTimeField(default=timezone.now, editable=False)
-    # Its place in the list by which other services learn that it ended, if they are told.
+    # Its index in the token status list that other services read. Null: not in the list.
     status_index = models.BigIntegerField(null=True, unique=True, editable=False)
 
     objects = SignInManager()
 
-    # What decides whether it lets its user in, on every request and refresh.
+    # The fields that each request and refresh needs to decide whether the sign-in is live.
     DECISIVE_FIELDS = (
         "id",
         "user_id",
@@ -116,7 +117,7 @@ class SignIn(ChangedColumnsModel):
             ("end_everyone", "Can end everyone's sign-ins, superusers' too"),
         ]
         indexes = [
-            # None of these has a column that a refresh writes, so that PostgreSQL leaves all of them alone (HOT).
+            # No index has a column that a refresh writes, so that PostgreSQL updates no index (HOT updates).
             models.Index(fields=["user", "-created_at"], name="sign_in_user_newest"),
             models.Index(fields=["-created_at"], name="sign_in_newest"),
             models.Index(fields=["ip_address"], name="sign_in_address"),
@@ -125,7 +126,7 @@ class SignIn(ChangedColumnsModel):
                 condition=models.Q(ended_at__isnull=False),
                 name="sign_in_end_reason",
             ),
-            # Of those that have ended alone.
+            # Only rows of ended sign-ins, which `prune` and lists of ends read.
             models.Index(fields=["ended_at"], condition=models.Q(ended_at__isnull=False), name="sign_in_ended_at"),
         ]
 
@@ -133,26 +134,32 @@ class SignIn(ChangedColumnsModel):
         return f"{self.label}, {self.get_kind_display()}"
 
     def save(self, **options: Any) -> None:
-        """Writes the columns that changed. An end by this way is announced like any other, and is final."""
+        """
+        Writes the columns that changed. Setting `ended_at` also sends `sign_ins_ended`. Raises ValueError for a change
+        of `ended_at` after the end.
+        """
         columns = self.columns_to_update(**options)
         may_end = self.ended_at is not None if columns is None else "ended_at" in columns
         if not may_end:
             return super().save(**options)
         with transaction.atomic():
             if columns and not SignIn.objects.filter(pk=self.pk).unended().select_for_update(no_key=True).exists():
-                raise ValueError("A sign-in that has ended cannot go on: an end is final.")
+                raise ValueError("A sign-in that has ended cannot be resumed: an end is final.")
             super().save(**options)
             if self.ended_at is not None:
                 sign_ins_ended.send(sender=SignIn, sign_ins=[self])
 
     @classmethod
     def columns(cls, path: str = "") -> list[str]:
-        """For values_list(): what from_columns() takes, where `path` leads to the sign-in ("sign_in__")."""
+        """
+        Returns the names for values_list() whose values from_columns() takes. `path` is the look-up path to the sign-in
+        ("sign_in__").
+        """
         return [f"{path}{name}" for name in cls.DECISIVE_FIELDS] + [f"{path}user__{name}" for name in user_columns()]
 
     @classmethod
     def from_columns(cls, values: Sequence[Any]) -> "SignIn":
-        """With its user; what does not decide is deferred."""
+        """Returns a sign-in with its user. Fields that are not in DECISIVE_FIELDS are deferred."""
         sign_in = partial_instance(cls, zip(cls.DECISIVE_FIELDS, values, strict=False))
         user = partial_instance(get_user_model(), zip(user_columns(), values[len(cls.DECISIVE_FIELDS) :], strict=True))
         sign_in._state.fields_cache["user"] = user
@@ -160,32 +167,37 @@ class SignIn(ChangedColumnsModel):
 
     @property
     def sid(self) -> uuid.UUID:
+        """The id of the sign-in in sessions and tokens."""
         return self.pk
 
     @property
     def device(self) -> str:
+        """The name of the device, in the active language."""
         return devices.name(self.user_agent)
 
     @property
     def label(self) -> str:
-        """What its user calls it, or else the device in words."""
+        """The name that the user gave it, or else the name of the device."""
         return self.name or self.device
 
     @property
     def icon(self) -> str:
+        """The name of the device's icon."""
         return devices.of(self.user_agent).icon
 
     def is_known_device(self, known: Iterable[tuple[str, devices.Device]]) -> bool:
+        """Returns whether `known` has a device of the same kind, product and system."""
         device = devices.of(self.user_agent)
         return any(kind == self.kind and device.is_like(each) for kind, each in known)
 
     @property
     def ended_or_expired_at(self) -> datetime:
+        """When the sign-in ended or, if it has not ended, when it expires."""
         return self.ended_at or self.expires_at
 
     @property
     def end_reason_text(self) -> str:
-        """In words."""
+        """The reason of the end or of the expiry, in the active language."""
         if self.ended_at:
             return str(self.get_end_reason_display())
         return str(
@@ -194,11 +206,11 @@ class SignIn(ChangedColumnsModel):
 
     @property
     def max_expires_at(self) -> datetime:
-        """However much it is used, it lasts no longer."""
+        """The latest possible expiry, however often the sign-in is used."""
         return self.created_at + settings.SIGN_IN_MAX
 
     def is_live(self, now: datetime | None = None) -> bool:
-        """Whether it still lets its user in: neither ended nor expired, of an active user with the same password."""
+        """Returns whether the sign-in is valid: neither ended nor expired, of an active user with the same password."""
         now = now or timezone.now()
         return (
             self.ended_at is None
@@ -214,20 +226,21 @@ class SignIn(ChangedColumnsModel):
         return any(constant_time_compare(self.auth_hash, each) for each in hashes)
 
     def is_recently_authenticated(self) -> bool:
-        """Whether whoever uses it has just shown to know the password, as what matters most asks for."""
+        """Returns whether the password was entered within REAUTHENTICATION_TIMEOUT, as sensitive actions require."""
         return timezone.now() - self.authenticated_at < settings.REAUTHENTICATION_TIMEOUT
 
     def mark_reauthenticated(self) -> None:
-        """The password was given once more."""
+        """Records that the user has just entered the password again. One statement."""
         self.authenticated_at = timezone.now()
         SignIn.objects.filter(pk=self.pk).update(authenticated_at=self.authenticated_at)
 
     def rename(self, name: str) -> None:
+        """Sets the name of a client. One statement."""
         self.name = name
         SignIn.objects.filter(pk=self.pk).update(name=name)
 
     def touch(self) -> None:
-        """Notes that it is in use, at most once in five minutes, and puts off its idle end."""
+        """Records the use, and extends the idle expiry, at most once in LAST_SEEN_PRECISION."""
         now = timezone.now()
         if now - self.last_seen_at < LAST_SEEN_PRECISION:
             return
@@ -236,20 +249,20 @@ class SignIn(ChangedColumnsModel):
         SignIn.objects.filter(pk=self.pk, ended_at__isnull=True).update(
             last_seen_at=self.last_seen_at, expires_at=self.expires_at
         )
-        self.user.note_use()
+        self.user.mark_used()
 
     def remember_me(self) -> None:
-        """Makes a browser's sign-in last until it is unused for BROWSER_SESSION_DAYS."""
+        """Sets the idle timeout of a browser to BROWSER_SESSION_DAYS. One statement."""
         self.idle_timeout = settings.REMEMBER_ME_IDLE_TIMEOUT
         self.expires_at = min(self.created_at + self.idle_timeout, self.max_expires_at)
         SignIn.objects.filter(pk=self.pk).update(idle_timeout=self.idle_timeout, expires_at=self.expires_at)
 
     def end(self, reason: str) -> bool:
-        """Revokes all that hangs on it, at once. Returns whether it had not ended before."""
+        """Ends the sign-in, and revokes its sessions and tokens. Returns False if it had ended before."""
         return bool(SignIn.objects.filter(pk=self.pk).end(reason))
 
     def swap_refresh_id(self, now: datetime) -> bool:
-        """Compare-and-swap of the current refresh token for a successor. One statement."""
+        """Replaces the current refresh id with a new one by compare-and-swap. Returns whether it did. One statement."""
         successor = uuid.uuid4()
         expires_at = min(now + self.idle_timeout, self.max_expires_at)
         swapped = _swap_refresh_id.run(successor, self.refresh_id, now, now, expires_at, self.pk, self.refresh_id)
@@ -260,15 +273,19 @@ class SignIn(ChangedColumnsModel):
         return bool(swapped)
 
     def is_in_grace(self, refresh_id: uuid.UUID, now: datetime) -> bool:
+        """Returns whether it is the previous refresh token, within the grace period since the rotation."""
         return refresh_id == self.previous_refresh_id and now - self.refreshed_at < settings.REFRESH_GRACE
 
     def accepts_refresh(self, refresh_id: uuid.UUID) -> bool:
-        """Whether that refresh token would be good now."""
+        """Returns whether this refresh token is valid now."""
         now = timezone.now()
         return self.is_live(now) and (refresh_id == self.refresh_id or self.is_in_grace(refresh_id, now))
 
     def end_as_stolen(self) -> None:
-        """A used-up refresh token came back: two hold this family, so it ends (RFC 9700, section 4.14.2)."""
+        """
+        Ends the sign-in, since a rotated refresh token was used again: a thief has a copy (RFC 9700, section 4.14.2).
+        Records an event and mails a notice.
+        """
         with transaction.atomic():
             if self.end(self.Reason.TOKEN_REUSED):
                 SecurityEvent.objects.record(EventType.TOKEN_REUSED, self.user, self)
@@ -285,8 +302,9 @@ _swap_refresh_id = CompiledUpdate(
 
 @receiver(pre_delete, sender=SignIn)
 def deleting_a_sign_in_ends_it(instance: SignIn, origin: Any = None, **kwargs: Any) -> None:
+    """Sends `sign_ins_ended` before a sign-in is deleted, in any way that sends pre_delete."""
     if instance.ended_at is None:
         sign_ins_ended.send(sender=SignIn, sign_ins=[instance])
     elif getattr(origin, "_meta", getattr(getattr(origin, "model", None), "_meta", None)) is not get_user_model()._meta:
-        # With a user, all go at once, and were told of at once.
+        # With the deletion of a user, all sign-ins were announced together (UserQuerySet._end_before_deletion).
         SignIn.objects.filter(pk=instance.pk).announce_before_deletion()

@@ -1,4 +1,4 @@
-"""Query sets of users: what changes who may sign in ends sign-ins in the same transaction."""
+"""Query set and manager of users: a new password or a deactivation ends sign-ins in the same transaction."""
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,16 +21,16 @@ from accounts.models.attempts import AttemptCounter
 from accounts.models.choices import EndReason, EventType
 from accounts.models.events import SecurityEvent
 from accounts.models.sign_ins import SignIn
-from accounts.pruning import BATCH, PrunableQuerySet, referred_to
+from accounts.pruning import BATCH_SIZE, PrunableQuerySet, referred_to
 
-# Of an account, to which other requests may refer meanwhile.
+# Transactions to delete an account: other requests may insert rows that refer to it meanwhile.
 DELETION_TRIES = 5
 
 
 def retry_deletion(delete: Callable[[], tuple[int, dict[str, int]]], using: str) -> tuple[int, dict[str, int]]:
     """
-    Deletes in a transaction. An event that another request inserts meanwhile still refers to the account when that is
-    to be committed: the next try finds it. Within another transaction there is one try.
+    Calls `delete` in a transaction, and again, at most DELETION_TRIES times, if another request has just inserted a row
+    that refers to the account. In an outer transaction it calls it once. Raises IntegrityError after the last try.
     """
     for _try in range(DELETION_TRIES - 1):
         try:
@@ -44,36 +44,39 @@ def retry_deletion(delete: Callable[[], tuple[int, dict[str, int]]], using: str)
 
 
 class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
-    # Changing one of these changes who may come in.
+    """Selections of users, and changes that end their sign-ins in the same transaction."""
+
+    # A change of one of these fields may end sign-ins.
     DECISIVE_FIELDS = frozenset({"is_active", "password"})
 
     def lock(self) -> Self:
-        """Holds the rows until the end of the transaction: sign-ins to these users wait, and then see what changed."""
-        # Not FOR UPDATE, which would also wait for events and sign-ins that merely refer to the user.
+        """Locks the rows until the end of the transaction. Sign-ins that start wait, and then read the new values."""
+        # no_key, since FOR UPDATE also waits for inserts of events and sign-ins that refer to the user.
         return self.order_by("pk").select_for_update(no_key=True)
 
     def manageable_by(self, staff: Any) -> Self:
-        """Those to whom that member of staff may do anything: a superuser is touched by superusers only."""
+        """Returns the users that a staff member may manage: only superusers may manage superusers."""
         return self if staff.is_superuser else self.filter(is_superuser=False)
 
     def with_resettable_password(self) -> Self:
-        """As User.may_reset_password."""
+        """Returns the users whose User.may_reset_password is true."""
         have_mailbox = self.filter(is_active=True, is_service=False, delete_after=None).exclude(email="")
         return have_mailbox.exclude(password__startswith=UNUSABLE_PASSWORD_PREFIX)
 
     def with_live_sign_ins(self) -> Self:
+        """Returns the users with a live sign-in."""
         return self.filter(models.Exists(SignIn.objects.live().filter(user=models.OuterRef("pk"))))
 
     def with_login(self, name: str) -> Self:
-        """Whose username or e-mail address that is, in whatever case. Two look-ups by index."""
+        """Returns the users with this username or e-mail address, ignoring case. Two look-ups by index."""
         return self.alias(lower_name=Lower("username"), lower_email=Lower("email")).filter(
             models.Q(lower_name=name.lower()) | models.Q(lower_email=names.address(name))
         )
 
     def get_by_login(self, name: str) -> Any:
         """
-        The user with that e-mail address or username, in whatever case. One statement. Where an account from before
-        that rule has another's address for its username, a confirmed address comes first, then a username.
+        Returns the user with this e-mail address or username, ignoring case, or None. One statement. In older data one
+        account's username may be another's address; then a confirmed address takes precedence, then a username.
         """
 
         def rank(user: Any) -> int:
@@ -84,6 +87,7 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         return min(self.with_login(name)[:2], key=rank, default=None)
 
     def update(self, **values: Any) -> int:
+        """As Django's. A new password or a deactivation ends the sign-ins of these users."""
         if not self.DECISIVE_FIELDS & values.keys():
             return super().update(**values)
         with self.end_sign_ins_on_change() as users:
@@ -92,11 +96,14 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
     update.alters_data = True  # type: ignore[attr-defined]
 
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        """As Django's. Raises ValueError for an upsert of a password or of is_active."""
         if self.DECISIVE_FIELDS & set(kwargs.get("update_fields") or ()):
-            raise ValueError("Use bulk_update(): an upsert does not tell whose password or activity it changed.")
+            raise ValueError("Use bulk_update(): an upsert does not report whose password or is_active it changed.")
         return super().bulk_create(objs, *args, **kwargs)
 
     def delete(self) -> tuple[int, dict[str, int]]:
+        """As Django's. Ends the sign-ins of these users first."""
+
         def delete() -> tuple[int, dict[str, int]]:
             self._end_before_deletion()
             return super(UserQuerySet, self).delete()
@@ -107,7 +114,7 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
     delete.queryset_only = True  # type: ignore[attr-defined]
 
     def get_by_token(self, uid: str, fits: Callable[[Any], bool]) -> Any:
-        """Whose link this is; None if it is nobody's, was used, or is out of date."""
+        """Returns the active user of a link for whom `fits(user)` is true, or None."""
         try:
             user = self.get(pk=urlsafe_base64_decode(uid).decode("ascii"), is_active=True, is_service=False)
         except (ValueError, OverflowError, ValidationError, self.model.DoesNotExist):
@@ -115,14 +122,14 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         return user if fits(user) else None
 
     def prunable(self) -> Self:
-        """Throw-away accounts whose day is over, and accounts that signed up here and were never confirmed or used."""
+        """Returns expired throw-away accounts, and accounts that signed up and were neither confirmed nor used."""
         return self.filter(models.Q(delete_after__lte=timezone.now()) | self._never_used()).order_by("pk")
 
     def _never_used(self) -> models.Q:
-        """Imported accounts and those that staff made are not among them, nor any that other data belongs to."""
+        """Excludes imported accounts, accounts that staff created, and accounts to which rows of other tables refer."""
         signed_up_before = timezone.now() - max(settings.UNCONFIRMED_KEEP, settings.SIGN_IN_MAX)
         ordinary = models.Q(is_active=True, is_staff=False, is_superuser=False, is_service=False)
-        # A node of an earlier release writes last_login and leaves the mark.
+        # A node of an earlier release sets last_login but does not clear unused_since.
         unused = models.Q(last_login=None) | models.Q(last_login=models.F("unused_since"))
         return (
             models.Q(unused_since__lt=signed_up_before, email_confirmed_at=None)
@@ -132,13 +139,13 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         )
 
     def _delete_for_good(self, batch: list[int]) -> None:
-        # Unlike other rows, a user may still be signed in, and has what goes along.
+        # By delete(), since a user may be signed in and has dependent rows.
         self.model._default_manager.using(self.db).filter(pk__in=batch).delete()
 
     def start_generation(self) -> None:
         """
-        Refuses the sign-ins that are under way, and drops the changes of address that wait for their confirmation: one
-        that was asked for by a thief must not outlive the thief's sign-in. Two statements if none waits.
+        Refuses the sign-ins that are starting, and cancels pending changes of the address, since a thief may have
+        requested one. Two statements if no change is pending.
         """
         self.update(generation=models.F("generation") + 1)
         for user in self.exclude(new_email=""):
@@ -148,8 +155,8 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
 
     def _end_before_deletion(self) -> None:
         """
-        Locks the sign-ins against rows that refer to them, too: a session that another request inserts meanwhile waits,
-        and is then refused, in place of the deletion.
+        Ends the sign-ins of these users. FOR UPDATE blocks inserts of sessions that refer to the sign-ins: they fail
+        after the deletion, which would otherwise fail itself.
         """
         users = list(self.lock().values_list("pk", flat=True))
         for ids in chunks(users):
@@ -158,8 +165,8 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
             sign_ins.end(EndReason.USER_DELETED)
             sign_ins.announce_before_deletion()
 
-    def start_generation_in_batches(self, size: int = BATCH) -> Iterator[int]:
-        """Refuses the sign-ins that are under way, a transaction to a batch. Yields how many users each held."""
+    def start_generation_in_batches(self, size: int = BATCH_SIZE) -> Iterator[int]:
+        """As start_generation(), with one transaction for each batch of users. Yields the size of each batch."""
         last = 0
         while True:
             with transaction.atomic(using=self.db):
@@ -173,15 +180,15 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
     @contextmanager
     def end_sign_ins_on_change(self, keep: uuid.UUID | None = None, event: str = "") -> Iterator[list[int]]:
         """
-        Around a change to these users: ends the sign-ins of those whom it deactivates or gives another password,
-        and records it. A new password leaves the sign-in `keep` alone. Yields the ids of the users, whose rows stay
-        locked until all is done.
+        Context manager for a change of these users. Ends the sign-ins of users that the block deactivates or gives a
+        new password (all but `keep`), records events, and mails notices. Yields the ids of the users, whose rows are
+        locked.
         """
         with transaction.atomic(using=self.db):
-            everyone = self.model._base_manager.using(self.db)
+            all_users = self.model._base_manager.using(self.db)
             before = {user.pk: user for user in self.lock().only(*self.DECISIVE_FIELDS)}
             yield list(before)
-            after = [user for ids in chunks(list(before)) for user in everyone.filter(pk__in=ids)]
+            after = [user for ids in chunks(list(before)) for user in all_users.filter(pk__in=ids)]
             changed = [user for user in after if user.password != before[user.pk].password]
             deactivated = [user for user in after if before[user.pk].is_active and not user.is_active]
             reactivated = [user for user in after if user.is_active and not before[user.pk].is_active]
@@ -204,16 +211,17 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
 
 class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
     def get_by_natural_key(self, username: str | None) -> Any:
-        """Django's commands ask by it whether a name is taken."""
+        """As Django's, ignoring case. Django's commands use it to check whether a name is taken."""
         user: Any = self.alias(lower_name=Lower("username")).get(lower_name=(username or "").lower())
         return user
 
     def _create_user_object(self, username: str, email: str | None, password: str | None, **fields: Any) -> Any:
-        # Django's hashes without a slot and does not compare names. createsuperuser shows a ValidationError in words.
+        # Django's method hashes without a slot and calls no check_names(). createsuperuser prints a ValidationError.
         user: Any = super()._create_user_object(username, email, None, **fields)
         user.check_names()
         user.password = hashing.hashed(password)
         return user
 
     def get_by_email(self, email: str) -> Any:
+        """Returns the user with this e-mail address, ignoring case, or None. One statement."""
         return self.alias(lower=Lower("email")).filter(lower=names.address(email)).first()

@@ -1,4 +1,4 @@
-"""The model of a user, a person or a service."""
+"""The model of a user: a person or a service account."""
 
 import uuid
 from typing import Any, ClassVar, Self
@@ -25,23 +25,26 @@ from accounts.models.user_querysets import AccountManager, UserQuerySet, retry_d
 
 
 class SignInRefused(PermissionDenied):
-    """The account was ended, changed or deactivated while somebody signed in to it: the end wins."""
+    """The account was changed or deactivated, or its sign-ins were ended, while a sign-in was starting."""
 
 
 class DPoPRequired(SignInRefused):
-    """Tokens of this user must be bound to a key of the client's."""
+    """Tokens of this user must be bound to a key of the client (RFC 9449, DPoP)."""
 
 
 class AccountChanged(PermissionDenied):
-    """What was proved about the account a moment ago holds no longer."""
+    """The account has changed since this request verified a password or a link."""
 
 
 def check_scopes(scopes: str) -> None:
+    """Raises ValidationError for unknown scopes."""
     if unknown := set(scopes.split()) - set(User.Scope.values):
         raise ValidationError(_("Unknown scopes: %(scopes)s"), params={"scopes": " ".join(sorted(unknown))})
 
 
 class User(ChangedColumnsModel, AbstractUser):
+    """A person or a service account. A new password or a deactivation, by any method, ends the user's sign-ins."""
+
     class Scope(models.TextChoices):
         INTROSPECT = "introspect", _("introspect tokens")
 
@@ -50,7 +53,7 @@ class User(ChangedColumnsModel, AbstractUser):
         max_length=150,
         unique=True,
         help_text=_("Letters, digits and @ . + - _ only."),
-        # ASCII, so that no two accounts look alike.
+        # ASCII only, so that usernames cannot be confused by similar characters.
         validators=[ASCIIUsernameValidator()],
         error_messages={"unique": _("A user with that username already exists.")},
     )
@@ -83,30 +86,31 @@ class User(ChangedColumnsModel, AbstractUser):
         db_default=False,
         help_text=_("Clients receive tokens only with a DPoP proof. The tokens are bound to the key of that proof."),
     )
-    # Null: nobody has shown yet that they read mail there.
+    # Null: not confirmed.
     email_confirmed_at = models.DateTimeField(null=True, editable=False)
-    # Takes the place of the address once it is confirmed.
+    # The address of a pending change. It replaces `email` when it is confirmed.
     new_email = models.EmailField(blank=True, default="", db_default="", editable=False)
-    # Rises whenever sign-ins are ended wholesale, so that one that is under way just then does not slip past.
+    # Counts the ends of all sign-ins of this user. A sign-in that is starting is refused if the number has changed.
     generation = models.PositiveBigIntegerField(default=0, editable=False)
-    # Set for accounts that somebody made only to try the project.
+    # Set for throw-away accounts of the demo only.
     delete_after = models.DateTimeField(null=True, editable=False)
-    # When the account signed up by page or API. Null from its first use on, and for all other accounts.
+    # The time of the sign-up by page or API, until the account is first used. Null for all other accounts.
     unused_since = models.DateTimeField(null=True, editable=False)
 
-    # Of the instance that sign_up() returns: the sign-in that comes with the sign-up is no use of the account.
+    # True on the instance that sign_up() returns: the sign-in that follows the sign-up does not count as a use.
     is_signing_up = False
 
     objects: ClassVar[AccountManager] = AccountManager()
 
     REQUIRED_FIELDS = ["email"]
-    TAKEN = {"username_taken": "username", "email_taken": "email"}
+    # The field of each error code that validate_constraints() raises.
+    FIELD_OF_CODE = {"username_taken": "username", "email_taken": "email"}
     EMAIL_TAKEN = _("A user with that e-mail address already exists.")
 
     class Meta:
         verbose_name = _("user")
         verbose_name_plural = _("users")
-        # Related managers, cascades and Model.save() go the same way as everybody else.
+        # So that related managers, cascades and Model.save() use this manager, too.
         base_manager_name = "objects"
         permissions = [
             ("deactivate_user", "Can deactivate and reactivate users"),
@@ -129,8 +133,8 @@ class User(ChangedColumnsModel, AbstractUser):
 
     def save(self, **options: Any) -> None:
         """
-        Writes the columns that changed. A new password ends all sign-ins but the one whose request sets it, as Django's
-        PasswordChangeView does. Raises AccountChanged if the password is not what it was when this instance read it.
+        Writes the columns that changed. A new password ends all sign-ins but that of the current request, as Django's
+        PasswordChangeView does. Raises AccountChanged if the password in the row has changed since it was read.
         """
         columns = self.columns_to_update(**options)
         if columns is None or not UserQuerySet.DECISIVE_FIELDS & set(columns):
@@ -142,7 +146,10 @@ class User(ChangedColumnsModel, AbstractUser):
     def _save_ending_sign_ins(
         self, unchanged: UserQuerySet, keep: uuid.UUID | None = None, event: str = "", **options: Any
     ) -> None:
-        """Saves if the row, once locked, is among `unchanged` and has the password that this instance read."""
+        """
+        Saves, and ends sign-ins, if the locked row is in `unchanged` and has the password that this instance read.
+        Otherwise raises AccountChanged.
+        """
         if "password" in self._stored:
             unchanged = unchanged.filter(password=self._stored["password"])
         with transaction.atomic():
@@ -152,17 +159,18 @@ class User(ChangedColumnsModel, AbstractUser):
                 ended_meanwhile = not unchanged.filter(generation=self.generation).exists()
                 super().save(**options)
                 if keep:
-                    # The sign-in's session and tokens go on with the new password.
+                    # The session and tokens of this sign-in stay valid with the new password.
                     self.sign_ins.filter(pk=keep).update(auth_hash=self.get_session_auth_hash())
             if not ended_meanwhile:
-                # login() may follow: what has ended since this instance was read, it has ended itself.
+                # login() may follow, and only this save() has ended sign-ins since the instance was read.
                 self.refresh_from_db(fields=["generation"])
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """As Django's. Ends the user's sign-ins first."""
         pk = self.pk
 
         def delete() -> tuple[int, dict[str, int]]:
-            # Django takes it from the instance before the transaction has committed.
+            # A try that was rolled back has removed the pk from the instance.
             self.pk = pk
             User.objects.filter(pk=pk)._end_before_deletion()
             return super(User, self).delete(*args, **kwargs)
@@ -171,33 +179,36 @@ class User(ChangedColumnsModel, AbstractUser):
 
     def refresh_from_db(self, using: str | None = None, fields: Any = None, from_queryset: Any = None) -> None:
         """
-        Loads every field at once when a deferred one is read, and those that were not deferred too:
-        what a token claims may be out of date (Django: "Refreshing objects from database").
+        Loads all fields when one deferred field is read, also fields with a value, since the claims of a token may be
+        out of date (Django documentation, "Refreshing objects from database").
         """
         if fields is not None and self.get_deferred_fields() & set(fields):
-            # What the caller has set stays, as it does where Django loads the deferred field alone.
+            # Values that the caller has set stay, as when Django loads a deferred field.
             fields = [name for name in user_columns() if name not in self.changed_columns()]
         super().refresh_from_db(using, fields, from_queryset=from_queryset)
 
     def is_manageable_by(self, staff: Any) -> bool:
-        """As UserQuerySet.manageable_by(), for one user."""
+        """Returns whether a staff member may manage this user, as UserQuerySet.manageable_by()."""
         return staff.is_superuser or not self.is_superuser
 
     @property
     def needs_bound_tokens(self) -> bool:
+        """Whether clients of this user get DPoP-bound tokens only."""
         required = settings.DPOP_REQUIRED
         return self.bound_tokens_only or required == "all" or (required == "staff" and self.is_staff)
 
     def has_scope(self, scope: str) -> bool:
+        """Returns whether this is a service account with the scope."""
         return self.is_service and scope in self.scopes.split()
 
     @property
     def is_throw_away(self) -> bool:
+        """Whether this is a throw-away account of the demo."""
         return self.delete_after is not None
 
     def with_all_fields(self) -> Self:
         """
-        Itself, with what the database says in place of what a token claimed. One statement, if any; raises
+        Loads all fields from the database if some are deferred, and returns itself. At most one statement. Raises
         User.DoesNotExist.
         """
         if self.get_deferred_fields():
@@ -206,18 +217,18 @@ class User(ChangedColumnsModel, AbstractUser):
                 raise User.DoesNotExist
             changes = {name: getattr(self, name) for name in self.changed_columns()}
             vars(self).update(zip(user_columns(), row, strict=True))
-            self.note_stored()
+            self.mark_stored()
             vars(self).update(changes)
         return self
 
     def clean_one_field(self, name: str) -> None:
-        """As full_clean(), for one field: what may be in it, and whether it is taken. One statement at most."""
+        """As full_clean(), for one field and the constraints on it. At most one statement."""
         others = {field.name for field in self._meta.fields} - {name}
         self.clean_fields(exclude=others)
         self.validate_constraints(exclude=others)
 
     def validate_constraints(self, exclude: Any = None) -> None:
-        """As Django's, but says at which field a name is taken, and see check_names()."""
+        """As Django's. Assigns the errors of unique names to their fields, and calls check_names()."""
         try:
             super().validate_constraints(exclude)
             if not {"username", "email"} & set(exclude or ()):
@@ -226,13 +237,13 @@ class User(ChangedColumnsModel, AbstractUser):
             by_field: dict[str, list[ValidationError]] = {}
             for field, errors in error.error_dict.items():
                 for each in errors:
-                    by_field.setdefault(self.TAKEN.get(each.code or "", field), []).append(each)
+                    by_field.setdefault(self.FIELD_OF_CODE.get(each.code or "", field), []).append(each)
             raise ValidationError(by_field) from error
 
     def check_names(self) -> None:
         """
-        Raises ValidationError where a name of this account signs in to another: an address that is another's username,
-        a username that is another's address or, if it is new, looks like an address that is not this account's own.
+        Raises ValidationError if a name of this account signs in to another account: an address that is another's
+        username, a username that is another's address, or a new username in the form of an address other than its own.
         """
         others = User.objects.exclude(pk=self.pk)
         if others.alias(lower_name=Lower("username")).filter(lower_name=names.address(self.email)).exists():
@@ -245,12 +256,12 @@ class User(ChangedColumnsModel, AbstractUser):
             raise ValidationError({"username": ValidationError(text, code="username_is_address")})
 
     def set_password(self, raw_password: str | None) -> None:
-        """As Django's. In a request it takes a slot (accounts.hashing) and raises HashingOverloaded."""
+        """As Django's. In a request, takes a hashing slot (accounts.hashing). Raises HashingOverloaded."""
         self.password = hashing.hashed(raw_password)
         self._password = raw_password
 
     def check_password(self, raw_password: str) -> bool:
-        """As set_password(); a hash that is upgraded on the way is still the same password, so sign-ins go on."""
+        """As Django's, with a hashing slot as in set_password(). An upgrade of the hash ends no sign-ins."""
         return hashing.is_right(raw_password, self.password, self._upgrade_password_hash)
 
     async def acheck_password(self, raw_password: str) -> bool:
@@ -266,26 +277,27 @@ class User(ChangedColumnsModel, AbstractUser):
             )
             if upgraded:
                 self.sign_ins.filter(auth_hash=old_hash).update(auth_hash=self.get_session_auth_hash())
-                self.note_stored(["password"])
+                self.mark_stored(["password"])
 
     @property
     def has_mailbox(self) -> bool:
-        """Throw-away and service accounts have addresses that cannot exist (RFC 2606)."""
+        """Whether the account can receive mail. Throw-away and service accounts have invalid addresses (RFC 2606)."""
         return bool(self.email) and not self.is_throw_away and not self.is_service
 
     @property
     def may_reset_password(self) -> bool:
+        """Whether the user may set a new password by a mailed link."""
         return self.is_active and self.has_mailbox and self.has_usable_password()
 
     @property
     def address_to_confirm(self) -> str:
-        """Empty if there is none."""
+        """The address that a confirmation mail goes to, or ""."""
         if not self.has_mailbox:
             return ""
         return self.new_email or ("" if self.email_confirmed_at else self.email)
 
     def cancel_email_change(self) -> bool:
-        """The link that was mailed to the new address dies. Returns whether a change was pending."""
+        """Cancels a pending change of the address, and invalidates its link. Returns whether a change was pending."""
         with transaction.atomic():
             was_pending = bool(User.objects.filter(pk=self.pk).exclude(new_email="").update(new_email=""))
             self.new_email = ""
@@ -293,26 +305,30 @@ class User(ChangedColumnsModel, AbstractUser):
                 SecurityEvent.objects.record(EventType.EMAIL_CHANGE_CANCELLED, self)
         return was_pending
 
-    def notify(self, notice: str, to: str = "", **words: Any) -> None:
+    def notify(self, notice: str, to: str = "", **context: Any) -> None:
         """
-        Mails what happened to the account: to its address if that is confirmed, or to `to`, an address of it that was.
-        A few in an hour, and what is beyond that as one (accounts.notices).
+        Mails a notice about the account: to its address if that is confirmed, or to `to`, an earlier confirmed address.
+        Quotas apply (accounts.notices).
         """
-        notices.send_later(notice, self, AttemptCounter.objects.start_attempt, to, **words)
+        notices.send_later(notice, self, AttemptCounter.objects.consume_quota, to, **context)
 
-    def note_use(self) -> None:
-        """The account is no longer one that was never used."""
+    def mark_used(self) -> None:
+        """Records the first use of the account. One statement for the first use, then none."""
         if self.unused_since:
             User.objects.filter(pk=self.pk).update(unused_since=None)
 
     def replace_password(self, new_hash: str, event: str, keep: uuid.UUID | None = None) -> None:
-        # A link that was mailed to an address is good only while the address is the account's.
+        """
+        Saves a new hash, ends all sign-ins but `keep`, records `event` and cancels a pending change of the address.
+        Raises AccountChanged if the row has another password or address, or the user is not active.
+        """
+        # A link that was mailed to an address is valid only while the account has the address.
         unchanged = User.objects.filter(pk=self.pk, email=self.email, is_active=True)
         self.password = new_hash
         self._save_ending_sign_ins(unchanged, keep=keep, event=event, update_fields=["password"])
-        # As it is in the row now.
+        # start_generation() has cleared it in the row.
         self.new_email = ""
-        self.note_stored(["new_email"])
+        self.mark_stored(["new_email"])
 
 
 _user_row = CompiledQuery(lambda: User._base_manager.filter(pk=0).values_list(*user_columns()))

@@ -1,3 +1,5 @@
+"""Admin pages of the blocklist: its entries, a form to block a leaked token, and the state of a sign-in."""
+
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -26,7 +28,7 @@ from api.blocklist import leaks
 from api.blocklist.models import Entry, EntryQuerySet
 
 MAX_FOUND_LENGTH = 8 * 1024
-# How long a finding may stand on the screen before it is acted on, in seconds.
+# How long staff may take to act on an identified token, in seconds.
 FINDING_MAX_AGE_SECONDS = 3600
 FINDING_SALT = "leaked token"
 
@@ -53,7 +55,7 @@ class FoundForm(forms.Form):
         label=_("Token or id"),
         help_text=_("A token, its id (jti), or the id of its sign-in (sid). It is not stored and not shown again."),
         max_length=MAX_FOUND_LENGTH,
-        # Never sent back, whatever is wrong with it.
+        # A password input is never rendered with its value.
         widget=forms.PasswordInput(attrs={"class": "vTextField", "autocomplete": "off", "spellcheck": "false"}),
     )
 
@@ -64,17 +66,17 @@ class ReasonForm(forms.Form):
 
 @admin.register(Entry)
 class EntryAdmin(ReadOnlyList):
-    list_display = ["what", "kind", "whose", "reason", "by", "blocked_at", "until", "state"]
+    list_display = ["subject", "kind", "owner", "reason", "by", "blocked_at", "until", "state"]
     list_filter = [StateFilter, KindFilter]
     list_select_related = ["blocked_by", "lifted_by"]
     search_fields = ["token_id"]
     search_help_text = _("The id of a sign-in (sid) or of a token (jti), a username or an e-mail address.")
-    fields = ["what", "kind", "whose", "reason", "by", "blocked_at", "until", "state", "lifted_at", "lifted_by"]
+    fields = ["subject", "kind", "owner", "reason", "by", "blocked_at", "until", "state", "lifted_at", "lifted_by"]
     actions = ["lift"]
     change_list_template = "admin/blocklist.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Entry]:
-        """A sign-in knows itself whose it is, and why and by whom it was ended."""
+        """Adds columns of the sign-in: its user, its end reason, and the staff member who ended it."""
         sign_in = SignIn.objects.filter(pk=OuterRef("token_id"))
         return (
             super()
@@ -88,13 +90,13 @@ class EntryAdmin(ReadOnlyList):
         )
 
     @admin.display(description=_("sid or jti"))
-    def what(self, entry: Entry) -> Any:
+    def subject(self, entry: Entry) -> Any:
         if entry.before is None:
             return entry.token_id
         return _("signed in before %s") % f"{entry.before:%Y-%m-%d %H:%M:%S} UTC"
 
     @admin.display(description=_("user"))
-    def whose(self, entry: Any) -> Any:
+    def owner(self, entry: Any) -> Any:
         if entry.kind == Entry.Kind.EVERYBODY:
             return _("all users")
         if entry.kind == Entry.Kind.USER:
@@ -153,7 +155,7 @@ class EntryAdmin(ReadOnlyList):
 
     @admin.action(description=_("Remove block"), permissions=["lift"])
     def lift(self, request: HttpRequest, entries: EntryQuerySet) -> HttpResponse | None:
-        """What staff blocked by mistake; never what a sign-in's end has blocked."""
+        """Lifts entries that staff made for single tokens; never those of ended sign-ins."""
         chosen = list(entries[: self.list_per_page])
         liftable = [entry for entry in chosen if entry.may_be_lifted]
         form = confirm.ConfirmationWithReason(request)
@@ -187,7 +189,7 @@ class EntryAdmin(ReadOnlyList):
 
     @method_decorator(sensitive_post_parameters("found"))
     def leaked(self, request: HttpRequest) -> HttpResponse:
-        """Asks what was found, says what it is, and acts on it: three requests, of which the first alone has it."""
+        """Identifies a leaked token, and acts on it in a second request. Only the first request contains the token."""
         if not self.has_block_permission(request):
             raise PermissionDenied
         if "finding" in request.POST:
@@ -199,7 +201,7 @@ class EntryAdmin(ReadOnlyList):
         return self._leak_page(request, form=FoundForm(), leak=leak, is_unknown=leak is None, **self._options(leak))
 
     def _options(self, leak: leaks.Leak | None) -> dict[str, Any]:
-        """What may be done about it. Only ids go to the page and back, signed: it is done to what was shown."""
+        """The context of the possible actions. The form has the ids, signed, so that staff act on the token shown."""
         if leak is None:
             return {}
         finding = {
@@ -212,7 +214,7 @@ class EntryAdmin(ReadOnlyList):
         try:
             finding = signing.loads(request.POST["finding"], salt=FINDING_SALT, max_age=FINDING_MAX_AGE_SECONDS)
         except signing.BadSignature as error:
-            raise SuspiciousOperation("Not a finding of ours, or too old") from error
+            raise SuspiciousOperation("The finding was not signed here, or is too old") from error
         sign_in = SignIn.objects.filter(pk=finding["sid"]).select_related("user").first() if finding["sid"] else None
         form = ReasonForm(request.POST)
         if not form.is_valid():
@@ -223,22 +225,22 @@ class EntryAdmin(ReadOnlyList):
         elif request.POST.get("do") == "block" and finding["jti"]:
             self._block(request, UUID(finding["jti"]), sign_in, why)
         else:
-            raise SuspiciousOperation("Nothing that can be done about it")
+            raise SuspiciousOperation("This action is not possible for the finding")
         return HttpResponseRedirect(reverse("admin:blocklist_entry_changelist"))
 
     def _block(self, request: HttpRequest, jti: UUID, sign_in: SignIn | None, why: str) -> None:
-        """Of a token whose owner is unknown, any of them may: it is one access token, for its few minutes."""
+        """Blocks an access token. If its user is unknown, the permission suffices: the block lasts minutes."""
         if sign_in and not sign_in.user.is_manageable_by(request.user):
             raise PermissionDenied
         Entry.objects.block_leaked_token(jti, why, sign_in)
         self.message_user(request, _("The token is refused from now on."), messages.SUCCESS)
 
     def _end(self, request: HttpRequest, sign_in: SignIn, why: str) -> None:
-        within_reach = SignIn.objects.manageable_by(request.user).filter(pk=sign_in.pk)
-        if not request.user.has_perm("accounts.end_signin") or not within_reach.exists():
+        manageable = SignIn.objects.manageable_by(request.user).filter(pk=sign_in.pk)
+        if not request.user.has_perm("accounts.end_signin") or not manageable.exists():
             raise PermissionDenied
         with request_context.acting(why):
-            message_ended(self, request, within_reach.end(SignIn.Reason.ENDED_BY_STAFF))
+            message_ended(self, request, manageable.end(SignIn.Reason.ENDED_BY_STAFF))
 
     def _leak_page(self, request: HttpRequest, **context: Any) -> TemplateResponse:
         leak = context.get("leak")
@@ -253,7 +255,7 @@ class EntryAdmin(ReadOnlyList):
                 and leak.sign_in.user.is_manageable_by(request.user)
             ),
             "may_block": bool(leak and leak.blockable_by(request.user)),
-            "whose": leak and leak.sign_in and admin_link(leak.sign_in.user),
+            "owner": leak and leak.sign_in and admin_link(leak.sign_in.user),
             "sign_in": leak and leak.sign_in and admin_link(leak.sign_in),
             **context,
         }
@@ -265,12 +267,12 @@ admin.site.unregister(SignIn)
 
 @admin.register(SignIn)
 class SignInOnBlocklistAdmin(SignInAdmin):
-    """A sign-in's page, with its place in the blocklist."""
+    """The admin of sign-ins, with the state of their tokens in the blocklist."""
 
     fields = [*SignInAdmin.fields, "on_blocklist"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SignIn]:
-        """With those marked that a wholesale entry has ended, and whose rows do not say so yet."""
+        """Marks sign-ins that a wholesale entry has ended and whose rows are not updated yet."""
         entries = Entry.objects.in_force().filter(before__gt=OuterRef("created_at"))
         of_everybody = entries.filter(kind=Entry.Kind.EVERYBODY, owner_id=None)
         of_user = entries.filter(kind=Entry.Kind.USER, owner_id=OuterRef("user_id"))

@@ -1,3 +1,5 @@
+"""The configuration of the app `blocklist`."""
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 

@@ -1,4 +1,4 @@
-"""What somebody found in a log or a repository: whose it is, which kind, and whether it still opens anything."""
+"""Identifies a leaked token or id: its kind, its sign-in, and whether it is still accepted."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -26,13 +26,13 @@ KINDS: dict[str, Promise] = {
 
 @dataclass(frozen=True)
 class Leak:
-    """Holds ids only: the token itself is forgotten once it was read."""
+    """An identified token or id. It contains ids only, never the token."""
 
     kind: str
     verdict: Promise
     is_accepted: bool
     sign_in: SignIn | None = None
-    # Of an access token that is refused nowhere yet.
+    # Of an access token that is still accepted.
     blockable_jti: UUID | None = None
 
     @property
@@ -44,13 +44,13 @@ class Leak:
         return self.sign_in if self.sign_in and self.sign_in.ended_at is None else None
 
     def blockable_by(self, staff: Any) -> UUID | None:
-        """The token to block, if that member of staff may touch its owner. Of an unknown owner, any may."""
+        """The token to block; None if this staff member may not manage its user, where that is known."""
         return self.blockable_jti if self.sign_in is None or self.sign_in.user.is_manageable_by(staff) else None
 
 
 @sensitive_variables()
 def identify(found: str) -> Leak | None:
-    """A token, or the id of one or of a sign-in. None: it is nothing of ours."""
+    """`found` is a token, or the id of a token or a sign-in. Returns None if it was not issued here."""
     found = found.strip().removeprefix("Bearer ").strip()
     found_id = as_uuid(found)
     return _identify_id(found_id) if found_id else _identify_token(found)
@@ -62,7 +62,7 @@ def _identify_id(found: UUID) -> Leak | None:
         if _is_live(sign_in):
             return Leak("sid", _("The sign-in is live. Its tokens are valid."), is_accepted=True, sign_in=sign_in)
         return Leak("sid", _("The sign-in has ended. Its tokens are refused."), is_accepted=False, sign_in=sign_in)
-    # Without an index, since every refresh would have to keep it: the one slow look-up here, a second in millions.
+    # Without an index, which every refresh would have to update: a second in millions of rows.
     if sign_in := sign_ins.filter(Q(refresh_id=found) | Q(previous_refresh_id=found)).first():
         return _refresh_token_leak(sign_in, _is_live(sign_in) and sign_in.accepts_refresh(found))
     if Entry.objects.in_force().individual().filter(token_id=found).exists():
@@ -107,7 +107,7 @@ def _is_accepted(token: AnyToken) -> bool:
 
 @sensitive_variables()
 def _identify_expired(found: str) -> Leak | None:
-    # Its signature was checked before its time.
+    # The signature was verified before the expiry.
     claims: dict[str, Any] = jwt.decode(found, options={"verify_signature": False})
     try:
         sign_ins = SignIn.objects.filter(pk=UUID(claims["sid"]), user=int(claims["sub"]))

@@ -1,9 +1,9 @@
 """
-The blocklist in this process's memory, so that a check costs no SQL and no network.
+The mirror: the blocklist in the memory of a process, so that a check needs no statement and no round trip.
 
-Redis tells what was just blocked; the mirror looks at that socket before every answer. The database is read once a
-second as well, so that a lost message costs at most that second. Whenever the subscription is not known to be good, or
-the mirror does not hold everything yet, the check asks the database instead.
+New entries arrive by Redis Pub/Sub; each check first reads the messages from the socket. The database is also read once
+a second, so that a lost message delays a block by at most a second. While the subscription does not work, or the mirror
+is incomplete, checks query the database.
 """
 
 import logging
@@ -29,22 +29,22 @@ from api.redis import REDIS_ERRORS
 
 logger = logging.getLogger(__name__)
 
-# Between two looks at the database, and how long one is good for, in seconds: a lost message costs less than a second.
+# The time between two reads of the database, and how long one is current, in seconds.
 POLL_SECONDS = 0.8
 FRESH_FOR_SECONDS = 1.0
-# How long the mirror is believed while the news comes in and the database does not answer, in seconds.
+# How long the mirror is used while messages arrive and the database does not respond, in seconds.
 STALE_FOR_SECONDS = 30.0
-# A read of the database that takes longer says that it is out of reach, for the time being, in seconds.
+# After this time without a response the database counts as unavailable, in seconds.
 READ_DEADLINE_SECONDS = 0.2
-# The age of a mirror that was never read, as Prometheus is told it, in seconds.
+# The exported age of a mirror that was never read, in seconds.
 NEVER_READ_AGE_SECONDS = 1e6
 MAX_MESSAGES_PER_CHECK = 100
-# Ids leave memory by the bucketful, in seconds.
+# Ids are removed from memory in buckets of this time, in seconds.
 BUCKET_SECONDS = 300
 
 
 class BlockedIds:
-    """A set of ids, each until a time. Few buckets, so that a million of them go as quickly as one."""
+    """A set of ids that expire. Few buckets, so that a million ids are removed as quickly as one."""
 
     def __init__(self) -> None:
         self._buckets: dict[int, set[int]] = {}
@@ -68,10 +68,10 @@ class BlockedIds:
 
 
 class RevokedBefore:
-    """Before which cutoff sign-ins started, a user's or (None) everybody's, of which all tokens are refused."""
+    """The cutoffs of wholesale entries: tokens of sign-ins that started before them are refused."""
 
     def __init__(self) -> None:
-        # In milliseconds, and until when it is kept, in seconds.
+        # By user id, or None for everybody: the cutoff in milliseconds, and its expiry in seconds since 1970.
         self._by_user: dict[int | None, tuple[int, float]] = {}
 
     def covers(self, sid: UUID, user_id: int) -> bool:
@@ -91,18 +91,20 @@ class RevokedBefore:
 
 
 class Mirror:
+    """Checks access tokens against the blocklist in memory. Thread-safe."""
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._read_finished = threading.Condition(self._lock)
         self._ids = BlockedIds()
-        # Blocked once and lifted; whether they were blocked again, the database knows.
+        # Lifted ids: for these, checks query the database, since they may be blocked again.
         self._lifted = BlockedIds()
         self._revoked_before = RevokedBefore()
         self._cursor = RowCursor()
         self._subscriber = pubsub.Subscriber()
         # On the monotonic clock, in seconds.
         self._next_read = 0.0
-        # Infinite while nobody reads.
+        # Infinite while no thread reads.
         self._reading_since = math.inf
         self._last_read = -math.inf
         self._fresh_until = -math.inf
@@ -110,10 +112,10 @@ class Mirror:
 
     def blocks(self, sid: UUID, jti: UUID, user_id: int) -> bool:
         """
-        Whether an access token of this sign-in of this user with this id is refused. No statement, or one where the
-        mirror is not known to be current; raises OperationalError where that cannot be asked.
+        Whether the access token `jti` of this sign-in is refused. No statement, or one if the mirror is not current.
+        Raises OperationalError if that fails.
         """
-        # Inside a transaction only the database knows what the transaction itself has blocked.
+        # Entries that the current transaction has added are in the database only.
         if settings.REDIS_URL and not connections[DEFAULT_DB_ALIAS].in_atomic_block:
             if time.monotonic() >= self._next_read:
                 self._read_if_due()
@@ -129,30 +131,27 @@ class Mirror:
         return len(self._ids)
 
     def is_current(self) -> bool:
-        """Whether checks cost no statement just now."""
+        """Whether checks need no statement at the moment."""
         with self._lock:
             return bool(settings.REDIS_URL) and self._is_current()
 
     def _is_current(self) -> bool:
-        """Takes in the news first: what Redis has announced is seen by the next check."""
+        """Receives messages first, so that a check sees every entry that was published before it."""
         return self._receive_messages() and time.monotonic() < self._fresh_until
 
     def _is_current_after_read(self) -> bool:
-        """
-        Waits for another thread's read, if there is one, but only for a moment: whoever asks a database that has gone
-        silent waits for long.
-        """
+        """Waits for the read of another thread, up to READ_DEADLINE_SECONDS: an unavailable database blocks longer."""
         reading_since = self._reading_since
-        answers_until = reading_since + READ_DEADLINE_SECONDS
+        deadline = reading_since + READ_DEADLINE_SECONDS
         while self._last_read > -math.inf and reading_since == self._reading_since < math.inf:
-            if (seconds := answers_until - time.monotonic()) <= 0:
+            if (seconds := deadline - time.monotonic()) <= 0:
                 self._fresh_until = self._last_read + STALE_FOR_SECONDS
                 break
             self._read_finished.wait(seconds)
         return self._is_current()
 
     def _receive_messages(self) -> bool:
-        """Whether all of it was taken in."""
+        """Returns whether all messages were received."""
         subscription = self._subscriber.subscription
         if subscription is None:
             return False
@@ -160,7 +159,7 @@ class Mirror:
             if subscription.has_messages():
                 for ids, until in islice(subscription.read(), MAX_MESSAGES_PER_CHECK):
                     if ids and until > time.time():
-                        # No further than any process may say: more buckets would slow each check.
+                        # A forged time must not add buckets, which slow down each check.
                         self._ids.add(ids, min(until, max_access_expiry().timestamp()))
                     else:
                         self._invalidate()
@@ -170,14 +169,13 @@ class Mirror:
         return not subscription.has_unread
 
     def _invalidate(self) -> None:
-        """There is something that only the database tells: nothing is believed that was read before, however long."""
+        """Makes checks query the database until it was read again."""
         self._invalidated_at = time.monotonic()
         self._next_read = self._last_read = self._fresh_until = -math.inf
 
     def _drop_subscription(self, error: Exception) -> None:
         self._subscriber.drop(error)
-        # What is announced from now on is missed: nothing is believed until the database was read once more, from the
-        # beginning.
+        # Messages are lost from now on: checks query the database until it was read again.
         self._invalidated_at = time.monotonic()
         self._fresh_until = self._last_read = -math.inf
 
@@ -185,7 +183,7 @@ class Mirror:
         with self._lock:
             if time.monotonic() < self._next_read or not self._ensure_subscribed():
                 return
-            # Nobody else reads meanwhile; the lock is not held while the database is asked.
+            # No other thread reads meanwhile. The lock is not held during the read.
             self._next_read = math.inf
             started = self._reading_since = time.monotonic()
         try:
@@ -200,7 +198,7 @@ class Mirror:
             self._apply_read(rows, more, started)
 
     def _ensure_subscribed(self) -> bool:
-        """Whether there is a subscription that answered since the last time this was asked."""
+        """Returns whether there is a subscription that replied to the previous ping."""
         subscription = self._subscriber.subscription or self._subscriber.take()
         if subscription is None:
             return False
@@ -223,11 +221,11 @@ class Mirror:
                 self._lifted.add([token_id.int], until.timestamp())
         for until, same in groupby((row for row in rows if row[2] is None), key=itemgetter(1)):
             self._ids.add((row[0].int for row in same), until.timestamp())
-        # Doubt that came up meanwhile is not settled by it.
+        # A read that started before an invalidation is not enough.
         more = more or started <= self._invalidated_at
         self._next_read = -math.inf if more else started + POLL_SECONDS
         if more:
-            # It answers again, and knows more: what it was trusted for while it was silent is over.
+            # The database is available again and has more rows: STALE_FOR_SECONDS no longer applies.
             self._fresh_until = min(self._fresh_until, self._last_read + FRESH_FOR_SECONDS)
         else:
             self._last_read = started
@@ -235,17 +233,19 @@ class Mirror:
         self._finish_read()
 
     def _reset_after_store_change(self) -> None:
-        """What is known stays blocked; nothing else is believed until all of the other was read."""
-        logger.warning("The blocklist is of another database, or of one that was restarted: it is read anew")
+        """Blocked ids stay blocked; checks of others query the database until all of the new one was read."""
+        logger.warning(
+            "The database of the blocklist was replaced or restarted; the blocklist is read again from the beginning"
+        )
         with self._lock:
             self._invalidate()
             self._finish_read()
 
     def _handle_failed_read(self, started: float) -> None:
-        """The news still comes in, so that what is known is believed for a while, without waiting for the next read."""
+        """Messages still arrive, so that the mirror is used for STALE_FOR_SECONDS since its last read."""
         with self._lock:
             now = time.monotonic()
-            # A read that waits for its time-out takes up at most half of one thread.
+            # Reads that time out use at most half of one thread's time.
             self._next_read = now + max(POLL_SECONDS, now - started)
             self._fresh_until = self._last_read + STALE_FOR_SECONDS
             self._finish_read()
@@ -255,10 +255,10 @@ class Mirror:
         self._read_finished.notify_all()
         metrics.mirror_ids.set(len(self))
         if self._next_read > -math.inf:
-            # Else another read follows at once.
+            # Otherwise another read follows immediately.
             metrics.mirror_age.set(min(time.monotonic() - self._last_read, NEVER_READ_AGE_SECONDS))
 
 
 mirror = Mirror()
-# Neither a socket nor a lock is shared with a parent process.
+# A child process must not share the socket and the lock of its parent.
 os.register_at_fork(after_in_child=mirror.__init__)  # type: ignore[misc]

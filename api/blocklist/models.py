@@ -1,4 +1,4 @@
-"""The token blocklist: tokens that are signed and unexpired, yet refused."""
+"""The model of the blocklist: entries that refuse tokens which are signed and unexpired."""
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,38 +23,38 @@ from api.blocklist.store import Store as Store
 
 # An entry outlasts the tokens it concerns by this much, for nodes whose clocks differ.
 EXPIRY_MARGIN = timedelta(minutes=5)
-# An entry is kept for as long after its time: whose clock is ahead, prunes nothing that others need.
+# How long expired entries are stored: a node whose clock is ahead must not prune entries that others need.
 MAX_CLOCK_DIFFERENCE = timedelta(days=1)
 WHY_MAX_LENGTH = 200
 
 
 def access_token_lifetime() -> timedelta:
-    """How long after it was made an access token may be accepted, on any node."""
+    """How long after its issue an access token may be accepted, on any node."""
     lifetime: timedelta = settings.ACCESS_TOKEN + settings.JWT_LEEWAY + EXPIRY_MARGIN
     return lifetime
 
 
 def max_access_expiry() -> datetime:
-    """When no access token made up to now is accepted any more, on any node."""
+    """The time after which no access token issued up to now is accepted, on any node."""
     return timezone.now() + access_token_lifetime()
 
 
-# The token_id of a wholesale entry, which only nodes of the release before read: they know such entries by it.
+# The token_id of wholesale entries, by which nodes of the previous release recognise them. This release ignores it.
 EVERYBODY_TOKEN_ID = uuid.UUID(int=0)
 
 
 def user_token_id(user_id: int) -> uuid.UUID:
-    """As EVERYBODY_TOKEN_ID, for the entries of one user."""
+    """As EVERYBODY_TOKEN_ID, for the wholesale entries of one user."""
     return uuid.UUID(int=user_id)
 
 
 def may_be_jti(found: uuid.UUID) -> bool:
-    """Whether a token of ours may have this id: each is made by uuid4()."""
+    """Whether a token may have this id: all are made by uuid4()."""
     return found.version == 4
 
 
 def blocking_parameters(sid: uuid.UUID, user_id: int, *token_ids: uuid.UUID) -> list[Any]:
-    """The parameters of EntryQuerySet.blocking() once it is compiled."""
+    """The SQL parameters of EntryQuerySet.blocking(), for a compiled query."""
     ids = (SignIn._meta.pk.get_db_prep_value(each, connection) for each in (sid, *token_ids))
     started = connection.ops.adapt_datetimefield_value(sids.started_at(sid))
     return [*ids, started, Entry.Kind.USER.value, user_id, started, Entry.Kind.EVERYBODY.value]
@@ -62,46 +62,46 @@ def blocking_parameters(sid: uuid.UUID, user_id: int, *token_ids: uuid.UUID) -> 
 
 class EntryQuerySet(PrunableQuerySet["Entry"]):
     def in_force(self) -> Self:
-        """Those that still have tokens to refuse."""
+        """Entries that are not lifted and whose tokens may be unexpired."""
         return self.filter(until__gt=timezone.now(), lifted_at__isnull=True)
 
     def prunable(self) -> Self:
         return self.filter(until__lt=timezone.now() - MAX_CLOCK_DIFFERENCE)
 
     def blocking(self, sid: uuid.UUID, user_id: int, *token_ids: uuid.UUID) -> Self:
-        """The entries that refuse the tokens of this sign-in of this user, or those with these ids alone."""
+        """Entries that refuse the tokens of this sign-in of this user, or the tokens with these ids."""
         started = sids.started_at(sid)
-        # In the order of blocking_parameters(). A wholesale entry has a moment, and an owner or none: one index.
-        alone = models.Q(before=None, token_id__in=(sid, *token_ids))
+        # In the order of blocking_parameters(). The conditions of wholesale entries match the index entry_wholesale.
+        individual = models.Q(before=None, token_id__in=(sid, *token_ids))
         of_user = models.Q(before__gt=started, kind=Entry.Kind.USER, owner_id=user_id)
         of_everybody = models.Q(before__gt=started, kind=Entry.Kind.EVERYBODY, owner_id=None)
-        return self.filter(alone | of_user | of_everybody, lifted_at=None)
+        return self.filter(individual | of_user | of_everybody, lifted_at=None)
 
     def individual(self) -> Self:
-        """Those that block a sign-in or a token by its id."""
+        """Entries for a single sign-in or token."""
         return self.filter(kind__in=(Entry.Kind.SIGN_IN, Entry.Kind.TOKEN))
 
     def wholesale(self) -> Self:
-        """Those of all sign-ins that started before a moment."""
+        """Entries in force for all sign-ins that started before a time."""
         return self.in_force().exclude(before=None).select_related("blocked_by").order_by("-before")
 
     def with_unexpired_tokens(self) -> Self:
-        """Those made so lately that access tokens of before may be unexpired."""
+        """Entries so recent that access tokens issued before them may be unexpired."""
         return self.filter(blocked_at__gt=timezone.now() - access_token_lifetime())
 
     def unfinished_count(self) -> int:
-        """How many sign-ins are shut out by entries of many, and their rows do not say so yet."""
-        # One by one: as one condition, a thousand of them would be too deep for SQLite.
+        """The number of sign-ins that wholesale entries have ended and whose rows are not updated yet."""
+        # One statement per entry: one condition for a thousand entries is too deep for SQLite.
         newest = {(entry.kind, entry.owner_id): entry for entry in self.wholesale().reverse()}
-        left = SignIn.objects.unended()
+        unended = SignIn.objects.unended()
         counted = 0
         if everybody := newest.pop((Entry.Kind.EVERYBODY, None), None):
-            counted = left.filter(everybody.sign_ins_q()).count()
-            left = left.exclude(everybody.sign_ins_q())
-        return counted + sum(left.filter(entry.sign_ins_q()).count() for entry in newest.values())
+            counted = unended.filter(everybody.sign_ins_q()).count()
+            unended = unended.exclude(everybody.sign_ins_q())
+        return counted + sum(unended.filter(entry.sign_ins_q()).count() for entry in newest.values())
 
     def finish_ending(self) -> Iterator[int]:
-        """Ends, in their rows too, those that were left half-way. Yields how many each batch ended."""
+        """Updates the rows that unfinished_count() counts. Yields the number that each batch ended."""
         for entry in self.wholesale():
             with request_context.acting(entry.why, entry.blocked_by):
                 yield from SignIn.objects.filter(entry.sign_ins_q()).end_silently_in_batches(entry.reason)
@@ -127,7 +127,7 @@ class EntryQuerySet(PrunableQuerySet["Entry"]):
 
 class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore[misc]
     def blocks(self, sid: uuid.UUID, jti: uuid.UUID, user_id: int) -> bool:
-        """Whether an access token of this sign-in of this user with this id is refused. One indexed statement."""
+        """Whether the access token `jti` of this sign-in of this user is refused. One statement, by indexes."""
         return _blocking_row.first(*blocking_parameters(sid, user_id, jti)) is not None
 
     def block_sign_ins(self, sids: Iterable[uuid.UUID]) -> None:
@@ -135,13 +135,13 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
         self._block(Entry.Kind.SIGN_IN, {sid: sid for sid in sids})
 
     def block_token(self, jti: uuid.UUID, sid: uuid.UUID | None = None) -> None:
-        """Refuses this access token alone; others learn of it if its sign-in is told."""
+        """Refuses one access token. With `sid`, the sign-in becomes suspended in the status list."""
         self._block(Entry.Kind.TOKEN, {jti: sid})
 
     def block_leaked_token(self, jti: uuid.UUID, why: str, sign_in: SignIn | None = None) -> None:
         """
-        As block_token(), by staff: `why` and who are kept, and it may be lifted. `sign_in`: whose token it is. Raises
-        ValueError for an id that no token of ours has.
+        As block_token(), by staff: stores `why` and the staff member, and can be lifted. `sign_in` is the token's.
+        Raises ValueError for an id that is not version 4, which no token has.
         """
         if not may_be_jti(jti):
             raise ValueError("The id of a token is a version-4 UUID.")
@@ -153,12 +153,12 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
             SecurityEvent.objects.record(SecurityEvent.Type.TOKEN_BLOCKED, user, sign_in, jti=jti.hex)
 
     def block_all(self, before: datetime, user_id: int | None = None, places_below: int | None = None) -> None:
-        """Refuses every token of the sign-ins, of that user or of all, that started before a moment: in one entry."""
+        """Refuses all tokens of sign-ins, of a user or of all users, that started before a time. One statement."""
         if user_id is None:
             kind, token_id = Entry.Kind.EVERYBODY, EVERYBODY_TOKEN_ID
         else:
             kind, token_id = Entry.Kind.USER, user_token_id(user_id)
-        # As long as one of them might be refreshed: their rows are ended in batches, and somebody may stop that.
+        # As long as one of them could be refreshed: their rows are ended in batches, which may be interrupted.
         until = max_access_expiry() + settings.SIGN_IN_MAX
         with transaction.atomic():
             self.create(
@@ -175,12 +175,12 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
                 transaction.on_commit(pubsub.publish_reload)
 
     def _block(self, kind: str, token_ids: dict[uuid.UUID, uuid.UUID | None], **fields: Any) -> None:
-        """With each token id comes the sign-in it belongs to."""
+        """`token_ids` maps each id to its sign-in, None if unknown. Publishes the ids on commit."""
         if not token_ids:
             return
-        until, places = max_access_expiry(), status_indexes(token_ids.values())
+        until, indexes = max_access_expiry(), status_indexes(token_ids.values())
         entries = [
-            Entry(token_id=id, kind=kind, until=until, status_index=places.get(sid), **fields)
+            Entry(token_id=id, kind=kind, until=until, status_index=indexes.get(sid), **fields)
             for id, sid in token_ids.items()
         ]
         with transaction.atomic():
@@ -196,8 +196,8 @@ _blocking_row = CompiledQuery(
 
 class Entry(models.Model):
     """
-    Only ever added, or lifted: what is blocked twice has two, and a new one always has a new id, for mirrors to find
-    it by.
+    Refuses the tokens of one sign-in, one token, or all tokens of sign-ins before a time. Rows are only added, lifted
+    and pruned: mirrors find new entries by their new ids.
     """
 
     class Kind(models.TextChoices):
@@ -208,17 +208,17 @@ class Entry(models.Model):
 
     token_id = models.UUIDField(_("sid or jti"), db_index=True)
     kind = models.CharField(max_length=3, choices=Kind)
-    # Of wholesale entries: they concern the sign-ins that started before.
+    # Of wholesale entries: the sign-ins that started before this time are revoked.
     before = models.DateTimeField(null=True)
-    # Of the entries of one user. No foreign key: the entry outlives the account.
+    # Of wholesale entries of one user. No foreign key: the entry outlives the account.
     owner_id = models.BigIntegerField(null=True, editable=False)
-    # Of an entry of everybody made after a restore: each place below it in the status list is marked.
+    # Of the entry that a restore adds: all lower indexes of the status lists are invalid.
     places_below = models.BigIntegerField(null=True, editable=False)
     blocked_at = models.DateTimeField(default=timezone.now)
     until = models.DateTimeField(db_index=True)
-    # What others know it by, if they do.
+    # The index of the sign-in in the status lists, if it has one.
     status_index = models.BigIntegerField(null=True, editable=False)
-    # Of what staff blocked; a sign-in knows itself why and by whom it was ended.
+    # Of entries that staff made. The reason of an ended sign-in is in its own row.
     why = models.CharField(max_length=WHY_MAX_LENGTH, blank=True, default="", db_default="")
     blocked_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
     lifted_at = models.DateTimeField(null=True)
@@ -235,7 +235,7 @@ class Entry(models.Model):
             ("block_token", "Can block leaked tokens"),
             ("lift_entry", "Can lift entries of the blocklist"),
         ]
-        # Of the few that staff made, so that the many others are added no more slowly.
+        # Partial indexes, for the few entries that have these fields: the others are inserted as fast as without.
         indexes = [
             models.Index(fields=[field], condition=models.Q((f"{field}__isnull", False)), name=f"entry_{field}")
             for field in ("status_index", "blocked_by", "lifted_at", "lifted_by")
@@ -245,7 +245,7 @@ class Entry(models.Model):
             )
         ]
         constraints = [
-            # A sign-in is ended for good, whoever asks.
+            # The end of a sign-in cannot be reverted.
             models.CheckConstraint(
                 name="only_staff_entries_are_lifted",
                 condition=models.Q(lifted_at__isnull=True) | models.Q(kind="jti") & ~models.Q(why=""),
@@ -266,7 +266,7 @@ class Entry(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
-            raise TypeError("Entries of the blocklist are only ever added, or lifted by lift().")
+            raise TypeError("Entries of the blocklist cannot be changed. Use lift() to lift one.")
         super().save(*args, **kwargs)
 
     @property
@@ -275,24 +275,24 @@ class Entry(models.Model):
 
     @property
     def may_be_lifted(self) -> bool:
-        """Whether staff made it, of a single token: what a sign-in's end or its owner has blocked stays blocked."""
+        """Whether staff made the entry, for a single token. Entries of ended sign-ins and of users cannot be lifted."""
         return self.is_in_force and self.kind == Entry.Kind.TOKEN and bool(self.why)
 
     def sign_ins_q(self) -> models.Q:
-        """Which sign-ins, of an entry of many."""
+        """The condition for the sign-ins of a wholesale entry."""
         started = models.Q(created_at__lt=self.before)
         return started if self.kind == Entry.Kind.EVERYBODY else started & models.Q(user=self.owner_id)
 
     @property
     def reason(self) -> str:
-        """Why they ended, of an entry of many."""
+        """The end reason for the sign-ins of a wholesale entry."""
         by_user = self.kind == Entry.Kind.USER and self.blocked_by_id == self.owner_id
         return SignIn.Reason.ENDED_BY_USER if by_user else SignIn.Reason.ENDED_BY_STAFF
 
     def lift(self, why: str) -> bool:
         """
-        Lets the token in again, unless anything else blocks it: every process knows within a second. Returns whether
-        it was there to be lifted.
+        Accepts the token again, unless another entry blocks it. Every process reads this within a second. Returns False
+        if the entry cannot be lifted.
         """
         with transaction.atomic(), request_context.acting(why):
             liftable = Entry.objects.in_force().filter(pk=self.pk, kind=Entry.Kind.TOKEN).exclude(why="")
@@ -310,10 +310,10 @@ class Entry(models.Model):
 
 
 def block_ended_sign_ins(sign_ins: Sequence[SignIn], **kwargs: Any) -> None:
-    """Inside the transaction that ends them. A browser has no tokens."""
+    """Runs in the transaction that ends the sign-ins. Browsers have no tokens."""
     Entry.objects.block_sign_ins(each.sid for each in sign_ins if each.kind == SignIn.Kind.CLIENT)
 
 
 def block_sign_ins_before(before: datetime, user: User | None, **kwargs: Any) -> None:
-    """Inside the transaction that ends them."""
+    """Runs in the transaction that ends the sign-ins."""
     Entry.objects.block_all(before, user.pk if user else None)

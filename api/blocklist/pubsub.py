@@ -1,4 +1,4 @@
-"""What was just blocked, from process to process, by Redis. News only: the record is in the database."""
+"""Messages between processes about new blocklist entries, by Redis Pub/Sub. The record is in the database."""
 
 import json
 import logging
@@ -24,29 +24,32 @@ from api.redis import REDIS_ERRORS, server_of
 logger = logging.getLogger(__name__)
 
 CHANNEL = "wp:blocked"
-# A megabyte of news is some 27,000 ids; a message of a thousand is read in well under a millisecond.
+# A message of a thousand ids is 36 kB, and is parsed in well under a millisecond.
 MAX_IDS_PER_MESSAGE = 1000
-# As long as an own message gets: each id has 32 digits, two quotes, a comma and a space.
+# The length of the longest valid message: each id has 32 digits, two quotes, a comma and a space.
 MAX_MESSAGE_BYTES = 36 * MAX_IDS_PER_MESSAGE + 100
 TOKEN_IDS = re.compile(r"(?:[0-9a-f]{32} )*")
-# The year 2286, in seconds. A process bounds it further by its own settings.
+# The year 2286, in seconds since 1970. The mirror limits it further by the settings.
 MAX_UNTIL = 10**10
-# How long a subscription that lost its connection waits before it tries again, in seconds.
+# The time between two attempts to subscribe, in seconds.
 RETRY_SECONDS = 0.5
 
-# Ids, and until when they are blocked; without ids: the database knows more.
+# Ids, and until when they are blocked, in seconds since 1970. Without ids: read the database.
 Message = tuple[list[int], int]
 RELOAD: Message = ([], 0)
 
 
 _publish_log = OutageLog(
-    "Redis does not take the news of blocks; every process reads them from the database within a second",
-    "Redis takes the news of blocks again",
+    "Blocklist messages cannot be published to Redis; every process reads the database within a second",
+    "Blocklist messages are published to Redis again",
 )
 
 
 def publish(token_ids: Iterable[UUID], until: datetime) -> None:
-    """Tells every process. Returns when they can hear it, or when Redis did not answer: they will read it then."""
+    """
+    Publishes ids that are blocked until a time. Returns when subscribers can read the message; or after an error, which
+    is logged: processes then read the database within a second.
+    """
     ids = [token_id.hex for token_id in token_ids]
     chunks = [ids[start : start + MAX_IDS_PER_MESSAGE] for start in range(0, len(ids), MAX_IDS_PER_MESSAGE)]
     _publish([chunk, math.ceil(until.timestamp())] for chunk in chunks)
@@ -54,8 +57,8 @@ def publish(token_ids: Iterable[UUID], until: datetime) -> None:
 
 def publish_reload() -> None:
     """
-    Tells every process that the database knows more than the news tells: what is blocked wholesale. Were it told here,
-    whoever can write to Redis could sign out everybody; like this, they make checks ask the database.
+    Makes every process read the database, for a new wholesale entry. The entry itself is not published: an attacker who
+    can write to Redis could otherwise sign out all users.
     """
     _publish([RELOAD])
 
@@ -66,8 +69,8 @@ def _publish(messages: Iterable[object]) -> None:
         publish = redis.spublish if isinstance(redis, RedisCluster) else redis.publish
         for message in messages:
             publish(CHANNEL, json.dumps(message))
-        # Redis answers the publisher before it writes to the subscribers, and writes to them before it reads on. (Of a
-        # cluster, this asks the server that has the channel.)
+        # Redis replies to a PUBLISH before it writes to the subscribers, and to the next command after that. In a
+        # cluster, this command goes to the server of the channel.
         redis.exists(CHANNEL)
         _publish_log.recovered()
     except REDIS_ERRORS as error:
@@ -75,9 +78,9 @@ def _publish(messages: Iterable[object]) -> None:
 
 
 def parse(message: bytes) -> Message:
-    """Raises ValueError for a message that no process of ours publishes."""
+    """Parses a message. Raises ValueError if it is not one that publish() or publish_reload() sends."""
     if len(message) > MAX_MESSAGE_BYTES:
-        raise ValueError("longer than any news")
+        raise ValueError("too long")
     pair = strict_json.loads(message)
     if not (isinstance(pair, list) and len(pair) == 2):
         raise ValueError("not a pair")
@@ -90,41 +93,45 @@ def parse(message: bytes) -> Message:
 
 
 def _are_token_ids(ids: list[Any]) -> bool:
-    # One match for all of them: one for each takes as long as everything else.
+    # One match for all: one match per id takes as long as the rest of the parser.
     return all(type(each) is str for each in ids) and bool(TOKEN_IDS.fullmatch("".join(f"{id} " for id in ids)))
 
 
 class Subscription:
-    """An open ear on the channel. Whoever meets trouble with it drops it: it never mends itself unnoticed."""
+    """
+    A Redis subscription. It never reconnects by itself: on an error the caller drops it and opens another.
+
+    It uses redis-py's connections and their socket directly. The public PubSub reconnects without notice, so that
+    messages may be lost, and its get_message(timeout=0) takes several times as long as poll() on the socket.
+    """
 
     def __init__(self) -> None:
-        """Subscribes. Raises RedisError or OSError."""
+        """Connects and subscribes. Raises RedisError or OSError."""
         redis, command = get_redis_connection("default"), "SUBSCRIBE"
         if isinstance(redis, RedisCluster):
-            # A channel that is kept in one place, like a key: what goes through all servers arrives some time later.
+            # A sharded channel, on one server. Other channels are forwarded between servers, with a delay.
             redis, command = server_of(redis, CHANNEL), "SSUBSCRIBE"
         pool = redis.connection_pool
-        # Not redis-py's PubSub, which reconnects by itself and does not say that it missed something.
         self._connection = pool.connection_class(
             **pool.connection_kwargs | {"protocol": 2, "retry": Retry(NoBackoff(), 0)}
         )
         self._connection.connect()
         self._connection.send_command(command, CHANNEL)
-        # Raises MovedError of a server of a cluster that does not have the channel.
+        # Raises MovedError if the channel is on another server of the cluster.
         self._connection.read_response()
         self._poll = select.poll()
         self._poll.register(self._connection._sock, select.POLLIN)
         self._awaits_pong = False
-        # Whether read() was left before its end: what it has not given yet may be off the socket already.
+        # Whether read() was not exhausted: redis-py may have buffered messages, which poll() does not report.
         self.has_unread = False
         self._has_logged_invalid = False
 
     def has_messages(self) -> bool:
-        """Looks at the socket without waiting: under a microsecond."""
+        """Polls the socket without waiting: under a microsecond."""
         return self.has_unread or bool(self._poll.poll(0))
 
     def read(self) -> Iterator[Message]:
-        """What has arrived; RELOAD for a message that is none of ours. Raises RedisError or OSError."""
+        """Yields the messages received so far; RELOAD for an invalid one. Raises RedisError or OSError."""
         self.has_unread = True
         while self._connection.can_read(0):
             kind, *rest = self._connection.read_response(disable_decoding=True)
@@ -142,15 +149,17 @@ class Subscription:
         except ValueError as error:
             if not self._has_logged_invalid:
                 logger.warning(
-                    "A message on %s in Redis is none of ours (%s); checks ask the database after each", CHANNEL, error
+                    "A message on %s in Redis is invalid (%s); each such message makes checks query the database",
+                    CHANNEL,
+                    error,
                 )
             self._has_logged_invalid = True
             return RELOAD
 
     def ping(self) -> None:
-        """To be called about once a second: raises ConnectionError if the last call was never answered."""
+        """Call it about once a second. Raises ConnectionError if Redis did not reply to the previous ping."""
         if self._awaits_pong:
-            raise ConnectionError("Redis has gone silent")
+            raise ConnectionError("Redis does not reply")
         self._awaits_pong = True
         self._connection.send_command("PING")
 
@@ -159,7 +168,7 @@ class Subscription:
 
 
 class Subscriber:
-    """Keeps a subscription, if Redis can be had; opens it in a thread, so that no request waits for Redis."""
+    """Opens subscriptions in a thread, so that no request waits for Redis, and stores the current one."""
 
     def __init__(self) -> None:
         self.subscription: Subscription | None = None
@@ -167,11 +176,12 @@ class Subscriber:
         self._connected: Subscription | None = None
         self._retry_at = 0.0
         self._outage_log = OutageLog(
-            "No news of blocks from Redis; every check asks the database meanwhile", "News of blocks from Redis again"
+            "No blocklist messages from Redis; every check queries the database meanwhile",
+            "Blocklist messages from Redis are received again",
         )
 
     def take(self) -> Subscription | None:
-        """A subscription that was opened since the last call; starts on one otherwise."""
+        """The subscription that was opened since the last call; None, and a thread that opens one, otherwise."""
         if self._connected:
             self.subscription, self._connected = self._connected, None
             self._outage_log.recovered()

@@ -1,4 +1,4 @@
-"""Proof that a client holds the key that its tokens are bound to: DPoP. Sections are those of RFC 9449."""
+"""DPoP proofs: parse and verify them. Sections are those of RFC 9449."""
 
 import hashlib
 import re
@@ -28,7 +28,7 @@ from api.tokens.backend import COMPACT_JWS
 
 INVALID_PROOF, USE_NONCE = "invalid_dpop_proof", "use_dpop_nonce"
 ALGORITHMS = ("ES256", "EdDSA")
-# By type and curve of the key: what its `alg` may be. Ed25519 is the name of EdDSA with that curve (RFC 9864).
+# The values of `alg` by type and curve of the key. Ed25519 is EdDSA with that curve (RFC 9864).
 ALGORITHMS_BY_KEY_TYPE = {("EC", "P-256"): ("ES256",), ("OKP", "Ed25519"): ("EdDSA", "Ed25519")}
 PRIVATE_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 MAX_PROOF_BYTES = 2048
@@ -36,7 +36,7 @@ MAX_JTI_LENGTH = 256
 COORDINATE = re.compile(r"[A-Za-z0-9_-]{43}")
 URI = re.compile(r"https?://[\x21-\x7e]+", re.IGNORECASE)
 DEFAULT_PORTS = {"http": 80, "https": 443}
-# By the client's clock, in seconds. Where that is wrong, our nonce tells the time instead.
+# The age of a proof by the client's clock, in seconds. With a nonce, that clock is not used.
 MAX_AGE_SECONDS = 60
 MAX_CACHED_KEYS = 1000
 
@@ -45,7 +45,7 @@ _jws.register_algorithm("Ed25519", OKPAlgorithm())
 
 
 class ProofRefused(APIException):
-    """400 where tokens are asked for (section 5); 401 where one is presented (section 7.1)."""
+    """Status 400 at the token endpoints (section 5), 401 for a request with an access token (section 7.1)."""
 
     status_code: int = status.HTTP_400_BAD_REQUEST
 
@@ -56,7 +56,7 @@ class ProofRefused(APIException):
 
 
 def challenge(error: str = "") -> str:
-    """For WWW-Authenticate."""
+    """The challenge for the header WWW-Authenticate (section 7.1)."""
     names = f'algs="{" ".join(ALGORITHMS)}"'
     return f'DPoP error="{error}", {names}' if error else f"DPoP {names}"
 
@@ -67,8 +67,8 @@ def has_proof(request: Request) -> bool:
 
 def verify_proof(request: Request, access_token: bytes | None = None, key_thumbprint: str = "") -> str:
     """
-    Uses up the request's proof and returns the thumbprint of its key, which must be `key_thumbprint` if that is given.
-    `access_token` is the token presented with it. Raises ProofRefused.
+    Verifies the request's proof, records it as used, and returns the thumbprint of its key, which must be
+    `key_thumbprint` if given. `access_token` is the token of the request, if it has one. Raises ProofRefused.
     """
     if not has_proof(request):
         raise ProofRefused(_("A DPoP proof is needed."))
@@ -88,6 +88,8 @@ def verify_proof(request: Request, access_token: bytes | None = None, key_thumbp
 
 @dataclass(frozen=True)
 class Proof:
+    """The claims of a proof with a valid signature, and the thumbprint of its key."""
+
     thumbprint: str
     jti: str
     method: str
@@ -98,9 +100,9 @@ class Proof:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """What a genuine one says (section 4.3, checks 1 to 7). Raises ProofRefused."""
+        """Checks 1 to 7 of section 4.3. Raises ProofRefused."""
         raw = text.encode(errors="replace")
-        # Two header fields arrive as one, with a comma.
+        # Two header fields arrive as one, joined by a comma.
         if len(raw) > MAX_PROOF_BYTES or not COMPACT_JWS.fullmatch(raw):
             raise ProofRefused(_("The DPoP proof is not a single JWT."))
         try:
@@ -124,22 +126,22 @@ class Proof:
 
     @property
     def id(self) -> UUID:
-        """Of this proof and no other client's."""
-        # Both are JSON texts with escapes for lone surrogates, which have no bytes of their own.
+        """A hash of the key and the jti: two clients may use the same jti."""
+        # A JSON text may contain lone surrogates, which UTF-8 cannot encode.
         text = f"{self.thumbprint} {self.jti}".encode(errors="surrogatepass")
         return UUID(bytes=hashlib.sha256(text).digest()[:16])
 
     def matches(self, request: Request, access_token: bytes | None) -> bool:
-        """Checks 8, 9 and 12."""
-        own = request_context.requested_url(request)
+        """Checks 8, 9 and 12 of section 4.3: method, URI and access token."""
+        requested = request_context.requested_url(request)
         return (
             self.method == request.method
-            and (self.uri == own or _normalised_uri(self.uri) == _normalised_uri(own))
+            and (self.uri == requested or _normalised_uri(self.uri) == _normalised_uri(requested))
             and (access_token is None or self.access_hash == _access_hash(access_token))
         )
 
     def is_recent(self) -> bool:
-        """Check 11, where there is no nonce."""
+        """Check 11 of section 4.3, for a proof without a nonce."""
         age = time.time() - self.issued_at
         return -settings.JWT_LEEWAY.total_seconds() <= age <= MAX_AGE_SECONDS
 
@@ -160,7 +162,7 @@ def _key_from_header(header: dict[str, Any]) -> tuple[Any, str, str]:
 
 @lru_cache(maxsize=MAX_CACHED_KEYS)
 def _public_key(curve: str, kind: str, *coordinates: str) -> tuple[Any, str]:
-    """With its thumbprint. Clients come back with the same key, and to load one takes long."""
+    """The key and its thumbprint. Cached: clients use the same key again, and to load a key is slow."""
     if not all(COORDINATE.fullmatch(each) for each in coordinates):
         raise ValueError("coordinates")
     algorithm = ALGORITHMS_BY_KEY_TYPE[kind, curve][0]
@@ -172,7 +174,7 @@ def _public_key(curve: str, kind: str, *coordinates: str) -> tuple[Any, str]:
 
 
 def _normalised_uri(uri: str) -> object:
-    """An address without query and fragment, normalised (RFC 3986, section 6.2); None if it is none."""
+    """A URI without query and fragment, normalised (RFC 3986, section 6.2); None if it is invalid."""
     if not URI.fullmatch(uri):
         return None
     try:

@@ -1,12 +1,11 @@
 """
-Replay protection: each DPoP proof is accepted once, on whichever node. Redis stores the proofs that were used; the
-database does where there is no Redis, or while it is out of reach.
+Replay protection: each DPoP proof is accepted once, across all nodes. Redis stores the proofs that were used; without
+Redis, or while it is unavailable, the database does.
 
-Redis may lose them (flushed, evicted, restarted from an old snapshot, failed over to a replica that lags behind). The
-id of the store is lost with them, and the store gets a new one. A nonce contains the id of the store in which the proof
-is to be recorded, and is not valid in any other. A proof without a nonce is accepted only by a store that is older than
-any such proof can be. So no proof is accepted twice; a client that is asked for a nonce (RFC 9449, section 8) needs one
-more round trip and nothing else.
+Redis may lose data (by a flush, eviction, an old snapshot, or a fail-over to a replica that lags behind). The id of the
+store is then lost too, and the store gets a new one. A nonce contains the id of the store that must record the proof,
+and is invalid for any other. A proof without a nonce is accepted only by a store that is older than any such proof can
+be. So no proof is accepted twice; a client that needs a nonce (RFC 9449, section 8) has one more round trip.
 """
 
 import re
@@ -26,21 +25,21 @@ from api.models import UsedProof
 from api.outages import OutageLog
 from api.redis import REDIS_ERRORS
 
-# How long a nonce is good.
+# How long a nonce is valid.
 NONCE_LIFETIME = timedelta(minutes=5)
-# How long Redis is left alone after trouble, in seconds.
+# How long Redis is not used after an error, in seconds.
 RETRY_SECONDS = 1.0
 DATABASE = "database"
-# As Redis writes a score: minus, seconds since 1970 and 20 random bits.
+# The score of a store id in Redis: a minus, then an integer of seconds since 1970 and 20 random bits.
 STORE_ID_SCORE = re.compile(rb"-[0-9]{10,17}")
 
 
 class AlreadyUsed(Exception):
-    pass
+    """The proof was accepted before."""
 
 
 class NonceRequired(Exception):
-    """The proof must have this nonce; one that had another was not taken."""
+    """The proof was refused: it must have this nonce."""
 
     def __init__(self, nonce: str) -> None:
         super().__init__(nonce)
@@ -48,14 +47,14 @@ class NonceRequired(Exception):
 
 
 def retention() -> timedelta:
-    """Longer than any proof is taken, on nodes whose clocks differ."""
+    """How long used proofs are stored: longer than any is valid, on nodes whose clocks differ."""
     return NONCE_LIFETIME + 3 * settings.JWT_LEEWAY
 
 
 class RedisProofStore:
     """
-    A sorted set of proofs by the time when they may be deleted, and the store's id under the replication id of the
-    server, which changes with a restart or a fail-over. All of it is lost together or not at all.
+    A sorted set in Redis. The proofs have the time of their deletion as score; the replication id of the server, which
+    changes with a restart or a fail-over, has the negative store id. One key, so that all is lost together or nothing.
     """
 
     KEY = "wp:dpop"
@@ -71,20 +70,20 @@ class RedisProofStore:
         redis.call('ZREMRANGEBYSCORE', KEYS[1], 0, ARGV[3])
         return {is_new, store_id}
     """
-    # A store id is in seconds, with a random number after them: two of the same second are not the same.
+    # Random bits after the seconds of a store id, so that two of the same second differ.
     RANDOM_BITS = 20
 
     def __init__(self) -> None:
         self._retry_at = 0.0
         self._outage_log = OutageLog(
-            "Redis does not remember DPoP proofs; the database does", "Redis remembers DPoP proofs"
+            "Redis does not store DPoP proofs; the database does", "Redis stores DPoP proofs again"
         )
 
     def in_backoff(self) -> bool:
         return time.monotonic() < self._retry_at
 
     def add(self, proof: UUID) -> tuple[bool, int]:
-        """Whether it was not known before, and the id of the store. One round trip. Raises REDIS_ERRORS."""
+        """Returns whether the proof is new, and the id of the store. One round trip. Raises REDIS_ERRORS."""
         now = time.time()
         store_id = int(now) << self.RANDOM_BITS | secrets.randbits(self.RANDOM_BITS)
         arguments = [proof.bytes, now + retention().total_seconds(), now, store_id]
@@ -99,7 +98,7 @@ class RedisProofStore:
         return bool(is_new), store_id
 
     def covers_nonce_less(self, store_id: int) -> bool:
-        """Whether it remembers every proof that may be shown without a nonce."""
+        """Whether the store is old enough to have every proof without a nonce that is still valid."""
         return time.time() - (store_id >> self.RANDOM_BITS) > retention().total_seconds()
 
     @cached_property
@@ -108,7 +107,7 @@ class RedisProofStore:
 
 
 def _parse_store_id(score: object) -> int:
-    """Raises ValueError for a score that no process of ours gave it: they are negative, and whole."""
+    """Raises ValueError for a score that add() did not write."""
     if not (isinstance(score, bytes) and STORE_ID_SCORE.fullmatch(score)):
         raise ValueError("not a store id")
     return -int(score)
@@ -119,8 +118,8 @@ redis_store = RedisProofStore()
 
 def consume(proof: UUID, nonce: str | None, is_recent: bool) -> None:
     """
-    Uses it up; `is_recent` says whether its own time would do. Raises AlreadyUsed or NonceRequired. One round trip to
-    Redis, or one statement.
+    Records a proof as used. `is_recent` is whether its `iat` is valid, for a proof without a nonce. Raises AlreadyUsed
+    or NonceRequired. One round trip to Redis, or one statement.
     """
     store = _store_in(nonce)
     if not settings.REDIS_URL or store == DATABASE or redis_store.in_backoff():
@@ -136,8 +135,8 @@ def consume(proof: UUID, nonce: str | None, is_recent: bool) -> None:
     raise NonceRequired(_new_nonce(str(store_id)))
 
 
-def _consume_in_database(proof: UUID, store: str | None, needs_no_nonce: bool) -> None:
-    if store != DATABASE and not needs_no_nonce:
+def _consume_in_database(proof: UUID, store: str | None, is_valid_nonce_less: bool) -> None:
+    if store != DATABASE and not is_valid_nonce_less:
         raise NonceRequired(_new_nonce(DATABASE))
     if not UsedProof.objects.add(proof, timezone.now() + retention()):
         raise AlreadyUsed
@@ -152,9 +151,9 @@ def _new_nonce(store: str) -> str:
 
 
 def _store_in(nonce: str | None) -> str | None:
-    """Which store it names; None if it is not ours, or too old."""
+    """The store id in a nonce; None if the nonce has no valid signature, or is too old."""
     try:
         return _signer().unsign(nonce, max_age=NONCE_LIFETIME) if nonce is not None else None
     except (BadSignature, UnicodeEncodeError):
-        # The latter for a lone surrogate, which JSON can spell and no nonce of ours has.
+        # UnicodeEncodeError: JSON can contain a lone surrogate.
         return None

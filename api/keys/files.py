@@ -1,19 +1,19 @@
-"""Files in a folder that others write to: of any kind, gone a moment later, of any size."""
+"""Safe reads of files in a folder that other programs write to: of any type and size, deleted at any time."""
 
 import os
 import stat
 from pathlib import Path
 
-# Far more than any key or ring.json has.
+# Far more than the size of any key or ring.json.
 MAX_FILE_BYTES = 64 * 1024
 
 
 class Unreadable(Exception):
-    """There is no file of that name whose content can be had."""
+    """The file does not exist, is not a regular file, is too large, or cannot be read."""
 
 
 def read(path: Path) -> bytes:
-    """The content of a small file. Never waits, as a FIFO would make it. Raises Unreadable."""
+    """The content of a small file. Never blocks, even on a FIFO. Raises Unreadable."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         try:
@@ -32,12 +32,12 @@ def read(path: Path) -> bytes:
 
 
 def printable(path: Path) -> str:
-    """The name of a file, for a log: names are bytes, and need not be UTF-8."""
+    """The name of a file as ASCII, for a log: names are bytes, and may not be UTF-8."""
     return path.name.encode("ascii", "backslashreplace").decode()
 
 
 def file_state(file: os.DirEntry[str]) -> tuple[int, ...]:
-    """Of what a link leads to, and of the link itself: it may lead nowhere, and somewhere else a moment later."""
+    """Inode, time of change and size; for a link, of the target and of the link, since the target may change."""
     states = []
     for follow in (True, False) if file.is_symlink() else (True,):
         try:

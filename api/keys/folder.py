@@ -1,4 +1,4 @@
-"""The folder of private keys, JWT_KEYS."""
+"""The folder of private keys, JWT_KEYS, and the states of its keys in ring.json."""
 
 import os
 from datetime import datetime
@@ -14,7 +14,7 @@ from api.keys.key import Key, derived_keys
 
 
 class KeyState(StrEnum):
-    """The life of a key. All of them verify."""
+    """The states of a key, in order. Keys of all states verify."""
 
     PUBLISHED = "published"
     SIGNING = "signing"
@@ -28,13 +28,13 @@ class KeyStatus(NamedTuple):
 
 class KeyFolder:
     """
-    A folder of PEM private keys. `ring.json` says in which state each key is, and what it does not name is no key of
-    ours; without that file the last by name signs and the others verify.
+    A folder of PEM private keys. `ring.json` has the state of each key; keys that are not in it are ignored. Without
+    that file, the last key by file name signs and the others verify.
     """
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
-        # Names of files, each with the cause; as of the last call of files().
+        # Names of files, each with the reason, from the last call of files().
         self.unreadable: list[str] = []
 
     @property
@@ -42,8 +42,8 @@ class KeyFolder:
         return self.path / "ring.json"
 
     def statuses(self) -> dict[str, KeyStatus] | None:
-        """By kid; None without a ring.json. Raises ImproperlyConfigured for one that makes no sense."""
-        # A link to nowhere is not the same as no ring.json.
+        """The status of each key by kid; None without a ring.json. Raises ImproperlyConfigured if it is invalid."""
+        # lexists: a broken link is an error, not a missing ring.json.
         if not os.path.lexists(self.ring_file):
             return None
         try:
@@ -57,15 +57,15 @@ class KeyFolder:
                 for kid, each in ring.items()
             }
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ImproperlyConfigured("ring.json in JWT_KEYS cannot be understood.") from error
+            raise ImproperlyConfigured("ring.json in JWT_KEYS is invalid.") from error
         if [each.state for each in statuses.values()].count(KeyState.SIGNING) != 1:
-            raise ImproperlyConfigured("ring.json in JWT_KEYS must name one key that signs.")
+            raise ImproperlyConfigured("ring.json in JWT_KEYS must have exactly one key in the state signing.")
         return statuses
 
     def files(self) -> dict[Path, Key]:
         """
-        The keys by file, in the order of names; `unreadable` then has the files that were passed over, and why. Raises
-        ImproperlyConfigured for a file that was read and will not do: it may be half written.
+        The keys by file, in the order of names. Skips unreadable files and lists them in `unreadable`. Raises
+        ImproperlyConfigured for a readable file without a valid key: it may be half written.
         """
         self.unreadable = []
         keys = {}
@@ -77,26 +77,28 @@ class KeyFolder:
         return keys
 
     def keys(self) -> dict[str, Key]:
-        """As files(), by kid."""
+        """The keys by kid. Raises as files()."""
         return {key.kid: key for key in self.files().values()}
 
     def load(self) -> tuple[dict[str, Key], Key]:
-        """All keys of ours by kid, and the one that signs. Raises ImproperlyConfigured."""
+        """Returns the keys by kid, and the key that signs. Raises ImproperlyConfigured."""
         keys, statuses = self.keys(), self.statuses()
         if statuses is not None:
-            # Keys of SECRET_KEY are named while the project moves over from it; a key without a file is not here yet,
-            # or was taken away.
+            # After a change from SECRET_KEY, ring.json contains derived keys. A key without a file is skipped: it has
+            # not arrived at this node yet, or was deleted.
             known = keys | {key.kid: key for key in derived_keys()}
             keys = {kid: known[kid] for kid in statuses if kid in known}
             signs = next(kid for kid, status in statuses.items() if status.state == KeyState.SIGNING)
         else:
             signs = next(reversed(keys), "")
         if signs not in keys:
-            raise ImproperlyConfigured("JWT_KEYS does not hold the key that signs. To make keys: manage.py keys new")
+            raise ImproperlyConfigured(
+                "JWT_KEYS does not contain the key that signs. Create keys with: manage.py keys new"
+            )
         return keys, keys[signs]
 
     def fingerprint(self) -> object:
-        """Changes with anything in the folder: some 20 microseconds."""
+        """A value that changes with any file in the folder. About 20 microseconds."""
         try:
             with os.scandir(self.path) as files:
                 return sorted((each.name, *file_state(each)) for each in files)

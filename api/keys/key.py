@@ -1,4 +1,4 @@
-"""Keys that sign or verify tokens: their algorithms, and which are strong enough."""
+"""Keys that sign or verify tokens: their algorithms, their formats, and the checks of their strength."""
 
 import hashlib
 import json
@@ -24,9 +24,9 @@ from api.keys.files import printable, read
 
 MIN_RSA_BITS = 2048
 NEW_RSA_BITS = 3072
-# RFC 7638, section 3.2; RFC 8037, section 2. Also all that a public key has.
+# RFC 7638, section 3.2; RFC 8037, section 2. These are all members of a public key.
 PUBLIC_MEMBERS = {"EC": ("crv", "kty", "x", "y"), "RSA": ("e", "kty", "n"), "OKP": ("crv", "kty", "x")}
-# The primes by which the moduli of ROCA (CVE-2017-15361) are known: powers of 65537 by each of them.
+# A modulus with the ROCA weakness (CVE-2017-15361) is a power of 65537 modulo each of these primes.
 ROCA_PRIMES = [p for p in range(3, 168, 2) if all(p % divisor for divisor in range(3, p, 2))]
 FIELD_PRIME = 2**255 - 19
 # The y coordinates of the eight points whose order is 1, 2, 4 or 8. RFC 8032, section 8.9; Chalkias et al., "Taming the
@@ -37,7 +37,7 @@ SMALL_ORDER = frozenset({0, 1, FIELD_PRIME - 1, _OF_ORDER_8, FIELD_PRIME - _OF_O
 
 @dataclass(frozen=True)
 class Key:
-    """One key, one algorithm (RFC 8725, section 3.1)."""
+    """A key, used with one algorithm only (RFC 8725, section 3.1)."""
 
     kid: str
     algorithm: str
@@ -46,15 +46,15 @@ class Key:
 
     @classmethod
     def derived_from(cls, secret_key: str) -> Self:
-        """An HS256 key that tells nothing of SECRET_KEY or of what else is derived from it (RFC 5869)."""
+        """An HS256 key derived by HKDF (RFC 5869): it reveals neither SECRET_KEY nor other keys derived from it."""
         secret = _hkdf(secret_key, b"wristband-passport HS256", 32)
         return cls(_hkdf(secret_key, b"wristband-passport kid", 6).hex(), "HS256", secret, secret)
 
     @classmethod
     def from_pem(cls, path: Path) -> Self:
         """
-        Raises Unreadable, and ImproperlyConfigured for a file that is not a private key of a kind and size that will
-        do.
+        Reads a key from a file. Raises Unreadable, and ImproperlyConfigured if it is not a private key of an accepted
+        type and size.
         """
         content, name = read(path), printable(path)
         try:
@@ -63,12 +63,14 @@ class Key:
             raise ImproperlyConfigured(f"{name} in JWT_KEYS is not an unencrypted PEM private key.") from error
         algorithm = _algorithm_of(private)
         if algorithm is None:
-            raise ImproperlyConfigured(f"{name} in JWT_KEYS is none of ES256, EdDSA, or sound RS256 of 2048 bits.")
+            raise ImproperlyConfigured(
+                f"{name} in JWT_KEYS is none of ES256, EdDSA, or strong RS256 of at least 2048 bits."
+            )
         return cls._build(algorithm, private)
 
     @classmethod
     def generate(cls, algorithm: str) -> Self:
-        """One whose id no command takes for an option."""
+        """A new key whose id does not start with a hyphen, which a command line would read as an option."""
         while (key := cls._build(algorithm, KEY_GENERATORS[algorithm]())).kid.startswith("-"):
             pass
         return key
@@ -80,12 +82,12 @@ class Key:
 
     @property
     def is_public(self) -> bool:
-        """Whether others can verify with it."""
+        """Whether other services can verify with this key."""
         return self.algorithm != "HS256"
 
     @property
     def jwk(self) -> dict[str, str]:
-        """What others need to verify with it (RFC 7517)."""
+        """The public key, for other services (RFC 7517)."""
         return public_jwk(self.algorithm, self.verifying) | {"kid": self.kid, "use": "sig", "alg": self.algorithm}
 
     @property
@@ -134,11 +136,11 @@ def _hkdf(secret_key: str, label: bytes, length: int) -> bytes:
 
 
 def derived_keys() -> list[Key]:
-    """Of SECRET_KEY and its fallbacks; the last one signs where JWT_KEYS is not set."""
+    """The keys derived from SECRET_KEY and its fallbacks. The last one signs if JWT_KEYS is not set."""
     return [Key.derived_from(secret) for secret in [*reversed(settings.SECRET_KEY_FALLBACKS), settings.SECRET_KEY]]
 
 
 def is_valid_ed25519(public: bytes) -> bool:
-    """Whether these 32 bytes are the one encoding of their point (RFC 8032, section 5.1.3), and not of small order."""
+    """Whether these bytes are the canonical encoding of a point (RFC 8032, section 5.1.3) that has no small order."""
     y = int.from_bytes(public, "little") & (2**255 - 1)
     return len(public) == 32 and y < FIELD_PRIME and y not in SMALL_ORDER

@@ -16,20 +16,20 @@ from api.outages import OutageLog
 
 logger = logging.getLogger(__name__)
 
-# Of those that cannot be read, in one line.
+# The number of unreadable files in one log line.
 MAX_FILES_LOGGED = 10
-# Between two looks at the folder, in seconds.
+# The time between two polls of the folder, in seconds.
 POLL_SECONDS = 0.5
 
 
 class Keyring:
     """
-    The key that signs, and those that verify, by their ids. It follows the folder: every half second somebody who asks
-    looks whether anything in there has changed. A folder that makes no sense changes nothing.
+    The key that signs, and the keys that verify, by their ids. It polls the folder every half second, when it is used.
+    If the folder is invalid, the ring keeps its keys. Thread-safe.
     """
 
     def __init__(self) -> None:
-        # Called after a key was dropped: what was verified with it is verified anew.
+        # Called after a key was removed, so that caches of verified tokens are cleared.
         self.on_drop: list[Callable[[], None]] = []
         self._lock = threading.Lock()
         self._keys: dict[str, Key] = {}
@@ -37,7 +37,10 @@ class Keyring:
         self._fingerprint: object = None
         # On the monotonic clock, in seconds.
         self._next_poll = -math.inf
-        self._outage_log = OutageLog("The keys in JWT_KEYS stay as they were", "The keys in JWT_KEYS are read again")
+        self._outage_log = OutageLog(
+            "The keys in JWT_KEYS cannot be reloaded; the previous keys are used",
+            "The keys in JWT_KEYS are reloaded again",
+        )
 
     @property
     def by_kid(self) -> dict[str, Key]:
@@ -51,16 +54,16 @@ class Keyring:
         return self._signing_key
 
     def load(self) -> None:
-        """Reads the keys anew. Raises ImproperlyConfigured, and keeps what it had."""
+        """Reads the keys again. Raises ImproperlyConfigured, and then keeps the previous ones."""
         with self._lock:
             self._load()
             self._next_poll = time.monotonic() + POLL_SECONDS
 
     def reload_if_changed(self) -> None:
-        """Before any answer that depends on the keys. Raises ImproperlyConfigured if there never were any."""
+        """Call it before each use of the keys. Raises ImproperlyConfigured if none were ever loaded."""
         if time.monotonic() >= self._next_poll:
             with self._lock:
-                # Others wait: whoever asks after a key was dropped is told so.
+                # Other threads wait, so that none uses a key that was removed.
                 if time.monotonic() >= self._next_poll:
                     self._reload()
 

@@ -1,4 +1,4 @@
-"""The steps of a key's life, each safe for those who are signed in: published, signing, verifying, gone."""
+"""Key rotation: publish, promote and retire keys without signing users out."""
 
 import fcntl
 import json
@@ -14,20 +14,22 @@ from accounts.models import SignIn
 from api.keys.folder import KeyFolder, KeyState, KeyStatus
 from api.keys.key import Key, derived_keys
 
-# How long the news of a key may take to every node, and into every copy of our JWKS.
+# How long a new key may take to reach every node and every cached copy of the JWKS.
 PROPAGATION_TIME = timedelta(minutes=10)
 
 
 class StepRefused(Exception):
-    """The step makes no sense, or would sign people out."""
+    """The step does not apply to the state of the key, or would sign users out."""
 
 
 class Rotation:
+    """Changes the states of the keys in a folder, one change at a time."""
+
     def __init__(self, folder: str) -> None:
         self.folder = KeyFolder(folder)
 
     def statuses(self) -> dict[str, KeyStatus]:
-        """What is in the folder; at the beginning, what signs without it."""
+        """The status of each key by kid. Without a ring.json, those of the keys that are used without it."""
         statuses = self.folder.statuses()
         if statuses is not None:
             return statuses
@@ -36,7 +38,7 @@ class Rotation:
         return {kid: KeyStatus(KeyState.VERIFYING, now) for kid in others} | {signs: KeyStatus(KeyState.SIGNING, now)}
 
     def publish(self, algorithm: str) -> str:
-        """Publishes a key, which signs nothing yet. Returns its kid."""
+        """Creates a key that does not sign yet. Returns its kid."""
         key = Key.generate(algorithm)
         self.folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._change() as statuses:
@@ -45,30 +47,30 @@ class Rotation:
         return key.kid
 
     def promote(self, kid: str, force: bool = False) -> None:
-        """From now on it signs, and what signed before still verifies. Raises StepRefused."""
+        """Makes a key the one that signs; the previous one still verifies. Raises StepRefused."""
         with self._change() as statuses:
             if statuses[kid].state == KeyState.SIGNING:
-                raise StepRefused("It signs already.")
+                raise StepRefused("The key signs already.")
             if kid not in self.folder.load()[0]:
-                raise StepRefused("Its file is not in the folder.")
-            self._check_is_safe(statuses[kid], force, "Not every node and service may know it yet.")
+                raise StepRefused("The file of the key is not in the folder. Copy it there first.")
+            self._check_is_safe(statuses[kid], force, "Not every node and service may know the key yet.")
             now = timezone.now()
             previous = next(each for each, status in statuses.items() if status.state == KeyState.SIGNING)
             statuses |= {previous: KeyStatus(KeyState.VERIFYING, now), kid: KeyStatus(KeyState.SIGNING, now)}
 
     def retire(self, kid: str, force: bool = False) -> None:
-        """It is gone, and with it everything that it signed. Raises StepRefused."""
+        """Deletes a key. All tokens that it signed become invalid. Raises StepRefused."""
         with self._change() as statuses:
             if statuses[kid].state == KeyState.SIGNING:
-                raise StepRefused("It signs. Promote another key first.")
-            self._check_is_safe(statuses[kid], force, "Tokens that it signed are still good.")
+                raise StepRefused("The key signs. Promote another key first.")
+            self._check_is_safe(statuses[kid], force, "Tokens that the key signed are still valid.")
             del statuses[kid]
         for path, key in self.folder.files().items():
             if key.kid == kid:
                 path.unlink()
 
     def next_step_at(self, status: KeyStatus) -> datetime | None:
-        """When it may be promoted, or retired, without signing anybody out."""
+        """The time from which the key can be promoted or retired without signing users out; None if it signs."""
         if status.state == KeyState.SIGNING:
             return None
         known_everywhere = status.since + PROPAGATION_TIME
@@ -85,7 +87,7 @@ class Rotation:
 
     @contextmanager
     def _change(self) -> Iterator[dict[str, KeyStatus]]:
-        """The statuses, to be changed; written if all went well. One change at a time."""
+        """The statuses, for changes; written if no exception is raised. A lock on the folder excludes other changes."""
         folder = os.open(self.folder.path, os.O_RDONLY)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
@@ -98,7 +100,7 @@ class Rotation:
             os.close(folder)
 
     def _write(self, name: str, content: bytes) -> None:
-        """All or nothing, readable by its owner only."""
+        """Writes a file atomically, readable by its owner only."""
         draft = self.folder.path / f".{name}.{os.getpid()}"
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)

@@ -8,11 +8,11 @@ CACHEABLE = {"Cache-Control": "Kept", "ETag": "ETag"}
 Json = dict[str, Any]
 
 
-# What is refused, and how
+# Error responses
 
 
 class ErrorResponse(NamedTuple):
-    """A status that many endpoints answer with, described once."""
+    """An error status of many endpoints, described once as a component."""
 
     name: str
     description: str
@@ -24,7 +24,7 @@ class ErrorResponse(NamedTuple):
 ERROR_RESPONSES = {
     "400": ErrorResponse(
         "Invalid",
-        "The input is not valid; what is wrong with a field stands under its name.",
+        "The input is invalid. The errors of a field are listed under its name.",
         {
             "fields": {
                 "username": ["This field is required."],
@@ -38,8 +38,8 @@ ERROR_RESPONSES = {
     ),
     "401": ErrorResponse(
         "Unauthorized",
-        "Nobody is signed in, or the token or password is not good. The challenge names `invalid_token` if the token "
-        "is to blame: refresh, then try once more.",
+        "The request has no sign-in, or its token or password is invalid. If the challenge contains `invalid_token`, "
+        "refresh the token and repeat the request.",
         {
             "no sign-in": {"detail": "Authentication credentials were not provided.", "code": "not_authenticated"},
             "bad token": {"detail": "Token is blacklisted", "code": "token_not_valid"},
@@ -52,23 +52,23 @@ ERROR_RESPONSES = {
     ),
     "403": ErrorResponse(
         "Forbidden",
-        "Not allowed to whoever asks, or not before they confirm their password (`recent_sign_in_required`); or a "
-        "session cookie came without its CSRF token.",
+        "The user is not allowed to do this, or must confirm the password first (`recent_sign_in_required`), or the "
+        "request has a session cookie without its CSRF token.",
         {"not allowed": {"detail": "You do not have permission to perform this action.", "code": "permission_denied"}},
     ),
     "404": ErrorResponse(
         "NotFound",
-        "There is no such thing, or none of one's own.",
+        "The object does not exist, or belongs to another user.",
         {"not found": {"detail": "Not found.", "code": "not_found"}},
     ),
     "406": ErrorResponse(
         "NotAcceptable",
-        "The answer cannot be had in any media type of the `Accept` header.",
+        "The response is not available in any media type of the `Accept` header.",
         {"not acceptable": {"detail": "Could not satisfy the request Accept header.", "code": "not_acceptable"}},
     ),
     "411": ErrorResponse(
         "LengthRequired",
-        "The body has no `Content-Length`, and the application server does not mark its end. gunicorn does.",
+        "The body has no `Content-Length`, which this application server needs. gunicorn does not need it.",
         {
             "no length": {
                 "detail": "The request body has no Content-Length, which this server needs. Send one.",
@@ -78,15 +78,15 @@ ERROR_RESPONSES = {
     ),
     "413": ErrorResponse(
         "TooLarge",
-        "The body is larger than 1.5 MB of JSON, or 64 kB of form.",
+        "The body is larger than 1.5 MB (JSON) or 64 kB (form).",
         {"too large": {"detail": "The request body is too large.", "code": "too_large"}},
     ),
     "414": ErrorResponse(
-        "AddressTooLong", "The address is longer than 4094 bytes. The application server says so, in HTML.", {}
+        "AddressTooLong", "The URL is longer than 4094 bytes. The application server returns this error as HTML.", {}
     ),
     "415": ErrorResponse(
         "UnsupportedMediaType",
-        "The body is of another media type, or of another charset than UTF-8.",
+        "The body has an unsupported media type, or a charset other than UTF-8.",
         {
             "media type": {
                 "detail": 'Unsupported media type "text/plain" in request.',
@@ -96,13 +96,13 @@ ERROR_RESPONSES = {
     ),
     "429": ErrorResponse(
         "TooManyRequests",
-        "Too often. Wait for `Retry-After` seconds.",
+        "Too many requests. Wait for `Retry-After` seconds.",
         {"throttled": {"detail": "Request was throttled. Expected available in 30 seconds.", "code": "throttled"}},
         headers=NO_STORE | {"Retry-After": "Wait"},
     ),
     "503": ErrorResponse(
         "Unavailable",
-        "The service is in trouble, and cannot tell a good token from an ended one. The token is as good as before.",
+        "The database is unavailable, so tokens cannot be checked. The client's token is still valid: try again later.",
         {
             "database": {
                 "detail": "The service cannot reach its database. Try again in a moment.",
@@ -114,9 +114,9 @@ ERROR_RESPONSES = {
 }
 
 ERROR_PROPERTIES: Json = {
-    "detail": {"type": "string", "description": "For people."},
-    "code": {"type": "string", "description": "For programs."},
-    "error": {"type": "string", "description": "OAuth's code, where an RFC asks for it (RFC 6749, section 5.2)."},
+    "detail": {"type": "string", "description": "A text for users."},
+    "code": {"type": "string", "description": "A code for clients."},
+    "error": {"type": "string", "description": "OAuth's error code, where an RFC requires it (RFC 6749, section 5.2)."},
 }
 SCHEMAS: dict[str, Json] = {
     "Error": {
@@ -125,7 +125,7 @@ SCHEMAS: dict[str, Json] = {
         | {
             "messages": {
                 "type": "array",
-                "description": "With `token_not_valid`: why, for each kind of token that was tried.",
+                "description": "With `token_not_valid`: the reason, for each type of token that was tried.",
                 "items": {"type": "object", "additionalProperties": {"type": "string"}},
             }
         },
@@ -137,7 +137,7 @@ SCHEMAS: dict[str, Json] = {
         | {
             "error": {
                 "type": "string",
-                "description": "As OAuth names it, where tokens are given (RFC 9449, section 5).",
+                "description": "OAuth's error code, at the token endpoints (RFC 9449, section 5).",
             }
         },
         "required": ["detail", "code"],
@@ -170,12 +170,12 @@ INTROSPECTION: Json = {
     "properties": {
         "active": {
             "type": "boolean",
-            "description": "Whether it is good now; if not, nothing else is told.",
+            "description": "Whether the token is valid now. If not, no other member is present.",
         },
         "token_type": {"type": "string", "enum": ["Bearer", "DPoP"]},
         "cnf": {
             "type": "object",
-            "description": "With DPoP: the key that the token is bound to, by its thumbprint (RFC 7638).",
+            "description": "With DPoP: the thumbprint of the key that the token is bound to (RFC 7638).",
             "properties": {"jkt": {"type": "string"}},
             "required": ["jkt"],
         },
@@ -193,16 +193,16 @@ INTROSPECTION: Json = {
 CHALLENGE = r'^(Bearer realm="api"|DPoP (error="[a-z_]+", )?algs="ES256 EdDSA")(, error="invalid_token")?$'
 HEADERS: dict[str, Json] = {
     "Nonce": {
-        "description": "Belongs into the next proof; comes with `use_dpop_nonce` (RFC 9449, section 8).",
+        "description": "The nonce for the next proof, sent with `use_dpop_nonce` (RFC 9449, section 8).",
         "schema": {"type": "string"},
     },
     "NoStore": {
-        "description": "Nobody keeps the answer.",
+        "description": "Caches must not store the response.",
         "required": True,
         "schema": {"type": "string", "pattern": "no-store"},
     },
     "Kept": {
-        "description": "Caches may keep the answer for so many seconds.",
+        "description": "Caches may store the response for `max-age` seconds.",
         "required": True,
         "schema": {"type": "string", "pattern": "public"},
     },
@@ -213,14 +213,14 @@ HEADERS: dict[str, Json] = {
         "schema": {"type": "string", "pattern": CHALLENGE},
     },
     "Wait": {
-        "description": "Seconds.",
+        "description": "The time to wait, in seconds.",
         "required": True,
         "schema": {"type": "integer", "minimum": 0},
     },
 }
 
 
-# What goes on from an answer: {operation: {status: {name: link}}}
+# Links from a response to the next operation: {operation: {status: {name: link}}}
 
 
 def _link(operation: str, body: dict[str, str]) -> Json:

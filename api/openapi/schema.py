@@ -1,4 +1,4 @@
-"""The OpenAPI document: what drf-spectacular cannot see in the views, so that it is complete and true."""
+"""Additions to drf-spectacular's OpenAPI document: errors, headers, links, security schemes and health checks."""
 
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -20,7 +20,10 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class AutoSchema(openapi.AutoSchema):
-    """As drf-spectacular's, with the errors, the headers and the links that it does not see."""
+    """
+    drf-spectacular's generator, with errors, headers and links that it cannot derive from the views. Overrides private
+    methods: its public hooks see only the finished document. tests/api/test_schema_is_true.py checks the result.
+    """
 
     view: APIView
 
@@ -38,30 +41,30 @@ class AutoSchema(openapi.AutoSchema):
         schema: Json = super()._map_serializer(serializer, direction, bypass_extensions)
         properties: dict[str, Json] = schema.get("properties", {})
         if direction == "response":
-            # Whether or not it may be left out of a request.
+            # A response has every field, including those that are optional in a request.
             schema["required"] = sorted(properties.keys() - getattr(serializer, "optional", ()))
             return schema
-        for name, facts in properties.items():
+        for name, constraints in properties.items():
             field = serializer.fields[name]
             if any(isinstance(each, ProhibitNullCharactersValidator) for each in field.validators):
-                facts |= {"pattern": r"^[^\u0000]*$"}
-            facts |= getattr(field, "schema", {})
+                constraints |= {"pattern": r"^[^\u0000]*$"}
+            constraints |= getattr(field, "schema", {})
         return schema | getattr(serializer, "schema", {})
 
     def _get_response_bodies(self, direction: Any = "response") -> Json:
-        answers: Json = super()._get_response_bodies(direction)
-        for status, answer in answers.items():
-            answer["description"] = answer["description"] or HTTPStatus(int(status)).phrase
+        responses: Json = super()._get_response_bodies(direction)
+        for status, response in responses.items():
+            response["description"] = response["description"] or HTTPStatus(int(status)).phrase
             is_cacheable = getattr(self.view, "is_cacheable", False) and status < "400"
-            answer["headers"] = self._headers(CACHEABLE if is_cacheable else NO_STORE)
+            response["headers"] = self._headers(CACHEABLE if is_cacheable else NO_STORE)
         errors = {
             status: self._error_response(status)
-            for status in {*self._error_statuses(), *answers} & ERROR_RESPONSES.keys()
+            for status in {*self._error_statuses(), *responses} & ERROR_RESPONSES.keys()
         }
-        return dict(sorted((answers | errors).items()))
+        return dict(sorted((responses | errors).items()))
 
     def _error_statuses(self) -> Iterable[str]:
-        """By the rules that the views follow."""
+        """The error statuses that the view may return, derived from its classes and methods."""
         if issubclass(self.view.content_negotiation_class, DefaultContentNegotiation):
             yield "406"
         if getattr(self.view, "needs_database", True):
@@ -126,13 +129,13 @@ class AccessTokenScheme(OpenApiAuthenticationExtension):
                 "type": "http",
                 "scheme": "bearer",
                 "bearerFormat": "JWT",
-                "description": "For programs, from anywhere: the `access` token of `POST /api/token/`.",
+                "description": "For clients, from any origin: the `access` token from `POST /api/token/`.",
             },
             {
                 "type": "http",
                 "scheme": "dpop",
-                "description": "As `accessToken`, where a proof in the header `DPoP` came with the sign-in (RFC 9449): "
-                "the token opens nothing without a new proof of the same key, at every call.",
+                "description": "As `accessToken`, for a sign-in with a proof in the header `DPoP` (RFC 9449). Every "
+                "request needs a new proof by the same key.",
             },
         ]
 
@@ -146,12 +149,12 @@ class SessionScheme(OpenApiAuthenticationExtension):
             "type": "apiKey",
             "in": "cookie",
             "name": settings.SESSION_COOKIE_NAME,
-            "description": "For the project's own pages: the cookie of a browser that is signed in. "
-            "What writes needs the CSRF token too, in `X-CSRFToken`.",
+            "description": "For the project's own pages: the session cookie of a browser. "
+            "Requests that write need the CSRF token too, in `X-CSRFToken`.",
         }
 
 
-# What is not made of DRF's views
+# Endpoints that are not DRF views
 
 
 def _health(operation: str, description: str, *members: str) -> Json:
@@ -173,10 +176,10 @@ def _health(operation: str, description: str, *members: str) -> Json:
 
 
 def add_health(result: Json, **kwargs: Any) -> Json:
-    live = _health("is_live", "Check whether the process answers.", "status")
+    live = _health("is_live", "Check whether the process responds.", "status")
     ready = _health(
         "is_ready",
-        "Check whether the database answers and is migrated. Redis may be away.",
+        "Check whether the database responds and is migrated. Redis may be unavailable.",
         "status",
         "database",
         "redis",

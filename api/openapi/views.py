@@ -1,4 +1,4 @@
-"""The OpenAPI document, its page, and what the document says of SimpleJWT's views."""
+"""The views of the OpenAPI document and its page, and the document's descriptions of SimpleJWT's views."""
 
 from functools import cache
 from typing import Any
@@ -21,11 +21,11 @@ from api.openapi.responses import EMPTY
 
 
 class TokenPair(serializers.Serializer):
-    """What a sign-in and a refresh give."""
+    """The tokens that a sign-in and a refresh return."""
 
-    access = serializers.CharField(help_text="Opens the API, for minutes.")
-    refresh = serializers.CharField(help_text="Good for one refresh, within days.")
-    token_type = serializers.ChoiceField(["DPoP"], help_text="Told if they are bound to a key of the client's.")
+    access = serializers.CharField(help_text="The access token, valid for minutes.")
+    refresh = serializers.CharField(help_text="The refresh token, valid for one refresh, for days.")
+    token_type = serializers.ChoiceField(["DPoP"], help_text="Present if the tokens are bound to a key of the client.")
     optional = ["token_type"]
 
 
@@ -35,7 +35,7 @@ DESCRIPTIONS = {
     "TokenObtainPairView": extend_schema(
         operation_id="sign_in",
         description="Start a client's sign-in. With a proof in the header `DPoP` (RFC 9449), its tokens are bound to "
-        "the key of that proof.",
+        "the key of the proof.",
         responses={200: TOKEN_PAIR, 429: None},
         examples=[
             OpenApiExample("alice", {"username": "alice", "password": "violet anchor hums at dawn"}, request_only=True)
@@ -43,8 +43,8 @@ DESCRIPTIONS = {
     ),
     "TokenRefreshView": extend_schema(
         operation_id="refresh",
-        description="Exchange a refresh token for the next pair. It works once. The same token again gives the same "
-        "pair for some seconds (a lost answer, two tabs); later it is theft, and the sign-in ends. "
+        description="Exchange a refresh token for the next pair. It works once. For some seconds the same token "
+        "returns the same pair (a lost response, two tabs); after that its reuse ends the sign-in, as theft. "
         "A bound token needs a proof in the header `DPoP`.",
         responses=TOKEN_PAIR,
         examples=[OpenApiExample("refresh", {"refresh": TOKEN}, request_only=True)],
@@ -52,20 +52,20 @@ DESCRIPTIONS = {
     "TokenVerifyView": extend_schema(
         operation_id="verify",
         description="Check whether an access or refresh token is valid now.",
-        responses=OpenApiResponse(EMPTY, "It is."),
+        responses=OpenApiResponse(EMPTY, "The token is valid."),
         examples=[OpenApiExample("token", {"token": TOKEN}, request_only=True)],
     ),
     "TokenBlacklistView": extend_schema(
         operation_id="sign_out",
-        description="End the sign-in of a refresh token. Its access tokens are refused at once, too.",
-        responses=OpenApiResponse(EMPTY, "It has ended."),
+        description="End the sign-in of a refresh token. Its access tokens are refused immediately.",
+        responses=OpenApiResponse(EMPTY, "The sign-in has ended."),
         examples=[OpenApiExample("refresh", {"refresh": TOKEN}, request_only=True)],
     ),
 }
 
 
 class SimpleJWTView(OpenApiViewExtension):
-    """SimpleJWT's views are used as they are; only the document sees these subclasses."""
+    """Describes SimpleJWT's views by subclasses that only the document uses."""
 
     target_class = "rest_framework_simplejwt.views.TokenViewBase"
     match_subclasses = True
@@ -77,7 +77,7 @@ class SimpleJWTView(OpenApiViewExtension):
 
 @cache
 def document() -> dict[str, Any]:
-    """Made once per process: it takes a tenth of a second, and anybody may ask for it."""
+    """The document, generated once per process: that takes a tenth of a second, and the endpoint is public."""
     with translation.override(settings.LANGUAGE_CODE):
         generated: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
     return generated
@@ -106,8 +106,8 @@ class DocsView(SpectacularSwaggerSplitView):
     authentication_classes = ()
     permission_classes = (permissions.AllowAny,)
 
-    # Swagger UI's style sheet has its icons inside.
+    # Swagger UI's style sheet contains its icons as data: URLs.
     @with_policy(img_src=["'self'", "data:"])
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        answer: HttpResponse = super().dispatch(request, *args, **kwargs)  # type: ignore[assignment]
-        return answer
+        response: HttpResponse = super().dispatch(request, *args, **kwargs)  # type: ignore[assignment]
+        return response

@@ -19,20 +19,23 @@ from api.blocklist.mirror import mirror
 from api.blocklist.models import Entry
 from api.tokens.backend import BACKEND_OPTIONS, MAX_CACHED_TOKENS, StrictTokenBackend
 
-# For issuer, audience and username. Longer names stay out: an access token is to stay under 500 bytes, with ES256 too.
+# Characters of issuer, audience and username together. With more, the username is left out, to stay under 500 bytes.
 MAX_NAMES_LENGTH = 28
 
-# To build one costs a tenth of the whole check of a token that was seen before.
+# To parse a UUID takes a tenth of the time of the check of a cached token.
 _cached_uuid = lru_cache(maxsize=2 * MAX_CACHED_TOKENS)(uuid.UUID)
 
 
 class SignInToken(tokens.Token):
-    """What access and refresh tokens have in common: they belong to a sign-in, and die with it."""
+    """
+    The base class of access and refresh tokens, which belong to a sign-in and end with it. Sets SimpleJWT's private
+    `_token_backend`: no setting replaces the backend.
+    """
 
     _token_backend = StrictTokenBackend(**BACKEND_OPTIONS)
 
     def verify(self) -> None:
-        # The backend has checked the rest, the time among it.
+        # The backend has checked all other claims, including the expiry.
         self.verify_token_type()
 
     @property
@@ -49,12 +52,12 @@ class SignInToken(tokens.Token):
 
     @property
     def key_thumbprint(self) -> str:
-        """The thumbprint of the key that whoever shows it must hold; empty if it needs none."""
+        """The thumbprint of the DPoP key that the token is bound to; empty if it is not bound."""
         confirmation = self.payload.get("cnf")
         return confirmation["jkt"] if confirmation else ""
 
     def check_not_revoked(self) -> None:
-        """Raises TokenError for a genuine token that is refused all the same."""
+        """Raises TokenError if the token is revoked."""
         raise NotImplementedError
 
     @classmethod
@@ -63,7 +66,7 @@ class SignInToken(tokens.Token):
 
     @classmethod
     def _build(cls, sign_in: SignIn, jti: uuid.UUID, issued_at: datetime, expires_at: datetime) -> Self:
-        # Not by __init__, which makes up an id and the times first.
+        # Bypasses __init__, which would generate an id and times first.
         token = cls.__new__(cls)
         token.payload = {
             api_settings.TOKEN_TYPE_CLAIM: cls.token_type,
@@ -80,21 +83,24 @@ class SignInToken(tokens.Token):
 
 
 class AccessToken(SignInToken, tokens.AccessToken):
+    """An access token, which is valid until it expires, or its id or sign-in is on the blocklist."""
+
     def verify(self) -> None:
         super().verify()
         self.check_not_revoked()
 
     def check_not_revoked(self) -> None:
+        """No statement, or one if the mirror is not current. Raises TokenError."""
         if mirror.blocks(self.sid, self.jti, self.user_id):
             raise TokenError(_("Token is blacklisted"))
 
     def revoke(self) -> None:
-        """It alone. Raises TokenError if it was refused before."""
+        """Blocks this token only. Raises TokenError if it was refused already."""
         self.check_not_revoked()
-        found = SignIn.objects.filter(pk=self.sid, user=self.user_id).select_related("user")
+        queryset = SignIn.objects.filter(pk=self.sid, user=self.user_id).select_related("user")
         with transaction.atomic():
-            # Held, so that whoever deletes the user comes before or after.
-            sign_in = found.select_for_update(of=("self",), no_key=True).first()
+            # The lock excludes a deletion of the user meanwhile.
+            sign_in = queryset.select_for_update(of=("self",), no_key=True).first()
             if sign_in is None:
                 raise TokenError(_("Token is blacklisted"))
             Entry.objects.block_token(self.jti, self.sid)
@@ -103,8 +109,8 @@ class AccessToken(SignInToken, tokens.AccessToken):
     @classmethod
     def for_sign_in(cls, sign_in: SignIn, issued_at: datetime) -> "AccessToken":
         """
-        `issued_at` is a moment before the sign-in was last known to be live: if it ends while this runs, its entry
-        in the blocklist outlasts the token.
+        A new access token. `issued_at` is a time before the row of the sign-in was read: if it ends meanwhile, its
+        blocklist entry then outlasts the token.
         """
         expires_at = min(issued_at + settings.ACCESS_TOKEN, sign_in.max_expires_at)
         token = cls._build(sign_in, uuid.uuid4(), issued_at, expires_at)

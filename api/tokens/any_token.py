@@ -8,7 +8,7 @@ from api.tokens.refresh import RefreshToken
 
 
 class AnyToken(SignInToken):
-    """A genuine token of either kind."""
+    """An access or refresh token. Raises TokenError if its signature or claims are invalid."""
 
     token_type = "any"  # noqa: S105
     lifetime = timedelta(0)
@@ -27,10 +27,10 @@ class AnyToken(SignInToken):
 
 
 class IssuedToken(AnyToken):
-    """A genuine token of either kind, whichever service it is for."""
+    """An access or refresh token for any configured audience."""
 
     _token_backend = IssuerBackend(**BACKEND_OPTIONS)
 
     def revoke(self) -> None:
-        """Raises TokenError for one that is refused already."""
+        """Revokes an access token, or the sign-in of a refresh token. Raises TokenError if it was refused already."""
         self.as_specific_type.revoke()

@@ -1,4 +1,4 @@
-"""The backend that signs tokens, and verifies them strictly."""
+"""The SimpleJWT backends that sign tokens and verify them strictly."""
 
 import re
 import time
@@ -20,20 +20,24 @@ from api import metrics, strict_json
 from api.blocklist.models import may_be_jti
 from api.keys import Key, keyring
 
-# RFC 9068, section 2.1, and its like: no kind of token passes for another.
+# RFC 9068, section 2.1, and alike for refresh tokens: no type of token is accepted as another.
 HEADER_TYPES = {"access": "at+jwt", "refresh": "rt+jwt"}
 MAX_TOKEN_BYTES = 4096
-# Some 2 kB each in memory.
+# Each takes about 2 kB of memory.
 MAX_CACHED_TOKENS = 10_000
 COMPACT_JWS = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 USER_ID = re.compile(r"[1-9][0-9]{0,17}")
-# Far beyond any lifetime, and still a date.
+# Beyond any lifetime, and still within the range of datetime.
 MAX_TIMESTAMP = 2**35
 
 
 class StrictJWT(jwt.PyJWT):
+    """
+    PyJWT with a strict JSON parser for the payload. PyJWT's own accepts UTF-16, a byte order mark and duplicate keys,
+    and can be replaced only by a private method.
+    """
+
     def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:
-        """PyJWT's own takes UTF-16, a byte order mark and duplicate keys."""
         try:
             payload = strict_json.loads(decoded["payload"])
         except ValueError as error:
@@ -45,8 +49,8 @@ class StrictJWT(jwt.PyJWT):
 
 def _decode_header(raw: bytes) -> dict[str, Any]:
     """
-    Raises ValueError. PyJWT's own takes duplicate keys, and decodes the rest of the token too, which takes longer than
-    to check an HS256 signature.
+    Raises ValueError. PyJWT's get_unverified_header() accepts duplicate keys, and decodes the rest of the token too,
+    which takes longer than the check of an HS256 signature.
     """
     header = strict_json.loads(base64url_decode(raw.partition(b".")[0]))
     if not isinstance(header, dict):
@@ -55,7 +59,7 @@ def _decode_header(raw: bytes) -> dict[str, Any]:
 
 
 class StrictTokenBackend(TokenBackend):
-    """Signs with the ring's signing key; each key is good for one algorithm, and a header chooses neither."""
+    """Signs with the keyring's signing key, and verifies with the key of `kid` and that key's algorithm only."""
 
     jwt = StrictJWT()
 
@@ -69,17 +73,17 @@ class StrictTokenBackend(TokenBackend):
 
     def _clear_cache(self) -> None:
         """
-        A signature is checked once per process. Least recently used first out; failures are not held. Not emptied but
-        replaced: what is being verified just now with a key that was dropped ends up in the old one.
+        Each token is verified once per process; failures are not cached. Replaces the cache instead of clearing it: a
+        thread that verifies with a removed key at this moment stores the result in the old cache.
         """
         self._cached_claims = lru_cache(maxsize=MAX_CACHED_TOKENS)(self._decode)
         self._flushed_hits = self._flushed_misses = 0
 
     def _flush_metrics(self) -> None:
-        """Adds what the cache has counted since the last flush."""
+        """Adds the hits and misses of the cache since the last flush to the metrics."""
         counts = self._cached_claims.cache_info()
-        metrics.known_tokens.inc(max(0, counts.hits - self._flushed_hits))
-        metrics.new_tokens.inc(max(0, counts.misses - self._flushed_misses))
+        metrics.token_cache_hits.inc(max(0, counts.hits - self._flushed_hits))
+        metrics.token_cache_misses.inc(max(0, counts.misses - self._flushed_misses))
         self._flushed_hits, self._flushed_misses = counts.hits, counts.misses
 
     def encode(self, payload: dict[str, Any]) -> str:
@@ -89,7 +93,7 @@ class StrictTokenBackend(TokenBackend):
         return jwt.encode(claims, key.signing, algorithm=key.algorithm, headers=headers)
 
     def decode(self, token: str | bytes, verify: bool = True) -> dict[str, Any]:
-        """Raises TokenBackendError, or TokenBackendExpiredToken for a genuine token after its time."""
+        """Returns the claims. Raises TokenBackendError; TokenBackendExpiredToken if only the expiry is wrong."""
         raw = token.encode(errors="replace") if isinstance(token, str) else token
         if len(raw) > MAX_TOKEN_BYTES:
             raise TokenBackendError(_("Token is invalid"))
@@ -102,7 +106,7 @@ class StrictTokenBackend(TokenBackend):
         return claims.copy()
 
     def _decode(self, raw: bytes) -> dict[str, Any]:
-        """All checks of a token that do not change with time."""
+        """The checks of a token whose result does not change with time."""
         if not COMPACT_JWS.fullmatch(raw):
             raise TokenBackendError(_("Token is invalid"))
         try:
@@ -117,7 +121,7 @@ class StrictTokenBackend(TokenBackend):
 
     @property
     def accepted_audiences(self) -> Iterable[str]:
-        """Whose tokens are taken here: our own."""
+        """The audiences whose tokens are accepted: only this project's own."""
         return [settings.JWT_AUDIENCE]
 
     def _get_key(self, header: dict[str, Any]) -> Key:
@@ -139,7 +143,7 @@ class StrictTokenBackend(TokenBackend):
         )
 
     def _check_claims(self, header: dict[str, Any], claims: dict[str, Any]) -> None:
-        """The types that PyJWT leaves open: what is built on a claim later must not fail on it."""
+        """Checks the types of claims, which PyJWT does not, so that no later use of a claim fails."""
         token_type = claims.get(api_settings.TOKEN_TYPE_CLAIM)
         well_formed = (
             isinstance(token_type, str)
@@ -158,7 +162,7 @@ class StrictTokenBackend(TokenBackend):
 
 
 class IssuerBackend(StrictTokenBackend):
-    """Takes what we made for other services, too."""
+    """Also accepts tokens issued for other services."""
 
     @property
     def accepted_audiences(self) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""Refresh tokens."""
+"""Refresh tokens, and the look-up of their sign-in."""
 
 import uuid
 
@@ -24,28 +24,30 @@ _family_row = CompiledQuery(lambda: _family(uuid.UUID(int=2), 1).order_by().valu
 
 
 class RefreshToken(SignInToken, tokens.RefreshToken):
+    """A refresh token, which is valid for one refresh of its sign-in."""
+
     access_token_class = AccessToken
 
     @classmethod
     def for_sign_in(cls, sign_in: SignIn) -> "RefreshToken":
-        """The current one: every call makes the same token."""
+        """The current refresh token of a sign-in. Each call returns the same claims."""
         return cls._build(sign_in, sign_in.refresh_id, sign_in.refreshed_at, sign_in.expires_at)
 
     @property
     def family(self) -> SignInQuerySet:
-        """The sign-in it claims to belong to, if it is its user's, and was not ended wholesale."""
+        """A queryset of the sign-in of the token, empty if it is of another user or was ended wholesale."""
         return _family(self.sid, self.user_id).filter(user=self.user_id)
 
     def get_sign_in(self) -> SignIn | None:
-        """The only one of its family, with its user. One statement."""
-        # The first one is the constant that EXISTS selects.
+        """The sign-in of the token; None as in `family`. One statement."""
+        # The first parameter is the constant that EXISTS selects.
         blocking = (1, *blocking_parameters(self.sid, self.user_id))
         row = _family_row.first(*blocking, SIGN_IN_PK.get_db_prep_value(self.sid, connection))
         sign_in = SignIn.from_columns(row) if row else None
         return sign_in if sign_in and sign_in.user_id == self.user_id else None
 
     def revoke(self) -> None:
-        """Its whole sign-in. Raises TokenError if that had ended before."""
+        """Ends the sign-in of the token. Raises TokenError if it has ended already."""
         if not self.family.end(SignIn.Reason.SIGNED_OUT):
             raise TokenError(_("Token is blacklisted"))
 

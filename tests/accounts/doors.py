@@ -6,7 +6,7 @@ from accounts import rate_limits
 
 WRONG = "not the right passphrase at all"
 NEW_PASSWORD = "a quite different passphrase"
-FREE = rate_limits.LIMITS[rate_limits.Kind.PAIR].free
+FREE = rate_limits.LIMITS[rate_limits.Kind.PAIR].free_attempts
 ADDRESSES = [f"192.0.2.{number}" for number in range(1, 255)]
 
 

@@ -147,7 +147,7 @@ def guess(name: str, password: str, **how: Any) -> int:
 def test_guesses_from_one_ipv4_client_leave_others_alone_on_a_dual_stack_socket(
     form: str, ann: Any, password: str
 ) -> None:
-    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free + 1):
+    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free_attempts + 1):
         guess(f"nobody{number}", WRONG, REMOTE_ADDR=form.format("198.51.100.7"))
     assert guess("ann", password, REMOTE_ADDR=form.format("198.51.100.7")) == 429
     assert guess("ann", password, REMOTE_ADDR="198.51.100.7") == 429
@@ -160,7 +160,7 @@ def test_one_client_without_an_address_does_not_lock_out_the_others(
     behind_proxy: None, ann: Any, password: str, xff: str
 ) -> None:
     how = {"headers": {"x-forwarded-for": xff}, "REMOTE_ADDR": PROXY}
-    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free + 1):
+    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free_attempts + 1):
         guess(f"nobody{number}", WRONG, **how)
     assert guess("ann", password, **how) == 200
     assert guess("ann", password, REMOTE_ADDR=PROXY) == 200
@@ -172,8 +172,11 @@ def test_clients_without_an_address_are_not_without_a_limit(behind_proxy: None, 
     guess("nobody", WRONG, **how)
     count = AttemptCounter.objects.get(kind=rate_limits.Kind.ADDRESS)
     assert count.ip_address is None
-    assert count.limit.free == rate_limits.CLIENTS_IN_CROWD * rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free
-    AttemptCounter.objects.filter(pk=count.pk).update(count=count.limit.free - 1)
+    assert (
+        count.limit.free_attempts
+        == rate_limits.CLIENTS_IN_CROWD * rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free_attempts
+    )
+    AttemptCounter.objects.filter(pk=count.pk).update(count=count.limit.free_attempts - 1)
     assert guess("nobody", WRONG, **how) == 401
     assert guess("ann", password, **how) == 429
 

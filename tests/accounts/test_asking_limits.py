@@ -8,7 +8,7 @@ from accounts.models import AttemptCounter, SecurityEvent, User
 pytestmark = pytest.mark.django_db
 
 NEW_PASSWORD = "a quite different passphrase"
-MOST = rate_limits.LIMITS[rate_limits.Kind.SIGN_UP].most
+MOST = rate_limits.LIMITS[rate_limits.Kind.SIGN_UP].max_attempts
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ def test_a_refused_attempt_neither_looks_up_nor_hashes(ann, browser, django_asse
 
 def test_an_account_asks_for_a_few_addresses_an_hour(ann, bob, browser_of):
     browser = browser_of(ann)
-    most = rate_limits.LIMITS[rate_limits.Kind.CHANGING].most
+    most = rate_limits.LIMITS[rate_limits.Kind.CHANGING].max_attempts
     answers = [browser.post("/accounts/email/", {"new_email": "bob@example.org"}) for _ in range(most + 1)]
     assert [answer.status_code for answer in answers] == [200] * most + [429]
     assert "already exists" in answers[0].content.decode()
@@ -79,7 +79,7 @@ def test_throw_away_accounts_are_limited_too(db, browser, settings):
 
 
 def test_a_reset_that_is_asked_for_too_often_looks_nobody_up(ann, anonymous, django_assert_max_num_queries):
-    most = rate_limits.LIMITS[rate_limits.Kind.RESETTING].most
+    most = rate_limits.LIMITS[rate_limits.Kind.RESETTING].max_attempts
     for number in range(most):
         anonymous.post("/api/password/reset/", {"email": f"nobody{number}@example.org"})
     events = SecurityEvent.objects.count()

@@ -85,7 +85,7 @@ def test_others_sign_in_beside_an_address_that_is_locked_out(node: Any, people: 
         "from accounts.models import AttemptCounter\n"
         f"sources = guess_limits.sources_of_stranger('', {address!r})\n"
         "sources = [each for each in sources if each.kind == rate_limits.Kind.ADDRESS]\n"
-        "for _ in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free + 9):\n"
+        "for _ in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free_attempts + 9):\n"
         "    AttemptCounter.objects.start_attempt(sources); AttemptCounter.objects.update(until=timezone.now())\n"
         "AttemptCounter.objects.start_attempt(sources)"
     )

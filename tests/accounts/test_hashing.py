@@ -90,7 +90,7 @@ def test_a_sign_in_too_many_is_refused_without_a_statement_and_heard_a_moment_la
 
 def test_the_page_says_what_to_do(all_at_it, browser, ann, password):
     answer = browser().post("/accounts/login/", {"username": "ann", "password": password})
-    assert "Try again in a moment." in answer.content.decode()
+    assert "Try again shortly." in answer.content.decode()
 
 
 def test_an_account_too_many_is_refused_and_counted_nowhere(all_at_it, browser, anonymous, password):

@@ -127,7 +127,7 @@ def test_from_everywhere_a_hundred_in_a_row_are_never_heard_in_a_day(api_door, a
 
 def test_a_hundred_and_one_strangers_at_once_are_not_all_heard(api_door, ann):
     answers = [api_door.knock("ann", WRONG, address).status_code for address in ADDRESSES[:101]]
-    assert answers.count(401) == rate_limits.LIMITS[rate_limits.Kind.ACCOUNT].free
+    assert answers.count(401) == rate_limits.LIMITS[rate_limits.Kind.ACCOUNT].free_attempts
 
 
 def test_an_owner_whom_strangers_locked_out_gets_in_within_a_quarter_of_an_hour(api_door, ann, password, clock):
@@ -164,22 +164,22 @@ def test_all_addresses_of_an_ipv6_network_are_one(api_door, ann):
 
 
 def test_an_address_that_tries_many_names_is_locked(api_door, ann, password):
-    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free):
+    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free_attempts):
         api_door.knock(f"name{number}", WRONG)
     assert api_door.knock("ann", password).status_code == 429
     assert api_door.opens("ann", password, "203.0.113.9")
 
 
 def test_ones_own_success_does_not_renew_the_guesses_of_the_address(api_door, ann, bob, password):
-    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free):
+    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free_attempts):
         api_door.knock(f"name{number}", WRONG)
-        if number < rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free - 1:
+        if number < rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free_attempts - 1:
             assert api_door.opens("bob", password)
     assert api_door.knock("ann", WRONG).status_code == 429
 
 
 def test_an_office_that_signs_in_all_day_is_not_locked(api_door, ann, password):
-    for _ in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free + 5):
+    for _ in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free_attempts + 5):
         assert api_door.opens("ann", password)
 
 
@@ -209,7 +209,7 @@ def test_a_flushed_cache_renews_nobodys_guesses(api_door, ann):
 
 
 def test_without_an_address_nobody_locks_out_everybody(api_door, ann, bob, password):
-    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free + 1):
+    for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free_attempts + 1):
         api_door.knock(f"name{number}", WRONG, "")
     assert api_door.opens("bob", password, "")
 
@@ -226,7 +226,7 @@ def service():
 
 def test_strangers_lock_no_service_out(api_door, service):
     name, secret = service
-    for address in ADDRESSES[: rate_limits.LIMITS[rate_limits.Kind.ACCOUNT].most + 10]:
+    for address in ADDRESSES[: rate_limits.LIMITS[rate_limits.Kind.ACCOUNT].max_attempts + 10]:
         api_door.knock(name, WRONG, address)
     assert AttemptCounter.objects.locked_out().filter(kind=rate_limits.Kind.ACCOUNT).exists()
     assert api_door.opens(name, secret, "203.0.113.9")
@@ -236,7 +236,7 @@ def test_a_locked_service_answers_a_wrong_password_like_any_other_name(api_door,
     name, _secret = service
     answers = {}
     for each in (name, "ann", "nobody"):
-        for address in ADDRESSES[: rate_limits.LIMITS[rate_limits.Kind.ACCOUNT].free + 1]:
+        for address in ADDRESSES[: rate_limits.LIMITS[rate_limits.Kind.ACCOUNT].free_attempts + 1]:
             last = api_door.knock(each, WRONG, address)
         answers[each] = (last.status_code, last.headers["Retry-After"], last.content)
     assert answers[name] == answers["ann"] == answers["nobody"]
@@ -304,12 +304,12 @@ def test_nobody_has_mails_sent_to_everybody(anonymous, db, mailoutbox, django_ca
         answers = [anonymous.post("/api/password/reset/", {"email": person.email}).status_code for person in people]
     mail.wait()
     assert set(answers) == {202}
-    assert len(mailoutbox) == rate_limits.LIMITS[rate_limits.Kind.RESETTING].most
+    assert len(mailoutbox) == rate_limits.LIMITS[rate_limits.Kind.RESETTING].max_attempts
 
 
 def test_nobody_makes_accounts_by_the_hundred(browser, db):
     form = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
-    most = rate_limits.LIMITS[rate_limits.Kind.SIGN_UP].most
+    most = rate_limits.LIMITS[rate_limits.Kind.SIGN_UP].max_attempts
     answers = [
         browser().post("/accounts/signup/", form | {"username": f"u{number}", "email": f"u{number}@example.org"})
         for number in range(most + 1)

@@ -12,7 +12,7 @@ from tests.conftest import ApiClient, Browser
 
 pytestmark = pytest.mark.django_db
 
-MOST = LIMITS[Kind.NOTIFYING].free
+MOST = LIMITS[Kind.NOTIFYING].free_attempts
 FLOOD = MOST + 5
 SUMMARY = "Many events in your account in the last hour"
 AGENT = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_2 like Mac OS X) AppleWebKit/605.1.15 Version/17.2 Mobile Safari/604.1"

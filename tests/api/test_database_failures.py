@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
 
 from accounts.models import User
-from api import migrations_state, outages
+from api import outages
 from tests.conftest import ApiClient, Browser
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,7 +22,7 @@ is_postgresql = connection.vendor == "postgresql"
 @pytest.fixture(autouse=True)
 def nothing_is_known_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outages.database_outages, "_next", {})
-    monkeypatch.setattr(migrations_state, "applied", migrations_state.Applied())
+    monkeypatch.setattr(outages, "migrations", outages.AppliedMigrations())
 
 
 def execute(*statements: str) -> None:
@@ -124,6 +125,15 @@ def test_a_node_is_not_ready_before_its_migrations(not_migrated: None) -> None:
     assert Browser().get("/health/live").status_code == 200
 
 
+def test_migrations_are_missing_when_djangos_own_check_says_so(request: pytest.FixtureRequest) -> None:
+    call_command("migrate", check_unapplied=True, verbosity=0)
+    assert not outages.AppliedMigrations().are_missing()
+    request.getfixturevalue("not_migrated")
+    with pytest.raises(SystemExit):
+        call_command("migrate", check_unapplied=True, verbosity=0)
+    assert outages.AppliedMigrations().are_missing()
+
+
 def test_a_database_without_any_table_is_not_ready(request: pytest.FixtureRequest) -> None:
     execute("ALTER TABLE django_migrations RENAME TO elsewhere_migrations")
     try:
@@ -172,7 +182,7 @@ def test_an_outage_is_logged_once_a_minute_with_its_exception(
 ) -> None:
     def trouble_at(seconds: float, text: str) -> None:
         monkeypatch.setattr(outages.time, "monotonic", lambda: seconds)
-        outages.log_database_outage(OperationalError(text), outages.Trouble.UNREACHABLE)
+        outages.log_database_outage(OperationalError(text), outages.Outage.UNREACHABLE)
 
     caplog.set_level(logging.ERROR)
     for seconds in (1000.0, 1001.0, 1059.0, 1061.0):

@@ -70,13 +70,14 @@ def test_an_invalid_folder_is_logged_once_and_its_end_once(folder, of, command, 
         (folder / "y.pem").write_text("more nonsense")
         client.get("/api/me/")
         assert [record.message for record in caplog.records] == [
-            "The keys in JWT_KEYS stay as they were: x.pem in JWT_KEYS is not an unencrypted PEM private key."
+            "The keys in JWT_KEYS cannot be reloaded; the previous keys are used: "
+            "x.pem in JWT_KEYS is not an unencrypted PEM private key."
         ]
         caplog.clear()
         (folder / "x.pem").unlink()
         (folder / "y.pem").unlink()
         client.get("/api/me/")
-    assert [record.message for record in caplog.records] == ["The keys in JWT_KEYS are read again"]
+    assert [record.message for record in caplog.records] == ["The keys in JWT_KEYS are reloaded again"]
 
 
 def test_no_part_of_an_invalid_key_is_logged(folder, of, client_of, ann, caplog):

@@ -1,7 +1,6 @@
 """The overview page of the admin: figures, and the permissions that each of them needs."""
 
 import re
-import time
 from datetime import timedelta
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -9,13 +8,11 @@ from uuid import uuid4
 import pytest
 import time_machine
 from django.conf import settings
-from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 
 from accounts.models import SecurityEvent, SignIn, sign_in_querysets
 from api.keys import keyring
-from api.refused_tokens import HOUR_SECONDS, RefusedTokens, hour_key
 from tests.accounts.admin_pages import make_staff, make_support, text_of
 
 pytestmark = pytest.mark.django_db
@@ -41,13 +38,13 @@ def test_large_counts_are_estimated_and_marked_as_estimates(page, monkeypatch, c
     SignIn.objects.bulk_create(SignIn(**template | {"id": uuid4()}) for _ in range(5000))
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE accounts_signin")
-    monkeypatch.setattr(sign_in_querysets, "COUNTED_SIGN_INS", 1000)
+    monkeypatch.setattr(sign_in_querysets, "MAX_COUNTED_EXACTLY", 1000)
     monkeypatch.setattr(sign_in_querysets, "SAMPLE_ONE_IN", 2)
     counts, is_exact = SignIn.objects.live_by_kind()
     assert not is_exact
     assert 2500 < counts["client"] < 7500
     assert figures_of(page.get("/admin/"))["Clients signed in"].value.startswith("about ")
-    assert "the figures are estimates" in text_of(page.get("/admin/accounts/signin/end-everyone/"))
+    assert "The figures are estimates" in text_of(page.get("/admin/accounts/signin/end-everyone/"))
 
 
 def test_it_counts_sign_ins_and_failures_of_two_days_by_the_hour(browser_of, staff, client_of, anonymous, ann):
@@ -71,14 +68,14 @@ def test_it_shows_reused_tokens(page, ann):
 
 
 def test_it_shows_the_blocklist_and_refused_tokens(page, client_of, ann):
-    before = int(figures_of(page.get("/admin/"))["Tokens refused"].value.removeprefix("about "))
+    before = int(figures_of(page.get("/admin/"))["Tokens refused"].value)
     client = client_of(ann)
     SignIn.objects.filter(user=ann).end(SignIn.Reason.ENDED_BY_STAFF)
     for _ in range(3):
         assert client.get("/api/me/").status_code == 401
     figures = figures_of(page.get("/admin/"))
     assert figures["Blocklist"].value == "1"
-    assert int(figures["Tokens refused"].value.removeprefix("about ")) - before == 3
+    assert int(figures["Tokens refused"].value) - before == 3
 
 
 def test_it_shows_the_state_of_the_system(page):
@@ -142,33 +139,4 @@ def test_nothing_on_the_page_is_inline(page, url):
 def test_it_works_without_its_cache(page, settings):
     settings.CACHES = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}}
     answer = page.get("/admin/")
-    assert (answer.status_code, figures_of(answer)["Tokens refused"].value) == (200, "unknown")
-
-
-@pytest.mark.parametrize(
-    "value",
-    ["text", {"a": 1}, None, [[[1]]], True, -1, 1.5, float("nan"), float("inf"), 10**13, int("9" * 4_299)],
-    ids=lambda value: repr(value)[:20],
-)
-def test_foreign_values_under_its_cache_keys_are_not_counts(page, value):
-    page.get("/admin/")
-    cache.set(hour_key(int(time.time() // HOUR_SECONDS)), value)
-    answer = page.get("/admin/")
-    assert (answer.status_code, figures_of(answer)["Tokens refused"].value) == (200, "unknown")
-
-
-def test_refusals_are_sent_once_a_second_and_none_is_lost(monkeypatch):
-    refused_tokens = RefusedTokens()
-    told = []
-    monkeypatch.setattr("api.refused_tokens._flush", lambda count: told.append(count) or True)
-    for _ in range(100):
-        refused_tokens.count()
-    assert (told, refused_tokens._pending) == ([1], 99)
-
-
-def test_refusals_that_cannot_be_sent_are_kept(monkeypatch):
-    refused_tokens = RefusedTokens()
-    monkeypatch.setattr("api.refused_tokens._flush", lambda count: False)
-    for _ in range(3):
-        refused_tokens.count()
-    assert refused_tokens._pending == 3
+    assert (answer.status_code, figures_of(answer)["Tokens refused"].value.isdigit()) == (200, True)

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from api import strict_json
-from api.parsers import MAX_BYTES
+from api.parsers import MAX_BODY_BYTES
 
 LEVELS = strict_json.MAX_LEVELS
 MIXED = b'[{"a":'
@@ -61,7 +61,7 @@ def test_ambiguous_json_is_refused(text):
     "piece", [b"[]", b"[],", b'"a', b'\\"', b'"', b"\\", b"[", b"{", b"[[]],", b'"[",', b"1,"], ids=repr
 )
 def test_parsing_a_body_takes_little_time(piece):
-    text = b"[" * LEVELS + b'"x",' + piece * ((MAX_BYTES - LEVELS) // len(piece))
+    text = b"[" * LEVELS + b'"x",' + piece * ((MAX_BODY_BYTES - LEVELS) // len(piece))
     started = time.perf_counter()
     with suppress(ValueError):
         strict_json.loads(text)

@@ -8,6 +8,7 @@ import pytest
 from django.conf import settings
 from django_redis import get_redis_connection
 
+from accounts import rate_limits
 from api.throttling import AddressThrottle
 from tests import servers
 from tests.stopwatch import stopwatch
@@ -28,6 +29,7 @@ THROTTLED = {
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
     """Three requests in a minute, at every endpoint."""
+    monkeypatch.setitem(rate_limits.LIMITS, rate_limits.Kind.SIGN_UP, rate_limits._quota("3/minute"))
     monkeypatch.setattr(AddressThrottle, "THROTTLE_RATES", {"tokens": "3/min", "accounts": "3/min"})
     monkeypatch.setattr(AddressThrottle, "_retry_at", 0.0)
     AddressThrottle.local_cache.clear()
@@ -40,6 +42,12 @@ def test_a_throttled_address_gets_a_retry_after_header(anonymous, path):
     assert answers[3].status_code == 429
     assert answers[3].json()["code"] == "throttled"
     assert 0 < int(answers[3].headers["Retry-After"]) <= 60
+
+
+def test_without_a_rate_of_accounts_sign_ups_are_not_limited(anonymous, settings):
+    settings.ACCOUNT_RATE = None
+    path = "/api/register/"
+    assert {anonymous.post(path, THROTTLED[path]).status_code for _ in range(5)} == {400}
 
 
 def test_another_address_is_not_throttled(anonymous):

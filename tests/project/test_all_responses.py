@@ -257,7 +257,7 @@ def test_it_does_not_start_with_a_key_that_others_know_or_guess(key):
 def test_it_does_not_start_with_such_a_key_as_a_fallback():
     run = start(SECRET_KEY=settings.SECRET_KEY, SECRET_KEY_FALLBACKS=f"{settings.SECRET_KEY[::-1]},secret")
     assert run.returncode != 0
-    assert "SECRET_KEY_FALLBACKS must be as good" in run.stderr
+    assert "SECRET_KEY_FALLBACKS must be as strong" in run.stderr
 
 
 def test_it_starts_without_debug_unless_that_is_asked_for():

@@ -261,7 +261,7 @@ def test_an_error_tells_neither_password_nor_token_nor_cookie(
     page, client = browser_of(ann), client_of(ann)
     link = mails_at_hand(lambda: Browser().post("/accounts/password_reset/", {"email": ann.email}))
     breaks(
-        "accounts.models.AttemptCounterManager.take",
+        "accounts.models.attempts.AttemptCounterManager.start_attempt",
         "accounts.password_validation.GuessablePasswordValidator.validate",
         "api.tokens.access.mirror.blocks",
     )

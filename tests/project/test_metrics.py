@@ -90,6 +90,7 @@ def test_what_happens_is_counted(settings: Any, ann: Any, password: str) -> None
     ApiClient().post("/api/token/refresh/", {"refresh": used_up})
     api.sign_in("ann", password)
     ApiClient().post("/api/token/blacklist/", {"refresh": api.refresh})
+    assert api.get("/api/me/").status_code == 401
     after = told()
 
     assert {type: events(after)[type] - times for type, times in events(before).items()} == {
@@ -102,6 +103,9 @@ def test_what_happens_is_counted(settings: Any, ann: Any, password: str) -> None
     for outcome, times in (("rotated", 2), ("refused", 1)):
         name = "wristband_refreshes_total"
         assert value_of(after, name, outcome=outcome) - value_of(before, name, outcome=outcome) == times
+    # The refresh token that was used twice, and the access token of the sign-in that ended.
+    name = "wristband_tokens_refused_total"
+    assert value_of(after, name) - value_of(before, name) == 2
 
 
 @pytest.mark.long

@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
+import sys
 import uuid
 from datetime import timedelta
 from pathlib import Path
@@ -179,9 +181,12 @@ def go_through_the_pages(old, new):
 
 
 def as_named_now(cookies):
-    """In DEBUG the names of cookies have the folder's digest, too."""
+    """In DEBUG the names of cookies contain a digest of the folder."""
     digest = hashlib.sha256(str(servers.ROOT).encode()).hexdigest()[:8]
-    return {name.replace("sessionid", f"sessionid-{digest}"): value for name, value in cookies.items()}
+    return {
+        re.sub("sessionid|device", lambda found: f"{found[0]}-{digest}", name, count=1): value
+        for name, value in cookies.items()
+    }
 
 
 def send(browser, path, form, page=""):
@@ -207,3 +212,63 @@ def bearer(tokens):
 
 def me(node, tokens):
     return httpx.get(f"{node.url}/api/me/", headers=bearer(tokens)).status_code
+
+
+LINKS = """
+from django.utils.encoding import force_bytes
+from django.utils.http import urlsafe_base64_encode
+from accounts import links
+from accounts.models import User
+user = User.objects.get(username="ann")
+uid = urlsafe_base64_encode(force_bytes(user.pk))
+print(f"/accounts/reset/{uid}/{links.password_reset.make_token(user)}/")
+print(f"/accounts/email/{uid}/{links.email_confirmation.make_token(user)}/")
+"""
+
+
+def manage_in(folder, env, *command):
+    done = subprocess.run(
+        [sys.executable, "manage.py", *command], cwd=folder, env=os.environ | env, stdout=subprocess.PIPE, text=True
+    )
+    assert done.returncode == 0
+    return done.stdout
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def not_migrated(request, tmp_path):
+    """The environment of nodes on an empty database. All clients have one address, and sign in often."""
+    url = f"sqlite:///{tmp_path / 'db.sqlite3'}"
+    if request.param == "postgresql":
+        url = servers.create_database(os.environ["DATABASE_URL"], f"upgrade_{uuid.uuid4().hex}")
+    rates = {"TOKEN_RATE": "", "ACCOUNT_RATE": ""}
+    return {"DEBUG": "true", "SECRET_KEY": "k" * 25 + "7Lq4TzWc8NfHs3YbJd6PgAu5", "DATABASE_URL": url} | rates
+
+
+@pytest.mark.long
+@pytest.mark.once
+@pytest.mark.timeout(300)
+def test_data_of_the_previous_release_stay_valid(previous_code, not_migrated):
+    env = not_migrated
+    manage_in(previous_code, env, "migrate", "--verbosity=0")
+    with servers.node(env, 1, root=previous_code) as old, httpx.Client(base_url=old.url, timeout=30) as browser:
+        form = {"username": "ann", "email": "ann@example.org", "password1": PASSWORD, "password2": PASSWORD}
+        send(browser, "/accounts/signup/", form)
+        tokens = ok(httpx.post(f"{old.url}/api/token/", json=credentials(PASSWORD)), 200)
+        cookies = browser.cookies
+        for _guess in range(4):
+            ok(httpx.post(f"{old.url}/api/token/", json=credentials("a wrong passphrase it is")), 401)
+    links = manage_in(previous_code, env, "shell", "--verbosity=0", "--command", LINKS).split()
+    assert len(links) == 2
+    servers.manage(env, "migrate", "--verbosity=0")
+    with servers.node(env, 1) as new:
+        assert httpx.get(f"{new.url}/accounts/profile/", cookies=as_named_now(cookies)).status_code == 200
+        assert [httpx.get(f"{new.url}{link}").status_code for link in links] == [200, 200]
+        ok(httpx.post(f"{new.url}/api/token/refresh/", json={"refresh": tokens["refresh"]}), 200)
+        ok(httpx.post(f"{new.url}/api/token/", json=credentials("a wrong passphrase it is")), 401)
+        # The fifth wrong guess: the next one has to wait, but not in the browser that is known.
+        ok(httpx.post(f"{new.url}/api/token/", json=credentials(PASSWORD)), 429)
+        known = {name: value for name, value in as_named_now(cookies).items() if "device" in name}
+        assert known
+        with httpx.Client(base_url=new.url, cookies=known, timeout=30) as browser:
+            send(browser, "/accounts/login/", credentials(PASSWORD))
+            assert browser.get("/accounts/profile/").status_code == 200

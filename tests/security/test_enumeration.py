@@ -178,7 +178,7 @@ def test_a_rate_limited_account_is_answered_like_an_unknown_name(accounts):
         answers = {}
         for kind, name in accounts.items():
             AttemptCounter.objects.all().delete()
-            for _ in range(LIMITS[Kind.PAIR].free + 1):
+            for _ in range(LIMITS[Kind.PAIR].free_attempts + 1):
                 with work() as done:
                     response = post(Browser(), path, {"username": name, "password": WRONG})
             answers[kind] = seen_from_outside(response, name), done

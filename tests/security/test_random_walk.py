@@ -543,7 +543,7 @@ class Walk(RuleBasedStateMachine):
                 list(steps)
                 self.end(self.stays)
         elif whose.exists:
-            list(steps.end_all_in_batches(User.objects.get(pk=whose.id), SignIn.Reason.ENDED_BY_STAFF))
+            list(ending.end_all_in_batches(User.objects.get(pk=whose.id), SignIn.Reason.ENDED_BY_STAFF))
             self.end(self.of(whose))
 
     # What puts nobody out, and lets nobody in

@@ -211,16 +211,18 @@ def promises() -> Iterator[str]:
         Kind.INSIDE: "at one account, by a client or browser that is signed in to it",
     }.items():
         limit = LIMITS[kind]
-        yield f"| {whose} | {limit.free} | {words(limit.longest_wait)} | {limit.most} | {words(limit.memory)} |"
+        waits = f"{limit.free_attempts} | {words(limit.longest_wait)} | {limit.max_attempts} | {words(limit.window)}"
+        yield f"| {whose} | {waits} |"
     yield (
-        f"{LIMITS[Kind.RESET].free} reset mails an hour are sent to an address. From one IP address, "
-        f"{LIMITS[Kind.RESETTING].free} resets and {LIMITS[Kind.SIGN_UP].free} new accounts an hour are accepted."
+        f"{LIMITS[Kind.RESET].max_attempts} reset mails an hour are sent to an address. From one IP address, "
+        f"{LIMITS[Kind.RESETTING].max_attempts} resets and "
+        f"{LIMITS[Kind.SIGN_UP].max_attempts} new accounts an hour are accepted."
     )
-    of_address, of_account = LIMITS[Kind.CONFIRM].free, LIMITS[Kind.CONFIRMING].free
+    of_address, of_account = LIMITS[Kind.CONFIRM].max_attempts, LIMITS[Kind.CONFIRMING].max_attempts
     yield f"{of_address} confirmation mails an hour are sent to an address, and {of_account} for an account."
-    of_address, of_account = LIMITS[Kind.NOTICE].free, LIMITS[Kind.NOTIFYING].free
+    of_address, of_account = LIMITS[Kind.NOTICE].max_attempts, LIMITS[Kind.NOTIFYING].max_attempts
     yield f"{of_address} notices an hour are sent to an address, and {of_account} about an account."
-    yield f"one mail summarises the hour, and {LIMITS[Kind.URGENT].free} more of each urgent kind is sent"
+    yield f"one mail summarises the hour, and {LIMITS[Kind.URGENT].max_attempts} more of each urgent kind is sent"
     yield f"An IPv6 address stands for its /{addresses.IPV6_NETWORK_BITS} network."
     yield f"with {rate_limits.CLIENTS_IN_CROWD} times the limits of one address"
     rates = settings.REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"]

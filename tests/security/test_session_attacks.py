@@ -185,7 +185,7 @@ def test_a_request_that_finishes_after_the_end_revives_nothing(ann, password):
         session["late"] = True
     browser.post("/accounts/logout/")
     left = Session.objects.count()
-    for act in ("save", "cycle_key", "keep"):
+    for act in ("save", "cycle_key", "remember_me"):
         session = slow.pop()
         try:
             getattr(session, act)()

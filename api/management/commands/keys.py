@@ -1,3 +1,5 @@
+"""The command `keys`: list the keys that sign and verify tokens, publish, promote and retire them."""
+
 import time
 from argparse import ArgumentParser
 from typing import Any
@@ -15,23 +17,25 @@ NEXT_STEP = {KeyState.PUBLISHED: "promote", KeyState.VERIFYING: "retire"}
 
 
 class Command(BaseCommand):
-    help = "Lists the keys in JWT_KEYS, and takes them through their life: new, promote, retire."
+    help = "Lists the keys in JWT_KEYS, publishes a new one, promotes it to sign, or retires one."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         steps = parser.add_subparsers(dest="step", title="steps (none: list the keys)")
-        new = steps.add_parser("new", help="publish a key, which signs nothing yet")
+        new = steps.add_parser("new", help="publish a key that does not sign yet")
         new.add_argument("--algorithm", choices=KEY_GENERATORS, default="ES256")
         for step, help_text in {
-            "promote": "let it sign from now on",
-            "retire": "drop it, and all that it signed",
+            "promote": "sign with this key from now on",
+            "retire": "delete this key; the tokens it signed become invalid",
         }.items():
             each = steps.add_parser(step, help=help_text)
-            each.add_argument("kid", help="its id, or the beginning of it")
-            each.add_argument("--force", action="store_true", help="even if that signs people out")
+            each.add_argument("kid", help="the id of the key, or the beginning of the id")
+            each.add_argument("--force", action="store_true", help="do so even if users are signed out by it")
 
     def handle(self, *args: Any, step: str | None, **options: Any) -> None:
         if not settings.JWT_KEYS:
-            raise CommandError("JWT_KEYS names no folder: tokens are signed with a key derived from SECRET_KEY.")
+            raise CommandError(
+                "JWT_KEYS is not set: tokens are signed with a key derived from SECRET_KEY. Set it to a folder."
+            )
         self.rotation = Rotation(settings.JWT_KEYS)
         try:
             self.run_step(step, options) if step else self.list()
@@ -44,14 +48,14 @@ class Command(BaseCommand):
         else:
             kid = self.find_kid(options["kid"])
             (self.rotation.promote if step == "promote" else self.rotation.retire)(kid, options["force"])
-        # By then every process that reads this folder has looked.
+        # By then every process that reads this folder has polled it.
         time.sleep(2 * POLL_SECONDS)
         self.stdout.write(f"{kid} {'is published' if step == 'new' else f'is {step}d'}.")
 
     def find_kid(self, beginning: str) -> str:
         found = [kid for kid in self.rotation.statuses() if kid.startswith(beginning)]
         if len(found) != 1:
-            raise CommandError(f"{len(found)} keys begin with {beginning}.")
+            raise CommandError(f"{len(found)} keys begin with {beginning}. Give more or other characters of the id.")
         return found[0]
 
     def list(self) -> None:

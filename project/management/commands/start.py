@@ -94,7 +94,7 @@ class Command(BaseCommand):
         if people:
             self.stdout.write("\n  Demo users (shown once; to set one: DEBUG=true manage.py changepassword NAME)\n")
         for person in people:
-            self.stdout.write(f"    {person.username:<6} {person.password:<42} {person.who}\n")
+            self.stdout.write(f"    {person.username:<6} {person.password:<42} {person.description}\n")
         self.stdout.write(CURL_LINES.format(base=base, name=name, password=password))
 
 

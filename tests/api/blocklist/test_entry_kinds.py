@@ -55,7 +55,7 @@ STRANGE_IDS = {
 def test_an_id_of_another_uuid_version_is_not_a_token_id(browser_of, client_of, password, ann, strange):
     client, page = client_of(ann), browser_of(make_staff("blocker", password, *BLOCKER))
     answer = show(page, strange.hex)
-    assert "not a token of ours" in text_of(answer)
+    assert "not a token of this server" in text_of(answer)
     assert offers(answer) == set()
     with pytest.raises(ValueError, match="version-4"):
         Entry.objects.block_leaked_token(strange, "It was pasted.")

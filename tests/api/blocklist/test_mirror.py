@@ -321,8 +321,8 @@ def test_an_outage_of_redis_is_logged_once_and_its_end_once(
         eventually(lambda: statements_of_a_check(mirror) == 0)
     said = [record.getMessage().partition(":")[0] for record in caplog.records]
     assert said == [
-        "No news of blocks from Redis; every check asks the database meanwhile",
-        "News of blocks from Redis again",
+        "No blocklist messages from Redis; every check queries the database meanwhile",
+        "Blocklist messages from Redis are received again",
     ]
 
 

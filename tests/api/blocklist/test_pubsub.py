@@ -106,9 +106,7 @@ class TestOnRedis:
                 forger.publish(pubsub.CHANNEL, message)
                 client.get("/api/me/")
         logged = [record.message for record in caplog.records if record.name == "api.blocklist.pubsub"]
-        assert [message.partition(" (")[0] for message in logged] == [
-            "A message on wp:blocked in Redis is none of ours"
-        ]
+        assert [message.partition(" (")[0] for message in logged] == ["A message on wp:blocked in Redis is invalid"]
         assert ID not in caplog.text
 
     def test_foreign_times_do_not_slow_checks(self, mirror, forger):

@@ -10,9 +10,9 @@ from psycopg import sql
 
 from accounts.models import SignIn
 from api.blocklist.models import Entry, StatusIndex, Store, max_access_expiry
-from api.blocklist.restore import PLACES_SKIPPED, end_restored_sign_ins
+from api.blocklist.restore import SKIPPED_INDEXES, end_restored_sign_ins
 from api.blocklist.row_cursor import RowCursor, StoreReplaced
-from api.blocklist.store import read_with_mark
+from api.blocklist.store import MarkedRows
 from tests import servers
 from tests.conftest import bearer
 
@@ -26,10 +26,10 @@ class TestStore:
         Entry.objects.block_all(max_access_expiry(), 7)
         rows = Entry.objects.order_by("id").values_list(*FIELDS)
         with django_assert_num_queries(1):
-            mark, found = read_with_mark(rows[:3])
+            mark, found = MarkedRows(rows[:3]).read()
         assert found == list(rows[:3])
         assert mark.last_id == Entry.objects.latest("id").pk
-        assert read_with_mark(rows.filter(pk=-1))[1] == []
+        assert MarkedRows(rows.filter(pk=-1)).read()[1] == []
 
     def test_pruning_is_not_taken_for_a_restore(self):
         unread = RowCursor()
@@ -55,7 +55,7 @@ class TestStore:
         before = StatusIndex.objects.latest_index()
         list(end_restored_sign_ins(SignIn.Reason.ENDED_BY_STAFF))
         below = Entry.objects.exclude(places_below=None).get().places_below
-        assert StatusIndex.objects.create().pk >= below > before + PLACES_SKIPPED
+        assert StatusIndex.objects.create().pk >= below > before + SKIPPED_INDEXES
 
 
 # On real servers
