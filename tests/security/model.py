@@ -38,7 +38,7 @@ class Stay:
     holder: Any = None
     over: bool = False
     # Revoked by a wholesale end, whatever its row contains.
-    is_shut_out: bool = False
+    is_revoked: bool = False
 
     def __post_init__(self) -> None:
         self.proved = self.seen = self.began
@@ -59,7 +59,7 @@ class Cookie:
     is_replaced: bool = False
 
     def is_good(self, now: datetime) -> bool:
-        return not self.is_replaced and self.stay.is_good(now) and not self.stay.is_shut_out
+        return not self.is_replaced and self.stay.is_good(now) and not self.stay.is_revoked
 
 
 @dataclass(eq=False)
@@ -71,7 +71,7 @@ class Access:
 
     def is_good(self, now: datetime) -> bool:
         expires = min(self.made + ACCESS, self.stay.began + LONGEST)
-        return not (self.stay.over or self.stay.is_shut_out or self.is_blocked) and now < expires + LEEWAY
+        return not (self.stay.over or self.stay.is_revoked or self.is_blocked) and now < expires + LEEWAY
 
 
 @dataclass(eq=False)
@@ -92,4 +92,4 @@ class Refresh:
 
     def is_good(self, now: datetime) -> bool:
         is_accepted = self.rotated is None or self.is_in_grace(now)
-        return is_accepted and self.is_genuine(now) and self.stay.is_good(now) and not self.stay.is_shut_out
+        return is_accepted and self.is_genuine(now) and self.stay.is_good(now) and not self.stay.is_revoked
