@@ -206,7 +206,7 @@ def test_a_missing_field_is_refused_and_named(send, good, path, field):
 
 # A valid body, malformed as a whole
 
-SPOILS = {
+MALFORMED = {
     "a key twice": lambda good: good[:-1] + b", " + good[1:],
     "a key twice, spelled in two ways": lambda good: good[:-1] + b', "a": 1, "\\u0061": 2}',
     "NaN beside": lambda good: good[:-1] + b', "extra": NaN}',
@@ -235,16 +235,16 @@ SPOILS = {
 
 @pytest.mark.parametrize("path", FIELDS)
 def test_a_malformed_body_is_refused(send, good, path, subtests):
-    for name, spoil in SPOILS.items():
+    for name, change in MALFORMED.items():
         with subtests.test(name):
-            assert_refused(send(path, spoil(json.dumps(good[path]).encode())))
+            assert_refused(send(path, change(json.dumps(good[path]).encode())))
 
 
 @pytest.mark.parametrize("path", FIELDS)
 def test_a_malformed_body_changes_nothing(send, good, path):
     before = records()
-    for spoil in SPOILS.values():
-        send(path, spoil(json.dumps(good[path]).encode()))
+    for change in MALFORMED.values():
+        send(path, change(json.dumps(good[path]).encode()))
     assert records() == before
 
 

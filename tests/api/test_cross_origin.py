@@ -3,7 +3,7 @@
 import pytest
 from django.test import override_settings
 
-FRIEND = "https://app.example.net"
+ALLOWED_ORIGIN = "https://app.example.net"
 LOOK_ALIKES = [
     "https://app.example.net.evil.example",
     "https://evil-app.example.net",
@@ -18,8 +18,8 @@ PREFLIGHT = {"access-control-request-method": "PATCH", "access-control-request-h
 
 
 @pytest.fixture(autouse=True)
-def friends():
-    with override_settings(CORS_ALLOWED_ORIGINS=[FRIEND]):
+def allowed_origins():
+    with override_settings(CORS_ALLOWED_ORIGINS=[ALLOWED_ORIGIN]):
         yield
 
 
@@ -35,21 +35,21 @@ def words(header):
 
 
 def test_a_preflight_of_an_allowed_origin_is_answered(browser):
-    response = preflight(browser, FRIEND)
+    response = preflight(browser, ALLOWED_ORIGIN)
     assert response.status_code == 200
-    assert response.headers["Access-Control-Allow-Origin"] == FRIEND
+    assert response.headers["Access-Control-Allow-Origin"] == ALLOWED_ORIGIN
 
 
 def test_a_preflight_reads_neither_session_nor_database(browser_of, ann, django_assert_num_queries):
     signed_in = browser_of(ann)
     with django_assert_num_queries(0):
-        response = signed_in.options("/api/me/", headers={"origin": FRIEND} | PREFLIGHT)
+        response = signed_in.options("/api/me/", headers={"origin": ALLOWED_ORIGIN} | PREFLIGHT)
     assert response.status_code == 200
     assert not response.cookies
 
 
 def test_a_preflight_allows_only_what_token_mode_needs(browser):
-    response = preflight(browser, FRIEND)
+    response = preflight(browser, ALLOWED_ORIGIN)
     assert words(response.headers["Access-Control-Allow-Headers"]) == {
         "accept",
         "authorization",
@@ -60,7 +60,7 @@ def test_a_preflight_allows_only_what_token_mode_needs(browser):
 
 
 def test_a_preflight_is_cached_by_the_browser(browser):
-    assert preflight(browser, FRIEND).headers["Access-Control-Max-Age"] == "7200"
+    assert preflight(browser, ALLOWED_ORIGIN).headers["Access-Control-Max-Age"] == "7200"
 
 
 @pytest.mark.parametrize("origin", LOOK_ALIKES)
@@ -70,7 +70,7 @@ def test_a_preflight_of_another_origin_allows_nothing(browser, origin):
 
 @pytest.mark.parametrize("path", ["/", "/accounts/login/", "/admin/login/", "/health/live", "/apis/", "/x/api/me/"])
 def test_pages_allow_no_origin(browser, path, db):
-    assert "Access-Control-Allow-Origin" not in preflight(browser, FRIEND, path).headers
+    assert "Access-Control-Allow-Origin" not in preflight(browser, ALLOWED_ORIGIN, path).headers
 
 
 # Responses
@@ -78,13 +78,13 @@ def test_pages_allow_no_origin(browser, path, db):
 
 @pytest.mark.parametrize("path", ["/api/me/", "/api/no-such-thing/"])
 def test_an_allowed_origin_can_read_responses_and_refusals(browser, path, db):
-    response = browser().get(path, headers={"origin": FRIEND})
+    response = browser().get(path, headers={"origin": ALLOWED_ORIGIN})
     assert response.status_code in {401, 404}
-    assert response.headers["Access-Control-Allow-Origin"] == FRIEND
+    assert response.headers["Access-Control-Allow-Origin"] == ALLOWED_ORIGIN
 
 
 def test_an_allowed_origin_can_read_the_challenge_and_retry_after(browser, db):
-    response = browser().get("/api/me/", headers={"origin": FRIEND})
+    response = browser().get("/api/me/", headers={"origin": ALLOWED_ORIGIN})
     assert words(response.headers["Access-Control-Expose-Headers"]) == {"dpop-nonce", "retry-after", "www-authenticate"}
 
 
@@ -94,7 +94,7 @@ def test_another_origin_can_read_nothing(browser, origin, db):
     assert "Access-Control-Allow-Origin" not in response.headers
 
 
-@pytest.mark.parametrize("origin", [FRIEND, *LOOK_ALIKES])
+@pytest.mark.parametrize("origin", [ALLOWED_ORIGIN, *LOOK_ALIKES])
 def test_no_origin_is_allowed_to_send_cookies(browser, origin, db):
     for response in (preflight(browser, origin), browser().get("/api/me/", headers={"origin": origin})):
         assert "Access-Control-Allow-Credentials" not in response.headers
@@ -107,7 +107,7 @@ def test_caches_separate_responses_by_origin(browser, db):
 # Cookies
 
 
-@pytest.mark.parametrize("origin", [FRIEND, *LOOK_ALIKES])
+@pytest.mark.parametrize("origin", [ALLOWED_ORIGIN, *LOOK_ALIKES])
 @pytest.mark.parametrize("path", ["/api/me/", "/api/sign-ins/", "/api/events/"])
 def test_a_cookie_from_another_origin_is_refused(browser_of, ann, origin, path):
     response = browser_of(ann).get(path, headers={"origin": origin})
@@ -132,6 +132,6 @@ def test_a_cookie_with_the_sites_origin_is_accepted(browser_of, ann):
 
 @pytest.mark.parametrize("site", ["same-site", "cross-site"])
 def test_a_token_is_accepted_from_any_origin(client_of, ann, site):
-    response = client_of(ann).get("/api/me/", headers={"origin": FRIEND, "sec-fetch-site": site})
+    response = client_of(ann).get("/api/me/", headers={"origin": ALLOWED_ORIGIN, "sec-fetch-site": site})
     assert response.status_code == 200
-    assert response.headers["Access-Control-Allow-Origin"] == FRIEND
+    assert response.headers["Access-Control-Allow-Origin"] == ALLOWED_ORIGIN

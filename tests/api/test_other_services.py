@@ -139,10 +139,10 @@ def test_revocation_ignores_any_credentials(send, client_of, ann):
 def test_a_valid_access_token_is_active(introspect, client_of, ann):
     token = client_of(ann).access
     claims = claims_of(token)
-    told = {name: claims[name] for name in ["iss", "sub", "aud", "exp", "iat", "jti", "sid"]}
+    expected = {name: claims[name] for name in ["iss", "sub", "aud", "exp", "iat", "jti", "sid"]}
     response = introspect(token)
     assert response.status_code == 200
-    assert response.json() == {"active": True, "token_type": "Bearer", "username": "ann", **told}
+    assert response.json() == {"active": True, "token_type": "Bearer", "username": "ann", **expected}
     assert "no-store" in response.headers["Cache-Control"]
 
 

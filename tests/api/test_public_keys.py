@@ -47,8 +47,8 @@ def test_the_public_keys_need_no_sign_in(with_keys, browser):
 
 
 def test_no_private_member_is_published(with_keys, browser):
-    told = {name for key in browser().get(JWKS).json()["keys"] for name in key}
-    assert told == {"kty", "crv", "x", "y", "n", "e", "kid", "use", "alg"}
+    published = {name for key in browser().get(JWKS).json()["keys"] for name in key}
+    assert published == {"kty", "crv", "x", "y", "n", "e", "kid", "use", "alg"}
 
 
 def test_the_response_contains_no_part_of_a_private_key(with_keys, browser):

@@ -18,7 +18,7 @@ from tests import servers
 from tests.conftest import bearer, header_of
 
 # For a slow machine; a change usually takes half a second.
-PATIENCE = 20
+TIMEOUT_SECONDS = 20
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Cluster:
 
     def everywhere(self, holds: Callable[[str], bool]) -> None:
         """Waits until the condition is true in every worker of every node, checked by 20 connections each."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while not all(holds(url) for url in self.urls for _ in range(20)):
             assert time.monotonic() < deadline
 
@@ -120,13 +120,13 @@ class Load:
                 thread.join()
 
     def wait_until_all_hold(self, kid: str) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while list(self.kids.values()) != [kid] * 4:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
     def wait_for_more(self, requests: int) -> None:
-        target, deadline = self.answers.total() + requests, time.monotonic() + PATIENCE
+        target, deadline = self.answers.total() + requests, time.monotonic() + TIMEOUT_SECONDS
         while self.answers.total() < target:
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -56,12 +56,12 @@ def _wrk(
     # wrk takes whole seconds only.
     command = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{math.ceil(seconds)}s", "--timeout", "10s", *options]
     with machine.pinned(machine.OTHER_CORES):
-        told = subprocess.run([*command, url, *arguments], capture_output=True, text=True, check=True).stdout
-    if trouble := re.search(r"Non-2xx.*|Socket errors.*|Trouble:.*", told):
+        output = subprocess.run([*command, url, *arguments], capture_output=True, text=True, check=True).stdout
+    if trouble := re.search(r"Non-2xx.*|Socket errors.*|Trouble:.*", output):
         raise wire.Failed(trouble[0])
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
     if not rate:
-        raise wire.Failed(told)
+        raise wire.Failed(output)
     return float(rate[1])
 
 
@@ -79,16 +79,16 @@ def drive(steps: Sequence[Step], seconds: float = math.inf, every: float = 0) ->
         process.start()
         sender.close()
         clients.append((process, receiver))
-    told = [receiver.recv() for _, receiver in clients]
+    results = [receiver.recv() for _, receiver in clients]
     for process, _ in clients:
         process.join()
-    if failures := [each for each in told if isinstance(each, str)]:
+    if failures := [each for each in results if isinstance(each, str)]:
         raise wire.Failed(failures[0])
-    if not all(latencies for latencies, _ in told):
+    if not all(latencies for latencies, _ in results):
         raise wire.Failed("a client had nothing to ask")
-    per_second = sum(len(latencies) / elapsed for latencies, elapsed in told)
-    latencies = sorted(latency for latencies, _ in told for latency in latencies)
-    return Tally(per_second, latencies, max(elapsed for _, elapsed in told))
+    per_second = sum(len(latencies) / elapsed for latencies, elapsed in results)
+    latencies = sorted(latency for latencies, _ in results for latency in latencies)
+    return Tally(per_second, latencies, max(elapsed for _, elapsed in results))
 
 
 def _client(

@@ -23,12 +23,12 @@ def write(path: str, shares: Sequence[tuple[str, float]], highlighted: Collectio
     ordered = sorted(shares, key=lambda share: -share[1])
     height = ROW * len(ordered) + 10
     bars = [_bar(row, name, share, name in highlighted) for row, (name, share) in enumerate(ordered)]
-    told = escape("; ".join(f"{name}: {share:.2f}" for name, share in ordered))
+    description = escape("; ".join(f"{name}: {share:.2f}" for name, share in ordered))
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
         ' role="img" aria-labelledby="title desc">',
         '<title id="title">Requests per second as a share of the same view without authentication</title>',
-        f'<desc id="desc">{told}</desc>',
+        f'<desc id="desc">{description}</desc>',
         f"<style>{STYLE}\n</style>",
         f'<line x1="{LEFT + SCALE}" y1="0" x2="{LEFT + SCALE}" y2="{height}"/>',
         *bars,

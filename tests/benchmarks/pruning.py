@@ -53,11 +53,11 @@ def run(options: Namespace) -> list[dict[str, object]]:
 
 def _while_pruning(here: Stand, sign_in: Callable[[], None]) -> tuple[Tally, int, float]:
     """Returns latencies of sign-ins during the command, the number of deleted rows, and its duration in seconds."""
-    told, over = [], threading.Event()
+    outputs, over = [], threading.Event()
 
     def prune() -> None:
         with machine.pinned(machine.OTHER_CORES):
-            told.append(here.manage("prune"))
+            outputs.append(here.manage("prune"))
         over.set()
 
     latencies = []
@@ -70,5 +70,5 @@ def _while_pruning(here: Stand, sign_in: Callable[[], None]) -> tuple[Tally, int
         latencies.append(perf_counter() - before)
     thread.join()
     took = perf_counter() - started
-    deleted = sum(map(int, re.findall(r": (\d+) deleted", told[0])))
+    deleted = sum(map(int, re.findall(r": (\d+) deleted", outputs[0])))
     return Tally(len(latencies) / took, sorted(latencies)), deleted, took

@@ -128,8 +128,8 @@ def _show_short(measured: dict[str, list[dict]], results: list[dict[str, Any]]) 
     say()
     storm.show(measured["storm"], storm.SHORT)
     say()
-    told = {each["what"]: each for each in results}
-    table(["", ""], [[what, _short(told[what]["value"], told[what]["unit"])] for what in SHORT])
+    by_name = {each["what"]: each for each in results}
+    table(["", ""], [[what, _short(by_name[what]["value"], by_name[what]["unit"])] for what in SHORT])
 
 
 CPU = ("application", "postgres")

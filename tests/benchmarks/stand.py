@@ -43,7 +43,7 @@ class Stand:
 
     def call(self, function: str, contender: Contender | None = None, **arguments: Any) -> Any:
         """Calls a function of `tests.benchmarks.site` in a process of its own and returns its result."""
-        told = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "tests.benchmarks.site", function],
             cwd=servers.ROOT,
             env=os.environ | self.env_for(contender),
@@ -52,7 +52,7 @@ class Stand:
             text=True,
             check=True,
         )
-        return json.loads(told.stdout.splitlines()[-1])
+        return json.loads(process.stdout.splitlines()[-1])
 
     def manage(self, *command: str) -> str:
         """Runs `manage.py` and returns its output."""

@@ -89,9 +89,9 @@ def wait_until_ready(stand: Fleet) -> None:
 
 
 def read_record(stand: Fleet) -> Record:
-    told = json.loads(servers.manage(stand.env, "shell", "--verbosity=0", "--command", READ_RECORD))
-    events = {(kind, about): times for key, times in told["events"].items() for kind, about in [key.split(" ", 1)]}
-    return Record(frozenset(told["reasons"]), frozenset(told["blocked"]), events, told["reasons"])
+    stored = json.loads(servers.manage(stand.env, "shell", "--verbosity=0", "--command", READ_RECORD))
+    events = {(kind, about): times for key, times in stored["events"].items() for kind, about in [key.split(" ", 1)]}
+    return Record(frozenset(stored["reasons"]), frozenset(stored["blocked"]), events, stored["reasons"])
 
 
 ANSWERS = ("granted", "503", "refused", "cut off", "client left")
@@ -109,7 +109,7 @@ def _answer(call: Call) -> str:
 
 def report(history: History, violations: list[Violation]) -> str:
     counts = Counter(fault.kind for fault in history.faults)
-    slowest = max((call.told - call.asked for call in history.calls), default=0.0)
+    slowest = max((call.answered_at - call.sent_at for call in history.calls), default=0.0)
     actions = sorted({call.action for call in history.calls})
     answers = Counter((call.action, _answer(call)) for call in history.calls)
     lines = [

@@ -19,7 +19,7 @@ STUCK_FOR = 20.0
 # Seconds after which a retry of a refresh with a lost response is reuse; a setting of the fleet.
 GRACE = 45.0
 # The longest response time in seconds.
-PATIENCE = 20.0
+MAX_SECONDS = 20.0
 CONTRACT = {200, 201, 202, 204, 302, 400, 401, 403, 404, 429}
 
 
@@ -58,15 +58,15 @@ class _Indexed:
             WHOLESALE.get(end.action) == self.reason(call)
             and end.user == call.user
             and not end.acknowledged
-            and end.asked <= call.told
-            and end.asked + STUCK_FOR >= call.asked
+            and end.sent_at <= call.answered_at
+            and end.sent_at + STUCK_FOR >= call.sent_at
             for end in self.ends
         )
 
     def lost_its_key(self, call: Call) -> bool:
         """A password change gives its browser a new key, which is lost with the response."""
         return call.mode == "session" and any(
-            end.action == "password" and end.by == call.sid and not end.acknowledged and end.asked <= call.told
+            end.action == "password" and end.by == call.sid and not end.acknowledged and end.sent_at <= call.answered_at
             for end in self.ends
         )
 
@@ -82,15 +82,17 @@ class _Indexed:
 
     def lost_its_worker(self, call: Call) -> bool:
         """A response may be truncated if its worker was killed or stopped."""
-        return call.cut_off and any(fault.stops_workers for fault in self.faults_between(call.asked, call.told))
+        return call.cut_off and any(
+            fault.stops_workers for fault in self.faults_between(call.sent_at, call.answered_at)
+        )
 
     def bound(self, end: End, call: Call) -> float:
         """Returns the bound in seconds after the end was acknowledged."""
         if call.mode == "session" or call.action == "refresh":
             return 0.0
-        if not self.troubled("valkey", end.asked, call.told):
+        if not self.troubled("valkey", end.sent_at, call.answered_at):
             return 0.0
-        return DOUBLE_BOUND if self.troubled("postgres", end.asked, call.told) else BOUND
+        return DOUBLE_BOUND if self.troubled("postgres", end.sent_at, call.answered_at) else BOUND
 
 
 def nothing_is_accepted_after_its_end(history: _Indexed) -> Iterator[str]:
@@ -100,35 +102,35 @@ def nothing_is_accepted_after_its_end(history: _Indexed) -> Iterator[str]:
             continue
         for end in history.ends_for(call):
             # Sent after the bound, so decided after it.
-            late = call.asked - end.told - history.bound(end, call)
+            late = call.sent_at - end.answered_at - history.bound(end, call)
             if end.acknowledged and late > 0:
                 yield (
                     f"{call.action} ({call.mode}, {call.node}) of {call.sid} was accepted "
-                    f"{call.asked - end.told:.2f} s after {end.action} was acknowledged"
+                    f"{call.sent_at - end.answered_at:.2f} s after {end.action} was acknowledged"
                 )
 
 
 def no_client_is_signed_out_without_cause(history: _Indexed) -> Iterator[str]:
     lost: dict[str, float] = {}
     # In order of the responses: a client calls sequentially.
-    for call in sorted(history.calls, key=lambda call: call.told):
+    for call in sorted(history.calls, key=lambda call: call.answered_at):
         if call.action == "refresh":
             unanswered = call.left or call.status in (0, 503)
             if unanswered:
-                lost.setdefault(call.presented, call.asked)
+                lost.setdefault(call.presented, call.sent_at)
         refused = call.status == 401 or (call.status == 302 and call.mode == "session")
         if not refused or not call.sid or call.action == "sign in":
             continue
-        expired = call.expires < call.told
-        ended = any(end.asked <= call.told for end in history.ends_for(call))
+        expired = call.expires < call.answered_at
+        ended = any(end.sent_at <= call.answered_at for end in history.ends_for(call))
         ended = ended or history.may_have_ended_late(call) or history.lost_its_key(call)
         # Decided at any time before the response.
-        theft = call.presented in lost and call.told - lost[call.presented] > GRACE - 31
+        theft = call.presented in lost and call.answered_at - lost[call.presented] > GRACE - 31
         if not (expired or ended or (theft and history.reason(call) == "token_reused")):
             reason = history.record.reasons.get(call.sid, "live") if history.record else "unknown"
             yield (
                 f"{call.action} ({call.mode}, {call.node}) of {call.sid} was refused with {call.status} at "
-                f"{call.asked:.2f} without an end; in the database it is {reason}; {call.said}"
+                f"{call.sent_at:.2f} without an end; in the database it is {reason}; {call.said}"
             )
 
 
@@ -156,14 +158,14 @@ def every_response_is_in_the_contract(history: _Indexed) -> Iterator[str]:
     for call in history.calls:
         if call.left:
             continue
-        if call.told - call.asked > PATIENCE:
-            yield f"{call.action} took {call.told - call.asked:.1f} s"
+        if call.answered_at - call.sent_at > MAX_SECONDS:
+            yield f"{call.action} took {call.answered_at - call.sent_at:.1f} s"
         if call.status == 503:
             if not call.retry_after.isdecimal():
                 yield f"{call.action} ({call.node}) was a 503 without Retry-After"
         elif call.status not in CONTRACT and not history.lost_its_worker(call):
             where = f"{call.action} ({call.mode}, {call.node})"
-            yield f"{where} was answered with {call.status} at {call.asked:.2f}; {call.said}"
+            yield f"{where} was answered with {call.status} at {call.sent_at:.2f}; {call.said}"
 
 
 def no_acknowledged_change_is_lost(history: _Indexed) -> Iterator[str]:

@@ -78,22 +78,22 @@ class Client:
         **how: Any,
     ) -> tuple[Call, httpx.Response | None]:
         headers = self.headers | self.credentials() | how.pop("headers", {})
-        told: dict[str, Any] = {"sid": self.sid, "user": self.person.name, "mode": self.mode}
-        told |= {"expires": self.expires_at, "jti": self.jti} | (note or {})
-        asked, response = time.monotonic(), None
+        fields: dict[str, Any] = {"sid": self.sid, "user": self.person.name, "mode": self.mode}
+        fields |= {"expires": self.expires_at, "jti": self.jti} | (note or {})
+        sent_at, response = time.monotonic(), None
         try:
             response = await asyncio.wait_for(self.http.request(method, path, headers=headers, **how), patience)
-            told |= {
+            fields |= {
                 "status": response.status_code,
                 "node": response.headers.get("X-Node", ""),
                 "retry_after": response.headers.get("Retry-After", ""),
                 "about": frozenset(re.findall(r"\bperson\d+\b", response.text)),
             }
             if response.status_code == 401:
-                told["said"] = f"{path} {response.text[:200]}"
+                fields["said"] = f"{path} {response.text[:200]}"
         except (httpx.TransportError, TimeoutError) as error:
-            told |= {"status": 0, "left": patience < 1, "cut_off": CUT_OFF in str(error), "said": repr(error)}
-        return Call(action, asked, time.monotonic(), **told), response
+            fields |= {"status": 0, "left": patience < 1, "cut_off": CUT_OFF in str(error), "said": repr(error)}
+        return Call(action, sent_at, time.monotonic(), **fields), response
 
     def patience(self, leave_share: float = LEAVE_SHARE) -> float:
         """Returns a timeout in seconds; sometimes a client disconnects before the response."""
@@ -124,7 +124,9 @@ class Client:
         if response is not None:
             self.take_cookies(response)
         # If the own sign-in has ended before, nothing else was ended.
-        self.history.ends[number] = End(action, call.asked, call.told, call.accepted, self.person.name, sids, jti, by)
+        self.history.ends[number] = End(
+            action, call.sent_at, call.answered_at, call.accepted, self.person.name, sids, jti, by
+        )
         if call.status == 401 or (call.accepted and self.sid in sids):
             self.forget()
         return call
@@ -190,7 +192,7 @@ class Program(Client):
             body = {"username": self.person.name, "password": password}
             call, response = await self.ask("sign in", "POST", "/api/token/", json=body)
             if call.accepted and response:
-                self._take(response, call.asked)
+                self._take(response, call.sent_at)
                 call = Call(**{**vars(call), "sid": self.sid})
                 self.person.live.add(self.sid)
                 self.person.passwords = [password]
@@ -198,14 +200,14 @@ class Program(Client):
             if call.status != 401:
                 return
 
-    def _take(self, response: httpx.Response, asked: float) -> None:
+    def _take(self, response: httpx.Response, sent_at: float) -> None:
         pair = response.json()
         self.access, self.refresh = pair["access"], pair["refresh"]
         self.sid, self.jti = claims(self.access)["sid"], UUID(claims(self.access)["jti"]).hex
         # By the earliest clock of all nodes.
-        self.expires = asked + ACCESS_SECONDS - 31
+        self.expires = sent_at + ACCESS_SECONDS - 31
         # Tokens have whole seconds.
-        self.expires_at = asked + ACCESS_SECONDS - 1
+        self.expires_at = sent_at + ACCESS_SECONDS - 1
 
     async def renew(self) -> None:
         presented = self.refresh
@@ -216,7 +218,7 @@ class Program(Client):
         )
         if call.accepted and response:
             returned = claims(response.json()["refresh"])["jti"]
-            self._take(response, call.asked)
+            self._take(response, call.sent_at)
             call = Call(**{**vars(call), "returned": returned})
         self.keep(call)
 

@@ -11,8 +11,8 @@ class Call:
     """One request. `status` 0: no response."""
 
     action: str
-    asked: float
-    told: float
+    sent_at: float
+    answered_at: float
     status: int
     # The sign-in of the request, or the one that it started.
     sid: str = ""
@@ -45,8 +45,8 @@ class End:
     """An end of sign-ins, or a block of one token (`jti`). Unacknowledged: it may be executed, now or later."""
 
     action: str
-    asked: float
-    told: float
+    sent_at: float
+    answered_at: float
     acknowledged: bool
     user: str
     sids: frozenset[str]

@@ -20,7 +20,7 @@ def rules(calls: list[Call], ends: list[End] = (), faults: list[Fault] = (), rec
 
 
 def at(seconds: float, **changes: object) -> Call:
-    return replace(CALL, asked=seconds, told=seconds + 0.1, **changes)
+    return replace(CALL, sent_at=seconds, answered_at=seconds + 0.1, **changes)
 
 
 def test_a_valid_history_passes() -> None:
@@ -33,7 +33,7 @@ def test_a_call_that_succeeds_after_its_end_is_found(mode: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "faults", "changes", "good"),
+    ("sent_at", "faults", "changes", "good"),
     [
         (3.0, [VALKEY], {}, True),
         (3.2, [VALKEY], {}, False),
@@ -46,9 +46,9 @@ def test_a_call_that_succeeds_after_its_end_is_found(mode: str) -> None:
     ],
 )
 def test_the_bound_depends_on_the_current_faults(
-    asked: float, faults: list[Fault], changes: dict[str, str], good: bool
+    sent_at: float, faults: list[Fault], changes: dict[str, str], good: bool
 ) -> None:
-    assert rules([at(asked, **changes)], [END], faults) == ([] if good else ["nothing is accepted after its end"])
+    assert rules([at(sent_at, **changes)], [END], faults) == ([] if good else ["nothing is accepted after its end"])
 
 
 def test_an_unacknowledged_end_may_have_happened_or_not() -> None:
@@ -107,7 +107,7 @@ def test_a_refresh_repeated_too_late_counts_as_reuse() -> None:
     record = replace(RECORD, reasons={"s": "token_reused at 12:00"})
     late, stuck, soon = (at(seconds, action="refresh", status=401, presented="a") for seconds in (40, 10, 5))
     assert rules([lost, late], record=record) == []
-    assert rules([lost, replace(stuck, told=18)], record=record) == []
+    assert rules([lost, replace(stuck, answered_at=18)], record=record) == []
     assert rules([lost, soon], record=record) == ["no client is signed out without cause"]
     assert rules([lost, late]) == ["no client is signed out without cause"]
 
@@ -128,7 +128,7 @@ def test_a_forked_refresh_family_is_found() -> None:
         ({"status": 0, "left": True}, True),
         ({"status": 503}, False),
         ({"status": 503, "retry_after": "2"}, True),
-        ({"told": 60.0}, False),
+        ({"answered_at": 60.0}, False),
         ({"status": 404}, True),
     ],
 )

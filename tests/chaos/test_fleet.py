@@ -27,12 +27,12 @@ NAMED = 500
 def test_five_minutes_of_faults_break_no_promise() -> None:
     require(servers.nginx_program)
     history, violations = run(MINUTES, SEED)
-    told = report(history, violations)
-    assert not violations, told
-    assert len(history.faults) >= FAULTS, told
+    summary = report(history, violations)
+    assert not violations, summary
+    assert len(history.faults) >= FAULTS, summary
     granted = Counter(call.action for call in history.calls if call.accepted or call.status == 302)
-    assert {action: times for action, times in LEAST.items() if granted[action] < times} == {}, (granted, told)
-    assert sum(bool(call.about) for call in history.calls) >= NAMED, told
+    assert {action: times for action, times in LEAST.items() if granted[action] < times} == {}, (granted, summary)
+    assert sum(bool(call.about) for call in history.calls) >= NAMED, summary
 
 
 @pytest.mark.once

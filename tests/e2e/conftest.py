@@ -46,12 +46,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
-class Complaints:
+class PageErrors:
     """Records the errors of pages: errors and warnings on the console (which include violations of the
     Content-Security-Policy), uncaught exceptions, and failed requests."""
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.recorded: list[str] = []
         self._expected: list[str] = []
 
     def expect(self, pattern: str) -> None:
@@ -59,33 +59,33 @@ class Complaints:
         self._expected.append(pattern)
 
     def listen_to(self, context: BrowserContext) -> None:
-        context.on("console", self._hear_console)
-        context.on("weberror", lambda error: self.heard.append(f"uncaught: {error.error}"))
-        context.on("requestfailed", self._hear_failed_request)
+        context.on("console", self._record_console)
+        context.on("weberror", lambda error: self.recorded.append(f"uncaught: {error.error}"))
+        context.on("requestfailed", self._record_failed_request)
 
     def check(self) -> None:
-        unexpected = [each for each in self.heard if not any(re.search(known, each) for known in self._expected)]
-        missed = [known for known in self._expected if not any(re.search(known, each) for each in self.heard)]
-        assert not unexpected, "\n".join(["The page complained:", *unexpected])
-        assert not missed, f"The page was expected to complain: {missed}"
+        unexpected = [each for each in self.recorded if not any(re.search(known, each) for known in self._expected)]
+        missed = [known for known in self._expected if not any(re.search(known, each) for each in self.recorded)]
+        assert not unexpected, "\n".join(["The page had errors:", *unexpected])
+        assert not missed, f"Expected errors of the page did not occur: {missed}"
 
-    def _hear_console(self, message: ConsoleMessage) -> None:
+    def _record_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self.heard.append(f"{message.type}: {message.text} ({message.location.get('url')})")
+            self.recorded.append(f"{message.type}: {message.text} ({message.location.get('url')})")
 
-    def _hear_failed_request(self, request: Request) -> None:
+    def _record_failed_request(self, request: Request) -> None:
         # Not requests that the browser aborted because of a navigation.
         if request.failure != "net::ERR_ABORTED":
-            self.heard.append(f"failed: {request.method} {request.url} {request.failure}")
+            self.recorded.append(f"failed: {request.method} {request.url} {request.failure}")
 
 
 @pytest.fixture
-def complaints() -> Complaints:
-    return Complaints()
+def page_errors() -> PageErrors:
+    return PageErrors()
 
 
 @pytest.fixture
-def new_page(chromium: Browser, site: Site, complaints: Complaints) -> Iterator[Callable[..., Page]]:
+def new_page(chromium: Browser, site: Site, page_errors: PageErrors) -> Iterator[Callable[..., Page]]:
     """Opens a page in a browser profile of its own; options are those of Playwright's new_context()."""
     contexts = []
 
@@ -101,13 +101,13 @@ def new_page(chromium: Browser, site: Site, complaints: Complaints) -> Iterator[
         context = chromium.new_context(**defaults | options)
         context.set_default_timeout(15_000)
         contexts.append(context)
-        complaints.listen_to(context)
+        page_errors.listen_to(context)
         return context.new_page()
 
     yield open_page
     for context in contexts:
         context.close()
-    complaints.check()
+    page_errors.check()
 
 
 @pytest.fixture

@@ -35,13 +35,13 @@ class Site:
         """Runs code in another process on the same stores and returns its output."""
         return servers.manage(self.env, "shell", "--verbosity=0", "--command", code)
 
-    def someone(self, name: str) -> Person:
+    def new_person(self, name: str) -> Person:
         username = f"{name}-{uuid4().hex[:8]}"
         return Person(username, f"{username}@example.org", "violet anchor hums at dawn")
 
     def sign_up(self, name: str = "ann") -> Person:
         """Creates a user with a unique name."""
-        person = self.someone(name)
+        person = self.new_person(name)
         answer = httpx.post(f"{self.url}/api/register/", json=vars(person), timeout=30, trust_env=False)
         if answer.status_code == 429:
             self.allow_sign_ups()

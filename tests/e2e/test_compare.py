@@ -90,8 +90,8 @@ def test_both_modes_call_the_api_and_the_exchange_is_shown(traveller, look_at):
     look_at(page, "compare-who")
 
 
-def test_no_secret_is_shown(traveller, complaints):
-    complaints.expect("status of 401")
+def test_no_secret_is_shown(traveller, page_errors):
+    page_errors.expect("status of 401")
     page = traveller
     password = page.locator("#throw-away-password").inner_text()
     for button in ("Send both requests", "Tamper with the token", "Use the refresh token", "Change the password here"):
@@ -103,8 +103,8 @@ def test_no_secret_is_shown(traveller, complaints):
     assert shown.count(password) == 1
 
 
-def test_one_changed_letter_breaks_the_signature(traveller, complaints):
-    complaints.expect("status of 401")
+def test_one_changed_letter_breaks_the_signature(traveller, page_errors):
+    page_errors.expect("status of 401")
     press(traveller, "Tamper with the token")
     box = experiment(traveller, "Change one character")
     expect(box.get_by_text("so the signature is not valid")).to_be_visible()
@@ -130,8 +130,8 @@ def test_ten_requests_race_for_one_successor(traveller):
     assert statuses(experiment(traveller, "Who am I?")) == ["200", "200"]
 
 
-def test_a_retry_succeeds_and_a_reuse_ends_the_sign_in(traveller, complaints, look_at):
-    complaints.expect("status of 401")
+def test_a_retry_succeeds_and_a_reuse_ends_the_sign_in(traveller, page_errors, look_at):
+    page_errors.expect("status of 401")
     box = experiment(traveller, "Reuse a refresh token")
     press(traveller, "Send the last one again")
     expect(box.get_by_text("The server returned the same new tokens again")).to_be_visible()
@@ -144,8 +144,8 @@ def test_a_retry_succeeds_and_a_reuse_ends_the_sign_in(traveller, complaints, lo
     look_at(traveller, "compare-theft")
 
 
-def test_after_the_sign_out_the_unexpired_token_is_refused(traveller, complaints):
-    complaints.expect("status of 401")
+def test_after_the_sign_out_the_unexpired_token_is_refused(traveller, page_errors):
+    page_errors.expect("status of 401")
     blocked = traveller.locator("#kept .count strong")
     before = int(blocked.inner_text())
     press(traveller, "Sign out the client")
@@ -160,8 +160,8 @@ def test_after_the_sign_out_the_unexpired_token_is_refused(traveller, complaints
     expect(traveller.get_by_text("The client is signed in")).to_be_visible()
 
 
-def test_a_new_password_ends_the_passport_and_not_the_wristband(traveller, complaints):
-    complaints.expect("status of 401")
+def test_a_new_password_ends_the_passport_and_not_the_wristband(traveller, page_errors):
+    page_errors.expect("status of 401")
     press(traveller, "Change the password here")
     box = experiment(traveller, "Change the password")
     expect(box.get_by_text("The wristband stays valid")).to_be_visible()
@@ -214,15 +214,15 @@ def test_fifty_requests_can_be_stopped(traveller, how):
         expect(traveller.locator("#stage")).to_have_attribute("aria-busy", "false")
 
 
-def test_the_cost_of_a_password_hash_is_not_counted(traveller, complaints):
-    complaints.expect("status of 401")
+def test_the_cost_of_a_password_hash_is_not_counted(traveller, page_errors):
+    page_errors.expect("status of 401")
     press(traveller, "Change the password here")
     change = experiment(traveller, "Change the password").locator(".exchange").first
-    told = re.search(r"([\d.]+) ms \(\+ ([\d.]+) ms for the password hash\)", change.inner_text())
+    times = re.search(r"([\d.]+) ms \(\+ ([\d.]+) ms for the password hash\)", change.inner_text())
     # Argon2 takes tens of milliseconds, twice.
-    assert float(told[2]) > 20
+    assert float(times[2]) > 20
     median = traveller.locator("[data-cost=milliseconds] .wristband b").inner_text()
-    assert float(median) < float(told[2])
+    assert float(median) < float(times[2])
 
 
 def test_the_legend_keeps_its_colours_with_forced_colours(traveller, album):
@@ -259,9 +259,9 @@ BUTTONS = [
 
 
 @pytest.mark.parametrize("name", BUTTONS)
-def test_the_focus_stays_on_the_button_that_was_pressed(guest, complaints, name):
+def test_the_focus_stays_on_the_button_that_was_pressed(guest, page_errors, name):
     """Two presses of Enter have the same effect as two clicks on that button."""
-    guest.on("response", lambda response: response.status == 401 and complaints.expect("status of 401"))
+    guest.on("response", lambda response: response.status == 401 and page_errors.expect("status of 401"))
     guest.get_by_label("Token", exact=True).fill("a.b.c")
     answer(guest)
     button = guest.get_by_role("button", name=name, exact=True)
@@ -295,8 +295,8 @@ def test_the_client_is_listed_until_the_page_is_left(anns_page, look_at):
     expect(button).to_have_count(0)
 
 
-def test_a_client_ended_from_the_list_is_refused(anns_page, complaints):
-    complaints.expect("status of 401")
+def test_a_client_ended_from_the_list_is_refused(anns_page, page_errors):
+    page_errors.expect("status of 401")
     page = anns_page
     page.goto("/compare/")
     with_passport(page)
@@ -373,8 +373,8 @@ def test_the_countdown_counts_down(page, site, ann):
     expect(timer).not_to_have_text(before)
 
 
-def test_too_long_input_is_refused_with_a_message(page, complaints):
-    complaints.expect("status of 413")
+def test_too_long_input_is_refused_with_a_message(page, page_errors):
+    page_errors.expect("status of 413")
     page.goto("/compare/")
     page.get_by_label("Token", exact=True).fill("e" * 9000)
     press_form(page, "Inspect the token")

@@ -97,8 +97,8 @@ def test_a_page_of_an_allowed_origin_signs_in_and_calls_the_api(tab, open_site, 
 
 def test_a_page_of_an_allowed_origin_reads_a_refusal(tab, open_site, allowed_origin):
     tab.goto(allowed_origin)
-    told = tab.evaluate(ASK, [f"{open_site.url}/api/me/", {}])
-    assert (told["status"], told["challenge"]) == (401, 'Bearer realm="api"')
+    seen = tab.evaluate(ASK, [f"{open_site.url}/api/me/", {}])
+    assert (seen["status"], seen["challenge"]) == (401, 'Bearer realm="api"')
 
 
 def test_a_page_of_another_origin_reads_nothing_with_a_token(tab, open_site, other_origin):

@@ -52,8 +52,8 @@ def test_axe_finds_nothing_with_every_operation_expanded(docs, album):
 
 
 @pytest.mark.parametrize("operation", ["token-sign_in", "sign-ins-end_sign_in", "token-revoke", "me-change_me"])
-def test_axe_finds_nothing_after_a_call(docs, operation, complaints):
-    docs.on("response", lambda answer: answer.status == 401 and complaints.expect("status of 401"))
+def test_axe_finds_nothing_after_a_call(docs, operation, page_errors):
+    docs.on("response", lambda answer: answer.status == 401 and page_errors.expect("status of 401"))
     block = docs.locator(f"#operations-{operation}")
     block.locator(".opblock-summary-control").click()
     block.get_by_role("button", name="Try it out").click()
@@ -82,7 +82,7 @@ def test_the_example_of_a_registration_succeeds(docs, site):
     register.locator(".opblock-summary-control").click()
     register.get_by_role("button", name="Try it out").click()
     body = register.locator("textarea")
-    name = site.someone("carol").username
+    name = site.new_person("carol").username
     body.fill(body.input_value().replace("carol", name))
     register.get_by_role("button", name="Execute").click()
     expect(register.locator(".live-responses-table")).to_contain_text("201")

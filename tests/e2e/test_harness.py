@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.e2e.conftest import Complaints
+from tests.e2e.conftest import PageErrors
 from tests.e2e.site import sign_in
 
 
@@ -38,7 +38,7 @@ def test_mail_that_the_site_sends_is_found(page, site, ann):
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "message"),
     [
         ("console.error('a mishap')", "a mishap"),
         ("console.warn('a warning')", "a warning"),
@@ -47,38 +47,38 @@ def test_mail_that_the_site_sends_is_found(page, site, ann):
         ("fetch('http://elsewhere.example/').catch(() => {})", "elsewhere.example"),
     ],
 )
-def test_errors_of_a_page_are_recorded(chromium, site, script, told):
-    complaints = Complaints()
+def test_errors_of_a_page_are_recorded(chromium, site, script, message):
+    page_errors = PageErrors()
     context = chromium.new_context(base_url=site.url)
-    complaints.listen_to(context)
+    page_errors.listen_to(context)
     page = context.new_page()
     page.goto("/")
-    complaints.check()
+    page_errors.check()
     page.evaluate(f"{{ {script} }}")
     page.wait_for_timeout(300)
     context.close()
-    with pytest.raises(AssertionError, match=told):
-        complaints.check()
+    with pytest.raises(AssertionError, match=message):
+        page_errors.check()
 
 
 def test_policy_violations_are_recorded(chromium, site):
-    complaints = Complaints()
+    page_errors = PageErrors()
     context = chromium.new_context(base_url=site.url)
-    complaints.listen_to(context)
+    page_errors.listen_to(context)
     page = context.new_page()
     strict = {"content-type": "text/html", "content-security-policy": "default-src 'self'"}
     page.route("**/strict", lambda route: route.fulfill(headers=strict, body="<style>p { color: red }</style>"))
     page.goto("/strict")
     context.close()
     with pytest.raises(AssertionError, match="Content Security Policy"):
-        complaints.check()
+        page_errors.check()
 
 
 def test_a_missing_expected_error_fails():
-    complaints = Complaints()
-    complaints.expect("status of 401")
+    page_errors = PageErrors()
+    page_errors.expect("status of 401")
     with pytest.raises(AssertionError, match="401"):
-        complaints.check()
+        page_errors.check()
 
 
 def test_a_field_without_a_label_is_not_accessible(page, look_at):

@@ -38,7 +38,7 @@ def confirm_address(page, site, person):
 
 
 def test_a_user_signs_up_confirms_the_address_and_sees_the_account(page, site, look_at):
-    person = site.someone("zoe")
+    person = site.new_person("zoe")
     site.allow_sign_ups()
     page.goto("/")
     look_at(page, "home-visitor")
@@ -249,14 +249,14 @@ def test_a_forgotten_password_is_reset(page, site, ann, look_at):
     look_at(page, "password-reset-complete")
 
 
-def test_a_spent_link_is_explained(page, site, ann, complaints, look_at):
+def test_a_spent_link_is_explained(page, site, ann, page_errors, look_at):
     link = link_in(site.next_mail(ann, "Confirm your e-mail address"))
     page.goto(link)
     main(page).get_by_role("button", name="Confirm this e-mail address").click()
     page.goto(link)
     expect(main(page)).to_contain_text("This e-mail address is already confirmed")
     look_at(page, "link-used-again")
-    complaints.expect("status of 400")
+    page_errors.expect("status of 400")
     page.goto(f"{link[:-2]}x/")
     expect(main(page)).to_contain_text("This link is not valid")
     look_at(page, "link-not-valid")
@@ -317,8 +317,8 @@ def test_the_pages_work_by_keyboard(page, ann):
     expect(main(page)).to_be_focused()
 
 
-def test_a_form_without_csrf_token_is_explained(page, complaints, look_at):
-    complaints.expect("status of 403")
+def test_a_form_without_csrf_token_is_explained(page, page_errors, look_at):
+    page_errors.expect("status of 403")
     page.goto("/accounts/login/")
     page.context.clear_cookies()
     main(page).get_by_label("Username").fill("ann")

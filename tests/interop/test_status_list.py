@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.once, pytest.mark.long]
 
 VALID, INVALID = "0", "1"
 # A list is rebuilt after one second.
-PATIENCE = 20
+TIMEOUT_SECONDS = 20
 
 
 def test_another_vendors_reader_sees_a_sign_out(issuer: Issuer, javascript: Any) -> None:
@@ -20,7 +20,7 @@ def test_another_vendors_reader_sees_a_sign_out(issuer: Issuer, javascript: Any)
     left, stays = issuer.sign_in(), issuer.sign_in()
     assert (reader.ask(left.access), reader.ask(stays.access)) == (VALID, VALID)
     issuer.sign_out(left)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while reader.ask(left.access) != INVALID:
         assert time.monotonic() < deadline
         time.sleep(0.1)

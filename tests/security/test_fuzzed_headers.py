@@ -120,8 +120,8 @@ def test_no_header_raises_an_exception(
             assert kept.user_agent.isprintable() or not kept.user_agent
             assert len(kept.user_agent) <= 512
         transaction.set_rollback(True)
-    told = [record for record in caplog.records if record.levelno >= logging.ERROR or record.exc_info]
-    assert told == []
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR or record.exc_info]
+    assert errors == []
 
 
 AGENTS = {

@@ -125,9 +125,9 @@ def test_every_named_test_exists():
 
 def test_the_totals_match_the_rows():
     of_chapter = Counter((f"V{number.partition('.')[0]}", verdict) for number, _, _, verdict, _ in rows())
-    told = re.findall(r"^\| (V\d+|all)[^|]* \| (\d+) \| (\d+) \| (\d+) \|$", ASVS, re.MULTILINE)
-    assert [chapter for chapter, *_ in told] == [*dict.fromkeys(chapter for chapter, _ in of_chapter), "all"]
-    for chapter, *counts in told:
+    totals = re.findall(r"^\| (V\d+|all)[^|]* \| (\d+) \| (\d+) \| (\d+) \|$", ASVS, re.MULTILINE)
+    assert [chapter for chapter, *_ in totals] == [*dict.fromkeys(chapter for chapter, _ in of_chapter), "all"]
+    for chapter, *counts in totals:
         wanted = [
             sum(of_chapter[each] for each in of_chapter if chapter in (each[0], "all") and each[1] == verdict)
             for verdict in ("met", "not met", "not applicable")
@@ -280,16 +280,16 @@ def test_every_way_to_sign_in_is_documented():
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("login", "auth_login", "starting.start")
     }
-    told = {
+    documented = {
         "accounts/views/sign_in.py": ["/accounts/login/", "/accounts/signup/", "/admin/login/"],
         "api/serializers.py": ["/api/token/"],
         "api/connect_client.py": ["/accounts/clients/new/"],
         "api/compare/views.py": ["/compare/client/", "/compare/throw-away/"],
     }
     # Called by every login().
-    assert starts == told.keys() | {"accounts/sessions.py"}
+    assert starts == documented.keys() | {"accounts/sessions.py"}
     section = SECURITY.partition("### Ways to sign in")[2].partition("###")[0]
-    assert not [address for addresses in told.values() for address in addresses if address not in section]
+    assert not [address for addresses in documented.values() for address in addresses if address not in section]
 
 
 def test_the_project_connects_to_no_other_host():

@@ -327,7 +327,7 @@ def test_a_refresh_token_must_name_a_sign_in_of_its_user(doors, hers, client_of,
 # The header
 
 
-def spoilt_headers(token):
+def malformed_headers(token):
     return {
         "a tab for the blank": f"Bearer\t{token}",
         "two blanks": f"Bearer  {token}",
@@ -366,7 +366,7 @@ def test_a_malformed_header_never_falls_back_to_the_cookie(doors, hers, browser_
     browser = browser_of(ann)
     assert browser.get(WHO).status_code == 200
     for scheme in ("Bearer", "DPoP"):
-        for name, header in spoilt_headers(hers.access).items():
+        for name, header in malformed_headers(hers.access).items():
             header = header.replace("Bearer", scheme)
             response = browser.get(WHO, headers={"authorization": header})
             assert response.status_code == 401, (scheme, name)
@@ -423,8 +423,8 @@ def test_any_signed_token_is_answered_by_200_or_401(doors, hers, data):
     name = data.draw(st.sampled_from(["bearer", "verify", "introspect", "refresh" if kind == "access" else "dpop"]))
     if doors.lets_in(name, token):
         # An accepted token has all required claims unchanged, except times and names.
-        told = claims_of(honest)
-        assert all(claims[each] == told[each] for each in ("iss", "aud", "sid", "token_type"))
+        issued = claims_of(honest)
+        assert all(claims[each] == issued[each] for each in ("iss", "aud", "sid", "token_type"))
         assert {"kid", "typ"} <= header.keys()
         assert "crit" not in header
 

@@ -111,8 +111,8 @@ def test_a_stopped_database_times_out_and_a_dead_one_fails_at_once(
             client.take_slowest()
             # From the start of the outage: one request waits for the database, the others do not.
             with ThreadPoolExecutor(4) as threads:
-                told = [threads.submit(client.answers_until, stopped + BOUND, kept) for _ in range(4)]
-                assert {status for each in told for status in each.result()} == {200}
+                results = [threads.submit(client.answers_until, stopped + BOUND, kept) for _ in range(4)]
+                assert {status for each in results for status in each.result()} == {200}
             # Requests that need the database, of a client and of a browser.
             assert is_unavailable(client.me(kept))
             page = client.ask("GET", "/accounts/profile/")

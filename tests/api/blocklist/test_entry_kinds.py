@@ -122,18 +122,18 @@ def test_the_compiled_check_and_the_orm_agree(ann):
     Entry.objects.block_sign_ins([sids.new()])
     cases = [(each, token_id, user) for each in (sid, other) for token_id in (jti, uuid4()) for user in (1, 2)]
 
-    def told():
+    def blocked_cases():
         compiled = [Entry.objects.blocks(*case) for case in cases]
         assert compiled == [Entry.objects.blocking(each, user, jti).exists() for each, jti, user in cases]
         return sum(compiled)
 
-    assert told() == 0
+    assert blocked_cases() == 0
     Entry.objects.block_all(now + timedelta(minutes=1), 1)
-    assert told() == 2
+    assert blocked_cases() == 2
     Entry.objects.block_token(jti)
-    assert told() == 5
+    assert blocked_cases() == 5
     Entry.objects.block_all(now + timedelta(hours=2))
-    assert told() == 8
+    assert blocked_cases() == 8
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="the plans of PostgreSQL")

@@ -12,12 +12,10 @@ from django.utils import timezone
 
 from accounts import ending, mail
 from accounts.models import SignIn, User
-from api.blocklist import status_list
 from api.blocklist.leaks import identify
 from api.blocklist.mirror import Mirror
 from api.blocklist.models import Entry
 from api.blocklist.restore import end_restored_sign_ins
-from api.keys import Key
 from tests import servers
 from tests.accounts.admin_pages import BLOCKLIST, SIGN_INS, USERS, act, text_of
 from tests.api.blocklist.test_admin import do, show
@@ -25,19 +23,10 @@ from tests.api.blocklist.test_status_list import FORM, INVALID, SUSPENDED, VALID
 from tests.api.blocklist.test_wholesale import settle
 from tests.conftest import bearer, claims_of
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("with_status_list")]
 
 NEW_PASSWORD = "quiet copper lantern drifts"
 REASON = SignIn.Reason.ENDED_BY_STAFF
-
-
-@pytest.fixture(autouse=True)
-def told(tmp_path, settings, monkeypatch):
-    (tmp_path / "key.pem").write_bytes(Key.generate("ES256").pem)
-    settings.JWT_KEYS, settings.JWT_STATUS_LIST = str(tmp_path), True
-    settings.JWT_ISSUER = "https://id.example.org"
-    monkeypatch.setattr("api.service_endpoints.status_lists", status_list.StatusLists())
-    monkeypatch.setattr(status_list, "REBUILD_SECONDS", 0)
 
 
 @pytest.fixture
@@ -290,7 +279,7 @@ READERS = [
 ]
 
 
-def told_by(world, client):
+def accepted_by(world, client):
     answers = {reader.__name__: reader(world, client) for reader in READERS}
     return {name for name, is_good in answers.items() if is_good}
 
@@ -309,15 +298,17 @@ def readers(world, client_of, staff):
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 def test_each_end_is_effective_for_each_reader(world, readers, end):
     access = world.client.access
-    assert told_by(world, world.client) == readers
+    assert accepted_by(world, world.client) == readers
     end(world)
-    good = told_by(world, world.client)
+    good = accepted_by(world, world.client)
     assert good - ({"by_the_mirror"} if world.mirror is None else set()) == set()
     # In every token of the sign-in, not only in the last.
     assert status_of(world, access) == INVALID
     assert identify(world.client.refresh).is_accepted is False
     assert world.client.renew().status_code == 401
-    assert told_by(world, world.bobs) == (readers if end in ENDS_OF_ANN.values() else told_by(world, world.client))
+    assert accepted_by(world, world.bobs) == (
+        readers if end in ENDS_OF_ANN.values() else accepted_by(world, world.client)
+    )
 
 
 def rows_of(answer, sign_in):
@@ -351,13 +342,13 @@ def block_as_leaked(world):
 @pytest.mark.parametrize("block", [revoke, block_as_leaked])
 def test_each_reader_refuses_a_token_that_is_blocked_alone(world, readers, block):
     block(world)
-    good = told_by(world, world.client)
+    good = accepted_by(world, world.client)
     assert good - ({"by_the_mirror"} if world.mirror is None else set()) == set()
     assert status_of(world, world.client.access) == SUSPENDED
     blocked = world.client.access
     assert world.client.renew().status_code == 200
     # Its sign-in stays live; a service that reads only the list refuses it until the blocked token has expired.
-    assert told_by(world, world.client) == readers - {"by_the_status_list"}
+    assert accepted_by(world, world.client) == readers - {"by_the_status_list"}
     world.client.access = blocked
 
 
@@ -367,7 +358,7 @@ def test_each_reader_accepts_a_token_after_a_lift(world, readers):
     assert entry.lift("It was a mistake.")
     # Read from the database only: within a second, or later on a busy machine.
     servers.wait_until(lambda: by_the_mirror(world, world.client))
-    assert told_by(world, world.client) == readers
+    assert accepted_by(world, world.client) == readers
     assert status_of(world, world.client.access) == VALID
 
 
@@ -376,4 +367,4 @@ def test_a_lifted_block_does_not_hide_an_end(world, readers):
     Entry.objects.get().lift("It was a mistake.")
     call_command("end_sign_ins", "--user", "ann")
     assert status_of(world, world.client.access) == INVALID
-    assert told_by(world, world.client) - ({"by_the_mirror"} if world.mirror is None else set()) == set()
+    assert accepted_by(world, world.client) - ({"by_the_mirror"} if world.mirror is None else set()) == set()

@@ -23,7 +23,7 @@ from tests.stopwatch import stopwatch
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NOBODY = uuid4()
+UNUSED_ID = uuid4()
 # The longest check, and the longest delay of a revocation when Redis fails, in seconds (DESIGN.md, rule 3).
 LONGEST_WAIT = 0.25
 BOUND = 1.0
@@ -66,7 +66,7 @@ def mirror(valkey: servers.Valkey) -> Mirror:
 
 def statements_of_a_check(mirror: Mirror) -> int:
     with CaptureQueriesContext(connection) as queries:
-        mirror.blocks(NOBODY, NOBODY, 1)
+        mirror.blocks(UNUSED_ID, UNUSED_ID, 1)
     return len(queries)
 
 
@@ -94,7 +94,7 @@ def block_unannounced(**fields: Any) -> UUID:
 
 
 def blocks(mirror: Mirror, sid: UUID) -> bool:
-    return mirror.blocks(sid, NOBODY, 1)
+    return mirror.blocks(sid, UNUSED_ID, 1)
 
 
 def test_a_check_queries_neither_database_nor_redis(mirror: Mirror) -> None:
@@ -127,8 +127,8 @@ def test_the_next_check_knows_a_broadcast_entry(mirror: Mirror) -> None:
 def test_a_single_token_is_blocked_alone(mirror: Mirror) -> None:
     jti = uuid4()
     Entry.objects.block_token(jti)
-    assert mirror.blocks(NOBODY, jti, 1)
-    assert not mirror.blocks(NOBODY, NOBODY, 1)
+    assert mirror.blocks(UNUSED_ID, jti, 1)
+    assert not mirror.blocks(UNUSED_ID, UNUSED_ID, 1)
 
 
 def test_entries_from_before_the_start_are_loaded(valkey: servers.Valkey) -> None:
@@ -248,7 +248,7 @@ def test_a_hanging_redis_delays_no_request_by_a_second(mirror: Mirror, valkey: s
         sid = uuid4()
         assert duration(lambda: Entry.objects.block_sign_ins([sid])) < LONGEST_WAIT
         assert eventually(lambda: blocks(mirror, sid)) <= BOUND
-        waits = [duration(lambda: mirror.blocks(NOBODY, NOBODY, 1)) for _ in range(3000)]
+        waits = [duration(lambda: mirror.blocks(UNUSED_ID, UNUSED_ID, 1)) for _ in range(3000)]
         assert max(waits) < LONGEST_WAIT
         eventually(lambda: statements_of_a_check(mirror) == 1)
     finally:
@@ -264,7 +264,7 @@ def test_a_bad_network_to_redis_delays_no_request_by_a_second(way: Proxy, troubl
     sid = uuid4()
     assert duration(lambda: Entry.objects.block_sign_ins([sid])) < LONGEST_WAIT
     assert eventually(lambda: blocks(mirror, sid)) <= BOUND
-    assert max(duration(lambda: mirror.blocks(NOBODY, NOBODY, 1)) for _ in range(3000)) < LONGEST_WAIT
+    assert max(duration(lambda: mirror.blocks(UNUSED_ID, UNUSED_ID, 1)) for _ in range(3000)) < LONGEST_WAIT
     eventually(lambda: statements_of_a_check(mirror) == 1)
     way.heal()
     eventually(lambda: statements_of_a_check(mirror) == 0, within=10)
@@ -316,7 +316,7 @@ def test_an_outage_of_redis_is_logged_once_and_its_end_once(
     with caplog.at_level(logging.WARNING, logger="api.blocklist.pubsub"):
         valkey.kill()
         for _ in range(30):
-            blocks(mirror, NOBODY)
+            blocks(mirror, UNUSED_ID)
         valkey.start()
         eventually(lambda: statements_of_a_check(mirror) == 0)
     said = [record.getMessage().partition(":")[0] for record in caplog.records]
@@ -336,7 +336,7 @@ def block_leaked() -> Entry:
 
 
 def blocks_token(mirror: Mirror, jti: UUID) -> bool:
-    return mirror.blocks(NOBODY, jti, 1)
+    return mirror.blocks(UNUSED_ID, jti, 1)
 
 
 def test_a_lifted_token_is_accepted_within_the_bound(mirror: Mirror) -> None:

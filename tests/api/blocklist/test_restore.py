@@ -209,9 +209,9 @@ def test_after_a_restore_old_tokens_fail_without_a_reuse_event(restore):
             assert later.sign_in() == later.call() == 200
 
             restore(admin, env["DATABASE_URL"], backup)
-            told = servers.manage(env, "after_restore")
+            output = servers.manage(env, "after_restore")
 
-            assert re.match(r"[1-9]\d* sign-ins ended", told)
+            assert re.match(r"[1-9]\d* sign-ins ended", output)
             for _ in range(12):
                 assert [each.call() for each in (honest, ended, later)] == [401, 401, 401]
             assert [each.refresh() for each in (honest, ended, later)] == [401, 401, 401]

@@ -18,25 +18,14 @@ from django.utils import timezone
 from accounts.models import SignIn, User
 from api.blocklist import status_list
 from api.blocklist.models import Entry, StatusIndex
-from api.keys import Key, keyring
+from api.keys import keyring
 from tests import servers
 from tests.conftest import bearer, claims_of, header_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("with_status_list")]
 
 LIST = "/api/token/status/0"
 VALID, INVALID, SUSPENDED = 0, 1, 2
-
-
-@pytest.fixture(autouse=True)
-def told(tmp_path, settings, monkeypatch):
-    """A project with a public key and status lists enabled, before its first list is built."""
-    (tmp_path / "key.pem").write_bytes(Key.generate("ES256").pem)
-    settings.JWT_KEYS = str(tmp_path)
-    settings.JWT_STATUS_LIST = True
-    settings.JWT_ISSUER = "https://id.example.org"
-    monkeypatch.setattr("api.service_endpoints.status_lists", status_list.StatusLists())
-    monkeypatch.setattr(status_list, "REBUILD_SECONDS", 0)
 
 
 @pytest.fixture
@@ -82,10 +71,10 @@ def revoke(browser):
 FORM = "application/x-www-form-urlencoded"
 
 
-def statuses(told):
+def statuses(claim):
     """Decodes a list by section 4.1 of the draft, independently of the code that encodes it."""
-    packed = zlib.decompress(base64.urlsafe_b64decode(told["lst"] + "=" * (-len(told["lst"]) % 4)))
-    bits = told["bits"]
+    packed = zlib.decompress(base64.urlsafe_b64decode(claim["lst"] + "=" * (-len(claim["lst"]) % 4)))
+    bits = claim["bits"]
     return [byte >> shift & 2**bits - 1 for byte in packed for shift in range(0, 8, bits)]
 
 

@@ -85,8 +85,8 @@ def bound_passport() -> Callable[[], dict[str, str]]:
     headers = {"typ": "dpop+jwt", "jwk": {name: key.jwk[name] for name in ("kty", "crv", "x", "y")}}
 
     def call() -> dict[str, str]:
-        told = claims | {"iat": int(time.time()), "jti": uuid4().hex}
-        proof = jwt.encode(told, key.signing, algorithm="ES256", headers=headers)
+        with_time = claims | {"iat": int(time.time()), "jti": uuid4().hex}
+        proof = jwt.encode(with_time, key.signing, algorithm="ES256", headers=headers)
         return {"Authorization": f"DPoP {access}", "DPoP": proof, "Host": "localhost"}
 
     return call

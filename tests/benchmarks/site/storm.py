@@ -93,14 +93,14 @@ class Watch:
 
     def spent(self) -> dict[str, float]:
         """Returns the totals so far; CPU in seconds."""
-        told: dict[str, Any] = self.redis.info("all")  # type: ignore[assignment]
+        info: dict[str, Any] = self.redis.info("all")  # type: ignore[assignment]
         return {
             "at": time.monotonic(),
-            "valkey_cpu": told["used_cpu_user"] + told["used_cpu_sys"],
+            "valkey_cpu": info["used_cpu_user"] + info["used_cpu_sys"],
             "postgres_cpu": _cpu(self.postgres),
-            "messages": told.get("cmdstat_publish", {}).get("calls", 0),
-            "bytes_out": told["total_net_output_bytes"],
-            "overflows": told["client_output_buffer_limit_disconnections"],
+            "messages": info.get("cmdstat_publish", {}).get("calls", 0),
+            "bytes_out": info["total_net_output_bytes"],
+            "overflows": info["client_output_buffer_limit_disconnections"],
         }
 
 
