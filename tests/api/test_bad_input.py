@@ -28,7 +28,7 @@ WITHOUT_BODY = ["/api/sign-ins/end-others/", "/api/sign-ins/end-all/"]
 
 
 @pytest.fixture
-def good(hers, ann, password):
+def valid_bodies(hers, ann, password):
     """A valid body for each endpoint, of which a test changes one thing."""
     return {
         "/api/token/": {"username": ann.username, "password": password},
@@ -120,23 +120,23 @@ def with_value(body, field, value):
 
 
 @pytest.mark.parametrize(("path", "field"), PLACES)
-def test_a_bad_value_is_refused(send, good, path, field, subtests):
+def test_a_bad_value_is_refused(send, valid_bodies, path, field, subtests):
     for name, value in VALUES.items():
         with subtests.test(name):
-            assert_refused(send(path, with_value(good[path], field, value)))
+            assert_refused(send(path, with_value(valid_bodies[path], field, value)))
 
 
 @pytest.mark.parametrize(("path", "field"), PLACES)
-def test_a_bad_value_changes_nothing(send, good, path, field):
+def test_a_bad_value_changes_nothing(send, valid_bodies, path, field):
     before = records()
     for value in VALUES.values():
-        send(path, with_value(good[path], field, value))
+        send(path, with_value(valid_bodies[path], field, value))
     assert records() == before
 
 
 @pytest.mark.parametrize(("path", "field"), PLACES)
-def test_a_bad_value_is_explained_beside_detail_and_code(send, good, path, field):
-    assert field in send(path, with_value(good[path], field, b"[]")).json()
+def test_a_bad_value_is_explained_beside_detail_and_code(send, valid_bodies, path, field):
+    assert field in send(path, with_value(valid_bodies[path], field, b"[]")).json()
 
 
 # A body that is not a JSON object
@@ -198,8 +198,10 @@ def test_an_empty_body_changes_nothing(send, path, body):
 
 
 @pytest.mark.parametrize(("path", "field"), [place for place in PLACES if place[0] != "/api/me/"])
-def test_a_missing_field_is_refused_and_named(send, good, path, field):
-    response = send(path, json.dumps({key: value for key, value in good[path].items() if key != field}).encode())
+def test_a_missing_field_is_refused_and_named(send, valid_bodies, path, field):
+    response = send(
+        path, json.dumps({key: value for key, value in valid_bodies[path].items() if key != field}).encode()
+    )
     assert_refused(response)
     assert field in response.json()
 
@@ -207,44 +209,44 @@ def test_a_missing_field_is_refused_and_named(send, good, path, field):
 # A valid body, malformed as a whole
 
 MALFORMED = {
-    "a key twice": lambda good: good[:-1] + b", " + good[1:],
-    "a key twice, spelled in two ways": lambda good: good[:-1] + b', "a": 1, "\\u0061": 2}',
-    "NaN beside": lambda good: good[:-1] + b', "extra": NaN}',
-    "infinity beside": lambda good: good[:-1] + b', "extra": Infinity}',
-    "minus infinity beside": lambda good: good[:-1] + b', "extra": -Infinity}',
-    "5000 digits beside": lambda good: good[:-1] + b', "extra": ' + b"9" * 5000 + b"}",
-    "1,000 levels beside": lambda good: good[:-1] + b', "extra": ' + b"[" * 1_000 + b"]" * 1_000 + b"}",
-    "100,000 levels beside": lambda good: good[:-1] + b', "extra": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-    "a byte order mark": lambda good: b"\xef\xbb\xbf" + good,
-    "UTF-16": lambda good: good.decode().encode("utf-16"),
-    "UTF-16 without a mark": lambda good: good.decode().encode("utf-16-le"),
-    "UTF-32": lambda good: good.decode().encode("utf-32"),
-    "trailing letters": lambda good: good + b"x",
-    "a trailing brace": lambda good: good + b"}",
-    "a trailing NUL": lambda good: good + b"\x00",
-    "two objects": lambda good: good + good,
-    "two objects on two lines": lambda good: good + b"\n" + good,
-    "a trailing comma": lambda good: good[:-1] + b",}",
-    "a comment": lambda good: good + b" // please",
-    "single quotes": lambda good: good.replace(b'"', b"'"),
-    "cut off": lambda good: good[:-1],
-    "in a list": lambda good: b"[" + good + b"]",
-    "as text": lambda good: json.dumps(good.decode()).encode(),
+    "a key twice": lambda body: body[:-1] + b", " + body[1:],
+    "a key twice, spelled in two ways": lambda body: body[:-1] + b', "a": 1, "\\u0061": 2}',
+    "NaN beside": lambda body: body[:-1] + b', "extra": NaN}',
+    "infinity beside": lambda body: body[:-1] + b', "extra": Infinity}',
+    "minus infinity beside": lambda body: body[:-1] + b', "extra": -Infinity}',
+    "5000 digits beside": lambda body: body[:-1] + b', "extra": ' + b"9" * 5000 + b"}",
+    "1,000 levels beside": lambda body: body[:-1] + b', "extra": ' + b"[" * 1_000 + b"]" * 1_000 + b"}",
+    "100,000 levels beside": lambda body: body[:-1] + b', "extra": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "a byte order mark": lambda body: b"\xef\xbb\xbf" + body,
+    "UTF-16": lambda body: body.decode().encode("utf-16"),
+    "UTF-16 without a mark": lambda body: body.decode().encode("utf-16-le"),
+    "UTF-32": lambda body: body.decode().encode("utf-32"),
+    "trailing letters": lambda body: body + b"x",
+    "a trailing brace": lambda body: body + b"}",
+    "a trailing NUL": lambda body: body + b"\x00",
+    "two objects": lambda body: body + body,
+    "two objects on two lines": lambda body: body + b"\n" + body,
+    "a trailing comma": lambda body: body[:-1] + b",}",
+    "a comment": lambda body: body + b" // please",
+    "single quotes": lambda body: body.replace(b'"', b"'"),
+    "cut off": lambda body: body[:-1],
+    "in a list": lambda body: b"[" + body + b"]",
+    "as text": lambda body: json.dumps(body.decode()).encode(),
 }
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_a_malformed_body_is_refused(send, good, path, subtests):
+def test_a_malformed_body_is_refused(send, body, path, subtests):
     for name, change in MALFORMED.items():
         with subtests.test(name):
-            assert_refused(send(path, change(json.dumps(good[path]).encode())))
+            assert_refused(send(path, change(json.dumps(body[path]).encode())))
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_a_malformed_body_changes_nothing(send, good, path):
+def test_a_malformed_body_changes_nothing(send, body, path):
     before = records()
     for change in MALFORMED.values():
-        send(path, change(json.dumps(good[path]).encode()))
+        send(path, change(json.dumps(body[path]).encode()))
     assert records() == before
 
 
@@ -276,17 +278,17 @@ CONTENT_TYPES = [
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_a_wrong_content_type_is_refused(send, good, path, subtests):
+def test_a_wrong_content_type_is_refused(send, body, path, subtests):
     for content_type in CONTENT_TYPES:
         with subtests.test(content_type[:60] or "none"):
-            assert_refused(send(path, json.dumps(good[path]).encode(), content_type))
+            assert_refused(send(path, json.dumps(body[path]).encode(), content_type))
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_a_wrong_content_type_changes_nothing(send, good, path):
+def test_a_wrong_content_type_changes_nothing(send, body, path):
     before = records()
     for content_type in CONTENT_TYPES:
-        send(path, json.dumps(good[path]).encode(), content_type)
+        send(path, json.dumps(body[path]).encode(), content_type)
     assert records() == before
 
 
@@ -297,38 +299,38 @@ def test_a_body_with_a_content_encoding_is_refused(anonymous, encoding):
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_a_form_is_refused(send, good, path):
-    assert_refused(send(path, urlencode(good[path]).encode(), "application/x-www-form-urlencoded"))
+def test_a_form_is_refused(send, body, path):
+    assert_refused(send(path, urlencode(body[path]).encode(), "application/x-www-form-urlencoded"))
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_a_form_changes_nothing(send, good, path):
+def test_a_form_changes_nothing(send, body, path):
     before = records()
-    send(path, urlencode(good[path]).encode(), "application/x-www-form-urlencoded")
+    send(path, urlencode(body[path]).encode(), "application/x-www-form-urlencoded")
     assert records() == before
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_a_multipart_form_is_refused(send, good, path):
+def test_a_multipart_form_is_refused(send, body, path):
     parts = [
-        f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n' for name, text in good[path].items()
+        f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n' for name, text in body[path].items()
     ]
     assert_refused(send(path, ("".join(parts) + "--x--\r\n").encode(), "multipart/form-data; boundary=x"))
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_json_in_another_declared_charset_is_refused(send, good, path, subtests):
+def test_json_in_another_declared_charset_is_refused(send, body, path, subtests):
     for charset in ["utf-16", "utf-16-le", "utf-32", "utf-7"]:
         with subtests.test(charset):
-            body = json.dumps(good[path]).encode(charset)
+            body = json.dumps(body[path]).encode(charset)
             assert_refused(send(path, body, f"application/json; charset={charset}"))
 
 
 @pytest.mark.parametrize(
     "content_type", ["application/json", "application/json; charset=utf-8", "application/json;charset=UTF-8"]
 )
-def test_json_in_utf_8_is_accepted(send, good, content_type):
-    assert send("/api/token/", json.dumps(good["/api/token/"]).encode(), content_type).status_code == 200
+def test_json_in_utf_8_is_accepted(send, body, content_type):
+    assert send("/api/token/", json.dumps(body["/api/token/"]).encode(), content_type).status_code == 200
 
 
 # Methods and paths
@@ -352,10 +354,10 @@ def test_a_wrong_method_is_explained(send, method):
 
 
 @pytest.mark.parametrize("method", ["PATCH", "DELETE", "GET"])
-def test_a_header_does_not_override_the_method(browser, good, method):
+def test_a_header_does_not_override_the_method(browser, body, method):
     response = browser().post(
         "/api/token/",
-        good["/api/token/"],
+        body["/api/token/"],
         content_type="application/json",
         headers={"x-http-method-override": method},
     )

@@ -19,7 +19,7 @@ AGREES = "The clock of this node and that of the database agree again"
 
 
 @pytest.fixture
-def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Any:
+def log_lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Returns the log lines of a readiness check with a clock error of so many seconds."""
     monkeypatch.setattr(health, "clock", health.ClockComparison())
     caplog.set_level(logging.INFO, "project.health")
@@ -40,19 +40,19 @@ def test_it_is_ready_with_its_database(settings: Any) -> None:
 
 @needs_postgresql
 @pytest.mark.parametrize(("seconds", "where"), [(20, "ahead of"), (-20, "behind"), (3600, "ahead of")])
-def test_a_clock_error_is_logged_once_and_its_end_once(said: Any, seconds: int, where: str) -> None:
-    assert said(0) == []
-    [line] = said(seconds)
+def test_a_clock_error_is_logged_once_and_its_end_once(log_lines: Any, seconds: int, where: str) -> None:
+    assert log_lines(0) == []
+    [line] = log_lines(seconds)
     assert float(line.split()[6]) == pytest.approx(abs(seconds), abs=2)
     assert line == DIFFERS.format(line.split()[6], where)
-    assert said(seconds) == []
-    assert said(0) == [AGREES]
+    assert log_lines(seconds) == []
+    assert log_lines(0) == [AGREES]
 
 
 @needs_postgresql
 @pytest.mark.parametrize("seconds", [5, -5])
-def test_a_clock_error_below_half_the_leeway_is_not_logged(said: Any, seconds: int) -> None:
-    assert said(seconds) == []
+def test_a_clock_error_below_half_the_leeway_is_not_logged(log_lines: Any, seconds: int) -> None:
+    assert log_lines(seconds) == []
 
 
 def test_a_slow_response_is_not_a_clock_error() -> None:

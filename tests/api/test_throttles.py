@@ -27,7 +27,7 @@ THROTTLED = {
 
 
 @pytest.fixture(autouse=True)
-def few(monkeypatch):
+def three_requests_a_minute(monkeypatch):
     """Three requests in a minute, at every endpoint."""
     monkeypatch.setitem(rate_limits.LIMITS, rate_limits.Kind.SIGN_UP, rate_limits._quota("3/minute"))
     monkeypatch.setattr(AddressThrottle, "THROTTLE_RATES", {"tokens": "3/min", "accounts": "3/min"})

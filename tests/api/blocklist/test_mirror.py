@@ -38,7 +38,7 @@ def valkey(one_valkey: servers.Valkey, settings: Any) -> servers.Valkey:
 
 
 @pytest.fixture
-def way(valkey: servers.Valkey, settings: Any) -> Iterator[Proxy]:
+def proxy(valkey: servers.Valkey, settings: Any) -> Iterator[Proxy]:
     """The proxy in front of Valkey."""
     with Proxy(servers.free_port(), valkey.port).running() as proxy:
         use(f"redis://127.0.0.1:{proxy.port}", settings)
@@ -257,24 +257,24 @@ def test_a_hanging_redis_delays_no_request_by_a_second(mirror: Mirror, valkey: s
 
 
 @pytest.mark.parametrize("trouble", [Proxy.fall_silent, partial(Proxy.slow_down, seconds=2)], ids=["half-open", "slow"])
-def test_a_bad_network_to_redis_delays_no_request_by_a_second(way: Proxy, trouble: Callable[[Proxy], None]) -> None:
+def test_a_bad_network_to_redis_delays_no_request_by_a_second(proxy: Proxy, trouble: Callable[[Proxy], None]) -> None:
     mirror = Mirror()
     eventually(lambda: statements_of_a_check(mirror) == 0)
-    trouble(way)
+    trouble(proxy)
     sid = uuid4()
     assert duration(lambda: Entry.objects.block_sign_ins([sid])) < LONGEST_WAIT
     assert eventually(lambda: blocks(mirror, sid)) <= BOUND
     assert max(duration(lambda: mirror.blocks(UNUSED_ID, UNUSED_ID, 1)) for _ in range(3000)) < LONGEST_WAIT
     eventually(lambda: statements_of_a_check(mirror) == 1)
-    way.heal()
+    proxy.heal()
     eventually(lambda: statements_of_a_check(mirror) == 0, within=10)
     assert blocks(mirror, block())
 
 
-def test_a_reset_connection_is_opened_again(way: Proxy) -> None:
+def test_a_reset_connection_is_opened_again(proxy: Proxy) -> None:
     mirror = Mirror()
     eventually(lambda: statements_of_a_check(mirror) == 0)
-    way.cut()
+    proxy.cut()
     sid = block_unannounced()
     assert eventually(lambda: blocks(mirror, sid)) <= BOUND
     eventually(lambda: statements_of_a_check(mirror) == 0)
