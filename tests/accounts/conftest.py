@@ -1,3 +1,5 @@
+"""Fixtures for tests of accounts: endpoints that sign in, reset links, and sign-ins of several users."""
+
 import re
 from datetime import timedelta
 from types import SimpleNamespace
@@ -5,48 +7,68 @@ from types import SimpleNamespace
 import pytest
 
 from accounts import mail
-from tests.accounts.doors import Door
+from accounts.models import SecurityEvent
+from tests.accounts.sign_in_endpoints import SignInEndpoint
 
 LONG_AGO = timedelta(minutes=16)
 
 
+def is_accepted(client):
+    """Whether the access token of the client is accepted."""
+    return client.get("/api/me/").status_code == 200
+
+
+def is_revoked(client):
+    """Whether the access token and the refresh token of the client are refused."""
+    return client.get("/api/me/").status_code == 401 and client.renew().status_code == 401
+
+
+def latest_event(type):
+    return SecurityEvent.objects.filter(type=type).latest("id")
+
+
 @pytest.fixture(params=["/api/token/", "/accounts/login/", "/admin/login/"])
-def door(request, browser, anonymous):
-    return Door(request.param, browser, anonymous)
+def endpoint(request, browser, anonymous):
+    return SignInEndpoint(request.param, browser, anonymous)
 
 
 @pytest.fixture
-def api_door(browser, anonymous):
-    return Door("/api/token/", browser, anonymous)
+def api_endpoint(browser, anonymous):
+    return SignInEndpoint("/api/token/", browser, anonymous)
 
 
 @pytest.fixture
-def world(ann, bob, staff, browser, browser_of, client_of, anonymous, password, mailoutbox, request):
-    """Ann in a browser and in a client, and all who may do something about it."""
-    on_commit = request.getfixturevalue("django_capture_on_commit_callbacks")
+def reset_link(anonymous, mailoutbox, django_capture_on_commit_callbacks):
+    """Returns a function that requests a reset for a user and returns uid and token of the link in the mail."""
 
-    def reset_link():
-        with on_commit(execute=True):
-            anonymous.post("/api/password/reset/", {"email": ann.email})
+    def request_reset(user):
+        with django_capture_on_commit_callbacks(execute=True):
+            anonymous.post("/api/password/reset/", {"email": user.email})
         mail.wait()
         return re.search(r"/reset/([^/\s]+)/([^/\s]+)/", mailoutbox[-1].body).groups()
 
+    return request_reset
+
+
+@pytest.fixture
+def world(ann, bob, staff, browser, browser_of, client_of, anonymous, password, reset_link):
+    """Ann in a browser and in a client, and all users who can end her sign-ins."""
     return SimpleNamespace(
         ann=ann,
         bob=bob,
         password=password,
-        # Those who are to go:
+        # The sign-ins that end:
         browser=browser_of(ann),
         client=client_of(ann),
-        # Ann again, at work:
+        # Ann's sign-ins that act:
         her_page=browser_of(ann),
         her_program=client_of(ann),
-        # Others:
+        # Other users:
         stranger=browser(),
         anonymous=anonymous,
         staff=browser_of(staff),
         bobs_browser=browser_of(bob),
         bobs_client=client_of(bob),
-        reset_link=reset_link,
+        reset_link=lambda: reset_link(ann),
         client_of=client_of,
     )

@@ -1,4 +1,4 @@
-"""What the forms of an account say to browsers and password managers, and where they say what is wrong."""
+"""Forms of the account: errors, autocomplete values for password managers, accounts without a mailbox."""
 
 import re
 
@@ -14,7 +14,7 @@ WEAK = "passwordpassword1"
 GOOD = "a quite different passphrase"
 
 
-def reset_link(user):
+def reset_path_of(user):
     return f"/accounts/reset/{urlsafe_base64_encode(str(user.pk).encode())}/{links.password_reset.make_token(user)}/"
 
 
@@ -27,7 +27,7 @@ def inputs(response):
     return found
 
 
-# Where an error is
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -39,20 +39,22 @@ def inputs(response):
     ],
 )
 @pytest.mark.parametrize(("word", "again"), [(WEAK, WEAK), ("short", "short"), (WEAK, "something else entirely")])
-def test_a_bad_password_is_named_at_its_own_field(browser, browser_of, ann, password, kind, first, second, word, again):
+def test_a_password_error_is_shown_at_its_own_field(
+    browser, browser_of, ann, password, kind, first, second, word, again
+):
     if kind == "signup":
         send, address, rest = browser(), "/accounts/signup/", {"username": "zoe", "email": "zoe@example.org"}
     elif kind == "change":
         send, address, rest = browser_of(ann), "/accounts/password_change/", {"old_password": password}
     else:
-        send, address, rest = browser(), reset_link(ann), {}
+        send, address, rest = browser(), reset_path_of(ann), {}
     errors = send.post(address, rest | {first: word, second: again}).context["form"].errors.as_data()
     assert [error.code for error in errors[first]] != []
     assert {error.code for error in errors.get(second, [])} <= {"password_mismatch"}
     assert (second in errors) == (word != again)
 
 
-# What browsers and password managers are told
+# Autocomplete values
 
 
 @pytest.mark.parametrize(
@@ -65,26 +67,26 @@ def test_a_bad_password_is_named_at_its_own_field(browser, browser_of, ann, pass
         ("/accounts/delete/", {"username": "username", "password": "current-password"}),
     ],
 )
-def test_a_browser_knows_what_each_field_is_for(browser_of, ann, address, expected):
+def test_each_field_has_an_autocomplete_value(browser_of, ann, address, expected):
     found = inputs(browser_of(ann).get(address))
     assert {name: found[name].get("autocomplete") for name in expected} == expected
 
 
-def test_a_browser_fills_in_the_form_of_a_visitor(browser):
+def test_sign_up_fields_have_autocomplete_values(browser):
     found = inputs(browser().get("/accounts/signup/"))
     kinds = {name: found[name].get("autocomplete") for name in ("username", "email", "password1", "password2")}
     assert kinds == {"username": "username", "email": "email", "password1": "new-password", "password2": "new-password"}
 
 
-def test_a_password_manager_learns_whose_the_new_password_is(browser, ann, bob):
-    page = browser().get(reset_link(bob))
+def test_the_reset_form_contains_the_username(browser, ann, bob):
+    page = browser().get(reset_path_of(bob))
     name = inputs(page)["username"]
     assert (name["value"], name["autocomplete"]) == ("bob", "username")
     assert "readonly" in name
 
 
-def test_a_link_that_is_not_valid_names_nobody(browser, ann):
-    link = reset_link(ann)
+def test_an_invalid_link_does_not_show_the_username(browser, ann):
+    link = reset_path_of(ann)
     page = browser().get(link[:-2] + "x/")
     assert page.status_code == 400
     assert "ann" not in re.findall(r"<main.*</main>", page.content.decode(), re.DOTALL)[0].split()
@@ -95,22 +97,21 @@ def test_a_link_that_is_not_valid_names_nobody(browser, ann):
 
 
 @pytest.fixture
-def guest(browser, settings):
-    settings.DEMO = True
+def guest(browser):
     guest = browser()
     guest.post("/compare/throw-away/")
     return guest
 
 
 @pytest.mark.parametrize("address", ["/", "/accounts/profile/"])
-def test_nobody_is_asked_to_confirm_an_address_that_cannot_exist(guest, address):
+def test_an_account_without_a_mailbox_is_not_asked_to_confirm(guest, address):
     page = guest.get(address).content.decode()
     assert "Confirm your e-mail address" not in page
     assert "Send the link again" not in page
     assert "not confirmed" not in page
 
 
-def test_no_mail_is_promised_to_an_account_without_a_mailbox(guest, mailoutbox):
+def test_an_account_without_a_mailbox_is_promised_no_mail(guest, mailoutbox):
     assert "on its way" not in guest.post("/accounts/email/ask/", follow=True).content.decode()
     response = guest.post("/accounts/email/", {"new_email": "guest@example.org"})
     assert "cannot be changed" in response.content.decode()
@@ -119,5 +120,5 @@ def test_no_mail_is_promised_to_an_account_without_a_mailbox(guest, mailoutbox):
     assert mailoutbox == []
 
 
-def test_staff_send_no_reset_to_an_account_without_a_mailbox(guest):
+def test_an_account_without_a_mailbox_gets_no_reset_mail(guest):
     assert not User.objects.get(delete_after__isnull=False).may_reset_password

@@ -1,4 +1,4 @@
-"""Activity: what happened, in plain words, and what to do if it was somebody else."""
+"""The activity page, disputes of an event, the home page, and the deletion of the account."""
 
 import re
 from datetime import timedelta
@@ -20,7 +20,7 @@ def event(user, type):
 
 @pytest.fixture
 def stranger(ann, client_of):
-    """A client that signed in as Ann and is not hers."""
+    """A client of an attacker who signed in as Ann."""
     return client_of(ann)
 
 
@@ -30,43 +30,43 @@ def page(browser_of, ann, stranger):
 
 
 @pytest.mark.parametrize("type", SecurityEvent.Type.values)
-def test_every_event_has_a_sentence_of_its_own(ann, type):
+def test_every_event_has_its_own_sentence(ann, type):
     written = SecurityEvent.objects.record(type, ann)
     assert written.sentence.endswith(".")
 
 
-def test_it_says_what_happened_in_plain_words(page):
+def test_the_page_describes_what_happened(page):
     content = page.get(PAGE).content.decode()
     assert content.index("A browser signed in.") < content.index("A client signed in.")
 
 
-def test_it_says_why_a_sign_in_was_ended(page):
+def test_the_page_shows_why_a_sign_in_ended(page):
     SignIn.objects.get(kind="client").end(SignIn.Reason.TOKEN_REUSED)
     assert "refresh token used twice" in page.get(PAGE).content.decode()
 
 
-def test_there_are_25_a_page(page, ann):
+def test_the_activity_page_lists_25_events(page, ann):
     for _ in range(30):
         SecurityEvent.objects.record(SecurityEvent.Type.SIGN_IN_FAILED, ann)
     assert page.get(PAGE).content.decode().count("wrong password") == 25
     assert page.get(f"{PAGE}?page=2").content.decode().count("wrong password") == 5
 
 
-def test_it_takes_four_statements_however_much_happened(page, ann, client_of, django_assert_num_queries):
+def test_the_page_takes_four_statements_for_any_number_of_events(page, ann, client_of, django_assert_num_queries):
     for _ in range(10):
         client_of(ann)
     page.get(PAGE)
-    # The session, the number, the page, the sign-ins that it names.
+    # The session, the count, the page, the sign-ins of its events.
     with django_assert_num_queries(4):
         page.get(PAGE)
 
 
-def test_what_happened_to_others_is_not_there(page, bob):
+def test_the_activity_page_lists_no_events_of_other_users(page, bob):
     SecurityEvent.objects.record(SecurityEvent.Type.EMAIL_CHANGED, bob)
     assert "e-mail address was changed" not in page.get(PAGE).content.decode()
 
 
-# This wasn't me
+# Disputes
 
 
 def not_me(ann, type="signed_in", **details):
@@ -74,42 +74,42 @@ def not_me(ann, type="signed_in", **details):
     return f"{PAGE}{written.pk}/not-me/"
 
 
-def test_the_sign_in_that_was_not_hers_is_ended_and_the_password_comes_next(page, stranger, ann):
+def test_disputing_a_sign_in_ends_it_and_asks_for_a_new_password(page, stranger, ann):
     response = page.post(not_me(ann, details__kind="client"))
     assert response.headers["Location"] == "/accounts/password_change/"
     assert stranger.get("/api/me/").status_code == 401
 
 
-def test_looking_at_the_question_ends_nothing(page, stranger, ann):
+def test_showing_the_question_ends_no_sign_in(page, stranger, ann):
     assert page.get(not_me(ann, details__kind="client")).status_code == 200
     assert stranger.get("/api/me/").status_code == 200
 
 
-def test_it_asks_for_the_password_if_that_was_long_ago(clock, page, stranger, ann):
+def test_disputing_requires_recent_authentication(clock, page, stranger, ann):
     clock.shift(timedelta(minutes=16))
     assert page.post(not_me(ann, details__kind="client")).headers["Location"].startswith("/accounts/confirm/")
     assert SignIn.objects.get(kind="client").ended_at is None
 
 
-def test_the_sign_in_in_use_goes_on(page, ann):
+def test_the_current_sign_in_stays_valid(page, ann):
     page.post(not_me(ann, details__kind="browser"))
     assert page.get(PAGE).status_code == 200
 
 
-def test_the_one_in_use_has_no_such_link(page, ann):
+def test_the_current_sign_in_has_no_dispute_link(page, ann):
     content = page.get(PAGE).content.decode()
     assert not_me(ann, details__kind="browser") not in content
     assert not_me(ann, details__kind="client") in content
 
 
-def test_a_change_of_the_password_that_was_not_hers_leads_to_another(page, ann):
+def test_disputing_a_password_change_leads_to_a_password_change(page, ann):
     SecurityEvent.objects.record(SecurityEvent.Type.PASSWORD_CHANGED, ann)
     response = page.post(not_me(ann, "password_changed"))
     assert response.headers["Location"] == "/accounts/password_change/"
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_an_event_of_somebody_else_is_not_found(page, client_of, bob, method):
+def test_an_event_of_another_user_is_not_found(page, client_of, bob, method):
     bobs = client_of(bob)
     assert getattr(page, method)(not_me(bob)).status_code == 404
     assert bobs.get("/api/me/").status_code == 200
@@ -122,19 +122,19 @@ def test_an_event_whose_sign_in_is_gone_is_no_error(page, ann):
     assert page.post(path).status_code == 302
 
 
-# The first page
+# The home page
 
 
-def test_a_visitor_sees_what_this_is(browser, django_assert_num_queries):
+def test_the_home_page_describes_the_project_to_visitors(browser, django_assert_num_queries):
     with django_assert_num_queries(0):
         content = browser().get("/").content.decode()
     assert "The wristband" in content
     assert "The passport" in content
 
 
-def test_somebody_signed_in_sees_the_state_of_their_account(page, django_assert_num_queries):
+def test_the_home_page_shows_a_user_the_state_of_the_account(page, django_assert_num_queries):
     page.get("/")
-    # The session, the number of sign-ins, the first of them, the last events.
+    # The session, the count of sign-ins, the first of them, the latest events.
     with django_assert_num_queries(4):
         content = page.get("/").content.decode()
     assert "Hello, ann" in content
@@ -142,7 +142,7 @@ def test_somebody_signed_in_sees_the_state_of_their_account(page, django_assert_
     assert "A client signed in." in content
 
 
-def test_an_unconfirmed_address_is_named_until_it_is_confirmed(page, ann):
+def test_an_unconfirmed_address_is_shown_until_it_is_confirmed(page, ann):
     User.objects.update(email_confirmed_at=None)
     assert "Confirm your e-mail address ann@example.org" in page.get("/").content.decode()
     User.objects.update(email_confirmed_at=ann.date_joined)
@@ -152,12 +152,12 @@ def test_an_unconfirmed_address_is_named_until_it_is_confirmed(page, ann):
 # Deleting the account
 
 
-def test_deleting_needs_the_password(browser_of, ann):
+def test_deleting_the_account_requires_the_password(browser_of, ann):
     browser_of(ann).post("/accounts/delete/", {"password": "not the right passphrase"})
     assert User.objects.filter(pk=ann.pk).exists()
 
 
-def test_a_wrong_password_there_is_recorded(browser_of, ann):
+def test_a_wrong_password_at_the_deletion_is_recorded(browser_of, ann):
     browser_of(ann).post("/accounts/delete/", {"password": "not the right passphrase"})
     assert SecurityEvent.objects.filter(user=ann, type="sign_in_failed").count() == 1
 
@@ -167,23 +167,23 @@ def deleted(page, password):
     return page.post("/accounts/delete/", {"password": password})
 
 
-def test_a_deleted_account_is_gone(deleted, ann):
+def test_a_deleted_account_does_not_exist(deleted, ann):
     assert "Your account was deleted" in deleted.content.decode()
     assert not User.objects.filter(pk=ann.pk).exists()
 
 
-def test_everything_of_a_deleted_account_has_ended(deleted, page, stranger):
+def test_all_sign_ins_of_a_deleted_account_are_ended(deleted, page, stranger):
     assert page.get("/accounts/profile/").status_code == 302
     assert stranger.get("/api/me/").status_code == 401
 
 
-def test_its_events_stay_without_a_name(deleted):
+def test_events_of_a_deleted_account_stay_without_a_user(deleted):
     events = SecurityEvent.objects.filter(type__in=["signed_in", "sign_in_ended"])
     assert set(events.values_list("user", "actor")) == {(None, None)}
     assert events.count() == 4
 
 
-def test_no_name_or_address_of_a_deleted_account_is_left(ann, staff, page, password):
+def test_no_name_or_address_of_a_deleted_account_is_stored(ann, staff, page, password):
     LogEntry.objects.log_actions(staff.pk, [ann], CHANGE, "a line of the admin's own")
     page.post("/accounts/delete/", {"password": password})
     dump = str([list(model._base_manager.values()) for model in apps.get_models()])

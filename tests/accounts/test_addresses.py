@@ -1,4 +1,4 @@
-"""One rule for addresses: whatever the form in which they come in, a client has one, and it is that client's own."""
+"""IP addresses of clients: all notations of an address are equal, at every place that compares addresses."""
 
 from io import StringIO
 from typing import Any
@@ -60,24 +60,24 @@ NONE_AT_ALL = [
 
 
 @pytest.mark.parametrize(("text", "address"), FORMS.items())
-def test_an_address_is_the_same_in_every_form(text: str, address: str) -> None:
+def test_all_notations_of_an_address_are_equal(text: str, address: str) -> None:
     assert addresses.canonical(text) == address
 
 
 @pytest.mark.parametrize("text", NONE_AT_ALL, ids=lambda text: repr(text[:30]))
-def test_what_is_no_address_is_none(text: str) -> None:
+def test_an_invalid_address_is_none(text: str) -> None:
     assert addresses.canonical(text) is None
     assert not addresses.is_within(text, ["0.0.0.0/0", "::/0"])
 
 
 @pytest.mark.parametrize("private", ["10.0.0.5", "127.0.0.1", "192.168.1.1"])
-def test_a_translated_private_address_is_not_that_private_address(private: str) -> None:
+def test_a_nat64_address_is_not_the_private_address_in_it(private: str) -> None:
     assert not addresses.is_within(f"64:ff9b::{private}", [private])
 
 
 @pytest.mark.parametrize("network", ["::ffff:10.0.0.0/104", "10.0.0.0/8", " 10.0.0.5 ", "::ffff:a00:5"])
 @pytest.mark.parametrize("peer", ["10.0.0.5", "::ffff:10.0.0.5", "[::ffff:a00:5]:4711"])
-def test_a_network_has_an_address_in_whichever_form_both_are(network: str, peer: str) -> None:
+def test_a_network_contains_an_address_in_any_notation(network: str, peer: str) -> None:
     assert addresses.is_within(peer, [network])
     assert not addresses.is_within("11.0.0.5", [network])
 
@@ -86,7 +86,7 @@ def test_a_network_has_an_address_in_whichever_form_both_are(network: str, peer:
 
 
 def recorded_address(xff: str | None, peer: str = PROXY) -> str | None:
-    """Of a sign-in that comes from that peer with that X-Forwarded-For."""
+    """Returns the address of a sign-in from this peer with this X-Forwarded-For header."""
     headers = {} if xff is None else {"x-forwarded-for": xff}
     credentials = {"username": "ann", "password": "violet anchor hums at dawn"}
     assert ApiClient().post("/api/token/", credentials, headers=headers, REMOTE_ADDR=peer).status_code == 200
@@ -111,29 +111,29 @@ def behind_proxy(settings: Any) -> None:
         "::ffff:203.0.113.9": "203.0.113.9",
         "unknown": None,
         "": None,
-        # The last hop is the one that the proxy saw.
+        # The last hop is the one that the proxy added.
         "6.6.6.6, 203.0.113.9:5678": "203.0.113.9",
         "6.6.6.6,": None,
         "6.6.6.6, unix:": None,
-        # Further trusted proxies on the way.
+        # More than one trusted proxy.
         f"6.6.6.6, 203.0.113.9:1234, [2001:db8:aaaa::7]:99, {PROXY}:80": "203.0.113.9",
         f"6.6.6.6, unknown, {PROXY}": None,
         f"{PROXY}:80": PROXY,
     }.items(),
 )
-def test_the_client_is_recorded_as_the_proxy_names_it(
+def test_the_address_from_the_proxy_is_recorded(
     behind_proxy: None, ann: Any, peer: str, xff: str, address: str | None
 ) -> None:
     assert recorded_address(xff, peer) == address
 
 
 @pytest.mark.django_db
-def test_a_proxy_that_names_no_client_is_the_client(behind_proxy: None, ann: Any) -> None:
+def test_without_a_forwarded_address_the_proxy_is_recorded(behind_proxy: None, ann: Any) -> None:
     assert recorded_address(None) == PROXY
 
 
 @pytest.mark.django_db
-def test_a_mapped_client_is_no_trusted_proxy(behind_proxy: None, ann: Any) -> None:
+def test_an_ipv4_mapped_client_is_not_a_trusted_proxy(behind_proxy: None, ann: Any) -> None:
     assert recorded_address("6.6.6.6", "::ffff:203.0.113.9") == "203.0.113.9"
 
 
@@ -144,9 +144,7 @@ def guess(name: str, password: str, **how: Any) -> int:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("form", ["::ffff:{}", "[::ffff:{}]:4711"])
-def test_guesses_from_one_ipv4_client_leave_others_alone_on_a_dual_stack_socket(
-    form: str, ann: Any, password: str
-) -> None:
+def test_ipv4_clients_count_apart_on_a_dual_stack_socket(form: str, ann: Any, password: str) -> None:
     for number in range(rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free_attempts + 1):
         guess(f"nobody{number}", WRONG, REMOTE_ADDR=form.format("198.51.100.7"))
     assert guess("ann", password, REMOTE_ADDR=form.format("198.51.100.7")) == 429
@@ -156,7 +154,7 @@ def test_guesses_from_one_ipv4_client_leave_others_alone_on_a_dual_stack_socket(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("xff", ["unknown", "6.6.6.6, _client", ""])
-def test_one_client_without_an_address_does_not_lock_out_the_others(
+def test_a_client_without_an_address_locks_out_no_other_client(
     behind_proxy: None, ann: Any, password: str, xff: str
 ) -> None:
     how = {"headers": {"x-forwarded-for": xff}, "REMOTE_ADDR": PROXY}
@@ -167,7 +165,7 @@ def test_one_client_without_an_address_does_not_lock_out_the_others(
 
 
 @pytest.mark.django_db
-def test_clients_without_an_address_are_not_without_a_limit(behind_proxy: None, ann: Any, password: str) -> None:
+def test_clients_without_an_address_are_rate_limited(behind_proxy: None, ann: Any, password: str) -> None:
     how = {"headers": {"x-forwarded-for": "unknown"}, "REMOTE_ADDR": PROXY}
     guess("nobody", WRONG, **how)
     count = AttemptCounter.objects.get(kind=rate_limits.Kind.ADDRESS)
@@ -194,20 +192,20 @@ def test_throttles_count_clients_without_an_address(behind_proxy: None, monkeypa
         return status
 
     assert [verify("203.0.113.9:1"), verify("203.0.113.9:2"), verify("203.0.113.9")] == [401, 401, 429]
-    # Five at once are fine: 40 may pass, and no more than that.
+    # Clients without an address share a limit that is larger by a factor, not unlimited.
     assert [verify("unknown") for _ in range(2)] == [401] * 2
     answers = [verify("unknown") for _ in range(80)]
     assert 30 <= answers.count(401) <= 2 * rate_limits.CLIENTS_IN_CROWD
 
 
-def test_metrics_are_for_an_address_in_every_form(settings: Any) -> None:
+def test_metrics_accept_an_address_in_any_notation(settings: Any) -> None:
     settings.METRICS_ADDRESSES = ["192.0.2.0/24"]
     for form in ("::ffff:192.0.2.7", "192.0.2.7:9090", "192.0.2.7"):
         assert Browser().get("/metrics", REMOTE_ADDR=form).status_code == 200
     assert Browser().get("/metrics", REMOTE_ADDR="::ffff:198.51.100.7").status_code == 403
 
 
-# What was stored before
+# Stored addresses
 
 
 def end_sign_ins(address: str) -> str:
@@ -219,9 +217,7 @@ def end_sign_ins(address: str) -> str:
 @pytest.mark.django_db
 @pytest.mark.parametrize("typed", ["198.51.100.7", "::ffff:198.51.100.7", "198.51.100.7:5678", "[::ffff:c633:6407]"])
 @pytest.mark.parametrize("stored", ["198.51.100.7", "::ffff:198.51.100.7"])
-def test_the_command_ends_sign_ins_from_an_address_in_every_form(
-    client_of: Any, ann: Any, typed: str, stored: str
-) -> None:
+def test_the_command_finds_an_address_in_any_notation(client_of: Any, ann: Any, typed: str, stored: str) -> None:
     client_of(ann)
     SignIn.objects.update(ip_address=stored)
     client_of(ann)
@@ -229,16 +225,18 @@ def test_the_command_ends_sign_ins_from_an_address_in_every_form(
 
 
 @pytest.mark.parametrize("typed", ["unknown", "198.51.100.0/24", "198.51.100.7:x"])
-def test_the_command_refuses_what_is_no_address(typed: str) -> None:
+def test_the_command_refuses_an_invalid_address(typed: str) -> None:
     with pytest.raises(CommandError, match="expected an IP address"):
         end_sign_ins(typed)
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("page", ["signin", "securityevent", "user"])
-def test_staff_find_an_address_in_every_form(browser_of: Any, client_of: Any, ann: Any, staff: Any, page: str) -> None:
+def test_staff_find_an_address_in_any_notation(
+    browser_of: Any, client_of: Any, ann: Any, staff: Any, page: str
+) -> None:
     client_of(ann)
-    # As an earlier version left it, past the triggers that keep events as they are.
+    # As an earlier release stored it. The triggers that keep events unchanged are bypassed.
     SignIn.objects.filter(user=ann).update(ip_address="::ffff:198.51.100.7")
     event = SecurityEvent(user=ann, type="signed_in", ip_address="::ffff:198.51.100.7", user_agent="", details={})
     models.Model.save(event)

@@ -1,4 +1,4 @@
-"""The admin: who may do what to whom, and that nothing is done before it was agreed to."""
+"""The admin: permissions, confirmation of actions, effects of actions, and the contents of its pages."""
 
 import pytest
 from django.apps import apps
@@ -19,6 +19,7 @@ from tests.accounts.admin_pages import (
     make_support,
     text_of,
 )
+from tests.accounts.conftest import latest_event
 from tests.conftest import sign_in_of
 
 pytestmark = pytest.mark.django_db
@@ -49,25 +50,21 @@ def dana(db, password):
 
 @pytest.fixture
 def max_(db, password):
-    """Has every permission that staff can be given, and is no superuser."""
+    """A staff member with every permission who is not a superuser."""
     return make_staff("max", password, *ALL_OF_STAFF)
 
 
-def newest(type):
-    return SecurityEvent.objects.filter(type=type).latest("id")
-
-
-# Who sees what
+# Permissions to view
 
 
 @pytest.mark.parametrize("url", ["/admin/", *PAGES])
-def test_somebody_who_is_no_staff_is_sent_to_the_sign_in(browser_of, ann, url):
+def test_a_user_who_is_not_staff_is_redirected_to_the_sign_in(browser_of, ann, url):
     answer = browser_of(ann).get(url)
     assert (answer.status_code, answer["Location"].partition("?")[0]) == (302, "/admin/login/")
 
 
 @pytest.mark.parametrize("url", ["/admin/", *PAGES])
-def test_a_token_opens_no_page_of_the_admin(browser, client_of, staff, url):
+def test_no_page_of_the_admin_accepts_a_token(browser, client_of, staff, url):
     answer = browser().get(url, headers={"authorization": f"Bearer {client_of(staff).access}"})
     assert answer.status_code == 302
 
@@ -75,11 +72,11 @@ def test_a_token_opens_no_page_of_the_admin(browser, client_of, staff, url):
 @pytest.mark.parametrize(
     ("url", "status"), [(USERS, 200), (SIGN_INS, 200), (EVENTS, 200), (BLOCKLIST, 403), (LEAKED, 403)]
 )
-def test_support_sees_people_sign_ins_and_events(browser_of, dana, url, status):
+def test_support_sees_users_sign_ins_and_events(browser_of, dana, url, status):
     assert browser_of(dana).get(url).status_code == status
 
 
-def test_support_can_do_four_things_and_nothing_else():
+def test_support_has_four_permissions():
     codenames = Group.objects.get(name="Support").permissions.values_list("codename", flat=True)
     assert set(codenames) == {"view_user", "view_signin", "end_signin", "view_securityevent"}
 
@@ -90,13 +87,13 @@ def test_staff_without_permissions_see_nothing(browser_of, password, db, url):
 
 
 @pytest.mark.parametrize("url", [USERS, SIGN_INS, EVENTS, BLOCKLIST])
-def test_nobody_adds_rows(browser_of, staff, url):
+def test_the_admin_adds_no_rows(browser_of, staff, url):
     assert browser_of(staff).get(f"{url}add/").status_code == 403
     assert browser_of(staff).post(f"{url}add/", {"username": "x"}).status_code == 403
 
 
 @pytest.mark.parametrize("url", [SIGN_INS, EVENTS, BLOCKLIST])
-def test_not_even_a_superuser_changes_or_deletes_a_row_of_the_record(browser_of, client_of, staff, ann, url):
+def test_a_superuser_cannot_change_or_delete_records(browser_of, client_of, staff, ann, url):
     client_of(ann)
     sign_in_of(ann).end(SignIn.Reason.ENDED_BY_STAFF)
     model = {SIGN_INS: SignIn, EVENTS: SecurityEvent, BLOCKLIST: Entry}[url]
@@ -108,16 +105,16 @@ def test_not_even_a_superuser_changes_or_deletes_a_row_of_the_record(browser_of,
     assert model.objects.filter(pk=row.pk).values().get() == before
 
 
-def test_users_are_not_deleted_by_the_dozen(browser_of, staff, ann):
+def test_the_list_of_users_has_no_bulk_deletion(browser_of, staff, ann):
     act(browser_of(staff), USERS, "delete_selected", ann, post="yes")
     assert User.objects.filter(pk=ann.pk).exists()
 
 
-# Nothing happens by accident
+# Confirmation
 
 
 @pytest.mark.parametrize("action", ["end_all_sign_ins", "deactivate", "send_password_reset"])
-def test_an_action_on_users_asks_first(browser_of, client_of, staff, ann, action, mailoutbox):
+def test_an_action_on_users_asks_for_confirmation(browser_of, client_of, staff, ann, action, mailoutbox):
     client = client_of(ann)
     answer = act(browser_of(staff), USERS, action, ann, agree=False)
     mail.wait()
@@ -125,7 +122,7 @@ def test_an_action_on_users_asks_first(browser_of, client_of, staff, ann, action
     assert "1 " in text_of(answer)
 
 
-def test_the_page_that_asks_counts_by_kind(browser_of, client_of, staff, ann):
+def test_the_confirmation_page_counts_sign_ins_by_kind(browser_of, client_of, staff, ann):
     client_of(ann)
     client_of(ann)
     browser_of(ann)
@@ -142,14 +139,14 @@ def test_an_action_without_a_reason_asks_again(browser_of, client_of, staff, ann
     assert (answer.status_code, client.get("/api/me/").status_code) == (200, 200)
 
 
-def test_nothing_happens_by_a_link(browser_of, client_of, staff, ann):
+def test_a_get_request_runs_no_action(browser_of, client_of, staff, ann):
     client = client_of(ann)
     form = {"action": "end_selected", "_selected_action": str(sign_in_of(ann).pk), "confirmed": "yes", "why": "x"}
     browser_of(staff).get(SIGN_INS, form)
     assert client.get("/api/me/").status_code == 200
 
 
-def test_a_form_from_elsewhere_is_refused(browser_of, client_of, staff, ann):
+def test_an_action_without_a_csrf_token_is_refused(browser_of, client_of, staff, ann):
     client, page = client_of(ann), browser_of(staff)
     page.handler.enforce_csrf_checks = True
     assert act(page, SIGN_INS, "end_selected", sign_in_of(ann)).status_code == 403
@@ -158,12 +155,12 @@ def test_a_form_from_elsewhere_is_refused(browser_of, client_of, staff, ann):
 
 @pytest.mark.parametrize("url", [USERS, SIGN_INS])
 @pytest.mark.parametrize("made_up", ["zzz", "\0", "9" * 40, "-1", ""])
-def test_a_made_up_id_is_no_server_error(browser_of, staff, url, made_up):
+def test_an_invalid_id_is_no_server_error(browser_of, staff, url, made_up):
     form = {"action": "end_selected" if url == SIGN_INS else "deactivate", "_selected_action": made_up}
     assert browser_of(staff).post(url, form).status_code in (200, 302, 400)
 
 
-# What actions do
+# Effects of actions
 
 
 def test_support_ends_a_sign_in(browser_of, client_of, dana, ann):
@@ -172,14 +169,14 @@ def test_support_ends_a_sign_in(browser_of, client_of, dana, ann):
     assert client.get("/api/me/").status_code == 401
 
 
-def test_the_event_names_who_ended_it_and_why(browser_of, client_of, dana, ann):
+def test_the_event_has_the_staff_member_and_the_reason(browser_of, client_of, dana, ann):
     client_of(ann)
     act(browser_of(dana), SIGN_INS, "end_selected", sign_in_of(ann))
-    event = newest("sign_in_ended")
+    event = latest_event("sign_in_ended")
     assert (event.user, event.actor, event.details["why"]) == (ann, dana, "The phone was stolen.")
 
 
-def test_all_that_match_the_filter_end_and_no_others(browser_of, client_of, staff, ann, bob, monkeypatch):
+def test_select_all_ends_only_the_sign_ins_of_the_filter(browser_of, client_of, staff, ann, bob, monkeypatch):
     monkeypatch.setattr("accounts.admin.lists.BoundedList.list_per_page", 2)
     anns, bobs = [client_of(ann) for _ in range(5)], client_of(bob)
     page = browser_of(staff)
@@ -189,7 +186,7 @@ def test_all_that_match_the_filter_end_and_no_others(browser_of, client_of, staf
     assert page.get("/admin/").status_code == 200
 
 
-def test_what_takes_too_long_goes_on_at_the_next_request(browser_of, client_of, staff, ann, monkeypatch):
+def test_an_action_beyond_its_time_continues_at_the_next_request(browser_of, client_of, staff, ann, monkeypatch):
     monkeypatch.setattr("accounts.admin.sign_ins.REQUEST_BUDGET_SECONDS", -1.0)
     original = SignIn.objects.all().__class__.end_in_batches
     monkeypatch.setattr("accounts.models.SignInQuerySet.end_in_batches", lambda self, reason: original(self, reason, 2))
@@ -214,12 +211,12 @@ def test_deactivating_signs_out_everywhere_and_is_an_event(browser_of, client_of
     client = client_of(ann)
     act(browser_of(max_), USERS, "deactivate", ann)
     ann.refresh_from_db()
-    event = newest("user_deactivated")
+    event = latest_event("user_deactivated")
     assert (ann.is_active, client.get("/api/me/").status_code) == (False, 401)
     assert (event.user, event.actor, event.details["why"]) == (ann, max_, "The phone was stolen.")
 
 
-def test_nobody_deactivates_themselves(browser_of, max_, ann):
+def test_staff_cannot_deactivate_themselves(browser_of, max_, ann):
     act(browser_of(max_), USERS, "deactivate", max_, ann)
     assert set(User.objects.filter(is_active=False)) == {ann}
 
@@ -228,7 +225,7 @@ def test_reactivating_is_an_event(browser_of, max_, ann):
     User.objects.filter(pk=ann.pk).update(is_active=False)
     act(browser_of(max_), USERS, "reactivate", ann)
     ann.refresh_from_db()
-    assert (ann.is_active, newest("user_reactivated").actor) == (True, max_)
+    assert (ann.is_active, latest_event("user_reactivated").actor) == (True, max_)
 
 
 def test_a_password_reset_is_mailed_to_the_user(browser_of, max_, ann, mailoutbox, django_capture_on_commit_callbacks):
@@ -236,18 +233,18 @@ def test_a_password_reset_is_mailed_to_the_user(browser_of, max_, ann, mailoutbo
         act(browser_of(max_), USERS, "send_password_reset", ann)
     mail.wait()
     assert [each.to for each in mailoutbox] == [[ann.email]]
-    assert (newest("password_reset_asked").user, newest("password_reset_asked").actor) == (ann, max_)
+    assert (latest_event("password_reset_asked").user, latest_event("password_reset_asked").actor) == (ann, max_)
 
 
 @pytest.mark.parametrize("action", ["deactivate", "reactivate", "send_password_reset"])
-def test_support_cannot_do_more_than_end(browser_of, dana, ann, action, mailoutbox):
+def test_support_cannot_run_other_actions(browser_of, dana, ann, action, mailoutbox):
     act(browser_of(dana), USERS, action, ann)
     mail.wait()
     ann.refresh_from_db()
     assert (ann.is_active, mailoutbox) == (True, [])
 
 
-def test_staff_who_only_look_end_nothing(browser_of, client_of, password, ann):
+def test_staff_with_view_permission_end_no_sign_in(browser_of, client_of, password, ann):
     client = client_of(ann)
     watcher = make_staff("watcher", password, "accounts.view_signin", "accounts.view_user")
     page = browser_of(watcher)
@@ -256,11 +253,11 @@ def test_staff_who_only_look_end_nothing(browser_of, client_of, password, ann):
     assert client.get("/api/me/").status_code == 200
 
 
-# Superusers, and rights
+# Superusers and permissions
 
 
 @pytest.mark.parametrize("action", ["end_all_sign_ins", "deactivate", "reactivate", "send_password_reset"])
-def test_staff_do_nothing_to_a_superuser(browser_of, client_of, max_, staff, action, mailoutbox):
+def test_staff_cannot_act_on_a_superuser(browser_of, client_of, max_, staff, action, mailoutbox):
     client = client_of(staff)
     act(browser_of(max_), USERS, action, staff)
     mail.wait()
@@ -268,7 +265,7 @@ def test_staff_do_nothing_to_a_superuser(browser_of, client_of, max_, staff, act
     assert (client.get("/api/me/").status_code, staff.is_active, mailoutbox) == (200, True, [])
 
 
-def test_staff_do_not_end_a_superusers_sign_in(browser_of, client_of, max_, staff):
+def test_staff_cannot_end_a_sign_in_of_a_superuser(browser_of, client_of, max_, staff):
     client = client_of(staff)
     answer = act(browser_of(max_), SIGN_INS, "end_selected", sign_in_of(staff), agree=False)
     assert "is not ended: only superusers can end it" in text_of(answer)
@@ -291,7 +288,7 @@ FORGED = {
 }
 
 
-def test_staff_cannot_raise_their_own_rights(browser_of, max_):
+def test_staff_cannot_extend_their_own_permissions(browser_of, max_):
     everything = [str(pk) for pk in Permission.objects.values_list("pk", flat=True)]
     before = max_.password
     page = browser_of(max_)
@@ -319,7 +316,7 @@ def test_staff_cannot_change_a_group_that_they_are_in(browser_of, max_, dana):
     assert group.permissions.count() == 4
 
 
-def test_nobody_sets_a_password(browser_of, staff, ann):
+def test_the_admin_sets_no_password(browser_of, staff, ann):
     before = ann.password
     page = browser_of(staff)
     page.post(f"{USERS}{ann.pk}/change/", FORGED | {"username": "ann"})
@@ -328,21 +325,21 @@ def test_nobody_sets_a_password(browser_of, staff, ann):
     assert ann.password == before
 
 
-def test_rights_given_by_a_superuser_are_an_event(browser_of, staff, ann):
+def test_permissions_given_by_a_superuser_are_an_event(browser_of, staff, ann):
     form = {"username": "ann", "email": ann.email, "is_active": "on", "is_staff": "on"}
     browser_of(staff).post(f"{USERS}{ann.pk}/change/", form)
-    event = newest("rights_changed")
+    event = latest_event("rights_changed")
     assert (event.user, event.actor, event.details["changed"]) == (ann, staff, "is_staff")
 
 
-def test_another_address_given_by_a_superuser_is_an_event(browser_of, staff, ann):
+def test_an_address_changed_by_a_superuser_is_an_event(browser_of, staff, ann):
     form = {"username": "ann", "email": "new@example.org", "is_active": "on"}
     browser_of(staff).post(f"{USERS}{ann.pk}/change/", form)
-    event = newest("user_edited")
+    event = latest_event("user_edited")
     assert (event.user, event.actor, event.details["changed"]) == (ann, staff, "email")
 
 
-def test_deleting_a_user_keeps_what_happened_and_what_is_blocked(browser_of, client_of, staff, ann):
+def test_deleting_a_user_keeps_the_events_and_the_blocklist(browser_of, client_of, staff, ann):
     client = client_of(ann)
     events = SecurityEvent.objects.count()
     page = browser_of(staff)
@@ -353,10 +350,10 @@ def test_deleting_a_user_keeps_what_happened_and_what_is_blocked(browser_of, cli
     assert client.get("/api/me/").status_code == 401
 
 
-# What a page shows
+# Contents of pages
 
 
-def test_a_users_page_leads_to_sign_ins_and_events_and_back(browser_of, client_of, dana, ann):
+def test_the_page_of_a_user_links_to_sign_ins_and_events(browser_of, client_of, dana, ann):
     client_of(ann)
     page, sign_in = browser_of(dana), sign_in_of(ann)
     of_user = page.get(f"{USERS}{ann.pk}/change/").content.decode()
@@ -368,7 +365,7 @@ def test_a_users_page_leads_to_sign_ins_and_events_and_back(browser_of, client_o
     assert "signed in" in of_sign_in
 
 
-def test_an_ended_clients_page_tells_its_place_in_the_blocklist(browser_of, client_of, staff, ann):
+def test_the_page_of_an_ended_client_shows_its_blocklist_entry(browser_of, client_of, staff, ann):
     client_of(ann)
     page, sign_in = browser_of(staff), sign_in_of(ann)
     assert "not on the blocklist" in text_of(page.get(f"{SIGN_INS}{sign_in.pk}/change/"))
@@ -376,7 +373,7 @@ def test_an_ended_clients_page_tells_its_place_in_the_blocklist(browser_of, clie
     assert "tokens refused until" in text_of(page.get(f"{SIGN_INS}{sign_in.pk}/change/"))
 
 
-def test_what_a_stranger_wrote_does_nothing(browser_of, browser, staff, ann, password):
+def test_text_from_clients_is_escaped_in_the_admin(browser_of, browser, staff, ann, password):
     evil = "<img src=x onerror=alert(1)>"
     browser().post("/accounts/login/", {"username": "ann", "password": password}, headers={"user-agent": f"{evil}/1.0"})
     User.objects.filter(pk=ann.pk).update(first_name=evil)
@@ -415,7 +412,7 @@ def test_no_page_shows_a_secret(browser_of, client_of, staff, ann, password):
     assert not [secret for secret in secrets if secret in exported]
 
 
-def test_the_history_of_the_admin_holds_no_secret_either(browser_of, client_of, staff, ann):
+def test_the_history_of_the_admin_contains_no_secret(browser_of, client_of, staff, ann):
     client = client_of(ann)
     browser_of(staff).post(LEAKED, {"found": client.access})
     act(browser_of(staff), USERS, "end_all_sign_ins", ann)

@@ -1,4 +1,4 @@
-"""The admin's lists: what they find, what they refuse, and that they cost the same with one row or with many."""
+"""The lists of the admin: search, filters, numbers of statements, use of indexes, and the export."""
 
 import csv
 import io
@@ -28,20 +28,20 @@ def shown(answer):
 
 
 @pytest.mark.parametrize("term", ["ann", "ANN", "an", "ann@example.org", "Ann@Example.org", "192.0.2.7", " ann "])
-def test_a_user_is_found(page, client_of, ann, bob, term):
+def test_staff_find_a_user(page, client_of, ann, bob, term):
     client_of(ann)
     SignIn.objects.filter(user=ann).update(ip_address="192.0.2.7")
     assert shown(page.get(USERS, {"q": term})) == {ann.pk}
 
 
-def test_a_user_is_found_by_a_sign_in(page, client_of, ann, bob):
+def test_staff_find_a_user_by_a_sign_in(page, client_of, ann, bob):
     client_of(ann)
     assert shown(page.get(USERS, {"q": str(sign_in_of(ann).sid)})) == {ann.pk}
 
 
 @pytest.mark.parametrize("term", ["ann", "ann@example.org", "192.0.2.7", "sid"])
 @pytest.mark.parametrize("url", [SIGN_INS, EVENTS])
-def test_sign_ins_and_events_are_found(page, client_of, ann, bob, url, term):
+def test_staff_find_sign_ins_and_events(page, client_of, ann, bob, url, term):
     client_of(bob)
     page.post(
         "/api/token/",
@@ -55,7 +55,7 @@ def test_sign_ins_and_events_are_found(page, client_of, ann, bob, url, term):
 
 
 @pytest.mark.parametrize("term", ["sid", "ann"])
-def test_an_entry_of_the_blocklist_is_found(page, client_of, ann, bob, term):
+def test_staff_find_an_entry_of_the_blocklist(page, client_of, ann, bob, term):
     for user in (ann, bob):
         client_of(user)
         sign_in_of(user).end(SignIn.Reason.ENDED_BY_STAFF)
@@ -67,14 +67,14 @@ def test_an_entry_of_the_blocklist_is_found(page, client_of, ann, bob, term):
 
 @pytest.mark.parametrize("url", LISTS)
 @pytest.mark.parametrize("term", ["\0", "\ud7ff\uffff", "%00", "' OR 1=1 --", "9" * 5000, "{}", "::1%eth0"])
-def test_whatever_is_searched_for_is_no_server_error(page, url, term):
+def test_no_search_text_is_a_server_error(page, url, term):
     assert page.get(url, {"q": term}).status_code == 200
 
 
 # Filtering
 
 
-def test_sign_ins_by_state_kind_and_reason(page, client_of, browser_of, ann):
+def test_sign_ins_are_filtered_by_state_kind_and_reason(page, client_of, browser_of, ann):
     client_of(ann)
     live_client = sign_in_of(ann)
     client_of(ann)
@@ -90,7 +90,7 @@ def test_sign_ins_by_state_kind_and_reason(page, client_of, browser_of, ann):
 
 
 @pytest.mark.parametrize(("url", "model"), [(SIGN_INS, SignIn), (EVENTS, SecurityEvent)])
-def test_by_time(page, client_of, ann, url, model):
+def test_rows_are_filtered_by_time(page, client_of, ann, url, model):
     now = timezone.now()
     client_of(ann)
     row = model.objects.filter(user=ann).get()
@@ -103,7 +103,7 @@ def test_by_time(page, client_of, ann, url, model):
     ] == [1, 1, 2, 2]
 
 
-def test_users_by_state_and_role(page, staff, ann, bob):
+def test_users_are_filtered_by_state_and_role(page, staff, ann, bob):
     User.objects.filter(pk=bob.pk).update(is_active=False)
     assert shown(page.get(USERS, {"state": "deactivated"})) == {bob.pk}
     assert shown(page.get(USERS, {"role": "superuser"})) == {staff.pk}
@@ -113,14 +113,14 @@ def test_users_by_state_and_role(page, staff, ann, bob):
 @pytest.mark.parametrize(
     "query", ["password__startswith=a", "user__password__startswith=a", "id__lt=5", "auth_hash=x", "x=y"]
 )
-def test_other_questions_than_the_filters_are_refused(page, url, query):
+def test_unknown_filters_are_refused(page, url, query):
     assert page.get(f"{url}?{query}").status_code == 400
 
 
 @pytest.mark.parametrize(
     "query", ["state=nonsense", "kind=%00", "within=ever", "user=zzz", "user=99999999999999999999", "p=99", "p=x"]
 )
-def test_made_up_filters_lead_back_to_the_list(page, query):
+def test_invalid_filter_values_redirect_to_the_list(page, query):
     answer = page.get(f"{SIGN_INS}?{query}")
     assert answer.status_code in (200, 302)
     if answer.status_code == 302:
@@ -128,12 +128,12 @@ def test_made_up_filters_lead_back_to_the_list(page, query):
 
 
 @pytest.mark.parametrize("order", ["3", "-2.1", "0", "zzz"])
-def test_nobody_sorts_a_long_list_their_own_way(page, order):
+def test_a_long_list_has_a_fixed_order(page, order):
     ordering = page.get(EVENTS, {"o": order}).context["cl"].queryset.query.order_by
     assert set(ordering) == {"-created_at", "-pk"}
 
 
-def test_a_long_list_ends_and_says_so(page, ann, monkeypatch):
+def test_a_long_list_stops_at_a_limit_and_shows_it(page, ann, monkeypatch):
     monkeypatch.setattr("accounts.admin.lists.MAX_COUNTED", 10)
     monkeypatch.setattr("accounts.admin.lists.BoundedList.list_per_page", 5)
     for _ in range(20):
@@ -143,11 +143,11 @@ def test_a_long_list_ends_and_says_so(page, ann, monkeypatch):
     assert "More than 10 security events" in text_of(answer)
 
 
-# As many statements for many rows as for few
+# Numbers of statements
 
 
 @pytest.mark.parametrize("url", ["/admin/", *LISTS, "a user", "a sign-in"])
-def test_a_page_makes_as_many_statements_for_many_rows(page, client_of, ann, bob, url, django_assert_max_num_queries):
+def test_a_page_takes_the_same_statements_for_many_rows(page, client_of, ann, bob, url, django_assert_max_num_queries):
     client_of(ann)
     first = sign_in_of(ann)
     url = {"a user": f"{USERS}{ann.pk}/change/", "a sign-in": f"{SIGN_INS}{first.pk}/change/"}.get(url, url)
@@ -166,12 +166,12 @@ def test_a_page_makes_as_many_statements_for_many_rows(page, client_of, ann, bob
         page.get(url)
 
 
-# By index
+# Use of indexes
 
 
 @pytest.fixture
 def plan_of(db, rf: RequestFactory):
-    """What the database makes of a list, where it would rather not read a whole table."""
+    """Returns a function that returns the query plan of a list, with sequential scans disabled."""
     from django.contrib import admin
 
     def plan(model, query):
@@ -181,7 +181,7 @@ def plan_of(db, rf: RequestFactory):
         rows = model_admin.get_changelist_instance(request).queryset[:50]
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
-                # Few rows are read fastest by reading all: what is asked here is whether it could do otherwise.
+                # A table of few rows is always read as a whole. The test checks that an index can be used.
                 cursor.execute("SET LOCAL enable_seqscan = off")
                 cursor.execute("SET LOCAL enable_sort = off")
         return rows.explain()
@@ -222,7 +222,7 @@ def test_no_list_reads_a_whole_table(plan_of, ann, model, query):
         assert "Index" in plan, plan
     else:
         scans = [line for line in plan.splitlines() if f"SCAN {table}" in line and "INDEX" not in line]
-        # A list of all entries goes by their integer key, which is the table itself on SQLite.
+        # The list of all entries is ordered by the integer key. On SQLite that is the table itself.
         by_key = model is Entry and "q" not in query
         assert by_key or not scans, plan
 
@@ -264,13 +264,13 @@ def test_an_export_is_an_event(page, staff, ann):
         ("a=b+c-d@e", "a=b+c-d@e"),
     ],
 )
-def test_a_cell_is_no_formula_whatever_separates_cells(page, browser, ann, password, evil, cell):
+def test_a_user_agent_cannot_add_a_formula_to_the_export(page, browser, ann, password, evil, cell):
     browser().post("/accounts/login/", {"username": "ann", "password": password}, headers={"user-agent": evil})
     (row,) = exported(page.post(f"{EVENTS}export/?user={ann.pk}"))
     assert row["user agent"] == cell
 
 
-def test_no_cell_of_a_file_is_a_formula_by_any_separator(page, ann):
+def test_no_cell_is_a_formula_with_any_separator(page, ann):
     for evil in ("x;=cmd", "x\t=cmd", "x|+1", "x,@a", ";-1", "\N{FULLWIDTH EQUALS SIGN}1", 'x;"=1'):
         with request_context.acting(evil):
             SecurityEvent.objects.record("signed_in", ann)
@@ -282,26 +282,26 @@ def test_no_cell_of_a_file_is_a_formula_by_any_separator(page, ann):
             ]
 
 
-def test_an_export_is_no_link(page):
+def test_an_export_by_get_is_not_allowed(page):
     assert page.get(f"{EVENTS}export/").status_code == 405
 
 
 @pytest.mark.parametrize("query", ["user=zzz", "type=%00", "password=x", "within=ever"])
-def test_an_export_by_made_up_filters_is_refused(page, query):
+def test_an_export_with_invalid_filters_is_refused(page, query):
     assert page.post(f"{EVENTS}export/?{query}").status_code == 400
 
 
-def test_support_reads_events_and_exports_none(browser_of, password, db):
+def test_support_can_read_but_not_export_events(browser_of, password, db):
     page = browser_of(make_support("dana", password))
     assert page.get(EVENTS).status_code == 200
     assert "Export" not in text_of(page.get(EVENTS))
     assert page.post(f"{EVENTS}export/").status_code == 403
 
 
-def test_who_may_export_but_not_read_exports_none(browser_of, password, db):
+def test_an_export_requires_the_view_permission(browser_of, password, db):
     exporter = make_staff("exporter", password, "accounts.export_securityevent")
     assert browser_of(exporter).post(f"{EVENTS}export/").status_code == 403
 
 
-def test_a_stranger_exports_nothing(browser, db):
+def test_a_visitor_cannot_export_events(browser, db):
     assert browser().post(f"{EVENTS}export/").status_code == 302

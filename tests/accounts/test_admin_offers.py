@@ -1,4 +1,4 @@
-"""The admin offers an action only where it would do something, and says so where it would not."""
+"""The admin offers an action only if it has an effect."""
 
 import re
 from datetime import timedelta
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 
 def offered(page, address):
-    """The actions that the page of an object has a button for."""
+    """Returns the actions that have a button on the page of an object."""
     return set(re.findall(r'<button name="action" value="(\w+)"', page.get(address).content.decode()))
 
 
@@ -44,7 +44,7 @@ IMPOSSIBLE = {
 
 
 @pytest.mark.parametrize("who", IMPOSSIBLE)
-def test_the_page_of_a_user_offers_what_is_possible(browser_of, staff, ann, who):
+def test_the_page_of_a_user_offers_possible_actions(browser_of, staff, ann, who):
     change, possible = IMPOSSIBLE[who]
     change(ann)
     assert offered(browser_of(staff), f"{USERS}{ann.pk}/change/") == possible
@@ -55,11 +55,11 @@ def test_a_user_who_is_signed_in_can_be_signed_out(browser_of, client_of, staff,
     assert "end_all_sign_ins" in offered(browser_of(staff), f"{USERS}{ann.pk}/change/")
 
 
-def test_nobody_is_offered_to_deactivate_themselves(browser_of, staff):
+def test_staff_are_not_offered_to_deactivate_themselves(browser_of, staff):
     assert "deactivate" not in offered(browser_of(staff), f"{USERS}{staff.pk}/change/")
 
 
-def test_support_is_offered_nothing_about_a_superuser(browser_of, client_of, password, staff):
+def test_support_is_offered_no_action_on_a_superuser(browser_of, client_of, password, staff):
     client_of(staff)
     dana = make_staff("dana", password, "accounts.view_user", "accounts.end_signin", "accounts.deactivate_user")
     assert offered(browser_of(dana), f"{USERS}{staff.pk}/change/") == set()
@@ -79,7 +79,7 @@ def test_the_page_of_an_expired_sign_in_does_not_offer_to_end_it(browser_of, cli
     assert offered(browser_of(staff), f"{SIGN_INS}{sign_in_of(ann).pk}/change/") == set()
 
 
-def test_the_page_of_a_lock_that_is_over_does_not_offer_to_lift_it(browser_of, staff, ann):
+def test_an_expired_attempt_counter_offers_no_reset(browser_of, staff, ann):
     lock(ann)
     page, address = (
         browser_of(staff),
@@ -91,17 +91,17 @@ def test_the_page_of_a_lock_that_is_over_does_not_offer_to_lift_it(browser_of, s
 
 
 @pytest.mark.parametrize("action", ["end_all_sign_ins", "reactivate", "unlock"])
-def test_an_action_that_does_nothing_to_the_chosen_says_so(browser_of, staff, ann, action):
+def test_an_action_without_effect_shows_a_message(browser_of, staff, ann, action):
     assert "There is nothing to do." in text_of(act(browser_of(staff), USERS, action, ann, agree=False))
 
 
-def test_no_mail_is_counted_for_who_cannot_reset_a_password(browser_of, staff, ann, bob):
+def test_users_who_cannot_reset_a_password_are_not_counted(browser_of, staff, ann, bob):
     User.objects.filter(pk=bob.pk).update(password=make_password(None))
     page = browser_of(staff)
     assert "1 user receives an e-mail" in text_of(act(page, USERS, "send_password_reset", ann, bob, agree=False))
 
 
-def test_the_sign_ins_of_a_user_come_before_the_form(browser_of, client_of, staff, ann):
+def test_the_sign_ins_of_a_user_are_above_the_form(browser_of, client_of, staff, ann):
     client_of(ann)
     page = browser_of(staff).get(f"{USERS}{ann.pk}/change/").content.decode()
     assert page.index("Live sign-ins") < page.index('id="id_username"')

@@ -1,4 +1,4 @@
-"""save() writes what its caller changed, of a stale instance too."""
+"""save() writes only the columns that changed, also of a stale instance."""
 
 from copy import copy
 from datetime import timedelta
@@ -20,7 +20,7 @@ NEW_PASSWORD = "quiet copper lantern drifts"
 
 @pytest.fixture
 def stale(ann: User) -> User:
-    """Read before another request changed the account."""
+    """An instance that was read before another request changed the account."""
     stale = User.objects.get(pk=ann.pk)
     User.objects.filter(pk=ann.pk).update(last_name="Ayres", is_staff=True, email="a@example.net")
     return stale
@@ -31,7 +31,7 @@ def sign_in(ann: User) -> SignIn:
     return starting.start(ann, SignIn.Kind.CLIENT, idle_timeout=timedelta(days=1))
 
 
-def test_a_stale_instance_writes_one_column_by_one_statement(stale: User, django_assert_num_queries: Any) -> None:
+def test_a_stale_instance_writes_one_column_in_one_statement(stale: User, django_assert_num_queries: Any) -> None:
     stale.first_name = "Ann"
     with django_assert_num_queries(1) as queries:
         stale.save()
@@ -40,7 +40,7 @@ def test_a_stale_instance_writes_one_column_by_one_statement(stale: User, django
     assert (fresh.first_name, fresh.last_name, fresh.is_staff, fresh.email) == ("Ann", "Ayres", True, "a@example.net")
 
 
-def test_what_did_not_change_is_not_written(stale: User, django_assert_num_queries: Any) -> None:
+def test_an_unchanged_column_is_not_written(stale: User, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
         stale.save()
 
@@ -53,7 +53,7 @@ def test_a_second_save_writes_nothing_again(stale: User, django_assert_num_queri
         stale.save()
 
 
-def test_a_copy_does_not_share_what_it_saved(stale: User) -> None:
+def test_a_copy_has_its_own_record_of_saved_values(stale: User) -> None:
     other = copy(stale)
     other.first_name = stale.first_name = "Ann"
     other.save()
@@ -67,7 +67,7 @@ def test_an_expression_is_applied_once(stale: User) -> None:
     assert User.objects.get(pk=stale.pk).generation == 1
 
 
-def test_a_deferred_field_that_is_read_does_not_undo_what_was_set(stale: User) -> None:
+def test_reading_a_deferred_field_keeps_a_value_that_was_set(stale: User) -> None:
     partial = User.objects.only("username").get(pk=stale.pk)
     partial.first_name = "Ann"
     assert partial.last_name == "Ayres"
@@ -75,7 +75,7 @@ def test_a_deferred_field_that_is_read_does_not_undo_what_was_set(stale: User) -
     assert User.objects.get(pk=stale.pk).first_name == "Ann"
 
 
-def test_what_a_token_claims_is_not_written(ann: User, client_of: Any) -> None:
+def test_claims_of_a_token_are_not_written(ann: User, client_of: Any) -> None:
     client = client_of(ann)
     User.objects.filter(pk=ann.pk).update(username="anna")
     assert client.patch("/api/me/", {"first_name": "Ann"}).json()["username"] == "anna"
@@ -83,7 +83,7 @@ def test_what_a_token_claims_is_not_written(ann: User, client_of: Any) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"update_fields": ["first_name"]}, {"force_update": True}])
-def test_a_row_that_is_gone_is_not_inserted(stale: User, options: dict[str, Any]) -> None:
+def test_a_deleted_row_is_not_inserted_again(stale: User, options: dict[str, Any]) -> None:
     User.objects.filter(pk=stale.pk).delete()
     stale.first_name = "Ann"
     with pytest.raises(User.DoesNotExist), transaction.atomic():
@@ -91,7 +91,7 @@ def test_a_row_that_is_gone_is_not_inserted(stale: User, options: dict[str, Any]
     assert not User.objects.filter(username="ann").exists()
 
 
-def test_a_new_instance_with_a_taken_key_overwrites_nothing(ann: User) -> None:
+def test_a_new_instance_with_an_existing_key_is_refused(ann: User) -> None:
     with pytest.raises(IntegrityError):
         User(pk=ann.pk, username="mallory", email="m@example.org").save()
 
@@ -103,7 +103,7 @@ def test_a_copy_under_another_key_is_a_new_account(ann: User) -> None:
     assert User.objects.filter(username__in=["ann", "anna"]).count() == 2
 
 
-def test_a_stale_password_loses_to_a_newer_one(stale: User) -> None:
+def test_a_stale_password_does_not_overwrite_a_newer_one(stale: User) -> None:
     passwords.reset(User.objects.get(pk=stale.pk), NEW_PASSWORD)
     stale.set_password("an attacker's passphrase")
     with pytest.raises(AccountChanged):
@@ -111,7 +111,7 @@ def test_a_stale_password_loses_to_a_newer_one(stale: User) -> None:
     assert User.objects.get(pk=stale.pk).check_password(NEW_PASSWORD)
 
 
-def test_a_password_follows_bulk_update(stale: User) -> None:
+def test_a_password_can_be_set_after_bulk_update(stale: User) -> None:
     stale.set_password("first of two passphrases")
     User.objects.bulk_update([stale], ["password"])
     stale.set_password(NEW_PASSWORD)
@@ -119,7 +119,7 @@ def test_a_password_follows_bulk_update(stale: User) -> None:
     assert User.objects.get(pk=stale.pk).check_password(NEW_PASSWORD)
 
 
-def test_a_stale_sign_in_does_not_go_on(sign_in: SignIn) -> None:
+def test_a_stale_sign_in_stays_ended(sign_in: SignIn) -> None:
     stale = SignIn.objects.get(pk=sign_in.pk)
     sign_in.end(SignIn.Reason.SIGNED_OUT)
     stale.name = "phone"
@@ -138,7 +138,7 @@ def test_the_first_end_of_a_sign_in_is_kept(sign_in: SignIn) -> None:
     assert SignIn.objects.get(pk=sign_in.pk).end_reason == SignIn.Reason.TOKEN_REUSED
 
 
-def test_an_end_cannot_be_taken_back(sign_in: SignIn) -> None:
+def test_the_end_of_a_sign_in_cannot_be_undone(sign_in: SignIn) -> None:
     sign_in.end(SignIn.Reason.SIGNED_OUT)
     ended = SignIn.objects.get(pk=sign_in.pk)
     ended.ended_at = None
@@ -152,7 +152,7 @@ def test_an_end_cannot_be_taken_back(sign_in: SignIn) -> None:
     "decision",
     [{"is_active": False}, {"is_staff": False}, {"email": "decided@example.org"}, {"bound_tokens_only": True}],
 )
-def test_an_admin_page_that_was_open_brings_nothing_back(
+def test_an_open_admin_page_restores_no_old_value(
     ann: User, staff: User, browser_of: Any, decision: dict[str, Any]
 ) -> None:
     User.objects.filter(pk=ann.pk).update(is_staff=True)
@@ -165,7 +165,7 @@ def test_an_admin_page_that_was_open_brings_nothing_back(
     assert User.objects.filter(pk=ann.pk, first_name="Ann", **decision).exists()
 
 
-def test_an_admin_page_that_was_open_gives_no_group_back(ann: User, staff: User, browser_of: Any) -> None:
+def test_an_open_admin_page_restores_no_group(ann: User, staff: User, browser_of: Any) -> None:
     group = ann.groups.create(name="Buyers")
     desk, url = browser_of(staff), f"{USERS}{ann.pk}/change/"
     fields = Fields("user_form")
@@ -175,7 +175,7 @@ def test_an_admin_page_that_was_open_gives_no_group_back(ann: User, staff: User,
     assert not ann.groups.exists()
 
 
-def test_staff_change_what_they_see(ann: User, staff: User, browser_of: Any) -> None:
+def test_staff_change_the_value_that_they_see(ann: User, staff: User, browser_of: Any) -> None:
     desk, url = browser_of(staff), f"{USERS}{ann.pk}/change/"
     fields = Fields("user_form")
     fields.feed(desk.get(url).content.decode())

@@ -1,4 +1,4 @@
-"""manage.py createsuperuser: a name or an address that is taken is said in words, not in a traceback."""
+"""manage.py createsuperuser: taken or invalid names and addresses are errors without a traceback."""
 
 from io import StringIO
 from typing import Any
@@ -26,7 +26,7 @@ ADDRESS_TAKEN = "e-mail address already"
     ],
 )
 @pytest.mark.parametrize("given_by", ["option", "environment"])
-def test_without_questions(
+def test_invalid_values_without_questions_are_an_error(
     ann: User, monkeypatch: pytest.MonkeyPatch, given_by: str, name: str, email: str, refusal: str
 ) -> None:
     options = {"username": name, "email": email}
@@ -39,7 +39,9 @@ def test_without_questions(
     assert User.objects.count() == 1
 
 
-def test_a_question_is_asked_again(ann: User, monkeypatch: pytest.MonkeyPatch, password: str) -> None:
+def test_the_command_asks_again_after_an_invalid_value(
+    ann: User, monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
     answers = iter(["Ann", "new", "ANN@example.org", "new@example.org"])
     monkeypatch.setattr("builtins.input", lambda _prompt: next(answers))
     monkeypatch.setattr("getpass.getpass", lambda *_prompt: password)
@@ -55,7 +57,7 @@ def test_a_question_is_asked_again(ann: User, monkeypatch: pytest.MonkeyPatch, p
     assert ("username is already taken" in err.getvalue(), "address already exists" in err.getvalue()) == (True, True)
 
 
-def test_a_name_that_is_taken_meanwhile_is_said_in_words(ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_taken_meanwhile_is_an_error_without_traceback(ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
     manager: Any = User.objects
     create = manager.create_superuser
 

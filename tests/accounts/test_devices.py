@@ -1,4 +1,4 @@
-"""Devices in words."""
+"""Descriptions of devices, made from user agents."""
 
 import pytest
 from django.utils import translation
@@ -33,16 +33,16 @@ KNOWN = [
 
 
 @pytest.mark.parametrize(("user_agent", "words", "icon"), KNOWN)
-def test_a_user_agent_in_words_and_as_a_picture(user_agent, words, icon):
+def test_a_user_agent_has_a_description_and_an_icon(user_agent, words, icon):
     device = devices.of(user_agent)
     assert (str(device), device.icon) == (words, icon)
 
 
-def test_a_name_of_its_own_is_cut():
+def test_the_name_of_an_unknown_user_agent_is_shortened():
     assert len(devices.name("x" * 512)) == 60
 
 
-def test_words_are_in_the_language_of_whoever_looks():
+def test_the_description_is_in_the_language_of_the_user():
     assert isinstance(devices.name(""), str)
     with translation.override("de"):
         devices.of.cache_clear()

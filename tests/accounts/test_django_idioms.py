@@ -1,4 +1,4 @@
-"""What Django's documentation shows works in an adopter's view: the sign-in that acts goes on, the others end."""
+"""Idioms of Django's documentation in views of adopters: the acting sign-in stays valid, the others end."""
 
 from collections.abc import Callable
 from typing import Any
@@ -151,7 +151,7 @@ def test_the_browser_that_changes_the_password_stays_signed_in(
 
 
 @KEEPS
-def test_the_cookie_of_before_the_change_is_worthless(
+def test_the_cookie_from_before_the_change_is_refused(
     ann: User, browser_of: Callable[[User], Browser], address: str
 ) -> None:
     here = browser_of(ann)
@@ -161,7 +161,7 @@ def test_the_cookie_of_before_the_change_is_worthless(
     assert not is_signed_in(thief)
 
 
-def test_the_client_that_changes_the_password_goes_on(
+def test_the_client_that_changes_the_password_stays_signed_in(
     ann: User, browser_of: Callable[[User], Browser], client_of: Callable[[User], ApiClient]
 ) -> None:
     here, elsewhere, browser = client_of(ann), client_of(ann), browser_of(ann)
@@ -173,27 +173,27 @@ def test_the_client_that_changes_the_password_goes_on(
 
 
 @pytest.mark.parametrize("address", ["/shop/register/", "/shop/register-async/"])
-def test_an_account_made_in_three_steps_is_signed_in(browser: type[Browser], address: str) -> None:
+def test_an_account_created_in_three_steps_can_log_in(browser: type[Browser], address: str) -> None:
     newcomer = browser()
     assert newcomer.post(address).status_code == 200
     assert is_signed_in(newcomer)
 
 
-def test_login_follows_a_harmless_save(ann: User, browser: type[Browser]) -> None:
+def test_login_works_after_a_save_of_another_field(ann: User, browser: type[Browser]) -> None:
     visitor = browser()
     assert visitor.post("/shop/greet/").status_code == 200
     assert is_signed_in(visitor)
     assert User.objects.get(pk=ann.pk).first_name == "Ann"
 
 
-def test_login_follows_a_reactivation_with_a_new_password(ann: User, browser: type[Browser]) -> None:
+def test_login_works_after_reactivation_with_a_new_password(ann: User, browser: type[Browser]) -> None:
     User.objects.filter(pk=ann.pk).update(is_active=False)
     visitor = browser()
     assert visitor.post("/shop/reactivate/").status_code == 200
     assert is_signed_in(visitor)
 
 
-def test_a_new_password_for_another_ends_all_of_the_others_sign_ins(
+def test_a_new_password_for_another_user_ends_their_sign_ins(
     ann: User, bob: User, browser_of: Callable[[User], Browser]
 ) -> None:
     here, bobs = browser_of(ann), browser_of(bob)
@@ -204,7 +204,7 @@ def test_a_new_password_for_another_ends_all_of_the_others_sign_ins(
 
 
 @pytest.mark.parametrize("is_signed_in_before", [False, True])
-def test_djangos_reset_view_signs_in_afterwards(
+def test_djangos_reset_view_can_sign_in_after_a_reset(
     ann: User, browser: type[Browser], browser_of: Callable[[User], Browser], is_signed_in_before: bool
 ) -> None:
     elsewhere = browser_of(ann)
@@ -219,7 +219,7 @@ def test_djangos_reset_view_signs_in_afterwards(
     assert live(ann) == 1
 
 
-def test_an_end_between_the_change_and_login_wins(ann: User) -> None:
+def test_an_end_between_the_change_and_login_refuses_the_login(ann: User) -> None:
     user = User.objects.get(pk=ann.pk)
     ending.end_all(User.objects.get(pk=ann.pk), SignIn.Reason.ENDED_BY_STAFF)
     user.set_password(NEW_PASSWORD)

@@ -1,4 +1,4 @@
-"""E-mail addresses: confirmed by a link from a mail, and changed only by one."""
+"""E-mail addresses: confirmation and change by a link in a mail, and the limits of these mails."""
 
 import re
 from datetime import timedelta
@@ -19,7 +19,7 @@ LINK = re.compile(r"/accounts/email/[^/\s]+/[^/\s]+/")
 
 
 def with_link(mails):
-    """Without the note to the present address."""
+    """Returns the mails with a link, without the notice to the current address."""
     return [each for each in mails if LINK.search(each.body)]
 
 
@@ -29,28 +29,28 @@ def link_in(mails):
 
 
 @pytest.fixture
-def ask(browser_of, ann, mails_of):
-    """Ann asks for another address; the mails that go out."""
+def request_change(browser_of, ann, mails_of):
+    """Returns a function that requests another address for Ann and returns the mails sent."""
 
-    def ask(new=NEW):
+    def request_change(new=NEW):
         return mails_of(lambda: browser_of(ann).post("/accounts/email/", {"new_email": new}))
 
-    return ask
+    return request_change
 
 
 def address_of(user):
     return User.objects.get(pk=user.pk).email
 
 
-# After signing up
+# After a sign-up
 
 
-def test_who_signs_up_on_the_page_is_asked_to_confirm(browser, mails_of):
+def test_a_sign_up_on_the_page_sends_a_confirmation_mail(browser, mails_of):
     [mail] = mails_of(lambda: browser().post("/accounts/signup/", SIGN_UP))
     assert (mail.to, mail.subject) == (["carol@example.com"], "Confirm your e-mail address")
 
 
-def test_who_registers_over_the_api_is_asked_to_confirm(anonymous, mails_of):
+def test_a_registration_over_the_api_sends_a_confirmation_mail(anonymous, mails_of):
     body = {"username": "carol", "email": "carol@example.com", "password": NEW_PASSWORD}
     [mail] = mails_of(lambda: anonymous.post("/api/register/", body))
     assert (mail.to, mail.subject) == (["carol@example.com"], "Confirm your e-mail address")
@@ -66,137 +66,137 @@ def test_a_confirmation_is_an_event(browser, mails_of):
     assert SecurityEvent.objects.filter(user__username="carol", type="email_confirmed").count() == 1
 
 
-def test_the_link_can_be_asked_for_again(browser, mails_of):
+def test_a_confirmation_link_can_be_requested_again(browser, mails_of):
     carols = browser()
     carols.post("/accounts/signup/", SIGN_UP)
     browser().post(link_in(mails_of(lambda: carols.post("/accounts/email/ask/"))))
     assert User.objects.get(username="carol").email_confirmed_at is not None
 
 
-def test_nothing_is_sent_again_once_it_is_confirmed(browser, mails_of):
+def test_a_confirmed_address_gets_no_further_mail(browser, mails_of):
     carols = browser()
     browser().post(link_in(mails_of(lambda: carols.post("/accounts/signup/", SIGN_UP))))
     assert mails_of(lambda: carols.post("/accounts/email/ask/")) == []
 
 
-def test_a_reset_link_followed_confirms_the_address_too(browser, ann, mails_of):
+def test_a_used_reset_link_confirms_the_address(browser, ann, mails_of):
     [mail] = mails_of(lambda: browser().post("/accounts/password_reset/", {"email": ann.email}))
     link = re.search(r"/accounts/reset/[^/\s]+/[^/\s]+/", mail.body).group()
     browser().post(link, {"new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD})
     assert User.objects.get(pk=ann.pk).email_confirmed_at is not None
 
 
-# Changing it
+# Changes of the address
 
 
-def test_the_link_goes_to_the_new_address(ask):
-    [mail] = with_link(ask())
+def test_the_link_is_sent_to_the_new_address(request_change):
+    [mail] = with_link(request_change())
     assert mail.to == [NEW]
 
 
-def test_asking_changes_nothing_yet(ask, ann):
-    ask()
+def test_a_request_does_not_change_the_address(request_change, ann):
+    request_change()
     assert address_of(ann) == "ann@example.org"
 
 
 @pytest.mark.parametrize("method", ["get", "head"])
-def test_a_mail_scanner_changes_nothing(ask, browser, ann, method):
-    link = link_in(ask())
+def test_a_get_request_does_not_change_the_address(request_change, browser, ann, method):
+    link = link_in(request_change())
     getattr(browser(), method)(link)
     assert address_of(ann) == "ann@example.org"
 
 
-def test_the_page_behind_the_link_asks(ask, browser):
-    response = browser().get(link_in(ask()))
+def test_the_page_of_the_link_asks_for_confirmation(request_change, browser):
+    response = browser().get(link_in(request_change()))
     assert response.status_code == 200
     assert NEW in response.content.decode()
 
 
-def test_the_button_behind_the_link_changes_it(ask, browser, ann):
-    browser().post(link_in(ask()))
+def test_the_button_on_the_page_changes_the_address(request_change, browser, ann):
+    browser().post(link_in(request_change()))
     assert address_of(ann) == NEW
 
 
-def test_the_old_address_is_told(ask, browser, mails_of):
-    link = link_in(ask())
+def test_the_old_address_gets_a_mail(request_change, browser, mails_of):
+    link = link_in(request_change())
     [mail] = mails_of(lambda: browser().post(link))
     assert (mail.to, mail.subject) == (["ann@example.org"], "Your e-mail address was changed")
     assert NEW in mail.body
 
 
-def test_a_change_is_an_event(ask, browser, ann):
-    browser().post(link_in(ask()))
+def test_a_change_of_the_address_is_an_event(request_change, browser, ann):
+    browser().post(link_in(request_change()))
     assert SecurityEvent.objects.filter(user=ann, type="email_changed").count() == 1
 
 
-def test_a_change_ends_no_sign_in(ask, browser, browser_of, ann):
+def test_a_change_of_the_address_ends_no_sign_in(request_change, browser, browser_of, ann):
     here = browser_of(ann)
-    browser().post(link_in(ask()))
+    browser().post(link_in(request_change()))
     assert here.get("/accounts/profile/").status_code == 200
 
 
-def test_the_link_signs_nobody_in(ask, browser):
+def test_the_link_does_not_sign_in(request_change, browser):
     visitor = browser()
-    visitor.post(link_in(ask()))
+    visitor.post(link_in(request_change()))
     assert visitor.get("/accounts/profile/").status_code == 302
     assert settings.SESSION_COOKIE_NAME not in visitor.cookies
     assert Session.objects.count() == 1
 
 
-def test_the_link_is_good_once(ask, browser, ann):
-    link = link_in(ask())
+def test_the_link_can_be_used_once(request_change, browser, ann):
+    link = link_in(request_change())
     browser().post(link)
     User.objects.filter(pk=ann.pk).update(email="ann@example.org")
     assert browser().post(link).status_code == 400
     assert address_of(ann) == "ann@example.org"
 
 
-def test_the_link_is_good_for_an_hour(clock, ask, browser, ann):
-    link = link_in(ask())
+def test_the_link_expires_after_an_hour(clock, request_change, browser, ann):
+    link = link_in(request_change())
     clock.shift(timedelta(minutes=61))
     assert browser().post(link).status_code == 400
     assert address_of(ann) == "ann@example.org"
 
 
-def test_the_link_dies_with_the_password(ask, browser, browser_of, ann, password):
-    link = link_in(ask())
+def test_a_password_change_invalidates_the_link(request_change, browser, browser_of, ann, password):
+    link = link_in(request_change())
     form = {"old_password": password, "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
     browser_of(ann).post("/accounts/password_change/", form)
     assert browser().post(link).status_code == 400
 
 
-def test_the_link_dies_with_the_address(ask, browser, ann):
-    link = link_in(ask())
+def test_an_address_change_invalidates_the_link(request_change, browser, ann):
+    link = link_in(request_change())
     User.objects.filter(pk=ann.pk).update(email="ann@third.example.org")
     assert browser().post(link).status_code == 400
 
 
-def test_the_link_dies_when_another_address_is_asked_for(ask, browser, ann):
-    first = link_in(ask())
-    ask("ann@second.example.org")
+def test_a_newer_request_invalidates_the_link(request_change, browser, ann):
+    first = link_in(request_change())
+    request_change("ann@second.example.org")
     assert browser().post(first).status_code == 400
 
 
-def test_a_reset_link_dies_with_the_address(ask, browser, ann, mails_of):
+def test_an_address_change_invalidates_the_reset_link(request_change, browser, ann, mails_of):
     [mail] = mails_of(lambda: browser().post("/accounts/password_reset/", {"email": ann.email}))
     reset = re.search(r"/accounts/reset/[^/\s]+/[^/\s]+/", mail.body).group()
-    browser().post(link_in(ask()))
+    browser().post(link_in(request_change()))
     assert browser().get(reset).status_code == 400
 
 
-def test_neither_kind_of_link_passes_for_the_other(ask, browser, ann):
-    uid, token = link_in(ask()).split("/")[3:5]
+def test_confirmation_and_reset_links_are_not_interchangeable(request_change, browser, ann):
+    uid, token = link_in(request_change()).split("/")[3:5]
     assert browser().get(f"/accounts/reset/{uid}/{token}/").status_code == 400
 
 
-def test_the_link_of_somebody_deactivated_is_dead(ask, browser, ann):
-    link = link_in(ask())
+def test_the_link_of_a_deactivated_user_is_refused(request_change, browser, ann):
+    link = link_in(request_change())
     User.objects.filter(pk=ann.pk).update(is_active=False)
     assert browser().post(link).status_code == 400
 
 
-def test_an_address_taken_meanwhile_stays_its_owners(ask, browser, ann, bob):
-    link = link_in(ask())
+def test_an_address_taken_meanwhile_is_refused(request_change, browser, ann, bob):
+    link = link_in(request_change())
     User.objects.filter(pk=bob.pk).update(email=NEW.upper())
     assert browser().post(link).status_code == 400
     assert address_of(ann) == "ann@example.org"
@@ -211,22 +211,22 @@ def test_a_bad_or_taken_address_is_refused(browser_of, ann, bob, mails_of, new):
     assert User.objects.get(pk=ann.pk).new_email == ""
 
 
-def test_only_letter_case_may_change(ask, browser, ann):
-    browser().post(link_in(ask("Ann@example.org")))
+def test_a_change_of_letter_case_is_possible(request_change, browser, ann):
+    browser().post(link_in(request_change("Ann@example.org")))
     assert address_of(ann) == "Ann@example.org"
 
 
 @pytest.mark.parametrize("path", ["/accounts/email/MQ/x/", "/accounts/email/x/x/", "/accounts/email/%00/%ff/"])
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_a_link_that_is_none_is_an_answer(browser, ann, path, method):
+def test_an_invalid_link_is_no_server_error(browser, ann, path, method):
     assert getattr(browser(), method)(path).status_code in {400, 404}
 
 
-def test_the_page_behind_the_link_tells_its_address_to_nobody(ask, browser):
-    assert browser().get(link_in(ask())).headers["Referrer-Policy"] == "strict-origin"
+def test_the_page_of_the_link_sends_no_path_as_referrer(request_change, browser):
+    assert browser().get(link_in(request_change())).headers["Referrer-Policy"] == "strict-origin"
 
 
-# The link once more
+# Used links
 
 
 def sign_up_link(browser, mails_of):
@@ -234,7 +234,7 @@ def sign_up_link(browser, mails_of):
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_a_link_followed_again_says_that_the_address_is_confirmed(browser, mails_of, method):
+def test_a_used_link_shows_that_the_address_is_confirmed(browser, mails_of, method):
     link = sign_up_link(browser, mails_of)
     browser().post(link)
     confirmed_at = User.objects.get(username="carol").email_confirmed_at
@@ -245,15 +245,15 @@ def test_a_link_followed_again_says_that_the_address_is_confirmed(browser, mails
     assert User.objects.get(username="carol").email_confirmed_at == confirmed_at
 
 
-def test_the_link_of_a_change_followed_again_says_so_too(ask, browser):
-    link = link_in(ask())
+def test_a_used_link_of_a_change_shows_that_it_is_confirmed(request_change, browser):
+    link = link_in(request_change())
     browser().post(link)
     response = browser().get(link)
     assert "This e-mail address is already confirmed" in response.content.decode()
     assert NEW in response.content.decode()
 
 
-def test_a_confirmed_link_says_nothing_after_an_hour(clock, browser, mails_of):
+def test_a_used_link_is_refused_after_an_hour(clock, browser, mails_of):
     link = sign_up_link(browser, mails_of)
     browser().post(link)
     clock.shift(timedelta(minutes=61))
@@ -261,7 +261,7 @@ def test_a_confirmed_link_says_nothing_after_an_hour(clock, browser, mails_of):
 
 
 @pytest.mark.parametrize("end", ["", ".", ".x-y", ".0-" + 32 * "0"])
-def test_only_a_genuine_link_tells_that_an_address_is_confirmed(browser, mails_of, end):
+def test_a_forged_used_link_shows_no_address(browser, mails_of, end):
     link = sign_up_link(browser, mails_of)
     browser().post(link)
     forged = f"{link.rpartition('.')[0]}{end}/"
@@ -270,8 +270,8 @@ def test_only_a_genuine_link_tells_that_an_address_is_confirmed(browser, mails_o
     assert "carol@example.com" not in response.content.decode()
 
 
-def test_a_confirmed_link_says_nothing_once_the_address_is_another(ask, browser, browser_of, ann):
-    link = link_in(ask())
+def test_a_used_link_is_refused_after_another_address_change(request_change, browser, browser_of, ann):
+    link = link_in(request_change())
     browser().post(link)
     User.objects.filter(pk=ann.pk).update(email="ann@third.example.org")
     response = browser().get(link)
@@ -279,44 +279,44 @@ def test_a_confirmed_link_says_nothing_once_the_address_is_another(ask, browser,
     assert "third" not in response.content.decode()
 
 
-def test_a_link_from_before_the_second_part_still_confirms(browser, mails_of):
+def test_a_link_in_the_format_of_older_releases_confirms(browser, mails_of):
     link = sign_up_link(browser, mails_of)
     browser().post(f"{link.rpartition('.')[0]}/")
     assert User.objects.get(username="carol").email_confirmed_at is not None
 
 
-# Not too many
+# Limits
 
 
 @pytest.fixture
 def carols(browser):
-    """Of somebody who was just mailed for the first time."""
+    """A browser of a user who has just received the first mail."""
     carols = browser()
     carols.post("/accounts/signup/", SIGN_UP)
     return carols
 
 
-def test_an_address_gets_three_mails_an_hour_and_the_answer_is_the_same(clock, carols, mails_of):
-    def ask_again():
+def test_an_address_gets_three_mails_an_hour_with_the_same_answer(clock, carols, mails_of):
+    def request_again():
         answers.append(carols.post("/accounts/email/ask/", follow=True))
 
     answers = []
-    assert [len(mails_of(ask_again)) for _ in range(5)] == [1, 1, 0, 0, 0]
+    assert [len(mails_of(request_again)) for _ in range(5)] == [1, 1, 0, 0, 0]
     assert {answer.status_code for answer in answers} == {200}
     assert all("We are sending a link to carol@example.com." in answer.content.decode() for answer in answers)
     clock.shift(timedelta(minutes=61))
-    assert len(mails_of(ask_again)) == 1
+    assert len(mails_of(request_again)) == 1
 
 
-def test_several_accounts_send_one_address_no_more(ask, carols, browser_of, bob, mails_of):
+def test_several_accounts_share_the_limit_of_one_address(request_change, carols, browser_of, bob, mails_of):
     bobs = browser_of(bob)
-    assert [len(with_link(ask())), len(with_link(ask(NEW.upper())))] == [1, 1]
+    assert [len(with_link(request_change())), len(with_link(request_change(NEW.upper())))] == [1, 1]
     for sender, mails in ((carols, 1), (bobs, 0), (carols, 0)):
         sent = mails_of(lambda sender=sender: sender.post("/accounts/email/", {"new_email": NEW}))
         assert len(with_link(sent)) == mails
 
 
-def test_an_account_sends_six_mails_an_hour_to_whatever_addresses(browser_of, ann, mails_of):
+def test_an_account_sends_six_mails_an_hour_to_any_addresses(browser_of, ann, mails_of):
     page = browser_of(ann)
     sent = [
         len(with_link(mails_of(lambda n=n: page.post("/accounts/email/", {"new_email": f"n{n}@example.org"}))))
@@ -325,8 +325,8 @@ def test_an_account_sends_six_mails_an_hour_to_whatever_addresses(browser_of, an
     assert sent == [1] * 6 + [0] * 2
 
 
-def test_mails_that_were_not_sent_lock_nobody_out(browser_of, ann, ask):
+def test_unsent_mails_do_not_lock_out_the_user(browser_of, ann, request_change):
     for number in range(8):
-        ask(f"n{number}@example.org")
+        request_change(f"n{number}@example.org")
     assert browser_of(ann).get("/accounts/profile/").status_code == 200
     assert not AttemptCounter.objects.of(ann).locked_out().exists()

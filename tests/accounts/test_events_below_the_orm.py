@@ -1,4 +1,4 @@
-"""What happened cannot be told otherwise by SQL either."""
+"""Security events are append-only in the database, too: triggers refuse changes by SQL."""
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -30,7 +30,7 @@ def run(statement, *parameters):
         "id = id + 1000",
     ],
 )
-def test_an_update_is_refused(event, change):
+def test_sql_updates_of_events_are_refused(event, change):
     before = SecurityEvent.objects.values().get()
     with pytest.raises(IntegrityError, match="append-only"):
         run(f"UPDATE accounts_securityevent SET {change}")  # noqa: S608
@@ -38,17 +38,17 @@ def test_an_update_is_refused(event, change):
 
 
 @pytest.mark.parametrize("column", ["user_id", "actor_id"])
-def test_nobody_elses_name_is_put_in(event, bob, column):
+def test_another_user_cannot_be_set_by_sql(event, bob, column):
     with pytest.raises(IntegrityError, match="append-only"):
         run(f"UPDATE accounts_securityevent SET {column} = %s", bob.pk)  # noqa: S608
 
 
 @pytest.mark.parametrize("column", ["user_id", "actor_id"])
-def test_a_name_is_taken_off(event, column):
+def test_the_user_of_an_event_can_be_cleared_by_sql(event, column):
     run(f"UPDATE accounts_securityevent SET {column} = NULL")  # noqa: S608
     assert SecurityEvent.objects.values(column).get() == {column: None}
 
 
-def test_a_user_can_be_deleted_with_what_happened_to_them(event, ann):
+def test_a_user_with_events_can_be_deleted(event, ann):
     ann.delete()
     assert SecurityEvent.objects.filter(type="sign_in_failed", user=None).count() == 1

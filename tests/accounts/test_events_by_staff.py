@@ -1,4 +1,4 @@
-"""What staff did to an account: its owner sees it, and not from where; staff see all of it."""
+"""Events of staff actions: the user sees action and reason, and only staff see the address."""
 
 import re
 from html import unescape
@@ -21,7 +21,7 @@ OWN_AGENT = "OwnTool/1"
 
 @pytest.fixture
 def act(browser_of, staff):
-    """Staff run an action of the admin."""
+    """Returns a function that runs an action of the admin as a staff member."""
     page = browser_of(staff)
 
     def run(model, action, pk):
@@ -75,7 +75,7 @@ def done(ann, staff, act, browser_of, client_of, request):
 
 
 def seen_by(user, password):
-    """All that the owner sees of it: pages and API."""
+    """Returns everything that the user sees of the events: pages and API."""
     page = Browser()
     form = {"username": user.username, "password": password}
     own = {"headers": {"user-agent": OWN_AGENT}, "REMOTE_ADDR": OWN_ADDRESS}
@@ -88,7 +88,7 @@ def seen_by(user, password):
 
 
 @pytest.mark.parametrize("done", STAFF_DO, indirect=True)
-def test_the_owner_does_not_see_where_staff_were(done, ann, password):
+def test_the_user_does_not_see_the_address_of_staff(done, ann, password):
     assert SecurityEvent.objects.filter(user=ann, ip_address=STAFF_ADDRESS, user_agent=STAFF_AGENT).exists()
     seen = seen_by(ann, password)
     assert STAFF_ADDRESS not in seen
@@ -98,27 +98,27 @@ def test_the_owner_does_not_see_where_staff_were(done, ann, password):
 
 
 @pytest.mark.parametrize("done", STAFF_DO, indirect=True)
-def test_no_mail_says_where_staff_were(ann, staff, act, browser_of, client_of, mails_of, request, done):
+def test_no_mail_contains_the_address_of_staff(ann, staff, act, browser_of, client_of, mails_of, request, done):
     User.objects.filter(pk=ann.pk).update(email_confirmed_at=ann.date_joined)
     work = done
     mails = mails_of(lambda: work(ann=ann, staff=staff, act=act, browser_of=browser_of, client_of=client_of))
     assert not [mail for mail in mails if STAFF_ADDRESS in mail.body or "StaffTool" in mail.body]
 
 
-def test_the_owner_still_sees_what_was_done_and_why(ann, act, client_of, browser_of):
+def test_the_user_sees_the_action_and_the_reason(ann, act, client_of, browser_of):
     end_one(ann, act, client_of)
     assert "A sign-in was ended." in browser_of(ann).get("/accounts/activity/").content.decode()
     [event] = [each for each in client_of(ann).get("/api/events/").json()["results"] if each["type"] == "sign_in_ended"]
     assert (event["details"]["why"], event["ip_address"], event["device"]) == (WHY, None, "Unknown device")
 
 
-def test_staff_see_where_it_was_done(ann, act, browser_of, client_of, staff):
+def test_staff_see_the_address_of_staff(ann, act, browser_of, client_of, staff):
     end_one(ann, act, client_of)
     listed = browser_of(staff).get(reverse("admin:accounts_securityevent_changelist")).content.decode()
     assert STAFF_ADDRESS in listed
 
 
-def test_what_staff_do_to_their_own_account_is_all_theirs(staff, browser_of):
+def test_staff_see_the_address_of_their_own_actions(staff, browser_of):
     page = browser_of(staff)
     page.post("/accounts/sign-ins/end-others/", **FROM_STAFF)
     browser_of(staff)
@@ -126,7 +126,7 @@ def test_what_staff_do_to_their_own_account_is_all_theirs(staff, browser_of):
     assert STAFF_ADDRESS in page.get("/accounts/activity/").content.decode()
 
 
-def test_a_guesser_does_not_hide_by_being_signed_in_elsewhere(ann, bob, browser_of, password):
+def test_a_guess_by_another_user_shows_its_address(ann, bob, browser_of, password):
     guesser = browser_of(bob)
     guess = {"username": ann.username, "password": "not the right passphrase at all"}
     guesser.post("/accounts/login/", guess, REMOTE_ADDR="203.0.113.66")
@@ -134,11 +134,11 @@ def test_a_guesser_does_not_hide_by_being_signed_in_elsewhere(ann, bob, browser_
     assert "203.0.113.66" in seen_by(ann, password)
 
 
-def test_a_thief_with_a_reset_link_does_not_hide_either(ann, bob, browser_of, browser, mails_of, password):
+def test_a_reset_by_another_user_shows_its_address(ann, bob, browser_of, browser, mails_of, password):
     [mail] = mails_of(lambda: browser().post("/accounts/password_reset/", {"email": ann.email}))
     link = re.search(r"/accounts/reset/[^/\s]+/[^/\s]+/", mail.body).group()
     form = {"new_password1": "a quite different passphrase", "new_password2": "a quite different passphrase"}
     thief = browser_of(bob)
-    [told] = mails_of(lambda: thief.post(link, form, REMOTE_ADDR="203.0.113.66"))
-    assert "203.0.113.66" in told.body
+    [mail_of_reset] = mails_of(lambda: thief.post(link, form, REMOTE_ADDR="203.0.113.66"))
+    assert "203.0.113.66" in mail_of_reset.body
     assert "203.0.113.66" in seen_by(ann, "a quite different passphrase")

@@ -1,4 +1,4 @@
-"""A flood of guesses from one address does not keep others from signing in, on a real node of four workers."""
+"""Users can sign in during a flood of guesses from one address, on a real node of four workers."""
 
 import threading
 from collections import Counter
@@ -22,7 +22,7 @@ CONNECTIONS = 30
 
 @pytest.fixture(params=[[], ["--threads", "4"]], ids=["sync", "threads"])
 def node(fleet: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A node that believes the addresses that its requests name."""
+    """A node that trusts the X-Forwarded-For header of all requests."""
     with servers.node(fleet.env | {"TRUSTED_PROXIES": "127.0.0.1"}, args=request.param) as node:
         yield node
 
@@ -38,7 +38,7 @@ def people(fleet: Any) -> list[str]:
 
 
 def sign_in(node: Any, name: str, password: str, address: str) -> int:
-    """The status of the answer; 0 if none came in time."""
+    """Returns the status of the response; 0 after a timeout."""
     request = wire.post("/api/token/", {"username": name, "password": password}, {"X-Forwarded-For": address})
     try:
         return wire.ask(node.url, request).status
@@ -48,7 +48,7 @@ def sign_in(node: Any, name: str, password: str, address: str) -> int:
 
 @contextmanager
 def flood(node: Any, names: list[str], password: str, address: str) -> Iterator[Counter[int]]:
-    """Sends sign-ins from one address, as fast as so many connections get answers. Yields the answers so far."""
+    """Sends sign-ins from one address over parallel connections. Yields the statuses so far."""
     answers: Counter[int] = Counter()
     over = threading.Event()
 
@@ -68,7 +68,7 @@ def flood(node: Any, names: list[str], password: str, address: str) -> Iterator[
 
 
 def signed_in_beside(node: Any, people: list[str]) -> int:
-    """How many of them sign in, each from an address of its own, six at once."""
+    """Returns how many of the users can sign in, each from its own address, six in parallel."""
     with ThreadPoolExecutor(6) as pool:
         answers = pool.map(
             lambda number: sign_in(node, people[number], wire.PASSWORD, f"203.0.113.{number + 1}"), range(OTHERS)
@@ -76,10 +76,10 @@ def signed_in_beside(node: Any, people: list[str]) -> int:
         return list(answers).count(200)
 
 
-def test_others_sign_in_beside_an_address_that_is_locked_out(node: Any, people: list[str], fleet: Any) -> None:
+def test_users_can_sign_in_during_a_flood_of_wrong_passwords(node: Any, people: list[str], fleet: Any) -> None:
     strangers = [f"n{uuid4().hex[:12]}" for _ in range(50)]
     address = f"2001:db8:0:{uuid4().hex[:4]}::1"
-    # As so many guesses would, without a hash for each.
+    # The same counts as after that many guesses, without a hash for each.
     fleet.shell(
         "from django.utils import timezone; from accounts import guess_limits, rate_limits\n"
         "from accounts.models import AttemptCounter\n"
@@ -92,14 +92,14 @@ def test_others_sign_in_beside_an_address_that_is_locked_out(node: Any, people: 
     assert sign_in(node, strangers[0], WRONG, address) == 429
     with flood(node, strangers, WRONG, address) as answers:
         assert signed_in_beside(node, people) >= 30
-    # A wait of the address may have passed meanwhile.
+    # The wait of the address may have expired meanwhile.
     assert answers[401] <= 20
 
 
-# Of processes: with threads it takes as long again, and hashes as many at once.
+# Processes only: with threads the test takes twice as long, and the number of parallel hashes is the same.
 @pytest.mark.parametrize("node", [[]], ids=["sync"], indirect=True)
-def test_others_sign_in_beside_an_address_whose_passwords_are_right(node: Any, people: list[str]) -> None:
-    """Which no count of guesses stops."""
+def test_users_can_sign_in_during_a_flood_of_right_passwords(node: Any, people: list[str]) -> None:
+    """Right passwords are not limited by counts of guesses."""
     address = f"2001:db8:0:{uuid4().hex[:4]}::1"
     with flood(node, people[-1:], wire.PASSWORD, address) as answers:
         assert signed_in_beside(node, people) >= 30

@@ -1,4 +1,4 @@
-"""In a flood few passwords are hashed at once: the next is refused at every door, and nothing of it is counted."""
+"""The limit of parallel password hashes: further requests are refused and not counted."""
 
 import os
 import subprocess
@@ -34,7 +34,7 @@ sys.stdin.read()
 
 
 def hold(stack, **options):
-    """Takes a slot as another thread would: in a context of its own."""
+    """Takes a slot in its own context, as another thread does."""
     slot, context = hashing.hashing_slot(**options), Context()
     request = request_context.request()
     context.run(request_context._request.set, request)
@@ -43,7 +43,7 @@ def hold(stack, **options):
 
 
 def fill():
-    """Takes slots for strangers at the request's address until one is refused."""
+    """Takes slots for strangers from the address of the request until one is refused."""
     stack = ExitStack()
     with suppress(hashing.HashingOverloaded):
         while True:
@@ -52,8 +52,8 @@ def fill():
 
 
 @pytest.fixture
-def all_at_it(rf, time_machine):
-    """The slots are taken, and as many more came from this address as may wait before that is called a flood."""
+def overload(rf, time_machine):
+    """All slots are taken, and this address has used its waiting requests: the state is overload."""
     time_machine.move_to(time.time(), tick=False)
     with request_context.use_request(rf.get("/")):
         stack = fill()
@@ -62,11 +62,11 @@ def all_at_it(rf, time_machine):
     (lock_files.find_folder() / hashing.file_name("floods")).unlink()
 
 
-def test_one_worker_is_left_for_others():
+def test_the_default_leaves_one_worker_free():
     assert settings.HASHES_AT_ONCE == 3
 
 
-def test_after_ten_seconds_of_calm_it_is_no_flood_any_more(all_at_it, anonymous, ann, password, time_machine):
+def test_the_overload_state_resets_after_ten_quiet_seconds(overload, anonymous, ann, password, time_machine):
     credentials = {"username": "ann", "password": password}
     assert anonymous.post("/api/token/", credentials).status_code == 429
     time_machine.move_to(time.time() + hashing.OVERLOAD_RESET_SECONDS)
@@ -74,53 +74,53 @@ def test_after_ten_seconds_of_calm_it_is_no_flood_any_more(all_at_it, anonymous,
 
 
 @pytest.mark.parametrize("path", ["/api/token/", "/accounts/login/", "/admin/login/"])
-def test_a_sign_in_too_many_is_refused_without_a_statement_and_heard_a_moment_later(
-    all_at_it, browser, anonymous, staff, password, path, django_assert_num_queries
+def test_a_sign_in_without_a_slot_is_refused_without_a_statement(
+    overload, browser, anonymous, staff, password, path, django_assert_num_queries
 ):
     credentials = {"username": staff.username, "password": password}
-    door = anonymous if path.startswith("/api/") else browser()
+    client = anonymous if path.startswith("/api/") else browser()
     with django_assert_num_queries(0):
-        answer = door.post(path, credentials)
+        answer = client.post(path, credentials)
     assert (answer.status_code, answer["Retry-After"]) == (429, "1")
     assert not AttemptCounter.objects.exists()
     assert not SecurityEvent.objects.exists()
-    all_at_it.close()
-    assert door.post(path, credentials).status_code in (200, 302)
+    overload.close()
+    assert client.post(path, credentials).status_code in (200, 302)
 
 
-def test_the_page_says_what_to_do(all_at_it, browser, ann, password):
+def test_the_page_asks_to_try_again(overload, browser, ann, password):
     answer = browser().post("/accounts/login/", {"username": "ann", "password": password})
     assert "Try again shortly." in answer.content.decode()
 
 
-def test_an_account_too_many_is_refused_and_counted_nowhere(all_at_it, browser, anonymous, password):
+def test_a_sign_up_without_a_slot_is_refused_and_not_counted(overload, browser, anonymous, password):
     form = {"username": "ann", "email": "ann@example.org", "password": password}
     assert anonymous.post("/api/register/", form).status_code == 429
     form |= {"password1": password, "password2": password}
     assert browser().post("/accounts/signup/", form).status_code == 429
     assert not User.objects.exists()
     assert not AttemptCounter.objects.exists()
-    all_at_it.close()
+    overload.close()
     assert anonymous.post("/api/register/", form).status_code == 201
 
 
-def test_whoever_is_signed_in_notices_nothing(client_of, browser_of, ann, request):
+def test_signed_in_users_are_not_affected(client_of, browser_of, ann, request):
     client, browser = client_of(ann), browser_of(ann)
-    request.getfixturevalue("all_at_it")
+    request.getfixturevalue("overload")
     assert client.get("/api/me/").status_code == 200
     assert client.renew().status_code == 200
     assert browser.get("/accounts/profile/").status_code == 200
 
 
-def test_no_account_of_this_machine_is_first_at_the_files(all_at_it):
-    """Unlike a file by name in the temporary folder, which everybody may make."""
+def test_lock_files_are_private_to_the_system_account(overload):
+    """Files with fixed names in the temporary folder could be created by any account."""
     folder = lock_files.find_folder()
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {each.stat().st_mode & 0o777 for each in folder.iterdir()} == {0o600}
 
 
 @pytest.mark.parametrize("left_by_others", ["link", "open", "file"])
-def test_a_folder_that_others_made_first_is_left_alone(tmp_path, monkeypatch, left_by_others):
+def test_a_folder_that_another_account_controls_is_not_used(tmp_path, monkeypatch, left_by_others):
     theirs = tmp_path / f"wristband-{os.getuid()}"
     if left_by_others == "link":
         (tmp_path / "elsewhere").mkdir(mode=0o700)
@@ -135,17 +135,17 @@ def test_a_folder_that_others_made_first_is_left_alone(tmp_path, monkeypatch, le
 
 
 @pytest.mark.parametrize("path", ["/api/token/", "/accounts/login/"])
-def test_without_any_folder_sign_ins_work_and_each_process_has_its_own_limit(
+def test_without_a_folder_each_process_has_its_own_limit(
     nowhere_to_write, anonymous, browser, ann, password, path, caplog, rf
 ):
-    door = anonymous if path.startswith("/api/") else browser()
+    client = anonymous if path.startswith("/api/") else browser()
     credentials = {"username": "ann", "password": password}
     for _ in range(2):
-        assert door.post(path, credentials).status_code in (200, 302)
+        assert client.post(path, credentials).status_code in (200, 302)
     assert sum("limit of password hashes" in each for each in caplog.messages) == 1
     with request_context.use_request(rf.get("/")):
         stack = fill()
-    # Not the browser that signed in: it is known by now.
+    # A new browser: the one that signed in is a known browser now.
     stranger = anonymous if path.startswith("/api/") else browser()
     with stack:
         assert stranger.post(path, credentials).status_code == 429
@@ -153,7 +153,7 @@ def test_without_any_folder_sign_ins_work_and_each_process_has_its_own_limit(
 
 @pytest.fixture
 def nowhere_to_write(tmp_path, monkeypatch, settings):
-    """As in a container whose file system is read-only: files stand where the folders would be."""
+    """Files in place of the folders, as in a container with a read-only file system."""
     nowhere = tmp_path / "nowhere"
     nowhere.touch()
     monkeypatch.setattr(tempfile, "tempdir", str(nowhere))
@@ -162,7 +162,7 @@ def nowhere_to_write(tmp_path, monkeypatch, settings):
     settings.VAR_DIR = nowhere
 
 
-def test_turns_are_common_to_the_processes_of_a_node_and_outlive_none_of_them(fleet):
+def test_slots_are_shared_by_a_node_and_freed_by_killed_processes(fleet):
     holder = subprocess.Popen(
         [sys.executable, "manage.py", "shell", "--verbosity=0", "--command", HOLD],
         cwd=servers.ROOT,

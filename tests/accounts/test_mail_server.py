@@ -1,4 +1,4 @@
-"""The mail server is away, refuses, says nothing, or offers no TLS: nobody waits for it, and nothing is undone."""
+"""Failures of the mail server: unavailable, refusing, silent or without TLS. No request waits or fails."""
 
 import logging
 import socket
@@ -23,7 +23,7 @@ TRIED_FOR = 0.3
 
 
 class MailServer:
-    """`refusals`: what it answers to a recipient, one after the other, before it takes letters."""
+    """`refusals` are the replies to the first recipients, in order, before it accepts mails."""
 
     def __init__(self, *refusals: str) -> None:
         self.refusals = list(refusals)
@@ -55,7 +55,7 @@ class MailServer:
 
 @pytest.fixture(autouse=True)
 def port(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """Of a mail server that nobody has started yet."""
+    """The port of a mail server that is not started yet."""
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", servers.free_port()
     settings.EMAIL_TIMEOUT = 1
@@ -84,7 +84,7 @@ def said(log: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in log.records if record.name == "accounts.mail"]
 
 
-def test_a_mail_server_that_comes_back_gets_the_mail(ask_for_reset: Any, port: int, monkeypatch: Any) -> None:
+def test_a_mail_is_sent_when_the_server_returns(ask_for_reset: Any, port: int, monkeypatch: Any) -> None:
     monkeypatch.setattr(mail, "PAUSES", (2, 4))
     server = MailServer()
     ask_for_reset()
@@ -94,7 +94,7 @@ def test_a_mail_server_that_comes_back_gets_the_mail(ask_for_reset: Any, port: i
     assert server.letters[0].rcpt_tos == ["ann@example.org"]
 
 
-def test_one_that_stays_away_is_left_alone_and_the_log_says_so_without_the_letter(ask_for_reset: Any, log: Any) -> None:
+def test_a_lost_mail_is_logged_without_its_text(ask_for_reset: Any, log: Any) -> None:
     ask_for_reset()
     servers.wait_until(lambda: "A mail could not be sent: password_reset" in said(log))
     assert said(log)[:-1] == ["A mail is tried again in 0.1 seconds: password_reset"] * 3
@@ -102,7 +102,7 @@ def test_one_that_stays_away_is_left_alone_and_the_log_says_so_without_the_lette
     assert SecurityEvent.objects.filter(type="password_reset_asked").count() == 1
 
 
-def test_a_refusal_for_now_is_tried_again(ask_for_reset: Any, port: int) -> None:
+def test_a_temporary_refusal_is_retried(ask_for_reset: Any, port: int) -> None:
     server = MailServer("450 busy", "451 greylisted")
     with server.running(port):
         ask_for_reset()
@@ -110,7 +110,7 @@ def test_a_refusal_for_now_is_tried_again(ask_for_reset: Any, port: int) -> None
     assert server.asked == 3
 
 
-def test_a_refusal_for_good_is_not(ask_for_reset: Any, port: int, log: Any) -> None:
+def test_a_permanent_refusal_is_not_retried(ask_for_reset: Any, port: int, log: Any) -> None:
     server = MailServer("550 nobody here")
     with server.running(port):
         ask_for_reset()
@@ -119,9 +119,7 @@ def test_a_refusal_for_good_is_not(ask_for_reset: Any, port: int, log: Any) -> N
     assert (server.asked, server.letters) == (1, [])
 
 
-def test_without_the_tls_that_was_asked_for_nothing_is_sent(
-    ask_for_reset: Any, port: int, settings: Any, log: Any
-) -> None:
+def test_no_mail_is_sent_without_the_configured_tls(ask_for_reset: Any, port: int, settings: Any, log: Any) -> None:
     settings.EMAIL_USE_TLS = True
     server = MailServer()
     with server.running(port):
@@ -131,7 +129,7 @@ def test_without_the_tls_that_was_asked_for_nothing_is_sent(
     assert (server.asked, server.letters) == (0, [])
 
 
-def test_one_that_says_nothing_holds_up_nobody(
+def test_a_silent_mail_server_delays_no_request(
     anonymous: Any, port: int, ann: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.EMAIL_TIMEOUT = 4
@@ -144,7 +142,7 @@ def test_one_that_says_nothing_holds_up_nobody(
         assert time.monotonic() - started >= settings.EMAIL_TIMEOUT
 
 
-def test_only_so_many_wait_for_another_try(ask_for_reset: Any, log: Any, monkeypatch: Any) -> None:
+def test_the_number_of_waiting_mails_is_limited(ask_for_reset: Any, log: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(mail, "ROOM", 1)
     monkeypatch.setattr(mail, "PAUSES", (0.5,))
     again, lost = "A mail is tried again in 0.5 seconds: password_reset", "A mail could not be sent: password_reset"

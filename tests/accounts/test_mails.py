@@ -1,4 +1,4 @@
-"""Mails: when they leave, what they say, as text and as HTML."""
+"""Mails: which sign-ins send one, and their contents as text and HTML."""
 
 import re
 from datetime import timedelta
@@ -40,11 +40,11 @@ def sign_in_client(anonymous, ann, password):
 # A new device
 
 
-def test_the_very_first_sign_in_is_no_news(sign_in, mails_of):
+def test_the_first_sign_in_sends_no_mail(sign_in, mails_of):
     assert mails_of(lambda: sign_in(FIREFOX)) == []
 
 
-def test_a_new_device_is_told_with_device_address_and_time(sign_in, mails_of):
+def test_a_new_device_sends_a_mail_with_device_address_and_time(sign_in, mails_of):
     sign_in(FIREFOX)
     [mail] = mails_of(lambda: sign_in(SAFARI))
     assert mail.subject == "A new device signed in to your account"
@@ -55,38 +55,38 @@ def test_a_new_device_is_told_with_device_address_and_time(sign_in, mails_of):
 
 
 @pytest.mark.parametrize("again", [FIREFOX, NEWER_FIREFOX])
-def test_a_known_device_is_no_news_in_a_newer_version_either(sign_in, mails_of, again):
+def test_a_known_device_in_a_newer_version_sends_no_mail(sign_in, mails_of, again):
     sign_in(FIREFOX)
     sign_in(SAFARI)
     assert mails_of(lambda: sign_in(again)) == []
 
 
-def test_a_device_stays_known_when_its_sign_in_has_ended(sign_in, mails_of):
+def test_a_device_stays_known_after_its_sign_in_ended(sign_in, mails_of):
     sign_in(FIREFOX)
     sign_in(SAFARI)
     SignIn.objects.end(SignIn.Reason.ENDED_BY_USER)
     assert mails_of(lambda: sign_in(SAFARI)) == []
 
 
-def test_a_client_that_says_it_is_a_known_browser_is_news(sign_in, sign_in_client, mails_of):
+def test_a_client_with_the_user_agent_of_a_browser_sends_a_mail(sign_in, sign_in_client, mails_of):
     sign_in(FIREFOX)
     assert len(mails_of(lambda: sign_in_client(FIREFOX))) == 1
 
 
-def test_the_device_of_somebody_else_is_news(sign_in, browser, bob, password, mails_of):
+def test_a_device_known_to_another_user_sends_a_mail(sign_in, browser, bob, password, mails_of):
     sign_in(FIREFOX)
     form = {"username": bob.username, "password": password}
     browser().post("/accounts/login/", form, headers={"user-agent": SAFARI})
     assert len(mails_of(lambda: sign_in(SAFARI))) == 1
 
 
-def test_after_long_absence_any_device_is_news(sign_in, mails_of):
+def test_without_stored_sign_ins_any_device_sends_a_mail(sign_in, mails_of):
     sign_in(FIREFOX)
     SignIn.objects.all().delete()
     assert len(mails_of(lambda: sign_in(FIREFOX))) == 1
 
 
-def test_a_connected_client_is_always_told_by_its_name(browser_of, ann, mails_of):
+def test_a_connected_client_sends_a_mail_with_its_name(browser_of, ann, mails_of):
     browser = browser_of(ann)
     for name in ["backup script", "another script"]:
         [mail] = mails_of(lambda name=name: browser.post("/accounts/clients/new/", {"name": name}))
@@ -94,13 +94,13 @@ def test_a_connected_client_is_always_told_by_its_name(browser_of, ann, mails_of
         assert name in mail.body
 
 
-def test_a_sign_in_takes_four_statements_however_many_there_were(ann, django_assert_num_queries):
+def test_starting_a_sign_in_takes_four_statements(ann, django_assert_num_queries):
     def start():
         return starting.start(User.objects.get(pk=ann.pk), SignIn.Kind.CLIENT, idle_timeout=timedelta(days=1))
 
     for _ in range(30):
         start()
-    # One more reads the user, two are the savepoint.
+    # One more statement reads the user, and two are the savepoint.
     with django_assert_num_queries(4 + 1 + 2):
         start()
 
@@ -112,7 +112,7 @@ MAILS = ["confirm", "reset", "changed", "email", "asked", "device", "reuse", "mo
 
 @pytest.fixture
 def letters(sign_in, browser, browser_of, client_of, anonymous, ann, password, mails_of):
-    """One of each kind."""
+    """One mail of each kind, by its template."""
 
     def asked(path, data):
         return lambda: browser().post(path, data)
@@ -166,32 +166,32 @@ def test_every_mail_is_text_and_html(letters, kind):
 
 
 @pytest.mark.parametrize("kind", MAILS)
-def test_every_mail_says_what_to_do_by_a_link_of_its_own(letters, kind):
+def test_every_mail_has_its_own_link(letters, kind):
     [mail] = letters[kind]
     [link] = re.findall(r"^https://testserver/\S+$", mail.body, re.MULTILINE)
     assert f'href="{link}"' in mail.alternatives[0][0]
 
 
 @pytest.mark.parametrize("kind", MAILS)
-def test_no_mail_leaves_a_gap_or_a_template_tag(letters, kind):
+def test_no_mail_contains_a_gap_or_a_template_tag(letters, kind):
     [mail] = letters[kind]
     assert "\n\n\n" not in mail.body
     assert not re.search(r"[{}%]", mail.body)
 
 
-def test_what_a_client_says_of_itself_is_no_html(sign_in, mails_of):
+def test_the_user_agent_is_escaped_in_a_mail(sign_in, mails_of):
     sign_in(FIREFOX)
     [mail] = mails_of(lambda: sign_in("<b>bold</b>"))
     assert "<b>bold" not in mail.alternatives[0][0]
 
 
-def test_mail_is_in_the_language_of_whoever_asks(browser, ann, mails_of):
+def test_a_mail_is_in_the_language_of_the_request(browser, ann, mails_of):
     form = {"email": ann.email}
     [mail] = mails_of(lambda: browser().post("/accounts/password_reset/", form, headers={"accept-language": "de"}))
     assert '<html lang="de">' in mail.alternatives[0][0]
 
 
-def test_mail_from_a_command_has_no_half_link(ann, mails_of):
+def test_a_mail_from_a_command_has_no_link_without_a_host(ann, mails_of):
     def change():
         ann.set_password(NEW_PASSWORD)
         ann.save()

@@ -1,4 +1,4 @@
-"""A user is found by username or e-mail address, in whatever case; and no name of one account signs in to another."""
+"""Users are found by username or address in any case, and no two accounts share a name."""
 
 import io
 
@@ -25,7 +25,7 @@ def sign_in(path, name, password, anonymous, browser):
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("name", NAMES)
-def test_each_spelling_signs_in_at_every_door(path, name, staff, password, anonymous, browser):
+def test_each_spelling_signs_in_at_every_sign_in_form(path, name, staff, password, anonymous, browser):
     assert sign_in(path, name, password, anonymous, browser).status_code in (200, 302)
     assert SignIn.objects.get().user == staff
 
@@ -38,7 +38,7 @@ def test_an_address_longer_than_a_username_signs_in(password, anonymous, browser
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_guesses_by_all_spellings_count_together_and_stand_in_the_activity(path, staff, password, anonymous, browser):
+def test_guesses_with_all_spellings_count_together(path, staff, password, anonymous, browser):
     for name in NAMES:
         sign_in(path, name, WRONG, anonymous, browser)
     assert [sign_in(path, name, password, anonymous, browser).status_code for name in NAMES] == [429] * len(NAMES)
@@ -48,18 +48,18 @@ def test_guesses_by_all_spellings_count_together_and_stand_in_the_activity(path,
     assert AttemptCounter.objects.of(staff).locked_out().exists()
 
 
-def test_staff_find_a_lock_by_the_address_of_the_account(staff, anonymous, browser_of, ann):
+def test_staff_find_attempt_counters_by_the_address(staff, anonymous, browser_of, ann):
     page = browser_of(staff)
     for _ in range(FREE):
         anonymous.sign_in("ann", WRONG)
     assert "127.0.0.1" in page.get("/admin/accounts/attemptcounter/", {"q": "Ann@example.org"}).content.decode()
 
 
-def test_a_user_is_found_by_index_alone(ann):
+def test_a_user_is_found_by_indexes_only(ann):
     found = User.objects.with_login("Ann@example.org")
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            # Of so few rows it would read all.
+            # PostgreSQL reads a table of few rows as a whole.
             cursor.execute("SET LOCAL enable_seqscan = off")
         plan = found.explain()
     assert "username_case_insensitive" in plan
@@ -68,18 +68,18 @@ def test_a_user_is_found_by_index_alone(ann):
     assert "Seq Scan" not in plan
 
 
-def test_a_page_names_both(browser):
+def test_the_form_asks_for_username_or_address(browser):
     for path in PATHS[1:]:
         page = browser().get(path).content.decode()
         assert "Username or e-mail address" in page
         assert 'autocomplete="username"' in page
 
 
-# A name of one account is no name of another
+# Names of other accounts
 
 
 @pytest.mark.parametrize("username", ["bob@example.org", "BOB@example.org", "stranger@example.net"])
-def test_a_username_that_is_anothers_address_is_refused(username, bob, anonymous, browser, password):
+def test_the_address_of_another_user_is_refused_as_username(username, bob, anonymous, browser, password):
     form = {"username": username, "email": "mallory@example.net", "password": password}
     answer = anonymous.post("/api/register/", form)
     assert (answer.status_code, "username" in answer.json()) == (400, True)
@@ -90,7 +90,7 @@ def test_a_username_that_is_anothers_address_is_refused(username, bob, anonymous
     assert not User.objects.filter(email="mallory@example.net").exists()
 
 
-def test_ones_own_address_may_be_the_username(anonymous, password):
+def test_the_own_address_is_accepted_as_username(anonymous, password):
     form = {"username": "Carol@example.org", "email": "carol@example.org", "password": password}
     assert anonymous.post("/api/register/", form).status_code == 201
     assert anonymous.sign_in("carol@EXAMPLE.org", password).status_code == 200
@@ -98,12 +98,12 @@ def test_ones_own_address_may_be_the_username(anonymous, password):
 
 @pytest.fixture
 def squatter(bob):
-    """From before that rule: her username is an address that is nobody's."""
+    """A user from before that rule, whose username is an address that no account has."""
     User.objects.filter(pk=bob.pk).update(username="Carol@example.org")
     return User.objects.get(pk=bob.pk)
 
 
-def test_an_address_that_is_anothers_username_is_taken(squatter, anonymous, browser_of, ann, staff, password):
+def test_the_username_of_another_user_is_refused_as_address(squatter, anonymous, browser_of, ann, staff, password):
     taken = "A user with that e-mail address already exists."
     form = {"username": "carol", "email": "carol@example.org", "password": password}
     assert anonymous.post("/api/register/", form).json()["email"] == [taken]
@@ -116,21 +116,21 @@ def test_an_address_that_is_anothers_username_is_taken(squatter, anonymous, brow
         call_command("createsuperuser", interactive=False, username="carol", email="carol@example.org")
 
 
-def test_an_address_that_became_anothers_username_is_not_confirmed(ann, bob):
+def test_an_address_that_became_a_username_is_not_confirmed(ann, bob):
     User.objects.filter(pk=ann.pk).update(new_email="carol@example.org")
     User.objects.filter(pk=bob.pk).update(username="carol@example.org")
     with pytest.raises(AccountChanged):
         email_addresses.set_confirmed_address(User.objects.get(pk=ann.pk))
 
 
-def test_staff_give_no_user_the_address_of_another_as_name(ann, bob, staff, browser_of):
+def test_staff_cannot_set_the_address_of_another_as_username(ann, bob, staff, browser_of):
     fields = {"username": "Bob@example.org", "email": ann.email, "first_name": "", "last_name": "", "is_active": "on"}
     browser_of(staff).post(f"/admin/accounts/user/{ann.pk}/change/", fields)
     ann.refresh_from_db()
     assert ann.username == "ann"
 
 
-def test_of_two_from_before_that_rule_the_confirmed_address_comes_first(ann, bob, anonymous, password):
+def test_of_two_old_matches_the_confirmed_address_wins(ann, bob, anonymous, password):
     User.objects.filter(pk=ann.pk).update(username="Bob@Example.org")
     User.objects.filter(pk=bob.pk).update(email_confirmed_at=None)
     assert User.objects.get_by_login("bob@example.org") == ann
@@ -138,7 +138,7 @@ def test_of_two_from_before_that_rule_the_confirmed_address_comes_first(ann, bob
     assert User.objects.get_by_login("bob@example.org") == bob
 
 
-def test_a_user_whose_username_is_anothers_address_still_proves_to_be_herself(ann, bob, browser_of, password):
+def test_an_old_ambiguous_name_does_not_block_confirmation(ann, bob, browser_of, password):
     User.objects.filter(pk=bob.pk).update(email_confirmed_at="2026-01-01T00:00Z")
     browser = browser_of(ann)
     User.objects.filter(pk=ann.pk).update(username="bob@example.org")
@@ -148,7 +148,7 @@ def test_a_user_whose_username_is_anothers_address_still_proves_to_be_herself(an
 # Commands
 
 
-def test_commands_match_names_without_case(ann, client_of, monkeypatch):
+def test_commands_find_names_in_any_case(ann, client_of, monkeypatch):
     client = client_of(ann)
     call_command("end_sign_ins", user="Ann@Example.org", stdout=io.StringIO())
     assert client.get("/api/me/").status_code == 401
@@ -159,7 +159,7 @@ def test_commands_match_names_without_case(ann, client_of, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["ANN", "Ann@example.org"])
-def test_changepassword_finds_the_user(name, ann, monkeypatch):
+def test_changepassword_finds_names_in_any_case(name, ann, monkeypatch):
     monkeypatch.setattr("getpass.getpass", lambda prompt: "a quite different passphrase")
     call_command("changepassword", name, stdout=io.StringIO())
     assert User.objects.get(pk=ann.pk).check_password("a quite different passphrase")
@@ -194,14 +194,14 @@ def test_mails_are_limited_by_mailbox(anonymous, password, mails_of):
     assert len(mails_of(ask)) == rate_limits.LIMITS[rate_limits.Kind.RESET].max_attempts
 
 
-def test_a_host_is_found_by_its_international_name(anonymous, password, mails_of):
+def test_an_address_is_found_by_its_international_host(anonymous, password, mails_of):
     User.objects.create_user("ann", "ann@xn--bcher-kva.example", password)
     [letter] = mails_of(lambda: anonymous.post("/api/password/reset/", {"email": "Ann@Bücher.example"}))
     assert letter.to == ["ann@xn--bcher-kva.example"]
 
 
 @pytest.mark.parametrize("address", ['"v\\ictim"@example.org', '"victim"@example.org', "victim@[192.0.2.1]"])
-def test_an_odd_spelling_is_no_address_of_an_account(address, anonymous, browser, browser_of, ann, password):
+def test_an_unusual_spelling_is_refused_as_address(address, anonymous, browser, browser_of, ann, password):
     form = {"username": "carol", "email": address, "password": password}
     assert "email" in anonymous.post("/api/register/", form).json()
     browser().post("/accounts/signup/", form | {"password1": password, "password2": password})
@@ -210,7 +210,7 @@ def test_an_odd_spelling_is_no_address_of_an_account(address, anonymous, browser
     assert User.objects.get(pk=ann.pk).new_email == ""
 
 
-def test_a_user_of_an_odd_address_from_before_can_still_be_looked_up(password):
+def test_a_stored_unusual_address_is_still_found(password):
     user = User(username="odd", email='"odd"@example.org')
     with pytest.raises(ValidationError):
         user.full_clean()

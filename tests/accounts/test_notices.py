@@ -1,4 +1,4 @@
-"""Notices: who gets them, how many, and what others can write into them."""
+"""Notices by mail: their recipients, their limits, and the text of clients in them."""
 
 import re
 from datetime import timedelta
@@ -16,7 +16,7 @@ MOST = LIMITS[Kind.NOTIFYING].free_attempts
 FLOOD = MOST + 5
 SUMMARY = "Many events in your account in the last hour"
 AGENT = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_2 like Mac OS X) AppleWebKit/605.1.15 Version/17.2 Mobile Safari/604.1"
-# The words by which mail programs find links: a scheme, www, a name with a dot before letters, an @, many digits.
+# What mail programs turn into links: a scheme, www, a name with a dot before letters, an @, many digits.
 LINKS = re.compile(r"\w+://|www\.|\w\.[^\W\d]|\w@\w|(?:\d[ /().+-]?){7}")
 
 
@@ -25,7 +25,7 @@ def subjects(mails):
 
 
 def own_words(mail):
-    """The body without our own link, and without time and address of the request."""
+    """Returns the body without the link of the project, and without time and address of the request."""
     return re.sub(r"^(https://testserver/\S+|(Time|IP address): .*)$", "", mail.body, flags=re.MULTILINE)
 
 
@@ -33,7 +33,7 @@ def connect(page, name):
     assert page.post("/accounts/clients/new/", {"name": name}).status_code == 200
 
 
-# Floods, one of each kind
+# Floods of each kind
 
 
 def connect_clients(ann, browser_of, **_):
@@ -74,14 +74,14 @@ def reset_the_password(ann, **_):
 def ask_for_addresses(ann, browser_of, **_):
     page = browser_of(ann)
     for number in range(FLOOD):
-        # The limit of changes that an account may ask for would end this flood first.
+        # The limit of requested changes would stop this flood first.
         AttemptCounter.objects.filter(kind=Kind.CHANGING).delete()
         assert page.post("/accounts/email/", {"new_email": f"ann{number}@new.example.org"}).status_code == 302
 
 
 def change_the_address(ann, **_):
     for number in range(FLOOD):
-        # As if somebody else read the mails of all these mailboxes.
+        # As if the mails of all these mailboxes were read by an attacker.
         user = User.objects.get(pk=ann.pk)
         user.new_email = f"ann{number}@new.example.org"
         email_addresses.set_confirmed_address(user)
@@ -110,34 +110,34 @@ def flood(ann, browser_of, client_of, password, mails_of, settings):
 
 
 @pytest.mark.parametrize(("work", "subject"), FLOODS.items())
-def test_a_flood_of_each_kind_is_some_notices_and_one_summary(clock, flood, work, subject):
+def test_a_flood_sends_some_notices_and_one_summary(clock, flood, work, subject):
     sent = subjects(flood(work))
     assert MOST <= sent.count(subject) <= MOST + 1
     assert sent.count(SUMMARY) == 1
 
 
 @pytest.mark.parametrize(("work", "subject"), FLOODS.items())
-def test_an_address_that_is_not_confirmed_gets_none(ann, flood, work, subject):
+def test_an_unconfirmed_address_gets_no_notices(ann, flood, work, subject):
     User.objects.filter(pk=ann.pk).update(email_confirmed_at=None)
     sent = subjects(flood(work))
     if work is reset_the_password:
-        # The link of a reset confirms it.
+        # The link of a reset confirms the address.
         assert sent.count(subject) <= MOST + 1
         return
     if work is change_the_address:
-        # From the second on, the old address is one that was confirmed.
+        # From the second change on, the old address is a confirmed one.
         sent.remove(subject)
         assert sent.count(subject) <= MOST
         return
     assert set(sent) <= {"Confirm your e-mail address"}
 
 
-def test_every_notice_is_flooded_here():
+def test_every_notice_has_a_flood_test():
     said = {notice.template for notice in notices.NOTICES.values()}
     assert said == {"new_device", "token_reused", "password_changed", "email_change_asked", "email_changed"}
 
 
-def test_an_unconfirmed_account_that_connects_clients_mails_nobody(browser, mails_of, password):
+def test_an_unconfirmed_account_sends_no_notices(browser, mails_of, password):
     page = browser()
     sign_up = {"username": "carol", "email": "victim@example.org", "password1": password, "password2": password}
     [confirm] = mails_of(lambda: page.post("/accounts/signup/", sign_up))
@@ -145,10 +145,10 @@ def test_an_unconfirmed_account_that_connects_clients_mails_nobody(browser, mail
     assert mails_of(lambda: [connect(page, f"win at evil.example/{number}") for number in range(30)]) == []
 
 
-# What is important arrives all the same
+# Limits by kind, account and mailbox
 
 
-def test_a_flood_of_clients_hides_neither_a_theft_nor_a_new_password(ann, flood, client_of, password, mails_of):
+def test_a_flood_of_clients_does_not_suppress_other_notices(ann, flood, client_of, password, mails_of):
     flood(connect_clients)
 
     def theft():
@@ -165,7 +165,7 @@ def test_a_flood_of_clients_hides_neither_a_theft_nor_a_new_password(ann, flood,
     )
 
 
-def test_the_next_hour_starts_anew(clock, flood):
+def test_the_count_restarts_after_an_hour(clock, flood):
     flood(connect_clients)
     clock.shift(timedelta(minutes=30))
     assert flood(connect_clients) == []
@@ -174,7 +174,7 @@ def test_the_next_hour_starts_anew(clock, flood):
     assert (len(sent) - sent.count(SUMMARY), sent.count(SUMMARY)) == (MOST, 1)
 
 
-def test_the_summary_says_what_happened_and_how_often(flood):
+def test_the_summary_counts_the_events(flood):
     [summary] = [mail for mail in flood(connect_clients) if mail.subject == SUMMARY]
     signed_in = re.search(r"^Signed in: (\d+)$", summary.body, re.MULTILINE)
     assert int(signed_in.group(1)) > MOST
@@ -187,8 +187,8 @@ def test_two_accounts_do_not_share_their_counts(ann, bob, browser_of, mails_of, 
     assert len(mails_of(lambda: connect(browser_of(bob), "script"))) == 1
 
 
-def test_a_mailbox_has_a_count_of_its_own(ann, bob, flood, browser_of, mails_of):
-    """Of two accounts whose addresses are one mailbox."""
+def test_accounts_of_one_mailbox_share_a_count(ann, bob, flood, browser_of, mails_of):
+    """Two accounts whose addresses are the same mailbox."""
     flood(connect_clients)
     AttemptCounter.objects.filter(kind__in=[Kind.NOTIFYING, Kind.SUMMARY]).delete()
     User.objects.filter(pk=ann.pk).update(email="annabel@example.org")
@@ -198,24 +198,24 @@ def test_a_mailbox_has_a_count_of_its_own(ann, bob, flood, browser_of, mails_of)
     )
 
 
-def test_a_notice_of_what_was_undone_counts_for_nothing(ann, client_of, mails_of):
+def test_a_rolled_back_notice_is_not_counted(ann, client_of, mails_of):
     client_of(ann)
     assert not AttemptCounter.objects.filter(kind=Kind.NOTIFYING).exists()
 
 
-def test_notices_that_were_not_sent_lock_nobody_out(ann, flood, browser_of):
+def test_unsent_notices_do_not_lock_out_the_user(ann, flood, browser_of):
     flood(connect_clients)
     assert browser_of(ann).get("/accounts/profile/").status_code == 200
     assert not AttemptCounter.objects.of(ann).locked_out().exists()
 
 
-def test_what_was_not_mailed_is_on_the_page_of_activity(ann, flood, browser_of):
+def test_events_without_a_mail_are_on_the_activity_page(ann, flood, browser_of):
     flood(connect_clients)
     clients = SecurityEvent.objects.filter(user=ann, type="signed_in", details__kind=SignIn.Kind.CLIENT)
     assert clients.count() == FLOOD
 
 
-# What others can write into them
+# Text from clients
 
 BAIT = [
     "https://evil.example/win",
@@ -239,7 +239,7 @@ BAIT = [
 
 
 @pytest.mark.parametrize("bait", BAIT)
-def test_a_client_is_not_named_in_a_mail_by_what_becomes_a_link(browser_of, ann, mails_of, bait):
+def test_a_client_name_that_becomes_a_link_is_not_mailed(browser_of, ann, mails_of, bait):
     page = browser_of(ann)
     mails = mails_of(lambda: page.post("/accounts/clients/new/", {"name": bait}))
     for mail in mails:
@@ -251,7 +251,7 @@ def test_a_client_is_not_named_in_a_mail_by_what_becomes_a_link(browser_of, ann,
 @pytest.mark.parametrize(
     "bait", ["https://evil.example/win", "evil.example/2", "www.evil.example", "call-08001234567/1"]
 )
-def test_a_device_is_not_named_in_a_mail_by_what_becomes_a_link(ann, mails_of, password, bait):
+def test_a_device_name_that_becomes_a_link_is_not_mailed(ann, mails_of, password, bait):
     body = {"username": ann.username, "password": password}
     ApiClient().post("/api/token/", body, headers={"user-agent": AGENT})
     [mail] = mails_of(lambda: ApiClient().post("/api/token/", body, headers={"user-agent": bait}))
@@ -262,8 +262,8 @@ def test_a_device_is_not_named_in_a_mail_by_what_becomes_a_link(ann, mails_of, p
     "bait", ["evil.example.org", "mallory@evil.example", "www.evil.example", "0800-123-456-78", "v" * 150]
 )
 @pytest.mark.parametrize("path", ["/accounts/signup/", "/accounts/password_reset/"])
-def test_a_stranger_is_not_greeted_by_what_becomes_a_link(mails_of, password, bait, path):
-    # A username that looks like an address is the account's own address.
+def test_a_username_that_becomes_a_link_is_not_mailed(mails_of, password, bait, path):
+    # A username that looks like an address must be the account's own address.
     email = bait if "@" in bait else "victim@example.org"
     sign_up = {"username": bait, "email": email, "password1": password, "password2": password}
     page = Browser()
@@ -277,7 +277,7 @@ def test_a_stranger_is_not_greeted_by_what_becomes_a_link(mails_of, password, ba
 
 
 @pytest.mark.parametrize("new", ['"https://evil.example/x"@new.example.org', "www.evil.example/x@new.example.org"])
-def test_a_new_address_that_reads_as_a_link_is_not_in_the_mail(browser_of, ann, mails_of, new):
+def test_a_new_address_that_reads_as_a_link_is_not_mailed(browser_of, ann, mails_of, new):
     mails = mails_of(lambda: browser_of(ann).post("/accounts/email/", {"new_email": new}))
     for mail in mails:
         assert "evil" not in mail.body
@@ -286,24 +286,24 @@ def test_a_new_address_that_reads_as_a_link_is_not_in_the_mail(browser_of, ann, 
 @pytest.mark.parametrize(
     "name", ["backup script", "Ann's phone", "web-1", "Büro (oben)", "your-app/2.1", "CI, nightly"]
 )
-def test_a_plain_name_is_in_the_mail(browser_of, ann, mails_of, name):
+def test_a_plain_client_name_is_mailed(browser_of, ann, mails_of, name):
     [mail] = mails_of(lambda: browser_of(ann).post("/accounts/clients/new/", {"name": name}))
     assert f'"{name}"' in mail.body
 
 
 @pytest.mark.parametrize("device", ["Firefox on Windows", "Safari on iOS", "curl", "your-app/2.1 on iOS", "curl/8.9.1"])
-def test_a_device_in_plain_words_is_in_the_mail(device):
+def test_a_plain_device_name_is_mailed(device):
     assert plain_words.words(device) == device
 
 
 @pytest.mark.parametrize("bad", ["a\u200fb", "a\u061cb", "a\u2060b", "a\ufeffb", "a\u206ab", "a\u00adb", "a\u200bb"])
-def test_a_name_with_characters_that_are_not_seen_is_refused(browser_of, ann, bad):
+def test_a_name_with_invisible_characters_is_refused(browser_of, ann, bad):
     answer = browser_of(ann).post("/accounts/clients/new/", {"name": bad})
     assert "Control characters are not allowed." in answer.content.decode()
     assert not SignIn.objects.filter(kind=SignIn.Kind.CLIENT).exists()
 
 
 @pytest.mark.parametrize("fine", ["👩‍💻 laptop", "نامه‌ها"])
-def test_a_joiner_inside_of_words_and_pictures_is_fine(browser_of, ann, fine):
+def test_a_joiner_inside_of_words_and_emoji_is_accepted(browser_of, ann, fine):
     assert browser_of(ann).post("/accounts/clients/new/", {"name": fine}).status_code == 200
     assert SignIn.objects.filter(name=fine).exists()

@@ -1,4 +1,4 @@
-"""The pages that change and reset a password."""
+"""The pages that change and reset the password."""
 
 import re
 from datetime import timedelta
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def reset_link(browser, mailoutbox, django_capture_on_commit_callbacks):
-    """The path in the mail that someone gets after asking for a reset."""
+def reset_path(browser, mailoutbox, django_capture_on_commit_callbacks):
+    """Returns a function that requests a reset on the page and returns the path of the link in the mail."""
 
     def read(user):
         with django_capture_on_commit_callbacks(execute=True):
@@ -28,7 +28,7 @@ def reset_link(browser, mailoutbox, django_capture_on_commit_callbacks):
     return read
 
 
-# Changing the password
+# Changes
 
 
 def change(browser, old, new, again=None):
@@ -41,18 +41,18 @@ def test_a_changed_password_signs_in(browser_of, anonymous, ann, password):
     assert anonymous.sign_in(ann.username, NEW_PASSWORD).status_code == 200
 
 
-def test_the_password_from_before_a_change_does_not(browser_of, anonymous, ann, password):
+def test_the_old_password_is_refused_after_a_change(browser_of, anonymous, ann, password):
     change(browser_of(ann), password, NEW_PASSWORD)
     assert anonymous.sign_in(ann.username, password).status_code == 401
 
 
-def test_who_changes_the_password_stays_signed_in(browser_of, ann, password):
+def test_the_browser_stays_signed_in_after_a_password_change(browser_of, ann, password):
     browser = browser_of(ann)
     change(browser, password, NEW_PASSWORD)
     assert signed_in(browser)
 
 
-def test_a_change_of_the_password_gives_a_new_session_key(browser, browser_of, ann, password):
+def test_a_password_change_creates_a_new_session_key(browser, browser_of, ann, password):
     anns = browser_of(ann)
     replay = browser()
     replay.cookies[settings.SESSION_COOKIE_NAME] = key_of(anns)
@@ -79,26 +79,26 @@ def test_a_bad_new_password_changes_nothing(browser_of, anonymous, ann, password
 @pytest.mark.parametrize(
     "new", ["  blanks before and after  ", "🐙🦔🪁🧶🥁🎏🪗🧭🌵🛶🥨🪐🧿🎐🦩", "kp7-vz2-mq9-wx4-" * 8]
 )
-def test_a_new_password_is_taken_exactly(browser_of, anonymous, ann, password, new):
+def test_a_new_password_is_stored_exactly(browser_of, anonymous, ann, password, new):
     change(browser_of(ann), password, new)
     assert anonymous.sign_in(ann.username, new).status_code == 200
 
 
-def test_a_password_does_not_grow_old(clock, browser, ann, password):
+def test_a_password_does_not_expire(clock, browser, ann, password):
     clock.shift(timedelta(days=3 * 365))
     response = browser().post("/accounts/login/", {"username": ann.username, "password": password})
     assert response.headers["Location"] == "/"
 
 
-# Resetting it
+# Resets
 
 
-def test_asking_for_a_reset_leads_on(browser, ann):
+def test_a_reset_request_redirects(browser, ann):
     response = browser().post("/accounts/password_reset/", {"email": ann.email})
     assert (response.status_code, response.headers["Location"]) == (302, "/accounts/password_reset/done/")
 
 
-def test_an_unknown_address_leads_to_the_same_page(browser, ann):
+def test_an_unknown_address_redirects_to_the_same_page(browser, ann):
     response = browser().post("/accounts/password_reset/", {"email": "nobody@example.org"})
     assert (response.status_code, response.headers["Location"]) == (302, "/accounts/password_reset/done/")
 
@@ -106,75 +106,75 @@ def test_an_unknown_address_leads_to_the_same_page(browser, ann):
 @pytest.mark.parametrize(
     "path", ["/accounts/password_reset/", "/accounts/password_reset/done/", "/accounts/reset/done/"]
 )
-def test_the_pages_around_a_reset_are_there(browser, path):
+def test_the_pages_of_a_reset_exist(browser, path):
     assert browser().get(path).status_code == 200
 
 
-def test_the_link_shows_the_form_without_a_detour(browser, reset_link, ann):
-    response = browser().get(reset_link(ann))
+def test_the_reset_link_shows_the_form_without_a_redirect(browser, reset_path, ann):
+    response = browser().get(reset_path(ann))
     assert response.status_code == 200
     assert b'name="new_password1"' in response.content
 
 
-def test_opening_the_link_stores_nothing(browser, reset_link, ann):
-    response = browser().get(reset_link(ann))
+def test_a_get_of_the_reset_link_stores_no_row(browser, reset_path, ann):
+    response = browser().get(reset_path(ann))
     assert settings.SESSION_COOKIE_NAME not in response.cookies
     assert not Session.objects.exists()
 
 
-def test_the_page_behind_the_link_is_not_stored_by_caches(browser, reset_link, ann):
-    assert "no-store" in browser().get(reset_link(ann)).headers["Cache-Control"]
+def test_the_page_of_the_reset_link_is_not_cached(browser, reset_path, ann):
+    assert "no-store" in browser().get(reset_path(ann)).headers["Cache-Control"]
 
 
 def reset(browser, link, new=NEW_PASSWORD):
     return browser.post(link, {"new_password1": new, "new_password2": new})
 
 
-def test_a_reset_leads_on(browser, reset_link, ann):
-    response = reset(browser(), reset_link(ann))
+def test_a_reset_redirects(browser, reset_path, ann):
+    response = reset(browser(), reset_path(ann))
     assert (response.status_code, response.headers["Location"]) == (302, "/accounts/reset/done/")
 
 
-def test_a_reset_password_signs_in(browser, reset_link, anonymous, ann):
-    reset(browser(), reset_link(ann))
+def test_the_new_password_signs_in_after_a_reset(browser, reset_path, anonymous, ann):
+    reset(browser(), reset_path(ann))
     assert anonymous.sign_in(ann.username, NEW_PASSWORD).status_code == 200
 
 
-def test_a_reset_signs_nobody_in(browser, reset_link, ann):
+def test_a_reset_on_the_page_does_not_sign_in(browser, reset_path, ann):
     visitor = browser()
-    reset(visitor, reset_link(ann))
+    reset(visitor, reset_path(ann))
     assert not signed_in(visitor)
 
 
 @pytest.mark.parametrize("method", ["get", "head"])
-def test_a_mail_scanner_does_not_use_the_link_up(browser, reset_link, ann, method):
-    link = reset_link(ann)
+def test_a_get_request_does_not_use_up_the_reset_link(browser, reset_path, ann, method):
+    link = reset_path(ann)
     getattr(browser(), method)(link)
     assert reset(browser(), link).status_code == 302
 
 
-def test_the_link_works_once(browser, reset_link, anonymous, ann):
-    link = reset_link(ann)
+def test_the_reset_link_can_be_used_once(browser, reset_path, anonymous, ann):
+    link = reset_path(ann)
     reset(browser(), link)
     reset(browser(), link, "yet another passphrase")
     assert anonymous.sign_in(ann.username, "yet another passphrase").status_code == 401
 
 
-def test_the_link_shows_no_form_once_used(browser, reset_link, ann):
-    link = reset_link(ann)
+def test_a_used_reset_link_shows_no_form(browser, reset_path, ann):
+    link = reset_path(ann)
     reset(browser(), link)
     assert b'name="new_password1"' not in browser().get(link).content
 
 
-def test_the_link_dies_after_an_hour(browser, reset_link, ann, clock):
-    link = reset_link(ann)
+def test_the_reset_link_expires_after_an_hour(browser, reset_path, ann, clock):
+    link = reset_path(ann)
     clock.shift(timedelta(hours=1, minutes=1))
     assert b'name="new_password1"' not in browser().get(link).content
 
 
 @pytest.mark.parametrize("new", ["too short", "manchesterunited", "x" * 129])
-def test_a_bad_password_is_refused_at_a_reset(browser, reset_link, anonymous, ann, new):
-    reset(browser(), reset_link(ann), new)
+def test_a_bad_password_is_refused_at_a_reset_on_the_page(browser, reset_path, anonymous, ann, new):
+    reset(browser(), reset_path(ann), new)
     assert anonymous.sign_in(ann.username, new).status_code in {400, 401}
 
 
@@ -192,13 +192,13 @@ def test_a_bad_password_is_refused_at_a_reset(browser, reset_link, anonymous, an
     ],
 )
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_a_link_that_is_none_shows_no_form(browser, ann, path, method):
+def test_an_invalid_reset_link_shows_no_form(browser, ann, path, method):
     response = getattr(browser(), method)(path)
     assert response.status_code < 500
     assert b'name="new_password1"' not in response.content
 
 
 @pytest.mark.parametrize("key", [None, "", "x", "\0", "ü" * 32])
-def test_what_is_no_key_is_a_key_of_no_session(db, key):
+def test_an_invalid_key_belongs_to_no_session(db, key):
     assert not SessionStore().exists(key)
     assert not async_to_sync(SessionStore().aexists)(key)

@@ -1,4 +1,4 @@
-"""Which passwords are refused as too easy to guess, at every door where one is chosen, and what is said of them."""
+"""Refusal of guessable passwords, by every form that sets one, and upgrades of password hashes."""
 
 import re
 
@@ -88,33 +88,33 @@ def at_meadowbrook(rf, settings):
 @pytest.mark.parametrize(
     ("password", "reason"), [(password, reason) for reason, passwords in REFUSED.items() for password in passwords]
 )
-def test_what_is_guessed_first_is_refused_and_the_refusal_says_why(at_meadowbrook, margaret, password, reason):
+def test_a_guessable_password_is_refused_with_the_reason(at_meadowbrook, margaret, password, reason):
     with pytest.raises(ValidationError) as refusal:
         validate_password(password, margaret)
     assert any(reason in message for message in refusal.value.messages), refusal.value.messages
 
 
 @pytest.mark.parametrize("password", WELCOME)
-def test_a_passphrase_that_merely_contains_a_word_is_fine(at_meadowbrook, margaret, password):
+def test_a_passphrase_that_contains_a_word_is_accepted(at_meadowbrook, margaret, password):
     validate_password(password, margaret)
 
 
-def test_each_of_the_20000_is_refused_twice_over_and_with_a_year():
+def test_common_passwords_are_refused_doubled_and_with_a_year():
     [words] = [each.passwords for each in get_default_password_validators() if hasattr(each, "passwords")]
     assert len(words) > 19_000
-    # Some of those that are made of letters.
+    # A sample of those that consist of letters.
     for word in list(filter(str.isalpha, words))[::400]:
         for password in (f"{word}-{word}", f"{word}2026", f"{word.title()}{word.upper()}99"):
             with pytest.raises(ValidationError):
                 validate_password(password)
 
 
-def test_the_rules_are_told_before_they_are_broken():
+def test_the_help_text_contains_the_rules():
     assert any("Use three words." in text for text in password_validators_help_texts())
 
 
 @pytest.mark.parametrize("password", ["a" * 129, "a" * 200_000, "password" * 25_000, "password1" * 14])
-def test_a_huge_password_is_refused_without_work(password, margaret):
+def test_a_huge_password_is_refused_quickly(password, margaret):
     with pytest.raises(ValidationError):
         validate_password(password, margaret)
 
@@ -122,13 +122,15 @@ def test_a_huge_password_is_refused_without_work(password, margaret):
 BAD = "margaret thompson 07 11 84"
 
 
-def test_every_door_refuses_it(browser, browser_of, client_of, anonymous, ann, password, mails_of):
+def test_every_password_form_refuses_a_guessable_password(
+    browser, browser_of, client_of, anonymous, ann, password, mails_of
+):
     User.objects.filter(pk=ann.pk).update(first_name="Margaret", last_name="Thompson")
     [mail] = mails_of(lambda: anonymous.post("/api/password/reset/", {"email": ann.email}))
     uid, token = re.search(r"/accounts/reset/([^/]+)/([^/]+)/", mail.body).groups()
     carol = {"username": "margaret", "email": "thompson@example.org"}
     new = {"new_password1": BAD, "new_password2": BAD}
-    # First of all, since a sign-in makes the link worthless.
+    # Before the others, since a sign-in invalidates the link.
     pages = [browser().post(f"/accounts/reset/{uid}/{token}/", new)]
     answers = [
         anonymous.post("/api/password/reset/confirm/", {"uid": uid, "token": token, "new_password": BAD}),
@@ -145,7 +147,7 @@ def test_every_door_refuses_it(browser, browser_of, client_of, anonymous, ann, p
         assert (page.status_code, PERSONAL in page.content.decode()) == (200, True)
 
 
-# Stronger parameters
+# Upgrades of the hash
 
 
 class Yesterdays(Argon2PasswordHasher):
@@ -171,7 +173,7 @@ def sign_in_over_the_api(browser, user, password):
 
 
 @pytest.mark.parametrize("sign_in_at", [sign_in_on_page, sign_in_to_admin, sign_in_over_the_api])
-def test_a_sign_in_brings_the_hash_up_to_date_and_ends_nothing(
+def test_a_sign_in_upgrades_the_hash_and_ends_no_sign_in(
     browser, browser_of, client_of, staff, password, settings, mails_of, sign_in_at
 ):
     settings.PASSWORD_HASHERS = [f"{__name__}.Yesterdays"]
@@ -184,7 +186,7 @@ def test_a_sign_in_brings_the_hash_up_to_date_and_ends_nothing(
     assert "$m=8,t=2,p=1$" in staff.password
     assert there.get("/accounts/profile/").status_code == 200
     assert client.get("/api/me/").status_code == client.renew().status_code == 200
-    # Nor is it told as a change of the password.
+    # An upgrade is not an event of a password change.
     assert not SecurityEvent.objects.filter(type="password_changed").exclude(created_at__lt=staff.last_login).exists()
     assert [mail.subject for mail in mails if "password" in mail.subject] == []
 
@@ -200,7 +202,7 @@ def change_over_the_api(browser_of, client_of, user, old, new):
 
 
 @pytest.mark.parametrize("change", [change_on_page, change_over_the_api])
-def test_a_change_is_told_by_mail_without_either_password(browser_of, client_of, ann, password, mails_of, change):
+def test_the_mail_of_a_change_contains_no_password(browser_of, client_of, ann, password, mails_of, change):
     new = "a quite different passphrase"
     mails = mails_of(lambda: change(browser_of, client_of, ann, password, new))
     [mail] = [mail for mail in mails if mail.subject == "Your password was changed"]

@@ -1,4 +1,4 @@
-"""A change of the address that waits for its confirmation: shown, told to the old address, cancelled, and dropped."""
+"""Pending changes of the address: how they are dropped, announced, shown and cancelled."""
 
 import re
 from datetime import timedelta
@@ -17,14 +17,14 @@ EMAIL_LINK = re.compile(r"/accounts/email/[^/\s]+/[^/\s]+/")
 RESET_LINK = re.compile(r"/accounts/reset/([^/\s]+)/([^/\s]+)/")
 
 
-def ask(page, new=THEIRS):
+def request_change(page, new=THEIRS):
     assert page.post("/accounts/email/", {"new_email": new}).status_code == 302
 
 
 @pytest.fixture
 def link(browser_of, ann, mails_of):
-    """In the mail to the address that a thief of ann's password asked for."""
-    mails = mails_of(lambda: ask(browser_of(ann)))
+    """The link in the mail to the address that a thief of Ann's password requested."""
+    mails = mails_of(lambda: request_change(browser_of(ann)))
     [text] = [each.body for each in mails if each.to == [THEIRS]]
     return EMAIL_LINK.search(text).group()
 
@@ -33,7 +33,7 @@ def is_pending(user):
     return bool(User.objects.get(pk=user.pk).new_email)
 
 
-# What drops it
+# What drops a pending change
 
 
 def change_on_the_page(ann, browser_of, **_):
@@ -50,7 +50,7 @@ def change_over_the_api(ann, client_of, **_):
     assert client_of(ann).post("/api/password/change/", body).status_code == 204
 
 
-def reset_link(ann, browser, mails_of):
+def request_reset(ann, browser, mails_of):
     mails = mails_of(lambda: browser().post("/accounts/password_reset/", {"email": ann.email}))
     [found] = [RESET_LINK.search(each.body) for each in mails]
     return found
@@ -58,11 +58,11 @@ def reset_link(ann, browser, mails_of):
 
 def reset_on_the_page(ann, browser, mails_of, **_):
     form = {"new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
-    assert browser().post(reset_link(ann, browser, mails_of).group(), form).status_code == 302
+    assert browser().post(request_reset(ann, browser, mails_of).group(), form).status_code == 302
 
 
 def reset_over_the_api(ann, browser, anonymous, mails_of, **_):
-    uid, token = reset_link(ann, browser, mails_of).groups()
+    uid, token = request_reset(ann, browser, mails_of).groups()
     body = {"uid": uid, "token": token, "new_password": NEW_PASSWORD}
     assert anonymous.post("/api/password/reset/confirm/", body).status_code == 204
 
@@ -139,7 +139,7 @@ ENDS = [
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_what_shuts_a_thief_out_drops_the_change_the_thief_began(
+def test_a_pending_change_is_dropped_when_access_is_revoked(
     end, link, ann, staff, browser, browser_of, client_of, anonymous, mails_of
 ):
     end(
@@ -157,21 +157,21 @@ def test_what_shuts_a_thief_out_drops_the_change_the_thief_began(
 
 
 @pytest.mark.parametrize("end", [reset_on_the_page, sign_out_everywhere, deactivate_and_reactivate])
-def test_a_dropped_change_is_an_event(end, link, ann, browser, browser_of, mails_of):
+def test_a_dropped_change_of_the_address_is_an_event(end, link, ann, browser, browser_of, mails_of):
     end(ann=User.objects.get(pk=ann.pk), browser=browser, browser_of=browser_of, mails_of=mails_of)
     assert SecurityEvent.objects.filter(user=ann, type="email_change_cancelled").count() == 1
 
 
-def test_a_password_without_a_pending_change_drops_none(ann):
+def test_a_password_change_without_a_pending_change_drops_none(ann):
     set_password_and_save(ann)
     assert not SecurityEvent.objects.filter(type="email_change_cancelled").exists()
 
 
-def test_a_victim_who_resets_is_not_asked_to_confirm_the_attackers_address(browser, mails_of, password):
+def test_after_a_reset_the_attackers_address_is_not_shown(browser, mails_of, password):
     attacker = browser()
     sign_up = {"username": "carol", "email": "victim@example.org", "password1": password, "password2": password}
     attacker.post("/accounts/signup/", sign_up)
-    ask(attacker)
+    request_change(attacker)
     victim_account = User.objects.get(username="carol")
     reset_on_the_page(victim_account, browser, mails_of)
     victim = browser()
@@ -182,45 +182,45 @@ def test_a_victim_who_resets_is_not_asked_to_confirm_the_attackers_address(brows
     assert mails_of(lambda: victim.post("/accounts/email/ask/")) == []
 
 
-def test_an_instance_that_was_changed_forgets_it_too(link, ann):
+def test_the_changed_instance_has_no_pending_address(link, ann):
     ann = User.objects.get(pk=ann.pk)
     passwords.change(ann, NEW_PASSWORD)
     assert ann.new_email == ""
 
 
-def test_a_hash_that_is_brought_up_to_date_drops_nothing(link, ann, password):
+def test_a_hash_upgrade_keeps_the_pending_change(link, ann, password):
     ann = User.objects.get(pk=ann.pk)
     ann._upgrade_password_hash(password)
     assert is_pending(ann)
 
 
-def test_ending_one_sign_in_drops_nothing(link, ann, browser_of, client_of):
+def test_ending_one_sign_in_keeps_the_pending_change(link, ann, browser_of, client_of):
     client_of(ann)
     client = SignIn.objects.get(user=ann, kind=SignIn.Kind.CLIENT)
     browser_of(ann).post(f"/accounts/sign-ins/{client.pk}/end/")
     assert is_pending(ann)
 
 
-# What its owner learns
+# Mails, events and pages
 
 
-def test_the_old_address_is_told_when_a_change_is_asked_for(browser_of, ann, mails_of):
-    [told] = [mail for mail in mails_of(lambda: ask(browser_of(ann))) if mail.to == [ann.email]]
-    assert told.subject == "A change of your e-mail address was requested"
-    assert THEIRS in told.body
-    assert "https://testserver/accounts/profile/" in told.body
+def test_a_requested_change_sends_a_mail_to_the_old_address(browser_of, ann, mails_of):
+    [notice] = [mail for mail in mails_of(lambda: request_change(browser_of(ann))) if mail.to == [ann.email]]
+    assert notice.subject == "A change of your e-mail address was requested"
+    assert THEIRS in notice.body
+    assert "https://testserver/accounts/profile/" in notice.body
 
 
-def test_an_old_address_that_was_never_confirmed_is_told_nothing(browser_of, ann, mails_of):
+def test_an_unconfirmed_old_address_gets_no_mail(browser_of, ann, mails_of):
     User.objects.filter(pk=ann.pk).update(email_confirmed_at=None)
-    assert [mail.to for mail in mails_of(lambda: ask(browser_of(ann)))] == [[THEIRS]]
+    assert [mail.to for mail in mails_of(lambda: request_change(browser_of(ann)))] == [[THEIRS]]
 
 
-def test_asking_for_the_same_change_again_is_no_news(link, browser_of, ann, mails_of):
-    assert [mail.to for mail in mails_of(lambda: ask(browser_of(ann)))] == [[THEIRS]]
+def test_requesting_the_same_change_again_sends_no_mail(link, browser_of, ann, mails_of):
+    assert [mail.to for mail in mails_of(lambda: request_change(browser_of(ann)))] == [[THEIRS]]
 
 
-def test_asking_is_an_event_that_its_owner_may_dispute(link, browser_of, ann):
+def test_a_requested_change_is_an_event_that_can_be_disputed(link, browser_of, ann):
     event = SecurityEvent.objects.get(user=ann, type="email_change_asked")
     page = browser_of(ann).get("/accounts/activity/").content.decode()
     assert "A change of the e-mail address was requested." in page
@@ -228,14 +228,14 @@ def test_asking_is_an_event_that_its_owner_may_dispute(link, browser_of, ann):
 
 
 @pytest.mark.parametrize("path", ["/", "/accounts/profile/"])
-def test_a_pending_change_is_shown_as_one_and_offers_to_cancel_it(link, browser_of, ann, path):
+def test_a_pending_change_is_shown_and_can_be_cancelled(link, browser_of, ann, path):
     page = browser_of(ann).get(path).content.decode()
     assert THEIRS in page
     assert "Confirm your e-mail address" not in page
     assert 'href="/accounts/email/cancel/"' in page or 'action="/accounts/email/cancel/"' in page
 
 
-def test_an_address_that_is_not_confirmed_is_still_asked_for(browser_of, ann):
+def test_the_confirmation_of_the_old_address_is_still_requested(browser_of, ann):
     User.objects.filter(pk=ann.pk).update(email_confirmed_at=None)
     assert "Confirm your e-mail address ann@example.org" in browser_of(ann).get("/").content.decode()
 
@@ -251,12 +251,12 @@ def test_cancelling_drops_the_change_and_its_link(link, browser_of, browser, ann
     assert SecurityEvent.objects.filter(user=ann, type="email_change_cancelled").count() == 1
 
 
-def test_a_link_that_is_followed_cancels_nothing(link, browser_of, ann):
+def test_a_get_request_cancels_no_change(link, browser_of, ann):
     assert browser_of(ann).get("/accounts/email/cancel/").status_code == 200
     assert is_pending(ann)
 
 
-def test_cancelling_what_is_not_pending_is_no_error(browser_of, ann):
+def test_cancelling_without_a_pending_change_is_no_error(browser_of, ann):
     assert browser_of(ann).post("/accounts/email/cancel/").status_code == 302
     assert not SecurityEvent.objects.filter(type="email_change_cancelled").exists()
 
@@ -266,10 +266,10 @@ def test_a_visitor_cannot_cancel(link, browser, ann):
     assert is_pending(ann)
 
 
-def test_the_cancelled_address_can_be_asked_for_again(link, browser_of, browser, ann, mails_of):
+def test_the_cancelled_address_can_be_requested_again(link, browser_of, browser, ann, mails_of):
     page = browser_of(ann)
     page.post("/accounts/email/cancel/")
-    mails = mails_of(lambda: ask(page))
+    mails = mails_of(lambda: request_change(page))
     [text] = [each.body for each in mails if each.to == [THEIRS]]
     browser().post(EMAIL_LINK.search(text).group())
     assert User.objects.get(pk=ann.pk).email == THEIRS
@@ -283,15 +283,15 @@ def test_an_address_set_by_staff_is_not_confirmed(browser_of, ann, staff):
     assert User.objects.get(pk=ann.pk).email_confirmed_at is None
 
 
-def test_staff_who_edit_a_name_leave_the_address_confirmed(link, browser_of, ann, staff):
+def test_a_name_edited_by_staff_keeps_the_address_confirmed(link, browser_of, ann, staff):
     form = {"username": "anna", "email": ann.email, "is_active": "on"}
     browser_of(staff).post(reverse("admin:accounts_user_change", args=[ann.pk]), form)
     assert User.objects.get(pk=ann.pk).email_confirmed_at is not None
     assert is_pending(ann)
 
 
-def test_a_reset_link_for_an_address_that_was_given_up_resets_nothing(ann):
-    """Both links are checked, and then the change of the address is the faster one."""
+def test_a_reset_link_sent_to_a_former_address_is_refused(ann):
+    """Both links pass the check, and then the change of the address is first."""
     user = User.objects.get(pk=ann.pk)
     User.objects.filter(pk=ann.pk).update(email=THEIRS, email_confirmed_at=user.email_confirmed_at + timedelta(1))
     with pytest.raises(AccountChanged):

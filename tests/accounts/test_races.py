@@ -1,4 +1,4 @@
-"""Races lose to the end. Each test lets the end come between the two halves of what it races with."""
+"""Races between an end and another request: the end always wins."""
 
 import threading
 from collections.abc import Callable
@@ -40,9 +40,7 @@ def start(user: User) -> SignIn:
 
 
 @ENDS
-def test_a_sign_in_whose_password_was_verified_before_the_end_is_refused(
-    ann: User, password: str, end: Callable[[User], None]
-) -> None:
+def test_a_sign_in_verified_before_the_end_is_refused(ann: User, password: str, end: Callable[[User], None]) -> None:
     verified = authenticate(username="ann", password=password)
     end(ann)
     with pytest.raises(SignInRefused):
@@ -58,7 +56,7 @@ def test_a_refresh_that_read_its_sign_in_before_the_end_is_refused(ann: User, en
         SignIn.objects.rotate(RefreshToken.for_sign_in(sign_in).get_sign_in, sign_in.refresh_id)
 
 
-def test_reactivating_does_not_let_an_earlier_verification_in(ann: User, password: str) -> None:
+def test_a_password_check_before_a_deactivation_is_refused(ann: User, password: str) -> None:
     verified = authenticate(username="ann", password=password)
     deactivate(ann)
     User.objects.filter(pk=ann.pk).update(is_active=True)
@@ -66,7 +64,7 @@ def test_reactivating_does_not_let_an_earlier_verification_in(ann: User, passwor
         start(verified)
 
 
-def test_an_upgraded_hash_ends_nothing(ann: User, password: str, settings: Any) -> None:
+def test_an_upgraded_hash_ends_no_sign_in(ann: User, password: str, settings: Any) -> None:
     sign_in = start(ann)
     settings.PASSWORD_HASHERS = [
         "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -78,7 +76,9 @@ def test_an_upgraded_hash_ends_nothing(ann: User, password: str, settings: Any) 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("end", [deactivate, change_password, end_everything])
-def test_a_sign_in_waits_for_an_end_under_way_and_loses(ann: User, password: str, end: Callable[[User], None]) -> None:
+def test_a_sign_in_waits_for_a_running_end_and_is_refused(
+    ann: User, password: str, end: Callable[[User], None]
+) -> None:
     verified = authenticate(username="ann", password=password)
     outcome: list[Any] = []
 
@@ -102,7 +102,7 @@ def test_a_sign_in_waits_for_an_end_under_way_and_loses(ann: User, password: str
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_end_finds_the_sign_in_that_was_under_way_before_it(ann: User) -> None:
+def test_an_end_waits_for_a_running_sign_in_and_ends_it(ann: User) -> None:
     def end() -> None:
         deactivate(ann)
         connection.close()

@@ -1,4 +1,4 @@
-"""Nothing brings an ended sign-in back."""
+"""Ended sign-ins stay ended: no change of users or rows restores them."""
 
 from contextlib import suppress
 
@@ -42,35 +42,35 @@ back_and_forth = pytest.mark.parametrize(
 
 
 @back_and_forth
-def test_reactivating_does_not_bring_a_browser_back(world, away, back):
+def test_reactivating_does_not_restore_a_browser(world, away, back):
     away(world)
     back(world)
     assert goes_to_sign_in(world.browser)
 
 
 @back_and_forth
-def test_reactivating_does_not_bring_an_access_token_back(world, away, back):
+def test_reactivating_does_not_restore_an_access_token(world, away, back):
     away(world)
     back(world)
     assert world.client.get("/api/me/").status_code == 401
 
 
 @back_and_forth
-def test_reactivating_does_not_bring_a_refresh_token_back(world, away, back):
+def test_reactivating_does_not_restore_a_refresh_token(world, away, back):
     away(world)
     back(world)
     assert refresh(world, world.client.refresh) == 401
 
 
 @back_and_forth
-def test_reactivating_lets_the_user_sign_in_anew(world, away, back):
+def test_a_reactivated_user_can_sign_in(world, away, back):
     away(world)
     back(world)
     assert world.anonymous.sign_in("ann", world.password).status_code == 200
     assert world.anonymous.get("/api/me/").status_code == 200
 
 
-def test_the_old_password_set_again_brings_nothing_back(world):
+def test_setting_the_old_password_again_restores_no_sign_in(world):
     old = world.ann.password
     set_a_password_by_update(world)
     User.objects.filter(pk=world.ann.pk).update(password=old)
@@ -78,7 +78,7 @@ def test_the_old_password_set_again_brings_nothing_back(world):
     assert (world.client.get("/api/me/").status_code, refresh(world, world.client.refresh)) == (401, 401)
 
 
-def test_deleting_the_rows_of_ended_sign_ins_brings_nothing_back(world):
+def test_deleting_ended_sign_ins_restores_none(world):
     end_all(world)
     SignIn.objects.filter(user=world.ann).delete()
     assert goes_to_sign_in(world.browser)
@@ -95,9 +95,9 @@ def delete_each_entry():
 
 
 @pytest.mark.parametrize("delete", [delete_entries_by_queryset, delete_each_entry])
-def test_deleting_entries_of_the_blocklist_brings_nothing_back(world, delete):
+def test_deleting_blocklist_entries_restores_no_sign_in(world, delete):
     end_all(world)
-    # Whether it is refused or without effect is not the question here.
+    # The change may be refused or have no effect; both are correct.
     with suppress(Exception), transaction.atomic():
         delete()
     assert world.client.get("/api/me/").status_code == 401

@@ -1,4 +1,4 @@
-"""The session key: new at each sign-in, stored as a hash, and in a strict cookie."""
+"""Session keys: new at each sign-in, stored as a hash, sent in a strict cookie."""
 
 import pytest
 from django.apps import apps
@@ -11,18 +11,18 @@ pytestmark = pytest.mark.django_db
 
 
 def cookie(value):
-    """A raw Cookie header, for values that no cookie jar would send."""
+    """Returns a raw Cookie header, for values that a cookie jar does not send."""
     return {"cookie": f"{settings.SESSION_COOKIE_NAME}={value}"}
 
 
-def test_signing_in_gives_a_new_session_key(browser, ann, password):
+def test_signing_in_creates_a_new_session_key(browser, ann, password):
     visitor = browser()
     visitor.cookies[settings.SESSION_COOKIE_NAME] = "f" * 32
     visitor.post("/accounts/login/", {"username": ann.username, "password": password})
     assert key_of(visitor) != "f" * 32
 
 
-def test_a_key_from_before_the_sign_in_opens_nothing(browser, ann, password):
+def test_a_key_from_before_the_sign_in_is_refused(browser, ann, password):
     visitor = browser()
     visitor.cookies[settings.SESSION_COOKIE_NAME] = "f" * 32
     visitor.post("/accounts/login/", {"username": ann.username, "password": password})
@@ -32,7 +32,7 @@ def test_a_key_from_before_the_sign_in_opens_nothing(browser, ann, password):
 
 
 @pytest.mark.parametrize("second", ["ann", "bob"])
-def test_signing_in_again_gives_a_new_session_key(browser_of, ann, bob, password, second):
+def test_signing_in_again_creates_a_new_session_key(browser_of, ann, bob, password, second):
     browser = browser_of(ann)
     first_key = key_of(browser)
     browser.post("/accounts/login/", {"username": second, "password": password})
@@ -40,7 +40,7 @@ def test_signing_in_again_gives_a_new_session_key(browser_of, ann, bob, password
 
 
 @pytest.mark.parametrize("second", ["ann", "bob"])
-def test_signing_in_again_makes_the_old_key_worthless(browser, browser_of, ann, bob, password, second):
+def test_signing_in_again_revokes_the_old_key(browser, browser_of, ann, bob, password, second):
     anns = browser_of(ann)
     replay = browser()
     replay.cookies[settings.SESSION_COOKIE_NAME] = key_of(anns)
@@ -48,7 +48,7 @@ def test_signing_in_again_makes_the_old_key_worthless(browser, browser_of, ann, 
     assert not signed_in(replay)
 
 
-def test_two_sign_ins_have_two_keys(browser_of, ann):
+def test_two_sign_ins_have_different_keys(browser_of, ann):
     assert key_of(browser_of(ann)) != key_of(browser_of(ann))
 
 
@@ -56,11 +56,11 @@ def test_a_session_key_has_more_than_128_random_bits(browser_of, ann):
     keys = {key_of(browser_of(ann)) for _ in range(10)}
     assert len(keys) == 10
     assert {len(key) for key in keys} == {32}
-    # Of 36 letters and digits: 165 bits, and 10 keys use nearly all of them.
+    # 32 of 36 letters and digits are 165 bits, and 10 keys contain nearly all of them.
     assert len(set("".join(keys))) >= 30
 
 
-def test_a_new_secret_key_signs_nobody_out_while_the_old_one_is_named(browser_of, ann, settings):
+def test_a_new_secret_key_with_the_old_as_fallback_ends_nothing(browser_of, ann, settings):
     browser, old = browser_of(ann), settings.SECRET_KEY
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another-9Rk2mVx7Lq4TzWc8NfHs3YbJd6PgAu5EeKt1Ro", [old]
     assert signed_in(browser)
@@ -68,13 +68,13 @@ def test_a_new_secret_key_signs_nobody_out_while_the_old_one_is_named(browser_of
     assert not signed_in(browser)
 
 
-def test_the_session_key_is_nowhere_in_the_database(browser_of, ann):
+def test_the_session_key_is_not_in_the_database(browser_of, ann):
     key = key_of(browser_of(ann))
     dump = {model._meta.label: str(list(model._base_manager.values())) for model in apps.get_models()}
     assert not [label for label, text in dump.items() if key in text]
 
 
-def test_what_the_database_holds_of_a_session_opens_nothing(browser, browser_of, ann):
+def test_stored_values_of_a_session_do_not_sign_in(browser, browser_of, ann):
     browser_of(ann)
     stored = [str(value) for value in Session.objects.values_list().get()]
     visitors = [browser() for _ in stored]
@@ -105,27 +105,27 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("value", GARBAGE.values(), ids=GARBAGE)
-def test_a_cookie_that_is_none_of_ours_is_anonymous(browser, browser_of, ann, value):
+def test_an_invalid_session_cookie_is_anonymous(browser, browser_of, ann, value):
     browser_of(ann)
     response = browser().get(PROFILE, headers=cookie(value))
     assert response.status_code == 302
 
 
 @pytest.mark.parametrize("value", GARBAGE.values(), ids=GARBAGE)
-def test_a_cookie_that_is_none_of_ours_adds_no_row(browser, value):
+def test_an_invalid_session_cookie_adds_no_row(browser, value):
     for path in [PROFILE, "/accounts/login/", "/accounts/signup/", "/accounts/password_reset/", "/api/me/", "/"]:
         browser().get(path, headers=cookie(value))
     assert (Session.objects.count(), SignIn.objects.count()) == (0, 0)
 
 
 @pytest.mark.parametrize("value", GARBAGE.values(), ids=GARBAGE)
-def test_a_cookie_that_is_none_of_ours_is_not_taken_up(browser, value):
+def test_an_invalid_session_cookie_is_not_adopted(browser, value):
     response = browser().get("/accounts/login/", headers=cookie(value))
     taken = response.cookies.get(settings.SESSION_COOKIE_NAME)
     assert taken is None or taken.value == ""
 
 
-def test_looking_around_adds_no_row(browser):
+def test_a_visitor_adds_no_row(browser):
     visitor = browser()
     for path in ["/", "/accounts/login/", "/accounts/signup/", "/accounts/password_reset/", "/api/me/", "/admin/"]:
         visitor.get(path)
@@ -133,10 +133,10 @@ def test_looking_around_adds_no_row(browser):
 
 
 @pytest.mark.parametrize("attribute", ["httponly", "secure"])
-def test_the_session_cookie_is_out_of_reach_of_scripts_and_plain_http(browser_of, ann, attribute):
+def test_the_session_cookie_is_http_only_and_secure(browser_of, ann, attribute):
     assert browser_of(ann).cookies[settings.SESSION_COOKIE_NAME][attribute]
 
 
-def test_the_session_cookie_stays_on_this_site(browser_of, ann):
+def test_the_session_cookie_is_same_site(browser_of, ann):
     morsel = browser_of(ann).cookies[settings.SESSION_COOKIE_NAME]
     assert (morsel["samesite"], morsel["path"], morsel["domain"]) in {("Lax", "/", ""), ("Strict", "/", "")}

@@ -1,4 +1,4 @@
-"""How long a browser's session lasts, and what a request costs."""
+"""Timeouts of browser sessions, and the number of queries of a request."""
 
 from datetime import timedelta
 
@@ -13,8 +13,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def keeping_browser_of(browser, password):
-    """A browser whose user ticked "keep me signed in"."""
+def remembered_browser_of(browser, password):
+    """Returns a function that signs a user in with "keep me signed in" and returns the browser."""
 
     def sign_in(user):
         kept = browser()
@@ -24,29 +24,29 @@ def keeping_browser_of(browser, password):
     return sign_in
 
 
-def test_without_keeping_the_cookie_ends_with_the_browser(browser_of, ann):
+def test_without_remember_me_the_cookie_ends_with_the_browser(browser_of, ann):
     morsel = browser_of(ann).cookies[settings.SESSION_COOKIE_NAME]
     assert (morsel["max-age"], morsel["expires"]) == ("", "")
 
 
-def test_when_kept_the_cookie_outlives_the_browser(keeping_browser_of, ann):
-    morsel = keeping_browser_of(ann).cookies[settings.SESSION_COOKIE_NAME]
+def test_with_remember_me_the_cookie_outlives_the_browser(remembered_browser_of, ann):
+    morsel = remembered_browser_of(ann).cookies[settings.SESSION_COOKIE_NAME]
     assert timedelta(days=14) <= timedelta(seconds=int(morsel["max-age"])) <= timedelta(days=30)
 
 
-def test_without_keeping_a_session_outlasts_an_idle_evening(clock, browser_of, ann):
+def test_without_remember_me_a_session_survives_an_idle_evening(clock, browser_of, ann):
     browser = browser_of(ann)
     clock.shift(timedelta(hours=23))
     assert signed_in(browser)
 
 
-def test_without_keeping_a_session_ends_after_an_idle_day(clock, browser_of, ann):
+def test_without_remember_me_a_session_expires_after_an_idle_day(clock, browser_of, ann):
     browser = browser_of(ann)
     clock.shift(timedelta(days=1, minutes=6))
     assert not signed_in(browser)
 
 
-def test_without_keeping_use_starts_the_day_anew(clock, browser_of, ann):
+def test_without_remember_me_use_extends_the_session(clock, browser_of, ann):
     browser = browser_of(ann)
     clock.shift(timedelta(hours=20))
     browser.get(PROFILE)
@@ -54,28 +54,28 @@ def test_without_keeping_use_starts_the_day_anew(clock, browser_of, ann):
     assert signed_in(browser)
 
 
-def test_when_kept_a_session_outlasts_thirteen_idle_days(clock, keeping_browser_of, ann):
-    browser = keeping_browser_of(ann)
+def test_with_remember_me_a_session_survives_13_idle_days(clock, remembered_browser_of, ann):
+    browser = remembered_browser_of(ann)
     clock.shift(timedelta(days=13, hours=23))
     assert signed_in(browser)
 
 
-def test_when_kept_a_session_ends_after_fourteen_idle_days(clock, keeping_browser_of, ann):
-    browser = keeping_browser_of(ann)
+def test_with_remember_me_a_session_expires_after_14_idle_days(clock, remembered_browser_of, ann):
+    browser = remembered_browser_of(ann)
     clock.shift(timedelta(days=14, minutes=6))
     assert not signed_in(browser)
 
 
-def test_when_kept_use_starts_the_fourteen_days_anew(clock, keeping_browser_of, ann):
-    browser = keeping_browser_of(ann)
+def test_with_remember_me_use_extends_the_session(clock, remembered_browser_of, ann):
+    browser = remembered_browser_of(ann)
     clock.shift(timedelta(days=12))
     browser.get(PROFILE)
     clock.shift(timedelta(days=12))
     assert signed_in(browser)
 
 
-def test_a_session_in_daily_use_lasts_until_day_thirty(clock, keeping_browser_of, ann):
-    browser = keeping_browser_of(ann)
+def test_a_session_in_daily_use_lasts_until_day_30(clock, remembered_browser_of, ann):
+    browser = remembered_browser_of(ann)
     for _ in range(29):
         clock.shift(timedelta(days=1))
         browser.get(PROFILE)
@@ -83,8 +83,8 @@ def test_a_session_in_daily_use_lasts_until_day_thirty(clock, keeping_browser_of
     assert signed_in(browser)
 
 
-def test_no_use_keeps_a_session_alive_beyond_thirty_days(clock, keeping_browser_of, ann):
-    browser = keeping_browser_of(ann)
+def test_a_session_in_use_expires_after_30_days(clock, remembered_browser_of, ann):
+    browser = remembered_browser_of(ann)
     for _ in range(29):
         clock.shift(timedelta(days=1))
         browser.get(PROFILE)
@@ -92,14 +92,14 @@ def test_no_use_keeps_a_session_alive_beyond_thirty_days(clock, keeping_browser_
     assert not signed_in(browser)
 
 
-def test_a_cookie_of_an_expired_session_does_not_change_by_editing_it(clock, browser_of, ann):
+def test_an_edited_cookie_does_not_extend_a_session(clock, browser_of, ann):
     browser = browser_of(ann)
     browser.cookies[settings.SESSION_COOKIE_NAME]["max-age"] = "99999999"
     clock.shift(timedelta(days=2))
     assert not signed_in(browser)
 
 
-def test_an_expired_session_leaves_the_list(clock, browser_of, client_of, ann):
+def test_an_expired_session_is_not_listed(clock, browser_of, client_of, ann):
     browser_of(ann)
     clock.shift(timedelta(days=2))
     assert client_of(ann).get("/api/sign-ins/").json()["count"] == 1
@@ -127,6 +127,6 @@ def test_one_query_authenticates_a_request(browser_of, ann, django_assert_num_qu
         assert browser.get(path).status_code == 200
 
 
-def test_no_query_authenticates_a_stranger(browser, django_assert_num_queries):
+def test_no_query_authenticates_a_visitor(browser, django_assert_num_queries):
     with django_assert_num_queries(0):
         browser().get(PROFILE)

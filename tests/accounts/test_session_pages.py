@@ -1,4 +1,4 @@
-"""Session mode on the pages: signing up, in and out, passwords, and how long a session lasts."""
+"""Session mode on the pages: sign-up, sign-in, redirects, sign-out and private pages."""
 
 import re
 from contextlib import suppress
@@ -22,7 +22,7 @@ def key_of(browser):
 
 
 def signed_in(browser):
-    """Whether the next page is private, and not a redirect to the sign-in page."""
+    """Whether a private page is shown instead of a redirect to the sign-in page."""
     response = browser.get(PROFILE)
     if response.status_code == 200:
         return True
@@ -31,7 +31,7 @@ def signed_in(browser):
     return False
 
 
-# Signing up
+# Sign-up
 
 
 SIGN_UP = {
@@ -49,34 +49,34 @@ def test_the_sign_up_page_shows_a_form(browser):
     assert b"csrfmiddlewaretoken" in response.content
 
 
-def test_signing_up_makes_a_user_who_can_sign_in(browser, anonymous):
+def test_signing_up_creates_a_user_who_can_sign_in(browser, anonymous):
     browser().post("/accounts/signup/", SIGN_UP)
     assert anonymous.sign_in("carol", NEW_PASSWORD).status_code == 200
 
 
-def test_signing_up_leads_on(browser):
+def test_signing_up_redirects(browser):
     assert browser().post("/accounts/signup/", SIGN_UP).status_code == 302
 
 
 @pytest.mark.parametrize("chosen", ["", "too short", "manchesterunited", "x" * 129, "x" * 1_048_576])
-def test_a_bad_password_signs_nobody_up(browser, chosen):
+def test_a_bad_password_is_refused_at_the_sign_up(browser, chosen):
     browser().post("/accounts/signup/", SIGN_UP | {"password": chosen, "password1": chosen, "password2": chosen})
     assert not User.objects.filter(username="carol").exists()
 
 
 @pytest.mark.parametrize("field", ["username", "email"])
-def test_a_taken_name_or_address_in_other_letter_case_signs_nobody_up(browser, ann, field):
+def test_a_taken_name_or_address_in_any_case_is_refused(browser, ann, field):
     browser().post("/accounts/signup/", SIGN_UP | {field: getattr(ann, field).upper()})
     assert User.objects.count() == 1
 
 
 @pytest.mark.parametrize("flag", ["is_staff", "is_superuser"])
-def test_nobody_signs_up_as_staff(browser, flag):
+def test_a_sign_up_creates_no_staff(browser, flag):
     browser().post("/accounts/signup/", SIGN_UP | {flag: "on"})
     assert getattr(User.objects.get(username="carol"), flag) is False
 
 
-# Signing in
+# Sign-in
 
 
 def test_the_right_password_signs_in(browser_of, ann):
@@ -88,14 +88,14 @@ def test_a_sign_in_adds_one_row_for_a_browser(browser_of, ann):
     assert list(SignIn.objects.values_list("user", "kind")) == [(ann.pk, "browser")]
 
 
-def test_a_sign_in_adds_one_event(browser_of, ann):
+def test_a_sign_in_on_the_page_adds_one_event(browser_of, ann):
     before = SecurityEvent.objects.count()
     browser_of(ann)
     assert SecurityEvent.objects.count() == before + 1
 
 
 @pytest.mark.parametrize("wrong", ["", "not the right passphrase", "x" * 1_048_576, "a\x00b"])
-def test_a_wrong_password_signs_nobody_in(browser, ann, wrong):
+def test_a_wrong_password_does_not_sign_in(browser, ann, wrong):
     visitor = browser()
     response = visitor.post("/accounts/login/", {"username": ann.username, "password": wrong})
     assert response.status_code < 500
@@ -103,7 +103,7 @@ def test_a_wrong_password_signs_nobody_in(browser, ann, wrong):
 
 
 @pytest.mark.parametrize("username", ["", "nobody-here", "a\x00b", "x" * 1_048_576, "' OR 1=1 --", "\u202enna"])
-def test_an_unknown_username_signs_nobody_in(browser, ann, password, username):
+def test_an_unknown_username_does_not_sign_in(browser, ann, password, username):
     visitor = browser()
     response = visitor.post("/accounts/login/", {"username": username, "password": password})
     assert response.status_code < 500
@@ -124,27 +124,27 @@ def test_signing_in_needs_a_csrf_token(browser, ann, password):
     assert response.status_code == 403
 
 
-def test_a_username_signs_in_on_the_admins_page_too(browser, staff, password):
+def test_a_staff_member_can_sign_in_at_the_admin(browser, staff, password):
     visitor = browser()
     visitor.post("/admin/login/?next=/admin/", {"username": staff.username, "password": password, "next": "/admin/"})
     assert visitor.get("/admin/").status_code == 200
 
 
-def test_a_sign_in_on_the_admins_page_is_on_the_same_list(browser, staff, password):
+def test_a_sign_in_at_the_admin_is_on_the_same_list(browser, staff, password):
     browser().post("/admin/login/?next=/admin/", {"username": staff.username, "password": password, "next": "/admin/"})
     assert list(SignIn.objects.values_list("user", "kind")) == [(staff.pk, "browser")]
 
 
-def test_the_admin_is_not_for_everybody(browser_of, ann):
+def test_a_user_who_is_not_staff_cannot_use_the_admin(browser_of, ann):
     assert browser_of(ann).get("/admin/").status_code == 302
 
 
-def test_a_token_does_not_open_the_admin(browser, client_of, staff):
+def test_the_admin_refuses_tokens(browser, client_of, staff):
     response = browser().get("/admin/", headers={"authorization": f"Bearer {client_of(staff).access}"})
     assert response.status_code == 302
 
 
-# Where a sign-in leads to
+# Redirects after a sign-in
 
 FOREIGN = [
     "https://evil.example/",
@@ -174,7 +174,7 @@ FOREIGN = [
 
 @pytest.mark.parametrize("place", ["query", "form"])
 @pytest.mark.parametrize("target", FOREIGN, ids=lambda target: repr(target[:40]))
-def test_a_sign_in_never_leads_to_another_site(browser, ann, password, target, place):
+def test_a_sign_in_never_redirects_to_another_site(browser, ann, password, target, place):
     form = {"username": ann.username, "password": password}
     if place == "form":
         response = browser().post("/accounts/login/", form | {"next": target})
@@ -185,7 +185,7 @@ def test_a_sign_in_never_leads_to_another_site(browser, ann, password, target, p
     assert re.match(r"(https://testserver)?/(?![/\\])", location)
 
 
-def test_a_sign_in_leads_to_where_one_came_from(browser, ann, password):
+def test_a_sign_in_redirects_to_the_requested_page(browser, ann, password):
     response = browser().post(
         "/accounts/login/",
         {"username": ann.username, "password": password, "next": "/accounts/password_change/"},
@@ -194,7 +194,7 @@ def test_a_sign_in_leads_to_where_one_came_from(browser, ann, password):
     assert response.headers["Location"] == "/accounts/password_change/"
 
 
-# Signing out
+# Sign-out
 
 
 def test_signing_out_makes_the_browser_anonymous(browser_of, ann):
@@ -203,7 +203,7 @@ def test_signing_out_makes_the_browser_anonymous(browser_of, ann):
     assert not signed_in(browser)
 
 
-def test_after_signing_out_the_cookie_replayed_is_anonymous(browser, browser_of, ann):
+def test_after_signing_out_a_replayed_cookie_is_anonymous(browser, browser_of, ann):
     anns = browser_of(ann)
     replay = browser()
     replay.cookies[settings.SESSION_COOKIE_NAME] = key_of(anns)
@@ -211,7 +211,7 @@ def test_after_signing_out_the_cookie_replayed_is_anonymous(browser, browser_of,
     assert not signed_in(replay)
 
 
-def test_a_link_does_not_sign_out(browser_of, ann):
+def test_a_get_request_does_not_sign_out(browser_of, ann):
     browser = browser_of(ann)
     assert browser.get("/accounts/logout/").status_code == 405
     assert signed_in(browser)
@@ -224,7 +224,7 @@ def test_signing_out_needs_a_csrf_token(browser_of, ann):
     assert signed_in(browser)
 
 
-def test_a_request_under_way_does_not_bring_the_session_back(browser, browser_of, ann):
+def test_a_running_request_does_not_restore_the_session(browser, browser_of, ann):
     anns = browser_of(ann)
     replay = browser()
     replay.cookies[settings.SESSION_COOKIE_NAME] = key_of(anns)
@@ -236,7 +236,7 @@ def test_a_request_under_way_does_not_bring_the_session_back(browser, browser_of
     assert not signed_in(replay)
 
 
-def test_signing_out_signs_out_here_only(browser_of, ann):
+def test_signing_out_ends_this_sign_in_only(browser_of, ann):
     here, there = browser_of(ann), browser_of(ann)
     here.post("/accounts/logout/")
     assert signed_in(there)
@@ -249,20 +249,20 @@ PRIVATE = [PROFILE, "/accounts/password_change/"]
 
 
 @pytest.mark.parametrize("path", PRIVATE)
-def test_a_private_page_asks_a_stranger_to_sign_in(browser, path):
+def test_a_private_page_redirects_visitors_to_the_sign_in(browser, path):
     location = urlsplit(browser().get(path).headers["Location"])
     assert (location.path, location.query) == ("/accounts/login/", f"next={path}")
 
 
 @pytest.mark.parametrize("path", PRIVATE)
-def test_a_private_page_is_not_stored_by_caches(browser_of, ann, path):
+def test_a_private_page_is_not_cached(browser_of, ann, path):
     assert "no-store" in browser_of(ann).get(path).headers["Cache-Control"]
 
 
 @pytest.mark.parametrize("path", ["/accounts/login/", "/accounts/signup/"])
-def test_a_page_that_signs_in_is_not_stored_by_caches(browser, path):
+def test_a_page_that_signs_in_is_not_cached(browser, path):
     assert "no-store" in browser().get(path).headers["Cache-Control"]
 
 
-def test_the_profile_shows_who_is_signed_in(browser_of, ann):
+def test_the_profile_shows_the_signed_in_user(browser_of, ann):
     assert ann.username in browser_of(ann).get(PROFILE).content.decode()

@@ -1,4 +1,4 @@
-"""The pages around the list of sign-ins: what each row says, what ends what, and what stays to be seen."""
+"""The list of sign-ins and its pages: rows, ended sign-ins, ends and names."""
 
 import re
 from datetime import timedelta
@@ -20,7 +20,7 @@ FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:125.0) Gecko/20100101 Fi
 
 @pytest.fixture
 def here(browser, ann, password):
-    """Ann's Firefox."""
+    """Ann's browser, a Firefox."""
     firefox = browser(headers={"user-agent": FIREFOX})
     firefox.post("/accounts/login/", {"username": ann.username, "password": password}, REMOTE_ADDR="192.0.2.7")
     return firefox
@@ -28,7 +28,7 @@ def here(browser, ann, password):
 
 @pytest.fixture
 def start(ann):
-    """Another sign-in of Ann's."""
+    """Returns a function that starts another sign-in of Ann."""
 
     def start(user=ann, kind=SignIn.Kind.CLIENT, user_agent="curl/8.9.1", **fields):
         sign_in = starting.start(User.objects.get(pk=user.pk), kind)
@@ -39,7 +39,7 @@ def start(ann):
 
 
 def text(response):
-    """What a page says, in one line."""
+    """Returns the text of a page in one line."""
     main = re.search(r"<main.*</main>", response.content.decode(), re.DOTALL).group()
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", main)).replace("&#x27;", "'")
 
@@ -52,15 +52,15 @@ def is_live(sign_in):
     return SignIn.objects.filter(pk=sign_in.pk).live().exists()
 
 
-# What it shows
+# Rows
 
 
 @pytest.mark.parametrize("word", ["Firefox on Windows", "browser", "this device", "192.0.2.7", "Sign out"])
-def test_the_row_of_this_device_says(here, word):
+def test_the_row_of_this_device_describes_it(here, word):
     assert word in rows(here.get(PAGE))[0]
 
 
-def test_the_row_of_a_client_says_what_it_is_and_how_to_end_it(here, start):
+def test_the_row_of_a_client_has_a_description_and_a_button(here, start):
     start()
     row = rows(here.get(PAGE))[1]
     assert re.search(r"<strong>curl</strong>", row)
@@ -68,7 +68,7 @@ def test_the_row_of_a_client_says_what_it_is_and_how_to_end_it(here, start):
     assert 'aria-label="End sign-in: curl, since ' in row
 
 
-def test_this_device_comes_first_even_if_others_were_seen_later(clock, here, start):
+def test_this_device_is_first_even_if_others_were_seen_later(clock, here, start):
     clock.shift(timedelta(minutes=3))
     start()
     assert "this device" in rows(here.get(PAGE))[0]
@@ -82,24 +82,24 @@ def test_times_are_relative_and_exact_on_hover(clock, here):
     assert re.search(r'title="[^"]* UTC">3\xa0minutes ago', row)
 
 
-def test_the_whole_user_agent_is_behind_a_disclosure(here):
+def test_the_whole_user_agent_is_in_a_disclosure(here):
     assert re.search(rf"<details>.*{re.escape(FIREFOX)}.*</details>", rows(here.get(PAGE))[0], re.DOTALL)
 
 
 @pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])
-def test_what_a_client_says_of_itself_is_shown_as_text(here, start, hostile):
+def test_the_user_agent_and_the_name_are_escaped(here, start, hostile):
     start(user_agent=hostile, name=hostile[:60])
     page = here.get(PAGE).content.decode()
     assert hostile not in page
     assert escape(hostile) in page
 
 
-def test_the_only_sign_in_has_no_others_to_end(here):
+def test_the_only_sign_in_offers_no_end_of_others(here):
     assert "This is your only sign-in." in text(here.get(PAGE))
     assert "/end-others/" not in here.get(PAGE).content.decode()
 
 
-def test_ending_the_others_asks_first(here, start):
+def test_ending_the_others_asks_for_confirmation(here, start):
     others = [start(), start()]
     page = here.get(PAGE).content.decode()
     assert not re.search(r"<form[^>]*end-others", page)
@@ -111,26 +111,26 @@ def test_ending_the_others_asks_first(here, start):
     assert not any(map(is_live, others))
 
 
-def test_the_others_are_counted(here, start):
+def test_other_sign_ins_are_counted(here, start):
     start()
     assert "End the other sign-in" in text(here.get(PAGE))
     start()
     assert "End the 2 other sign-ins" in text(here.get(PAGE))
 
 
-def test_they_are_counted_in_german(here, start):
+def test_other_sign_ins_are_counted_in_german(here, start):
     start()
     assert "Die andere Anmeldung beenden" in text(here.get(PAGE, headers={"accept-language": "de"}))
     start()
     assert "Die 2 anderen Anmeldungen beenden" in text(here.get(PAGE, headers={"accept-language": "de"}))
 
 
-def test_somebody_elses_are_not_there(here, start, bob):
+def test_sign_ins_of_other_users_are_not_listed(here, start, bob):
     start(user=bob, user_agent="bobs-program/1.0")
     assert "bobs-program" not in here.get(PAGE).content.decode()
 
 
-def test_there_are_25_a_page(here, start):
+def test_the_page_lists_25_sign_ins(here, start):
     for _ in range(25):
         start()
     first = text(here.get(PAGE))
@@ -141,16 +141,16 @@ def test_there_are_25_a_page(here, start):
 
 
 @pytest.mark.parametrize("number", ["0", "99", "x", "-1"])
-def test_a_page_that_is_none_is_not_found(here, number):
+def test_an_invalid_page_number_is_not_found(here, number):
     assert here.get(f"{PAGE}?page={number}").status_code == 404
 
 
-def test_it_takes_four_statements_however_many_there_are(here, start, django_assert_num_queries):
+def test_the_page_takes_four_statements_for_any_number_of_rows(here, start, django_assert_num_queries):
     for _ in range(10):
         start()
         start().end(SignIn.Reason.ENDED_BY_USER)
     here.get(PAGE)
-    # The session, the number, the page, those that ended.
+    # The session, the count, the page, the ended sign-ins.
     with django_assert_num_queries(4):
         here.get(PAGE)
 
@@ -167,80 +167,80 @@ def test_buttons_of_equal_devices_have_different_names(here, start):
         assert len(set(names)) == 3, names
 
 
-def test_it_stays_under_60_kilobytes_at_its_longest(here, start):
+def test_the_longest_page_stays_under_60_kilobytes(here, start):
     for _ in range(30):
         start(user_agent="x" * 512, name="n" * 60)
         start(user_agent="x" * 512, name="n" * 60).end(SignIn.Reason.ENDED_BY_USER)
     assert len(here.get(PAGE).content) < 60_000
 
 
-# Those that ended
+# Ended sign-ins
 
 
-def test_an_ended_one_stays_to_be_seen_with_its_reason(here, start):
+def test_an_ended_sign_in_is_listed_with_its_reason(here, start):
     start().end(SignIn.Reason.TOKEN_REUSED)
     assert "Refresh token used twice" in text(here.get(PAGE))
 
 
-def test_one_that_ran_out_stays_to_be_seen(clock, here, start):
+def test_an_expired_sign_in_is_listed(clock, here, start):
     start(expires_at=timezone.now() + timedelta(minutes=1))
     clock.shift(timedelta(minutes=2))
     assert "Unused for too long" in text(here.get(PAGE))
 
 
-def test_after_thirty_days_it_is_no_longer_shown(clock, browser_of, ann, start):
+def test_after_30_days_an_ended_sign_in_is_not_listed(clock, browser_of, ann, start):
     start().end(SignIn.Reason.TOKEN_REUSED)
     clock.shift(timedelta(days=30, minutes=1))
     assert "Ended in the last 30 days" not in text(browser_of(ann).get(PAGE))
 
 
-# Ending
+# Ends
 
 
-def test_ending_one_ends_it_and_names_it(here, start):
+def test_ending_a_sign_in_shows_its_name(here, start):
     other = start()
     response = here.post(f"{PAGE}{other.pk}/end/", follow=True)
     assert not is_live(other)
     assert "Sign-in ended: curl." in text(response)
 
 
-def test_a_flash_names_a_client_by_the_name_it_was_given(here, start):
+def test_the_message_shows_the_name_of_the_client(here, start):
     other = start(name="backup script")
     assert "Sign-in ended: backup script." in text(here.post(f"{PAGE}{other.pk}/end/", follow=True))
 
 
-def test_opening_the_page_ends_nothing(here, start):
+def test_a_get_of_the_end_page_ends_no_sign_in(here, start):
     other = start()
     assert here.get(f"{PAGE}{other.pk}/end/").status_code == 200
     assert is_live(other)
 
 
-def test_ending_one_twice_is_no_error(here, start):
+def test_ending_a_sign_in_twice_is_no_error(here, start):
     other = start()
     for _ in range(2):
         assert here.post(f"{PAGE}{other.pk}/end/").status_code == 302
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_the_sign_in_of_somebody_else_is_not_found(here, start, bob, method):
+def test_a_sign_in_of_another_user_is_not_found(here, start, bob, method):
     bobs = start(user=bob)
     assert getattr(here, method)(f"{PAGE}{bobs.pk}/end/").status_code == 404
     assert is_live(bobs)
 
 
-def test_ending_the_one_in_use_signs_out(here):
+def test_ending_the_current_sign_in_signs_out(here):
     here.post(f"{PAGE}{SignIn.objects.get().pk}/end/")
     assert here.get(PAGE).status_code == 302
 
 
-def test_ending_all_others_leaves_this_one_and_tells_how_many(here, start):
+def test_ending_all_others_keeps_this_one_and_shows_the_count(here, start):
     start()
     start()
     assert "2 other sign-ins ended." in text(here.post(f"{PAGE}end-others/", follow=True))
     assert SignIn.objects.live().count() == 1
 
 
-def test_signing_out_everywhere_ends_this_one_too(here, start):
+def test_signing_out_everywhere_ends_this_sign_in_too(here, start):
     start()
     response = here.post(f"{PAGE}end-all/")
     assert "2 sign-ins have ended" in text(response)
@@ -250,14 +250,14 @@ def test_signing_out_everywhere_ends_this_one_too(here, start):
 
 
 @pytest.mark.parametrize("path", ["end-others/", "end-all/"])
-def test_a_link_ends_nothing(here, start, path):
+def test_a_get_request_ends_no_sign_in(here, start, path):
     start()
     here.get(f"{PAGE}{path}")
     assert SignIn.objects.live().count() == 2
 
 
 @pytest.mark.parametrize("path", ["end-others/", "end-all/", "{pk}/end/", "{pk}/name/"])
-def test_every_change_needs_a_csrf_token(here, start, path):
+def test_every_change_requires_a_csrf_token(here, start, path):
     other = start()
     here.handler.enforce_csrf_checks = True
     assert here.post(PAGE + path.format(pk=other.pk), {"name": "x"}).status_code == 403
@@ -274,7 +274,7 @@ def test_a_client_can_be_given_a_name(here, start):
     assert "<strong>backup script</strong>" in rows(response)[1]
 
 
-def test_an_empty_name_takes_it_away(here, start):
+def test_an_empty_name_removes_the_name(here, start):
     other = start(name="backup script")
     here.post(f"{PAGE}{other.pk}/name/", {"name": ""})
     assert SignIn.objects.get(pk=other.pk).label == "curl"
@@ -287,16 +287,16 @@ def test_a_bad_name_is_refused(here, start, bad):
     assert SignIn.objects.get(pk=other.pk).name == ""
 
 
-def test_a_browser_is_not_named(here):
+def test_a_browser_cannot_be_given_a_name(here):
     assert here.post(f"{PAGE}{SignIn.objects.get().pk}/name/", {"name": "x"}).status_code == 404
 
 
-def test_somebody_elses_client_is_not_named(here, start, bob):
+def test_a_client_of_another_user_cannot_be_given_a_name(here, start, bob):
     bobs = start(user=bob)
     assert here.post(f"{PAGE}{bobs.pk}/name/", {"name": "x"}).status_code == 404
 
 
-def test_a_name_ends_nothing_and_proves_nothing(here, start):
+def test_a_name_changes_no_other_column(here, start):
     other = start()
     before = SignIn.objects.filter(pk=other.pk).values("authenticated_at", "refresh_id", "expires_at").get()
     here.post(f"{PAGE}{other.pk}/name/", {"name": "x"})

@@ -1,4 +1,4 @@
-"""A harmless change never undoes what another request decided meanwhile: four worker processes, real stores."""
+"""A change of a name never undoes a decision of another request, on four worker processes and real stores."""
 
 import json
 import os
@@ -36,7 +36,7 @@ for line in sys.stdin:
 
 
 class Shell:
-    """A process on the same stores that evaluates one expression at a time."""
+    """A process on the same stores that evaluates expressions."""
 
     def __init__(self, env: dict[str, str]) -> None:
         command = [sys.executable, "manage.py", "shell", "--verbosity=0", "--command", SERVER]
@@ -83,7 +83,7 @@ class Person:
 
     @contextmanager
     def browser(self) -> Iterator[Callable[..., httpx.Response]]:
-        """Signed in; gives a function that posts a form."""
+        """Signs in and yields a function that posts a form."""
         with httpx.Client(base_url=self.url, timeout=60, verify=servers.AUTHORITIES) as client:
 
             def post(path: str, data: dict[str, Any]) -> httpx.Response:
@@ -96,7 +96,7 @@ class Person:
             yield post
 
     def says(self, expression: str) -> Any:
-        """Of the row as the database has it: `row` is the user, or None."""
+        """Evaluates an expression on the row in the database: `row` is the user, or None."""
         return self.shell(f"(lambda row: {expression})(User.objects.filter(pk={self.pk}).first())")
 
 
@@ -105,7 +105,7 @@ def person(shell: Shell, fleet: Any) -> Person:
     return Person(shell, fleet.url)
 
 
-# Each way of deciding over an account, and what is true afterwards.
+# Each decision about an account, and the expression that is true afterwards.
 
 
 def by_api_password_change(person: Person) -> None:
@@ -135,7 +135,7 @@ def by_update(**values: object) -> Callable[[Person], None]:
 
 
 def by_admin_form(**changes: str) -> Callable[[Person], None]:
-    """Another superuser sends the account's form; an unticked box is left out."""
+    """Another superuser sends the form of the account. An unticked box is omitted."""
 
     def send(person: Person) -> None:
         form = {"username": person.name, "email": f"{person.name}@example.org", "is_active": "on", "is_staff": "on"}
@@ -201,7 +201,7 @@ ALL_DECISIONS = pytest.mark.parametrize("decision", DECISIONS)
 
 
 @ALL_DECISIONS
-def test_a_name_that_arrives_in_two_halves_undoes_nothing(person: Person, decision: str) -> None:
+def test_a_name_sent_in_two_halves_undoes_no_decision(person: Person, decision: str) -> None:
     decide, holds = DECISIONS[decision]
     body = b'{"first_name": "zz"}'
     place = urlsplit(person.url)
@@ -209,7 +209,7 @@ def test_a_name_that_arrives_in_two_halves_undoes_nothing(person: Person, decisi
     head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
         connection.sendall(head.encode() + body[:9])
-        # Time for a worker to read the head, and whatever it reads from the database with it.
+        # Time for a worker to read the headers and the rows that they need.
         time.sleep(0.4)
         decide(person)
         connection.sendall(body[9:])
@@ -220,8 +220,8 @@ def test_a_name_that_arrives_in_two_halves_undoes_nothing(person: Person, decisi
 
 @ALL_DECISIONS
 @pytest.mark.long
-@pytest.mark.parametrize("door", ["API", "page"])
-def test_a_flood_of_names_undoes_nothing(person: Person, decision: str, door: str) -> None:
+@pytest.mark.parametrize("mode", ["API", "page"])
+def test_a_flood_of_names_undoes_no_decision(person: Person, decision: str, mode: str) -> None:
     decide, holds = DECISIONS[decision]
     is_over = threading.Event()
 
@@ -235,11 +235,11 @@ def test_a_flood_of_names_undoes_nothing(person: Person, decision: str, door: st
             while not is_over.is_set():
                 post("/accounts/profile/", {"first_name": uuid4().hex, "last_name": "z"})
 
-    flood = change_name_by_api if door == "API" else change_name_by_page
+    flood = change_name_by_api if mode == "API" else change_name_by_page
     threads = [threading.Thread(target=flood) for _ in range(3)]
     for thread in threads:
         thread.start()
-    time.sleep(1.2 if door == "page" else 0.3)
+    time.sleep(1.2 if mode == "page" else 0.3)
     try:
         decide(person)
         time.sleep(0.3)

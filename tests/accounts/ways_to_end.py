@@ -1,4 +1,4 @@
-"""Every way to end a user's sign-ins."""
+"""Every way to end the sign-ins of a user."""
 
 import re
 from html.parser import HTMLParser
@@ -154,7 +154,7 @@ def delete_sign_ins_by_the_base_manager(world):
 
 
 class Fields(HTMLParser):
-    """What a browser would send of one form of a page."""
+    """Parses the values that a browser sends of one form of a page."""
 
     def __init__(self, form):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The browser of tests/e2e: where it is, and what is said where there is none."""
+"""The browser of tests/e2e, and a notice if none is installed."""
 
 import shutil
 from pathlib import Path
@@ -17,7 +17,7 @@ def executable() -> str | None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--screenshots", type=Path, metavar="DIR", help="keep the screenshots of tests/e2e in this folder")
+    parser.addoption("--screenshots", type=Path, metavar="DIR", help="save the screenshots of tests/e2e in this folder")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -29,7 +29,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def require() -> str:
-    """The browser's program; leaves the test out where there is none, or fails it where CI is set."""
+    """Returns the path of the browser. Without one, skips the test, or fails it if CI is set."""
     if path := executable():
         return path
     skip_or_fail(MISSING)

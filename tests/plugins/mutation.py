@@ -11,7 +11,7 @@ PRODUCT = ("accounts", "api", "project")
 
 
 def owner_of(target: str) -> tuple[Any, str]:
-    """The module or class that a dotted name leads to, and the attribute's name. Raises AttributeError."""
+    """Returns the module or class of a dotted name, and the name of the attribute. Raises AttributeError."""
     parts = target.split(".")
     owner: Any = import_module(parts[0])
     for depth, part in enumerate(parts[1:-1], 2):
@@ -32,7 +32,7 @@ def replace(target: str, change: Any) -> None:
     changed = change(original)
     setattr(owner, name, changed)
     if callable(original):
-        # Modules that imported it by name.
+        # Also in modules that imported it by name.
         for module in [each for key, each in sys.modules.items() if key.startswith(PRODUCT)]:
             for other in [key for key, value in vars(module).items() if value is original]:
                 setattr(module, other, changed)
@@ -46,7 +46,7 @@ def apply(requirement: str) -> None:
 
 
 def apply_in_child_processes(requirement: str) -> None:
-    """Python code that a test runs with -c applies the mutation before it begins."""
+    """Makes Python code that a test runs with -c apply the mutation first."""
     run = subprocess.run
 
     def mutated(command: Any, *args: Any, **kwargs: Any) -> Any:
@@ -63,7 +63,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """After Django is set up, and before test modules are imported."""
+    """Runs after the setup of Django and before the import of test modules."""
     requirement = session.config.option.mutation
     apply(requirement)
     apply_in_child_processes(requirement)

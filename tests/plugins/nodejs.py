@@ -1,4 +1,4 @@
-"""Node.js for tests/interop, and a notice where it is missing."""
+"""Node.js for tests/interop, and a notice if it is not installed."""
 
 import fcntl
 import os
@@ -22,17 +22,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = [each for each in terminalreporter.getreports("skipped") if MISSING in str(each.longrepr)]
     if skipped:
         terminalreporter.section("LEFT OUT", red=True, bold=True)
-        terminalreporter.line(f"{len(skipped)} tests with strangers' JavaScript did not run: {MISSING}.")
+        terminalreporter.line(f"{len(skipped)} tests with third-party JavaScript did not run: {MISSING}.")
         terminalreporter.line("On Debian and Ubuntu: apt-get install nodejs npm. With CI=true that is a failure.")
 
 
 def require_packages() -> Path:
-    """Where the pinned packages are, installed on first use; leaves the test out without Node, or fails it in CI."""
+    """Returns the folder of the pinned packages, installed on first use. Without Node.js, skips or fails the test."""
     if not is_there():
         skip_or_fail(MISSING)
     packages = INTEROP / "node_modules"
     with (INTEROP / "package-lock.json").open() as lock:
-        # Of several test processes, one installs.
+        # Only one of several test processes installs.
         fcntl.flock(lock, fcntl.LOCK_EX)
         installed = packages / ".package-lock.json"
         if not installed.exists() or installed.stat().st_mtime < os.stat(lock.fileno()).st_mtime:

@@ -1,4 +1,4 @@
-"""What a machine need not have: tests that need it are left out where it is missing, and fail where CI is set."""
+"""Optional programs: tests that need a missing one are skipped, or fail if CI is set."""
 
 import os
 from collections.abc import Callable
@@ -14,7 +14,7 @@ def skip_or_fail(missing: str) -> NoReturn:
 
 
 def require(program: Callable[[], str]) -> str:
-    """What `program` finds; it raises RuntimeError where there is none."""
+    """Returns the path from `program`, which raises RuntimeError if it is not installed."""
     try:
         return program()
     except RuntimeError as error:

@@ -1,5 +1,5 @@
 """
-Which tests run, and on which stores: SQLite, or with --distributed a PostgreSQL and a Valkey of their own.
+Selection of tests and stores: SQLite, or with --distributed a PostgreSQL and a Valkey started for the run.
 
 A run of the whole suite has two parts, SQLite and then --distributed. Without --long each part has its everyday tests,
 with --long all others of that part.
@@ -19,7 +19,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests import servers
 
-# A developer's own environment, or .env file, has no say in the outcome.
+# The environment and the .env file of a developer do not change the results.
 ENVIRONMENT = {
     "ENV_FILE": "",
     "SECRET_KEY": "tests-only-7Qm2xVr9Lk4TzWc8NfHs3YbJd6PgAu5EeKt1RoXi",
@@ -74,8 +74,8 @@ DEFAULTS = (
 TOGETHER = {
     "cluster": ("tests/api/test_rotation_live.py",),
     "fleet": (
-        "tests/accounts/test_hashing.py::test_turns",
-        "tests/accounts/test_lock_processes.py",
+        "tests/accounts/test_hashing.py::test_slots_are_shared",
+        "tests/accounts/test_parallel_requests.py",
         "tests/accounts/test_stale_writes.py",
         "tests/api/test_processes.py",
         "tests/api/test_schema_client.py",
@@ -86,7 +86,7 @@ TOGETHER = {
 }
 
 
-# What depends most on the stores: everyday tests of both parts. (Those that are marked "once" have the second only.)
+# Tests that depend on the stores: everyday tests of both parts. (Tests marked "once" run in the second part only.)
 ON_BOTH_STORES = (
     "tests/accounts/test_admin_lists.py",
     "tests/accounts/test_changed_columns.py",
@@ -94,11 +94,12 @@ ON_BOTH_STORES = (
     "tests/accounts/test_ending_in_batches.py",
     "tests/accounts/test_events",
     "tests/accounts/test_hashing.py",
-    "tests/accounts/test_lock_processes.py",
-    "tests/accounts/test_locks",
+    "tests/accounts/test_known_browsers.py",
     "tests/accounts/test_names.py",
+    "tests/accounts/test_parallel_requests.py",
     "tests/accounts/test_password_pages.py",
     "tests/accounts/test_races.py",
+    "tests/accounts/test_rate_limits.py",
     "tests/accounts/test_revocation",
     "tests/accounts/test_session",
     "tests/accounts/test_wholesale_end.py",
@@ -116,7 +117,7 @@ ON_BOTH_STORES = (
     "tests/security/test_stored_secrets.py",
 )
 
-# Why a test is left out, and how it is run.
+# Why a test is left out, and how to run it.
 LONG = "take long: python -m pytest -n auto --long"
 NEEDS_SERVERS = "need PostgreSQL and Valkey: --distributed, and the second part of a run of all"
 SQLITE_ONLY = "run on SQLite only, unless with --long"
@@ -131,7 +132,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def is_of_all(config: pytest.Config) -> bool:
-    """Whether the whole suite is asked for."""
+    """Whether the whole suite was requested."""
     return [Path(each).resolve() for each in config.args] == [config.rootpath / "tests"]
 
 
@@ -147,7 +148,7 @@ def pytest_cmdline_main(config: pytest.Config) -> Any:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores, since many tests wait for servers."""
+    """One more than the cores, since many tests wait for servers."""
     return (os.cpu_count() or 1) + 1
 
 
@@ -158,7 +159,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     os.environ.update(ENVIRONMENT)
     for name in DEFAULTS:
         os.environ.pop(name, None)
-    # The pages of the demo are tested like the others.
+    # The pages of the demo are tested, too.
     os.environ["DEMO"] = "true"
     if not early_config.known_args_namespace.distributed:
         return
@@ -166,12 +167,12 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     early_config.add_cleanup(stores.close)
     is_worker = "PYTEST_XDIST_WORKER" in os.environ
     os.environ["DATABASE_URL"] = given if is_worker else stores.enter_context(servers.postgres()).url
-    # One for each worker, since neither a broadcast nor FLUSHALL knows database numbers.
+    # One for each worker, since broadcasts and FLUSHALL apply to all database numbers.
     os.environ["REDIS_URL"] = stores.enter_context(servers.valkey()).url
 
 
 class Together(LoadScopeScheduling):
-    """pytest-xdist's scheduler, for which all that shares servers is one piece of work, and each other test is one."""
+    """A scheduler of pytest-xdist: tests that share servers are one unit, and every other test is one."""
 
     def _split_scope(self, nodeid: str) -> str:
         return next((name for name, places in TOGETHER.items() if nodeid.startswith(places)), nodeid)
@@ -182,7 +183,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Togethe
 
 
 def reason_against(item: pytest.Item) -> str:
-    """Why this run leaves the test out; empty if it runs."""
+    """Returns why this run leaves the test out; empty if it runs."""
     option, is_long, is_once = item.config.option, *(bool(item.get_closest_marker(each)) for each in ("long", "once"))
     if is_once and not option.distributed:
         return NEEDS_SERVERS
@@ -201,7 +202,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out.update(filter(None, reasons.values()))
     config.hook.pytest_deselected(items=[item for item, reason in reasons.items() if reason])
     items[:] = [item for item in items if not reasons[item]]
-    # A long one that came last would keep one process busy, and all others waiting.
+    # Long tests first: one at the end would delay the whole run.
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
@@ -212,7 +213,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    # Every worker has collected the same.
+    # Every worker has collected the same tests.
     left_out.update(Counter(getattr(node, "workeroutput", {}).get("left_out", {})) - left_out)
 
 

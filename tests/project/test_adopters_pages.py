@@ -1,4 +1,4 @@
-"""An adopter's pages beside ours: they take the methods that they say they take, with the same protection of forms."""
+"""Pages of adopters: they accept their own methods, with the CSRF protection of the project."""
 
 import re
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 
 class Note(View):
-    """As htmx calls it."""
+    """A view with the methods that htmx sends."""
 
     def get(self, request, pk):
         return HttpResponse(f"{pk}")
@@ -48,7 +48,7 @@ def form(request):
 
 
 class WithoutModule:
-    """A view that is neither a function nor a class of Django's."""
+    """A view that is neither a function nor a class-based view of Django."""
 
     def __call__(self, request):
         return HttpResponse(request.method)
@@ -91,19 +91,19 @@ def token_of(page):
         ("DELETE", "/object/", "DELETE"),
     ],
 )
-def test_an_adopters_page_takes_the_methods_that_it_has(page, method, address, words):
+def test_an_adopters_page_accepts_its_methods(page, method, address, words):
     options = {"data": "text=x", "content_type": "application/x-www-form-urlencoded"}
     answer = page.generic(method, address, **options, headers=token_of(page))
     assert (answer.status_code, answer.content.decode()) == (200, words)
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-def test_it_takes_none_without_a_csrf_token(page, method):
+def test_unsafe_methods_require_a_csrf_token(page, method):
     assert page.generic(method, "/notes/7/").status_code == 403
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-def test_it_takes_none_from_a_foreign_page(page, method):
+def test_unsafe_methods_from_a_cross_site_page_are_refused(page, method):
     headers = token_of(page) | {"sec-fetch-site": "cross-site"}
     assert page.generic(method, "/notes/7/", headers=headers).status_code == 403
 
@@ -122,12 +122,12 @@ def test_it_takes_none_from_a_foreign_page(page, method):
         ("PUT", "/legacy/"),
     ],
 )
-def test_what_has_no_use_for_a_method_goes_on_refusing_it(page, method, address):
+def test_unsupported_methods_are_refused(page, method, address):
     answer = page.generic(method, address, headers=token_of(page))
     assert answer.status_code == (404 if "not-there" in address else 405)
 
 
-def test_a_form_may_be_as_large_as_is_set(page, settings):
+def test_the_maximum_size_of_a_form_is_a_setting(page, settings):
     text, headers = "x" * 300_000, token_of(page)
     assert page.post("/form/", {"text": text}, headers=headers).status_code in (400, 413)
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 512
@@ -136,7 +136,7 @@ def test_a_form_may_be_as_large_as_is_set(page, settings):
 
 
 @pytest.mark.parametrize(("environment", "size"), [({}, 262_144), ({"MAX_FORM_KILOBYTES": "2048"}, 2_097_152)])
-def test_the_size_is_set_in_the_environment(environment, size):
+def test_the_maximum_size_is_read_from_the_environment(environment, size):
     code = "from project import settings; print(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)"
     printed = run_alone(code, **environment).stdout
     assert re.fullmatch(r"\d+", printed.strip())

@@ -1,4 +1,4 @@
-"""What holds for every answer, whoever asks and for whatever: headers, cookies, methods, files and the log."""
+"""Requirements of all responses: headers, cookies, methods, files, pages and scripts; the log and the start."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ PRIVATE = [
 STAFF = ["/admin/", "/admin/accounts/user/"]
 API = ["/api/me/", "/api/sign-ins/", "/api/events/", "/api/token/", "/api/schema/", "/health/live"]
 NOWHERE = ["/nowhere/", "/api/nowhere/"]
-# What others may keep, for minutes.
+# Responses that caches may store for minutes.
 KEPT = {"/.well-known/jwks.json"}
 PASSWORD_PAGES = {
     "/accounts/login/": {"username", "password", "keep"},
@@ -50,7 +50,7 @@ def is_html(response):
 
 
 @pytest.mark.parametrize("path", [*PUBLIC, *PRIVATE, *STAFF, *API, *NOWHERE, *KEPT])
-def test_every_answer_says_what_it_is_and_what_may_be_done_with_it(browser_of, staff, path):
+def test_every_response_has_a_content_type_and_security_headers(browser_of, staff, path):
     response = browser_of(staff).get(path)
     assert response.status_code in {200, 404, 405}
     headers = response.headers
@@ -73,20 +73,20 @@ def test_every_answer_says_what_it_is_and_what_may_be_done_with_it(browser_of, s
 
 
 @pytest.mark.parametrize("path", ["/", "/accounts/login/", "/admin/login/", "/compare/"])
-def test_a_page_over_plain_http_leads_to_https(client, path):
+def test_a_page_over_http_redirects_to_https(client, path):
     response = client.get(path)
     assert (response.status_code, response.headers["Location"]) == (301, f"https://testserver{path}")
 
 
 @pytest.mark.parametrize("path", ["/api/me/", "/api/token/", "/api/docs/"])
-def test_the_api_over_plain_http_refuses_and_leads_nowhere(client, client_of, ann, path):
+def test_the_api_refuses_http_without_a_redirect(client, client_of, ann, path):
     response = client.get(path, headers={"authorization": f"Bearer {client_of(ann).access}"})
     assert (response.status_code, response.json()["code"]) == (403, "https_required")
     assert "Location" not in response.headers
 
 
-def test_json_stays_json_whatever_is_asked_for(browser_of, ann):
-    # Neither the browsable API, which is for development, nor a script with data in it.
+def test_the_api_answers_json_for_any_accept_header(browser_of, ann):
+    # Neither the browsable API, which is for development, nor JavaScript.
     response = browser_of(ann).get("/api/me/?callback=steal", headers={"accept": "text/html,*/*"})
     assert response.headers["Content-Type"] == "application/json"
     assert response.json()["username"] == ann.username
@@ -95,7 +95,7 @@ def test_json_stays_json_whatever_is_asked_for(browser_of, ann):
 # Cookies
 
 
-def test_every_cookie_is_for_this_host_over_https_and_small(browser, ann, password):
+def test_every_cookie_is_host_only_secure_and_small(browser, ann, password):
     visitor = browser()
     for path in ["/accounts/login/", "/admin/login/"]:
         visitor.get(path)
@@ -105,7 +105,7 @@ def test_every_cookie_is_for_this_host_over_https_and_small(browser, ann, passwo
     for name, morsel in visitor.cookies.items():
         assert name.startswith("__Host-")
         assert (morsel["secure"], morsel["samesite"], morsel["path"], morsel["domain"]) == (True, "Lax", "/", ""), name
-        # A page of ours may read the token against forged forms, and no other.
+        # Pages of the project read the CSRF cookie by script, and no other cookie.
         assert bool(morsel["httponly"]) == (name != settings.CSRF_COOKIE_NAME), name
         assert len(name) + len(morsel.value) < 4096, name
 
@@ -117,14 +117,14 @@ def test_every_cookie_is_for_this_host_over_https_and_small(browser, ann, passwo
 @pytest.mark.parametrize(
     "path", ["/", "/accounts/login/", "/accounts/profile/", "/admin/", "/compare/", "/health/live"]
 )
-def test_a_page_takes_no_method_that_it_has_no_use_for(browser_of, staff, path, method):
+def test_a_page_refuses_unsupported_methods(browser_of, staff, path, method):
     response = browser_of(staff).generic(method, path)
     assert response.status_code == 405
     assert set(response.headers["Allow"].split(", ")) <= {"GET", "HEAD", "POST"}
 
 
 @pytest.mark.parametrize("path", ["/", "/accounts/profile/", "/admin/", "/api/me/", "/.well-known/jwks.json"])
-def test_nothing_that_a_trace_brings_is_sent_back(browser_of, staff, path):
+def test_a_trace_request_is_not_echoed(browser_of, staff, path):
     response = browser_of(staff).trace(path, headers={"x-marker": "echo-me"})
     assert response.status_code == 405
     assert "echo-me" not in response.content.decode() + str(response.headers)
@@ -148,14 +148,14 @@ def test_nothing_that_a_trace_brings_is_sent_back(browser_of, staff, path):
         "/static/../project/settings.py",
         "/static/%2e%2e/%2e%2e/manage.py",
         "/static/..%2f..%2fmanage.py",
-        # A private page in the disguise of a file that a cache would keep.
+        # Private pages under names of files that caches store.
         "/accounts/profile/style.css",
         "/accounts/profile.css",
         "/api/me/x.js",
         "/api/me.json",
     ],
 )
-def test_there_is_no_file_but_the_static_ones(browser_of, ann, path):
+def test_only_static_files_are_served(browser_of, ann, path):
     response = browser_of(ann).get(path)
     assert response.status_code == 404
     assert response.headers["Cache-Control"] == "no-store"
@@ -166,11 +166,11 @@ def test_there_is_no_file_but_the_static_ones(browser_of, ann, path):
 
 
 @pytest.mark.parametrize(("path", "asked"), PASSWORD_PAGES.items())
-def test_a_password_is_masked_and_left_to_password_managers(browser, browser_of, ann, path, asked):
+def test_password_fields_are_masked_and_allow_password_managers(browser, browser_of, ann, path, asked):
     page = (browser() if asked & {"username", "email"} else browser_of(ann)).get(path).content.decode()
     form = re.search(r"<main.*</main>", page, re.DOTALL)[0]
     inputs = {re.search(r'name="(\w+)"', tag)[1]: tag for tag in re.findall(r"<input[^>]*name=[^>]*>", form)}
-    # Neither a hint nor a question that only the owner can answer; the name, hidden, is for password managers.
+    # No hint and no secret question. The hidden username is for password managers.
     assert inputs.keys() - {"csrfmiddlewaretoken", "next"} in (asked, asked | {"username"})
     for name, tag in inputs.items():
         if "password" in name:
@@ -181,19 +181,19 @@ def test_a_password_is_masked_and_left_to_password_managers(browser, browser_of,
 
 
 @pytest.mark.parametrize("path", [*PRIVATE, "/", *STAFF])
-def test_every_private_page_has_a_way_out(browser_of, staff, path):
+def test_every_private_page_has_a_sign_out_button(browser_of, staff, path):
     page = browser_of(staff).get(path).content.decode()
     assert re.search(r'<form[^>]*action="/(accounts|admin)/logout/"|formaction="/(accounts|admin)/logout/"', page)
 
 
-def test_no_account_comes_with_the_project():
+def test_the_project_creates_no_account():
     assert not User.objects.exists()
 
 
 # Scripts
 
 
-def test_scripts_write_text_only_and_keep_nothing():
+def test_scripts_use_no_unsafe_api_and_no_storage():
     scripts = [*ROOT.glob("accounts/static/**/*.js"), *ROOT.glob("api/static/**/*.js")]
     assert scripts
     unsafe = (
@@ -201,7 +201,7 @@ def test_scripts_write_text_only_and_keep_nothing():
         r"|localStorage|sessionStorage|indexedDB|document\.cookie|postMessage|onmessage|\bwindow\.\w+ =|\bvar "
     )
     assert not [(path.name, found) for path in scripts for found in re.findall(unsafe, path.read_text())]
-    # Modules are strict, and have no globals for an element's name to take the place of.
+    # Modules are strict, and ids of elements cannot replace their variables.
     templates = "".join(path.read_text() for path in (ROOT / "templates").glob("**/*.html"))
     ours = re.findall(r"<script[^>]*static '(?:accounts|api)[^>]*>", templates)
     assert ours
@@ -211,7 +211,7 @@ def test_scripts_write_text_only_and_keep_nothing():
 # The log
 
 
-def test_no_line_of_the_log_is_forged(browser, caplog):
+def test_log_lines_cannot_be_forged(browser, caplog):
     visitor = browser()
     visitor.handler.enforce_csrf_checks = True
     visitor.post("/accounts/reset/a%0aforged%1b[2J/b%0dforged/")
@@ -220,7 +220,7 @@ def test_no_line_of_the_log_is_forged(browser, caplog):
     assert not [each for each in caplog.records if re.search(r"[\x00-\x1f\x7f]", each.getMessage())]
 
 
-def test_the_log_holds_no_password_token_or_cookie(browser, client_of, browser_of, anonymous, ann, password, caplog):
+def test_the_log_contains_no_password_token_or_cookie(browser, client_of, browser_of, anonymous, ann, password, caplog):
     caplog.set_level(logging.DEBUG)
     client, page = client_of(ann), browser_of(ann)
     wrong = "not the right passphrase"
@@ -233,14 +233,14 @@ def test_the_log_holds_no_password_token_or_cookie(browser, client_of, browser_o
     assert not [secret for secret in secrets if secret in caplog.text]
 
 
-def test_the_log_and_the_events_tell_the_time_in_utc(client_of, ann):
+def test_the_log_and_the_events_use_utc(client_of, ann):
     assert client_of(ann).get("/api/events/").json()["results"][0]["created_at"].endswith("Z")
     record = logging.LogRecord("x", logging.INFO, "", 0, "", (), None)
     record.created = 0.0
     assert json.loads(Formatter().format(record))["time"] == "1970-01-01T00:00:00.000+00:00"
 
 
-def test_nothing_is_logged_but_to_the_console():
+def test_logs_go_to_the_console_only():
     assert {handler["class"] for handler in settings.LOGGING["handlers"].values()} == {"logging.StreamHandler"}
 
 
@@ -248,23 +248,23 @@ def test_nothing_is_logged_but_to_the_console():
 
 
 @pytest.mark.parametrize("key", ["", "secret", "a" * 60, "django-insecure-7Qm2xVr9Lk4TzWc8NfHs3YbJd6PgAu5EeKt1RoXi0"])
-def test_it_does_not_start_with_a_key_that_others_know_or_guess(key):
+def test_a_weak_secret_key_stops_the_start(key):
     run = start(SECRET_KEY=key)
     assert run.returncode != 0
     assert "SECRET_KEY must be set" in run.stderr
 
 
-def test_it_does_not_start_with_such_a_key_as_a_fallback():
+def test_a_weak_fallback_key_stops_the_start():
     run = start(SECRET_KEY=settings.SECRET_KEY, SECRET_KEY_FALLBACKS=f"{settings.SECRET_KEY[::-1]},secret")
     assert run.returncode != 0
     assert "SECRET_KEY_FALLBACKS must be as strong" in run.stderr
 
 
-def test_it_starts_without_debug_unless_that_is_asked_for():
+def test_debug_is_off_by_default():
     assert start(SECRET_KEY=settings.SECRET_KEY).stdout.split() == ["False", "None"]
 
 
-def test_it_does_not_start_where_a_refusal_would_undo_what_it_counted():
+def test_atomic_requests_stop_the_start():
     code = "import django; from project import settings; {}; django.setup(); print('up')"
     runs = [
         run_alone(code.format(line)) for line in ("pass", "settings.DATABASES['default']['ATOMIC_REQUESTS'] = True")
@@ -274,7 +274,7 @@ def test_it_does_not_start_where_a_refusal_would_undo_what_it_counted():
 
 
 def start(**env):
-    """Reads the settings as a new process with nothing else in its environment."""
+    """Reads the settings in a new process with a minimal environment."""
     return run_alone("from project import settings; print(settings.DEBUG, settings.SECURE_PROXY_SSL_HEADER)", **env)
 
 

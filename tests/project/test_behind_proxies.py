@@ -1,4 +1,4 @@
-"""Real nodes as proxies and load balancers reach them."""
+"""Real nodes behind proxies and load balancers."""
 
 import os
 import re
@@ -23,7 +23,7 @@ HTTPS = {"x-forwarded-proto": "https"}
 
 
 class DualStackNode:
-    """A node outside DEBUG, that listens on [::] as well."""
+    """A node outside DEBUG that listens on IPv4 and IPv6."""
 
     def __init__(self, node: servers.Node, port: int, env: dict[str, str]) -> None:
         self.log, self.env = node, env
@@ -53,7 +53,7 @@ def serve(folder: Path, **env: str) -> Iterator[DualStackNode]:
         "EMAIL_URL": "consolemail://",
     } | env
     servers.manage(env, "migrate", "--verbosity=0")
-    # Its health is asked by address, which no list of host names has.
+    # The health probe uses the IP address, which is not in ALLOWED_HOSTS.
     servers.manage(env, "collectstatic", "--no-input", "--verbosity=0")
     port = servers.free_port()
     with servers.node(env, workers=2, args=[f"--bind=[::]:{port}"]) as node:
@@ -78,14 +78,14 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DualStackNode]
     yield from serve(tmp_path_factory.mktemp("exposed"))
 
 
-def test_a_page_behind_a_proxy_on_ipv4_does_not_redirect_for_ever(behind_proxy: DualStackNode) -> None:
+def test_a_page_behind_an_ipv4_proxy_has_no_redirect_loop(behind_proxy: DualStackNode) -> None:
     assert behind_proxy.get("/accounts/login/", **HTTPS).status_code == 200
     assert behind_proxy.get("/accounts/login/").status_code == 301
-    # ::1 is none of TRUSTED_PROXIES.
+    # ::1 is not one of TRUSTED_PROXIES.
     assert behind_proxy.get("/accounts/login/", behind_proxy.v6, **HTTPS).status_code == 301
 
 
-def test_a_client_behind_it_is_known_by_its_own_address(behind_proxy: DualStackNode) -> None:
+def test_a_client_behind_a_proxy_has_its_own_address(behind_proxy: DualStackNode) -> None:
     make = "from accounts.models import User; User.objects.create_user('ann', 'ann@example.org', {!r})"
     behind_proxy.shell(make.format(PASSWORD))
     assert behind_proxy.sign_in("ann", PASSWORD, x_forwarded_for="6.6.6.6, 203.0.113.9:51234") == 200
@@ -98,17 +98,15 @@ def test_a_client_behind_it_is_known_by_its_own_address(behind_proxy: DualStackN
     [HTTPS, {"x_forwarded_protocol": "ssl"}, {"x_forwarded_ssl": "on"}, HTTPS | {"x_forwarded_for": "10.0.0.5"}],
     ids=str,
 )
-def test_without_trusted_proxies_nobody_is_believed_to_come_by_https(
-    exposed: DualStackNode, claim: dict[str, str]
-) -> None:
-    """gunicorn believes any process on the same machine."""
+def test_without_trusted_proxies_the_https_header_is_ignored(exposed: DualStackNode, claim: dict[str, str]) -> None:
+    """gunicorn itself trusts the header of any process on the same machine."""
     for base in (exposed.v4, exposed.v6):
         assert exposed.get("/accounts/login/", base, **claim).status_code == 301
         refused = exposed.get("/api/me/", base, **claim)
         assert (refused.status_code, refused.json()["code"]) == (403, "https_required")
 
 
-def test_probes_by_address_leave_nothing_in_the_log(exposed: DualStackNode) -> None:
+def test_probes_by_ip_address_are_not_logged(exposed: DualStackNode) -> None:
     before = exposed.log.log
     for host in ("10.0.0.3:8000", "[2001:db8::3]:8000", "127.0.0.1"):
         assert exposed.get("/health/live", host=host).status_code == 200
@@ -116,7 +114,7 @@ def test_probes_by_address_leave_nothing_in_the_log(exposed: DualStackNode) -> N
     assert exposed.log.log == before
 
 
-def test_a_scanner_leaves_one_line_of_json_without_a_traceback(exposed: DualStackNode) -> None:
+def test_a_scanner_causes_one_log_line_without_a_traceback(exposed: DualStackNode) -> None:
     before = len(exposed.log.log)
     assert exposed.get("/accounts/login/", host="evil.example", **HTTPS).status_code in (301, 400)
     assert exposed.get("/", host="evil.example").status_code == 400
@@ -139,7 +137,7 @@ def cookie_names(root: Path, debug: bool) -> list[str]:
     return subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=True).stdout.split()
 
 
-def test_two_projects_in_debug_on_one_machine_have_cookies_of_their_own(tmp_path: Path) -> None:
+def test_two_debug_projects_on_one_machine_have_separate_cookies(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     left_behind = shutil.ignore_patterns(".git", "var", ".*_cache", "__pycache__", "tests", "locale")
     shutil.copytree(servers.ROOT, copy, ignore=left_behind)

@@ -1,5 +1,7 @@
-"""What a browser is told of every address, and what is refused that it was made to send. New addresses are in by
-themselves: they are walked through."""
+"""
+Defences in the browser, at every address: headers, cookies, cross-site requests, redirects, hosts and error reports.
+The addresses come from the URL conf, so that new ones are included.
+"""
 
 import itertools
 import logging
@@ -22,22 +24,22 @@ pytestmark = pytest.mark.django_db
 
 # Public keys. (The status list is off.)
 KEPT = {"/.well-known/jwks.json"}
-# Swagger UI draws with data: images and sets styles.
+# Swagger UI needs data: images and inline styles.
 LESS_STRICT = {"/api/docs/"}
 
 
 ADDRESSES = {place.path(): place.view for place in all_urls()}
 
 
-def test_the_walk_goes_everywhere():
+def test_the_walk_covers_the_addresses():
     assert {"/", "/accounts/login/", "/admin/accounts/user/1/change/", "/api/sign-ins/end-all/"} <= ADDRESSES.keys()
     assert len(ADDRESSES) > 70
 
 
-# Every answer
+# Every response
 
 
-def test_no_answer_is_kept_by_anybody_or_does_more_than_it_must(browser_of, staff):
+def test_no_response_is_cached_or_has_a_lax_policy(browser_of, staff):
     page = browser_of(staff)
     for address in ADDRESSES:
         headers = page.get(address).headers
@@ -50,7 +52,7 @@ def test_no_answer_is_kept_by_anybody_or_does_more_than_it_must(browser_of, staf
         assert headers["Referrer-Policy"] in {"same-origin", "strict-origin"}, address
 
 
-def test_every_cookie_is_of_this_host_alone(browser, staff, password):
+def test_every_cookie_belongs_to_this_host_only(browser, staff, password):
     page = browser()
     page.get("/accounts/login/")
     page.post("/accounts/language/", {"language": "de"})
@@ -60,20 +62,20 @@ def test_every_cookie_is_of_this_host_alone(browser, staff, password):
     assert all(name.startswith("__Host-") for name in page.cookies)
     for name, morsel in kinds.items():
         assert (morsel["secure"], morsel["path"], morsel["domain"], morsel["samesite"]) == (True, "/", "", "Lax"), name
-        # A page of ours may read its own CSRF token.
+        # Pages of the project read the CSRF cookie by script.
         assert morsel["httponly"] or name == "csrftoken", name
 
 
-# What a foreign page made the browser send
+# Cross-site requests
 
 
 def rides_on_a_cookie(view):
-    """Of the API, views that ask who calls; all others."""
+    """Whether the view authenticates by cookie: API views with authentication, and all pages."""
     api = getattr(view, "cls", None)
     return not (api and issubclass(api, APIView)) or bool(api.authentication_classes)
 
 
-def test_no_foreign_page_changes_anything_by_the_cookie(browser_of, staff):
+def test_a_cross_site_page_cannot_use_the_cookie_for_changes(browser_of, staff):
     page = browser_of(staff)
     before = state()
     sites = itertools.cycle(["cross-site", "same-site", "something-new"])
@@ -82,8 +84,8 @@ def test_no_foreign_page_changes_anything_by_the_cookie(browser_of, staff):
             continue
         for method, site in zip(["POST", "PUT", "PATCH", "DELETE"], sites, strict=False):
             answer = page.generic(method, address, "{}", "application/json", headers={"sec-fetch-site": site})
-            # Refused before anybody asked whether there is such a thing; or as if there were no cookie; or the address
-            # is not there for this method.
+            # Refused before the object is read (403), or handled as without a cookie (401), or the address does not
+            # exist for this method.
             assert answer.status_code in {401, 403, 405}, (method, address, answer.status_code)
     assert state() == before
     assert page.get("/accounts/profile/").status_code == 200
@@ -95,13 +97,13 @@ def state():
 
 
 @pytest.mark.parametrize("headers", [{}, {"sec-fetch-site": "same-origin"}, {"sec-fetch-site": "none"}])
-def test_ones_own_page_and_a_browser_that_does_not_say_change_things(browser_of, ann, headers):
+def test_same_origin_pages_and_old_browsers_can_make_changes(browser_of, ann, headers):
     answer = browser_of(ann).post("/accounts/profile/", {"first_name": "Ann"}, headers=headers)
     assert answer.status_code == 302
 
 
 @pytest.mark.parametrize("trusted", ["https://www.example.org", "https://*.example.org"])
-def test_a_page_of_a_trusted_origin_sends_forms(browser_of, ann, settings, trusted):
+def test_a_page_of_a_trusted_origin_can_send_forms(browser_of, ann, settings, trusted):
     settings.CSRF_TRUSTED_ORIGINS = [trusted]
     browser = browser_of(ann)
 
@@ -114,7 +116,7 @@ def test_a_page_of_a_trusted_origin_sends_forms(browser_of, ann, settings, trust
         assert sent_from(other) == 403, other
 
 
-def test_a_token_changes_things_from_anywhere(client_of, ann, password):
+def test_a_token_can_make_changes_from_any_origin(client_of, ann, password):
     client = client_of(ann)
     headers = {"sec-fetch-site": "cross-site", "origin": "https://app.example.net"}
     assert client.patch("/api/me/", {"first_name": "Ann"}, headers=headers).status_code == 200
@@ -123,8 +125,8 @@ def test_a_token_changes_things_from_anywhere(client_of, ann, password):
 
 
 @pytest.mark.parametrize("address", ["/accounts/login/", "/accounts/signup/", "/admin/login/"])
-def test_nobody_is_signed_in_by_a_foreign_page(browser, staff, password, address):
-    """So that they do not work in an account of a stranger."""
+def test_a_cross_site_page_cannot_sign_a_browser_in(browser, staff, password, address):
+    """Login CSRF: a user must not work in the account of an attacker."""
     form = {"username": staff.username, "password": password, "email": "x@example.org"}
     form |= {"password1": "a quite different passphrase", "password2": "a quite different passphrase"}
     visitor = browser()
@@ -134,37 +136,37 @@ def test_nobody_is_signed_in_by_a_foreign_page(browser, staff, password, address
     assert not SignIn.objects.exists()
 
 
-# Leaving
+# Sign-out
 
 
-def test_what_signs_a_browser_out_tells_it_to_forget_its_pages(browser_of, client_of, ann):
-    def forgets(answer):
+def test_signing_out_clears_the_cache_of_the_browser(browser_of, client_of, ann):
+    def clears_cache(answer):
         return answer.headers.get("Clear-Site-Data") == '"cache"'
 
     here = browser_of(ann)
-    assert forgets(here.post("/accounts/logout/"))
+    assert clears_cache(here.post("/accounts/logout/"))
     here = browser_of(ann)
-    assert forgets(here.post("/accounts/sign-ins/end-all/"))
+    assert clears_cache(here.post("/accounts/sign-ins/end-all/"))
     here, there = browser_of(ann), browser_of(ann)
     own, other = (
         here.get("/api/sign-ins/").json()["results"][index]["id"]
         for index in ([0, 1] if here.get("/api/sign-ins/").json()["results"][0]["current"] else [1, 0])
     )
-    assert not forgets(here.delete(f"/api/sign-ins/{other}/"))
+    assert not clears_cache(here.delete(f"/api/sign-ins/{other}/"))
     assert there.get("/accounts/profile/").status_code == 302
-    assert forgets(here.delete(f"/api/sign-ins/{own}/"))
-    assert forgets(browser_of(ann).post("/api/sign-ins/end-all/"))
-    assert not forgets(client_of(ann).post("/api/sign-ins/end-all/"))
+    assert clears_cache(here.delete(f"/api/sign-ins/{own}/"))
+    assert clears_cache(browser_of(ann).post("/api/sign-ins/end-all/"))
+    assert not clears_cache(client_of(ann).post("/api/sign-ins/end-all/"))
 
 
-# Where one is led, and by which name
+# Redirects and hosts
 
 
 FOREIGN = ["https://evil.example/", "//evil.example/", "/\\evil.example/", "javascript:alert(1)", "/\t/evil.example/"]
 
 
 @pytest.mark.parametrize("target", FOREIGN)
-def test_nothing_leads_to_another_site(browser_of, staff, password, target):
+def test_no_redirect_leads_to_another_site(browser_of, staff, password, target):
     page = browser_of(staff)
     answers = [
         page.post("/accounts/confirm/", {"password": password, "next": target}),
@@ -198,22 +200,20 @@ HOSTS = [
 
 
 @pytest.mark.parametrize("headers", HOSTS, ids=str)
-def test_no_host_that_a_stranger_names_gets_into_a_mail_or_an_answer(
-    ann, headers, mailoutbox, django_capture_on_commit_callbacks
-):
+def test_a_forged_host_is_in_no_mail_and_no_response(ann, headers, mailoutbox, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
         for address in ("/accounts/password_reset/", "/api/password/reset/"):
             kind = {"content_type": "application/json"} if "api" in address else {}
             answer = Browser().post(address, {"email": ann.email}, headers=headers, **kind)
-            told = f"{answer.headers}{answer.content.decode()}"
-            assert "evil" not in told
+            text = f"{answer.headers}{answer.content.decode()}"
+            assert "evil" not in text
             assert answer.status_code == (400 if "host" in headers else answer.status_code)
     mail.wait()
     assert not [each for each in mailoutbox if "evil" in str(each.message())]
     assert bool(mailoutbox) == ("host" not in headers)
 
 
-# What goes wrong tells no secret
+# Error reports
 
 
 class Broken(Exception):
@@ -224,8 +224,8 @@ SECRET = "quiet copper lantern drifts"
 
 
 @pytest.fixture
-def told(settings, mailoutbox, caplog):
-    """All that a log and a mail to ADMINS, with variables, say of an error in the middle of things."""
+def reports(settings, mailoutbox, caplog):
+    """Returns a function that returns the log and the mails to ADMINS, with local variables, of errors."""
     settings.ADMINS = [("Admin", "admin@example.org")]
     handler = AdminEmailHandler(include_html=True)
     logger = logging.getLogger("django.request")
@@ -233,17 +233,17 @@ def told(settings, mailoutbox, caplog):
     [console] = [each for each in logging.root.handlers if each.name == "console"]
     handler.filters = console.filters
 
-    def told():
-        assert mailoutbox, "nothing was told"
+    def reports():
+        assert mailoutbox, "no mail was sent"
         return "".join(each.body + each.alternatives[0].content for each in mailoutbox) + caplog.text
 
-    yield told
+    yield reports
     logger.removeHandler(handler)
 
 
 @pytest.fixture
 def breaks(monkeypatch):
-    """Something breaks where it holds a password or a token."""
+    """Returns a function that makes functions with a password or a token in their variables fail."""
 
     def fail(*args, **kwargs):
         raise Broken("something else")
@@ -255,11 +255,11 @@ def breaks(monkeypatch):
     return breaks
 
 
-def test_an_error_tells_neither_password_nor_token_nor_cookie(
-    told, breaks, browser_of, client_of, ann, password, mails_at_hand
+def test_an_error_report_has_no_password_token_or_cookie(
+    reports, breaks, browser_of, client_of, ann, password, link_in_mail
 ):
     page, client = browser_of(ann), client_of(ann)
-    link = mails_at_hand(lambda: Browser().post("/accounts/password_reset/", {"email": ann.email}))
+    link = link_in_mail(lambda: Browser().post("/accounts/password_reset/", {"email": ann.email}))
     breaks(
         "accounts.models.attempts.AttemptCounterManager.start_attempt",
         "accounts.password_validation.GuessablePasswordValidator.validate",
@@ -285,14 +285,14 @@ def test_an_error_tells_neither_password_nor_token_nor_cookie(
     secrets = [password, SECRET, client.access, client.access.rpartition(".")[2], link.split("/")[-2]]
     secrets += [morsel.value for morsel in page.cookies.values() if len(morsel.value) > 8]
     secrets += [settings.SECRET_KEY, settings.DATABASES["default"]["NAME"]]
-    text = told()
+    text = reports()
     assert "Broken" in text
     assert [secret for secret in secrets if secret in text] == []
 
 
 @pytest.fixture
-def mails_at_hand(mailoutbox, django_capture_on_commit_callbacks):
-    """The path of the link in the mail that leaves while a piece of work is done."""
+def link_in_mail(mailoutbox, django_capture_on_commit_callbacks):
+    """Returns a function that runs a piece of work and returns the path of the link in its mail."""
 
     def run(work):
         with django_capture_on_commit_callbacks(execute=True):

@@ -1,4 +1,4 @@
-"""Bodies in chunks, as Cloudflare and .NET send them: read like any other, up to the same limits."""
+"""Chunked request bodies, as Cloudflare and .NET send them: accepted up to the same limits as others."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ class Answer:
         head, _separator, self.body = raw.partition(b"\r\n\r\n")
         self.head = head.decode("latin-1")
         self.status = int(self.head.split(" ", 2)[1]) if self.head else 0
-        # Of the ASGI worker, which answers in chunks.
+        # The ASGI worker answers in chunks.
         self.text = self.body.decode(errors="replace")
 
     def cookie(self, name: str) -> str:
@@ -57,7 +57,7 @@ class RawClient:
                 if ends:
                     connection.shutdown(socket.SHUT_WR)
             except OSError:
-                # Refused before all was sent.
+                # The server refused before the whole body was sent.
                 pass
             return Answer(connection.makefile("rb").read())
 
@@ -96,23 +96,23 @@ def credentials(name: str) -> bytes:
     return json.dumps({"username": name, "password": PASSWORD}).encode()
 
 
-def test_json_in_chunks_is_read(http: RawClient, someone: str) -> None:
+def test_json_in_chunks_is_accepted(http: RawClient, someone: str) -> None:
     answer = http.post("/api/token/", in_chunks(credentials(someone), 1))
     assert answer.status == 200, answer.text
     assert '"access"' in answer.text
 
 
 @pytest.mark.parametrize("spelled", ["Chunked", "CHUNKED ", "chunked"])
-def test_the_coding_is_of_any_case(http: RawClient, someone: str, spelled: str) -> None:
+def test_the_transfer_coding_is_case_insensitive(http: RawClient, someone: str, spelled: str) -> None:
     head = f"POST /api/token/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: {JSON}\r\nConnection: close\r\n"
     answer = http.send(f"{head}Transfer-Encoding: {spelled}\r\n\r\n", [in_chunks(credentials(someone))])
     assert answer.status == 200, answer.text
 
 
-def test_slow_chunks_with_extensions_and_trailers_are_read(http: RawClient, someone: str) -> None:
+def test_slow_chunks_with_extensions_and_trailers_are_accepted(http: RawClient, someone: str) -> None:
     body = credentials(someone)
     parts = [b"%x;name=value\r\n" % len(body[:9]), body[:9], b"\r\n%X\r\n" % len(body[9:]), body[9:], b"\r\n0\r\n"]
-    # A trailer is no header: it changes neither the client's address nor anything else.
+    # A trailer is not a header: it does not change the address of the client.
     trailers = b"X-Forwarded-For: 6.6.6.6\r\nContent-Encoding: gzip\r\n\r\n"
     answer = http.post("/api/token/", [*parts, trailers], pause=0.2)
     assert answer.status == 200, answer.text
@@ -128,12 +128,12 @@ def test_a_form_in_chunks_signs_in(http: RawClient, someone: str) -> None:
     answer = http.post("/accounts/login/", in_chunks(body), FORM, cookie)
     assert answer.status == 302, answer.text
     assert answer.cookie("sessionid")
-    # The token in the body counts, chunked or not.
+    # The CSRF token in a chunked body is accepted.
     forged = body.replace(token[1].encode(), b"x" * len(token[1]))
     assert http.post("/accounts/login/", in_chunks(forged), FORM, cookie).status == 403
 
 
-def test_an_empty_body_lacks_its_fields(http: RawClient) -> None:
+def test_an_empty_body_has_missing_fields(http: RawClient) -> None:
     answer = http.post("/api/token/", b"0\r\n\r\n")
     assert (answer.status, "This field is required" in answer.text) == (400, True)
 
@@ -142,14 +142,14 @@ def test_an_empty_body_lacks_its_fields(http: RawClient) -> None:
     ("path", "kilobytes", "content_type"),
     [("/api/token/", 1466, JSON), ("/api/token/revoke/", 63, FORM), ("/accounts/login/", 257, FORM)],
 )
-def test_a_body_over_the_limit_is_too_large(http: RawClient, path: str, kilobytes: int, content_type: str) -> None:
+def test_a_body_over_the_limit_is_refused(http: RawClient, path: str, kilobytes: int, content_type: str) -> None:
     chunk = b"400\r\n" + KILOBYTE + b"\r\n"
     answer = http.post(path, [*[chunk] * kilobytes, b"0\r\n\r\n"], content_type)
     assert answer.status == 413, answer.text
     assert "too large" in answer.text
 
 
-def test_a_body_just_under_the_limit_is_read(http: RawClient, someone: str) -> None:
+def test_a_body_just_under_the_limit_is_accepted(http: RawClient, someone: str) -> None:
     body = credentials(someone)[:-1] + b" " * (1_500_000 - len(credentials(someone))) + b"}"
     answer = http.post("/api/token/", in_chunks(body, 100_000))
     assert answer.status == 200, answer.text
@@ -168,9 +168,9 @@ LIES = {
 
 @pytest.mark.parametrize("path", ["/api/token/", "/accounts/login/"])
 @pytest.mark.parametrize("body", LIES.values(), ids=LIES)
-def test_chunks_that_lie_are_a_bad_request(http: RawClient, path: str, body: bytes) -> None:
+def test_invalid_chunks_are_a_bad_request(http: RawClient, path: str, body: bytes) -> None:
     answer = http.post(path, body, JSON if path.startswith("/api/") else FORM, ends=True)
-    # An ASGI server tells the application nothing of a body that broke off.
+    # An ASGI server does not report an incomplete body to the application.
     assert answer.status in (400, 413, 0), answer.text
     assert http.get("/health/live").status == 200
 
@@ -183,12 +183,12 @@ AMBIGUOUS = {
 
 
 @pytest.mark.parametrize("framing", AMBIGUOUS.values(), ids=AMBIGUOUS)
-def test_a_body_whose_end_or_coding_is_unclear_is_refused(http: RawClient, framing: str) -> None:
+def test_a_body_with_an_ambiguous_end_or_coding_is_refused(http: RawClient, framing: str) -> None:
     head = f"POST /api/token/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: {JSON}\r\nConnection: close\r\n{framing}\r\n"
     assert http.send(head, [in_chunks(b"{}")]).status in (400, 501)
 
 
-def test_the_next_request_on_the_connection_begins_where_the_chunks_end(http: RawClient) -> None:
+def test_the_next_request_begins_after_the_last_chunk(http: RawClient) -> None:
     post = f"POST /api/token/verify/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: {JSON}\r\n"
     following = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     answer = http.send(f"{post}Transfer-Encoding: chunked\r\n\r\n", [in_chunks(b'{"token": "x"}') + following])
@@ -197,11 +197,11 @@ def test_the_next_request_on_the_connection_begins_where_the_chunks_end(http: Ra
     assert re.findall(r"HTTP/1\.1 (\d+)", answer.text) in ([], ["200"])
 
 
-# Lengths that are too large
+# Bodies over the limit
 
 
 @pytest.mark.django_db
-def test_a_form_over_the_limit_is_a_page_that_says_so_and_one_quiet_line(caplog: Any) -> None:
+def test_a_form_over_the_limit_gets_a_page_and_one_log_line(caplog: Any) -> None:
     answer = Browser().generic("POST", "/accounts/login/", "username=" + "x" * 300_000, FORM)
     assert answer.status_code == 413
     assert "The form is too large" in answer.content.decode()
@@ -209,19 +209,19 @@ def test_a_form_over_the_limit_is_a_page_that_says_so_and_one_quiet_line(caplog:
     assert (line.levelno, line.exc_info) == (logging.WARNING, None)
 
 
-# Servers that do not mark the end of a body
+# Servers without an end of the body
 
 
 @override_settings(ALLOWED_HOSTS=["testserver"])
 @pytest.mark.parametrize(("path", "kind"), [("/api/token/", JSON), ("/accounts/login/", "text/html")])
-def test_a_server_that_does_not_mark_the_end_asks_for_a_length(path: str, kind: str) -> None:
+def test_a_server_without_end_of_body_requires_a_length(path: str, kind: str) -> None:
     answer = Browser().generic("POST", path, b"", headers={"transfer-encoding": "chunked"})
     assert answer.status_code == 411
     assert kind in answer["Content-Type"]
 
 
-def test_a_stream_that_marks_its_end_is_read_without_any_header() -> None:
-    """As HTTP/2 sends it."""
+def test_a_stream_with_its_own_end_is_read_without_a_header() -> None:
+    """HTTP/2 sends bodies without Content-Length and Transfer-Encoding."""
     environ = RequestFactory().post("/accounts/login/").environ
     del environ["CONTENT_LENGTH"]
     environ |= {"wsgi.input": BytesIO(b"a=1&b=2"), "wsgi.input_terminated": True, "CONTENT_TYPE": FORM}

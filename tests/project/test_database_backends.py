@@ -1,4 +1,4 @@
-"""The project's database backends beside Django's own: the same results, errors and parameters."""
+"""The database backends of the project have the same results, errors and parameters as those of Django."""
 
 import datetime
 import inspect
@@ -52,7 +52,7 @@ FAILURES = {
 
 @pytest.fixture
 def both(tmp_path: Path) -> Iterator[list[Any]]:
-    """A connection of ours and one of Django's, to the same database."""
+    """A connection of the project's backend and one of Django's, to the same database."""
     wrappers: list[Any] = []
     for wrapper_class in (OURS, DJANGOS):
         settings_dict = connection.settings_dict | {"OPTIONS": dict(connection.settings_dict["OPTIONS"])}
@@ -86,7 +86,7 @@ def error_of(wrapper: Any, sql: str) -> tuple[type, type, str]:
 
 @pytest.mark.parametrize("deadline", [None, 5.0])
 @pytest.mark.parametrize("value", VALUES, ids=repr)
-def test_a_value_comes_back_as_by_djangos(
+def test_values_equal_those_of_djangos_backend(
     both: list[Any], value: object, deadline: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(statement_deadline, "seconds", deadline)
@@ -100,17 +100,17 @@ def test_a_value_comes_back_as_by_djangos(
 
 @pytest.mark.parametrize("deadline", [None, 5.0])
 @pytest.mark.parametrize("sql", FAILURES.values(), ids=FAILURES)
-def test_a_failure_is_the_same_error_as_by_djangos(
+def test_errors_equal_those_of_djangos_backend(
     both: list[Any], sql: str, deadline: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(statement_deadline, "seconds", deadline)
     ours, djangos = (error_of(each, sql) for each in both)
     assert ours == djangos
-    # The connection goes on.
+    # The connection is still usable.
     assert result_of(both[0], "SELECT 1") == result_of(both[1], "SELECT 1")
 
 
-def test_both_have_the_same_features_and_parts(both: list[Any]) -> None:
+def test_features_and_parts_equal_those_of_djangos_backend(both: list[Any]) -> None:
     ours, djangos = both
     parts = ("vendor", "display_name", "ops", "features", "introspection", "creation", "client", "validation")
     for part in parts:
@@ -119,13 +119,13 @@ def test_both_have_the_same_features_and_parts(both: list[Any]) -> None:
     assert ours.get_database_version() == djangos.get_database_version()
 
 
-def test_without_a_deadline_the_parameters_are_djangos(both: list[Any]) -> None:
+def test_without_a_timeout_the_parameters_equal_djangos(both: list[Any]) -> None:
     assert statement_deadline.seconds is None
     ours, djangos = (each.get_connection_params() for each in both)
     assert {name: str(value) for name, value in ours.items()} == {name: str(value) for name, value in djangos.items()}
 
 
-def test_each_method_that_they_replace_is_one_of_djangos() -> None:
+def test_each_overridden_method_exists_in_django() -> None:
     replaced = {name for name, value in vars(OURS).items() if inspect.isfunction(value)} - {"_connect"}
     assert replaced == (
         {"__init__", "get_connection_params", "get_new_connection", "_close"}
@@ -138,7 +138,7 @@ def test_each_method_that_they_replace_is_one_of_djangos() -> None:
 
 
 @needs_postgresql
-def test_with_a_deadline_only_the_limits_are_added(both: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_timeout_only_the_limits_are_added(both: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statement_deadline, "seconds", 1.5)
     ours, djangos = (each.get_connection_params() for each in both)
     limits = "-c statement_timeout=1500 -c idle_in_transaction_session_timeout=1500"
@@ -146,13 +146,13 @@ def test_with_a_deadline_only_the_limits_are_added(both: list[Any], monkeypatch:
     assert {name: str(value) for name, value in ours.items()} == {name: str(value) for name, value in djangos.items()}
 
 
-def test_psycopg_has_what_the_connection_replaces() -> None:
+def test_each_overridden_method_exists_in_psycopg() -> None:
     ours, psycopgs = (inspect.signature(each.wait).parameters for each in (postgresql.Connection, psycopg.Connection))
     assert list(ours) == list(psycopgs)
     assert {"connection_class", "reconnect_failed"} <= inspect.signature(psycopg_pool.ConnectionPool).parameters.keys()
 
 
-def test_a_private_file_is_a_database_like_djangos(tmp_path: Path) -> None:
+def test_a_private_file_works_as_a_sqlite_database(tmp_path: Path) -> None:
     path = tmp_path / "private.sqlite3"
     sqlite.make_private(str(path))
     with sqlite3.connect(path) as database:

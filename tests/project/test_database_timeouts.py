@@ -1,4 +1,4 @@
-"""How long PostgreSQL is waited for: by what answers requests, and by commands."""
+"""Timeouts of PostgreSQL statements, in requests and in commands."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ try:
 except OperationalError as error:
     print(type(error.__cause__).__name__)
 connection.close_if_unusable_or_obsolete()
-# One that was silent is asked again a second later.
+# After a timeout the next statement is possible a second later.
 time.sleep(1.1)
 with connection.cursor() as cursor:
     cursor.execute("SHOW idle_in_transaction_session_timeout")
@@ -28,7 +28,7 @@ with connection.cursor() as cursor:
 """
 
 
-def told_by(*command: str, **env: str) -> list[str]:
+def output_of(*command: str, **env: str) -> list[str]:
     made = subprocess.run(
         [sys.executable, *command],
         cwd=servers.ROOT,
@@ -40,14 +40,14 @@ def told_by(*command: str, **env: str) -> list[str]:
     return made.stdout.split()
 
 
-def test_a_slow_statement_of_a_request_is_ended_by_postgresql() -> None:
-    assert told_by("-c", f"import project.wsgi\n{A_SLOW_STATEMENT}") == ["QueryCanceled", "1s"]
+def test_postgresql_cancels_a_slow_statement_of_a_request() -> None:
+    assert output_of("-c", f"import project.wsgi\n{A_SLOW_STATEMENT}") == ["QueryCanceled", "1s"]
 
 
-def test_where_a_pooler_takes_no_options_the_wait_ends_on_our_side_and_the_next_statement_connects_anew() -> None:
+def test_a_client_side_timeout_replaces_options_behind_a_pooler() -> None:
     code = f"import project.asgi\n{A_SLOW_STATEMENT}"
-    assert told_by("-c", code, DATABASE_PGBOUNCER="true")[1:] == ["0"]
+    assert output_of("-c", code, DATABASE_PGBOUNCER="true")[1:] == ["0"]
 
 
-def test_a_command_takes_its_time() -> None:
-    assert told_by("manage.py", "shell", "--verbosity=0", "--command", A_SLOW_STATEMENT) == ["0"]
+def test_a_command_has_no_statement_timeout() -> None:
+    assert output_of("manage.py", "shell", "--verbosity=0", "--command", A_SLOW_STATEMENT) == ["0"]

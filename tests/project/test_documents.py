@@ -22,18 +22,18 @@ LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
 
 
 def text_of(path: Path) -> str:
-    """Without its code."""
+    """Returns the text of a document without its code blocks."""
     return re.sub(r"^```.*?^```", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
 def anchors(path: Path) -> set[str]:
-    """As GitHub makes them of headings."""
+    """Returns the anchors that GitHub makes of the headings."""
     titles = re.findall(r"^#+ (.+)", text_of(path), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_link_leads_to_a_file_and_a_section(document: str) -> None:
+def test_every_link_points_to_an_existing_file_and_section(document: str) -> None:
     path = servers.ROOT / document
     for file, anchor in LINK.findall(text_of(path)):
         target = (path.parent / file).resolve() if file else path
@@ -42,10 +42,10 @@ def test_every_link_leads_to_a_file_and_a_section(document: str) -> None:
 
 
 @pytest.mark.parametrize(("document", "lines"), [("README.md", 200), ("SECURITY.md", 250)])
-def test_a_document_is_no_longer_than_agreed(document: str, lines: int) -> None:
+def test_a_document_stays_within_its_line_limit(document: str, lines: int) -> None:
     assert len((servers.ROOT / document).read_text().splitlines()) <= lines
 
 
-def test_every_document_is_on_the_map_of_the_readme() -> None:
+def test_the_readme_links_to_every_document() -> None:
     named = {file for file, _anchor in LINK.findall(text_of(servers.ROOT / "README.md").partition("## Other doc")[2])}
     assert {*DOCUMENTS[1:]} <= named

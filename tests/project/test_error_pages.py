@@ -1,4 +1,4 @@
-"""Error pages, and what every page says to the browser of what it may do."""
+"""Error pages, the Content-Security-Policy, and the choice of language."""
 
 import json
 import logging
@@ -56,7 +56,7 @@ def visitor(browser, settings):
 
 
 @pytest.mark.parametrize(("address", "status", "words"), PAGES)
-def test_an_error_is_a_page_that_says_what_to_do(visitor, address, status, words):
+def test_an_error_page_says_what_to_do(visitor, address, status, words):
     response = visitor.get(address)
     assert response.status_code == status
     content = response.content.decode()
@@ -65,7 +65,7 @@ def test_an_error_is_a_page_that_says_what_to_do(visitor, address, status, words
     assert "Wristband &amp; Passport" in content
 
 
-def test_an_error_of_ours_is_in_the_log_and_not_in_the_answer(visitor, caplog):
+def test_a_server_error_is_logged_and_not_shown(visitor, caplog):
     answer = visitor.get("/broken/").content.decode()
     assert not re.search(r"ZeroDivision|Traceback|\.py", answer)
     [record] = [each for each in caplog.records if each.levelno == logging.ERROR]
@@ -73,35 +73,35 @@ def test_an_error_of_ours_is_in_the_log_and_not_in_the_answer(visitor, caplog):
 
 
 @pytest.mark.parametrize(("address", "status"), [("/broken/", 500), ("/away/", 503)])
-def test_a_page_about_our_own_trouble_needs_no_database(visitor, address, status):
-    # This test may use none: pytest-django refuses every statement.
+def test_the_page_of_a_server_error_needs_no_database(visitor, address, status):
+    # This test has no database: pytest-django refuses every statement.
     visitor.cookies[settings.SESSION_COOKIE_NAME] = "f" * 32
     assert visitor.get(address).status_code == status
 
 
-def test_our_own_trouble_says_when_to_come_back(visitor):
+def test_a_server_error_has_a_retry_after_header(visitor):
     assert visitor.get("/away/").headers["Retry-After"] == "2"
 
 
-def test_a_form_without_its_token_is_explained(visitor):
+def test_a_form_without_a_csrf_token_gets_an_explanation(visitor):
     visitor.handler.enforce_csrf_checks = True
     response = visitor.post("/accounts/login/", {})
     assert response.status_code == 403
     assert "The form has expired" in response.content.decode()
 
 
-def test_too_many_attempts_are_a_page_that_says_when_to_come_back():
+def test_the_page_of_too_many_attempts_shows_the_wait():
     response = error_pages.too_many_requests(RequestFactory().get("/accounts/login/"), 61)
     assert (response.status_code, response.headers["Retry-After"]) == (429, "61")
     assert "Too many attempts" in response.content.decode()
 
 
-def test_too_many_attempts_at_the_api_are_json():
+def test_too_many_attempts_at_the_api_answer_json():
     response = error_pages.too_many_requests(RequestFactory().get("/api/token/"), 61)
     assert (response.status_code, json.loads(response.content)["code"]) == (429, "throttled")
 
 
-def test_no_error_page_repeats_the_address_as_html(visitor):
+def test_error_pages_escape_the_address(visitor):
     assert "<script>" not in visitor.get("/<script>alert(1)</script>/").content.decode()
     assert "<b>" not in visitor.get("/broken/?<b>").content.decode()
 
@@ -122,7 +122,7 @@ def test_no_error_page_repeats_the_address_as_html(visitor):
     ],
 )
 @pytest.mark.parametrize("code", [500, 503])
-def test_an_error_page_leads_to_its_own_path_and_to_no_other_site(path, code):
+def test_an_error_page_links_to_its_own_path_only(path, code):
     request = RequestFactory().get("/")
     request.path = unquote(path)
     try:
@@ -132,17 +132,17 @@ def test_an_error_page_leads_to_its_own_path_and_to_no_other_site(path, code):
     [link] = re.findall(r'class="button" href="([^"]*)"', content)
     led_to = urlsplit(urljoin("https://www.example.org/there/", re.sub(r"[\t\r\n]", "", link).replace("\\", "/")))
     assert led_to.netloc == "www.example.org"
-    # As proxies and servers read "//".
+    # Proxies and servers merge "//" to "/".
     assert re.sub("^/+", "/", unquote(led_to.path)) == re.sub("^/+", "/", unquote(path))
 
 
-# What every page may do
+# Content-Security-Policy
 
 STRICT = {"default-src 'self'", "object-src 'none'", "base-uri 'none'", "frame-ancestors 'none'", "form-action 'self'"}
 
 
 @pytest.mark.parametrize("address", ["/", "/accounts/login/", "/admin/login/", "/nowhere/", "/broken/", "/health/live"])
-def test_every_answer_has_the_strict_policy(visitor, address):
+def test_every_response_has_the_strict_policy(visitor, address):
     headers = visitor.get(address).headers
     assert set(headers["Content-Security-Policy"].split("; ")) == STRICT
     assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
@@ -152,7 +152,7 @@ def test_every_answer_has_the_strict_policy(visitor, address):
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_a_view_can_ask_for_more(visitor):
+def test_a_view_can_extend_its_policy(visitor):
     policy = visitor.get("/pictures/").headers["Content-Security-Policy"]
     assert set(policy.split("; ")) == STRICT | {"img-src 'self' data:"}
 
@@ -161,27 +161,27 @@ def test_a_view_can_ask_for_more(visitor):
 
 
 @pytest.mark.parametrize(("asked", "language"), [("de", "de"), ("de-AT,en;q=0.5", "de"), ("en", "en"), ("xx", "en")])
-def test_a_page_is_in_the_language_the_browser_asks_for(visitor, asked, language):
+def test_a_page_is_in_the_language_of_the_accept_header(visitor, asked, language):
     assert f'<html lang="{language}">' in visitor.get("/", headers={"accept-language": asked}).content.decode()
 
 
-def test_the_switch_wins_over_the_browser(visitor):
+def test_the_chosen_language_overrides_the_accept_header(visitor):
     visitor.post("/accounts/language/", {"language": "de", "next": "/"})
     assert '<html lang="de">' in visitor.get("/", headers={"accept-language": "en"}).content.decode()
 
 
-def test_the_switch_leads_back_and_never_away(visitor):
+def test_choosing_a_language_redirects_within_this_site(visitor):
     there = visitor.post("/accounts/language/", {"language": "de", "next": "/accounts/login/"})
     away = visitor.post("/accounts/language/", {"language": "de", "next": "https://evil.example/"})
     assert (there.headers["Location"], away.headers["Location"]) == ("/accounts/login/", "/")
 
 
-def test_the_choice_of_language_is_kept_in_a_careful_cookie(visitor):
+def test_the_language_cookie_is_secure_and_http_only(visitor):
     visitor.post("/accounts/language/", {"language": "de"})
     morsel = visitor.cookies["__Host-language"]
     assert (morsel["secure"], morsel["httponly"], morsel["samesite"]) == (True, True, "Lax")
 
 
-def test_choosing_a_language_needs_a_csrf_token(visitor):
+def test_choosing_a_language_requires_a_csrf_token(visitor):
     visitor.handler.enforce_csrf_checks = True
     assert visitor.post("/accounts/language/", {"language": "de"}).status_code == 403

@@ -1,4 +1,4 @@
-"""Names of the host: every form of our own is ours, probes need none, and strangers' are one quiet line in the log."""
+"""Host names: notations of the own host, unknown hosts, health probes, and SCRIPT_NAME."""
 
 import logging
 import os
@@ -38,7 +38,7 @@ def served_at(settings: Any) -> None:
 
 @pytest.mark.parametrize("host", OURS)
 @pytest.mark.parametrize("headers", [BROWSER, OLD_BROWSER, NO_ORIGIN], ids=["browser", "old browser", "no origin"])
-def test_a_form_passes_whatever_form_of_the_host_the_proxy_sends(
+def test_a_form_is_accepted_with_every_notation_of_the_host(
     ann: Any, password: str, host: str, headers: dict[str, str]
 ) -> None:
     browser = Browser(enforce_csrf_checks=True, HTTP_HOST=host)
@@ -54,11 +54,11 @@ def test_links_have_the_canonical_host(host: str) -> None:
     assert answer.wsgi_request.build_absolute_uri("/") == f"{ORIGIN}/"
 
 
-def test_plain_http_leads_to_https_without_the_port_of_http(client: Any) -> None:
+def test_http_redirects_to_https_without_the_http_port(client: Any) -> None:
     assert client.get("/", HTTP_HOST=f"{HOST}:80")["Location"] == f"{ORIGIN}/"
 
 
-def test_another_port_stays_another_origin() -> None:
+def test_another_port_is_another_origin() -> None:
     assert hosts.canonical("www.example.org:8443", "https") == "www.example.org:8443"
     assert hosts.canonical("[::1]:443", "https") == "[::1]"
     assert hosts.canonical_origin("https://www.example.org:80") == "https://www.example.org:80"
@@ -77,7 +77,7 @@ def test_another_port_stays_another_origin() -> None:
         (" https://app.example.net", "https://app.example.net"),
     ],
 )
-def test_origins_in_the_settings_may_be_spelled_in_capitals_and_with_the_port(setting: str, origin: str) -> None:
+def test_origins_in_settings_accept_capitals_and_default_ports(setting: str, origin: str) -> None:
     assert hosts.canonical_origin(setting) == origin
 
 
@@ -99,7 +99,7 @@ def refusals(caplog: Any) -> list[logging.LogRecord]:
         (OLD_BROWSER, "CSRF cookie not set"),
     ],
 )
-def test_a_refused_form_is_one_line_with_its_cause(caplog: Any, headers: dict[str, str], cause: str) -> None:
+def test_a_refused_form_is_one_log_line_with_its_cause(caplog: Any, headers: dict[str, str], cause: str) -> None:
     browser = Browser(enforce_csrf_checks=True, HTTP_HOST=HOST)
     assert browser.post("/accounts/login/?next=/secret/", {"password": "secret"}, headers=headers).status_code == 403
     [line] = refusals(caplog)
@@ -109,7 +109,7 @@ def test_a_refused_form_is_one_line_with_its_cause(caplog: Any, headers: dict[st
     assert len(line.getMessage()) < 500
 
 
-def test_a_refused_call_with_a_cookie_is_one_line_with_its_cause(caplog: Any, browser_of: Any, ann: Any) -> None:
+def test_a_refused_api_call_is_one_log_line_with_its_cause(caplog: Any, browser_of: Any, ann: Any) -> None:
     browser = browser_of(ann)
     browser.handler.enforce_csrf_checks = True
     answer = browser.patch("/api/me/", "{}", "application/json", headers={"referer": "https://testserver/"})
@@ -122,7 +122,7 @@ def test_a_refused_call_with_a_cookie_is_one_line_with_its_cause(caplog: Any, br
 @pytest.mark.parametrize(
     "host", ["evil.example", "203.0.113.9:8000", "", "x" * 3000, "a b", "www.example.org:99999999"]
 )
-def test_a_scanner_with_a_foreign_host_is_one_quiet_line(caplog: Any, path: str, host: str) -> None:
+def test_an_unknown_host_is_one_short_log_line(caplog: Any, path: str, host: str) -> None:
     answer = Browser(raise_request_exception=False).get(path, HTTP_HOST=host)
     assert answer.status_code == 400
     [line] = caplog.records
@@ -137,7 +137,7 @@ def test_a_scanner_with_a_foreign_host_is_one_quiet_line(caplog: Any, path: str,
 
 @pytest.mark.parametrize("host", ["10.0.0.3:8000", "[2001:db8::3]:8000", "instance-17.internal", "a b", ""])
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
-def test_a_probe_is_answered_whatever_its_host(client: Any, caplog: Any, host: str, path: str) -> None:
+def test_a_health_probe_is_answered_for_any_host(client: Any, caplog: Any, host: str, path: str) -> None:
     answer = client.get(path, HTTP_HOST=host, headers={"origin": "https://evil.example"})
     assert (answer.status_code, answer.json()["status"]) == (200, "up")
     assert not caplog.records
@@ -147,11 +147,11 @@ def test_a_probe_is_answered_whatever_its_host(client: Any, caplog: Any, host: s
 @pytest.mark.parametrize(
     "path", ["/health/", "/health/live/", "/health/live/x", "//health/live", "/metrics", "/health"]
 )
-def test_nothing_else_is_answered_for_another_host(path: str) -> None:
+def test_other_paths_are_refused_for_an_unknown_host(path: str) -> None:
     assert Browser().get(path, HTTP_HOST="10.0.0.3:8000").status_code == 400
 
 
-# A path instead of a host
+# SCRIPT_NAME
 
 
 def test_a_request_below_a_path_is_refused_and_logged(caplog: Any) -> None:
@@ -163,7 +163,7 @@ def test_a_request_below_a_path_is_refused_and_logged(caplog: Any) -> None:
 
 
 @pytest.mark.once
-def test_it_does_not_start_below_a_path() -> None:
+def test_a_script_name_stops_the_start() -> None:
     env = os.environ | {"SCRIPT_NAME": "/app", "DEBUG": "true"}
     ended = subprocess.run(
         [sys.executable, "manage.py", "check"], cwd=servers.ROOT, env=env, capture_output=True, text=True
@@ -172,7 +172,7 @@ def test_it_does_not_start_below_a_path() -> None:
     assert "SCRIPT_NAME must not be set" in ended.stderr
 
 
-def test_a_bound_call_is_for_the_canonical_address(ann: Any) -> None:
-    """`htu` of a DPoP proof is compared with the address that the client knows."""
+def test_a_bound_call_uses_the_canonical_address(ann: Any) -> None:
+    """The claim `htu` of a DPoP proof contains the address that the client knows."""
     answer = ApiClient().get("/api/me/", headers={"host": "WWW.Example.org:443"})
     assert answer.wsgi_request.build_absolute_uri(answer.wsgi_request.path) == f"{ORIGIN}/api/me/"

@@ -1,4 +1,4 @@
-"""The log outside DEBUG: lines of JSON by which a request is found, and by which nobody gets in."""
+"""The log outside DEBUG: JSON lines with request ids, and without secrets."""
 
 import io
 import json
@@ -43,7 +43,7 @@ class Log:
 
 @pytest.fixture
 def log() -> Iterator[Log]:
-    """All that anybody says, as it is written outside DEBUG."""
+    """Captures all log lines from DEBUG on, in the format used outside DEBUG."""
     # An outage is logged once a minute: an earlier test may have had one.
     outages.database_outages._next.clear()
     log = Log()
@@ -64,7 +64,7 @@ def away(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
     raise OperationalError("the database is away")
 
 
-def test_a_busy_day_leaves_no_secret_in_the_log(
+def test_no_action_writes_a_secret_to_the_log(
     log: Log, ann: Any, password: str, mailoutbox: Any, client_of: Callable[[Any], ApiClient]
 ) -> None:
     secrets = {password, NEW_PASSWORD, "a wrong passphrase"}
@@ -112,22 +112,20 @@ def test_a_busy_day_leaves_no_secret_in_the_log(
     assert [secret for secret in secrets if secret in log.text] == []
 
 
-def test_a_line_says_which_request_it_is_of_and_whose(
-    log: Log, ann: Any, client_of: Callable[[Any], ApiClient]
-) -> None:
+def test_a_log_line_has_the_request_id_and_the_user(log: Log, ann: Any, client_of: Callable[[Any], ApiClient]) -> None:
     api = client_of(ann)
     sign_in = SignIn.objects.get()
     ended = api.post("/api/token/blacklist/", {"refresh": api.refresh})
     [line] = [line for line in log.of(ended) if line["logger"] == "accounts.events"]
     assert (line["message"], line["sid"], line["user_id"]) == ("signed_out", str(sign_in.pk), ann.pk)
     assert line["node"] == platform.node()
-    # Once it is known who asks, every other line says so.
+    # After authentication, the lines of other loggers have the user, too.
     other = client_of(ann)
     answer = other.delete(f"/api/sign-ins/{uuid4()}/")
     assert [(line["status_code"], line["user_id"]) for line in log.of(answer)] == [(404, ann.pk)]
 
 
-def test_the_trouble_of_a_page_names_its_route_and_not_its_address(log: Log) -> None:
+def test_an_error_of_a_page_is_logged_with_its_route_only(log: Log) -> None:
     browser = Browser(raise_request_exception=False)
     with connection.execute_wrapper(away):
         answer = browser.get("/accounts/reset/MQ/c0ffee-0123456789abcdef/")
@@ -148,14 +146,12 @@ def test_the_trouble_of_a_page_names_its_route_and_not_its_address(log: Log) -> 
         ("", ["127.0.0.1"], False),
     ],
 )
-def test_only_a_trusted_proxy_says_which_request_it_is(
-    settings: Any, given: str, proxies: list[str], is_kept: bool
-) -> None:
+def test_only_a_trusted_proxy_sets_the_request_id(settings: Any, given: str, proxies: list[str], is_kept: bool) -> None:
     settings.TRUSTED_PROXIES = proxies
-    told = Browser().get("/health/live", headers={"X-Request-ID": given})["X-Request-ID"]
-    assert (told == given) == is_kept
-    assert re.fullmatch(r"[0-9a-f]{32}", told)
+    sent_back = Browser().get("/health/live", headers={"X-Request-ID": given})["X-Request-ID"]
+    assert (sent_back == given) == is_kept
+    assert re.fullmatch(r"[0-9a-f]{32}", sent_back)
 
 
-def test_every_request_has_an_id_of_its_own() -> None:
+def test_every_request_has_its_own_id() -> None:
     assert len({Browser().get("/health/live")["X-Request-ID"] for _ in range(5)}) == 5

@@ -1,4 +1,4 @@
-"""What Prometheus is told, by every worker of a node, and by whom it is asked."""
+"""Metrics for Prometheus: access, counts, several workers, and sampling."""
 
 import os
 import re
@@ -28,17 +28,17 @@ def value_of(text: str, name: str, **labels: str) -> float:
     return sum(each.value for each in samples if each.name == name and labels.items() <= each.labels.items())
 
 
-# Who is told
+# Access
 
 
-def test_nobody_is_told_anything_unless_it_is_set() -> None:
+def test_metrics_are_off_by_default() -> None:
     assert Browser().get("/metrics", headers=BEARER).status_code == 404
 
 
 @pytest.mark.parametrize(
     "header", ["", "Bearer ", "Bearer x", f"Basic {SECRET}", SECRET, f"Bearer {SECRET}x", "Bearer é"]
 )
-def test_strangers_are_refused(settings: Any, header: str) -> None:
+def test_wrong_tokens_and_unknown_addresses_are_refused(settings: Any, header: str) -> None:
     settings.METRICS_TOKEN = SECRET
     settings.METRICS_ADDRESSES = ["10.0.0.0/8"]
     answer = Browser().get("/metrics", headers={"Authorization": header, "X-Forwarded-For": "10.0.0.1"})
@@ -46,41 +46,41 @@ def test_strangers_are_refused(settings: Any, header: str) -> None:
     assert b"wristband" not in answer.content
 
 
-def test_an_empty_secret_opens_nothing(settings: Any) -> None:
+def test_an_empty_bearer_token_is_refused(settings: Any) -> None:
     settings.METRICS_ADDRESSES = ["10.0.0.0/8"]
     assert Browser().get("/metrics", headers={"Authorization": "Bearer "}).status_code == 403
 
 
-def test_whoever_knows_the_secret_is_told_but_not_in_the_clear(settings: Any, client: Any) -> None:
+def test_the_token_gives_access_over_https_only(settings: Any, client: Any) -> None:
     settings.METRICS_TOKEN = SECRET
     answer = Browser().get("/metrics", headers=BEARER)
     assert (answer.status_code, answer["Cache-Control"]) == (200, "no-store")
     assert client.get("/metrics", headers=BEARER).status_code == 403
 
 
-def test_a_known_address_is_told_and_only_by_whom_we_trust(settings: Any) -> None:
+def test_a_forwarded_address_counts_from_trusted_proxies_only(settings: Any) -> None:
     settings.METRICS_ADDRESSES = ["10.0.0.0/8"]
     for proxies, status in (([], 403), (["127.0.0.1"], 200)):
         settings.TRUSTED_PROXIES = proxies
         assert Browser().get("/metrics", headers={"X-Forwarded-For": "10.1.2.3"}).status_code == status
 
 
-# What is told
+# Counts
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_happens_is_counted(settings: Any, ann: Any, password: str) -> None:
+def test_security_events_and_refreshes_are_counted(settings: Any, ann: Any, password: str) -> None:
     settings.METRICS_TOKEN = SECRET
     settings.REFRESH_GRACE = settings.REFRESH_GRACE * 0
 
-    def told() -> str:
+    def read_metrics() -> str:
         return Browser().get("/metrics", headers=BEARER).content.decode()
 
     def events(text: str) -> dict[str, float]:
         types = ("signed_in", "sign_in_failed", "token_reused", "sign_in_ended", "signed_out")
         return {type: value_of(text, "wristband_security_events_total", type=type) for type in types}
 
-    before = told()
+    before = read_metrics()
     api = ApiClient()
     api.sign_in("ann", "a wrong passphrase")
     api.sign_in("ann", password)
@@ -91,7 +91,7 @@ def test_what_happens_is_counted(settings: Any, ann: Any, password: str) -> None
     api.sign_in("ann", password)
     ApiClient().post("/api/token/blacklist/", {"refresh": api.refresh})
     assert api.get("/api/me/").status_code == 401
-    after = told()
+    after = read_metrics()
 
     assert {type: events(after)[type] - times for type, times in events(before).items()} == {
         "signed_in": 2,
@@ -109,7 +109,7 @@ def test_what_happens_is_counted(settings: Any, ann: Any, password: str) -> None
 
 
 @pytest.mark.long
-def test_workers_are_counted_together_and_those_that_died_hold_no_connections(tmp_path: Path) -> None:
+def test_the_counts_of_workers_are_summed_and_survive_a_restart(tmp_path: Path) -> None:
     with servers.valkey() as valkey:
         url = os.environ["DATABASE_URL"]
         database = servers.create_database(url, "metrics") if url else f"sqlite:///{tmp_path / 'db'}"
@@ -125,7 +125,7 @@ def test_workers_are_counted_together_and_those_that_died_hold_no_connections(tm
         with servers.node(env, workers=2) as node:
 
             def ask(method: str, path: str, **how: Any) -> httpx.Response:
-                # Each on a connection of its own, so that both workers get some.
+                # A new connection for each request, so that both workers get some.
                 return httpx.request(method, f"{node.url}{path}", timeout=30, verify=servers.AUTHORITIES, **how)
 
             for _ in range(6):
@@ -136,32 +136,32 @@ def test_workers_are_counted_together_and_those_that_died_hold_no_connections(tm
             while deadline:
                 deadline -= 1
                 assert ask("GET", "/api/me/", headers=bearer).status_code == 200
-                told = ask("GET", "/metrics").text
-                if value_of(told, "wristband_mirror_age_seconds") and value_of(told, "wristband_tokens_known_total"):
+                text = ask("GET", "/metrics").text
+                if value_of(text, "wristband_mirror_age_seconds") and value_of(text, "wristband_tokens_known_total"):
                     break
-            assert value_of(told, "wristband_security_events_total", type="signed_in") == 6
-            assert value_of(told, "wristband_mirror_age_seconds") < 1
-            assert value_of(told, "wristband_token_check_seconds_count") >= 1
+            assert value_of(text, "wristband_security_events_total", type="signed_in") == 6
+            assert value_of(text, "wristband_mirror_age_seconds") < 1
+            assert value_of(text, "wristband_token_check_seconds_count") >= 1
             if url:
-                assert value_of(told, "wristband_database_connections") >= 1
+                assert value_of(text, "wristband_database_connections") >= 1
             node.stop()
             node.start()
-            told = ask("GET", "/metrics").text
-            assert value_of(told, "wristband_security_events_total", type="signed_in") == 6
-            assert value_of(told, "wristband_database_connections") == 0
+            text = ask("GET", "/metrics").text
+            assert value_of(text, "wristband_security_events_total", type="signed_in") == 6
+            assert value_of(text, "wristband_database_connections") == 0
 
 
-def test_every_alert_of_the_readme_names_metrics_that_there_are() -> None:
+def test_every_alert_of_the_readme_uses_existing_metrics() -> None:
     readme = (servers.ROOT / "project" / "README.md").read_text()
     [rules] = [block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "alert:" in block]
     named = set(re.findall(r"\bwristband_\w+", rules))
-    told = names_of(prometheus_client.generate_latest().decode())
+    known = names_of(prometheus_client.generate_latest().decode())
     assert set(re.findall(r'type="(\w+)"', rules)) <= set(SecurityEvent.Type.values)
     assert len(named) >= 6
-    assert named <= told
+    assert named <= known
 
 
-# How often it is measured
+# Sampling
 
 
 def test_a_sampler_is_due_twice_a_second_by_its_own_clock(monkeypatch: pytest.MonkeyPatch) -> None:

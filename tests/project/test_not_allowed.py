@@ -1,4 +1,4 @@
-"""A person who comes to an address that takes forms only finds a page that says what to do; programs get JSON."""
+"""Responses to methods that are not allowed: an explaining page for browsers, JSON for API clients."""
 
 import json
 from uuid import UUID
@@ -20,7 +20,7 @@ FORM_ONLY = [
 
 
 @pytest.mark.parametrize(("address", "page"), FORM_ONLY)
-def test_an_address_for_forms_explains_itself_to_a_link(browser_of, staff, address, page):
+def test_a_get_of_a_post_only_address_gets_an_explanation(browser_of, staff, address, page):
     response = browser_of(staff).get(address)
     assert response.status_code == 405
     assert "POST" in response.headers["Allow"]
@@ -31,14 +31,14 @@ def test_an_address_for_forms_explains_itself_to_a_link(browser_of, staff, addre
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "BREW"])
 @pytest.mark.parametrize("address", ["/", "/accounts/signup/", "/compare/", "/admin/accounts/user/"])
-def test_a_method_that_no_page_takes_is_answered_by_a_page(browser_of, staff, address, method):
+def test_an_unsupported_method_gets_an_error_page(browser_of, staff, address, method):
     response = browser_of(staff).generic(method, address)
     assert response.status_code == 405
     assert response.headers["Allow"] == "GET, HEAD, POST"
     assert "This is not possible here" in response.content.decode()
 
 
-def test_no_page_of_a_405_is_blank(browser_of, staff, subtests):
+def test_no_405_response_is_empty(browser_of, staff, subtests):
     sues = browser_of(staff)
     for place in all_urls():
         with subtests.test(str(place)):
@@ -51,7 +51,7 @@ def test_no_page_of_a_405_is_blank(browser_of, staff, subtests):
 
 
 @pytest.mark.parametrize("address", ["/api/token/", "/api/register/", "/health/live", "/.well-known/jwks.json"])
-def test_programs_are_told_in_json(browser, address):
+def test_api_clients_get_json(browser, address):
     response = browser().generic("PUT", address)
     assert response.status_code == 405
     assert response.headers["Content-Type"] == "application/json"
@@ -59,7 +59,7 @@ def test_programs_are_told_in_json(browser, address):
     assert response.headers["Allow"]
 
 
-# A session is lost, and its person signs in again
+# Sign-ins after a lost session
 
 
 def sign_in_at(browser, address, user, password):
@@ -67,22 +67,22 @@ def sign_in_at(browser, address, user, password):
 
 
 @pytest.mark.parametrize(("address", "page"), FORM_ONLY)
-def test_after_a_sign_in_one_lands_on_a_page(browser, staff, password, address, page):
+def test_a_sign_in_never_redirects_to_a_post_only_address(browser, staff, password, address, page):
     sues = browser()
     lost = sues.post(address)
     login = lost.headers.get("Location", "")
-    # Signing out needs no sign-in, so nothing asks for one.
+    # Signing out requires no sign-in.
     login = login if "/login/" in login else f"/accounts/login/?next={address}"
     assert sign_in_at(sues, login, staff, password).headers["Location"] == page
     assert sues.get(page).status_code == 200
 
 
-def test_the_switch_of_languages_leads_to_a_page(browser_of, ann):
+def test_choosing_a_language_never_redirects_to_post_only(browser_of, ann):
     response = browser_of(ann).post("/accounts/language/", {"language": "de", "next": "/accounts/email/ask/"})
     assert response.headers["Location"] == "/accounts/profile/"
 
 
 @pytest.mark.parametrize("address", ["/accounts/activity/", f"/accounts/sign-ins/{UUID(int=7)}/end/", "/compare/#live"])
-def test_a_page_is_still_what_a_sign_in_leads_to(browser, ann, password, address):
+def test_a_sign_in_redirects_to_pages(browser, ann, password, address):
     response = browser().post("/accounts/login/", {"username": "ann", "password": password, "next": address})
     assert response.headers["Location"] == address

@@ -1,4 +1,4 @@
-"""The app of README.md's "Build your product on it", made from its text in a copy of the project."""
+"""The app of "Build your product on it" in README.md, created from its text in a copy of the project."""
 
 import os
 import re
@@ -26,7 +26,7 @@ def blocks(language: str) -> list[str]:
 
 
 def files() -> dict[str, str]:
-    """The text of each file, by the path in its first line."""
+    """Returns the text of each file by the path in its first line."""
     texts = [*blocks("python"), *blocks("html")]
     return {re.match(r"(?:#|\{#) (\S+)", text)[1]: text for text in texts}  # type: ignore[index]
 
@@ -43,7 +43,7 @@ def add_lines(folder: Path) -> None:
         above = text
 
 
-def env_of_a_newcomer() -> dict[str, str]:
+def env_of_new_user() -> dict[str, str]:
     ours = ("PYTEST_", "SECRET_KEY", "DEBUG", "ALLOWED_HOSTS", "DATABASE_URL", "REDIS_URL", "EMAIL_URL", "DJANGO_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {"WEB_CONCURRENCY": "1"}
 
@@ -52,7 +52,7 @@ def run(folder: Path, command: str, **env: str) -> None:
     made = subprocess.run(
         ["sh", "-c", command.replace(PYTHON, sys.executable)],
         cwd=folder,
-        env=env_of_a_newcomer() | env,
+        env=env_of_new_user() | env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -62,7 +62,7 @@ def run(folder: Path, command: str, **env: str) -> None:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with the app, made as the README says."""
+    """A copy of the project with the app, created as described in the README."""
     folder = tmp_path_factory.mktemp("own_app") / "project"
     shutil.copytree(servers.ROOT, folder, ignore=NOT_COPIED)
     first, last = blocks("sh")
@@ -80,13 +80,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Started(servers.Server):
-    """`manage.py start` in the copy."""
+    """`manage.py start`, running in the copy."""
 
     def __init__(self, folder: Path, log: Path) -> None:
         port = servers.free_port()
         self.url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "manage.py", "start", "--port", str(port)]
-        super().__init__(log, command, cwd=folder, env=env_of_a_newcomer())
+        super().__init__(log, command, cwd=folder, env=env_of_new_user())
 
     def answers(self) -> bool:
         return servers.answers_live(self.url)
@@ -128,7 +128,7 @@ def csrf(page: str) -> dict[str, str]:
     return {"csrfmiddlewaretoken": found[1]}
 
 
-def test_visitors_and_clients_without_a_token_read_no_notes(site: Started) -> None:
+def test_notes_require_a_session_or_a_token(site: Started) -> None:
     with httpx.Client(base_url=site.url, timeout=30, trust_env=False) as visitor:
         assert visitor.get("/notes/").headers["Location"] == "/accounts/login/?next=/notes/"
         assert visitor.get("/api/notes/").status_code == 401
@@ -141,7 +141,7 @@ def test_the_app_passes_the_checks_of_the_project(project: Path) -> None:
 
 
 def test_the_tests_of_the_project_accept_the_app(project: Path) -> None:
-    """Those that read every address, every endpoint or the sources."""
+    """Runs the tests that read every address, every endpoint or the sources."""
     names = ("test_schema.py", "test_places.py", "test_urls.py", "test_translations.py", "test_csrf.py")
     paths = [path for name in names for path in (project / "tests").rglob(name)]
     assert len(paths) >= 4

@@ -1,4 +1,4 @@
-"""manage.py prune: what has served its time goes, and nothing comes back to life."""
+"""manage.py prune: deletes expired rows and unused accounts, without restoring a revoked token."""
 
 import json
 from datetime import timedelta
@@ -26,13 +26,13 @@ DAY = timedelta(days=1)
 
 
 def prune(*arguments):
-    """What it says, by what it is about."""
+    """Returns the lines of the command by their subject."""
     out = StringIO()
     call_command("prune", *arguments, stdout=out)
     return dict(line.split(": ", 1) for line in out.getvalue().splitlines())
 
 
-def test_what_is_in_use_stays(client_of, browser_of, ann, bob):
+def test_rows_in_use_are_kept(client_of, browser_of, ann, bob):
     client, browser = client_of(ann), browser_of(ann)
     client_of(bob).post("/api/sign-ins/end-all/")
     counts = [model.objects.count() for model in (Session, SignIn, Entry, SecurityEvent, AttemptCounter)]
@@ -49,7 +49,7 @@ def register(name, password):
 
 
 def sign_up(name, password):
-    """By the page; returns the browser, which is signed in."""
+    """Signs up on the page and returns the signed-in browser."""
     browser = Browser()
     form = {"username": name, "email": f"{name}@example.org", "password1": password, "password2": password}
     assert browser.post("/accounts/signup/", form).status_code == 302
@@ -58,12 +58,12 @@ def sign_up(name, password):
 
 @pytest.fixture
 def later(clock, settings):
-    """When accounts that were not used so far are past keeping."""
+    """Returns a function that moves the clock past the retention of unused accounts."""
     return lambda: clock.shift(max(settings.UNCONFIRMED_KEEP, settings.SIGN_IN_MAX) + DAY)
 
 
 @pytest.mark.parametrize("sign_up", [register, sign_up])
-def test_an_account_that_signed_up_and_nobody_confirmed_or_used_goes(sign_up, password, clock, settings):
+def test_an_unconfirmed_and_unused_sign_up_is_deleted(sign_up, password, clock, settings):
     sign_up("ann", password)
     clock.shift(settings.UNCONFIRMED_KEEP - DAY)
     prune()
@@ -75,7 +75,7 @@ def test_an_account_that_signed_up_and_nobody_confirmed_or_used_goes(sign_up, pa
 
 
 def made_by(way, password):
-    """Accounts that did not sign up here: nobody confirmed their addresses, and nobody signed in."""
+    """Creates an account without a sign-up, a confirmed address or a sign-in."""
     if way == "bulk_create":
         User.objects.bulk_create(User(username=f"u{n}", email=f"u{n}@example.org", password="x") for n in range(3))
     elif way == "loaddata":
@@ -102,7 +102,7 @@ def made_by(way, password):
 @pytest.mark.parametrize(
     "way", ["bulk_create", "loaddata", "raw SQL", "createsuperuser", "get_or_create", "create_user"]
 )
-def test_an_account_that_was_imported_or_made_by_staff_stays(way, password, later):
+def test_an_account_imported_or_created_by_staff_is_kept(way, password, later):
     made_by(way, password)
     count = User.objects.count()
     later(), later()
@@ -145,7 +145,7 @@ def has_data_of_another_app(name, password, clock):
 
 
 def signs_in_at_a_node_of_the_release_before(name, password, clock):
-    """Which writes last_login, and does not know the mark."""
+    """That release writes last_login and does not know the column unused_since."""
     User.objects.filter(pk=register(name, password).pk).update(last_login=timezone.now() + timedelta(seconds=1))
 
 
@@ -162,7 +162,7 @@ def signs_in_at_a_node_of_the_release_before(name, password, clock):
         signs_in_at_a_node_of_the_release_before,
     ],
 )
-def test_an_account_that_signed_up_and_was_used_stays(use, password, clock, later):
+def test_an_account_that_was_used_is_kept(use, password, clock, later):
     use("ann", password, clock)
     for _ in range(4):
         later()
@@ -170,8 +170,8 @@ def test_an_account_that_signed_up_and_was_used_stays(use, password, clock, late
     assert User.objects.filter(username="ann").exists()
 
 
-def test_accounts_of_before_are_marked_only_if_they_signed_up_and_never_signed_in(password):
-    """As the migration that adds the mark finds them."""
+def test_the_migration_marks_unused_sign_ups_only(password):
+    """Runs the migration that fills unused_since."""
     register("ann", password)
     sign_up("bob", password)
     User.objects.create_user("eve", "eve@example.org", password)
@@ -180,7 +180,7 @@ def test_accounts_of_before_are_marked_only_if_they_signed_up_and_never_signed_i
     assert list(User.objects.exclude(unused_since=None).values_list("username", flat=True)) == ["ann"]
 
 
-def test_a_throw_away_account_goes_after_its_day_and_its_client_is_out(clock, client_of, password):
+def test_a_throw_away_account_is_deleted_with_its_client(clock, client_of, password):
     client = client_of(registration.create_throw_away_user("demo", password))
     clock.shift(DAY - timedelta(seconds=1))
     prune()
@@ -191,14 +191,14 @@ def test_a_throw_away_account_goes_after_its_day_and_its_client_is_out(clock, cl
     assert not User.objects.exists()
 
 
-def test_an_expired_session_goes(browser_of, ann, clock, settings):
+def test_an_expired_session_is_deleted(browser_of, ann, clock, settings):
     browser_of(ann)
     clock.shift(settings.SIGN_IN_MAX + DAY)
     prune()
     assert not Session.objects.exists()
 
 
-def test_a_sign_in_goes_some_time_after_it_ended(client_of, ann, clock, settings):
+def test_an_ended_sign_in_is_deleted_after_its_retention(client_of, ann, clock, settings):
     client_of(ann).post("/api/sign-ins/end-all/")
     clock.shift(settings.SIGN_IN_KEEP - timedelta(seconds=1))
     prune()
@@ -208,7 +208,7 @@ def test_a_sign_in_goes_some_time_after_it_ended(client_of, ann, clock, settings
     assert SignIn.objects.count() == 0
 
 
-def test_a_sign_in_that_nobody_ended_goes_as_long_after_it_was_out_of_date(browser_of, ann, clock, settings):
+def test_an_expired_sign_in_is_deleted_after_its_retention(browser_of, ann, clock, settings):
     User.objects.update(email_confirmed_at=timezone.now())
     browser_of(ann)
     clock.shift(settings.SIGN_IN_MAX + settings.SIGN_IN_KEEP - timedelta(seconds=1))
@@ -220,7 +220,7 @@ def test_a_sign_in_that_nobody_ended_goes_as_long_after_it_was_out_of_date(brows
     assert not Entry.objects.exists()
 
 
-def test_an_entry_goes_when_it_has_expired_and_not_before(client_of, ann, clock, settings):
+def test_a_blocklist_entry_is_deleted_when_it_has_expired(client_of, ann, clock, settings):
     client = client_of(ann)
     client.post("/api/sign-ins/end-all/")
     prune()
@@ -234,7 +234,7 @@ def test_an_entry_goes_when_it_has_expired_and_not_before(client_of, ann, clock,
     assert client.get("/api/me/").status_code == 401
 
 
-def test_whatever_was_pruned_stays_out(client_of, ann, clock, settings):
+def test_pruned_sign_ins_stay_revoked(client_of, ann, clock, settings):
     settings.SIGN_IN_KEEP = timedelta(0)
     client = client_of(ann)
     client.post("/api/sign-ins/end-all/")
@@ -245,7 +245,7 @@ def test_whatever_was_pruned_stays_out(client_of, ann, clock, settings):
     assert client.renew().status_code == 401
 
 
-def test_events_go_when_they_are_old(ann, clock, settings):
+def test_old_events_are_deleted(ann, clock, settings):
     SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_UP, ann)
     clock.shift(settings.EVENT_KEEP - timedelta(seconds=1))
     SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_IN, ann)
@@ -254,7 +254,7 @@ def test_events_go_when_they_are_old(ann, clock, settings):
     assert list(SecurityEvent.objects.values_list("type", flat=True)) == ["signed_in"]
 
 
-def test_counts_go_when_they_are_past_use(anonymous, ann, clock):
+def test_expired_attempt_counters_are_deleted(anonymous, ann, clock):
     for _ in range(6):
         anonymous.sign_in("ann", WRONG)
     clock.shift(timedelta(hours=11))
@@ -268,14 +268,14 @@ def test_counts_go_when_they_are_past_use(anonymous, ann, clock):
 def test_a_dry_run_counts_and_deletes_nothing(client_of, ann, clock, settings):
     client_of(ann).post("/api/sign-ins/end-all/")
     clock.shift(settings.EVENT_KEEP + DAY)
-    told = prune("--dry-run")
-    assert told["sign-ins"] == "1 to be deleted"
-    assert told["security events"] == "2 to be deleted"
+    output = prune("--dry-run")
+    assert output["sign-ins"] == "1 to be deleted"
+    assert output["security events"] == "2 to be deleted"
     assert SignIn.objects.count() == 1
     assert SecurityEvent.objects.count() == 2
 
 
-def test_ends_left_half_way_are_counted_once_however_many_entries_concern_them(client_of, ann, bob, clock):
+def test_unfinished_ends_are_counted_once(client_of, ann, bob, clock):
     client_of(ann), client_of(bob)
     clock.shift(60)
     earlier = timezone.now()
@@ -298,7 +298,7 @@ def test_ends_left_half_way_are_counted_once_however_many_entries_concern_them(c
     assert prune()["unfinished revocations"] == "3 sign-ins ended"
 
 
-def test_it_goes_in_batches_that_may_be_left_after_any(ann, clock, settings):
+def test_rows_are_deleted_in_independent_batches(ann, clock, settings):
     for _ in range(5):
         SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_IN, ann)
     clock.shift(settings.EVENT_KEEP + DAY)

@@ -1,4 +1,4 @@
-"""SECRET_KEY is changed node by node, in the order of project/README.md: no client and no browser is signed out."""
+"""A change of SECRET_KEY, node by node in the order of project/README.md, ends no sign-in."""
 
 import hashlib
 import os
@@ -44,7 +44,7 @@ def environment(key, fallback):
 def stores():
     name = f"secret_{uuid.uuid4().hex}"
     env = {"DATABASE_URL": servers.create_database(os.environ["DATABASE_URL"], name), "DEBUG": "true"}
-    # All callers of this test have one address.
+    # All requests of this test come from one address.
     env |= {"TOKEN_RATE": "", "ACCOUNT_RATE": "", "HASHES_AT_ONCE": "4"}
     servers.manage(env | environment(OLD, ""), "migrate", "--verbosity=0")
     return env
@@ -64,7 +64,7 @@ def restart(node, env):
 
 
 class Program:
-    """A client that calls and refreshes at any node, all the time, and goes to another one where none answers."""
+    """A client that calls and refreshes at all nodes, and retries at another node without a response."""
 
     def __init__(self, nodes):
         self.nodes, self.statuses, self.over = nodes, [], threading.Event()
@@ -98,7 +98,7 @@ class Program:
 
 
 class Browser:
-    """A browser of the program's user, which signed in at one node and goes on at any."""
+    """A browser of the program's user that signed in at one node and uses all nodes."""
 
     def __init__(self, program, node):
         self.http = httpx.Client(timeout=30)
@@ -117,17 +117,17 @@ class Browser:
         return self.http.get(f"{node.url}/accounts/profile/").status_code == 200
 
     def is_known(self, node):
-        """Whether it signs in where a stranger with the same address may not."""
+        """Whether it can sign in while strangers with the same address are locked out."""
         return self.sign_in(node) == 302
 
     def saves(self, shown_by, node):
-        """A form that one node showed, sent to another."""
+        """Sends a form of one node to another. Returns whether it was saved."""
         self.http.get(f"{shown_by.url}/accounts/profile/")
         return self.send(node, "/accounts/profile/", {"first_name": "Ann", "last_name": ""}) == 302
 
 
-class Holder:
-    """A client with a key of its own, whose clock is so far off that it needs a nonce."""
+class BoundClient:
+    """A client with its own DPoP key and a wrong clock, so that it needs a nonce."""
 
     def __init__(self, program):
         self.program, self.key, self.nonce = program, ec.generate_private_key(ec.SECP256R1()), None
@@ -153,7 +153,7 @@ class Holder:
         return httpx.post(url, json=form, headers={"DPoP": self.proof("POST", url)}, timeout=30)
 
     def calls(self, made_at, node):
-        """With a nonce of the one node, tokens of the same, and a call at the other."""
+        """Calls one node with a nonce and tokens of another."""
         self.ask_nonce(made_at)
         answer = self.sign_in_at(node)
         assert answer.status_code == 200, answer.text
@@ -168,7 +168,7 @@ def reset_link(env, name):
     return f"/accounts/reset/{uid}/{token}/"
 
 
-def opens(node, link):
+def is_valid(node, link):
     return httpx.get(f"{node.url}{link}", follow_redirects=True, timeout=30).status_code == 200
 
 
@@ -177,19 +177,19 @@ def lock_out_strangers(node, name):
         httpx.post(f"{node.url}/api/token/", json={"username": name, "password": WRONG}, timeout=30)
 
 
-def go_around(nodes, program, browsers, locked):
-    """What one node gave out, each of them takes."""
+def check_all_nodes(nodes, program, browsers, locked):
+    """Checks that every node accepts what one node issued."""
     for node in nodes:
         assert program.me(node) == program.refresh(node) == 200
         assert all(browser.is_signed_in(node) for browser in browsers)
-        assert all(Holder(program).calls(made_at, node) for made_at in nodes)
+        assert all(BoundClient(program).calls(made_at, node) for made_at in nodes)
         lock_out_strangers(node, locked.program.name)
         assert locked.is_known(node)
     assert browsers[-1].saves(*nodes)
     assert browsers[-1].saves(*reversed(nodes))
 
 
-def test_it_is_changed_node_by_node_and_refuses_nothing_on_the_way(stores, nodes):
+def test_a_change_node_by_node_refuses_no_request(stores, nodes):
     program, other = Program(nodes), Program(nodes)
     browsers = [Browser(program, node) for node in nodes]
     locked = Browser(other, nodes[0])
@@ -201,9 +201,9 @@ def test_it_is_changed_node_by_node_and_refuses_nothing_on_the_way(stores, nodes
             for node in nodes:
                 restart(node, stores | environment(key, fallback))
                 browsers.append(Browser(program, node))
-                go_around(nodes, program, browsers, locked)
+                check_all_nodes(nodes, program, browsers, locked)
                 link = reset_link(stores | environment(key, fallback), program.name)
-                assert [opens(each, link) for each in nodes] == [True, True]
+                assert [is_valid(each, link) for each in nodes] == [True, True]
     finally:
         busy.over.set()
         calls.join()
@@ -212,12 +212,12 @@ def test_it_is_changed_node_by_node_and_refuses_nothing_on_the_way(stores, nodes
     since = Browser(program, nodes[0])
     for node in nodes:
         restart(node, stores | environment(*ROUNDS[2]))
-        # The refresh tokens are of the new key by now, and sign-ins of the second round go on.
+        # Refresh tokens are signed with the new key now, and sign-ins of the second round stay valid.
         assert all(since.is_signed_in(each) for each in nodes)
 
 
-def test_a_key_that_other_nodes_do_not_know_yet_is_refused(stores, nodes):
-    """Which is why it is made a fallback first."""
+def test_a_key_unknown_to_other_nodes_is_refused(stores, nodes):
+    """Therefore the new key is a fallback first."""
     restart(nodes[1], stores | environment(NEW, OLD))
     program = Program(nodes)
     program.sign_in(nodes[1])

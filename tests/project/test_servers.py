@@ -1,3 +1,5 @@
+"""The servers of tests/servers.py: start, stop, kill and pause."""
+
 from contextlib import ExitStack
 
 import psutil
@@ -17,7 +19,7 @@ def test_a_postgres_starts_answers_and_stops():
     assert not postgres.folder.exists()
 
 
-def test_of_a_killed_postgres_no_process_is_left_to_keep_it_from_starting_again():
+def test_a_killed_postgres_can_start_again():
     with servers.postgres() as postgres, ExitStack() as connections:
         for _ in range(50):
             connections.enter_context(psycopg.connect(postgres.url))
@@ -46,7 +48,7 @@ def test_a_killed_valkey_starts_again_empty_on_the_same_port():
         assert client.get("key") is None
 
 
-def test_a_paused_valkey_goes_on_where_it_was():
+def test_a_paused_valkey_continues_with_its_data():
     with servers.valkey() as valkey:
         client = redis.Redis.from_url(valkey.url, socket_timeout=0.1, retry=None)
         client.set("key", "value")

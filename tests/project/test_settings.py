@@ -1,4 +1,4 @@
-"""Settings are judged at the start: by name, with what is expected, and without a secret."""
+"""Validation of settings at the start: errors name the setting and the expected value, and contain no secret."""
 
 import os
 import runpy
@@ -132,7 +132,7 @@ RIGHT: list[tuple[str, str, str, Any]] = [
 
 
 def settings_with(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> dict[str, Any]:
-    """As a new process would read them. Raises ImproperlyConfigured."""
+    """Returns the settings of a new process. Raises ImproperlyConfigured."""
     for name in (*stores.ENVIRONMENT, *stores.DEFAULTS):
         monkeypatch.delenv(name, raising=False)
     for name, value in (stores.ENVIRONMENT | values).items():
@@ -141,7 +141,7 @@ def settings_with(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> di
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
-def test_a_wrong_value_stops_the_start_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_an_invalid_value_stops_the_start_with_its_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     with pytest.raises(ImproperlyConfigured) as refused:
         settings_with(monkeypatch, {name: value})
     assert refused.value.__cause__ is None
@@ -155,7 +155,7 @@ def test_a_wrong_value_stops_the_start_by_name(monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.parametrize(("name", "values"), TOGETHER)
-def test_settings_that_exclude_each_other_stop_it(
+def test_mutually_exclusive_settings_stop_the_start(
     monkeypatch: pytest.MonkeyPatch, name: str, values: dict[str, str]
 ) -> None:
     with pytest.raises(ImproperlyConfigured, match=name):
@@ -163,14 +163,14 @@ def test_settings_that_exclude_each_other_stop_it(
 
 
 @pytest.mark.parametrize(("name", "value", "setting", "expected"), RIGHT)
-def test_a_right_value_is_taken(
+def test_a_valid_value_is_used(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, setting: str, expected: object
 ) -> None:
     assert settings_with(monkeypatch, {name: value})[setting] == expected
 
 
-def test_empty_means_unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Empty rates are no limit, and an empty ENV_FILE is no file.
+def test_an_empty_value_means_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Empty rates mean no limit, and an empty ENV_FILE means no file.
     names = [*(name for name in stores.DEFAULTS if not name.endswith("_RATE")), "DEFAULT_FROM_EMAIL"]
     unset = settings_with(monkeypatch, {})
     empty = settings_with(monkeypatch, dict.fromkeys(names, ""))
@@ -178,10 +178,10 @@ def test_empty_means_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {name: empty[name] for name in read} == {name: unset[name] for name in read}
 
 
-def test_every_setting_of_the_example_is_judged() -> None:
+def test_every_setting_of_the_example_is_validated() -> None:
     named = {line[2:].partition("=")[0] for line in example() if line[2:].partition("=")[0].isupper()}
-    judged = {name for name, _value in WRONG} | {"JWT_KEYS"}
-    assert named - judged == set()
+    validated = {name for name, _value in WRONG} | {"JWT_KEYS"}
+    assert named - validated == set()
 
 
 def example() -> list[str]:
@@ -191,13 +191,13 @@ def example() -> list[str]:
 
 def test_the_example_with_every_line_uncommented_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     values = dict(line[2:].split("=", 1) for line in example() if line[2:].partition("=")[0].isupper())
-    # What excludes each other, and what names files of the operator's own.
+    # Mutually exclusive settings, and settings with paths of the operator.
     for name in ("REDIS_CLUSTER", "REDIS_SENTINELS", "SECRET_KEY"):
         values.pop(name)
     settings_with(monkeypatch, values)
 
 
-# From outside
+# Commands and servers
 
 COMMANDS = [["check", "--deploy"], ["migrate"], ["start"], ["end_sign_ins", "--all"]]
 ALL_WRONG = dict(WRONG)
@@ -215,7 +215,7 @@ def run(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_names_all_that_is_wrong_a_line_each(command: list[str]) -> None:
+def test_a_command_lists_every_error_on_its_own_line(command: list[str]) -> None:
     made = run("manage.py", *command, **ALL_WRONG)
     assert made.returncode == 1
     lines = made.stderr.splitlines()
@@ -224,8 +224,8 @@ def test_a_command_names_all_that_is_wrong_a_line_each(command: list[str]) -> No
     assert SECRET not in made.stdout + made.stderr
 
 
-def test_the_server_does_not_start_and_says_the_same() -> None:
-    # gunicorn reads that one itself.
+def test_the_server_does_not_start_and_logs_the_same_lines() -> None:
+    # gunicorn itself reads WEB_CONCURRENCY.
     wrong = ALL_WRONG | {"WEB_CONCURRENCY": "1"}
     made = run("-m", "gunicorn", "project.wsgi", "--no-control-socket", "--bind=127.0.0.1:0", **wrong)
     assert made.returncode != 0
@@ -237,27 +237,25 @@ def test_the_server_does_not_start_and_says_the_same() -> None:
     ("name", "meant"),
     [("TRUSTED_PROXY", "TRUSTED_PROXIES"), ("DATABASE_URI", "DATABASE_URL"), ("Redis_Url", "REDIS_URL")],
 )
-def test_a_name_that_is_nearly_that_of_a_setting_is_a_warning(name: str, meant: str) -> None:
+def test_a_misspelt_setting_is_a_warning(name: str, meant: str) -> None:
     made = run("manage.py", "check", **{name: "x"})
     assert made.returncode == 0
     assert f"{name} is no setting of this project. Did you mean {meant}?" in made.stderr
 
 
-def test_such_a_name_in_the_file_is_a_warning_and_others_are_none(tmp_path: Path) -> None:
+def test_a_misspelt_setting_in_the_file_is_a_warning(tmp_path: Path) -> None:
     file = tmp_path / "env"
     file.write_text("ALLOWED_HOST=www.example.org\nPOSTGRES_PASSWORD=x\nSENTRY_DSN=x\n")
-    told = run("manage.py", "check", ENV_FILE=str(file)).stderr
-    assert "Did you mean ALLOWED_HOSTS?" in told
-    assert "SENTRY_DSN" not in told
-    assert "POSTGRES" not in told
+    output = run("manage.py", "check", ENV_FILE=str(file)).stderr
+    assert "Did you mean ALLOWED_HOSTS?" in output
+    assert "SENTRY_DSN" not in output
+    assert "POSTGRES" not in output
 
 
-# The file
+# ENV_FILE
 
 
-def test_a_line_of_the_file_that_is_no_setting_is_named_and_not_shown(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_an_invalid_line_is_reported_by_number_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "env"
     file.write_text(f"# a comment\n\nDEMO=false\nMETRICS_TOKEN = {SECRET}\n")
     with pytest.raises(ImproperlyConfigured, match="line 4") as refused:
@@ -265,11 +263,11 @@ def test_a_line_of_the_file_that_is_no_setting_is_named_and_not_shown(
     assert SECRET not in str(refused.value)
 
 
-def test_a_file_of_another_editor_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_file_with_bom_and_crlf_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "env"
     file.write_bytes("\ufeffPASSWORD_MIN_LENGTH=21\r\nDEMO=true\r\n".encode())
     for name in ("PASSWORD_MIN_LENGTH", "DEMO"):
-        # Set first, so that what the file brings is taken away again.
+        # Set first, so that monkeypatch removes the values of the file afterwards.
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     read = settings_with(monkeypatch, {"ENV_FILE": str(file)})

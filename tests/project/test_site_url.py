@@ -1,4 +1,4 @@
-"""Where links lead: to the site as SITE_URL names it, or to the host of the request, never to what a stranger chose."""
+"""Hosts of links: SITE_URL or the host of the request, never another value of the request."""
 
 import os
 import re
@@ -28,9 +28,9 @@ def links_in(mails):
 
 @pytest.fixture
 def everything(browser, browser_of, anonymous, client_of, ann, password, mails_of):
-    """The links of each mail and page that has absolute ones, asked for with these headers."""
+    """Returns a function that returns all absolute links of mails and pages, requested with these headers."""
 
-    def ask(headers):
+    def send_requests(headers):
         page, client = browser_of(ann), client_of(ann)
         stolen = client.refresh
         client.renew()
@@ -52,22 +52,22 @@ def everything(browser, browser_of, anonymous, client_of, ann, password, mails_o
         assert len(mails) >= 8
         return links_in(mails) | set(URL.findall(shown[0]))
 
-    return ask
+    return send_requests
 
 
 @pytest.mark.parametrize("host", ["testserver:1337", "testserver:443", "TESTSERVER:80", "testserver"])
-def test_no_link_has_a_port_that_the_request_chose(everything, host):
+def test_no_link_contains_the_port_of_the_request(everything, host):
     found = everything({"host": host})
     assert {link.split("/")[2].lower() for link in found} == {"testserver"}
 
 
-def test_every_link_leads_to_the_configured_site(everything, settings):
+def test_every_link_points_to_the_configured_site(everything, settings):
     settings.SITE_URL = SITE
     found = everything(FORGED)
     assert {link[: len(SITE)] for link in found} == {SITE}
 
 
-def test_development_keeps_its_port(rf, settings, browser, ann, mails_of):
+def test_in_debug_links_contain_the_port(rf, settings, browser, ann, mails_of):
     settings.DEBUG = True
     answer = mails_of(
         lambda: browser().post("/accounts/password_reset/", {"email": ann.email}, headers={"host": "testserver:8000"})
@@ -75,9 +75,9 @@ def test_development_keeps_its_port(rf, settings, browser, ann, mails_of):
     assert all(link.startswith("https://testserver:8000/") for link in links_in(answer))
 
 
-def test_links_name_the_folder_that_the_site_is_served_under(browser_of, ann, mails_of):
+def test_links_contain_the_script_name(browser_of, ann, mails_of):
     page, prefix = browser_of(ann), get_script_prefix()
-    # As a server does before each request.
+    # A server sets it before each request.
     set_script_prefix("/app/")
     try:
         mails = mails_of(lambda: page.post("/accounts/clients/new/", {"name": "script"}))
@@ -86,48 +86,48 @@ def test_links_name_the_folder_that_the_site_is_served_under(browser_of, ann, ma
     assert links_in(mails) == {"https://testserver/app/accounts/sign-ins/"}
 
 
-# Without a request
+# Mails of commands
 
 
-def test_a_reset_mail_from_a_command_says_what_to_set(ann, mails_of):
-    def ask():
+def test_a_reset_mail_from_a_command_requires_site_url(ann, mails_of):
+    def send_requests():
         with pytest.raises(ImproperlyConfigured, match="SITE_URL"):
             passwords.mail_reset_link(ann)
 
-    assert mails_of(ask) == []
+    assert mails_of(send_requests) == []
 
 
-def test_a_sign_up_by_a_command_without_a_site_is_not_half_done(db, password):
+def test_a_sign_up_without_site_url_leaves_no_account(db, password):
     with pytest.raises(ImproperlyConfigured, match="SITE_URL"):
         registration.sign_up("carol", "carol@example.org", password)
     assert not User.objects.filter(username="carol").exists()
 
 
-def test_a_reset_mail_from_a_command_leads_to_the_configured_site(ann, mails_of, settings):
+def test_a_reset_mail_from_a_command_links_to_the_site(ann, mails_of, settings):
     settings.SITE_URL = SITE
     [link] = links_in(mails_of(lambda: passwords.send_reset(ann)))
     assert link.startswith(f"{SITE}/accounts/reset/")
 
 
-def test_a_mail_from_a_command_in_development_leads_to_this_machine(ann, mails_of, settings):
+def test_in_debug_a_mail_from_a_command_links_to_localhost(ann, mails_of, settings):
     settings.DEBUG = True
     [link] = links_in(mails_of(lambda: passwords.send_reset(ann)))
     assert link.startswith("http://127.0.0.1:8000/accounts/reset/")
 
 
-def test_a_notice_from_a_command_leads_to_the_configured_site(ann, mails_of, settings):
+def test_a_notice_from_a_command_links_to_the_site(ann, mails_of, settings):
     settings.SITE_URL = SITE
     ann.set_password(NEW_PASSWORD)
     assert links_in(mails_of(ann.save)) == {f"{SITE}/accounts/password_reset/"}
 
 
-def test_a_notice_from_a_command_without_a_site_has_no_link(ann, mails_of):
+def test_a_notice_without_site_url_has_no_link(ann, mails_of):
     ann.set_password(NEW_PASSWORD)
     mails = mails_of(ann.save)
     assert (len(mails), links_in(mails)) == (1, set())
 
 
-# What it may be
+# Values of SITE_URL
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_notice_from_a_command_without_a_site_has_no_link(ann, mails_of):
         ("https://10.0.0.5", "https://10.0.0.5"),
     ],
 )
-def test_a_site_is_taken_in_its_plainest_form(monkeypatch, given, taken):
+def test_site_url_is_normalised(monkeypatch, given, taken):
     monkeypatch.setenv("SITE_URL", given)
     env = Environment()
     assert env.site_url("SITE_URL", schemes=["https"]) == taken
@@ -173,7 +173,7 @@ def test_a_site_is_taken_in_its_plainest_form(monkeypatch, given, taken):
         "https://a.example.org,https://b.example.org",
     ],
 )
-def test_what_is_no_site_stops_the_start_with_its_name_and_what_is_expected(monkeypatch, bad):
+def test_an_invalid_site_url_stops_the_start(monkeypatch, bad):
     monkeypatch.setenv("SITE_URL", bad)
     env = Environment()
     assert env.site_url("SITE_URL", schemes=["https"]) == ""
@@ -183,7 +183,7 @@ def test_what_is_no_site_stops_the_start_with_its_name_and_what_is_expected(monk
 
 
 @pytest.mark.parametrize(("debug", "taken"), [("true", "http://127.0.0.1:9000"), ("", "SITE_URL is")])
-def test_plain_http_will_do_in_development_only(debug, taken):
+def test_http_is_accepted_in_debug_only(debug, taken):
     environment = {"SITE_URL": "http://127.0.0.1:9000", "DEBUG": debug}
     shown = subprocess.run(
         [sys.executable, "-c", "from project import settings; print(settings.SITE_URL)"],

@@ -1,4 +1,4 @@
-"""`manage.py start`: what keeps it from serving is one line that says what to do."""
+"""`manage.py start`: every failure is one line that says what to do."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ UNREACHABLE = "postgres://user:hunter2@127.0.0.1:1/wristband"
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project in a folder of its own, as a newcomer has it."""
+    """A copy of the project, as a new user has it."""
     folder = tmp_path_factory.mktemp("copy")
     not_copied = shutil.ignore_patterns(".*", "var", "__pycache__", "tests")
     shutil.copytree(servers.ROOT, folder, ignore=not_copied, dirs_exist_ok=True)
@@ -42,7 +42,7 @@ def started(folder: Path, *options: str, prefix: Sequence[str] = (), **env: str)
 
 
 def refusal(folder: Path, *options: str, prefix: Sequence[str] = (), **env: str) -> str:
-    """The one line that it ends with."""
+    """Returns the one line that the command writes before it ends."""
     process = started(folder, *options, prefix=prefix, **env)
     _out, err = process.communicate(timeout=60)
     assert process.returncode == 1, err
@@ -51,30 +51,30 @@ def refusal(folder: Path, *options: str, prefix: Sequence[str] = (), **env: str)
 
 
 @pytest.mark.parametrize("port", ["70000", "-1", "0", "65536", "eighty", "80.5", "٨٠"])
-def test_a_port_that_is_none_is_refused(copy: Path, port: str) -> None:
+def test_an_invalid_port_is_refused(copy: Path, port: str) -> None:
     assert refusal(copy, f"--port={port}") == f"CommandError: --port {port}: expected a whole number from 1 to 65535."
 
 
 @pytest.mark.parametrize("nodes", ["0", "-2", "many", "1000"])
-def test_a_fleet_of_no_number_is_refused(copy: Path, nodes: str) -> None:
+def test_an_invalid_fleet_size_is_refused(copy: Path, nodes: str) -> None:
     assert "--fleet" in refusal(copy, f"--fleet={nodes}", f"--port={servers.free_port()}")
 
 
 @pytest.mark.parametrize("port", [None, 65535])
-def test_of_a_taken_port_it_names_one_that_is_free(copy: Path, port: int | None) -> None:
+def test_a_taken_port_is_reported_with_a_free_one(copy: Path, port: int | None) -> None:
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", port or servers.free_port()))
         taken.listen()
         number = taken.getsockname()[1]
         line = refusal(copy, "--port", str(number))
-    told, named = line.split("--port ")
-    assert f"Port {number} is taken." in told
+    message, named = line.split("--port ")
+    assert f"Port {number} is taken." in message
     assert start.is_free(int(named))
 
 
-def test_without_the_right_to_a_port_it_names_another(copy: Path) -> None:
+def test_a_privileged_port_is_reported_with_another_one(copy: Path) -> None:
     if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 80:
-        pytest.skip("everybody may listen on port 80 here")
+        pytest.skip("every user can listen on port 80 here")
     prefix = ["setpriv", "--bounding-set=-net_bind_service"] if os.geteuid() == 0 else []
     if prefix and not shutil.which("setpriv"):
         pytest.skip("root without setpriv")
@@ -85,17 +85,17 @@ def test_without_the_right_to_a_port_it_names_another(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "where"), [(UNREACHABLE, "The database (DATABASE_URL)"), ("sqlite:////dev/null/x", "DATABASE_URL")]
 )
-def test_without_its_database_it_says_so(copy: Path, url: str, where: str) -> None:
+def test_an_unreachable_database_is_reported(copy: Path, url: str, where: str) -> None:
     line = refusal(copy, "--port", str(servers.free_port()), DATABASE_URL=url)
     assert where in line
     assert "hunter2" not in line
 
 
-def test_a_folder_that_cannot_be_written_to_is_named(copy: Path, tmp_path: Path) -> None:
+def test_a_read_only_folder_is_reported(copy: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(copy, folder)
     shutil.rmtree(folder / "var", ignore_errors=True)
-    # Root, too, makes no folder where a file is.
+    # Not even root can create a folder in place of a file.
     (folder / "var").touch()
     process = started(folder, "--port", str(servers.free_port()))
     _out, err = process.communicate(timeout=60)
@@ -120,12 +120,12 @@ def two(copy: Path) -> Iterator[list["subprocess.Popen[str]"]]:
 
 
 @pytest.mark.long
-def test_two_that_are_started_at_once_in_a_new_folder_both_serve(two: list["subprocess.Popen[str]"]) -> None:
+def test_two_servers_can_start_in_a_new_folder_at_once(two: list["subprocess.Popen[str]"]) -> None:
     assert [each.poll() for each in two] == [None, None]
 
 
 @pytest.mark.long
-def test_of_two_on_one_port_the_second_says_so(copy: Path) -> None:
+def test_a_second_server_on_the_same_port_reports_it(copy: Path) -> None:
     port = servers.free_port()
     processes = [started(copy, "--port", str(port), WEB_CONCURRENCY="1") for _ in range(2)]
     try:

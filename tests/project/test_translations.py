@@ -1,4 +1,4 @@
-"""German is there, complete, and people get it where they ask for it."""
+"""The German translation: complete, compiled, and used on request."""
 
 import os
 import re
@@ -24,18 +24,18 @@ def entries():
     return polib.pofile(str(CATALOGUE))
 
 
-def test_every_text_has_a_translation_that_somebody_looked_at():
+def test_every_text_has_a_translation_that_is_not_fuzzy():
     assert [entry.msgid for entry in entries() if entry.fuzzy or entry.obsolete or not all(texts(entry))] == []
 
 
-def test_the_compiled_catalogue_says_what_its_source_says():
+def test_the_compiled_catalogue_equals_its_source():
     compiled = polib.mofile(str(CATALOGUE.with_suffix(".mo")))
     assert {entry.msgid: texts(entry) for entry in compiled} == {entry.msgid: texts(entry) for entry in entries()}
 
 
-def test_translations_have_the_placeholders_and_tags_of_the_text():
+def test_translations_have_the_same_placeholders_and_tags():
     def wrong(entry):
-        # Of one, both languages may do without its number.
+        # The singular may omit its number in both languages.
         originals = [entry.msgid, entry.msgid_plural] if entry.msgid_plural else [entry.msgid]
         pairs = zip(originals, texts(entry), strict=True)
         return any(sorted(PLACEHOLDER.findall(each)) != sorted(PLACEHOLDER.findall(text)) for each, text in pairs)
@@ -43,14 +43,14 @@ def test_translations_have_the_placeholders_and_tags_of_the_text():
     assert [entry.msgid for entry in entries() if wrong(entry)] == []
 
 
-def test_the_catalogue_has_every_text_of_the_sources(tmp_path):
-    """By makemessages; where gettext is not installed, by a plainer look at the sources."""
-    missing = found_by_gettext(tmp_path) if shutil.which("xgettext") else found_by_eye()
+def test_the_catalogue_contains_every_text_of_the_sources(tmp_path):
+    """Uses makemessages, or a search of the sources if gettext is not installed."""
+    missing = found_by_gettext(tmp_path) if shutil.which("xgettext") else found_by_search()
     assert missing - {entry.msgid for entry in entries()} == set()
 
 
-def test_the_plainer_look_finds_texts_too():
-    found = found_by_eye()
+def test_the_fallback_search_finds_texts():
+    found = found_by_search()
     assert {"Sign in", "The password is wrong."} <= found
     assert found <= {entry.msgid for entry in entries()}
 
@@ -62,13 +62,13 @@ def found_by_gettext(folder):
     copy.unlink()
     shutil.copy(settings.BASE_DIR / "manage.py", folder)
     command = [sys.executable, "manage.py", "makemessages", "--locale", "de"]
-    # An adopter's own app is found where it is.
+    # The app of an adopter may be in another folder.
     env = os.environ | {"PYTHONPATH": str(settings.BASE_DIR)}
     subprocess.run(command, cwd=folder, env=env, check=True, stdout=subprocess.DEVNULL)
     return {entry.msgid for entry in polib.pofile(str(copy))}
 
 
-def found_by_eye():
+def found_by_search():
     found = set()
     for page in (settings.BASE_DIR / "templates").rglob("*.*"):
         found |= {"".join(match) for match in TEXT_IN_TEMPLATE.findall(page.read_text())}
@@ -106,26 +106,28 @@ def assert_german(response, heading):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("address", "heading"), PUBLIC)
-def test_a_visitor_reads_german(browser, address, heading):
+def test_a_visitor_gets_german_by_the_accept_header(browser, address, heading):
     assert_german(browser().get(address, headers={"accept-language": "de"}), heading)
 
 
 @pytest.mark.parametrize(("address", "heading"), SIGNED_IN)
-def test_somebody_signed_in_reads_german_by_the_switch(browser_of, ann, address, heading):
+def test_a_signed_in_user_gets_german_by_the_switch(browser_of, ann, address, heading):
     anns = browser_of(ann)
     anns.post("/accounts/language/", {"language": "de"})
     assert_german(anns.get(address, headers={"accept-language": "en"}), heading)
 
 
-def test_the_api_answers_programs_the_same_in_every_language(browser, ann):
+def test_api_responses_are_the_same_in_every_language(browser, ann):
     def answers(language):
-        ask = browser()
+        client = browser()
         headers = {"accept-language": language}
         weak = {"username": "zoe", "email": "zoe@example.org", "password": "short"}
         return [
-            ask.get("/api/me/", headers=headers | {"authorization": "Bearer x.y.z"}).json(),
-            ask.post("/api/token/", {"username": "ann", "password": "no"}, "application/json", headers=headers).json(),
-            ask.post("/api/register/", weak, "application/json", headers=headers).json(),
+            client.get("/api/me/", headers=headers | {"authorization": "Bearer x.y.z"}).json(),
+            client.post(
+                "/api/token/", {"username": "ann", "password": "no"}, "application/json", headers=headers
+            ).json(),
+            client.post("/api/register/", weak, "application/json", headers=headers).json(),
         ]
 
     assert answers("de") == answers("en")

@@ -1,4 +1,4 @@
-"""While a new release is rolled out, nodes of earlier ones serve on the database that it migrated."""
+"""During an upgrade, nodes of earlier releases run on the migrated database."""
 
 import hashlib
 import os
@@ -24,13 +24,13 @@ PREVIOUS = "46f7874"
 PASSWORD = "violet anchor hums at dawn"
 NEW_PASSWORD = "copper lantern drifts past noon"
 APPS = ("accounts", "api", "blocklist")
-# In this order, each has what the next one refers to; those that are not named here come last.
+# In this order, each model exists before the next one refers to it. Others come last.
 MODELS = ("user", "signin", "session", "securityevent", "lock", "entry", "statusindex", "usedproof")
 MIGRATIONS = sorted(key for key in MigrationLoader(None).disk_migrations if key[0] in APPS)
 
 
 def models_of(migration):
-    """As the code of that migration's time has them, by their names; with whatever else was there just before it."""
+    """Returns the models of the release of that migration, by name."""
     loader = MigrationLoader(connection)
     known = {}
     for app in APPS:
@@ -43,7 +43,7 @@ def models_of(migration):
 
 
 def value_of(field, number):
-    """Something that the field takes; another one for another number."""
+    """Returns a valid value of the field, a different one for each number."""
     if field.choices:
         return field.flatchoices[0][0]
     if isinstance(field, models.UUIDField):
@@ -62,7 +62,7 @@ def value_of(field, number):
 
 
 def row_of(model, number, **given):
-    """A row as that code inserts it: what it leaves to Django's defaults is left to them here, too."""
+    """Inserts a row like the code of that release, with the same defaults of Django."""
     values = {
         field.name: value_of(field, number)
         for field in model._meta.concrete_fields
@@ -75,7 +75,7 @@ def row_of(model, number, **given):
 
 
 def entries_of(model):
-    """One entry of each kind that there was."""
+    """Returns the fields of one entry of each kind of that release."""
     wholesale = {"sub": uuid.UUID(int=1), "all": uuid.UUID(int=0)}
     kinds = [kind for kind, _label in model._meta.get_field("kind").choices]
     return [
@@ -86,7 +86,7 @@ def entries_of(model):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("migration", MIGRATIONS, ids=lambda key: ".".join(key))
-def test_code_of_each_migration_writes_to_the_migrated_database(migration):
+def test_models_of_each_migration_write_to_the_migrated_database(migration):
     known = models_of(migration)
     rows = {}
     for name in sorted(known, key=lambda name: (MODELS.index(name) if name in MODELS else len(MODELS), name)):
@@ -97,7 +97,7 @@ def test_code_of_each_migration_writes_to_the_migrated_database(migration):
         rows[name].save(force_update=True)
         models.QuerySet(known[name]).filter(pk=rows[name].pk).update(**unchanged(rows[name]))
     connection.check_constraints()
-    # The user first, as that code does: what it knows goes along.
+    # The user first, as in that code: its cascades delete related rows.
     for row in rows.values():
         row.delete()
     connection.check_constraints()
@@ -107,12 +107,12 @@ def unchanged(row):
     return {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields if not field.primary_key}
 
 
-# The code of the previous release itself
+# Nodes of the previous release
 
 
 @pytest.fixture(scope="module")
 def previous_code(tmp_path_factory):
-    """A folder with it."""
+    """A folder with the code of the previous release."""
     folder = tmp_path_factory.mktemp("previous")
     asked = ["git", "archive", PREVIOUS]
     archive = subprocess.run(asked, cwd=servers.ROOT, capture_output=True) if shutil.which("git") else None
@@ -126,7 +126,7 @@ def previous_code(tmp_path_factory):
 
 @pytest.fixture(params=["postgresql", "sqlite"])
 def migrated(request, tmp_path):
-    """The environment of nodes on a database that this release migrated."""
+    """The environment of nodes on a database that this release has migrated."""
     if request.param == "sqlite":
         stores = {"DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}", "REDIS_URL": ""}
     else:
@@ -140,14 +140,14 @@ def migrated(request, tmp_path):
 @pytest.mark.long
 @pytest.mark.once
 @pytest.mark.timeout(300)
-def test_the_previous_release_serves_on_the_migrated_database(previous_code, migrated):
+def test_the_previous_release_runs_on_the_migrated_database(previous_code, migrated):
     assert not (Path(previous_code) / "tests/project/test_upgrades.py").exists()
     with servers.node(migrated, 1, root=previous_code) as old, servers.node(migrated, 1) as new:
         go_through_everything(old, new)
 
 
 def go_through_everything(old, new):
-    """At the node of the old code; what it gives out, the new one takes, and knows when it is over."""
+    """Uses the API of the old node. The new node accepts its tokens, and refuses them after their end."""
     with httpx.Client(base_url=old.url, timeout=30) as http:
         form = {"username": "ann", "email": "ann@example.org", "password": PASSWORD}
         ok(http.post("/api/register/", json=form), 201)
@@ -193,7 +193,7 @@ def send(browser, path, form, page=""):
     browser.get(page or path)
     answer = browser.post(path, data=form | {"csrfmiddlewaretoken": servers.csrf_token(browser.cookies)})
     assert answer.status_code in (200, 302), answer.text
-    # A form that was refused comes back.
+    # A refused form is shown again with status 200.
     assert answer.status_code == 302 or path not in str(answer.request.url) or "errorlist" not in answer.text
 
 

@@ -1,6 +1,5 @@
-"""Every hash that a client causes takes a slot; without one, each door answers 429 and changes nothing."""
+"""Every endpoint that hashes a password takes a slot. Without one it answers 429 and changes nothing."""
 
-import re
 import threading
 import time
 from contextlib import ExitStack, suppress
@@ -22,7 +21,7 @@ NEW = "a quite different passphrase"
 
 
 class Watching(MD5PasswordHasher):
-    """Notes under which conditions it was called."""
+    """Records whether each call had a slot and ran in a transaction."""
 
     algorithm = "watching"
     seen: list[tuple[bool, bool]] = []
@@ -35,78 +34,66 @@ class Watching(MD5PasswordHasher):
 
 @pytest.fixture
 def hashes(settings):
-    """Of each hash in a request: whether it had a slot, and whether a transaction was open."""
+    """One pair for each hash in a request: whether it had a slot, and whether a transaction was open."""
     settings.PASSWORD_HASHERS = [f"{__name__}.Watching"]
     Watching.seen.clear()
     return Watching.seen
 
 
-@pytest.fixture
-def link(ann, anonymous, mails_of):
-    """Of a mail that resets ann's password."""
-
-    def ask():
-        mails = mails_of(lambda: anonymous.post("/api/password/reset/", {"email": ann.email}))
-        return re.search(r"/accounts/reset/([^/]+)/([^/]+)/", mails[-1].body).groups()
-
-    return ask
-
-
 CAROL = {"username": "carol", "email": "carol@example.org"}
 BOTH = {"password1": NEW, "password2": NEW}
 NEW_BOTH = {"new_password1": NEW, "new_password2": NEW}
-# A right password where there is one to give, so that whatever follows is done as well.
-DOORS = {
-    "sign-in page": lambda door: Browser().post("/accounts/login/", {"username": "ann", "password": door.password}),
-    "sign-in, API": lambda door: ApiClient().sign_in("ann", door.password),
-    "sign-in, admin": lambda door: Browser().post("/admin/login/", {"username": "ann", "password": door.password}),
-    "sign-in, nobody": lambda door: ApiClient().sign_in("nobody", WRONG),
-    "sign-up page": lambda door: Browser().post("/accounts/signup/", CAROL | BOTH),
-    "register, API": lambda door: ApiClient().post("/api/register/", CAROL | {"password": NEW}),
-    "throw-away account": lambda door: Browser().post("/compare/throw-away/"),
-    "confirm page": lambda door: door.browser.post("/accounts/confirm/", {"password": door.password}),
-    "confirm, API": lambda door: door.client.post("/api/password/confirm/", {"password": door.password}),
-    "change page": lambda door: door.browser.post(
-        "/accounts/password_change/", {"old_password": door.password} | NEW_BOTH
+# The password is right where one is required, so that the steps after the check run, too.
+ENDPOINTS = {
+    "sign-in page": lambda ann: Browser().post("/accounts/login/", {"username": "ann", "password": ann.password}),
+    "sign-in, API": lambda ann: ApiClient().sign_in("ann", ann.password),
+    "sign-in, admin": lambda ann: Browser().post("/admin/login/", {"username": "ann", "password": ann.password}),
+    "sign-in, nobody": lambda ann: ApiClient().sign_in("nobody", WRONG),
+    "sign-up page": lambda ann: Browser().post("/accounts/signup/", CAROL | BOTH),
+    "register, API": lambda ann: ApiClient().post("/api/register/", CAROL | {"password": NEW}),
+    "throw-away account": lambda ann: Browser().post("/compare/throw-away/"),
+    "confirm page": lambda ann: ann.browser.post("/accounts/confirm/", {"password": ann.password}),
+    "confirm, API": lambda ann: ann.client.post("/api/password/confirm/", {"password": ann.password}),
+    "change page": lambda ann: ann.browser.post(
+        "/accounts/password_change/", {"old_password": ann.password} | NEW_BOTH
     ),
-    "change, API": lambda door: door.client.post(
-        "/api/password/change/", {"old_password": door.password, "new_password": NEW}
+    "change, API": lambda ann: ann.client.post(
+        "/api/password/change/", {"old_password": ann.password, "new_password": NEW}
     ),
-    "delete page": lambda door: door.browser.post("/accounts/delete/", {"password": door.password}),
-    "reset page": lambda door: Browser().post("/accounts/reset/{}/{}/".format(*door.link), NEW_BOTH),
-    "reset, API": lambda door: ApiClient().post(
-        "/api/password/reset/confirm/", {"uid": door.link[0], "token": door.link[1], "new_password": NEW}
+    "delete page": lambda ann: ann.browser.post("/accounts/delete/", {"password": ann.password}),
+    "reset page": lambda ann: Browser().post("/accounts/reset/{}/{}/".format(*ann.link), NEW_BOTH),
+    "reset, API": lambda ann: ApiClient().post(
+        "/api/password/reset/confirm/", {"uid": ann.link[0], "token": ann.link[1], "new_password": NEW}
     ),
 }
 
 
 class Caller:
-    """Ann, signed in in both modes; or with a link, which a later sign-in would make worthless."""
+    """Ann, signed in in both modes; with a reset link if needed, which a later sign-in would invalidate."""
 
-    def __init__(self, ann, password, browser_of, client_of, link, with_link):
+    def __init__(self, ann, password, browser_of, client_of, reset_link, with_link):
         self.password = password
         self.browser, self.client = browser_of(ann), client_of(ann)
-        self.link = link() if with_link else None
+        self.link = reset_link(ann) if with_link else None
 
 
-@pytest.fixture(params=DOORS)
-def knock(request, ann, password, browser_of, client_of, link, settings):
-    settings.DEMO = True
-    caller = Caller(ann, password, browser_of, client_of, link, "reset" in request.param)
-    return lambda: DOORS[request.param](caller)
+@pytest.fixture(params=ENDPOINTS)
+def send(request, ann, password, browser_of, client_of, reset_link):
+    caller = Caller(ann, password, browser_of, client_of, reset_link, "reset" in request.param)
+    return lambda: ENDPOINTS[request.param](caller)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_each_hash_takes_a_slot_and_none_is_made_in_a_transaction(hashes, knock):
+def test_each_hash_takes_a_slot_outside_of_transactions(hashes, send):
     hashes.clear()
-    assert knock().status_code in (200, 201, 204, 302, 401)
+    assert send().status_code in (200, 201, 204, 302, 401)
     assert hashes
     assert set(hashes) == {(True, False)}
 
 
 @pytest.fixture
 def no_slot(rf, time_machine):
-    """Takes every slot, known clients' too, and lets as many wait as may."""
+    """Takes every slot, also those of known browsers, and uses all waiting requests."""
     with ExitStack() as stack:
 
         def take():
@@ -120,7 +107,7 @@ def no_slot(rf, time_machine):
 
 
 @pytest.mark.django_db
-def test_without_a_slot_it_is_429_and_nothing_is_changed_or_counted(knock, no_slot):
+def test_without_a_slot_the_answer_is_429_without_changes(send, no_slot):
     def state():
         users = User.objects.order_by("pk").values_list("pk", "password", "is_active")
         guesses = AttemptCounter.objects.filter(kind__in=["pair", "account", "address", "device", "inside"])
@@ -128,15 +115,13 @@ def test_without_a_slot_it_is_429_and_nothing_is_changed_or_counted(knock, no_sl
 
     before = state()
     no_slot()
-    answer = knock()
+    answer = send()
     assert (answer.status_code, answer["Retry-After"]) == (429, "1")
     assert state() == before
 
 
 @pytest.mark.django_db
-def test_a_slot_is_kept_for_a_browser_where_the_user_is_known(
-    rf, time_machine, ann, bob, password, browser_of, anonymous
-):
+def test_a_slot_is_reserved_for_known_browsers(rf, time_machine, ann, bob, password, browser_of, anonymous):
     browser = browser_of(ann)
     browser.post("/accounts/logout/")
     time_machine.move_to(time.time(), tick=False)
@@ -151,7 +136,7 @@ def test_a_slot_is_kept_for_a_browser_where_the_user_is_known(
 
 
 @pytest.mark.django_db
-def test_floods_count_by_address(rf, time_machine, ann, password):
+def test_floods_are_counted_by_address(rf, time_machine, ann, password):
     time_machine.move_to(time.time(), tick=False)
     with ExitStack() as stack:
         with request_context.use_request(rf.get("/", REMOTE_ADDR="198.51.100.7")), suppress(hashing.HashingOverloaded):
@@ -168,7 +153,7 @@ def test_floods_count_by_address(rf, time_machine, ann, password):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_hash_waits_for_a_slot(rf, ann, password):
-    """Where there is no transaction whose locks others would wait for."""
+    """Outside of a transaction, whose locks would delay other requests."""
     with ExitStack() as stack:
         with request_context.use_request(rf.get("/")):
             for number in range(settings.HASHES_AT_ONCE):
@@ -183,7 +168,7 @@ def test_a_hash_waits_for_a_slot(rf, ann, password):
 
 
 @pytest.mark.django_db
-def test_a_hash_inside_another_turn_takes_no_second_slot(rf, settings, ann, password):
+def test_a_nested_hash_takes_no_second_slot(rf, settings, ann, password):
     settings.HASHES_AT_ONCE = 1
     with request_context.use_request(rf.get("/")), hashing.hashing_slot(), hashing.hashing_slot():
         assert ann.check_password(password)

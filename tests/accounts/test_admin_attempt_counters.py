@@ -1,4 +1,4 @@
-"""Staff see who has to wait after wrong guesses, and lift it."""
+"""The admin list of attempt counters, and their reset by staff."""
 
 import pytest
 
@@ -13,26 +13,26 @@ LIFTER = ["accounts.view_user", "accounts.view_lock", "accounts.lift_lock"]
 
 @pytest.fixture
 def locked(anonymous, ann, password):
-    """Ann, after a stranger's guesses."""
+    """Ann, locked out by guesses of a stranger."""
     for number in range(8):
         anonymous.sign_in("ann", f"not the right passphrase {number}")
     assert anonymous.sign_in("ann", password).status_code == 429
     return ann
 
 
-def test_staff_see_locks(browser_of, staff, locked):
+def test_staff_see_locked_out_users(browser_of, staff, locked):
     page = browser_of(staff)
     assert "ann" in text_of(page.get(LOCKS, {"q": "ann", "state": "locked"}))
 
 
-def test_the_name_of_nobody_is_shown_nowhere(browser_of, staff, anonymous):
+def test_an_unknown_username_is_not_shown(browser_of, staff, anonymous):
     for _ in range(8):
         anonymous.sign_in("my-secret-typed-here", "not the right passphrase")
     assert "my-secret" not in text_of(browser_of(staff).get(LOCKS))
 
 
 @pytest.mark.parametrize("where", ["user", "lock"])
-def test_a_lock_is_lifted(browser_of, locked, anonymous, password, where):
+def test_staff_reset_an_attempt_counter(browser_of, locked, anonymous, password, where):
     lifter = make_staff("lifter", password, *LIFTER)
     page = browser_of(lifter)
     if where == "user":
@@ -44,13 +44,13 @@ def test_a_lock_is_lifted(browser_of, locked, anonymous, password, where):
     assert (event.actor, event.details["why"]) == (lifter, "The phone was stolen.")
 
 
-def test_lifting_asks_first(browser_of, staff, locked, anonymous, password):
+def test_resetting_asks_for_confirmation(browser_of, staff, locked, anonymous, password):
     act(browser_of(staff), USERS, "unlock", locked, agree=False)
     act(browser_of(staff), LOCKS, "lift", *AttemptCounter.objects.locked_out(), agree=False)
     assert anonymous.sign_in("ann", password).status_code == 429
 
 
-def test_support_lifts_nothing(browser_of, locked, anonymous, password):
+def test_support_cannot_reset_attempt_counters(browser_of, locked, anonymous, password):
     page = browser_of(make_support("dana", password))
     assert page.get(LOCKS).status_code == 403
     act(page, USERS, "unlock", locked)

@@ -1,4 +1,4 @@
-"""What matters most asks for the password again, if it was not given in the last quarter of an hour."""
+"""Pages that require recent authentication, and the page that confirms the password."""
 
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -27,7 +27,7 @@ def confirm(browser, password, to="/accounts/email/"):
 
 
 @pytest.mark.parametrize("path", ASKS)
-def test_a_fresh_proof_goes_straight_on(clock, browser_of, ann, path):
+def test_recent_authentication_shows_the_page_directly(clock, browser_of, ann, path):
     browser = browser_of(ann)
     clock.shift(FRESH)
     assert browser.get(path).status_code == 200
@@ -35,40 +35,40 @@ def test_a_fresh_proof_goes_straight_on(clock, browser_of, ann, path):
 
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize("path", ASKS)
-def test_a_stale_one_leads_to_the_question_and_back(stale_browser, path, method):
+def test_stale_authentication_asks_for_the_password_and_returns(stale_browser, path, method):
     location = urlsplit(getattr(stale_browser, method)(path).headers["Location"])
     assert (location.path, location.query) == ("/accounts/confirm/", f"next={path}")
 
 
-def test_another_sign_in_is_not_ended_on_a_stale_proof(stale_browser, client_of, ann):
+def test_stale_authentication_cannot_end_another_sign_in(stale_browser, client_of, ann):
     client = client_of(ann)
     other = SignIn.objects.get(kind="client")
     stale_browser.post(f"/accounts/sign-ins/{other.pk}/end/")
     assert client.get("/api/me/").status_code == 200
 
 
-def test_all_others_are_not_ended_on_a_stale_proof(stale_browser, client_of, ann):
+def test_stale_authentication_cannot_end_all_others(stale_browser, client_of, ann):
     client = client_of(ann)
     stale_browser.post("/accounts/sign-ins/end-others/")
     assert client.get("/api/me/").status_code == 200
 
 
-def test_no_client_is_connected_on_a_stale_proof(stale_browser, ann):
+def test_stale_authentication_cannot_connect_a_client(stale_browser, ann):
     stale_browser.post("/accounts/clients/new/", {"name": "thief"})
     assert not SignIn.objects.filter(kind="client").exists()
 
 
-def test_the_right_password_leads_back(stale_browser, password):
+def test_the_right_password_redirects_back(stale_browser, password):
     response = confirm(stale_browser, password)
     assert (response.status_code, response.headers["Location"]) == (302, "/accounts/email/")
 
 
-def test_the_right_password_opens_what_asked(stale_browser, password):
+def test_the_right_password_gives_access_to_the_page(stale_browser, password):
     confirm(stale_browser, password)
     assert stale_browser.get("/accounts/email/").status_code == 200
 
 
-def test_it_gives_a_new_session_key(stale_browser, browser, password):
+def test_a_confirmation_creates_a_new_session_key(stale_browser, browser, password):
     replay = browser()
     replay.cookies[settings.SESSION_COOKIE_NAME] = stale_browser.cookies[settings.SESSION_COOKIE_NAME].value
     confirm(stale_browser, password)
@@ -76,7 +76,7 @@ def test_it_gives_a_new_session_key(stale_browser, browser, password):
     assert stale_browser.get("/accounts/profile/").status_code == 200
 
 
-def test_it_holds_for_this_sign_in_alone(clock, browser_of, ann, password):
+def test_a_confirmation_counts_for_its_sign_in_only(clock, browser_of, ann, password):
     here, there = browser_of(ann), browser_of(ann)
     clock.shift(STALE)
     confirm(here, password)
@@ -84,7 +84,7 @@ def test_it_holds_for_this_sign_in_alone(clock, browser_of, ann, password):
 
 
 @pytest.mark.parametrize("wrong", ["", "not the right passphrase", "x" * 200_000, "a\x00b"])
-def test_a_wrong_password_opens_nothing(stale_browser, wrong):
+def test_a_wrong_password_gives_no_access(stale_browser, wrong):
     assert confirm(stale_browser, wrong).status_code == 200
     assert stale_browser.get("/accounts/email/").status_code == 302
 
@@ -103,15 +103,15 @@ def test_a_wrong_old_password_is_recorded_as_a_failed_sign_in(browser_of, ann):
 @pytest.mark.parametrize(
     "target", ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)"]
 )
-def test_it_never_leads_to_another_site(stale_browser, password, target):
+def test_the_confirmation_never_redirects_to_another_site(stale_browser, password, target):
     assert confirm(stale_browser, password, target).headers["Location"] == "/"
 
 
-def test_a_stranger_is_asked_to_sign_in(browser):
+def test_a_visitor_is_asked_to_sign_in(browser):
     assert urlsplit(browser().get("/accounts/confirm/").headers["Location"]).path == "/accounts/login/"
 
 
-def test_a_change_of_the_password_is_a_proof(stale_browser, password):
+def test_a_password_change_counts_as_authentication(stale_browser, password):
     new = "a quite different passphrase"
     stale_browser.post(
         "/accounts/password_change/", {"old_password": password, "new_password1": new, "new_password2": new}
@@ -119,27 +119,27 @@ def test_a_change_of_the_password_is_a_proof(stale_browser, password):
     assert stale_browser.get("/accounts/email/").status_code == 200
 
 
-def test_how_long_it_holds_is_a_setting(clock, browser_of, ann, settings):
+def test_the_duration_is_a_setting(clock, browser_of, ann, settings):
     settings.REAUTHENTICATION_TIMEOUT = timedelta(minutes=1)
     browser = browser_of(ann)
     clock.shift(timedelta(minutes=2))
     assert browser.get("/accounts/email/").status_code == 302
 
 
-def test_asking_costs_one_statement_more_than_the_page(stale_browser, django_assert_num_queries):
+def test_the_redirect_to_the_confirmation_takes_two_statements(stale_browser, django_assert_num_queries):
     stale_browser.get("/")
     with django_assert_num_queries(2):
         stale_browser.get("/accounts/email/")
 
 
-def test_a_sign_in_begins_proved(clock, browser_of, ann):
+def test_a_new_sign_in_is_recently_authenticated(clock, browser_of, ann):
     browser_of(ann)
     assert SignIn.objects.get().authenticated_at == timezone.now()
 
 
 @pytest.mark.parametrize("path", ["/accounts/clients/new/", "/compare/client/"])
-def test_a_client_inherits_the_time_at_which_its_browser_gave_the_password(clock, browser_of, ann, anonymous, path):
-    """So that connecting one does not make the password count as given anew."""
+def test_a_client_inherits_the_authentication_time(clock, browser_of, ann, anonymous, path):
+    """Connecting a client must not count as a new authentication."""
     browser = browser_of(ann)
     clock.shift(FRESH)
     assert browser.post(path, {"name": "backup"}).status_code in (200, 201)

@@ -1,4 +1,4 @@
-"""A password is all that was chosen and nothing else, at every door (ASVS 6.2.8, 6.2.9; NIST SP 800-63B-4, 3.1.1.2)."""
+"""Every form compares the whole password exactly (ASVS 6.2.8, 6.2.9; NIST SP 800-63B-4, 3.1.1.2)."""
 
 import io
 import unicodedata
@@ -25,7 +25,7 @@ PASSWORDS = {
     "combining characters": "Vio\N{LATIN SMALL LETTER E}\N{COMBINING ACUTE ACCENT}t anchor hums at dawn",
     "blanks around": "  violet Anchor  hums at dawn  ",
 }
-# What a system that cuts, trims or folds would take for the same.
+# Passwords that a system would accept if it cut, trimmed or folded.
 LOOK_ALIKES = {
     "one character less": lambda password: password[:-1],
     "one character more": lambda password: password + "x",
@@ -34,19 +34,19 @@ LOOK_ALIKES = {
 }
 
 
-def api_lets_in(anonymous, browser, password):
+def api_accepts(anonymous, browser, password):
     return anonymous.post("/api/token/", {"username": "ann", "password": password}).status_code == 200
 
 
-def page_lets_in(anonymous, browser, password):
+def page_accepts(anonymous, browser, password):
     return browser().post("/accounts/login/", {"username": "ann", "password": password}).status_code == 302
 
 
-def admin_lets_in(anonymous, browser, password):
+def admin_accepts(anonymous, browser, password):
     return browser().post("/admin/login/", {"username": "ann", "password": password}).status_code == 302
 
 
-DOORS = [api_lets_in, page_lets_in, admin_lets_in]
+FORMS = [api_accepts, page_accepts, admin_accepts]
 
 
 def register_over_the_api(anonymous, browser, password):
@@ -61,17 +61,17 @@ def sign_up_on_the_page(anonymous, browser, password):
 
 @pytest.mark.parametrize("password", PASSWORDS.values(), ids=PASSWORDS)
 @pytest.mark.parametrize("join", [register_over_the_api, sign_up_on_the_page])
-def test_every_door_takes_the_password_whole_and_only_that(anonymous, browser, join, password):
+def test_every_form_compares_the_whole_password(anonymous, browser, join, password):
     assert join(anonymous, browser, password)
     User.objects.filter(username="ann").update(is_staff=True)
-    for lets_in in DOORS:
+    for accepts in FORMS:
         for name, look_alike in LOOK_ALIKES.items():
-            assert not lets_in(anonymous, browser, look_alike(password)), (lets_in.__name__, name)
-        assert lets_in(anonymous, browser, password), lets_in.__name__
+            assert not accepts(anonymous, browser, look_alike(password)), (accepts.__name__, name)
+        assert accepts(anonymous, browser, password), accepts.__name__
 
 
 class Counting:
-    """How much was hashed."""
+    """Counts the characters that were hashed."""
 
     def __init__(self, monkeypatch):
         self.characters = self.calls = 0
@@ -87,15 +87,15 @@ class Counting:
         return counted
 
 
-@pytest.mark.parametrize("lets_in", DOORS)
-def test_a_megabyte_is_never_hashed(anonymous, browser, staff, lets_in, monkeypatch):
+@pytest.mark.parametrize("accepts", FORMS)
+def test_a_megabyte_is_never_hashed(anonymous, browser, staff, accepts, monkeypatch):
     User.objects.filter(pk=staff.pk).update(username="ann")
     hashed = Counting(monkeypatch)
-    assert not lets_in(anonymous, browser, "a" * 1_000_000)
+    assert not accepts(anonymous, browser, "a" * 1_000_000)
     assert hashed.characters < 1000
 
 
-def test_what_is_stored_costs_a_thief_what_owasp_asks():
+def test_the_hash_parameters_meet_owasp():
     with override_settings(PASSWORD_HASHERS=production.PASSWORD_HASHERS):
         stored = make_password("violet anchor hums at dawn")
         [argon2, pbkdf2] = get_hashers_by_algorithm().values()
@@ -107,11 +107,11 @@ def test_what_is_stored_costs_a_thief_what_owasp_asks():
     assert pbkdf2.iterations >= 600_000
 
 
-# One password, however a keyboard composes its letters
+# Unicode normalisation
 
 COMPOSED = "Vi\N{LATIN SMALL LETTER U WITH DIAERESIS}let \N{HANGUL SYLLABLE HAN} anchor hums at dawn"
 DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)
-# Compatible, and yet other characters.
+# Compatibility characters, which are different.
 COMPATIBLE = unicodedata.normalize("NFKC", "\N{SUPERSCRIPT TWO}") + COMPOSED
 
 
@@ -139,21 +139,21 @@ def command(anonymous, browser, password):
 
 @pytest.mark.parametrize("join", [register_over_the_api, sign_up_on_the_page, reset, change, command])
 @pytest.mark.parametrize(("chosen", "typed"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
-def test_letters_are_the_same_however_they_are_composed(anonymous, browser, join, chosen, typed):
+def test_composed_and_decomposed_letters_are_equal(anonymous, browser, join, chosen, typed):
     assert join(anonymous, browser, chosen)
     User.objects.filter(username="ann").update(is_staff=True)
-    for lets_in in DOORS:
-        assert lets_in(anonymous, browser, typed), lets_in.__name__
-        assert lets_in(anonymous, browser, chosen), lets_in.__name__
-        assert not lets_in(anonymous, browser, COMPATIBLE), lets_in.__name__
+    for accepts in FORMS:
+        assert accepts(anonymous, browser, typed), accepts.__name__
+        assert accepts(anonymous, browser, chosen), accepts.__name__
+        assert not accepts(anonymous, browser, COMPATIBLE), accepts.__name__
 
 
-def test_characters_that_are_only_compatible_stay_different(anonymous, browser):
+def test_compatibility_characters_are_different(anonymous, browser):
     assert register_over_the_api(anonymous, browser, "violet anchor \N{SUPERSCRIPT TWO} hums at dawn")
-    assert not api_lets_in(anonymous, browser, "violet anchor 2 hums at dawn")
+    assert not api_accepts(anonymous, browser, "violet anchor 2 hums at dawn")
 
 
-def test_a_confirmation_takes_the_other_composition(anonymous, browser, client_of):
+def test_a_confirmation_accepts_decomposed_letters(anonymous, browser, client_of):
     assert register_over_the_api(anonymous, browser, COMPOSED)
     anonymous.sign_in("ann", COMPOSED)
     assert anonymous.post("/api/password/confirm/", {"password": DECOMPOSED}).status_code == 204
@@ -161,20 +161,20 @@ def test_a_confirmation_takes_the_other_composition(anonymous, browser, client_o
 
 @pytest.fixture
 def old_hash():
-    """Of a password that was hashed as it was sent."""
+    """A hash of a password that was not normalised."""
     user = User.objects.create_user("ann", "ann@example.org", is_staff=True)
     QuerySet.update(User.objects.filter(pk=user.pk), password=make_password(DECOMPOSED))
     return user
 
 
-@pytest.mark.parametrize("lets_in", DOORS)
-def test_an_old_hash_still_works_and_is_then_of_the_normal_form(anonymous, browser, old_hash, client_of, lets_in):
-    assert not lets_in(anonymous, browser, COMPOSED)
+@pytest.mark.parametrize("accepts", FORMS)
+def test_an_old_hash_works_and_is_upgraded_to_the_normal_form(anonymous, browser, old_hash, client_of, accepts):
+    assert not accepts(anonymous, browser, COMPOSED)
     client = ApiClient()
     assert client.sign_in("ann", DECOMPOSED).status_code == 200
-    assert lets_in(anonymous, browser, COMPOSED)
-    assert lets_in(anonymous, browser, DECOMPOSED)
-    # It is the same password, so that its sign-ins go on.
+    assert accepts(anonymous, browser, COMPOSED)
+    assert accepts(anonymous, browser, DECOMPOSED)
+    # The password is the same, so the sign-ins stay valid.
     assert client.get("/api/me/").status_code == 200
     assert not SecurityEvent.objects.filter(type="password_changed").exists()
 
@@ -194,19 +194,19 @@ def test_an_unknown_name_takes_as_many_hashes(anonymous, browser, old_hash, monk
 @pytest.mark.parametrize(
     "letter", ["\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}", "\N{MUSICAL SYMBOL EIGHTH NOTE}"]
 )
-def test_normalising_makes_no_huge_password(anonymous, browser, staff, letter, monkeypatch):
+def test_normalising_does_not_exceed_the_maximum_length(anonymous, browser, staff, letter, monkeypatch):
     hashed = Counting(monkeypatch)
-    for lets_in in DOORS:
-        assert not lets_in(anonymous, browser, letter * 100_000)
-        assert not lets_in(anonymous, browser, letter * 500)
+    for accepts in FORMS:
+        assert not accepts(anonymous, browser, letter * 100_000)
+        assert not accepts(anonymous, browser, letter * 500)
     assert hashed.characters < 1000
 
 
-def test_the_length_counts_letters_not_their_parts(anonymous, browser):
+def test_the_length_counts_composed_letters(anonymous, browser):
     assert len(unicodedata.normalize("NFD", "\N{HANGUL SYLLABLE HAN}")) == 3
-    # 13 letters of 39 parts are too few, and 128 of 384 not too many.
+    # 13 letters of 39 code points are too few, and 128 of 384 are not too many.
     letters = "한국어비밀번호는길어야한다그리고안전해야하지요"
     assert not register_over_the_api(anonymous, browser, unicodedata.normalize("NFD", letters[:13]))
     long = (letters * 6)[:110] + "abcdefghij klmnop"
     assert register_over_the_api(anonymous, browser, unicodedata.normalize("NFD", long))
-    assert api_lets_in(anonymous, browser, long)
+    assert api_accepts(anonymous, browser, long)

@@ -1,4 +1,4 @@
-"""Accounts of other services: they sign in by token, and every other door answers them as a wrong password."""
+"""Service accounts: they sign in by token only. Pages refuse them like a wrong password."""
 
 import pytest
 from django.contrib.auth import authenticate
@@ -17,11 +17,11 @@ WRONG = "not the right passphrase at all"
 
 @pytest.fixture
 def service():
-    """A service and its password."""
+    """A service account and its password."""
     return registration.create_service("gate", ["introspect"])
 
 
-def test_a_service_signs_in_by_token(service, anonymous):
+def test_a_service_account_signs_in_by_token(service, anonymous):
     user, password = service
     assert anonymous.sign_in(user.username, password).status_code == 200
     assert anonymous.get("/api/me/").json()["username"] == "gate"
@@ -29,18 +29,18 @@ def test_a_service_signs_in_by_token(service, anonymous):
 
 
 def form_of(response):
-    """The page without what differs from one answer to the next."""
+    """Returns the page without the parts that differ between two responses."""
     text = response.content.decode()
     return [line for line in text.splitlines() if "csrfmiddlewaretoken" not in line]
 
 
-@pytest.mark.parametrize("door", ["/accounts/login/", "/admin/login/"])
+@pytest.mark.parametrize("path", ["/accounts/login/", "/admin/login/"])
 @pytest.mark.parametrize("rank", [{}, {"is_staff": True, "is_superuser": True}])
-def test_a_page_answers_a_service_as_a_wrong_password(service, browser, door, rank):
+def test_a_page_refuses_a_service_account_like_a_wrong_password(service, browser, path, rank):
     user, password = service
     User.objects.filter(pk=user.pk).update(**rank)
-    right = browser().post(door, {"username": user.username, "password": password})
-    wrong = browser().post(door, {"username": user.username, "password": WRONG})
+    right = browser().post(path, {"username": user.username, "password": password})
+    wrong = browser().post(path, {"username": user.username, "password": WRONG})
     assert right.status_code == wrong.status_code == 200
     assert form_of(right) == form_of(wrong)
     assert not right.cookies.get("sessionid")
@@ -48,7 +48,7 @@ def test_a_page_answers_a_service_as_a_wrong_password(service, browser, door, ra
     assert SecurityEvent.objects.filter(type="sign_in_failed").count() == 2
 
 
-def test_a_page_hashes_as_often_to_refuse_a_service_as_a_wrong_password(service, monkeypatch):
+def test_a_page_refuses_a_service_account_with_equal_hashes(service, monkeypatch):
     user, password = service
     hashed = []
     hasher = type(get_hasher())
@@ -59,28 +59,26 @@ def test_a_page_hashes_as_often_to_refuse_a_service_as_a_wrong_password(service,
     assert hashed == [password, WRONG]
 
 
-def test_no_code_opens_a_browsers_sign_in_for_a_service(service, client):
+def test_no_code_starts_a_browser_sign_in_of_a_service_account(service, client):
     with pytest.raises(SignInRefused):
         client.force_login(service[0])
     assert not SignIn.objects.exists()
 
 
-def test_a_person_who_becomes_a_service_is_out_of_the_browser_at_once(browser_of, ann):
+def test_becoming_a_service_account_ends_the_browser_at_once(browser_of, ann):
     browser = browser_of(ann)
     User.objects.filter(pk=ann.pk).update(is_service=True)
     assert browser.get("/accounts/profile/").status_code == 302
 
 
-def test_a_service_gets_no_reset_mail(service, anonymous):
+def test_a_service_account_gets_no_reset_mail(service, anonymous):
     answer = anonymous.post("/api/password/reset/", {"email": "gate@service.invalid"})
     mail.wait()
     assert answer.status_code == 202
     assert not outbox.outbox
 
 
-def test_a_reset_link_of_a_person_who_became_a_service_is_good_for_nothing(
-    ann, anonymous, django_capture_on_commit_callbacks
-):
+def test_becoming_a_service_account_invalidates_reset_links(ann, anonymous, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
         anonymous.post("/api/password/reset/", {"email": ann.email})
     mail.wait()
@@ -89,7 +87,7 @@ def test_a_reset_link_of_a_person_who_became_a_service_is_good_for_nothing(
     assert passwords.get_by_reset_token(uid, token) is None
 
 
-def test_a_new_password_for_a_service_sends_no_mail(service, django_capture_on_commit_callbacks):
+def test_a_new_password_of_a_service_account_sends_no_mail(service, django_capture_on_commit_callbacks):
     user, _password = service
     with django_capture_on_commit_callbacks(execute=True):
         user.set_password("quiet copper lantern drifts")
@@ -98,7 +96,7 @@ def test_a_new_password_for_a_service_sends_no_mail(service, django_capture_on_c
     assert not outbox.outbox
 
 
-def test_nobody_registers_as_a_service(anonymous, password):
+def test_a_registration_creates_no_service_account(anonymous, password):
     body = {
         "username": "eve",
         "email": "eve@example.org",
@@ -111,7 +109,7 @@ def test_nobody_registers_as_a_service(anonymous, password):
     assert (user.is_service, user.scopes) == (False, "")
 
 
-def test_nobody_becomes_a_service_by_a_patch(client_of, ann):
+def test_a_patch_creates_no_service_account(client_of, ann):
     client_of(ann).patch("/api/me/", {"is_service": True, "scopes": "introspect"})
     ann.refresh_from_db()
     assert (ann.is_service, ann.scopes) == (False, "")
@@ -126,29 +124,29 @@ def test_the_command_prints_a_password_that_works(anonymous, capsys):
     assert User.objects.get().has_scope("introspect")
 
 
-def test_a_service_has_no_scope_that_it_was_not_given(capsys):
+def test_a_service_account_has_no_default_scope(capsys):
     call_command("make_service", "gate")
     assert not User.objects.get().has_scope("introspect")
 
 
-def test_the_command_makes_more_than_one(capsys):
+def test_the_command_creates_several_service_accounts(capsys):
     for name in ["gate", "printer"]:
         call_command("make_service", name)
     assert User.objects.filter(is_service=True).count() == 2
 
 
-def test_the_command_knows_its_scopes():
+def test_the_command_refuses_an_unknown_scope():
     with pytest.raises(CommandError):
         call_command("make_service", "gate", "--scope", "everything")
 
 
 @pytest.mark.parametrize("name", ["ann", "ANN", "two words", "", "x" * 200])
-def test_the_command_takes_no_bad_name(ann, name):
+def test_the_command_refuses_an_invalid_name(ann, name):
     with pytest.raises(CommandError):
         call_command("make_service", name)
     assert User.objects.count() == 1
 
 
-def test_an_unknown_scope_is_no_scope():
+def test_an_unknown_scope_is_a_validation_error():
     with pytest.raises(ValidationError, match="everything"):
         registration.create_service("gate", ["introspect", "everything"])

@@ -1,4 +1,4 @@
-"""What a server needs before it takes requests is named at its start; commands go on without."""
+"""Requirements of a server, checked at its start. Commands do not need them."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ STYLE = "accounts/site.css"
 
 
 def begin(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """As deployed: outside DEBUG, with the project's own storage of static files."""
+    """Runs a command outside DEBUG, with the storage of static files of the project."""
     env = {"DATABASE_URL": "sqlite:///:memory:", "DJANGO_SETTINGS_MODULE": "project.settings"} | env
     return subprocess.run(
         [sys.executable, *command], cwd=servers.ROOT, env=os.environ | env, capture_output=True, text=True, timeout=60
@@ -28,7 +28,7 @@ def begin(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("server", ["project.wsgi", "project.asgi"])
 def test_a_server_without_static_files_does_not_start(tmp_path: Path, server: str) -> None:
-    # VAR_DIR, and with it STATIC_ROOT, is beside the code: a settings module moves it.
+    # VAR_DIR, which contains STATIC_ROOT, is in the folder of the code. A settings module moves it.
     code = (
         "from django.conf import settings; import django; django.setup()\n"
         f"settings.STATIC_ROOT = {str(tmp_path)!r}\nimport {server}"
@@ -62,12 +62,12 @@ def test_a_command_needs_neither_hosts_nor_static_files() -> None:
     assert begin("manage.py", "check", ALLOWED_HOSTS="").returncode == 0
 
 
-# Pages without what was collected
+# Pages without collected files
 
 
 @pytest.fixture
 def collected(tmp_path: Path):
-    """The project's own storage, in which everything but the style is there."""
+    """The storage of the project with all files except the stylesheet."""
     storages = {"staticfiles": {"BACKEND": "project.static_files.Storage"}}
     with override_settings(STATIC_ROOT=tmp_path, STORAGES=storages):
         call_command("collectstatic", interactive=False, verbosity=0)
@@ -76,7 +76,7 @@ def collected(tmp_path: Path):
         yield
 
 
-def test_a_file_that_was_not_collected_is_named_with_the_command(collected: None) -> None:
+def test_an_uncollected_file_is_reported_with_the_command(collected: None) -> None:
     problem = static_files.problem()
     assert problem is not None
     assert STYLE in problem
@@ -87,7 +87,7 @@ def test_a_file_that_was_not_collected_is_named_with_the_command(collected: None
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("path", "status"), [("/accounts/login/", 200), ("/nowhere/", 404)])
-def test_a_page_without_its_style_is_a_page(
+def test_a_page_works_without_its_stylesheet(
     collected: None, caplog: pytest.LogCaptureFixture, path: str, status: int
 ) -> None:
     for _ in range(2):
@@ -99,7 +99,7 @@ def test_a_page_without_its_style_is_a_page(
     ]
 
 
-# Files that are sent along
+# Uploaded files
 
 
 @pytest.mark.django_db
@@ -111,11 +111,11 @@ def test_a_large_file_in_a_form_needs_no_temporary_folder(monkeypatch: pytest.Mo
     assert answer.status_code == 200
 
 
-# Who may read the database
+# Permissions of the database file
 
 
 @pytest.mark.parametrize("mode_before", [None, 0o644, 0o660])
-def test_only_its_owner_may_read_a_sqlite_database(tmp_path: Path, mode_before: int | None) -> None:
+def test_only_the_owner_can_read_a_sqlite_database(tmp_path: Path, mode_before: int | None) -> None:
     file = tmp_path / "db.sqlite3"
     if mode_before is not None:
         file.touch()

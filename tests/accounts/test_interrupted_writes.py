@@ -1,4 +1,4 @@
-"""Every way to write a user, held before each of its statements while another request decides: nothing comes back."""
+"""Every way to write a user, interrupted before each of its statements by a decision of another request."""
 
 import re
 import threading
@@ -22,7 +22,7 @@ from accounts.models import AccountChanged, AttemptCounter, SecurityEvent, SignI
 from tests.accounts.admin_pages import SIGN_INS, USERS, act
 from tests.conftest import ApiClient, Browser
 
-# On SQLite a transaction holds the only lock, so little can come between: left to the --distributed run.
+# Runs with --distributed only: on SQLite a transaction holds the only lock, so few interruptions are possible.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 PASSWORD = "violet anchor hums at dawn"
@@ -63,11 +63,11 @@ class World:
         return path.format(urlsafe_base64_encode(force_bytes(self.ann.pk)), tokens.make_token(self.ann))
 
 
-# A door prepares its input and returns what sends it.
-Door = Callable[[World], Callable[[], Any]]
+# Prepares the input of a write and returns the function that sends it.
+Write = Callable[[World], Callable[[], Any]]
 
 
-def page(path: str, **form: str) -> Door:
+def page(path: str, **form: str) -> Write:
     def prepare(world: World) -> Callable[[], Any]:
         filled = {name: value.format(name=world.name) for name, value in form.items()}
         return lambda: world.browser.post(path.format(sid=world.other.pk, event=world.event.pk), filled)
@@ -75,15 +75,15 @@ def page(path: str, **form: str) -> Door:
     return prepare
 
 
-def api(method: str, path: str, **body: Any) -> Door:
+def api(method: str, path: str, **body: Any) -> Write:
     return lambda world: lambda: world.client.request(method, path.format(sid=world.other.pk), body)
 
 
-def action(url: str, name: str) -> Door:
+def action(url: str, name: str) -> Write:
     return lambda world: lambda: act(world.staff, url, name, world.other if url == SIGN_INS else world.ann)
 
 
-def token_call(path: str, field: str, token: str) -> Door:
+def token_call(path: str, field: str, token: str) -> Write:
     return lambda world: lambda: world.anonymous.post(path, {field: getattr(world.client, token)})
 
 
@@ -121,7 +121,7 @@ def reset_api(world: World) -> Callable[[], Any]:
 
 
 def admin_form(world: World) -> Callable[[], Any]:
-    """Staff who opened the page before, and correct a name."""
+    """A staff member opened the page before, and corrects a name."""
     url = f"{USERS}{world.ann.pk}/change/"
     shown = world.staff.get(url).content.decode()
     form = dict(re.findall(r'<input type="hidden" name="(initial-[^"]+)" value="([^"]*)"', shown))
@@ -173,7 +173,7 @@ def save_of_the_sign_in(world: World) -> Callable[[], Any]:
     return save
 
 
-def command(*arguments: str) -> Door:
+def command(*arguments: str) -> Write:
     def run(world: World) -> Callable[[], Any]:
         def call() -> None:
             with suppress(CommandError):
@@ -184,7 +184,7 @@ def command(*arguments: str) -> Door:
     return run
 
 
-DOORS: dict[str, Door] = {
+WRITES: dict[str, Write] = {
     "profile": page("/accounts/profile/", first_name="zz", last_name="z"),
     "password change": page(
         "/accounts/password_change/", old_password=PASSWORD, new_password1=NEW_PASSWORD, new_password2=NEW_PASSWORD
@@ -236,7 +236,7 @@ DOORS: dict[str, Door] = {
 
 
 class Held:
-    """Runs `meanwhile` by another connection before one of the statements of this thread."""
+    """Runs `meanwhile` over another connection before one of the statements of this thread."""
 
     def __init__(self, position: int, meanwhile: Callable[[], None]) -> None:
         self.position, self.meanwhile = position, meanwhile
@@ -244,7 +244,7 @@ class Held:
         self.thread: threading.Thread | None = None
 
     def __call__(self, execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
-        # On SQLite a transaction has the only lock, so nothing can be decided before it is over.
+        # On SQLite a transaction holds the only lock, so no decision is possible before it ends.
         may_come_between = connection.vendor != "sqlite" or not connection.in_atomic_block
         if may_come_between:
             if self.statements == self.position:
@@ -261,7 +261,7 @@ class Held:
 
         self.thread = threading.Thread(target=run)
         self.thread.start()
-        # Where this request holds the row, the decision waits for it.
+        # If this request has locked the row, the decision waits for it.
         self.thread.join(SECONDS_FOR_A_LOCK if connection.in_atomic_block else 10)
 
     @contextmanager
@@ -280,12 +280,12 @@ def staff_browser(transactional_db: None) -> Browser:
     return browser
 
 
-def hold(door: Door, staff: Browser, position: int, meanwhile: Callable[[World], None]) -> tuple[World, bool]:
-    """Sends to the door; returns what it was done to, and whether it had that many statements."""
+def hold(write: Write, staff: Browser, position: int, meanwhile: Callable[[World], None]) -> tuple[World, bool]:
+    """Runs a write; returns its world, and whether the write had that many statements."""
     cache.clear()
     AttemptCounter.objects.all().delete()
     world = World(staff)
-    send = door(world)
+    send = write(world)
     held = Held(position, lambda: meanwhile(world))
     with held.installed():
         answer = send()
@@ -305,28 +305,28 @@ def delete(world: World) -> None:
     User.objects.filter(pk=world.ann.pk).delete()
 
 
-def held_before_each_statement(door: Door, staff: Browser, meanwhile: Callable[[World], None]) -> Iterator[World]:
+def held_before_each_statement(write: Write, staff: Browser, meanwhile: Callable[[World], None]) -> Iterator[World]:
     for position in count():
-        world, was_held = hold(door, staff, position, meanwhile)
+        world, was_held = hold(write, staff, position, meanwhile)
         if not was_held:
             assert position, "it made no statement"
             return
         yield world
 
 
-@pytest.mark.parametrize("name", DOORS)
-def test_a_decision_in_the_midst_of_a_write_stands(name: str, staff_browser: Browser) -> None:
-    for position, world in enumerate(held_before_each_statement(DOORS[name], staff_browser, decide)):
+@pytest.mark.parametrize("name", WRITES)
+def test_a_decision_during_a_write_stays_in_force(name: str, staff_browser: Browser) -> None:
+    for position, world in enumerate(held_before_each_statement(WRITES[name], staff_browser, decide)):
         decided = decided_for(world)
         row = User.objects.filter(pk=world.ann.pk).values(*decided).first()
-        # Only a deletion of the account may come after the decision.
+        # Only a deletion of the account may follow the decision.
         assert row == decided or (row is None and name == "delete the account"), f"before statement {position}"
         assert not SignIn.objects.filter(user=world.ann.pk).live().exists(), f"before statement {position}"
 
 
-# update_or_create() is asked to make another account of that name.
-@pytest.mark.parametrize("name", sorted(DOORS.keys() - {"update_or_create()"}))
-def test_an_account_deleted_in_the_midst_of_a_write_stays_deleted(name: str, staff_browser: Browser) -> None:
-    for position, world in enumerate(held_before_each_statement(DOORS[name], staff_browser, delete)):
+# update_or_create() creates another account of that name.
+@pytest.mark.parametrize("name", sorted(WRITES.keys() - {"update_or_create()"}))
+def test_an_account_deleted_during_a_write_stays_deleted(name: str, staff_browser: Browser) -> None:
+    for position, world in enumerate(held_before_each_statement(WRITES[name], staff_browser, delete)):
         assert not User.objects.filter(username=world.name).exists(), f"before statement {position}"
         assert not SignIn.objects.filter(user=world.ann.pk).exists(), f"before statement {position}"

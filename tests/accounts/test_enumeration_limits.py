@@ -1,4 +1,4 @@
-"""Whether a name or an address is taken is asked sixty times an hour from one address, over page and API together."""
+"""Limits of requests that reveal whether a username or an address is taken, over pages and API together."""
 
 import pytest
 
@@ -13,7 +13,7 @@ MOST = rate_limits.LIMITS[rate_limits.Kind.SIGN_UP].max_attempts
 
 @pytest.fixture(autouse=True)
 def _still(clock, settings):
-    # The API's own limit, which counts by requests and not by what they ask.
+    # Disables the throttles of the API, which count requests of any kind.
     settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"DEFAULT_THROTTLE_RATES": {"accounts": None, "tokens": None}}
 
 
@@ -26,7 +26,7 @@ def register(anonymous, username, email):
     return anonymous.post("/api/register/", {"username": username, "email": email, "password": NEW_PASSWORD})
 
 
-def test_taken_names_are_told_sixty_times_and_then_no_more(ann, browser, anonymous):
+def test_taken_names_are_shown_sixty_times_an_hour(ann, browser, anonymous):
     for number in range(MOST // 2):
         page = sign_up(browser, "ANN", f"other{number}@example.org")
         assert (page.status_code, "already exists" in page.content.decode()) == (200, True)
@@ -50,7 +50,7 @@ def test_a_refused_attempt_neither_looks_up_nor_hashes(ann, browser, django_asse
         assert sign_up(browser, "carol", "carol@example.org").status_code == 429
 
 
-def test_an_account_asks_for_a_few_addresses_an_hour(ann, bob, browser_of):
+def test_changes_of_the_address_are_limited_per_hour(ann, bob, browser_of):
     browser = browser_of(ann)
     most = rate_limits.LIMITS[rate_limits.Kind.CHANGING].max_attempts
     answers = [browser.post("/accounts/email/", {"new_email": "bob@example.org"}) for _ in range(most + 1)]
@@ -58,32 +58,31 @@ def test_an_account_asks_for_a_few_addresses_an_hour(ann, bob, browser_of):
     assert "already exists" in answers[0].content.decode()
     assert "already exists" not in answers[-1].content.decode()
     assert "Retry-After" in answers[-1]
-    # Nor is a free one told from a taken one.
+    # A free address and a taken one get the same answer.
     assert browser.post("/accounts/email/", {"new_email": "free@example.org"}).status_code == 429
     assert User.objects.get(pk=ann.pk).new_email == ""
 
 
-def test_changes_of_address_count_with_sign_ups(ann, bob, browser, browser_of):
+def test_changes_of_the_address_count_with_sign_ups(ann, bob, browser, browser_of):
     page = browser_of(ann)
     for number in range(MOST):
         sign_up(browser, "ann", f"other{number}@example.org")
     assert page.post("/accounts/email/", {"new_email": "bob@example.org"}).status_code == 429
 
 
-def test_throw_away_accounts_are_limited_too(db, browser, settings):
-    settings.DEMO = True
+def test_throw_away_accounts_are_limited(db, browser):
     answers = [browser().post("/compare/throw-away/") for _ in range(MOST + 1)]
     assert [answer.status_code for answer in answers] == [200] * MOST + [429]
     assert "Retry-After" in answers[-1]
     assert User.objects.count() == MOST
 
 
-def test_a_reset_that_is_asked_for_too_often_looks_nobody_up(ann, anonymous, django_assert_max_num_queries):
+def test_a_reset_request_over_the_limit_reads_no_user(ann, anonymous, django_assert_max_num_queries):
     most = rate_limits.LIMITS[rate_limits.Kind.RESETTING].max_attempts
     for number in range(most):
         anonymous.post("/api/password/reset/", {"email": f"nobody{number}@example.org"})
     events = SecurityEvent.objects.count()
-    # The count, in a transaction of its own.
+    # The count has its own transaction.
     with django_assert_max_num_queries(4):
         assert anonymous.post("/api/password/reset/", {"email": "ann@example.org"}).status_code == 202
     assert SecurityEvent.objects.count() == events

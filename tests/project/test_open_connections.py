@@ -1,4 +1,4 @@
-"""Clients that do not close their connections keep nobody waiting, and get their answers whole."""
+"""Clients that keep their connections open: they delay no request, and get complete responses."""
 
 import socket
 import time
@@ -36,7 +36,7 @@ class Client:
         self.connection.close()
 
     def send(self, request: bytes) -> None:
-        # If it is refused before all was sent, the answer is there nevertheless.
+        # If the server refuses before the whole body was sent, the response is still readable.
         with suppress(OSError):
             self.connection.sendall(request)
 
@@ -51,7 +51,7 @@ def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield node
 
 
-def wait_of_the_next(node: servers.Node) -> float:
+def next_wait(node: servers.Node) -> float:
     started = time.monotonic()
     with Client(node) as client:
         client.send(REQUESTS["it asks to close"])
@@ -60,27 +60,27 @@ def wait_of_the_next(node: servers.Node) -> float:
 
 
 @pytest.mark.parametrize("request_sent", REQUESTS.values(), ids=REQUESTS)
-def test_eight_clients_that_do_not_close_keep_nobody_waiting(node: servers.Node, request_sent: bytes) -> None:
+def test_eight_open_connections_delay_no_request(node: servers.Node, request_sent: bytes) -> None:
     with ExitStack() as stack:
         clients = [stack.enter_context(Client(node)) for _ in range(8)]
         for client in clients:
             client.send(request_sent)
         assert all(client.answer().startswith(b"HTTP/1.") for client in clients)
-        # With gunicorn's own way, two workers were away for eight seconds.
-        assert wait_of_the_next(node) < 1.5
+        # With gunicorn's default, two workers are blocked for eight seconds.
+        assert next_wait(node) < 1.5
 
 
-def test_more_of_them_than_a_worker_waits_for_are_closed_at_once(node: servers.Node) -> None:
+def test_excess_open_connections_are_closed_at_once(node: servers.Node) -> None:
     with ExitStack() as stack:
         for _ in range(2 * closing.MAX_WAITING_CONNECTIONS + 50):
             client = stack.enter_context(Client(node))
             client.send(REQUESTS["it asks to close"])
             assert client.answer().startswith(b"HTTP/1.1 200")
-        assert wait_of_the_next(node) < 1.5
+        assert next_wait(node) < 1.5
 
 
-def test_an_answer_arrives_although_the_body_was_not_read(node: servers.Node) -> None:
-    """An immediate close would reset the connection, and the answer would be lost."""
+def test_a_response_arrives_even_if_the_body_was_not_read(node: servers.Node) -> None:
+    """An immediate close would reset the connection and lose the response."""
     body = b"x" * 300_000
     request = b"POST /health/live" + HEAD + b"Connection: close\r\nContent-Length: 300000\r\n\r\n"
     for _ in range(20):

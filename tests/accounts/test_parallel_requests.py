@@ -1,4 +1,4 @@
-"""Guesses and emergencies at the same time, in four worker processes on real stores."""
+"""Parallel guesses, ends of all sign-ins and prune commands, on four worker processes and real stores."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ WRONG = "not the right passphrase at all"
 
 @pytest.fixture
 def http(fleet: Any) -> Any:
-    # Other tests guessed and signed up from the same address.
+    # Other tests have sent guesses and sign-ups from the same address.
     fleet.shell("from accounts.models import AttemptCounter; AttemptCounter.objects.all().delete()")
     with httpx.Client(base_url=fleet.url, limits=httpx.Limits(max_connections=50), timeout=60) as client:
         yield client
@@ -47,7 +47,7 @@ def refresh(http: httpx.Client, token: str) -> int:
 
 
 def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
-    """Runs them from a common start."""
+    """Runs the calls in threads with a common start."""
     barrier = threading.Barrier(len(calls))
 
     def run(call: Callable[[], Any]) -> Any:
@@ -58,16 +58,16 @@ def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
         return list(pool.map(run, calls))
 
 
-def test_thirty_guesses_at_once_are_no_more_than_one_after_the_other(http: httpx.Client) -> None:
+def test_parallel_guesses_do_not_exceed_the_limit(http: httpx.Client) -> None:
     name = f"u{uuid4().hex[:12]}"
     answers = at_once([lambda: sign_in(http, name, WRONG).status_code] * 30)
     assert set(answers) == {401, 429}
-    # A wait of a second may have passed meanwhile, and so may one of two.
+    # Waits of one and two seconds may have expired meanwhile.
     assert answers.count(401) <= rate_limits.LIMITS[rate_limits.Kind.PAIR].free_attempts + 2
 
 
 @pytest.mark.long
-def test_a_flood_of_bad_sign_ins_does_not_starve_who_is_signed_in(http: httpx.Client, people: list[str]) -> None:
+def test_a_flood_of_failed_sign_ins_does_not_block_clients(http: httpx.Client, people: list[str]) -> None:
     access = sign_in(http, people[0]).json()["access"]
     names = [f"u{uuid4().hex[:12]}" for _ in range(10)]
     with ThreadPoolExecutor(30) as pool:
@@ -78,15 +78,13 @@ def test_a_flood_of_bad_sign_ins_does_not_starve_who_is_signed_in(http: httpx.Cl
             assert me(http, access) == 200
             waits.append(time.perf_counter() - started)
     answers = [each.result().status_code for each in flood]
-    # The address has a hundred, and some names wait by themselves.
+    # The address has a limit of 100, and each name has its own limit.
     assert answers.count(401) <= rate_limits.LIMITS[rate_limits.Kind.ADDRESS].free_attempts + 20
     assert set(answers) == {401, 429}
     assert sorted(waits)[len(waits) // 2] < 5
 
 
-def test_no_sign_in_that_was_asked_for_before_an_end_of_all_outlives_it(
-    http: httpx.Client, people: list[str], fleet: Any
-) -> None:
+def test_sign_ins_requested_before_an_end_of_all_are_ended(http: httpx.Client, people: list[str], fleet: Any) -> None:
     asked: list[tuple[float, dict[str, str]]] = []
     over = threading.Event()
 
@@ -111,13 +109,13 @@ def test_no_sign_in_that_was_asked_for_before_an_end_of_all_outlives_it(
     assert len(before) > len(people)
     assert {me(http, pair["access"]) for pair in before} == {401}
     assert {refresh(http, pair["refresh"]) for pair in before} == {401}
-    # And each either works in all ways or in none.
+    # Each pair of tokens is valid in both ways or in none.
     for _started, pair in asked:
         assert (me(http, pair["access"]), refresh(http, pair["refresh"])) in {(200, 200), (401, 401)}
     assert me(http, sign_in(http, people[0]).json()["access"]) == 200
 
 
-def test_two_that_prune_at_once_do_not_disturb_each_other(http: httpx.Client, people: list[str], fleet: Any) -> None:
+def test_two_prune_commands_can_run_in_parallel(http: httpx.Client, people: list[str], fleet: Any) -> None:
     age = (
         "from datetime import timedelta; from django.utils import timezone; from accounts.models import SignIn;"
         "from django.db.models import QuerySet;"

@@ -1,11 +1,11 @@
-"""Guesses from a browser where the user is known."""
+"""Rate limits for guesses from known browsers, and the cookies of known browsers."""
 
 import pytest
 from django.conf import settings
 
 from accounts import passwords, rate_limits
 from accounts.models import AttemptCounter, User
-from tests.accounts.doors import ADDRESSES, FREE, NEW_PASSWORD, WRONG, exhaust
+from tests.accounts.sign_in_endpoints import ADDRESSES, FREE, NEW_PASSWORD, WRONG, exhaust
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock")]
 
@@ -20,54 +20,54 @@ def sign_in_again(browser, user, password):
 
 @pytest.fixture
 def anns_browser(browser_of, ann):
-    """Where ann signed in once, and out again."""
+    """A browser in which Ann signed in and out."""
     browser = browser_of(ann)
     browser.post("/accounts/logout/")
     return browser
 
 
-def test_strangers_do_not_lock_a_person_out_of_a_browser_where_they_are_known(api_door, anns_browser, ann, password):
+def test_strangers_cannot_lock_out_a_known_browser(api_endpoint, anns_browser, ann, password):
     for address in [*ADDRESSES[:60], *["127.0.0.1"] * 150]:
-        api_door.knock("ann", WRONG, address)
-    assert api_door.knock("ann", password).status_code == 429
+        api_endpoint.attempt("ann", WRONG, address)
+    assert api_endpoint.attempt("ann", password).status_code == 429
     assert sign_in_again(anns_browser, ann, password) == 302
 
 
-def test_a_known_browser_has_a_few_guesses_and_no_more(anns_browser, ann, password):
+def test_guesses_from_a_known_browser_are_limited(anns_browser, ann, password):
     for _ in range(FREE):
         assert sign_in_again(anns_browser, ann, WRONG) == 200
     assert sign_in_again(anns_browser, ann, password) == 429
 
 
-def test_a_known_browser_locks_out_nobody_else(anns_browser, api_door, ann, password):
+def test_a_known_browser_locks_out_no_other_client(anns_browser, api_endpoint, ann, password):
     for _ in range(FREE + 1):
         sign_in_again(anns_browser, ann, WRONG)
-    assert api_door.opens("ann", password, "127.0.0.1")
+    assert api_endpoint.accepts("ann", password, "127.0.0.1")
 
 
-def test_a_browser_known_to_one_is_a_stranger_to_another(anns_browser, bob, password):
+def test_a_browser_known_to_one_user_is_unknown_to_another(anns_browser, bob, password):
     for _ in range(FREE):
         sign_in_again(anns_browser, bob, WRONG)
     assert sign_in_again(anns_browser, bob, password) == 429
     assert AttemptCounter.objects.filter(kind=rate_limits.Kind.PAIR).exists()
 
 
-def test_the_cookie_is_for_this_host_and_no_script(anns_browser):
+def test_the_cookie_is_host_only_and_http_only(anns_browser):
     cookie = known_cookie(anns_browser)
     assert cookie.key.startswith("__Host-")
     assert (cookie["secure"], cookie["httponly"], cookie["path"], cookie["domain"]) == (True, True, "/", "")
     assert cookie["samesite"] == "Lax"
 
 
-def test_the_cookie_signs_nobody_in(anns_browser, browser):
+def test_the_known_browser_cookie_does_not_sign_in(anns_browser, browser):
     stranger = browser()
     cookie = known_cookie(anns_browser)
     stranger.cookies[cookie.key] = cookie.value
     assert stranger.get("/accounts/profile/").status_code == 302
 
 
-def test_a_browser_that_many_use_is_known_to_the_last_ten(browser, password, ann):
-    """A kiosk, or a click on the demo button, again and again: the cookies fit into a request for ever."""
+def test_a_shared_browser_keeps_its_last_ten_users(browser, password, ann):
+    """For example a kiosk, or the button of the demo: the cookies never exceed the size of a request."""
     kiosk = browser()
     people = [User.objects.create_user(f"u{number}", f"u{number}@example.org", password) for number in range(40)]
     for person in [ann, *people]:
@@ -81,7 +81,7 @@ def test_a_browser_that_many_use_is_known_to_the_last_ten(browser, password, ann
     assert sign_in_again(kiosk, people[-1], password) == 302
 
 
-def test_what_is_no_cookie_of_ours_gives_way_first(browser, password, ann, clock):
+def test_invalid_cookies_are_removed_first(browser, password, ann, clock):
     kiosk = browser()
     name = f"{settings.DEVICE_COOKIE_NAME}-0123456789ab"
     for number, value in enumerate(["", "a", "a:b:c", "a:\u00fc:c", "::", "a:zzzzzzzzzzzzzzz:c"] * 3):
@@ -92,7 +92,9 @@ def test_what_is_no_cookie_of_ours_gives_way_first(browser, password, ann, clock
 
 
 @pytest.mark.parametrize("change", ["of another password", "forged", "empty", "of another person"])
-def test_a_cookie_that_is_not_ones_own_helps_nobody(change, anns_browser, browser_of, api_door, ann, bob, password):
+def test_an_invalid_cookie_or_one_of_another_user_is_ignored(
+    change, anns_browser, browser_of, api_endpoint, ann, bob, password
+):
     cookie = known_cookie(anns_browser)
     if change == "of another password":
         passwords.change(User.objects.get(pk=ann.pk), NEW_PASSWORD)
@@ -100,23 +102,23 @@ def test_a_cookie_that_is_not_ones_own_helps_nobody(change, anns_browser, browse
     else:
         values = {"forged": "a:b:c", "empty": "", "of another person": known_cookie(browser_of(bob)).value}
         anns_browser.cookies[cookie.key] = values[change]
-    exhaust(api_door, "ann", "127.0.0.1")
+    exhaust(api_endpoint, "ann", "127.0.0.1")
     assert sign_in_again(anns_browser, ann, password) == 429
 
 
-def test_the_browser_in_which_the_password_was_changed_stays_known(browser_of, api_door, ann, password):
+def test_a_password_change_keeps_its_browser_known(browser_of, api_endpoint, ann, password):
     browser = browser_of(ann)
     browser.post(
         "/accounts/password_change/",
         {"old_password": password, "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD},
     )
     browser.post("/accounts/logout/")
-    exhaust(api_door, "ann", "127.0.0.1")
+    exhaust(api_endpoint, "ann", "127.0.0.1")
     assert sign_in_again(browser, ann, NEW_PASSWORD) == 302
 
 
-def test_a_reset_lets_an_owner_in_whom_strangers_have_locked_out(api_door, ann):
+def test_a_reset_lets_a_locked_out_user_sign_in(api_endpoint, ann):
     for address in ADDRESSES[:60]:
-        api_door.knock("ann", WRONG, address)
+        api_endpoint.attempt("ann", WRONG, address)
     passwords.reset(User.objects.get(pk=ann.pk), NEW_PASSWORD)
-    assert api_door.opens("ann", NEW_PASSWORD)
+    assert api_endpoint.accepts("ann", NEW_PASSWORD)
