@@ -143,6 +143,11 @@ def header_of(token: str) -> dict[str, Any]:
     return jwt.get_unverified_header(token)
 
 
+def bearer(access: str) -> dict[str, str]:
+    """The header of a request with an access token."""
+    return {"Authorization": f"Bearer {access}"}
+
+
 def sign_in_of(user: Any) -> SignIn:
     """Returns the latest sign-in of the user."""
     return SignIn.objects.filter(user=user).latest("created_at")

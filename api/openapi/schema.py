@@ -22,7 +22,7 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 class AutoSchema(openapi.AutoSchema):
     """
     drf-spectacular's generator, with errors, headers and links that it cannot derive from the views. Overrides private
-    methods: its public hooks see only the finished document. tests/api/test_schema_is_true.py checks the result.
+    methods: its public hooks see only the finished document. tests/api/test_schema_conformance.py checks the result.
     """
 
     view: APIView

@@ -14,21 +14,21 @@ from tests.api.dpop_client import Holder
 def holder(ann, password):
     holder = Holder()
     assert holder.sign_in(ann.username, password).status_code == 200
-    # The nonce, where one is wanted, is known from here on.
+    # From here on it knows the nonce, if one is required.
     assert holder.me().status_code == 200
     return holder
 
 
 @pytest.fixture
-def every_look_counts(monkeypatch):
-    """The ring looks into the folder before every answer, so that no test waits for the next look."""
+def poll_every_time(monkeypatch):
+    """The ring polls the folder before every response, so that no test waits for the next poll."""
     monkeypatch.setattr("api.keys.ring.POLL_SECONDS", 0)
     monkeypatch.setattr("api.management.commands.keys.POLL_SECONDS", 0)
 
 
 @pytest.fixture
 def folder(tmp_path, settings):
-    """JWT_KEYS of a project that signed with SECRET_KEY up to now: one key is published, and may be promoted."""
+    """JWT_KEYS of a project that signs with SECRET_KEY: one key is published, and may be promoted."""
     make = rotation.Rotation(str(tmp_path / "keys"))
     with time_machine.travel(timezone.now() - timedelta(minutes=11)):
         make.publish("ES256")
@@ -38,7 +38,7 @@ def folder(tmp_path, settings):
 
 @pytest.fixture
 def command(capsys):
-    """What `manage.py keys` prints, word by word in lines."""
+    """Runs `manage.py keys` and returns the words of each line."""
 
     def command(*words):
         call_command("keys", *words)
@@ -49,11 +49,11 @@ def command(capsys):
 
 @pytest.fixture
 def ring(folder):
-    """The states by kid, as they are in the folder."""
+    """Returns the states by kid, as stored in the folder."""
     return lambda: {kid: each["state"] for kid, each in json.loads((folder / "ring.json").read_text()).items()}
 
 
 @pytest.fixture
 def of(ring):
-    """The kid of the one key that is in a state."""
+    """Returns the kid of the key that is in a state."""
     return lambda state: next(kid for kid, each in ring().items() if each == state)

@@ -1,4 +1,4 @@
-"""A client of the API that proves that it holds a key (DPoP)."""
+"""A client of the API with a DPoP key."""
 
 import base64
 import hashlib
@@ -18,7 +18,7 @@ KEYS = {"ES256": lambda: ec.generate_private_key(ec.SECP256R1()), "EdDSA": ed255
 
 
 class Holder:
-    """A program that holds a key, and follows the server where that asks for a nonce."""
+    """A client with a key, which uses the nonces that the server sends."""
 
     def __init__(self, algorithm="ES256"):
         self.algorithm = algorithm
@@ -48,7 +48,7 @@ class Holder:
         return ApiClient().request(method, path, data, headers=headers)
 
     def call(self, method, path, data=None, **kwargs):
-        """Once more if a nonce is asked for."""
+        """Sends a request, and once more if a nonce is required."""
         response = self.send(method, path, data, **kwargs)
         if "DPoP-Nonce" in response.headers:
             self.nonce = response.headers["DPoP-Nonce"]

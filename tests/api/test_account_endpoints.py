@@ -1,4 +1,4 @@
-"""Registering, and changing or resetting a password, over the API."""
+"""Registration, password change and password reset over the API."""
 
 import re
 from datetime import timedelta
@@ -31,7 +31,7 @@ WELCOME = {
 
 @pytest.fixture
 def register(anonymous):
-    """Registers Carol with a password and returns the answer."""
+    """Registers Carol with a password and returns the response."""
 
     def register(password, **fields):
         return anonymous.post(
@@ -43,15 +43,15 @@ def register(anonymous):
 
 @pytest.fixture
 def sign_in(anonymous):
-    """Tries a name with a password and returns the status."""
+    """Signs in with a name and a password and returns the status."""
     return lambda username, password: (
         anonymous.post("/api/token/", {"username": username, "password": password}).status_code
     )
 
 
 @pytest.fixture
-def ask_for_a_reset(anonymous, mailoutbox, django_capture_on_commit_callbacks):
-    """Asks for a reset mail and returns the answer, with all mails in the outbox."""
+def request_reset(anonymous, mailoutbox, django_capture_on_commit_callbacks):
+    """Requests a reset mail and returns the response and all mails in the outbox."""
 
     def ask(email):
         with django_capture_on_commit_callbacks(execute=True):
@@ -63,34 +63,34 @@ def ask_for_a_reset(anonymous, mailoutbox, django_capture_on_commit_callbacks):
 
 
 @pytest.fixture
-def reset_link(ask_for_a_reset, mailoutbox):
-    """The uid and token of a reset mail to someone."""
+def reset_link(request_reset, mailoutbox):
+    """Returns the uid and token of a reset mail to a user."""
 
     def read(user):
-        ask_for_a_reset(user.email)
+        request_reset(user.email)
         uid, token = re.search(r"/reset/([^/\s]+)/([^/\s]+)/", mailoutbox[-1].body).groups()
         return {"uid": uid, "token": token}
 
     return read
 
 
-# Registering
+# Registration
 
 
-def test_registering_answers_201(register):
+def test_registration_is_201(register):
     assert register(NEW_PASSWORD).status_code == 201
 
 
-def test_who_has_registered_can_sign_in(register, sign_in):
+def test_a_registered_user_can_sign_in(register, sign_in):
     register(NEW_PASSWORD)
     assert sign_in("carol", NEW_PASSWORD) == 200
 
 
-def test_the_answer_to_registering_does_not_repeat_the_password(register):
+def test_the_registration_response_omits_the_password(register):
     assert NEW_PASSWORD not in register(NEW_PASSWORD).content.decode()
 
 
-def test_the_password_is_not_stored_as_it_is(register):
+def test_the_password_is_not_stored_in_plain_text(register):
     register(NEW_PASSWORD)
     assert NEW_PASSWORD not in User.objects.get(username="carol").password
 
@@ -109,36 +109,36 @@ def test_the_password_is_not_stored_as_it_is(register):
         ("user_permissions", [1]),
     ],
 )
-def test_registering_ignores_what_is_not_asked_for(register, field, value):
+def test_registration_ignores_unknown_fields(register, field, value):
     assert register(NEW_PASSWORD, **{field: value}).status_code == 201
 
 
 @pytest.mark.parametrize("flag", ["is_staff", "is_superuser"])
-def test_nobody_registers_as_staff(register, flag):
+def test_registration_cannot_set_is_staff(register, flag):
     register(NEW_PASSWORD, **{flag: True})
     assert getattr(User.objects.get(username="carol"), flag) is False
 
 
 @pytest.mark.parametrize("field", ["id", "pk"])
-def test_nobody_chooses_an_id(register, field):
+def test_registration_cannot_set_the_id(register, field):
     register(NEW_PASSWORD, **{field: 999_999})
     assert User.objects.get(username="carol").pk != 999_999
 
 
-def test_nobody_takes_over_an_existing_id(register, ann):
+def test_registration_cannot_take_over_an_existing_id(register, ann):
     register(NEW_PASSWORD, id=ann.pk)
     assert User.objects.get(pk=ann.pk).username == ann.username
 
 
 @pytest.mark.parametrize("respell", [str, str.upper, str.title], ids=["same", "upper", "title"])
-def test_a_username_is_taken_in_any_letter_case(register, ann, respell):
+def test_a_username_is_unique_in_any_letter_case(register, ann, respell):
     response = register(NEW_PASSWORD, username=respell(ann.username))
     assert response.status_code == 400
     assert response.json().keys() >= {"detail", "code", "username"}
 
 
 @pytest.mark.parametrize("respell", [str, str.upper, str.title], ids=["same", "upper", "title"])
-def test_an_address_is_taken_in_any_letter_case(register, ann, respell):
+def test_an_address_is_unique_in_any_letter_case(register, ann, respell):
     response = register(NEW_PASSWORD, email=respell(ann.email))
     assert response.status_code == 400
     assert response.json().keys() >= {"detail", "code", "email"}
@@ -150,36 +150,36 @@ def test_a_username_in_full_width_letters_is_the_same_username(register, ann):
 
 
 @pytest.mark.parametrize("username", ["", " ", "two words", "new\nline", "\u202ennac", "a" * 151, "a/b", "<b>"])
-def test_a_username_that_is_none_is_refused(register, username):
+def test_an_invalid_username_is_refused(register, username):
     assert register(NEW_PASSWORD, username=username).status_code == 400
 
 
 @pytest.mark.parametrize("email", ["", " ", "carol", "carol@", "@example.com", "a@b@c.example", "a\n@b.example"])
-def test_an_address_that_is_none_is_refused(register, email):
+def test_an_invalid_address_is_refused(register, email):
     assert register(NEW_PASSWORD, email=email).status_code == 400
 
 
-def test_a_refused_registration_leaves_no_user(register):
+def test_a_refused_registration_creates_no_user(register):
     register("too short")
     assert not User.objects.filter(username="carol").exists()
 
 
-# Which passwords are good
+# Password rules
 
 
 @pytest.mark.parametrize("chosen", WELCOME.values(), ids=WELCOME)
-def test_a_good_password_is_accepted(register, chosen):
+def test_a_strong_password_is_accepted(register, chosen):
     assert register(chosen).status_code == 201
 
 
 @pytest.mark.parametrize("chosen", WELCOME.values(), ids=WELCOME)
-def test_exactly_that_password_signs_in(register, sign_in, chosen):
+def test_exactly_the_same_password_signs_in(register, sign_in, chosen):
     register(chosen)
     assert sign_in("carol", chosen) == 200
 
 
 @pytest.mark.parametrize("chosen", WELCOME.values(), ids=WELCOME)
-def test_exactly_that_password_signs_in_on_the_page(register, browser, chosen):
+def test_exactly_the_same_password_signs_in_on_the_page(register, browser, chosen):
     register(chosen)
     response = browser().post("/accounts/login/", {"username": "carol", "password": chosen})
     assert response.status_code == 302
@@ -206,7 +206,7 @@ NEARLY = [
 
 
 @pytest.mark.parametrize(("chosen", "nearly"), NEARLY)
-def test_nearly_that_password_does_not(register, sign_in, chosen, nearly):
+def test_a_similar_password_does_not_sign_in(register, sign_in, chosen, nearly):
     register(chosen)
     assert sign_in("carol", nearly) in {400, 401}
 
@@ -222,7 +222,7 @@ BAD_PASSWORDS = {
 
 
 @pytest.mark.parametrize("chosen", BAD_PASSWORDS.values(), ids=BAD_PASSWORDS)
-def test_a_bad_password_is_refused_at_registering(register, chosen):
+def test_a_bad_password_is_refused_at_registration(register, chosen):
     response = register(chosen)
     assert response.status_code == 400
     assert response.json().keys() >= {"detail", "code", "password"}
@@ -242,19 +242,19 @@ def test_a_bad_password_is_refused_at_a_reset(anonymous, reset_link, ann, new):
     assert response.json().keys() >= {"detail", "code", "new_password"}
 
 
-def test_a_password_of_1_mb_does_not_sign_in(anonymous, ann):
+def test_a_password_of_1_mb_is_refused_at_sign_in(anonymous, ann):
     response = anonymous.post("/api/token/", {"username": ann.username, "password": "x" * 1_048_576})
     assert response.status_code in {400, 401}
 
 
-def test_ones_own_username_is_no_password(register):
+def test_the_username_is_refused_as_password(register):
     assert register("margaret-thompson", username="margaret-thompson").status_code == 400
 
 
-# Changing it
+# Password change
 
 
-def test_a_change_answers_204(client_of, ann, password):
+def test_a_password_change_is_204(client_of, ann, password):
     response = client_of(ann).post("/api/password/change/", {"old_password": password, "new_password": NEW_PASSWORD})
     assert (response.status_code, response.content) == (204, b"")
 
@@ -269,7 +269,7 @@ def test_after_a_change_the_old_password_does_not(client_of, ann, password, sign
     assert sign_in(ann.username, password) == 401
 
 
-def test_a_change_from_a_browser_answers_204(browser_of, ann, password):
+def test_a_password_change_from_a_browser_is_204(browser_of, ann, password):
     response = browser_of(ann).post(
         "/api/password/change/",
         {"old_password": password, "new_password": NEW_PASSWORD},
@@ -294,7 +294,7 @@ def test_a_change_with_the_wrong_old_password_changes_nothing(client_of, ann, pa
 
 
 @pytest.mark.parametrize("spoil", [str.strip, str.upper, str.lower, lambda text: text[:-1]])
-def test_the_old_password_is_taken_exactly(register, anonymous, spoil):
+def test_the_old_password_is_not_trimmed(register, anonymous, spoil):
     old = "  Old Passphrase With Blanks Around It  "
     register(old)
     anonymous.sign_in("carol", old)
@@ -307,57 +307,57 @@ def test_a_change_needs_a_sign_in(anonymous, password):
     assert response.status_code == 401
 
 
-# Resetting it
+# Password reset
 
 
-def test_asking_for_a_reset_answers_202(ask_for_a_reset, ann):
-    assert ask_for_a_reset(ann.email).status_code == 202
+def test_a_reset_request_is_202(request_reset, ann):
+    assert request_reset(ann.email).status_code == 202
 
 
-def test_an_unknown_address_gets_the_same_answer(ask_for_a_reset, ann):
-    known, unknown = ask_for_a_reset(ann.email), ask_for_a_reset("nobody@example.org")
+def test_an_unknown_address_gets_the_same_response(request_reset, ann):
+    known, unknown = request_reset(ann.email), request_reset("nobody@example.org")
     assert (known.status_code, known.content) == (unknown.status_code, unknown.content)
 
 
-def test_an_unknown_address_gets_the_same_headers(ask_for_a_reset, ann):
-    known, unknown = ask_for_a_reset(ann.email), ask_for_a_reset("nobody@example.org")
+def test_an_unknown_address_gets_the_same_headers(request_reset, ann):
+    known, unknown = request_reset(ann.email), request_reset("nobody@example.org")
     assert sorted(known.headers) == sorted(unknown.headers)
 
 
-def test_a_deactivated_user_gets_the_same_answer(ask_for_a_reset, ann, bob):
+def test_a_deactivated_user_gets_the_same_response(request_reset, ann, bob):
     User.objects.filter(pk=bob.pk).update(is_active=False)
-    known, inactive = ask_for_a_reset(ann.email), ask_for_a_reset(bob.email)
+    known, inactive = request_reset(ann.email), request_reset(bob.email)
     assert (known.status_code, known.content) == (inactive.status_code, inactive.content)
 
 
-def test_a_known_address_gets_one_mail(ask_for_a_reset, ann, mailoutbox):
-    ask_for_a_reset(ann.email)
+def test_a_known_address_gets_one_mail(request_reset, ann, mailoutbox):
+    request_reset(ann.email)
     assert [message.to for message in mailoutbox] == [[ann.email]]
 
 
-def test_an_address_in_other_letter_case_gets_its_mail_as_stored(ask_for_a_reset, ann, mailoutbox):
-    ask_for_a_reset(ann.email.upper())
+def test_an_address_in_another_letter_case_gets_mail_as_stored(request_reset, ann, mailoutbox):
+    request_reset(ann.email.upper())
     assert [message.to for message in mailoutbox] == [[ann.email]]
 
 
-def test_an_unknown_address_gets_no_mail(ask_for_a_reset, ann, mailoutbox):
-    ask_for_a_reset("nobody@example.org")
+def test_an_unknown_address_gets_no_mail(request_reset, ann, mailoutbox):
+    request_reset("nobody@example.org")
     assert not mailoutbox
 
 
-def test_a_deactivated_user_gets_no_mail(ask_for_a_reset, ann, mailoutbox):
+def test_a_deactivated_user_gets_no_mail(request_reset, ann, mailoutbox):
     User.objects.filter(pk=ann.pk).update(is_active=False)
-    ask_for_a_reset(ann.email)
+    request_reset(ann.email)
     assert not mailoutbox
 
 
-def test_no_mail_goes_to_an_address_that_only_looks_alike(ask_for_a_reset, password, mailoutbox):
+def test_a_look_alike_address_gets_no_mail(request_reset, password, mailoutbox):
     User.objects.create_user(username="mike", email="mike@icloud.example", password=password)
-    ask_for_a_reset("mıke@ıcloud.example")
+    request_reset("mıke@ıcloud.example")
     assert {address for message in mailoutbox for address in message.to} <= {"mike@icloud.example"}
 
 
-def test_the_link_does_not_lead_to_a_foreign_host(browser, ann, mailoutbox, django_capture_on_commit_callbacks):
+def test_the_link_does_not_point_to_a_foreign_host(browser, ann, mailoutbox, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
         browser().post(
             "/api/password/reset/",
@@ -369,13 +369,13 @@ def test_the_link_does_not_lead_to_a_foreign_host(browser, ann, mailoutbox, djan
     assert not [message for message in mailoutbox if "evil.example" in str(message.message())]
 
 
-def test_asking_for_a_reset_ends_nothing(ask_for_a_reset, client_of, ann):
+def test_a_reset_request_ends_no_sign_in(request_reset, client_of, ann):
     client = client_of(ann)
-    ask_for_a_reset(ann.email)
+    request_reset(ann.email)
     assert client.get("/api/me/").status_code == 200
 
 
-def test_a_reset_answers_204(anonymous, reset_link, ann):
+def test_a_reset_is_204(anonymous, reset_link, ann):
     response = anonymous.post("/api/password/reset/confirm/", reset_link(ann) | {"new_password": NEW_PASSWORD})
     assert (response.status_code, response.content) == (204, b"")
 
@@ -390,15 +390,13 @@ def test_after_a_reset_the_old_password_does_not(anonymous, reset_link, ann, pas
     assert sign_in(ann.username, password) == 401
 
 
-def test_a_reset_signs_nobody_in(anonymous, reset_link, ann):
+def test_a_reset_does_not_sign_the_user_in(anonymous, reset_link, ann):
     response = anonymous.post("/api/password/reset/confirm/", reset_link(ann) | {"new_password": NEW_PASSWORD})
     assert not response.cookies
     assert not SignIn.objects.exists()
 
 
-def test_a_reset_is_told_to_the_user_by_mail(
-    anonymous, reset_link, ann, mailoutbox, django_capture_on_commit_callbacks
-):
+def test_a_reset_is_mailed_to_the_user(anonymous, reset_link, ann, mailoutbox, django_capture_on_commit_callbacks):
     link = reset_link(ann)
     mailoutbox.clear()
     with django_capture_on_commit_callbacks(execute=True):
@@ -418,51 +416,51 @@ def test_a_link_works_once(anonymous, reset_link, ann):
     assert refused(anonymous.post("/api/password/reset/confirm/", link | {"new_password": "yet another passphrase"}))
 
 
-def test_a_link_survives_a_password_that_was_refused(anonymous, reset_link, ann):
+def test_a_link_stays_valid_after_a_refused_password(anonymous, reset_link, ann):
     link = reset_link(ann)
     anonymous.post("/api/password/reset/confirm/", link | {"new_password": "too short"})
     response = anonymous.post("/api/password/reset/confirm/", link | {"new_password": NEW_PASSWORD})
     assert response.status_code == 204
 
 
-def test_a_link_dies_with_a_change_of_the_password(anonymous, client_of, reset_link, ann, password):
+def test_a_link_is_invalid_after_a_change_of_the_password(anonymous, client_of, reset_link, ann, password):
     link = reset_link(ann)
     client_of(ann).post("/api/password/change/", {"old_password": password, "new_password": NEW_PASSWORD})
     assert refused(anonymous.post("/api/password/reset/confirm/", link | {"new_password": "yet another passphrase"}))
 
 
-def test_a_link_dies_with_a_change_of_the_address(anonymous, reset_link, ann):
+def test_a_link_is_invalid_after_a_change_of_the_address(anonymous, reset_link, ann):
     link = reset_link(ann)
     User.objects.filter(pk=ann.pk).update(email="ann@elsewhere.example")
     assert refused(anonymous.post("/api/password/reset/confirm/", link | {"new_password": NEW_PASSWORD}))
 
 
-def test_a_link_dies_with_its_user(anonymous, reset_link, ann):
+def test_a_link_of_a_deleted_user_is_invalid(anonymous, reset_link, ann):
     link = reset_link(ann)
     ann.delete()
     assert refused(anonymous.post("/api/password/reset/confirm/", link | {"new_password": NEW_PASSWORD}))
 
 
-def test_a_link_does_not_let_a_deactivated_user_in(anonymous, reset_link, ann):
+def test_a_link_of_a_deactivated_user_is_invalid(anonymous, reset_link, ann):
     link = reset_link(ann)
     User.objects.filter(pk=ann.pk).update(is_active=False)
     assert refused(anonymous.post("/api/password/reset/confirm/", link | {"new_password": NEW_PASSWORD}))
 
 
-def test_a_link_dies_after_an_hour(anonymous, reset_link, ann):
+def test_a_link_expires_after_an_hour(anonymous, reset_link, ann):
     link = reset_link(ann)
     with time_machine.travel(timezone.now() + timedelta(hours=1, minutes=1), tick=False):
         response = anonymous.post("/api/password/reset/confirm/", link | {"new_password": NEW_PASSWORD})
     assert refused(response)
 
 
-def test_a_link_of_one_person_resets_nobody_else(anonymous, reset_link, ann, bob):
+def test_a_link_resets_only_the_password_of_its_user(anonymous, reset_link, ann, bob):
     mixed = {"uid": reset_link(bob)["uid"], "token": reset_link(ann)["token"], "new_password": NEW_PASSWORD}
     assert refused(anonymous.post("/api/password/reset/confirm/", mixed))
 
 
 @pytest.mark.parametrize("field", ["uid", "token"])
 @pytest.mark.parametrize("value", ["", "x", "-", "LTE", "AA", "....", "é", "9" * 400, "x" * 100_000, "../../etc"])
-def test_a_link_that_is_none_is_refused(anonymous, reset_link, ann, field, value):
+def test_an_invalid_link_is_refused(anonymous, reset_link, ann, field, value):
     body = reset_link(ann) | {"new_password": NEW_PASSWORD, field: value}
     assert refused(anonymous.post("/api/password/reset/confirm/", body))

@@ -1,4 +1,4 @@
-"""Whatever is sent to the API, the answer is a 4xx that explains itself, and nothing is half done."""
+"""Invalid input to the API: the response is a 4xx with a reason, and nothing changes."""
 
 import json
 from urllib.parse import urlencode
@@ -7,6 +7,7 @@ import pytest
 from django.db import transaction
 
 from accounts.models import SecurityEvent, SignIn, User
+from tests.conftest import bearer
 
 pytestmark = pytest.mark.django_db
 
@@ -27,8 +28,8 @@ WITHOUT_BODY = ["/api/sign-ins/end-others/", "/api/sign-ins/end-all/"]
 
 
 @pytest.fixture
-def good(hers, ann, password):
-    """What each endpoint would take, so that a test spoils one thing only."""
+def valid_bodies(hers, ann, password):
+    """A valid body for each endpoint, of which a test changes one thing."""
     return {
         "/api/token/": {"username": ann.username, "password": password},
         "/api/token/refresh/": {"refresh": hers.refresh},
@@ -44,10 +45,10 @@ def good(hers, ann, password):
 
 @pytest.fixture
 def send(browser, hers):
-    """Sends bytes to an endpoint as its client would send them."""
+    """Sends bytes to an endpoint with the credentials of a client."""
 
     def send(path, body, content_type="application/json", method=None):
-        headers = {"authorization": f"Bearer {hers.access}"} if path in SIGNED_IN + WITHOUT_BODY else {}
+        headers = bearer(hers.access) if path in SIGNED_IN + WITHOUT_BODY else {}
         method = method or ("PATCH" if path == "/api/me/" else "POST")
         return browser().generic(method, path, body, content_type=content_type, headers=headers)
 
@@ -55,7 +56,7 @@ def send(browser, hers):
 
 
 def records():
-    """All that bad input might leave behind. A failed sign-in may be noted."""
+    """All rows that bad input might change, except events of failed sign-ins."""
     return (
         list(User.objects.order_by("pk").values()),
         list(SignIn.objects.order_by("pk").values()),
@@ -65,7 +66,7 @@ def records():
 
 def assert_refused(response):
     assert 400 <= response.status_code < 500, response.content[:200]
-    # For what it is, not for how many there were.
+    # Refused for its content, not by a rate limit.
     assert response.status_code != 429
     assert response.headers["Content-Type"].startswith("application/json")
     answer = response.json()
@@ -114,31 +115,31 @@ VALUES = {
 
 
 def with_value(body, field, value):
-    """That JSON object, with raw JSON in place of one value."""
+    """Returns the JSON object with raw JSON in place of one value."""
     return json.dumps(body | {field: "PLACE"}).encode().replace(b'"PLACE"', value)
 
 
 @pytest.mark.parametrize(("path", "field"), PLACES)
-def test_a_bad_value_is_refused(send, good, path, field, subtests):
+def test_a_bad_value_is_refused(send, valid_bodies, path, field, subtests):
     for name, value in VALUES.items():
         with subtests.test(name):
-            assert_refused(send(path, with_value(good[path], field, value)))
+            assert_refused(send(path, with_value(valid_bodies[path], field, value)))
 
 
 @pytest.mark.parametrize(("path", "field"), PLACES)
-def test_no_bad_value_changes_anything(send, good, path, field):
+def test_a_bad_value_changes_nothing(send, valid_bodies, path, field):
     before = records()
     for value in VALUES.values():
-        send(path, with_value(good[path], field, value))
+        send(path, with_value(valid_bodies[path], field, value))
     assert records() == before
 
 
 @pytest.mark.parametrize(("path", "field"), PLACES)
-def test_a_bad_value_is_explained_beside_detail_and_code(send, good, path, field):
-    assert field in send(path, with_value(good[path], field, b"[]")).json()
+def test_a_bad_value_is_explained_beside_detail_and_code(send, valid_bodies, path, field):
+    assert field in send(path, with_value(valid_bodies[path], field, b"[]")).json()
 
 
-# A body that is no JSON object
+# A body that is not a JSON object
 
 BODIES = {
     "a number": b"5",
@@ -168,14 +169,14 @@ BODIES = {
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_a_body_that_is_no_object_is_refused(send, path, subtests):
+def test_a_body_that_is_not_an_object_is_refused(send, path, subtests):
     for name, body in BODIES.items():
         with subtests.test(name):
             assert_refused(send(path, body))
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_no_body_that_is_no_object_changes_anything(send, path):
+def test_a_body_that_is_not_an_object_changes_nothing(send, path):
     before = records()
     for body in BODIES.values():
         send(path, body)
@@ -184,66 +185,68 @@ def test_no_body_that_is_no_object_changes_anything(send, path):
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"unknown": 1}'])
 @pytest.mark.parametrize("path", [path for path in FIELDS if path != "/api/me/"])
-def test_a_body_that_says_nothing_is_refused(send, path, body):
+def test_an_empty_body_is_refused(send, path, body):
     assert_refused(send(path, body))
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"unknown": 1}'])
 @pytest.mark.parametrize("path", FIELDS)
-def test_a_body_that_says_nothing_changes_nothing(send, path, body):
+def test_an_empty_body_changes_nothing(send, path, body):
     before = records()
     send(path, body)
     assert records() == before
 
 
 @pytest.mark.parametrize(("path", "field"), [place for place in PLACES if place[0] != "/api/me/"])
-def test_a_missing_field_is_refused_and_named(send, good, path, field):
-    response = send(path, json.dumps({key: value for key, value in good[path].items() if key != field}).encode())
+def test_a_missing_field_is_refused_and_named(send, valid_bodies, path, field):
+    response = send(
+        path, json.dumps({key: value for key, value in valid_bodies[path].items() if key != field}).encode()
+    )
     assert_refused(response)
     assert field in response.json()
 
 
-# A good body, spoilt as a whole
+# A valid body, malformed as a whole
 
-SPOILS = {
-    "a key twice": lambda good: good[:-1] + b", " + good[1:],
-    "a key twice, spelled in two ways": lambda good: good[:-1] + b', "a": 1, "\\u0061": 2}',
-    "NaN beside": lambda good: good[:-1] + b', "extra": NaN}',
-    "infinity beside": lambda good: good[:-1] + b', "extra": Infinity}',
-    "minus infinity beside": lambda good: good[:-1] + b', "extra": -Infinity}',
-    "5000 digits beside": lambda good: good[:-1] + b', "extra": ' + b"9" * 5000 + b"}",
-    "1,000 levels beside": lambda good: good[:-1] + b', "extra": ' + b"[" * 1_000 + b"]" * 1_000 + b"}",
-    "100,000 levels beside": lambda good: good[:-1] + b', "extra": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-    "a byte order mark": lambda good: b"\xef\xbb\xbf" + good,
-    "UTF-16": lambda good: good.decode().encode("utf-16"),
-    "UTF-16 without a mark": lambda good: good.decode().encode("utf-16-le"),
-    "UTF-32": lambda good: good.decode().encode("utf-32"),
-    "trailing letters": lambda good: good + b"x",
-    "a trailing brace": lambda good: good + b"}",
-    "a trailing NUL": lambda good: good + b"\x00",
-    "two objects": lambda good: good + good,
-    "two objects on two lines": lambda good: good + b"\n" + good,
-    "a trailing comma": lambda good: good[:-1] + b",}",
-    "a comment": lambda good: good + b" // please",
-    "single quotes": lambda good: good.replace(b'"', b"'"),
-    "cut off": lambda good: good[:-1],
-    "in a list": lambda good: b"[" + good + b"]",
-    "as text": lambda good: json.dumps(good.decode()).encode(),
+MALFORMED = {
+    "a key twice": lambda body: body[:-1] + b", " + body[1:],
+    "a key twice, spelled in two ways": lambda body: body[:-1] + b', "a": 1, "\\u0061": 2}',
+    "NaN beside": lambda body: body[:-1] + b', "extra": NaN}',
+    "infinity beside": lambda body: body[:-1] + b', "extra": Infinity}',
+    "minus infinity beside": lambda body: body[:-1] + b', "extra": -Infinity}',
+    "5000 digits beside": lambda body: body[:-1] + b', "extra": ' + b"9" * 5000 + b"}",
+    "1,000 levels beside": lambda body: body[:-1] + b', "extra": ' + b"[" * 1_000 + b"]" * 1_000 + b"}",
+    "100,000 levels beside": lambda body: body[:-1] + b', "extra": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "a byte order mark": lambda body: b"\xef\xbb\xbf" + body,
+    "UTF-16": lambda body: body.decode().encode("utf-16"),
+    "UTF-16 without a mark": lambda body: body.decode().encode("utf-16-le"),
+    "UTF-32": lambda body: body.decode().encode("utf-32"),
+    "trailing letters": lambda body: body + b"x",
+    "a trailing brace": lambda body: body + b"}",
+    "a trailing NUL": lambda body: body + b"\x00",
+    "two objects": lambda body: body + body,
+    "two objects on two lines": lambda body: body + b"\n" + body,
+    "a trailing comma": lambda body: body[:-1] + b",}",
+    "a comment": lambda body: body + b" // please",
+    "single quotes": lambda body: body.replace(b'"', b"'"),
+    "cut off": lambda body: body[:-1],
+    "in a list": lambda body: b"[" + body + b"]",
+    "as text": lambda body: json.dumps(body.decode()).encode(),
 }
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_a_spoilt_body_is_refused(send, good, path, subtests):
-    for name, spoil in SPOILS.items():
+def test_a_malformed_body_is_refused(send, body, path, subtests):
+    for name, change in MALFORMED.items():
         with subtests.test(name):
-            assert_refused(send(path, spoil(json.dumps(good[path]).encode())))
+            assert_refused(send(path, change(json.dumps(body[path]).encode())))
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_no_spoilt_body_changes_anything(send, good, path):
+def test_a_malformed_body_changes_nothing(send, body, path):
     before = records()
-    for spoil in SPOILS.values():
-        send(path, spoil(json.dumps(good[path]).encode()))
+    for change in MALFORMED.values():
+        send(path, change(json.dumps(body[path]).encode()))
     assert records() == before
 
 
@@ -275,59 +278,59 @@ CONTENT_TYPES = [
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_a_wrong_content_type_is_refused(send, good, path, subtests):
+def test_a_wrong_content_type_is_refused(send, body, path, subtests):
     for content_type in CONTENT_TYPES:
         with subtests.test(content_type[:60] or "none"):
-            assert_refused(send(path, json.dumps(good[path]).encode(), content_type))
+            assert_refused(send(path, json.dumps(body[path]).encode(), content_type))
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_no_wrong_content_type_changes_anything(send, good, path):
+def test_a_wrong_content_type_changes_nothing(send, body, path):
     before = records()
     for content_type in CONTENT_TYPES:
-        send(path, json.dumps(good[path]).encode(), content_type)
+        send(path, json.dumps(body[path]).encode(), content_type)
     assert records() == before
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip", "x"])
-def test_a_body_that_is_said_to_be_packed_is_refused(anonymous, encoding):
+def test_a_body_with_a_content_encoding_is_refused(anonymous, encoding):
     answer = anonymous.post("/api/token/verify/", {"token": "x"}, headers={"Content-Encoding": encoding})
     assert answer.status_code == 415
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_a_form_is_refused(send, good, path):
-    assert_refused(send(path, urlencode(good[path]).encode(), "application/x-www-form-urlencoded"))
+def test_a_form_is_refused(send, body, path):
+    assert_refused(send(path, urlencode(body[path]).encode(), "application/x-www-form-urlencoded"))
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_a_form_changes_nothing(send, good, path):
+def test_a_form_changes_nothing(send, body, path):
     before = records()
-    send(path, urlencode(good[path]).encode(), "application/x-www-form-urlencoded")
+    send(path, urlencode(body[path]).encode(), "application/x-www-form-urlencoded")
     assert records() == before
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_a_multipart_form_is_refused(send, good, path):
+def test_a_multipart_form_is_refused(send, body, path):
     parts = [
-        f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n' for name, text in good[path].items()
+        f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n' for name, text in body[path].items()
     ]
     assert_refused(send(path, ("".join(parts) + "--x--\r\n").encode(), "multipart/form-data; boundary=x"))
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_json_in_another_charset_is_refused_even_when_it_says_so(send, good, path, subtests):
+def test_json_in_another_declared_charset_is_refused(send, body, path, subtests):
     for charset in ["utf-16", "utf-16-le", "utf-32", "utf-7"]:
         with subtests.test(charset):
-            body = json.dumps(good[path]).encode(charset)
+            body = json.dumps(body[path]).encode(charset)
             assert_refused(send(path, body, f"application/json; charset={charset}"))
 
 
 @pytest.mark.parametrize(
     "content_type", ["application/json", "application/json; charset=utf-8", "application/json;charset=UTF-8"]
 )
-def test_json_in_utf_8_is_welcome(send, good, content_type):
-    assert send("/api/token/", json.dumps(good["/api/token/"]).encode(), content_type).status_code == 200
+def test_json_in_utf_8_is_accepted(send, body, content_type):
+    assert send("/api/token/", json.dumps(body["/api/token/"]).encode(), content_type).status_code == 200
 
 
 # Methods and paths
@@ -341,7 +344,7 @@ def test_a_wrong_method_is_not_allowed(send, path, subtests):
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "TRACE", "FOO"])
-def test_a_wrong_method_is_not_allowed_at_me(send, method):
+def test_a_wrong_method_at_me_is_not_allowed(send, method):
     assert send("/api/me/", b"{}", method=method).status_code == 405
 
 
@@ -351,10 +354,10 @@ def test_a_wrong_method_is_explained(send, method):
 
 
 @pytest.mark.parametrize("method", ["PATCH", "DELETE", "GET"])
-def test_a_header_does_not_override_the_method(browser, good, method):
+def test_a_header_does_not_override_the_method(browser, body, method):
     response = browser().post(
         "/api/token/",
-        good["/api/token/"],
+        body["/api/token/"],
         content_type="application/json",
         headers={"x-http-method-override": method},
     )
@@ -387,26 +390,26 @@ def test_an_unknown_path_is_not_found(browser, path, method):
 
 
 @pytest.mark.parametrize("path", [*FIELDS, *WITHOUT_BODY])
-def test_a_post_without_the_last_slash_is_refused_and_not_sent_elsewhere(browser, path):
+def test_a_post_without_the_last_slash_is_refused_not_redirected(browser, path):
     method = "PATCH" if path == "/api/me/" else "POST"
     assert_refused(browser().generic(method, path.rstrip("/"), b"{}", content_type="application/json"))
 
 
-# Endpoints that want no body
+# Endpoints without a body
 
 
 @pytest.mark.parametrize("path", WITHOUT_BODY)
-def test_an_endpoint_without_a_body_does_not_break_on_one(send, path, subtests):
+def test_an_endpoint_without_a_body_ignores_one(send, path, subtests):
     for name, body in BODIES.items():
         with subtests.test(name), transaction.atomic():
             response = send(path, body)
             if response.status_code != 200:
                 assert_refused(response)
-            # It may have ended whoever sends the next one.
+            # It may have ended the sign-in that sends the next request.
             transaction.set_rollback(True)
 
 
-# What a sign-in writes down about its caller
+# What a sign-in stores about its client
 
 STRANGE_AGENTS = {
     "none": "",
@@ -421,7 +424,7 @@ STRANGE_AGENTS = {
 
 
 @pytest.mark.parametrize("agent", STRANGE_AGENTS.values(), ids=STRANGE_AGENTS)
-def test_a_strange_user_agent_does_not_keep_anybody_out(anonymous, ann, password, agent):
+def test_a_strange_user_agent_does_not_prevent_sign_in(anonymous, ann, password, agent):
     response = anonymous.post(
         "/api/token/", {"username": ann.username, "password": password}, headers={"user-agent": agent}
     )
@@ -436,13 +439,13 @@ def test_a_strange_user_agent_does_not_break_the_list(anonymous, ann, password, 
 
 
 @pytest.mark.parametrize("address", ["", "unix:", "not-an-address", "::1", "fe80::1%eth0", "1.2.3.4:5678"])
-def test_a_strange_address_does_not_keep_anybody_out(anonymous, ann, password, address):
+def test_a_strange_address_does_not_prevent_sign_in(anonymous, ann, password, address):
     response = anonymous.post("/api/token/", {"username": ann.username, "password": password}, REMOTE_ADDR=address)
     assert response.status_code == 200
 
 
 @pytest.mark.parametrize("forwarded", ["6.6.6.6", "6.6.6.6, 127.0.0.1", "', '", "\x00", "x" * 20_000])
-def test_nobody_chooses_the_address_that_is_written_down(anonymous, ann, password, forwarded):
+def test_a_client_cannot_choose_the_address_that_is_stored(anonymous, ann, password, forwarded):
     anonymous.post(
         "/api/token/",
         {"username": ann.username, "password": password},

@@ -1,4 +1,4 @@
-"""Tokens that are bound to their client's key (DPoP, RFC 9449): no use to whoever has them and not the key."""
+"""Tokens bound to the key of their client (DPoP, RFC 9449), which are refused without that key."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from api.keys import Key
 from tests.api.dpop_client import ME, REFRESH, Holder, b64, refused
-from tests.conftest import ApiClient, claims_of
+from tests.conftest import ApiClient, bearer, claims_of
 
 
 @pytest.fixture(params=["ES256", "EdDSA"])
@@ -20,10 +20,10 @@ def any_holder(request, ann, password):
     return holder
 
 
-# What it is for
+# Bound and unbound tokens
 
 
-def test_a_bound_token_opens_the_api_with_a_proof(any_holder):
+def test_a_bound_token_with_a_proof_is_accepted(any_holder):
     assert any_holder.me().json()["username"] == "ann"
 
 
@@ -33,7 +33,7 @@ def test_both_tokens_name_the_key(any_holder):
     assert claims_of(any_holder.access)["cnf"] == claims_of(any_holder.refresh)["cnf"] == {"jkt": thumbprint}
 
 
-def test_the_answer_says_that_the_tokens_are_bound(ann, password):
+def test_the_response_names_the_token_type_dpop(ann, password):
     assert Holder().sign_in("ann", password).json()["token_type"] == "DPoP"
 
 
@@ -45,15 +45,15 @@ def test_a_refresh_keeps_the_key(any_holder):
     assert any_holder.me().status_code == 200
 
 
-def test_an_access_token_that_is_bound_stays_small(holder):
+def test_a_bound_access_token_stays_small(holder):
     assert len(holder.access) < 500
 
 
-@pytest.mark.parametrize(("username", "is_told"), [("a" * 16, True), ("a" * 17, False)])
-def test_with_es256_too_it_is_no_longer_than_its_thumbprint_makes_it(
-    tmp_path, settings, password, django_user_model, username, is_told
+@pytest.mark.parametrize(("username", "has_username"), [("a" * 16, True), ("a" * 17, False)])
+def test_with_es256_it_grows_only_by_the_thumbprint(
+    tmp_path, settings, password, django_user_model, username, has_username
 ):
-    """The name goes before the token gets longer; whoever needs it asks the database."""
+    """A long username is left out of the token, and read from the database where it is needed."""
     (tmp_path / "key.pem").write_bytes(Key.generate("ES256").pem)
     settings.JWT_KEYS = str(tmp_path)
     django_user_model.objects.create_user(username, "a@example.org", password, pk=10**9)
@@ -62,7 +62,7 @@ def test_with_es256_too_it_is_no_longer_than_its_thumbprint_makes_it(
     unbound.sign_in(username, password)
     assert (len(unbound.access) < 500, len(holder.access) < 580) == (True, True)
     assert len(holder.access) - len(unbound.access) <= 80
-    assert ("username" in claims_of(holder.access)) == is_told
+    assert ("username" in claims_of(holder.access)) == has_username
     assert holder.me().json()["username"] == username
 
 
@@ -78,11 +78,11 @@ def test_an_unbound_token_never_works_with_a_proof(client_of, ann):
     assert response.headers["WWW-Authenticate"] == 'DPoP algs="ES256 EdDSA", error="invalid_token"'
 
 
-def test_an_unbound_token_goes_on_working(client_of, ann):
+def test_an_unbound_token_works_as_before(client_of, ann):
     assert client_of(ann).get("/api/me/").status_code == 200
 
 
-def test_a_cookie_does_not_make_up_for_a_bad_proof(holder, browser_of, ann):
+def test_a_bad_proof_never_falls_back_to_the_cookie(holder, browser_of, ann):
     response = browser_of(ann).get("/api/me/", headers={"authorization": f"DPoP {holder.access}", "dpop": "x"})
     assert refused(response)
 
@@ -94,16 +94,16 @@ def test_a_bound_token_of_an_ended_sign_in_is_refused(holder):
     assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
 
 
-# Once
+# Replay
 
 
-def test_a_proof_is_good_once(holder):
+def test_a_proof_is_accepted_once(holder):
     proof = holder.proof("GET", ME, holder.access)
     assert holder.send("GET", "/api/me/", proof=proof).status_code == 200
     assert refused(holder.send("GET", "/api/me/", proof=proof))
 
 
-def test_the_id_of_one_client_is_not_used_up_by_another(holder, bob, password):
+def test_one_client_does_not_spend_the_proof_ids_of_another(holder, bob, password):
     other = Holder()
     other.nonce = holder.nonce
     other.sign_in("bob", password)
@@ -111,7 +111,7 @@ def test_the_id_of_one_client_is_not_used_up_by_another(holder, bob, password):
         assert each.send("GET", "/api/me/", proof=each.proof("GET", ME, each.access, jti="one")).status_code == 200
 
 
-def test_a_proof_is_not_good_again_after_redis_was_emptied(holder):
+def test_a_proof_is_refused_again_after_a_flush_of_redis(holder):
     proof = holder.proof("GET", ME, holder.access)
     assert holder.send("GET", "/api/me/", proof=proof).status_code == 200
     cache.clear()
@@ -119,7 +119,7 @@ def test_a_proof_is_not_good_again_after_redis_was_emptied(holder):
     assert holder.me().status_code == 200
 
 
-def test_a_proof_without_a_nonce_will_do_once_the_memory_is_old_enough(holder, time_machine):
+def test_a_proof_needs_no_nonce_once_the_store_is_old_enough(holder, time_machine):
     time_machine.move_to(time.time() + 400)
     holder.nonce = None
     holder.renew()
@@ -131,10 +131,10 @@ def test_a_proof_without_a_nonce_will_do_once_the_memory_is_old_enough(holder, t
     assert holder.send("GET", "/api/me/", proof=proof).status_code == 401
 
 
-# Where tokens are given
+# Token endpoints
 
 
-def test_a_bad_proof_starts_no_sign_in(ann, password):
+def test_a_bad_proof_creates_no_sign_in(ann, password):
     response = Holder().send("POST", "/api/token/", {"username": "ann", "password": password}, proof="x", access="")
     assert response.status_code == 400
     assert {name: response.json()[name] for name in ("error", "code")} == dict.fromkeys(
@@ -143,7 +143,7 @@ def test_a_bad_proof_starts_no_sign_in(ann, password):
     assert not ann.sign_ins.exists()
 
 
-def test_a_nonce_is_asked_for_in_the_words_of_oauth(ann, password):
+def test_a_nonce_is_required_with_the_error_of_oauth(ann, password):
     holder = Holder()
     holder.nonce = "x"
     response = holder.send("POST", "/api/token/", {"username": "ann", "password": password}, access="")
@@ -153,7 +153,7 @@ def test_a_nonce_is_asked_for_in_the_words_of_oauth(ann, password):
 
 
 @pytest.mark.parametrize("proof", [False, "other"])
-def test_a_stolen_refresh_token_gives_nothing_and_raises_no_alarm(holder, proof):
+def test_a_stolen_refresh_token_is_refused_without_an_event(holder, proof):
     thief = Holder()
     thief.nonce = holder.nonce
     proof = proof and thief.proof("POST", REFRESH)
@@ -164,30 +164,30 @@ def test_a_stolen_refresh_token_gives_nothing_and_raises_no_alarm(holder, proof)
     assert holder.renew().status_code == 200
 
 
-def test_whoever_finds_a_bound_token_can_end_it(holder):
+def test_a_bound_token_can_be_revoked_without_its_key(holder):
     for path in ("/api/token/verify/", "/api/token/blacklist/"):
         data = {"token": holder.refresh, "refresh": holder.refresh}
         assert ApiClient().post(path, data).status_code == 200
     assert holder.renew().status_code == 401
 
 
-def test_introspection_tells_of_the_key(holder, staff, client_of):
+def test_introspection_returns_the_key_thumbprint(holder, staff, client_of):
     response = client_of(staff).http.generic(
         "POST",
         "/api/token/introspect/",
         f"token={holder.access}",
         "application/x-www-form-urlencoded",
-        headers={"authorization": f"Bearer {client_of(staff).access}"},
+        headers=bearer(client_of(staff).access),
     )
     assert response.json()["token_type"] == "DPoP"
     assert response.json()["cnf"] == claims_of(holder.access)["cnf"]
 
 
-# Who must
+# Who must bind tokens
 
 
 @pytest.mark.parametrize(("required", "names"), [("", []), ("staff", ["sue"]), ("all", ["ann", "sue"])])
-def test_a_setting_says_whose_tokens_must_be_bound(ann, staff, password, required, names):
+def test_a_setting_chooses_whose_tokens_must_be_bound(ann, staff, password, required, names):
     with override_settings(DPOP_REQUIRED=required):
         for name in ("ann", "sue"):
             plain = ApiClient().sign_in(name, password)
@@ -196,7 +196,7 @@ def test_a_setting_says_whose_tokens_must_be_bound(ann, staff, password, require
             assert Holder().sign_in(name, password).status_code == 200
 
 
-def test_a_wrong_password_does_not_tell_whose_tokens_must_be_bound(staff):
+def test_a_wrong_password_does_not_reveal_whether_dpop_is_required(staff):
     with override_settings(DPOP_REQUIRED="staff"):
         assert ApiClient().sign_in("sue", "wrong").json()["code"] == "no_active_account"
 

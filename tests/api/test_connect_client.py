@@ -4,11 +4,11 @@ import html
 import re
 from datetime import timedelta
 
-import jwt
 import pytest
 from django.apps import apps
 
 from accounts.models import SecurityEvent, SignIn
+from tests.conftest import bearer, claims_of
 
 pytestmark = pytest.mark.django_db
 
@@ -17,7 +17,7 @@ PAGE = "/accounts/clients/new/"
 
 @pytest.fixture
 def connect(browser_of, ann):
-    """What the page says after Ann has connected a client."""
+    """Connects a client for Ann and returns the page."""
     page = browser_of(ann)
 
     def connect(name="backup script"):
@@ -41,14 +41,14 @@ def test_the_refresh_token_works(connect, anonymous):
     assert anonymous.post("/api/token/refresh/", {"refresh": refresh}).status_code == 200
 
 
-def test_it_is_a_client_of_that_name_on_the_list(connect):
+def test_it_is_listed_as_a_client_with_that_name(connect):
     connect("backup script")
     assert list(SignIn.objects.filter(kind="client").values_list("name", flat=True)) == ["backup script"]
 
 
-def test_it_ends_on_the_list(connect, anonymous, browser_of, ann):
+def test_it_can_be_ended_from_the_list(connect, anonymous, browser_of, ann):
     anonymous.access, refresh = tokens_on(connect())
-    sid = jwt.decode(refresh, options={"verify_signature": False})["sid"]
+    sid = claims_of(refresh)["sid"]
     browser_of(ann).post(f"/accounts/sign-ins/{sid}/end/")
     assert anonymous.get("/api/me/").status_code == 401
     assert anonymous.post("/api/token/refresh/", {"refresh": refresh}).status_code == 401
@@ -64,13 +64,13 @@ def test_the_tokens_are_not_stored_by_caches(connect):
     assert "no-store" in connect().headers["Cache-Control"]
 
 
-def test_the_tokens_are_in_no_address(connect):
+def test_the_tokens_are_in_no_url(connect):
     response = connect()
     assert response.status_code == 200
     assert "Location" not in response.headers
 
 
-def test_the_lines_to_paste_have_the_tokens_and_the_address(connect):
+def test_the_commands_contain_the_tokens_and_the_url(connect):
     response = connect()
     access, refresh = tokens_on(response)
     curl, python = (
@@ -89,27 +89,27 @@ def test_connecting_is_an_event_of_that_sign_in(connect):
 
 
 @pytest.mark.parametrize("bad", ["", "   ", "x" * 61, "a\x00b", "two\nlines", "\u202etxet"])
-def test_without_a_fair_name_nothing_is_made(connect, bad):
+def test_an_invalid_name_creates_nothing(connect, bad):
     assert connect(bad).status_code == 200
     assert not SignIn.objects.filter(kind="client").exists()
 
 
-def test_a_stranger_connects_nothing(browser, ann):
+def test_an_anonymous_user_connects_nothing(browser, ann):
     assert browser().post(PAGE, {"name": "x"}).headers["Location"].startswith("/accounts/login/")
 
 
 def test_a_token_connects_nothing(browser, client_of, ann):
-    response = browser().post(PAGE, {"name": "x"}, headers={"authorization": f"Bearer {client_of(ann).access}"})
+    response = browser().post(PAGE, {"name": "x"}, headers=bearer(client_of(ann).access))
     assert response.headers["Location"].startswith("/accounts/login/")
     assert SignIn.objects.filter(kind="client").count() == 1
 
 
-def test_it_lasts_as_long_as_any_client(connect):
+def test_it_expires_like_any_client(connect):
     connect()
     assert SignIn.objects.get(kind="client").idle_timeout == timedelta(days=14)
 
 
-# The lines to copy
+# Commands to copy
 
 
 def files_on(response):
@@ -123,15 +123,15 @@ def files_on(response):
     "name",
     ["backup script", "../../etc/passwd", "a'; rm -rf / #", '"quoted" $HOME `id`', "Jürgens Telefon", "电话", "x" * 60],
 )
-def test_each_client_keeps_its_token_in_a_file_of_its_own(connect, name):
+def test_each_client_stores_its_token_in_its_own_file(connect, name):
     first, second = files_on(connect(name)), files_on(connect(name))
     assert len(first) == len(second) == 1, "all lines of one client name the same file"
     assert first != second
     assert all(re.fullmatch(r"refresh-token-[a-z0-9-]{12,60}", file) for file in first | second)
 
 
-def test_no_two_programs_use_up_one_refresh_token(connect):
-    """They share the file, and each writes the page's token there only if the file is empty."""
+def test_each_example_contains_the_refresh_token_once(connect):
+    """The programs share a file; each stores the token there only if the file is empty."""
     response = connect()
     _, refresh = tokens_on(response)
     lines = re.findall(r"<pre[^>]*>(.*?)</pre>", response.content.decode(), re.DOTALL)

@@ -1,4 +1,4 @@
-"""Tokens that are not ours, or not what they claim to be, shown at every place that takes a token."""
+"""Forged and altered tokens, sent to every endpoint that accepts a token."""
 
 import base64
 import hmac
@@ -13,22 +13,22 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from accounts.models import SecurityEvent, SignIn
 from api.keys import keyring
-from tests.conftest import claims_of, header_of
+from tests.conftest import bearer, claims_of, header_of
 
 pytestmark = pytest.mark.django_db
 
-# Where a token can be shown, and which kind belongs there.
+# Where a token can be sent, and which type is accepted there.
 DOORS = {"me": "access", "verify": "access", "refresh": "refresh", "blacklist": "refresh"}
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
 @pytest.fixture
 def show(browser, anonymous):
-    """Shows a token at a door and returns the answer."""
+    """Sends a token to an endpoint and returns the response."""
 
     def show(door, token):
         if door == "me":
-            return browser().get("/api/me/", headers={"authorization": f"Bearer {token}"})
+            return browser().get("/api/me/", headers=bearer(token))
         return anonymous.post(f"/api/token/{door}/", {"token" if door == "verify" else "refresh": token})
 
     return show
@@ -36,7 +36,7 @@ def show(browser, anonymous):
 
 @pytest.fixture(params=DOORS)
 def door(request, hers, show):
-    """One door: an honest token for it, and how to show a token there."""
+    """One endpoint: a genuine token for it, and a function that sends a token there."""
     return SimpleNamespace(
         name=request.param,
         honest=getattr(hers, DOORS[request.param]),
@@ -56,7 +56,7 @@ def encoded(data):
 
 
 def signed(header, claims, secret=None, digest="sha256"):
-    """A token made by hand, since PyJWT rightly declines to make most of these; with the real key if none is given."""
+    """A token encoded by hand, since PyJWT refuses to make most of these; with the real key by default."""
     key = keyring.signing_key
     parts = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in (header, claims)]
     text = ".".join(encoded(part) for part in parts)
@@ -84,7 +84,7 @@ def no_claim(name):
 
 
 def payload(change):
-    """The real payload as bytes, changed and signed with the real key."""
+    """Changes the payload as bytes and signs it with the real key."""
     return lambda token: signed(header_of(token), change(json.dumps(claims_of(token)).encode()))
 
 
@@ -108,7 +108,7 @@ def private_key(algorithm):
 
 
 def by_a_key_pair(algorithm):
-    """Signed by a key pair whose public half the token brings along."""
+    """Signs with a key pair whose public key is in the header of the token."""
 
     def forge(token):
         key = private_key(algorithm)
@@ -120,7 +120,7 @@ def by_a_key_pair(algorithm):
 
 
 def letter(part, place):
-    """One letter of one part tampered with."""
+    """Changes one letter of one part."""
 
     def forge(token):
         parts = token.split(".")
@@ -133,13 +133,13 @@ def letter(part, place):
 
 
 def as_json(token):
-    """The same token in the JSON form of RFC 7515."""
+    """Returns the token in the JSON serialization of RFC 7515."""
     protected, claims, signature = token.split(".")
     return json.dumps({"protected": protected, "payload": claims, "signature": signature}, separators=(",", ":"))
 
 
 def twin(token):
-    """The same signature spelled otherwise: 32 bytes leave two bits of the last letter unused."""
+    """Returns the same signature in another encoding: 32 bytes leave two bits of the last letter unused."""
     return token[:-1] + ALPHABET[ALPHABET.index(token[-1]) ^ 1]
 
 
@@ -216,7 +216,7 @@ FORGED = {
     "crit empty": header(crit=[]),
     "crit that is no list": header(crit="exp"),
     "crit b64": header(crit=["b64"], b64=False),
-    # The kind of token
+    # The type of a token
     **{
         f"typ {typ!r:.30}": header(typ=typ)
         for typ in ["JWT", "jwt", "", "dpop+jwt", "secevent+jwt", "at+jwt ", "x" * 1000, None, 1, ["at+jwt"], {}]
@@ -290,7 +290,7 @@ FORGED = {
             "as a key": lambda value: {value: value},
         }.items()
     },
-    # Payloads that are no JSON object
+    # Payloads that are not a JSON object
     "payload a list": payload(lambda text: b"[" + text + b"]"),
     "payload a number": payload(lambda text: b"5"),
     "payload text": payload(lambda text: json.dumps(text.decode()).encode()),
@@ -307,7 +307,7 @@ FORGED = {
     "header null": lambda token: signed(b"null", claims_of(token)),
     "header no JSON": lambda token: signed(b"\xff", claims_of(token)),
     "header 100,000 deep": lambda token: signed(b"[" * 100_000 + b"]" * 100_000, claims_of(token)),
-    # The spelling of a token
+    # The encoding of a token
     **{
         f"{name} tampered with": letter(part, place)
         for part, name in enumerate(["header", "payload", "signature"])
@@ -344,18 +344,18 @@ def test_a_forged_token_is_refused(door, subtests):
     for name, forge in FORGED.items():
         with subtests.test(name):
             assert_refused(door.show(forge(door.honest)))
-    # Each for its own sake, and not because one before it spoilt the honest one.
+    # Each alone, so that an earlier forgery cannot be the cause of the refusal.
     assert door.show(door.honest).status_code == 200
 
 
-# So that the tests above mean something.
+# Control: the unchanged token is accepted.
 
 
-def test_an_honest_token_is_welcome(door):
+def test_a_genuine_token_is_accepted(door):
     assert door.show(door.honest).status_code == 200
 
 
-def test_a_token_made_by_hand_with_the_real_key_is_welcome(door):
+def test_a_token_built_by_hand_with_the_real_key_is_accepted(door):
     assert door.show(signed(header_of(door.honest), claims_of(door.honest))).status_code == 200
 
 
@@ -364,7 +364,7 @@ def test_a_clock_ten_seconds_ahead_is_tolerated(door):
     assert door.show(ahead(door.honest)).status_code == 200
 
 
-# Where only some doors can tell
+# Forgeries that only some endpoints detect
 
 
 SPELLED_IN_A_BODY = {
@@ -383,7 +383,7 @@ SPELLED_IN_A_BODY = {
 
 
 @pytest.mark.parametrize("name", ["verify", "refresh", "blacklist"])
-def test_a_token_in_a_body_is_taken_letter_by_letter(hers, show, name, subtests):
+def test_a_token_in_a_body_is_not_trimmed(hers, show, name, subtests):
     for spelling, spell in SPELLED_IN_A_BODY.items():
         with subtests.test(spelling):
             response = show(name, spell(getattr(hers, DOORS[name])))
@@ -393,35 +393,35 @@ def test_a_token_in_a_body_is_taken_letter_by_letter(hers, show, name, subtests)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("me", "refresh"), ("refresh", "access"), ("blacklist", "access")])
-def test_a_token_of_the_other_kind_is_refused(hers, show, name, kind):
+def test_a_token_of_the_other_type_is_refused(hers, show, name, kind):
     assert_refused(show(name, getattr(hers, kind)))
 
 
 @pytest.mark.parametrize("name", ["refresh", "blacklist"])
-def test_a_refresh_token_with_someone_elses_sign_in_is_refused(hers, client_of, bob, show, name):
+def test_a_refresh_token_with_a_foreign_sid_is_refused(hers, client_of, bob, show, name):
     sid_of_bob = claims_of(client_of(bob).refresh)["sid"]
     assert_refused(show(name, claims(sid=sid_of_bob)(hers.refresh)))
 
 
 @pytest.mark.parametrize("name", ["refresh", "blacklist"])
-def test_a_refresh_token_with_someone_elses_name_is_refused(hers, bob, show, name):
+def test_a_refresh_token_with_a_foreign_sub_is_refused(hers, bob, show, name):
     assert_refused(show(name, claims(sub=str(bob.pk))(hers.refresh)))
 
 
-def test_a_refresh_token_of_a_sign_in_that_never_was_is_refused(hers, show):
+def test_a_refresh_token_with_an_unknown_sid_is_refused(hers, show):
     assert_refused(show("refresh", claims(sid="5f0f3b1e-9d55-4b8e-8a3e-6a4f4f1d2c3b")(hers.refresh)))
 
 
-def test_an_access_token_of_a_user_who_never_was_is_refused(hers, show):
+def test_an_access_token_of_an_unknown_user_is_refused(hers, show):
     assert_refused(show("me", claims(sub="987654321")(hers.access)))
 
 
-def test_a_username_claim_makes_nobody_somebody_else(hers, bob, show):
+def test_a_username_claim_does_not_change_the_user(hers, bob, show):
     response = show("me", claims(username=bob.username)(hers.access))
     assert response.json()["username"] == "ann"
 
 
-# What forgeries leave behind
+# Side effects of forgeries
 
 
 HARMLESS = ["another key", "exp an hour ago", "no signature, alg none", "no sid", "padded twice"]
@@ -429,14 +429,14 @@ HARMLESS = ["another key", "exp an hour ago", "no signature, alg none", "no sid"
 
 @pytest.mark.parametrize("forgery", HARMLESS)
 @pytest.mark.parametrize("name", ["refresh", "blacklist"])
-def test_a_forged_token_ends_nobodys_sign_in(hers, show, name, forgery):
+def test_a_forged_token_ends_no_sign_in(hers, show, name, forgery):
     show(name, FORGED[forgery](hers.refresh))
     assert SignIn.objects.get().ended_at is None
 
 
 @pytest.mark.parametrize("forgery", HARMLESS)
 @pytest.mark.parametrize("name", ["refresh", "blacklist"])
-def test_a_forged_token_raises_no_alarm(hers, show, name, forgery):
+def test_a_forged_token_records_no_reuse(hers, show, name, forgery):
     show(name, FORGED[forgery](hers.refresh))
     assert not SecurityEvent.objects.filter(type="token_reused").exists()
 
@@ -446,6 +446,6 @@ RESPELLED = {"another spelling": twin, "padded": lambda token: token + "=="}
 
 @pytest.mark.parametrize("respell", RESPELLED.values(), ids=RESPELLED)
 @pytest.mark.parametrize("name", DOORS)
-def test_a_revoked_token_does_not_come_back_in_another_spelling(hers, show, name, respell):
+def test_a_revoked_token_is_refused_in_another_encoding(hers, show, name, respell):
     hers.post("/api/sign-ins/end-all/", {})
     assert_refused(show(name, respell(getattr(hers, DOORS[name]))))

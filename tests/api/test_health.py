@@ -1,4 +1,4 @@
-"""What load balancers and operators are told of a node."""
+"""The health endpoints and the clock check of a node."""
 
 import logging
 import time
@@ -19,8 +19,8 @@ AGREES = "The clock of this node and that of the database agree again"
 
 
 @pytest.fixture
-def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What the log says when the node is asked at a moment that is so many seconds off."""
+def log_lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Returns the log lines of a readiness check with a clock error of so many seconds."""
     monkeypatch.setattr(health, "clock", health.ClockComparison())
     caplog.set_level(logging.INFO, "project.health")
 
@@ -40,22 +40,22 @@ def test_it_is_ready_with_its_database(settings: Any) -> None:
 
 @needs_postgresql
 @pytest.mark.parametrize(("seconds", "where"), [(20, "ahead of"), (-20, "behind"), (3600, "ahead of")])
-def test_a_clock_that_is_off_is_told_once_and_once_that_it_is_right_again(said: Any, seconds: int, where: str) -> None:
-    assert said(0) == []
-    [line] = said(seconds)
+def test_a_clock_error_is_logged_once_and_its_end_once(log_lines: Any, seconds: int, where: str) -> None:
+    assert log_lines(0) == []
+    [line] = log_lines(seconds)
     assert float(line.split()[6]) == pytest.approx(abs(seconds), abs=2)
     assert line == DIFFERS.format(line.split()[6], where)
-    assert said(seconds) == []
-    assert said(0) == [AGREES]
+    assert log_lines(seconds) == []
+    assert log_lines(0) == [AGREES]
 
 
 @needs_postgresql
 @pytest.mark.parametrize("seconds", [5, -5])
-def test_a_clock_that_is_off_by_less_than_half_the_leeway_is_nothing_to_tell(said: Any, seconds: int) -> None:
-    assert said(seconds) == []
+def test_a_clock_error_below_half_the_leeway_is_not_logged(log_lines: Any, seconds: int) -> None:
+    assert log_lines(seconds) == []
 
 
-def test_an_answer_that_took_long_is_no_clock_that_is_off() -> None:
+def test_a_slow_response_is_not_a_clock_error() -> None:
     clock = health.ClockComparison()
     clock.compare(sent_at=1000, database_time=1030, received_at=1060)
     assert not clock.differs

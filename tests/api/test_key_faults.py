@@ -1,4 +1,4 @@
-"""Key folders and keys that are refused."""
+"""Invalid key folders and weak keys."""
 
 import base64
 import logging
@@ -14,7 +14,7 @@ from api.keys import Key
 from api.keys.key import ROCA_PRIMES
 from tests.api.test_key_ring import kid_of
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_look_counts")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("poll_every_time")]
 
 
 def pem(key):
@@ -23,7 +23,7 @@ def pem(key):
     )
 
 
-# A folder that makes no sense
+# Invalid folders
 
 
 SPOILT = {
@@ -51,7 +51,7 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
-def test_a_folder_that_makes_no_sense_changes_nothing(folder, of, command, client_of, ann, spoil):
+def test_an_invalid_folder_changes_nothing(folder, of, command, client_of, ann, spoil):
     older = client_of(ann)
     command("promote", of("published"))
     client, kid = client_of(ann), of("signing")
@@ -61,7 +61,7 @@ def test_a_folder_that_makes_no_sense_changes_nothing(folder, of, command, clien
     assert kid_of(client_of(ann).access) == kid
 
 
-def test_it_is_told_once_in_the_log_and_once_when_it_is_over(folder, of, command, client_of, ann, caplog):
+def test_an_invalid_folder_is_logged_once_and_its_end_once(folder, of, command, client_of, ann, caplog):
     client = client_of(ann)
     (folder / "x.pem").write_text("nonsense")
     with caplog.at_level(logging.WARNING, "api"):
@@ -80,7 +80,7 @@ def test_it_is_told_once_in_the_log_and_once_when_it_is_over(folder, of, command
     assert [record.message for record in caplog.records] == ["The keys in JWT_KEYS are reloaded again"]
 
 
-def test_no_part_of_a_spoilt_key_is_in_the_log(folder, of, client_of, ann, caplog):
+def test_no_part_of_an_invalid_key_is_logged(folder, of, client_of, ann, caplog):
     path = folder / f"{of('published')}.pem"
     secret = path.read_text().splitlines()[1]
     path.write_text(f"-----BEGIN PRIVATE KEY-----\n{secret}\n")
@@ -89,16 +89,16 @@ def test_no_part_of_a_spoilt_key_is_in_the_log(folder, of, client_of, ann, caplo
     assert secret not in caplog.text
 
 
-def test_a_project_does_not_start_with_a_folder_that_makes_no_sense(tmp_path, settings):
+def test_a_project_does_not_start_with_an_invalid_folder(tmp_path, settings):
     with pytest.raises(ImproperlyConfigured):
         settings.JWT_KEYS = str(tmp_path)
 
 
-# Keys that will not do
+# Refused keys
 
 
 def of_roca():
-    """A key as the library behind CVE-2017-15361 made them."""
+    """Returns a key like those of the library in CVE-2017-15361."""
     random, modulus = Random(7), 2 * prod(ROCA_PRIMES)
 
     def prime():
@@ -132,7 +132,7 @@ def test_a_weak_key_is_refused(tmp_path, make):
         Key.from_pem(tmp_path / "key.pem")
 
 
-def test_a_sound_rsa_key_is_not_taken_for_a_weak_one(tmp_path):
+def test_a_strong_rsa_key_is_accepted(tmp_path):
     (tmp_path / "key.pem").write_bytes(pem(rsa.generate_private_key(65537, 2048)))
     assert Key.from_pem(tmp_path / "key.pem").algorithm == "RS256"
 

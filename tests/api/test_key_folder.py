@@ -1,4 +1,4 @@
-"""The folder of JWT_KEYS as others leave it: a change is noticed, what cannot be read is logged, the rest is used."""
+"""The folder of JWT_KEYS: changes are detected, unreadable files are logged, other files are used."""
 
 import logging
 import os
@@ -12,13 +12,14 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from api.keys import Key, KeyFolder, keyring, rotation
+from tests.conftest import claims_of
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_look_counts")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("poll_every_time")]
 
 
 @pytest.fixture
 def folder(tmp_path, settings):
-    """One key signs, and one verifies."""
+    """A folder with one signing and one verifying key."""
     make = rotation.Rotation(str(tmp_path / "keys"))
     with time_machine.travel(timezone.now() - timezone.timedelta(hours=1)):
         first, second = make.publish("ES256"), make.publish("ES256")
@@ -32,10 +33,10 @@ def folder(tmp_path, settings):
 
 @pytest.fixture
 def older(folder, client_of, ann):
-    """A client whose token the older key has signed."""
+    """A client whose token is signed by the older key."""
     client = client_of(ann)
     key = Key.from_pem(folder / f"{kid_of(folder, 'verifying')}.pem")
-    claims = jwt.decode(client.access, options={"verify_signature": False})
+    claims = claims_of(client.access)
     client.access = jwt.encode(claims, key.signing, algorithm="ES256", headers={"kid": key.kid, "typ": "at+jwt"})
     assert client.get("/api/me/").status_code == 200
     return client
@@ -85,7 +86,7 @@ NAMES = {
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 @pytest.mark.parametrize("make", UNREADABLE.values(), ids=UNREADABLE)
-def test_a_key_taken_out_verifies_no_more_whatever_lies_beside_it(folder, older, client_of, bob, make, name, caplog):
+def test_a_removed_key_verifies_nothing_whatever_else_is_there(folder, older, client_of, bob, make, name, caplog):
     with caplog.at_level(logging.WARNING, "api"):
         make(folder / name)
         assert older.get("/api/me/").status_code == 200
@@ -101,13 +102,13 @@ def test_a_key_taken_out_verifies_no_more_whatever_lies_beside_it(folder, older,
     assert client_of(bob).get("/api/me/").status_code == 200
 
 
-def test_a_link_that_leads_somewhere_later_is_followed(folder, older, client_of, bob):
+def test_a_symbolic_link_that_changes_is_followed(folder, older, client_of, bob):
     kid = kid_of(folder, "signing")
     elsewhere = folder.parent / "elsewhere.pem"
     (folder / f"{kid}.pem").rename(elsewhere)
     (folder / f"{kid}.pem").symlink_to(elsewhere)
     assert client_of(bob).get("/api/me/").status_code == 200
-    # The key that signs is away: what is known stays in use.
+    # The signing key is missing: the loaded keys stay in use.
     elsewhere.rename(folder.parent / "away.pem")
     assert client_of(bob).get("/api/me/").status_code == 200
     (folder.parent / "away.pem").rename(elsewhere)
@@ -115,14 +116,14 @@ def test_a_link_that_leads_somewhere_later_is_followed(folder, older, client_of,
     assert older.get("/api/me/").status_code == 200
 
 
-def test_a_key_whose_file_cannot_be_read_any_more_verifies_no_more(folder, older):
+def test_a_key_with_an_unreadable_file_verifies_nothing(folder, older):
     path = folder / f"{kid_of(folder, 'verifying')}.pem"
     path.unlink()
     path.symlink_to("nowhere")
     assert older.get("/api/me/").status_code == 401
 
 
-def test_a_file_that_vanishes_while_the_folder_is_read_is_passed_over(folder, older, monkeypatch):
+def test_a_file_that_vanishes_during_a_read_is_skipped(folder, older, monkeypatch):
     from_pem = Key.from_pem
 
     def vanish(path):
@@ -136,7 +137,7 @@ def test_a_file_that_vanishes_while_the_folder_is_read_is_passed_over(folder, ol
     assert older.get("/api/me/").status_code == 401
 
 
-def test_the_list_names_what_cannot_be_read(folder, older, capsys):
+def test_the_list_names_unreadable_files(folder, older, capsys):
     (folder / ".#key.pem").symlink_to("nowhere")
     call_command("keys")
     assert "Cannot be read: .#key.pem (No such file or directory)" in capsys.readouterr().err
@@ -159,7 +160,7 @@ RINGS = {
 
 
 @pytest.mark.parametrize("make", RINGS.values(), ids=RINGS)
-def test_a_ring_that_cannot_be_read_changes_nothing_and_is_logged(folder, older, client_of, bob, make, caplog):
+def test_an_unreadable_ring_changes_nothing_and_is_logged(folder, older, client_of, bob, make, caplog):
     (folder / "ring.json").unlink()
     make(folder / "ring.json")
     with caplog.at_level(logging.WARNING, "api"):

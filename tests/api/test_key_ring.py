@@ -1,4 +1,4 @@
-"""The life of a key: published, signing, verifying, gone; and what a folder that makes no sense changes (nothing)."""
+"""The states of a key: published, signing, verifying, removed."""
 
 import json
 import os
@@ -16,22 +16,23 @@ from jwt.utils import base64url_encode
 
 from api.keys import Key, keyring, rotation
 from api.tokens import AccessToken
+from tests.conftest import claims_of, header_of
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_look_counts")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("poll_every_time")]
 
 OTHER_SECRET_KEY = "another-9Rk2mVx7Lq4TzWc8NfHs3YbJd6PgAu5EeKt1Ro"
 
 
 def kid_of(token):
-    return jwt.get_unverified_header(token)["kid"]
+    return header_of(token)["kid"]
 
 
 # The steps
 
 
-def test_a_project_without_keys_publishes_its_first_and_goes_on_signing_as_before(folder, ring, client_of, ann):
+def test_a_first_key_is_published_and_does_not_sign_yet(folder, ring, client_of, ann):
     assert sorted(ring().values()) == ["published", "signing"]
-    assert jwt.get_unverified_header(client_of(ann).access)["alg"] == "HS256"
+    assert header_of(client_of(ann).access)["alg"] == "HS256"
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "EdDSA", "RS256"])
@@ -52,14 +53,14 @@ def test_a_promoted_key_signs_both_kinds_of_token(folder, command, client_of, an
     assert client.renew().status_code == 200
 
 
-def test_tokens_signed_before_a_promotion_go_on(folder, of, command, client_of, ann):
+def test_tokens_signed_before_a_promotion_stay_valid(folder, of, command, client_of, ann):
     client = client_of(ann)
     command("promote", of("published"))
     assert client.get("/api/me/").status_code == 200
     assert client.renew().status_code == 200
 
 
-def test_the_move_from_hs256_signs_nobody_out(folder, of, command, client_of, ann):
+def test_the_move_from_hs256_ends_no_sign_in(folder, of, command, client_of, ann):
     client = client_of(ann)
     command("promote", of("published"))
     client.renew()
@@ -71,21 +72,21 @@ def test_the_move_from_hs256_signs_nobody_out(folder, of, command, client_of, an
         assert client.get("/api/me/").status_code == 200
 
 
-def test_a_key_that_is_not_known_everywhere_is_not_promoted(folder, ring, command):
+def test_a_key_is_not_promoted_before_it_has_propagated(folder, ring, command):
     [[kid, *_]] = command("new")
     with pytest.raises(CommandError, match="Not every node"):
         command("promote", kid)
     assert ring()[kid] == "published"
 
 
-def test_it_is_promoted_once_it_is(folder, ring, command):
+def test_a_key_is_promoted_after_it_has_propagated(folder, ring, command):
     [[kid, *_]] = command("new")
     with time_machine.travel(timezone.now() + timedelta(minutes=10, seconds=1)):
         command("promote", kid)
     assert ring()[kid] == "signing"
 
 
-def test_a_promotion_can_be_taken_back_at_once(folder, of, ring, command):
+def test_a_promotion_can_be_reverted_at_once(folder, of, ring, command):
     before = of("signing")
     command("promote", of("published"))
     with pytest.raises(CommandError):
@@ -94,12 +95,12 @@ def test_a_promotion_can_be_taken_back_at_once(folder, of, ring, command):
     assert ring()[before] == "signing"
 
 
-def test_the_key_that_signs_is_not_retired_even_by_force(folder, of, command):
+def test_the_signing_key_is_not_retired_even_by_force(folder, of, command):
     with pytest.raises(CommandError, match="Promote another"):
         command("retire", of("signing"), "--force")
 
 
-def test_a_key_is_not_retired_while_a_refresh_token_of_it_is_good(folder, of, command, client_of, ann):
+def test_a_key_is_not_retired_while_its_refresh_tokens_are_valid(folder, of, command, client_of, ann):
     client_of(ann)
     command("promote", of("published"))
     with time_machine.travel(timezone.now() + timedelta(days=13, hours=23)), pytest.raises(CommandError, match="still"):
@@ -114,9 +115,7 @@ def test_a_key_is_retired_once_its_last_refresh_token_has_expired(folder, of, ri
     assert list(ring().values()) == ["signing"]
 
 
-def test_a_sign_in_that_was_kept_alive_by_an_older_setting_counts_as_well(
-    folder, of, command, client_of, ann, settings
-):
+def test_a_sign_in_extended_under_an_older_setting_counts_too(folder, of, command, client_of, ann, settings):
     client_of(ann)
     settings.REFRESH_TOKEN = timedelta(days=1)
     command("promote", of("published"))
@@ -124,20 +123,20 @@ def test_a_sign_in_that_was_kept_alive_by_an_older_setting_counts_as_well(
         command("retire", of("verifying"))
 
 
-def test_a_sign_in_that_has_ended_holds_no_key_back(folder, of, command, client_of, ann):
+def test_an_ended_sign_in_does_not_delay_a_retirement(folder, of, command, client_of, ann):
     client_of(ann).post("/api/sign-ins/end-all/", {})
     command("promote", of("published"))
     with time_machine.travel(timezone.now() + timedelta(minutes=16)):
         command("retire", of("verifying"))
 
 
-def test_a_key_is_not_retired_while_an_access_token_of_it_is_good(folder, of, command):
+def test_a_key_is_not_retired_while_its_access_tokens_are_valid(folder, of, command):
     command("promote", of("published"))
     with time_machine.travel(timezone.now() + timedelta(minutes=14)), pytest.raises(CommandError, match="still"):
         command("retire", of("verifying"))
 
 
-def test_a_dropped_key_ends_all_that_it_signed_at_the_next_request(folder, of, command, client_of, anonymous, ann):
+def test_a_dropped_key_invalidates_its_tokens_at_once(folder, of, command, client_of, anonymous, ann):
     command("promote", of("published"))
     stolen, client = of("signing"), client_of(ann)
     assert client.get("/api/me/").status_code == 200
@@ -149,7 +148,7 @@ def test_a_dropped_key_ends_all_that_it_signed_at_the_next_request(folder, of, c
     assert not (folder / f"{stolen}.pem").exists()
 
 
-def test_a_file_that_is_taken_away_is_a_key_that_is_dropped(folder, of, command, client_of, ann):
+def test_removing_a_file_drops_its_key(folder, of, command, client_of, ann):
     command("promote", of("published"))
     stolen, client = of("signing"), client_of(ann)
     command("promote", of("verifying"), "--force")
@@ -158,14 +157,14 @@ def test_a_file_that_is_taken_away_is_a_key_that_is_dropped(folder, of, command,
     assert client.get("/api/me/").status_code == 401
 
 
-def test_what_is_being_verified_while_its_key_is_dropped_is_not_remembered(folder, of, command, client_of, ann):
+def test_a_verification_during_a_drop_is_not_cached(folder, of, command, client_of, ann):
     command("promote", of("published"))
     client, backend = client_of(ann), AccessToken._token_backend
     slow_thread = backend._cached_claims
     command("promote", of("verifying"), "--force")
     command("retire", kid_of(client.access), "--force")
     assert client.get("/api/me/").status_code == 401
-    # What a thread that was about to note its result still holds is not what others look into.
+    # A thread that still caches its result writes to a cache that is no longer used.
     assert slow_thread is not backend._cached_claims
 
 
@@ -174,7 +173,7 @@ def test_a_key_that_is_not_in_the_ring_verifies_nothing(folder, client_of, ann):
     (folder / "stray.pem").write_bytes(stray.pem)
     client = client_of(ann)
     forged = jwt.encode(
-        jwt.decode(client.access, options={"verify_signature": False}),
+        claims_of(client.access),
         stray.signing,
         algorithm="ES256",
         headers={"kid": stray.kid, "typ": "at+jwt"},
@@ -183,7 +182,7 @@ def test_a_key_that_is_not_in_the_ring_verifies_nothing(folder, client_of, ann):
     assert client.get("/api/me/").status_code == 401
 
 
-def test_another_process_that_changes_at_the_same_time_loses_nothing(folder, ring):
+def test_concurrent_changes_by_two_processes_are_both_kept(folder, ring):
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda _: rotation.Rotation(str(folder)).publish("EdDSA"), range(8)))
     assert set(made) <= ring().keys()
@@ -192,20 +191,20 @@ def test_another_process_that_changes_at_the_same_time_loses_nothing(folder, rin
 # The command
 
 
-def test_the_list_says_what_each_key_is_and_what_may_be_done_next(folder, of, command):
+def test_the_list_shows_the_state_of_each_key_and_the_next_step(folder, of, command):
     signing, published = of("signing"), of("published")
     _heading, *lines = command()
     assert [line[:3] for line in lines] == [[signing, "HS256", "signing"], [published, "ES256", "published"]]
     assert lines[1][5:7] == ["promote", "from"]
 
 
-def test_the_beginning_of_a_kid_will_do(folder, of, ring, command):
+def test_a_kid_can_be_abbreviated(folder, of, ring, command):
     kid = of("published")
     command("promote", kid[:8])
     assert ring()[kid] == "signing"
 
 
-def test_a_kid_that_is_nobodys_is_told(folder, command):
+def test_an_unknown_kid_is_an_error(folder, command):
     with pytest.raises(CommandError, match="0 keys begin with"):
         command("promote", "nothing-like-it")
 
@@ -215,12 +214,12 @@ def test_without_a_folder_there_is_nothing_to_rotate(command):
         command("new")
 
 
-def test_files_are_for_their_owner_only(folder):
+def test_files_are_readable_by_their_owner_only(folder):
     assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-def test_nothing_but_keys_and_the_ring_is_left_behind(folder, command):
+def test_only_keys_and_the_ring_remain_in_the_folder(folder, command):
     command("new")
     assert {file.suffix for file in folder.iterdir()} == {".pem", ".json"}
 
@@ -230,7 +229,7 @@ def test_nothing_but_keys_and_the_ring_is_left_behind(folder, command):
 
 @pytest.fixture
 def bare(tmp_path, settings):
-    """Two keys that somebody has made by hand."""
+    """A folder with two keys made by hand."""
     for name in ["1.pem", "2.pem"]:
         (tmp_path / name).write_bytes(Key.generate("ES256").pem)
     settings.JWT_KEYS = str(tmp_path)
@@ -243,14 +242,14 @@ def test_without_a_ring_the_last_by_name_signs(bare, client_of, ann):
     assert client.get("/api/me/").status_code == 200
 
 
-def test_without_a_ring_hs256_is_over(settings, tmp_path, client_of, ann):
+def test_without_a_ring_hs256_is_refused(settings, tmp_path, client_of, ann):
     client = client_of(ann)
     (tmp_path / "1.pem").write_bytes(Key.generate("ES256").pem)
     settings.JWT_KEYS = str(tmp_path)
     assert client.get("/api/me/").status_code == 401
 
 
-def test_the_first_step_takes_over_what_was_there(bare, command):
+def test_the_first_step_includes_existing_keys(bare, command):
     first, second = (Key.from_pem(bare / name).kid for name in ["1.pem", "2.pem"])
     command("new")
     ring = json.loads((bare / "ring.json").read_text())
@@ -264,14 +263,14 @@ def test_a_key_of_any_file_name_is_retired(bare, command):
     assert not (bare / "1.pem").exists()
 
 
-def test_no_command_takes_the_id_of_a_new_key_for_an_option():
+def test_a_kid_is_never_parsed_as_an_option():
     assert not [key.kid for key in (Key.generate("ES256") for _ in range(500)) if key.kid.startswith("-")]
 
 
-# What it costs
+# Cost
 
 
-def test_the_folder_is_looked_at_twice_a_second_at_most(folder, client_of, ann, monkeypatch):
+def test_the_folder_is_polled_twice_a_second_at_most(folder, client_of, ann, monkeypatch):
     client = client_of(ann)
     monkeypatch.setattr("api.keys.ring.POLL_SECONDS", 0.5)
     keyring.reload_if_changed()
@@ -283,7 +282,7 @@ def test_the_folder_is_looked_at_twice_a_second_at_most(folder, client_of, ann, 
     assert len(looks) <= 2 * (time.monotonic() - started) + 1
 
 
-def test_a_storm_of_unknown_kids_costs_no_look_no_file_and_no_statement(
+def test_unknown_kids_cause_no_poll_no_file_and_no_statement(
     folder, anonymous, client_of, ann, monkeypatch, django_assert_num_queries
 ):
     _header, rest = client_of(ann).access.split(".", 1)
@@ -302,10 +301,10 @@ def test_a_storm_of_unknown_kids_costs_no_look_no_file_and_no_statement(
     assert not opened
 
 
-# A new SECRET_KEY, where JWT_KEYS is not set
+# A new SECRET_KEY without JWT_KEYS
 
 
-def test_a_new_secret_key_refuses_no_token_while_the_old_one_is_named(settings, client_of, anonymous, ann):
+def test_a_new_secret_key_refuses_no_token_with_the_old_as_fallback(settings, client_of, anonymous, ann):
     idle, busy, old = client_of(ann), client_of(ann), settings.SECRET_KEY
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = OTHER_SECRET_KEY, [old]
     for client in (idle, busy):
@@ -314,7 +313,7 @@ def test_a_new_secret_key_refuses_no_token_while_the_old_one_is_named(settings, 
             assert anonymous.post("/api/token/verify/", {"token": token}).status_code == 200
     before = kid_of(busy.access)
     assert busy.renew().status_code == 200
-    # What is made now is of the new key, and good; what was made before goes on beside it.
+    # New tokens are signed by the new key; older tokens stay valid.
     assert before not in {kid_of(busy.access), kid_of(busy.refresh), kid_of(client_of(ann).access)}
     assert [each.get("/api/me/").status_code for each in (idle, busy)] == [200, 200]
     assert [each.renew().status_code for each in (idle, busy)] == [200, 200]
@@ -335,6 +334,6 @@ def test_a_new_secret_key_refuses_all_tokens_of_the_old_one(
     for token in (client.access, client.refresh):
         answers.append(anonymous.post("/api/token/verify/", {"token": token}))
     assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(401, "token_not_valid")] * 4
-    # Whoever signs in again is let in.
+    # A new sign-in succeeds.
     assert client.sign_in(ann.username, password).status_code == 200
     assert client.get("/api/me/").status_code == client.renew().status_code == 200

@@ -1,4 +1,4 @@
-"""A person's own account, sign-ins and events over the API, by token and by session cookie."""
+"""/api/me/, /api/sign-ins/ and /api/events/, by token and by session cookie."""
 
 import uuid
 from datetime import datetime
@@ -7,19 +7,20 @@ import pytest
 from django.conf import settings
 
 from accounts.models import SecurityEvent, SignIn, User
+from tests.conftest import bearer
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(params=["token", "cookie"])
 def anns_door(request, ann, client_of, browser_of):
-    """Ann, signed in with a token and then with a cookie."""
+    """A signed-in client of Ann: with a token, and with a cookie."""
     return client_of(ann) if request.param == "token" else browser_of(ann)
 
 
 @pytest.fixture
 def strict_browser_of(browser_of):
-    """A signed-in browser whose requests are checked for CSRF, as real ones are."""
+    """Returns a signed-in browser with CSRF checks."""
 
     def sign_in(user):
         browser = browser_of(user)
@@ -34,14 +35,10 @@ def csrf(browser):
     return {"x-csrftoken": browser.cookies[settings.CSRF_COOKIE_NAME].value, "referer": "https://testserver/"}
 
 
-def bearer(token):
-    return {"authorization": f"Bearer {token}"}
-
-
 # /api/me/
 
 
-def test_me_has_the_agreed_fields(anns_door):
+def test_me_has_the_documented_fields(anns_door):
     assert anns_door.get("/api/me/").json().keys() == {
         "id",
         "username",
@@ -52,7 +49,7 @@ def test_me_has_the_agreed_fields(anns_door):
     }
 
 
-def test_me_is_the_person_who_asks(anns_door, ann, bob):
+def test_me_is_the_user_of_the_request(anns_door, ann, bob):
     answer = anns_door.get("/api/me/").json()
     assert (str(answer["id"]), answer["username"], answer["email"]) == (str(ann.pk), ann.username, ann.email)
 
@@ -64,7 +61,7 @@ def test_me_needs_a_sign_in(anonymous):
 
 
 @pytest.mark.parametrize("path", ["/api/me/", "/api/sign-ins/", "/api/events/"])
-def test_private_answers_are_not_stored_by_caches(anns_door, path):
+def test_private_responses_are_not_stored_by_caches(anns_door, path):
     assert "no-store" in anns_door.get(path).headers["Cache-Control"]
 
 
@@ -74,7 +71,7 @@ def test_a_client_changes_its_users_names(client_of, ann, field):
     assert (response.status_code, response.json()[field]) == (200, "Zoë")
 
 
-def test_a_changed_name_is_kept(client_of, ann):
+def test_a_changed_name_is_stored(client_of, ann):
     client_of(ann).patch("/api/me/", {"first_name": "Zoë"})
     ann.refresh_from_db()
     assert ann.first_name == "Zoë"
@@ -100,7 +97,7 @@ def test_changing_one_name_leaves_the_other(client_of, ann):
         ("password", "a password from nowhere"),
     ],
 )
-def test_what_is_not_a_name_cannot_be_changed(client_of, ann, field, value):
+def test_only_names_can_be_changed(client_of, ann, field, value):
     before = User.objects.filter(pk=ann.pk).values().get()
     client_of(ann).patch("/api/me/", {field: value})
     after = User.objects.filter(pk=ann.pk).values().get()
@@ -120,7 +117,7 @@ def test_an_empty_patch_changes_nothing(client_of, ann):
     assert client.get("/api/me/").json() == before
 
 
-# Either mode, never mixed
+# Both modes, never mixed
 
 
 @pytest.mark.parametrize("path", ["/api/me/", "/api/sign-ins/", "/api/events/"])
@@ -151,7 +148,7 @@ def test_a_cookie_without_csrf_token_ends_no_sign_in(strict_browser_of, client_o
     assert (response.status_code, victim.ended_at) == (403, None)
 
 
-def test_a_csrf_refusal_does_not_look_like_a_token_error(strict_browser_of, ann):
+def test_a_csrf_refusal_is_not_a_token_error(strict_browser_of, ann):
     response = strict_browser_of(ann).patch("/api/me/", {"first_name": "Eve"}, content_type="application/json")
     assert response.json()["code"] != "token_not_valid"
 
@@ -174,7 +171,7 @@ def test_a_token_writes_without_csrf_token(browser, client_of, ann):
     assert response.status_code == 200
 
 
-def test_with_a_token_and_a_cookie_the_token_counts(browser_of, client_of, ann, bob):
+def test_with_a_token_and_a_cookie_the_token_is_used(browser_of, client_of, ann, bob):
     response = browser_of(bob).get("/api/me/", headers=bearer(client_of(ann).access))
     assert response.json()["username"] == ann.username
 
@@ -209,7 +206,7 @@ def test_a_bad_authorization_header_never_falls_back_to_the_cookie(browser_of, a
 
 
 @pytest.mark.parametrize("header", BAD_HEADERS.values(), ids=BAD_HEADERS)
-def test_a_bad_authorization_header_is_answered_with_detail_and_code(browser_of, ann, header):
+def test_a_bad_authorization_header_gets_detail_and_code(browser_of, ann, header):
     answer = browser_of(ann).get("/api/me/", headers={"authorization": header}).json()
     assert isinstance(answer["detail"], str)
     assert isinstance(answer["code"], str)
@@ -233,7 +230,7 @@ def test_the_list_shows_both_kinds(anns_door, browser_of, client_of, ann):
     assert kinds == {"browser", "client"}
 
 
-def test_an_entry_has_the_agreed_fields(anns_door):
+def test_an_entry_has_the_documented_fields(anns_door):
     (row,) = anns_door.get("/api/sign-ins/").json()["results"]
     assert row.keys() == {
         "id",
@@ -247,13 +244,13 @@ def test_an_entry_has_the_agreed_fields(anns_door):
     }
 
 
-def test_an_entry_tells_the_facts_of_its_sign_in(anns_door):
+def test_an_entry_describes_its_sign_in(anns_door):
     (row,) = anns_door.get("/api/sign-ins/").json()["results"]
     sign_in = SignIn.objects.get()
     assert (row["id"], row["kind"], row["ip_address"]) == (str(sign_in.pk), sign_in.kind, "127.0.0.1")
 
 
-def test_an_entry_tells_its_times(anns_door):
+def test_an_entry_has_its_times(anns_door):
     (row,) = anns_door.get("/api/sign-ins/").json()["results"]
     created, seen, expires = (
         datetime.fromisoformat(row[name]) for name in ("created_at", "last_seen_at", "expires_at")
@@ -261,12 +258,12 @@ def test_an_entry_tells_its_times(anns_door):
     assert created <= seen < expires
 
 
-def test_an_entry_names_its_device_in_words(anns_door):
+def test_an_entry_has_a_readable_device(anns_door):
     (row,) = anns_door.get("/api/sign-ins/").json()["results"]
     assert isinstance(row["device"], str)
 
 
-def test_only_the_sign_in_that_asks_is_current(anns_door, browser_of, client_of, ann):
+def test_only_the_sign_in_of_the_request_is_current(anns_door, browser_of, client_of, ann):
     asking = str(SignIn.objects.get().pk)
     browser_of(ann)
     client_of(ann)
@@ -274,7 +271,7 @@ def test_only_the_sign_in_that_asks_is_current(anns_door, browser_of, client_of,
     assert [row["id"] for row in rows if row["current"]] == [asking]
 
 
-def test_the_list_does_not_show_other_people(anns_door, browser_of, client_of, bob):
+def test_the_list_does_not_show_other_users(anns_door, browser_of, client_of, bob):
     browser_of(bob)
     client_of(bob)
     assert anns_door.get("/api/sign-ins/").json()["count"] == 1
@@ -285,7 +282,7 @@ def test_the_list_does_not_show_ended_sign_ins(anns_door, anonymous, client_of, 
     assert anns_door.get("/api/sign-ins/").json()["count"] == 1
 
 
-def test_the_list_has_the_agreed_envelope(anns_door):
+def test_the_list_has_the_documented_envelope(anns_door):
     assert anns_door.get("/api/sign-ins/").json().keys() == {"count", "next", "previous", "results"}
 
 
@@ -301,7 +298,7 @@ def test_following_next_shows_every_sign_in_once(client_of, ann):
 
 @pytest.mark.parametrize("page", ["0", "-1", "abc", "9" * 30, "%00", "1e3", ""])
 @pytest.mark.parametrize("path", ["/api/sign-ins/", "/api/events/"])
-def test_a_page_that_is_none_is_not_an_error_of_ours(client_of, ann, path, page):
+def test_an_invalid_page_number_is_not_a_500(client_of, ann, path, page):
     assert client_of(ann).get(f"{path}?page={page}").status_code in {200, 400, 404}
 
 
@@ -312,14 +309,14 @@ def test_the_list_needs_a_sign_in(anonymous):
 # Ending
 
 
-def test_ending_one_answers_204(anns_door, client_of, ann):
+def test_ending_one_is_204(anns_door, client_of, ann):
     asking = SignIn.objects.get()
     client_of(ann)
     victim = SignIn.objects.exclude(pk=asking.pk).get()
     assert anns_door.delete(f"/api/sign-ins/{victim.pk}/").status_code == 204
 
 
-def test_an_ended_one_leaves_the_list(anns_door, client_of, ann):
+def test_an_ended_one_disappears_from_the_list(anns_door, client_of, ann):
     asking = SignIn.objects.get()
     client_of(ann)
     victim = SignIn.objects.exclude(pk=asking.pk).get()
@@ -327,39 +324,39 @@ def test_an_ended_one_leaves_the_list(anns_door, client_of, ann):
     assert [row["id"] for row in anns_door.get("/api/sign-ins/").json()["results"]] == [str(asking.pk)]
 
 
-def test_ending_one_leaves_the_others(client_of, ann):
+def test_ending_one_does_not_end_the_others(client_of, ann):
     phone, laptop = client_of(ann), client_of(ann)
     (victim,) = [row["id"] for row in laptop.get("/api/sign-ins/").json()["results"] if row["current"]]
     phone.delete(f"/api/sign-ins/{victim}/")
     assert phone.get("/api/me/").status_code == 200
 
 
-def test_ending_the_current_one_is_signing_out(client_of, ann):
+def test_ending_the_current_one_signs_out(client_of, ann):
     client = client_of(ann)
     client.delete(f"/api/sign-ins/{SignIn.objects.get().pk}/")
     assert client.get("/api/me/").status_code == 401
 
 
-def test_someone_elses_sign_in_is_not_found(anns_door, client_of, bob):
+def test_another_users_sign_in_is_not_found(anns_door, client_of, bob):
     client_of(bob)
     victim = SignIn.objects.get(user=bob)
     assert anns_door.delete(f"/api/sign-ins/{victim.pk}/").status_code == 404
 
 
-def test_someone_elses_sign_in_stays(client_of, ann, bob):
+def test_another_users_sign_in_stays(client_of, ann, bob):
     phone_of_bob = client_of(bob)
     client_of(ann).delete(f"/api/sign-ins/{SignIn.objects.get(user=bob).pk}/")
     assert phone_of_bob.get("/api/me/").status_code == 200
 
 
-def test_not_even_staff_end_someone_elses_sign_in_here(client_of, staff, bob):
+def test_staff_do_not_end_another_users_sign_in_here(client_of, staff, bob):
     client_of(bob)
     victim = SignIn.objects.get(user=bob)
     assert client_of(staff).delete(f"/api/sign-ins/{victim.pk}/").status_code == 404
 
 
 @pytest.mark.parametrize("pk", [str(uuid.UUID(int=0)), "1", "not-an-id", "%00", "%ff", "x" * 5000])
-def test_a_sign_in_that_never_was_is_not_found(client_of, ann, pk):
+def test_an_unknown_sign_in_is_not_found(client_of, ann, pk):
     response = client_of(ann).delete(f"/api/sign-ins/{pk}/")
     assert response.status_code == 404
     assert response.json().keys() >= {"detail", "code"}
@@ -370,7 +367,7 @@ def test_ending_one_needs_a_sign_in(anonymous, client_of, ann):
     assert anonymous.delete(f"/api/sign-ins/{SignIn.objects.get().pk}/").status_code == 401
 
 
-def test_ending_the_others_tells_how_many(client_of, browser_of, ann):
+def test_ending_the_others_returns_their_number(client_of, browser_of, ann):
     client = client_of(ann)
     client_of(ann)
     browser_of(ann)
@@ -378,7 +375,7 @@ def test_ending_the_others_tells_how_many(client_of, browser_of, ann):
     assert (response.status_code, response.json()) == (200, {"ended": 2})
 
 
-def test_ending_the_others_keeps_the_one_that_asks(client_of, browser_of, ann):
+def test_ending_the_others_keeps_the_current_one(client_of, browser_of, ann):
     client = client_of(ann)
     client_of(ann)
     browser_of(ann)
@@ -401,7 +398,7 @@ def test_ending_the_others_twice_ends_none_the_second_time(client_of, ann):
     assert client.post("/api/sign-ins/end-others/", {}).json() == {"ended": 0}
 
 
-def test_ending_all_tells_how_many(client_of, browser_of, ann):
+def test_ending_all_returns_their_number(client_of, browser_of, ann):
     client = client_of(ann)
     client_of(ann)
     browser_of(ann)
@@ -409,14 +406,14 @@ def test_ending_all_tells_how_many(client_of, browser_of, ann):
     assert (response.status_code, response.json()) == (200, {"ended": 3})
 
 
-def test_ending_all_ends_the_one_that_asks(client_of, ann):
+def test_ending_all_ends_the_current_one(client_of, ann):
     client = client_of(ann)
     client.post("/api/sign-ins/end-all/", {})
     assert client.get("/api/me/").status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/api/sign-ins/end-others/", "/api/sign-ins/end-all/"])
-def test_ending_many_touches_nobody_else(client_of, ann, bob, path):
+def test_ending_many_does_not_affect_other_users(client_of, ann, bob, path):
     phone_of_bob = client_of(bob)
     client_of(ann).post(path, {})
     assert phone_of_bob.get("/api/me/").status_code == 200
@@ -444,19 +441,19 @@ def test_events_come_newest_first(anns_door, client_of, ann):
     assert times == sorted(times, reverse=True)
 
 
-def test_events_tell_their_type(client_of, ann):
+def test_events_have_their_type(client_of, ann):
     (newest, *_) = client_of(ann).get("/api/events/").json()["results"]
     assert newest["type"] == "signed_in"
 
 
-def test_events_are_ones_own(client_of, browser_of, ann, bob):
+def test_events_of_other_users_are_not_listed(client_of, browser_of, ann, bob):
     browser_of(bob)
     client_of(bob)
     answer = client_of(ann).get("/api/events/").json()
     assert answer["count"] == SecurityEvent.objects.filter(user=ann).count()
 
 
-def test_events_have_the_agreed_envelope(client_of, ann):
+def test_events_have_the_documented_envelope(client_of, ann):
     assert client_of(ann).get("/api/events/").json().keys() == {"count", "next", "previous", "results"}
 
 

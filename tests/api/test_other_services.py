@@ -1,4 +1,4 @@
-"""What other services can rely on: our public keys, revocation, introspection, audiences."""
+"""Endpoints for other services: revocation, introspection, audiences."""
 
 from urllib.parse import urlencode
 
@@ -11,7 +11,8 @@ from accounts import registration
 from accounts.models import SecurityEvent, SignIn, User
 from api.blocklist.models import Entry
 from api.keys import Key
-from tests.api.test_forged_tokens import FORGED, claims_of
+from tests.api.test_forged_tokens import FORGED
+from tests.conftest import bearer, claims_of
 
 pytestmark = pytest.mark.django_db
 
@@ -21,10 +22,10 @@ REVOKE, INTROSPECT = "/api/token/revoke/", "/api/token/introspect/"
 
 @pytest.fixture
 def send(browser):
-    """Sends a form, as a program with that access token."""
+    """Sends a form, with an access token if one is given."""
 
     def send(path, form, access="", content_type=FORM):
-        headers = {"authorization": f"Bearer {access}"} if access else {}
+        headers = bearer(access) if access else {}
         body = form if isinstance(form, (str, bytes)) else urlencode(form)
         return browser().generic("POST", path, body, content_type, headers=headers)
 
@@ -64,7 +65,7 @@ def test_a_revoked_access_token_is_blocked_alone(send, client_of, ann):
     assert client.get("/api/me/").status_code == 200
 
 
-def test_its_owner_is_told_of_a_revoked_access_token_once(send, client_of, browser_of, ann):
+def test_the_owner_gets_one_mail_about_a_revoked_access_token(send, client_of, browser_of, ann):
     client = client_of(ann)
     for _ in range(2):
         send(REVOKE, {"token": client.access})
@@ -78,7 +79,7 @@ def test_its_owner_is_told_of_a_revoked_access_token_once(send, client_of, brows
     assert client.access not in str(list(SecurityEvent.objects.values()))
 
 
-def test_no_access_token_is_revoked_without_a_record_of_it(send, client_of, ann):
+def test_no_access_token_is_revoked_without_an_event(send, client_of, ann):
     def fails(**kwargs):
         raise OperationalError
 
@@ -101,7 +102,7 @@ def test_a_hint_changes_nothing(send, client_of, ann, kind, hint):
 
 
 @pytest.mark.parametrize("kind", ["access", "refresh"])
-def test_to_revoke_twice_is_to_revoke_once(send, client_of, ann, kind):
+def test_a_second_revocation_changes_nothing(send, client_of, ann, kind):
     token = getattr(client_of(ann), kind)
     first, second = send(REVOKE, {"token": token}), send(REVOKE, {"token": token})
     assert (first.status_code, first.content) == (second.status_code, second.content)
@@ -117,7 +118,7 @@ def test_an_access_token_of_an_ended_sign_in_adds_nothing(send, client_of, ann):
 
 @pytest.mark.parametrize("kind", ["access", "refresh"])
 @pytest.mark.parametrize("forge", ["another key", "no sid", "padded", "exp an hour ago", "three words", "only dots"])
-def test_a_token_that_is_none_is_answered_like_one(send, client_of, ann, kind, forge):
+def test_an_invalid_token_gets_the_same_response(send, client_of, ann, kind, forge):
     client = client_of(ann)
     response = send(REVOKE, {"token": FORGED[forge](getattr(client, kind))})
     known = send(REVOKE, {"token": client.access})
@@ -126,7 +127,7 @@ def test_a_token_that_is_none_is_answered_like_one(send, client_of, ann, kind, f
     assert SignIn.objects.get().ended_at is None
 
 
-def test_revocation_needs_no_sign_in_and_takes_no_notice_of_a_bad_one(send, client_of, ann):
+def test_revocation_ignores_any_credentials(send, client_of, ann):
     client = client_of(ann)
     assert send(REVOKE, {"token": client.refresh}, "nonsense").status_code == 200
     assert client.renew().status_code == 401
@@ -135,17 +136,17 @@ def test_revocation_needs_no_sign_in_and_takes_no_notice_of_a_bad_one(send, clie
 # Introspection
 
 
-def test_a_good_access_token_is_active(introspect, client_of, ann):
+def test_a_valid_access_token_is_active(introspect, client_of, ann):
     token = client_of(ann).access
     claims = claims_of(token)
-    told = {name: claims[name] for name in ["iss", "sub", "aud", "exp", "iat", "jti", "sid"]}
+    expected = {name: claims[name] for name in ["iss", "sub", "aud", "exp", "iat", "jti", "sid"]}
     response = introspect(token)
     assert response.status_code == 200
-    assert response.json() == {"active": True, "token_type": "Bearer", "username": "ann", **told}
+    assert response.json() == {"active": True, "token_type": "Bearer", "username": "ann", **expected}
     assert "no-store" in response.headers["Cache-Control"]
 
 
-def test_the_name_is_the_one_of_now(introspect, client_of, ann):
+def test_introspection_returns_the_current_name(introspect, client_of, ann):
     token = client_of(ann).access
     User.objects.filter(pk=ann.pk).update(username="ann-renamed")
     assert introspect(token).json()["username"] == "ann-renamed"
@@ -179,7 +180,7 @@ def refreshed(client, send, user):
 
 
 @pytest.mark.parametrize("change", [ended, revoked, deactivated, deleted, password_changed, refreshed])
-def test_introspection_says_what_the_api_says(introspect, send, client_of, ann, change):
+def test_introspection_agrees_with_the_api(introspect, send, client_of, ann, change):
     client = client_of(ann)
     change(client, send, ann)
     active = client.get("/api/me/").status_code == 200
@@ -201,17 +202,17 @@ def test_a_forged_token_is_not_active(introspect, client_of, ann, subtests):
     assert introspect(honest).json()["active"]
 
 
-def test_a_refresh_token_is_not_active_so_that_no_service_takes_one_for_an_access_token(introspect, client_of, ann):
+def test_a_refresh_token_is_not_active(introspect, client_of, ann):
     assert introspect(client_of(ann).refresh).content == b'{"active":false}'
 
 
-def test_strangers_do_not_introspect(send, client_of, ann):
+def test_anonymous_clients_do_not_introspect(send, client_of, ann):
     response = send(INTROSPECT, {"token": client_of(ann).access})
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_ordinary_users_do_not_introspect_not_even_themselves(send, client_of, ann):
+def test_ordinary_users_do_not_introspect_even_their_own_token(send, client_of, ann):
     token = client_of(ann).access
     assert send(INTROSPECT, {"token": token}, token).status_code == 403
 
@@ -226,18 +227,18 @@ def test_a_service_without_the_scope_does_not_introspect(send, anonymous, client
     assert send(INTROSPECT, {"token": client_of(ann).access}, access).status_code == 403
 
 
-def test_a_scope_makes_no_service_of_a_person(send, client_of, ann):
+def test_a_scope_does_not_make_a_user_a_service(send, client_of, ann):
     User.objects.filter(pk=ann.pk).update(scopes="introspect")
     token = client_of(ann).access
     assert send(INTROSPECT, {"token": token}, token).status_code == 403
 
 
-def test_a_scope_that_is_taken_away_is_gone_at_once(send, gate, client_of, ann):
+def test_a_withdrawn_scope_is_refused_at_once(send, gate, client_of, ann):
     User.objects.filter(username="gate").update(scopes="")
     assert send(INTROSPECT, {"token": client_of(ann).access}, gate).status_code == 403
 
 
-def test_another_site_does_not_introspect_with_the_cookie_of_staff(browser_of, staff):
+def test_another_site_cannot_introspect_with_the_cookie_of_staff(browser_of, staff):
     strict = Client(enforce_csrf_checks=True)
     strict.cookies = browser_of(staff).cookies
     response = strict.generic("POST", INTROSPECT, urlencode({"token": "x"}), FORM, secure=True)
@@ -249,7 +250,7 @@ def test_introspection_costs_four_statements_without_redis(
 ):
     settings.REDIS_URL = ""
     token = client_of(ann).access
-    # The caller's token on the blocklist, the caller, the token on the blocklist, its user.
+    # Blocklist and user of the caller, then blocklist and user of the token.
     with django_assert_num_queries(4):
         introspect(token)
 
@@ -274,7 +275,7 @@ BAD_FORMS = {
 
 @pytest.mark.parametrize("path", [REVOKE, INTROSPECT])
 @pytest.mark.parametrize("body", BAD_FORMS.values(), ids=BAD_FORMS)
-def test_a_bad_form_is_refused_in_oauths_words_and_ours(send, gate, path, body):
+def test_a_bad_form_is_refused_with_an_oauth_error_and_our_code(send, gate, path, body):
     response = send(path, body, gate)
     assert response.status_code in {400, 413}
     assert response.json().keys() >= {"detail", "code"}
@@ -296,14 +297,14 @@ def test_a_wrong_content_type_is_refused(send, gate, client_of, ann, path, conte
 @pytest.mark.parametrize("path", [REVOKE, INTROSPECT])
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
 def test_a_wrong_method_is_refused(browser, gate, path, method):
-    headers = {"authorization": f"Bearer {gate}"}
+    headers = bearer(gate)
     assert browser().generic(method, path, "token=x", FORM, headers=headers).status_code == 405
 
 
 @pytest.mark.parametrize("path", [REVOKE, INTROSPECT])
-def test_a_token_in_the_query_string_is_none(browser, gate, client_of, ann, path):
+def test_a_token_in_the_query_string_does_not_count(browser, gate, client_of, ann, path):
     client = client_of(ann)
-    headers = {"authorization": f"Bearer {gate}"}
+    headers = bearer(gate)
     response = browser().generic("POST", f"{path}?token={client.refresh}", "", FORM, headers=headers)
     assert response.status_code == 400
     assert client.renew().status_code == 200
@@ -327,13 +328,13 @@ def test_an_access_token_can_be_for_another_service(shop):
     assert claims_of(shop.access)["aud"] == "https://shop.example.org"
 
 
-def test_its_refresh_token_is_for_us_and_keeps_the_audience(shop):
+def test_its_refresh_token_is_for_us_and_stores_the_audience(shop):
     assert claims_of(shop.refresh)["aud"] == "api"
     assert shop.renew().status_code == 200
     assert claims_of(shop.access)["aud"] == "https://shop.example.org"
 
 
-def test_a_token_for_another_service_opens_nothing_here(shop, send, introspect):
+def test_a_token_for_another_service_is_refused_here(shop, send, introspect):
     assert shop.get("/api/me/").status_code == 401
     verified = shop.http.post("/api/token/verify/", {"token": shop.access}, content_type="application/json")
     assert verified.status_code == 401
@@ -351,20 +352,20 @@ def test_a_token_for_another_service_ends_with_its_sign_in(shop, introspect, sen
     assert introspect(shop.access).json() == {"active": False}
 
 
-def test_an_audience_that_is_off_the_list_gets_no_more_tokens(shop, introspect, settings):
+def test_a_removed_audience_gets_no_more_tokens(shop, introspect, settings):
     settings.JWT_AUDIENCES = ["api"]
     assert shop.renew().status_code == 401
     assert introspect(shop.access).json() == {"active": False}
 
 
-def test_our_own_audience_may_be_asked_for(anonymous, ann, password):
+def test_our_own_audience_may_be_requested(anonymous, ann, password):
     asked = {"username": ann.username, "password": password, "audience": "api"}
     anonymous._keep(anonymous.post("/api/token/", asked))
     assert anonymous.get("/api/me/").status_code == 200
 
 
 @pytest.mark.parametrize("audience", ["https://evil.example", "", " api", "API", ["api"], None, 1, "x" * 300])
-def test_no_other_audience_is_served(anonymous, ann, password, audience):
+def test_an_unknown_audience_is_refused(anonymous, ann, password, audience):
     asked = {"username": ann.username, "password": password, "audience": audience}
     response = anonymous.post("/api/token/", asked)
     assert response.status_code == 400

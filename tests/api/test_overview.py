@@ -1,4 +1,4 @@
-"""The admin's first page: how things are, for those who may see what it is counted from."""
+"""The overview page of the admin: figures, and the permissions that each of them needs."""
 
 import re
 from datetime import timedelta
@@ -32,7 +32,7 @@ def test_it_counts_live_sign_ins_by_kind(page, client_of, browser_of, ann):
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no samples")
-def test_many_are_counted_by_a_sample_and_said_to_be_about_so_many(page, monkeypatch, client_of, ann):
+def test_large_counts_are_estimated_and_marked_as_estimates(page, monkeypatch, client_of, ann):
     client_of(ann)
     template = SignIn.objects.filter(user=ann).values().get()
     SignIn.objects.bulk_create(SignIn(**template | {"id": uuid4()}) for _ in range(5000))
@@ -62,12 +62,12 @@ def test_it_counts_sign_ins_and_failures_of_two_days_by_the_hour(browser_of, sta
     assert heights[-1][1] > 0
 
 
-def test_it_tells_of_reused_tokens(page, ann):
+def test_it_shows_reused_tokens(page, ann):
     SecurityEvent.objects.record(SecurityEvent.Type.TOKEN_REUSED, ann)
     assert figures_of(page.get("/admin/"))["Refresh tokens used twice"].value == "1"
 
 
-def test_it_tells_of_the_blocklist_and_the_tokens_refused(page, client_of, ann):
+def test_it_shows_the_blocklist_and_refused_tokens(page, client_of, ann):
     before = int(figures_of(page.get("/admin/"))["Tokens refused"].value)
     client = client_of(ann)
     SignIn.objects.filter(user=ann).end(SignIn.Reason.ENDED_BY_STAFF)
@@ -78,14 +78,14 @@ def test_it_tells_of_the_blocklist_and_the_tokens_refused(page, client_of, ann):
     assert int(figures["Tokens refused"].value) - before == 3
 
 
-def test_it_tells_of_the_machinery(page):
+def test_it_shows_the_state_of_the_system(page):
     figures = figures_of(page.get("/admin/"))
     assert figures["Database"].value == "up"
     assert figures["Redis"].value == ("up" if settings.REDIS_URL else "not used")
     assert keyring.signing_key.kid in figures["Signing key"].note
 
 
-def test_each_figure_leads_to_its_list(page, client_of, ann):
+def test_each_figure_links_to_its_list(page, client_of, ann):
     client_of(ann)
     SignIn.objects.filter(user=ann).end(SignIn.Reason.ENDED_BY_STAFF)
     for figure in figures_of(page.get("/admin/")).values():
@@ -95,7 +95,7 @@ def test_each_figure_leads_to_its_list(page, client_of, ann):
             assert urlsplit(figure.url).path.startswith(("/admin/", "/health/"))
 
 
-def test_the_figure_is_the_length_of_the_list_it_leads_to(page, client_of, ann):
+def test_each_figure_is_the_length_of_its_list(page, client_of, ann):
     for _ in range(3):
         client_of(ann)
     SignIn.objects.filter(user=ann)[0].end(SignIn.Reason.ENDED_BY_STAFF)
@@ -123,7 +123,7 @@ def test_staff_without_permissions_see_no_figures(browser_of, password, db):
 
 def test_it_needs_six_statements_or_five(page, staff, django_assert_num_queries):
     page.get("/admin/")
-    # The session, one or two for sign-ins, one for events, one for entries, and the admin's own list of recent actions.
+    # Session, one or two for sign-ins, events, entries, and the admin's list of recent actions.
     with django_assert_num_queries(6 if connection.vendor == "postgresql" else 5):
         page.get("/admin/")
 
@@ -136,7 +136,7 @@ def test_nothing_on_the_page_is_inline(page, url):
     assert not re.search(r"<script(?![^>]*\bsrc=)[^>]*>", text)
 
 
-def test_it_answers_without_its_cache(page, settings):
+def test_it_works_without_its_cache(page, settings):
     settings.CACHES = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}}
     answer = page.get("/admin/")
     assert (answer.status_code, figures_of(answer)["Tokens refused"].value.isdigit()) == (200, True)

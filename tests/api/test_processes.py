@@ -1,4 +1,4 @@
-"""Four worker processes, real stores, real requests at the same time."""
+"""Concurrent requests to four worker processes on real stores."""
 
 import os
 import re
@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
-import jwt
 import pytest
 
 from tests import servers
+from tests.conftest import bearer, claims_of
 
 PASSWORD = "violet anchor hums at dawn"
 
@@ -29,7 +29,7 @@ def http(fleet: Any) -> Any:
 
 
 @pytest.fixture
-def someone(http: httpx.Client) -> str:
+def username(http: httpx.Client) -> str:
     name = f"u{uuid4().hex[:12]}"
     answer = http.post("/api/register/", json={"username": name, "email": f"{name}@example.org", "password": PASSWORD})
     assert answer.status_code == 201, answer.text
@@ -45,11 +45,11 @@ def refresh(http: httpx.Client, token: str) -> httpx.Response:
 
 
 def me(http: httpx.Client, access: str) -> int:
-    return http.get("/api/me/", headers={"Authorization": f"Bearer {access}"}).status_code
+    return http.get("/api/me/", headers=bearer(access)).status_code
 
 
-def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
-    """Runs them from a common start."""
+def concurrently(calls: list[Callable[[], Any]]) -> list[Any]:
+    """Runs the calls concurrently and returns their results."""
     barrier = threading.Barrier(len(calls))
 
     def run(call: Callable[[], Any]) -> Any:
@@ -60,28 +60,28 @@ def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
         return list(pool.map(run, calls))
 
 
-def test_twenty_refreshes_at_once_get_one_and_the_same_successor(http: httpx.Client, someone: str, fleet: Any) -> None:
-    first = sign_in(http, someone).json()["refresh"]
-    answers = at_once([lambda: refresh(http, first)] * 20)
+def test_twenty_concurrent_refreshes_get_the_same_successor(http: httpx.Client, username: str, fleet: Any) -> None:
+    first = sign_in(http, username).json()["refresh"]
+    answers = concurrently([lambda: refresh(http, first)] * 20)
     assert [answer.status_code for answer in answers] == [200] * 20
     assert len({answer.json()["refresh"] for answer in answers}) == 1
     living = (
-        f"from accounts.models import SignIn; print(SignIn.objects.live().filter(user__username='{someone}').count())"
+        f"from accounts.models import SignIn; print(SignIn.objects.live().filter(user__username='{username}').count())"
     )
     assert fleet.shell(living).strip() == "1"
 
 
-def test_an_end_that_was_answered_is_known_to_every_process(http: httpx.Client, someone: str) -> None:
-    tokens = sign_in(http, someone).json()
+def test_an_acknowledged_end_is_effective_in_every_process(http: httpx.Client, username: str) -> None:
+    tokens = sign_in(http, username).json()
     assert {me(http, tokens["access"]) for _ in range(20)} == {200}
     assert http.post("/api/token/blacklist/", json={"refresh": tokens["refresh"]}).status_code == 200
-    assert set(at_once([lambda: me(http, tokens["access"])] * 20)) == {401}
+    assert set(concurrently([lambda: me(http, tokens["access"])] * 20)) == {401}
 
 
 @pytest.mark.parametrize("round", range(5))
-def test_nothing_that_a_racing_refresh_returned_outlives_the_end(http: httpx.Client, someone: str, round: int) -> None:
-    tokens = sign_in(http, someone).json()
-    answers = at_once(
+def test_tokens_of_a_concurrent_refresh_do_not_survive_the_end(http: httpx.Client, username: str, round: int) -> None:
+    tokens = sign_in(http, username).json()
+    answers = concurrently(
         [lambda: refresh(http, tokens["refresh"])] * 6
         + [lambda: http.post("/api/token/blacklist/", json={"refresh": tokens["refresh"]})]
     )
@@ -90,16 +90,12 @@ def test_nothing_that_a_racing_refresh_returned_outlives_the_end(http: httpx.Cli
     assert {refresh(http, each["refresh"]).status_code for each in minted} == {401}
 
 
-def test_no_sign_in_with_the_old_password_outlives_its_change(http: httpx.Client, someone: str) -> None:
-    keeper = sign_in(http, someone).json()
+def test_no_sign_in_with_the_old_password_survives_its_change(http: httpx.Client, username: str) -> None:
+    keeper = sign_in(http, username).json()
     change = {"old_password": PASSWORD, "new_password": "quiet copper lantern drifts"}
-    answers = at_once(
-        [lambda: sign_in(http, someone)] * 6
-        + [
-            lambda: http.post(
-                "/api/password/change/", json=change, headers={"Authorization": f"Bearer {keeper['access']}"}
-            )
-        ]
+    answers = concurrently(
+        [lambda: sign_in(http, username)] * 6
+        + [lambda: http.post("/api/password/change/", json=change, headers=bearer(keeper["access"]))]
     )
     assert answers[-1].status_code == 204
     minted = [answer.json() for answer in answers[:-1] if answer.status_code == 200]
@@ -108,17 +104,15 @@ def test_no_sign_in_with_the_old_password_outlives_its_change(http: httpx.Client
     assert me(http, keeper["access"]) == 200
 
 
-def test_a_deactivation_by_another_process_is_known_to_every_worker(
-    http: httpx.Client, someone: str, fleet: Any
-) -> None:
-    tokens = sign_in(http, someone).json()
-    fleet.shell(f"from accounts.models import User; User.objects.filter(username='{someone}').update(is_active=False)")
+def test_a_deactivation_elsewhere_is_effective_in_every_worker(http: httpx.Client, username: str, fleet: Any) -> None:
+    tokens = sign_in(http, username).json()
+    fleet.shell(f"from accounts.models import User; User.objects.filter(username='{username}').update(is_active=False)")
     assert {me(http, tokens["access"]) for _ in range(20)} == {401}
     assert refresh(http, tokens["refresh"]).status_code == 401
-    assert sign_in(http, someone).status_code == 401
+    assert sign_in(http, username).status_code == 401
 
 
-WHEN_TOLD = """
+AFTER_SIGNAL = """
 import sys
 from contextlib import suppress
 from accounts import passwords
@@ -127,16 +121,16 @@ them = User.objects.filter(username="{name}")
 user = them.get()
 print("ready", flush=True)
 sys.stdin.readline()
-# So does the page say to whoever comes too late.
+# A change that loses the race raises AccountChanged.
 with suppress(AccountChanged):
     {change}
 """
 
 
 @contextmanager
-def when_told(fleet: Any, name: str, change: str) -> Iterator[Callable[[], None]]:
-    """A process that is about to do it, and how to let it."""
-    code = WHEN_TOLD.format(name=name, change=change)
+def after_signal(fleet: Any, name: str, change: str) -> Iterator[Callable[[], None]]:
+    """Starts a process that waits; yields a function that makes it run the statement."""
+    code = AFTER_SIGNAL.format(name=name, change=change)
     command = [sys.executable, "manage.py", "shell", "--verbosity=0", "--command", code]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=servers.ROOT, env=os.environ | fleet.env, **pipes) as process:
@@ -156,17 +150,17 @@ print(*sorted(str(sid) for sid in ends.values_list("sid", flat=True)))
 """
 
 
-def test_of_all_ends_at_once_with_refreshes_nothing_gets_away(http: httpx.Client, someone: str, fleet: Any) -> None:
-    first, second = sign_in(http, someone).json(), sign_in(http, someone).json()
+def test_no_token_survives_concurrent_ends_and_refreshes(http: httpx.Client, username: str, fleet: Any) -> None:
+    first, second = sign_in(http, username).json(), sign_in(http, username).json()
     with (
-        when_told(fleet, someone, "them.update(is_active=False)") as deactivate,
-        when_told(fleet, someone, "passwords.change(user, 'quiet copper lantern drifts')") as change_password,
-        when_told(fleet, someone, "them.delete()") as delete,
+        after_signal(fleet, username, "them.update(is_active=False)") as deactivate,
+        after_signal(fleet, username, "passwords.change(user, 'quiet copper lantern drifts')") as change_password,
+        after_signal(fleet, username, "them.delete()") as delete,
     ):
-        answers = at_once(
+        answers = concurrently(
             [lambda: refresh(http, first["refresh"])] * 3
             + [lambda: refresh(http, second["refresh"])] * 3
-            + [lambda: sign_in(http, someone)] * 2
+            + [lambda: sign_in(http, username)] * 2
             + [lambda: http.post("/api/token/blacklist/", json={"refresh": first["refresh"]})]
             + [deactivate, change_password, delete]
         )
@@ -174,8 +168,8 @@ def test_of_all_ends_at_once_with_refreshes_nothing_gets_away(http: httpx.Client
     minted = [answer.json() for answer in answers if answer and "access" in answer.json()] + [first, second]
     assert {me(http, each["access"]) for each in minted} == {401}
     assert {refresh(http, each["refresh"]).status_code for each in minted} == {401}
-    assert sign_in(http, someone).status_code == 401
-    sids = {jwt.decode(each["access"], options={"verify_signature": False})["sid"] for each in minted}
+    assert sign_in(http, username).status_code == 401
+    sids = {claims_of(each["access"])["sid"] for each in minted}
     assert fleet.shell(ENDS.format(sids=sids)).split() == sorted(sids)
 
 
@@ -189,12 +183,12 @@ TWO_BOUNDARIES = {
 
 
 @pytest.mark.parametrize("framing", TWO_BOUNDARIES.values(), ids=TWO_BOUNDARIES)
-def test_a_request_whose_end_can_be_read_in_two_ways_is_refused(fleet: Any, framing: str) -> None:
+def test_a_request_with_an_ambiguous_length_is_refused(fleet: Any, framing: str) -> None:
     address = urlsplit(fleet.url)
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         connection.sendall(f"POST /api/token/verify/ HTTP/1.1\r\nHost: localhost\r\n{framing}{SMUGGLED}".encode())
         answer = connection.makefile("rb").read()
     assert re.findall(rb"HTTP/1.1 (\d\d)", answer) in ([b"40"], [b"50"])
     assert b'"up"' not in answer
-    # It does not tell its version either.
+    # The response does not reveal the version of the server.
     assert not re.search(rb"gunicorn/|Python", answer)

@@ -10,7 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from api.keys import Key, keyring
-from tests.api.test_forged_tokens import claims_of, signed
+from tests.api.test_forged_tokens import signed
+from tests.conftest import bearer, claims_of, header_of
 
 pytestmark = pytest.mark.django_db
 
@@ -20,13 +21,13 @@ JWKS = "/.well-known/jwks.json"
 
 @cache
 def pem(algorithm):
-    """To find an RSA key takes a third of a second: one for all tests."""
+    """Returns a key; cached, since an RSA key takes a third of a second."""
     return Key.generate(algorithm).pem
 
 
 @pytest.fixture
 def with_keys(tmp_path, settings):
-    """A key of each kind; RSA signs."""
+    """A folder with a key of each algorithm; RSA signs."""
     for name, algorithm in {"1": "ES256", "2": "EdDSA", "3": "RS256"}.items():
         (tmp_path / f"{name}.pem").write_bytes(pem(algorithm))
     settings.JWT_KEYS = str(tmp_path)
@@ -36,7 +37,7 @@ def with_keys(tmp_path, settings):
 # The public keys
 
 
-def test_the_public_keys_are_told_to_everybody(with_keys, browser):
+def test_the_public_keys_need_no_sign_in(with_keys, browser):
     keys = browser().get(JWKS).json()["keys"]
     assert [(key["kty"], key["alg"], key["use"]) for key in keys] == [
         ("EC", "ES256", "sig"),
@@ -45,12 +46,12 @@ def test_the_public_keys_are_told_to_everybody(with_keys, browser):
     ]
 
 
-def test_no_private_member_is_told(with_keys, browser):
-    told = {name for key in browser().get(JWKS).json()["keys"] for name in key}
-    assert told == {"kty", "crv", "x", "y", "n", "e", "kid", "use", "alg"}
+def test_no_private_member_is_published(with_keys, browser):
+    published = {name for key in browser().get(JWKS).json()["keys"] for name in key}
+    assert published == {"kty", "crv", "x", "y", "n", "e", "kid", "use", "alg"}
 
 
-def test_the_answer_holds_no_part_of_a_private_key(with_keys, browser):
+def test_the_response_contains_no_part_of_a_private_key(with_keys, browser):
     answer = browser().get(JWKS).content.decode()
     for name in ["1", "2", "3"]:
         lines = (with_keys / f"{name}.pem").read_text().splitlines()
@@ -68,18 +69,18 @@ def test_each_kid_is_the_thumbprint_of_its_key(with_keys, browser):
         assert key["kid"] == base64.urlsafe_b64encode(hashlib.sha256(text).digest()).rstrip(b"=").decode()
 
 
-def test_others_verify_our_tokens_with_them(with_keys, browser, client_of, ann):
+def test_other_libraries_verify_our_tokens_with_them(with_keys, browser, client_of, ann):
     token = client_of(ann).access
     ring = jwt.PyJWKSet.from_dict(browser().get(JWKS).json())
-    key = ring[jwt.get_unverified_header(token)["kid"]]
+    key = ring[header_of(token)["kid"]]
     assert jwt.decode(token, key, algorithms=["RS256"], audience="api", issuer="wristband")["sub"] == str(ann.pk)
 
 
-def test_a_shared_secret_is_told_to_nobody(browser):
+def test_a_shared_secret_is_never_published(browser):
     assert browser().get(JWKS).json() == {"keys": []}
 
 
-def test_the_keys_may_be_kept_for_minutes(with_keys, browser):
+def test_the_keys_may_be_cached_for_minutes(with_keys, browser):
     response = browser().get(JWKS)
     assert response.headers["Cache-Control"] == "public, max-age=300"
     again = browser().get(JWKS, headers={"if-none-match": response.headers["ETag"]})
@@ -95,12 +96,12 @@ def test_other_keys_have_another_etag(with_keys, browser):
 
 
 @pytest.mark.parametrize("accept", ["application/jwk-set+json", "text/html", "nonsense", "*/*;q=0", "a" * 5000])
-def test_the_keys_are_told_whatever_is_accepted(with_keys, browser, accept):
+def test_the_keys_are_json_whatever_the_accept_header(with_keys, browser, accept):
     response = browser().get(JWKS, headers={"accept": accept})
     assert (response.status_code, response.headers["Content-Type"]) == (200, "application/json")
 
 
-def test_the_keys_are_told_without_a_look_at_the_session(with_keys, browser_of, ann, django_assert_num_queries):
+def test_the_keys_are_served_without_reading_the_session(with_keys, browser_of, ann, django_assert_num_queries):
     browser = browser_of(ann)
     with django_assert_num_queries(0):
         response = browser.get(JWKS)
@@ -108,12 +109,12 @@ def test_the_keys_are_told_without_a_look_at_the_session(with_keys, browser_of, 
     assert not response.cookies
 
 
-def test_the_keys_are_told_to_whoever_brings_a_bad_token(with_keys, browser):
+def test_the_keys_are_served_to_a_client_with_a_bad_token(with_keys, browser):
     assert browser().get(JWKS, headers={"authorization": "Bearer nonsense"}).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-def test_nobody_writes_to_the_keys(with_keys, browser, method):
+def test_the_keys_are_read_only(with_keys, browser, method):
     assert browser().generic(method, JWKS).status_code == 405
 
 
@@ -130,19 +131,19 @@ POINTERS = {
 
 @pytest.mark.parametrize("pointer", POINTERS)
 @pytest.mark.parametrize("names_our_key", [True, False])
-def test_a_token_does_not_choose_its_key(with_keys, browser, client_of, ann, pointer, names_our_key):
+def test_a_token_cannot_choose_its_key(with_keys, browser, client_of, ann, pointer, names_our_key):
     token = client_of(ann).access
     key = ec.generate_private_key(ec.SECP256R1())
     value = POINTERS[pointer] or jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
     ours = keyring.by_kid and next(iter(keyring.by_kid))
     headers = {"typ": "at+jwt", pointer: value} | ({"kid": ours} if names_our_key else {})
     forged = jwt.encode(claims_of(token), key, algorithm="ES256", headers=headers)
-    assert browser().get("/api/me/", headers={"authorization": f"Bearer {forged}"}).status_code == 401
+    assert browser().get("/api/me/", headers=bearer(forged)).status_code == 401
 
 
-def test_a_public_key_is_no_shared_secret(with_keys, browser, client_of, ann):
+def test_a_public_key_is_not_accepted_as_an_hmac_secret(with_keys, browser, client_of, ann):
     token = client_of(ann).access
     for key in browser().get(JWKS).json()["keys"]:
         for secret in [json.dumps(key).encode(), key.get("x", key.get("n")).encode()]:
             forged = signed({"alg": "HS256", "typ": "at+jwt", "kid": key["kid"]}, claims_of(token), secret)
-            assert browser().get("/api/me/", headers={"authorization": f"Bearer {forged}"}).status_code == 401
+            assert browser().get("/api/me/", headers=bearer(forged)).status_code == 401

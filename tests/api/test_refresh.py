@@ -1,4 +1,4 @@
-"""Rotation of refresh tokens: idempotent for ten seconds, theft afterwards, and an end to everything."""
+"""Rotation of refresh tokens: retries within ten seconds, reuse after that, and expiry."""
 
 from datetime import timedelta
 
@@ -7,21 +7,21 @@ from django.apps import apps
 
 from accounts import mail
 from accounts.models import SecurityEvent, SignIn, User
-from tests.conftest import claims_of
+from tests.conftest import bearer, claims_of
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
 def refresh(anonymous):
-    """Presents a refresh token and returns the answer."""
+    """Sends a refresh token and returns the response."""
     return lambda token: anonymous.post("/api/token/refresh/", {"refresh": token})
 
 
 @pytest.fixture
 def me(browser):
-    """Presents an access token and returns the status."""
-    return lambda token: browser().get("/api/me/", headers={"authorization": f"Bearer {token}"}).status_code
+    """Sends an access token and returns the status."""
+    return lambda token: browser().get("/api/me/", headers=bearer(token)).status_code
 
 
 def rows():
@@ -43,11 +43,11 @@ def test_a_refresh_stays_within_the_sign_in(clock, client_of, ann, refresh):
     assert claims_of(second)["sid"] == claims_of(first)["sid"]
 
 
-def test_a_refreshed_access_token_opens_the_api(clock, client_of, ann, refresh, me):
+def test_a_refreshed_access_token_is_accepted(clock, client_of, ann, refresh, me):
     assert me(refresh(client_of(ann).refresh).json()["access"]) == 200
 
 
-def test_the_access_token_from_before_a_refresh_goes_on_working(clock, client_of, ann, refresh, me):
+def test_the_access_token_from_before_a_refresh_stays_valid(clock, client_of, ann, refresh, me):
     client = client_of(ann)
     refresh(client.refresh)
     assert me(client.access) == 200
@@ -67,7 +67,7 @@ def test_a_refresh_takes_two_statements(client_of, ann, refresh, django_assert_n
         assert refresh(token).status_code == 200
 
 
-def test_neither_a_refresh_nor_a_last_seen_time_touches_an_index(clock, client_of, browser_of, ann, refresh):
+def test_a_refresh_and_a_last_seen_time_change_no_index(clock, client_of, browser_of, ann, refresh):
     indexed = {name.strip("-") for index in SignIn._meta.indexes for name in index.fields}
     indexed |= {field.name for field in SignIn._meta.concrete_fields if field.db_index or field.unique}
     token, ann_in_a_browser = client_of(ann).refresh, browser_of(ann)
@@ -96,11 +96,11 @@ def test_a_repeated_refresh_adds_no_row(client_of, ann, refresh):
     assert rows() == before
 
 
-# The same token again, within the grace period
+# Retries within the grace period
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 5, 9])
-def test_a_retry_within_the_grace_period_gets_the_same_refresh_token(clock, client_of, ann, refresh, seconds):
+def test_a_retry_in_the_grace_period_returns_the_same_token(clock, client_of, ann, refresh, seconds):
     first = client_of(ann).refresh
     successor = refresh(first).json()["refresh"]
     clock.shift(seconds)
@@ -108,7 +108,7 @@ def test_a_retry_within_the_grace_period_gets_the_same_refresh_token(clock, clie
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 5, 9])
-def test_a_retry_within_the_grace_period_gets_the_same_successor(clock, client_of, ann, refresh, seconds):
+def test_a_retry_in_the_grace_period_has_the_same_successor(clock, client_of, ann, refresh, seconds):
     first = client_of(ann).refresh
     successor = refresh(first).json()["refresh"]
     clock.shift(seconds)
@@ -126,7 +126,7 @@ def test_many_retries_leave_one_live_successor(clock, client_of, ann, refresh):
     assert len({refresh(first).json()["refresh"] for _ in range(10)}) == 1
 
 
-def test_a_retry_raises_no_alarm(clock, client_of, ann, refresh):
+def test_a_retry_records_no_reuse(clock, client_of, ann, refresh):
     first = client_of(ann).refresh
     refresh(first)
     refresh(first)
@@ -148,12 +148,12 @@ def test_a_retry_after_the_end_of_the_sign_in_is_refused(clock, client_of, ann, 
     assert refresh(client.refresh).status_code == 401
 
 
-# Theft
+# Reuse
 
 
 @pytest.fixture
 def stolen(clock, client_of, ann, refresh):
-    """A rotated refresh token, presented again too late; all the tokens that the family ever had, and the answer."""
+    """A rotated refresh token sent again too late; all tokens of the family, and the response."""
     client = client_of(ann)
     successor = refresh(client.refresh).json()
     clock.shift(11)
@@ -185,7 +185,7 @@ def test_reuse_ends_every_access_token_of_the_sign_in(stolen, me, token):
     assert me(stolen[token]) == 401
 
 
-def test_reuse_is_written_down_as_a_security_event(stolen, ann):
+def test_reuse_is_a_security_event(stolen, ann):
     event = SecurityEvent.objects.get(type="token_reused")
     assert event.user == ann
 
@@ -194,13 +194,13 @@ def test_the_event_of_a_reuse_names_the_sign_in(stolen):
     assert str(SecurityEvent.objects.get(type="token_reused").sid) == claims_of(stolen["first"])["sid"]
 
 
-def test_reuse_leaves_other_sign_ins_of_the_same_person_alone(client_of, ann, stolen):
+def test_reuse_does_not_end_other_sign_ins_of_the_user(client_of, ann, stolen):
     assert client_of(ann).get("/api/me/").status_code == 200
 
 
 @pytest.fixture
 def warning(clock, client_of, ann, refresh, mailoutbox, django_capture_on_commit_callbacks):
-    """The mails that a theft sends, and the tokens they must not contain."""
+    """The mails about a reuse, and the tokens that they must not contain."""
     client = client_of(ann)
     successor = refresh(client.refresh).json()["refresh"]
     clock.shift(11)
@@ -212,12 +212,12 @@ def warning(clock, client_of, ann, refresh, mailoutbox, django_capture_on_commit
     return mailoutbox, [client.refresh, client.access, successor]
 
 
-def test_reuse_is_told_to_the_user_by_mail(warning, ann):
+def test_reuse_is_mailed_to_the_user(warning, ann):
     mails, _ = warning
     assert [message.to for message in mails] == [[ann.email]]
 
 
-def test_the_mail_about_a_reuse_holds_no_token(warning):
+def test_the_mail_about_a_reuse_contains_no_token(warning):
     mails, tokens = warning
     assert not [token for token in tokens if token in str(mails[0].message())]
 
@@ -231,7 +231,7 @@ def test_a_retry_does_not_prolong_the_grace_period(clock, client_of, ann, refres
     assert refresh(first).status_code == 401
 
 
-def test_the_grace_period_is_counted_from_the_first_use_and_not_from_the_issue(clock, client_of, ann, refresh):
+def test_the_grace_period_begins_with_the_first_use(clock, client_of, ann, refresh):
     first = client_of(ann).refresh
     clock.shift(3600)
     successor = refresh(first).json()["refresh"]
@@ -254,7 +254,7 @@ def test_a_grandparent_ends_the_sign_in(clock, client_of, ann, refresh):
     assert refresh(third).status_code == 401
 
 
-def test_a_grandparent_raises_the_alarm(clock, client_of, ann, refresh):
+def test_a_grandparent_records_a_reuse(clock, client_of, ann, refresh):
     first = client_of(ann).refresh
     second = refresh(first).json()["refresh"]
     refresh(second)
@@ -262,23 +262,23 @@ def test_a_grandparent_raises_the_alarm(clock, client_of, ann, refresh):
     assert SecurityEvent.objects.filter(type="token_reused", user=ann).count() == 1
 
 
-# How long it can go on
+# Expiry
 
 
-def test_a_refresh_token_left_alone_for_less_than_fourteen_days_works(clock, client_of, ann, refresh):
+def test_a_refresh_token_idle_for_under_fourteen_days_works(clock, client_of, ann, refresh):
     token = client_of(ann).refresh
     clock.shift(timedelta(days=13, hours=23))
     assert refresh(token).status_code == 200
 
 
-def test_a_refresh_token_left_alone_for_fourteen_days_is_refused(clock, client_of, ann, refresh):
+def test_a_refresh_token_idle_for_fourteen_days_is_refused(clock, client_of, ann, refresh):
     token = client_of(ann).refresh
     clock.shift(timedelta(days=14, minutes=1))
     response = refresh(token)
     assert (response.status_code, response.json()["code"]) == (401, "token_not_valid")
 
 
-def test_a_refresh_starts_the_fourteen_days_anew(clock, client_of, ann, refresh):
+def test_a_refresh_restarts_the_fourteen_days(clock, client_of, ann, refresh):
     token = client_of(ann).refresh
     clock.shift(timedelta(days=10))
     token = refresh(token).json()["refresh"]
@@ -286,7 +286,7 @@ def test_a_refresh_starts_the_fourteen_days_anew(clock, client_of, ann, refresh)
     assert refresh(token).status_code == 200
 
 
-def test_a_sign_in_that_is_kept_in_use_lasts_until_day_thirty(clock, client_of, ann, refresh):
+def test_a_sign_in_in_use_lasts_until_day_thirty(clock, client_of, ann, refresh):
     token = client_of(ann).refresh
     for _ in range(29):
         clock.shift(timedelta(days=1))
@@ -295,7 +295,7 @@ def test_a_sign_in_that_is_kept_in_use_lasts_until_day_thirty(clock, client_of, 
     assert refresh(token).status_code == 200
 
 
-def test_no_use_keeps_a_sign_in_alive_beyond_thirty_days(clock, client_of, ann, refresh):
+def test_use_does_not_extend_a_sign_in_beyond_thirty_days(clock, client_of, ann, refresh):
     token = client_of(ann).refresh
     for _ in range(29):
         clock.shift(timedelta(days=1))
@@ -305,7 +305,7 @@ def test_no_use_keeps_a_sign_in_alive_beyond_thirty_days(clock, client_of, ann, 
     assert (response.status_code, response.json()["code"]) == (401, "token_not_valid")
 
 
-def test_no_refresh_token_claims_to_outlive_its_sign_in(clock, client_of, ann, refresh):
+def test_no_refresh_token_expires_after_its_sign_in(clock, client_of, ann, refresh):
     token = client_of(ann).refresh
     signed_in_at = claims_of(token)["iat"]
     clock.shift(timedelta(days=10))
@@ -321,14 +321,14 @@ def test_an_access_token_works_until_it_expires(clock, client_of, ann, me):
     assert me(token) == 200
 
 
-def test_an_expired_access_token_is_refused_even_though_it_was_accepted_before(clock, client_of, ann, me):
+def test_an_expired_access_token_is_refused_after_earlier_use(clock, client_of, ann, me):
     token = client_of(ann).access
     me(token)
     clock.shift(timedelta(minutes=5, seconds=16))
     assert me(token) == 401
 
 
-# Who may still come in
+# Inactive and deleted users
 
 
 def test_a_deactivated_user_cannot_refresh(client_of, ann, refresh):
@@ -353,7 +353,7 @@ def test_a_refresh_token_of_a_deleted_sign_in_is_refused(client_of, ann, refresh
     assert refresh(token).status_code == 401
 
 
-def test_the_refusal_of_a_deactivated_user_is_no_alarm(client_of, ann, refresh):
+def test_the_refusal_of_a_deactivated_user_records_no_reuse(client_of, ann, refresh):
     token = client_of(ann).refresh
     User.objects.filter(pk=ann.pk).update(is_active=False)
     refresh(token)

@@ -1,4 +1,4 @@
-"""Keys that rotate on two nodes, each with its own copy of the folder, while clients work."""
+"""Key rotation on two nodes, each with its own copy of the folder, under load."""
 
 import os
 import shutil
@@ -12,29 +12,29 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import jwt
 import pytest
 
 from tests import servers
+from tests.conftest import bearer, header_of
 
-# Long enough for a slow machine; what is awaited takes half a second.
-PATIENCE = 20
+# For a slow machine; a change usually takes half a second.
+TIMEOUT_SECONDS = 20
 
 
 @dataclass
 class Cluster:
-    """Two nodes, and the operator at the first one."""
+    """Two nodes; commands run on the first one."""
 
     env: dict[str, str]
     folders: list[Path]
     urls: list[str] = field(default_factory=list)
 
     def keys(self, *words: str) -> str:
-        """Takes a step at the first node; returns the kid."""
+        """Runs a step on the first node and returns the kid."""
         return servers.manage(self.env | {"JWT_KEYS": str(self.folders[0])}, "keys", *words).split()[0]
 
     def copy(self) -> None:
-        """As rsync does it: files appear by renaming, in the order of their names, and then what is gone goes."""
+        """Copies like rsync: files appear by renaming, in order of their names; removed files go last."""
         source, target = self.folders
         for file in sorted(source.iterdir()):
             draft = target / f".{file.name}"
@@ -48,7 +48,7 @@ class Cluster:
         return {key["kid"] for key in ask("GET", f"{url}/.well-known/jwks.json").json()["keys"]}
 
     def me(self, url: str, access: str) -> int:
-        return ask("GET", f"{url}/api/me/", headers={"Authorization": f"Bearer {access}"}).status_code
+        return ask("GET", f"{url}/api/me/", headers=bearer(access)).status_code
 
     def sign_in(self, url: str) -> dict[str, str]:
         answer = ask("POST", f"{url}/api/token/", json={"username": "gate", "password": self.env["SERVICE_PASSWORD"]})
@@ -56,8 +56,8 @@ class Cluster:
         return answer.json()
 
     def everywhere(self, holds: Callable[[str], bool]) -> None:
-        """Waits until every worker of every node says so: one that does not would be met within 20 connections."""
-        deadline = time.monotonic() + PATIENCE
+        """Waits until the condition is true in every worker of every node, checked by 20 connections each."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while not all(holds(url) for url in self.urls for _ in range(20)):
             assert time.monotonic() < deadline
 
@@ -68,7 +68,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     server_url = os.environ["DATABASE_URL"]
     name = f"cluster_{os.getpid()}"
     database = servers.create_database(server_url, name) if server_url else f"sqlite:///{root / name}.sqlite3"
-    # All clients ask from one address.
+    # All clients have one address.
     cluster = Cluster({"DATABASE_URL": database, "DEBUG": "true", "TOKEN_RATE": ""}, [root / "one", root / "two"])
     servers.manage(cluster.env, "migrate", "--verbosity=0")
     cluster.env["SERVICE_PASSWORD"] = servers.manage(cluster.env, "make_service", "gate").strip()
@@ -83,7 +83,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 class Load:
-    """Clients that ask both nodes in turn, and refresh now and then."""
+    """Clients that call both nodes in turn, and refresh sometimes."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -97,17 +97,17 @@ class Load:
             while not self._done.is_set():
                 asked += 1
                 url = self.cluster.urls[asked % 2]
-                answer = http.get(f"{url}/api/me/", headers={"Authorization": f"Bearer {tokens['access']}"})
+                answer = http.get(f"{url}/api/me/", headers=bearer(tokens["access"]))
                 self.answers[answer.status_code] += 1
                 if asked % 7 == 0:
                     answer = http.post(f"{url}/api/token/refresh/", json={"refresh": tokens["refresh"]})
                     self.answers[answer.status_code] += 1
                     tokens = answer.json() if answer.status_code == 200 else tokens
-                self.kids[number] = jwt.get_unverified_header(tokens["refresh"])["kid"]
+                self.kids[number] = header_of(tokens["refresh"])["kid"]
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        # One after the other: who comes while all turns to hash a password are taken is told to come back.
+        # One after the other: a sign-in while all hashing slots are in use is refused.
         tokens = [self.cluster.sign_in(self.cluster.urls[number % 2]) for number in range(4)]
         threads = [threading.Thread(target=self.client, args=each) for each in enumerate(tokens)]
         for thread in threads:
@@ -120,29 +120,29 @@ class Load:
                 thread.join()
 
     def wait_until_all_hold(self, kid: str) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while list(self.kids.values()) != [kid] * 4:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
     def wait_for_more(self, requests: int) -> None:
-        target, deadline = self.answers.total() + requests, time.monotonic() + PATIENCE
+        target, deadline = self.answers.total() + requests, time.monotonic() + TIMEOUT_SECONDS
         while self.answers.total() < target:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
 
 def ask(method: str, url: str, **what: Any) -> httpx.Response:
-    """On a connection of its own, so that any worker may get it."""
+    """Sends a request on a new connection, so that any worker may receive it."""
     return httpx.request(method, url, verify=servers.AUTHORITIES, timeout=30, **what)
 
 
 def kid_of(token: str) -> Any:
-    return jwt.get_unverified_header(token)["kid"]
+    return header_of(token)["kid"]
 
 
 @pytest.mark.long
-def test_a_rotation_under_load_signs_nobody_out(cluster: Cluster) -> None:
+def test_a_rotation_under_load_ends_no_sign_in(cluster: Cluster) -> None:
     load = Load(cluster)
     before = kid_of(cluster.sign_in(cluster.urls[0])["access"])
     with load.running():
@@ -150,7 +150,7 @@ def test_a_rotation_under_load_signs_nobody_out(cluster: Cluster) -> None:
         kid = cluster.keys("new")
         cluster.copy()
         cluster.everywhere(lambda url: kid in cluster.published(url))
-        # Forced, since the command would have us wait for ten minutes; everybody knows the key by now.
+        # Forced, since the command requires ten minutes; every worker knows the key by now.
         cluster.keys("promote", kid, "--force")
         load.wait_for_more(50)
         cluster.copy()
@@ -164,7 +164,7 @@ def test_a_rotation_under_load_signs_nobody_out(cluster: Cluster) -> None:
 
 
 @pytest.mark.long
-def test_a_dropped_key_is_refused_by_every_worker_at_the_next_request(cluster: Cluster) -> None:
+def test_every_worker_refuses_a_dropped_key_at_the_next_request(cluster: Cluster) -> None:
     stolen = cluster.sign_in(cluster.urls[0])
     for url in cluster.urls:
         assert {cluster.me(url, stolen["access"]) for _ in range(20)} == {200}
@@ -179,7 +179,7 @@ def test_a_dropped_key_is_refused_by_every_worker_at_the_next_request(cluster: C
 
 
 @pytest.mark.long
-def test_a_broken_key_on_one_node_stops_nobody(cluster: Cluster) -> None:
+def test_a_broken_key_on_one_node_stops_no_client(cluster: Cluster) -> None:
     tokens = cluster.sign_in(cluster.urls[0])
     (cluster.folders[1] / "broken.pem").write_text("-----BEGIN PRIVATE KEY-----\n")
     kid = cluster.keys("new")

@@ -1,4 +1,4 @@
-"""The OpenAPI document itself: where it is, and that nothing is left out of it."""
+"""The OpenAPI document: its URLs, and that it describes everything."""
 
 import re
 
@@ -16,7 +16,7 @@ OPERATIONS = [
     for operation in path.values()
 ]
 OUR_PACKAGES = {"accounts", "api", "project", "rest_framework_simplejwt"}
-# Their answers are no API's.
+# Their responses are not API responses.
 PAGES_FOR_PEOPLE = {"/api/docs/", "/.well-known/change-password"}
 
 
@@ -29,7 +29,7 @@ def without_names(path):
 
 
 OUR_PATHS = {place.path(**dict.fromkeys(place.parameters, "{}")) for place in all_urls() if is_ours(place)}
-# Not those of an app that an adopter has added: how it words its descriptions is its own matter.
+# Apps of adopters are excluded: their descriptions are their own matter.
 OUR_OPERATIONS = [
     pytest.param(operation, id=operation["operationId"])
     for path, operations in document()["paths"].items()
@@ -38,25 +38,25 @@ OUR_OPERATIONS = [
 ]
 
 
-def test_the_document_is_json_unless_yaml_is_asked_for(browser):
+def test_the_document_is_json_unless_yaml_is_requested(browser):
     assert browser().get("/api/schema/").json()["openapi"].startswith("3.1")
     yaml = browser().get("/api/schema/", headers={"accept": "application/yaml"})
     assert yaml.content.startswith(b"openapi: 3.1")
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_the_docs_are_there_in_debug_and_outside(browser, debug):
+def test_the_docs_are_served_with_and_without_debug(browser, debug):
     with override_settings(DEBUG=debug):
         assert browser().get("/api/docs/").status_code == 200
 
 
-def test_document_and_docs_ask_no_database(browser, django_assert_num_queries, db):
+def test_document_and_docs_need_no_statement(browser, django_assert_num_queries, db):
     with django_assert_num_queries(0):
         browser().get("/api/schema/")
         browser().get("/api/docs/")
 
 
-def test_the_docs_have_nothing_inline_and_ask_no_other_host(browser):
+def test_the_docs_have_nothing_inline_and_no_other_host(browser):
     page = browser().get("/api/docs/").content.decode()
     assert "<style" not in page
     assert "<script>" not in page
@@ -92,7 +92,7 @@ def test_every_operation_with_a_body_has_an_example_of_it(operation):
 
 
 def passwords(value, name=""):
-    """Every password in a document, by the name that it stands under."""
+    """Yields every password in a document with its key."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from passwords(inner, key)
@@ -103,7 +103,7 @@ def passwords(value, name=""):
         yield value
 
 
-def test_every_password_of_an_example_keeps_our_own_rules():
+def test_every_example_password_follows_our_rules():
     examples = [
         example["value"]
         for operation in OPERATIONS
@@ -118,7 +118,7 @@ def test_every_password_of_an_example_keeps_our_own_rules():
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_every_operation_that_needs_a_sign_in_takes_every_kind_and_says_how_it_refuses(operation):
+def test_every_protected_operation_documents_schemes_and_refusals(operation):
     if {} in operation.get("security", [{}]):
         return
     assert operation["security"] == [{"accessToken": []}, {"boundToken": []}, {"session": []}]
@@ -126,12 +126,12 @@ def test_every_operation_that_needs_a_sign_in_takes_every_kind_and_says_how_it_r
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_every_operation_with_a_body_says_what_is_wrong_with_one(operation):
+def test_every_operation_with_a_body_documents_its_errors(operation):
     if "requestBody" in operation:
         assert {"400", "413", "415"} <= operation["responses"].keys()
 
 
 @pytest.mark.parametrize("name", ["Unauthorized", "TooManyRequests", "Unavailable"])
-def test_refusals_name_the_header_that_goes_with_them(name):
+def test_refusals_document_their_header(name):
     headers = document()["components"]["responses"][name]["headers"]
     assert headers.keys() & {"WWW-Authenticate", "Retry-After"}

@@ -1,4 +1,4 @@
-"""A typed client, made from the schema by a public generator, works."""
+"""A typed client, generated from the schema by a public tool."""
 
 import importlib
 import json
@@ -24,7 +24,7 @@ def generated(fleet: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
     document.write_bytes(httpx.get(f"{fleet.url}/api/schema/", timeout=30, trust_env=False).content)
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"content_type_overrides": {"application/statuslist+jwt": "text/plain"}}))
-    # It calls ruff, which is beside our Python, wherever that is.
+    # It calls ruff, which is beside our Python.
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     made = subprocess.run(
         [

@@ -1,4 +1,4 @@
-"""JSON whose meaning depends on the parser or on Python's version is refused."""
+"""Strict JSON: a body whose meaning depends on the parser or on Python's version is refused."""
 
 import time
 from contextlib import suppress
@@ -25,7 +25,7 @@ MIXED = b'[{"a":'
     ],
     ids=["arrays", "objects", "both", "many side by side", "in a string", "behind escaped quotes", "backslashes"],
 )
-def test_as_many_levels_as_the_bound_are_read(text):
+def test_json_nested_to_the_limit_is_parsed(text):
     strict_json.loads(text)
 
 
@@ -52,7 +52,7 @@ def test_as_many_levels_as_the_bound_are_read(text):
     ],
     ids=lambda text: f"{text[:12]!r}… ({len(text)})",
 )
-def test_what_has_no_one_meaning_is_refused(text):
+def test_ambiguous_json_is_refused(text):
     with pytest.raises(ValueError):  # noqa: PT011 (all that is promised)
         strict_json.loads(text)
 
@@ -60,10 +60,10 @@ def test_what_has_no_one_meaning_is_refused(text):
 @pytest.mark.parametrize(
     "piece", [b"[]", b"[],", b'"a', b'\\"', b'"', b"\\", b"[", b"{", b"[[]],", b'"[",', b"1,"], ids=repr
 )
-def test_no_body_takes_long(piece):
+def test_parsing_a_body_takes_little_time(piece):
     text = b"[" * LEVELS + b'"x",' + piece * ((MAX_BODY_BYTES - LEVELS) // len(piece))
     started = time.perf_counter()
     with suppress(ValueError):
         strict_json.loads(text)
-    # 0.1 s in quiet.
+    # 0.1 s on an idle machine.
     assert time.perf_counter() - started < 2

@@ -1,4 +1,4 @@
-"""How often one address may ask."""
+"""Rate limits by address."""
 
 import os
 import pickle
@@ -27,8 +27,8 @@ THROTTLED = {
 
 
 @pytest.fixture(autouse=True)
-def few(monkeypatch):
-    """Three in a minute, everywhere."""
+def three_requests_a_minute(monkeypatch):
+    """Three requests in a minute, at every endpoint."""
     monkeypatch.setitem(rate_limits.LIMITS, rate_limits.Kind.SIGN_UP, rate_limits._quota("3/minute"))
     monkeypatch.setattr(AddressThrottle, "THROTTLE_RATES", {"tokens": "3/min", "accounts": "3/min"})
     monkeypatch.setattr(AddressThrottle, "_retry_at", 0.0)
@@ -36,7 +36,7 @@ def few(monkeypatch):
 
 
 @pytest.mark.parametrize("path", THROTTLED)
-def test_an_address_that_asks_too_often_is_told_when_to_come_back(anonymous, path):
+def test_a_throttled_address_gets_a_retry_after_header(anonymous, path):
     answers = [anonymous.post(path, THROTTLED[path]) for _ in range(4)]
     assert 429 not in {answer.status_code for answer in answers[:3]}
     assert answers[3].status_code == 429
@@ -44,14 +44,14 @@ def test_an_address_that_asks_too_often_is_told_when_to_come_back(anonymous, pat
     assert 0 < int(answers[3].headers["Retry-After"]) <= 60
 
 
-def test_another_address_is_heard(anonymous):
+def test_another_address_is_not_throttled(anonymous):
     path = "/api/token/verify/"
     for _ in range(4):
         anonymous.post(path, THROTTLED[path])
     assert anonymous.post(path, THROTTLED[path], REMOTE_ADDR="203.0.113.9").status_code == 401
 
 
-def test_what_a_client_says_of_its_own_address_counts_for_nothing(anonymous):
+def test_a_forwarded_header_of_a_client_is_ignored(anonymous):
     path = "/api/token/verify/"
     for number in range(3):
         anonymous.post(path, THROTTLED[path], headers={"X-Forwarded-For": f"203.0.113.{number}"})
@@ -61,7 +61,7 @@ def test_what_a_client_says_of_its_own_address_counts_for_nothing(anonymous):
 
 @pytest.mark.skipif(not settings.REDIS_URL, reason="no Redis")
 @pytest.mark.parametrize("trouble", ["killed", "stopped in mid-air"])
-def test_without_redis_it_counts_in_the_process_and_nobody_waits(anonymous, trouble, settings):
+def test_without_redis_it_counts_in_the_process_without_delay(anonymous, trouble, settings):
     with servers.valkey() as valkey:
         settings.CACHES = settings.CACHES | {"default": settings.CACHES["default"] | {"LOCATION": valkey.url}}
         assert anonymous.post("/api/token/verify/", {"token": "x"}).status_code == 401
@@ -77,7 +77,7 @@ def test_without_redis_it_counts_in_the_process_and_nobody_waits(anonymous, trou
 
 
 class Bomb:
-    """Leaves a file wherever it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, mark):
         self.mark = mark
@@ -87,7 +87,7 @@ class Bomb:
 
 
 def overwrite(value):
-    """Whatever is in Redis, under the throttles' keys and all others."""
+    """Overwrites every value in Redis."""
     redis = get_redis_connection("default")
     keys = redis.keys("*")
     assert any(b"throttle_tokens" in key for key in keys)
@@ -95,7 +95,7 @@ def overwrite(value):
 
 
 @pytest.mark.skipif(not settings.REDIS_URL, reason="no Redis")
-def test_what_others_wrote_to_redis_runs_nothing_and_is_in_nobodys_way(anonymous, tmp_path):
+def test_foreign_data_in_redis_is_neither_run_nor_an_error(anonymous, tmp_path):
     path = "/api/token/verify/"
     anonymous.post(path, THROTTLED[path])
     bomb = pickle.dumps(Bomb(tmp_path / "mark"))
@@ -108,7 +108,7 @@ def test_what_others_wrote_to_redis_runs_nothing_and_is_in_nobodys_way(anonymous
 
 @pytest.mark.skipif(not settings.REDIS_URL, reason="no Redis")
 @pytest.mark.parametrize("value", [b"{}", b'{"a": 1}', b'"text"', b'["text"]', b'{"$d": 1}', b"5", b"null", b"\xff"])
-def test_json_of_another_shape_in_redis_is_in_nobodys_way(anonymous, value):
+def test_json_of_another_shape_in_redis_is_ignored(anonymous, value):
     path = "/api/token/verify/"
     anonymous.post(path, THROTTLED[path])
     overwrite(value)
@@ -129,7 +129,7 @@ def test_json_of_another_shape_in_redis_is_in_nobodys_way(anonymous, value):
     ],
     ids=lambda value: value[:20].decode(),
 )
-def test_times_in_redis_that_no_process_wrote_stop_no_client(anonymous, value):
+def test_foreign_times_in_redis_throttle_no_client(anonymous, value):
     path = "/api/token/verify/"
     anonymous.post(path, THROTTLED[path])
     overwrite(value)

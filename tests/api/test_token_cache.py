@@ -1,4 +1,4 @@
-"""A process remembers which tokens it has verified: not more than so many, whatever it is shown."""
+"""The cache of verified tokens in a process has a maximum size."""
 
 import time
 import uuid
@@ -9,6 +9,7 @@ import pytest
 from api.keys import keyring
 from api.tokens import AccessToken
 from api.tokens.backend import MAX_TOKEN_BYTES
+from tests.conftest import bearer, claims_of
 
 pytestmark = pytest.mark.django_db
 
@@ -17,7 +18,7 @@ BOUND = 20
 
 @pytest.fixture
 def known(monkeypatch):
-    """What is remembered of tokens, in a process that begins anew with room for twenty."""
+    """The cache of verified tokens, empty, with room for twenty."""
     backend = AccessToken._token_backend
     with monkeypatch.context() as patch:
         patch.setattr("api.tokens.backend.MAX_CACHED_TOKENS", BOUND)
@@ -27,8 +28,8 @@ def known(monkeypatch):
 
 
 def genuine(token, **claims):
-    """As the project would make one: other claims, and a signature that is right."""
-    key, claims = keyring.signing_key, jwt.decode(token, options={"verify_signature": False}) | claims
+    """Returns a token with other claims and a valid signature."""
+    key, claims = keyring.signing_key, claims_of(token) | claims
     return jwt.encode(claims, key.signing, key.algorithm, {"kid": key.kid, "typ": "at+jwt"})
 
 
@@ -37,17 +38,17 @@ def others(token, number):
 
 
 def ask(client, *tokens):
-    """What /api/me/ answers to each."""
-    return [client.get("/api/me/", headers={"Authorization": f"Bearer {each}"}).status_code for each in tokens]
+    """Returns the status of /api/me/ for each token."""
+    return [client.get("/api/me/", headers=bearer(each)).status_code for each in tokens]
 
 
-def test_ever_more_good_tokens_leave_no_more_behind_than_there_is_room_for(known, client_of, ann):
+def test_the_cache_of_valid_tokens_is_bounded(known, client_of, ann):
     client = client_of(ann)
     tokens = others(client.access, 5 * BOUND)
     for number, token in enumerate(tokens, 1):
         assert ask(client, token) == [200]
         assert known().currsize == min(number, BOUND)
-    # The last ones are known, so that this is what is meant; the first ones are verified anew, and still good.
+    # The last ones are cached; the first ones are verified again, and still valid.
     before = known()
     assert set(ask(client, *tokens[-BOUND:])) == {200}
     assert (known().hits, known().misses) == (before.hits + BOUND, before.misses)
@@ -55,7 +56,7 @@ def test_ever_more_good_tokens_leave_no_more_behind_than_there_is_room_for(known
     assert (known().misses, known().currsize) == (before.misses + BOUND, BOUND)
 
 
-def test_what_is_refused_takes_nobodys_room(known, client_of, ann):
+def test_refused_tokens_take_no_room_in_the_cache(known, client_of, ann):
     client = client_of(ann)
     assert ask(client, client.access) == [200]
     header, payload, signature = client.access.split(".")
@@ -65,7 +66,7 @@ def test_what_is_refused_takes_nobodys_room(known, client_of, ann):
     before = known()
     assert set(ask(client, *forged, *expired, *too_long)) == {401}
     assert known().currsize == 1
-    # The long ones are not even looked for.
+    # Long tokens are not looked up.
     assert known().misses == before.misses + len(forged + expired)
     assert ask(client, client.access) == [200]
     assert known().hits == before.hits + 1

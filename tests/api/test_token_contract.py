@@ -1,29 +1,25 @@
-"""What the four token endpoints promise their clients: shapes, codes, headers and claims."""
+"""The contract of the four token endpoints: bodies, codes, headers and claims."""
 
 import pytest
 
 from accounts.models import SecurityEvent, SignIn, User
-from tests.conftest import claims_of, header_of
+from tests.conftest import bearer, claims_of, header_of
 
 pytestmark = pytest.mark.django_db
 
 WRONG_PASSWORD = "not the right passphrase at all"
 
 
-def bearer(token):
-    return {"authorization": f"Bearer {token}"}
+# Obtaining tokens
 
 
-# Getting tokens
-
-
-def test_the_right_password_gets_a_pair_of_tokens(anonymous, ann, password):
+def test_the_right_password_returns_a_pair_of_tokens(anonymous, ann, password):
     response = anonymous.post("/api/token/", {"username": ann.username, "password": password})
     assert response.status_code == 200
     assert response.json().keys() == {"access", "refresh"}
 
 
-def test_the_access_token_opens_the_api(client_of, browser, ann):
+def test_the_access_token_is_accepted(client_of, browser, ann):
     response = browser().get("/api/me/", headers=bearer(client_of(ann).access))
     assert response.status_code == 200
 
@@ -39,18 +35,18 @@ def test_a_sign_in_adds_one_event(anonymous, ann, password):
     assert SecurityEvent.objects.count() == before + 1
 
 
-def test_every_sign_in_is_an_entry_of_its_own(client_of, ann):
+def test_every_sign_in_has_its_own_row(client_of, ann):
     assert claims_of(client_of(ann).access)["sid"] != claims_of(client_of(ann).access)["sid"]
 
 
-def test_a_token_answer_sets_no_cookie(anonymous, ann, password):
+def test_a_token_response_sets_no_cookie(anonymous, ann, password):
     response = anonymous.post("/api/token/", {"username": ann.username, "password": password})
     assert not response.cookies
 
 
 @pytest.fixture
 def refusals(anonymous, ann, bob, password):
-    """The answers to three people who may not come in, each for a reason of their own."""
+    """The responses to three users whose sign-in is refused, each for another reason."""
     User.objects.filter(pk=bob.pk).update(is_active=False)
     return {
         "wrong password": anonymous.post("/api/token/", {"username": ann.username, "password": WRONG_PASSWORD}),
@@ -63,30 +59,30 @@ REASONS = ["wrong password", "unknown user", "inactive user"]
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_who_may_not_come_in_gets_401(refusals, reason):
+def test_a_refused_sign_in_is_401(refusals, reason):
     assert refusals[reason].status_code == 401
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_who_may_not_come_in_is_told_no_active_account(refusals, reason):
+def test_a_refused_sign_in_is_no_active_account(refusals, reason):
     answer = refusals[reason].json()
     assert answer["code"] == "no_active_account"
     assert isinstance(answer["detail"], str)
 
 
 @pytest.mark.parametrize("reason", REASONS[1:])
-def test_the_answer_does_not_say_which_reason_it_was(refusals, reason):
+def test_the_refusals_of_a_sign_in_are_identical(refusals, reason):
     assert refusals[reason].content == refusals["wrong password"].content
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_a_refused_password_is_asked_for_again_without_blaming_a_token(refusals, reason):
+def test_the_challenge_to_a_refused_password_blames_no_token(refusals, reason):
     challenge = refusals[reason].headers["WWW-Authenticate"]
     assert challenge.startswith("Bearer")
     assert "invalid_token" not in challenge
 
 
-def test_a_refused_sign_in_leaves_no_entry_on_the_list(refusals):
+def test_a_refused_sign_in_adds_no_row(refusals):
     assert not SignIn.objects.exists()
 
 
@@ -99,10 +95,10 @@ def test_a_missing_field_is_named_beside_detail_and_code(anonymous, ann, passwor
     assert response.json().keys() >= {"detail", "code", missing}
 
 
-# What is in a token
+# Claims
 
 
-def test_an_access_token_carries_exactly_the_agreed_claims(client_of, ann):
+def test_an_access_token_has_exactly_the_documented_claims(client_of, ann):
     assert claims_of(client_of(ann).access).keys() == {
         "iss",
         "aud",
@@ -116,12 +112,12 @@ def test_an_access_token_carries_exactly_the_agreed_claims(client_of, ann):
     }
 
 
-def test_a_refresh_token_carries_the_agreed_claims(client_of, ann):
+def test_a_refresh_token_has_the_documented_claims(client_of, ann):
     assert claims_of(client_of(ann).refresh).keys() >= {"iss", "aud", "sub", "sid", "jti", "iat", "exp", "token_type"}
 
 
 @pytest.mark.parametrize("claim", ["username", "email", "first_name", "password", "is_staff"])
-def test_a_refresh_token_says_nothing_about_the_person(client_of, ann, claim):
+def test_a_refresh_token_contains_no_personal_data(client_of, ann, claim):
     assert claim not in claims_of(client_of(ann).refresh)
 
 
@@ -137,12 +133,12 @@ def test_sid_is_the_id_of_the_sign_in(client_of, ann, kind):
 
 
 @pytest.mark.parametrize("kind", ["access", "refresh"])
-def test_token_type_tells_the_kind(client_of, ann, kind):
+def test_token_type_names_the_kind_of_token(client_of, ann, kind):
     assert claims_of(getattr(client_of(ann), kind))["token_type"] == kind
 
 
 @pytest.mark.parametrize(("kind", "typ"), [("access", "at+jwt"), ("refresh", "rt+jwt")])
-def test_typ_in_the_header_tells_the_kind(client_of, ann, kind, typ):
+def test_typ_in_the_header_names_the_kind_of_token(client_of, ann, kind, typ):
     assert header_of(getattr(client_of(ann), kind))["typ"] == typ
 
 
@@ -184,7 +180,7 @@ def test_an_access_token_stays_under_500_bytes(client_of, ann):
     assert len(client_of(ann).access.encode()) < 500
 
 
-def test_a_new_name_shows_at_once_whatever_the_token_says(client_of, ann):
+def test_a_new_name_is_returned_whatever_the_token_contains(client_of, ann):
     client = client_of(ann)
     User.objects.filter(pk=ann.pk).update(username="ann-renamed")
     assert client.get("/api/me/").json()["username"] == "ann-renamed"
@@ -193,37 +189,37 @@ def test_a_new_name_shows_at_once_whatever_the_token_says(client_of, ann):
 # Refresh, verify, blacklist
 
 
-def test_a_refresh_answers_with_a_new_pair(client_of, anonymous, ann):
+def test_a_refresh_returns_a_new_pair(client_of, anonymous, ann):
     response = anonymous.post("/api/token/refresh/", {"refresh": client_of(ann).refresh})
     assert response.status_code == 200
     assert response.json().keys() == {"access", "refresh"}
 
 
-def test_verify_says_200_and_nothing_for_a_good_access_token(client_of, anonymous, ann):
+def test_verify_returns_an_empty_200_for_a_valid_access_token(client_of, anonymous, ann):
     response = anonymous.post("/api/token/verify/", {"token": client_of(ann).access})
     assert (response.status_code, response.json()) == (200, {})
 
 
-def test_verify_says_200_and_nothing_for_a_good_refresh_token(client_of, anonymous, ann):
+def test_verify_returns_an_empty_200_for_a_valid_refresh_token(client_of, anonymous, ann):
     response = anonymous.post("/api/token/verify/", {"token": client_of(ann).refresh})
     assert (response.status_code, response.json()) == (200, {})
 
 
 @pytest.mark.parametrize("kind", ["access", "refresh"])
-def test_verify_knows_that_a_sign_in_has_ended(client_of, anonymous, ann, kind):
+def test_verify_refuses_a_token_of_an_ended_sign_in(client_of, anonymous, ann, kind):
     client = client_of(ann)
     client.post("/api/sign-ins/end-all/", {})
     response = anonymous.post("/api/token/verify/", {"token": getattr(client, kind)})
     assert (response.status_code, response.json()["code"]) == (401, "token_not_valid")
 
 
-def test_verify_knows_that_a_user_was_deactivated(client_of, anonymous, ann):
+def test_verify_refuses_a_token_of_a_deactivated_user(client_of, anonymous, ann):
     client = client_of(ann)
     User.objects.filter(pk=ann.pk).update(is_active=False)
     assert anonymous.post("/api/token/verify/", {"token": client.access}).status_code == 401
 
 
-def test_blacklist_answers_with_an_empty_object(client_of, anonymous, ann):
+def test_blacklist_returns_an_empty_object(client_of, anonymous, ann):
     response = anonymous.post("/api/token/blacklist/", {"refresh": client_of(ann).refresh})
     assert (response.status_code, response.json()) == (200, {})
 
@@ -246,7 +242,7 @@ def test_after_blacklist_the_refresh_token_is_refused(client_of, anonymous, ann)
     assert (response.status_code, response.json()["code"]) == (401, "token_not_valid")
 
 
-def test_blacklist_leaves_other_sign_ins_of_the_same_person_alone(client_of, anonymous, ann):
+def test_blacklist_does_not_end_other_sign_ins_of_the_user(client_of, anonymous, ann):
     phone, laptop = client_of(ann), client_of(ann)
     anonymous.post("/api/token/blacklist/", {"refresh": phone.refresh})
     assert laptop.get("/api/me/").status_code == 200
@@ -260,13 +256,13 @@ BODIES = {
 
 
 @pytest.mark.parametrize(("path", "field"), BODIES.items())
-def test_a_token_that_is_none_is_not_valid(anonymous, path, field):
+def test_an_invalid_token_is_not_valid(anonymous, path, field):
     response = anonymous.post(path, {field: "not-a-token"})
     assert (response.status_code, response.json()["code"]) == (401, "token_not_valid")
 
 
 @pytest.mark.parametrize(("path", "field"), BODIES.items())
-def test_a_refused_token_is_answered_with_a_challenge(anonymous, path, field):
+def test_a_refused_token_gets_a_challenge(anonymous, path, field):
     response = anonymous.post(path, {field: "not-a-token"})
     assert response.headers["WWW-Authenticate"].startswith("Bearer")
 
@@ -281,7 +277,7 @@ def test_a_missing_token_is_a_400_that_names_the_field(anonymous, path, field):
 # Headers
 
 
-def test_a_fresh_pair_of_tokens_is_not_stored_by_caches(anonymous, ann, password):
+def test_a_new_pair_of_tokens_is_not_stored_by_caches(anonymous, ann, password):
     response = anonymous.post("/api/token/", {"username": ann.username, "password": password})
     assert "no-store" in response.headers["Cache-Control"]
 
@@ -311,6 +307,6 @@ def test_the_token_of_an_ended_sign_in_is_named_in_the_challenge(client_of, ann)
 
 
 @pytest.mark.parametrize("name", ["access_token", "token", "access", "jwt"])
-def test_a_token_in_the_query_string_opens_nothing(client_of, browser, ann, name):
+def test_a_token_in_the_query_string_is_ignored(client_of, browser, ann, name):
     response = browser().get("/api/me/", {name: client_of(ann).access})
     assert response.status_code == 401

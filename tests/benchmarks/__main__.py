@@ -3,6 +3,7 @@
 import json
 import sys
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from tests.benchmarks import (
 )
 from tests.benchmarks.output import say
 from tests.benchmarks.wire import Failed
+from tests.servers import ROOT
 
 COMMANDS = {
     "requests": requests,
@@ -48,6 +50,16 @@ COMMANDS = {
 }
 
 
+def command_line(program: str, arguments: Sequence[str]) -> str:
+    """Returns the command that is stored with results: absolute paths become relative to the project, or names."""
+    paths = {each: Path(each).resolve() for each in arguments if Path(each).is_absolute()}
+    plain = {
+        each: path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+        for each, path in paths.items()
+    }
+    return " ".join([program, *(plain.get(each, each) for each in arguments)])
+
+
 def main() -> None:
     parser = ArgumentParser(prog="python -m tests.benchmarks")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -57,7 +69,7 @@ def main() -> None:
         module.add_arguments(command)
     options = parser.parse_args()
     about = {
-        "command": " ".join([parser.prog, *sys.argv[1:]]),
+        "command": command_line(parser.prog, sys.argv[1:]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine.describe(),
         "versions": machine.versions(),

@@ -1,4 +1,4 @@
-"""How long staff wait for each page of the admin, with millions of rows behind it."""
+"""Response time of each page of the admin with millions of rows."""
 
 from argparse import ArgumentParser, Namespace
 from statistics import median

@@ -1,4 +1,4 @@
-"""Writes the measured figures that /compare/ shows, from the kept results, to api/compare/measured.json."""
+"""Writes the measured figures of /compare/ from the stored results to api/compare/measured.json."""
 
 import json
 from argparse import ArgumentParser, Namespace

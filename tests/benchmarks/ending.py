@@ -1,4 +1,4 @@
-"""How long it takes to end everybody's sign-ins, and when the last token stops working."""
+"""Duration of an end of all sign-ins, and the time until the last token is refused."""
 
 import threading
 from argparse import ArgumentParser, Namespace
@@ -23,11 +23,11 @@ def run(options: Namespace) -> list[dict[str, object]]:
             for request in requests:
                 wire.ask(node.url, request).expect(200)
             progress.at("ending them")
-            last_let_in, told, over = 0.0, [], threading.Event()
+            last_accepted, outputs, over = 0.0, [], threading.Event()
 
             def end() -> None:
                 with machine.pinned(machine.OTHER_CORES):
-                    told.append(here.manage("end_sign_ins", "--all"))
+                    outputs.append(here.manage("end_sign_ins", "--all"))
                 over.set()
 
             started = perf_counter()
@@ -38,7 +38,7 @@ def run(options: Namespace) -> list[dict[str, object]]:
                 for request in requests:
                     asked = perf_counter() - started
                     if wire.ask(node.url, request).status == 200:
-                        last_let_in = asked
+                        last_accepted = asked
                     elif not first_refused:
                         first_refused = perf_counter() - started
             thread.join()
@@ -47,12 +47,12 @@ def run(options: Namespace) -> list[dict[str, object]]:
             for pair, request in zip(pairs, requests, strict=True):
                 wire.ask(node.url, request).expect(401)
                 wire.ask(node.url, wire.post("/api/token/refresh/", {"refresh": pair["refresh"]})).expect(401)
-    ended = int(told[0].split()[0])
+    ended = int(outputs[0].split()[0])
     table(
         ["", "seconds"],
         [
             ["until the first refusal (the command starts, and writes its first row)", f"{first_refused:.2f}"],
-            ["until the last token was let in", f"{last_let_in:.2f}"],
+            ["until the last token was let in", f"{last_accepted:.2f}"],
             [f"until all {ended:,} were ended", f"{took:.1f}"],
         ],
     )
@@ -62,6 +62,6 @@ def run(options: Namespace) -> list[dict[str, object]]:
             "ended": ended,
             "seconds": took,
             "seconds_until_first_refusal": first_refused,
-            "seconds_until_refused": last_let_in,
+            "seconds_until_refused": last_accepted,
         }
     ]

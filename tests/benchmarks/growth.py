@@ -1,4 +1,4 @@
-"""What becomes of the speed as the blocklist and the list of sign-ins grow."""
+"""Speed by size of the blocklist and of the table of sign-ins."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,10 +20,10 @@ from tests.benchmarks.stand import stands
 BLOCKED = [0, 10_000, 1_000_000]
 SIGN_INS = [1_000, 1_000_000]
 WARM_UP_SECONDS = 1.0
-# So many checks in a row tell how fast they are, and after so many seconds a blocklist should be in memory.
+# Fast checks in a row that show a loaded blocklist, and the seconds after which it should be loaded.
 A_FEW = 50
 GIVE_UP_SECONDS = 120
-# How many of the sign-ins are used, spread over all of them.
+# The number of sign-ins in use, evenly spread.
 USED = 1_000
 
 Pairs = list[dict[str, str]]
@@ -31,7 +31,7 @@ Pairs = list[dict[str, str]]
 
 @dataclass
 class Series:
-    """One kind of request at one size, round by round."""
+    """The results of one kind of request at one size, by round."""
 
     what: str
     size: int
@@ -45,7 +45,7 @@ class Series:
 
 @dataclass
 class Load:
-    """How a new process takes in a blocklist: how long that lasts, and the slowest check meanwhile, in seconds."""
+    """The load of a blocklist in a new process: its duration and the slowest check, in seconds."""
 
     rows: int
     seconds: float
@@ -92,7 +92,7 @@ def _results(group: Sequence[Series]) -> Iterator[dict]:
             "rows": series.size,
             "per_second": median(series.rates),
             "rounds": series.rates,
-            # Each round against the smallest size in that round.
+            # Each round relative to the smallest size in that round.
             "share": median(rate / base for rate, base in zip(series.rates, group[0].rates, strict=True)),
             "p99_milliseconds": median(series.p99),
         }
@@ -112,11 +112,11 @@ def measure_checks(sizes: Sequence[int], rounds: int, seconds: float) -> tuple[l
 
 
 def _load(sizes: Sequence[int], checks: Sequence[Step]) -> Iterator[Load]:
-    """A new process asks the database until it has taken in the whole blocklist: until then checks are slow."""
+    """Checks are slow while a new process queries the database, until the blocklist is loaded."""
     usual = inf
     for size, check in zip(sizes, checks, strict=True):
         took: list[float] = []
-        # Within twice what the smallest blocklist takes it may be noise, but it is not loading.
+        # Up to twice the duration of the smallest blocklist it may be noise, and not a load.
         while len(took) < 2 * A_FEW or median(took[-A_FEW:]) > 2 * usual:
             took.append(timeit(check, number=1))
             if sum(took) > GIVE_UP_SECONDS:
@@ -132,7 +132,7 @@ def measure_sign_ins(sizes: Sequence[int], rounds: int, seconds: float) -> list[
             tokens.append(here.call("rows.sign_in", count=size, tokens=min(size, USED)))
             urls.append(stack.enter_context(here.node()).url)
         groups = []
-        # What is refreshed is not ended.
+        # Refreshed sign-ins are not ended.
         for what, steps, half in (("list", _lists, 0), ("refresh", _refreshes, 0), ("end", _ends, 1)):
             turns = [_turns(steps, url, pairs[half::2], rounds) for url, pairs in zip(urls, tokens, strict=True)]
             groups.append(_interleave(f"{what}, by sign-ins", sizes, turns, rounds, seconds))
@@ -142,7 +142,7 @@ def measure_sign_ins(sizes: Sequence[int], rounds: int, seconds: float) -> list[
 def _interleave(
     what: str, sizes: Sequence[int], turns: Sequence[Iterator[list[Step]]], rounds: int, seconds: float
 ) -> list[Series]:
-    """Each size has its own server and its own turns, the first of which is for warming up."""
+    """Interleaves the turns of all sizes, each on its own server; the first turn is a warm-up."""
     group = [Series(what, size) for size in sizes]
     with Progress((rounds + 1) * len(sizes)) as progress:
         for each in range(rounds + 1):
@@ -156,7 +156,7 @@ def _interleave(
 
 
 def _turns(steps: Callable[[str, Pairs], list[Step]], url: str, pairs: Pairs, rounds: int) -> Iterator[list[Step]]:
-    """Each with tokens of its own: clients forget between two turns what they were given."""
+    """Each turn has its own tokens, since clients do not store tokens between turns."""
     for turn in range(rounds + 1):
         yield steps(url, pairs[turn :: rounds + 1])
 

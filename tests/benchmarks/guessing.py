@@ -1,4 +1,4 @@
-"""Whether a refused sign-in tells by its time if there is such an account."""
+"""Whether the duration of a refused sign-in reveals that an account exists."""
 
 from argparse import ArgumentParser, Namespace
 from ipaddress import ip_address
@@ -46,7 +46,7 @@ def run(options: Namespace) -> list[dict[str, object]]:
 
 
 def measure(tries: int) -> dict[str, list[float]]:
-    """Milliseconds by kind of account."""
+    """Returns milliseconds by kind of account."""
     took: dict[str, list[float]] = {kind: [] for kind in KINDS}
     first = int(ip_address("10.0.0.1"))
     addresses = (str(ip_address(first + number)) for number in count())
@@ -54,7 +54,7 @@ def measure(tries: int) -> dict[str, list[float]]:
         here.call("rows.people", count=tries)
         with here.node() as node:
             for number in range(-3, tries):
-                # Each is the first as often as any other.
+                # Each kind comes first equally often.
                 turn = number % len(KINDS)
                 for kind in KINDS[turn:] + KINDS[:turn]:
                     progress.at(kind)

@@ -1,4 +1,4 @@
-"""Microseconds that authentication adds to DRF's dispatch, and what a sign-in costs beside its password hash."""
+"""Microseconds that authentication adds to DRF's dispatch, and the cost of a sign-in without its password hash."""
 
 from argparse import ArgumentParser, Namespace
 from statistics import median
@@ -41,7 +41,7 @@ def run(options: Namespace) -> list[dict[str, Any]]:
 
 
 def _dispatch(here: Stand, rounds: int, seconds: float) -> list[dict[str, Any]]:
-    """Microseconds: medians over the turns of each round, which has a new process on the server's core."""
+    """Returns microseconds: medians of the turns of each round, in a new process on the server's core."""
     took: dict[str, list[tuple[float, float, float]]] = {contender.name: [] for contender in CONTENDERS}
     with Progress(rounds * len(CONTENDERS)) as progress, machine.pinned(machine.SERVER_CORE):
         for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""How many sign-ins, refreshes and checks a second one node and three nodes do, and what each takes of whom."""
+"""Sign-ins, refreshes and checks per second of one node and of three, and the CPU time of each part."""
 
 import time
 from argparse import ArgumentParser, Namespace
@@ -19,7 +19,7 @@ from tests.benchmarks.refresh import Chain
 from tests.benchmarks.stand import Fleet, stand
 
 CLIENTS = (1, 2, 4, 8, 16, 32, 64)
-# More clients are tried until, twice in a row, they do not get so much more done.
+# The number of clients grows until twice in a row the throughput grows by less than this factor.
 GROWTH = 1.05
 USERS = 200
 WORKERS = 2
@@ -47,7 +47,7 @@ def run(options: Namespace) -> list[dict[str, Any]]:
             progress.at(f"{len(fleet.nodes)} nodes: {what}")
             knees.append(knee(fleet, KINDS[what], options.clients, options.seconds))
             progress.step(len(options.clients))
-        # In turns, so that all of them share a minute in which the machine is busy with something else.
+        # In turns, so that other load on the machine affects all of them alike.
         rounds: list[list[dict[str, Any]]] = [[] for _ in subjects]
         for number in range(options.rounds):
             for (fleet, what), at, measured in zip(subjects, knees, rounds, strict=True):
@@ -64,7 +64,7 @@ def run(options: Namespace) -> list[dict[str, Any]]:
 
 
 def _median(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Of each figure by itself."""
+    """Returns the median of each figure."""
     first = rounds[0]
     return {
         name: _median([each[name] for each in rounds])
@@ -96,7 +96,7 @@ def show(results: Sequence[dict[str, Any]]) -> None:
 
 
 def extremes(result: dict[str, Any]) -> tuple[float, float]:
-    """The fewest and the most a second of its rounds."""
+    """Returns the lowest and the highest rate of the rounds."""
     rates = [each["per_second"] for each in result["rounds"]]
     return min(rates), max(rates)
 
@@ -106,8 +106,8 @@ PARTS = {"application": "application", "balancer": "nginx", "postgres": "Postgre
 
 
 def knee(fleet: Fleet, steps: Steps, clients: Sequence[int], seconds: float) -> dict[str, Any]:
-    """With the fewest clients that get, nearly, the most done; and all that was tried on the way."""
-    # Every worker pays for its first request of a kind, and one client would always meet the same worker.
+    """Returns the result with the fewest clients near the maximum, and all results."""
+    # The first request of a kind is slow in every worker, and one client always reaches the same worker.
     drive(steps(fleet, 2 * fleet.workers * len(fleet.nodes)), min(seconds, WARM_UP_SECONDS))
     tried: list[dict[str, Any]] = []
     best, without_growth = 0.0, 0
@@ -128,7 +128,7 @@ def _measure(fleet: Fleet, steps: Sequence[Step], seconds: float) -> dict[str, A
     after, done = _spent(fleet), len(tally.latencies)
     return {
         "clients": len(steps),
-        # Of all together: the sum of what each got done in its own time is too much where some wait for long.
+        # The total over the common duration: a sum of the rates of each client is too high if some wait long.
         "per_second": done / tally.seconds,
         "p50_milliseconds": tally.latency(0.5) * 1000,
         "p99_milliseconds": tally.latency(0.99) * 1000,
@@ -138,7 +138,7 @@ def _measure(fleet: Fleet, steps: Sequence[Step], seconds: float) -> dict[str, A
 
 
 def _spent(fleet: Fleet) -> dict[str, float]:
-    """Seconds of CPU of each part so far, and bytes of PostgreSQL's log."""
+    """Returns the CPU seconds of each part so far, and the bytes of PostgreSQL's log."""
     spent = {part: sum(map(_cpu, servers)) for part, servers in fleet.parts.items()}
     with psycopg.connect(fleet.stand.postgres.url) as connection:
         (wal,) = connection.execute("SELECT pg_current_wal_insert_lsn() - '0/0'").fetchone()  # type: ignore[misc]
@@ -152,12 +152,12 @@ def _cpu(server: Any) -> float:
 
 
 def headers(number: int) -> dict[str, str]:
-    """Of a client with an address of its own."""
+    """Returns the headers of a client with its own address."""
     return {"User-Agent": wire.USER_AGENT, "X-Forwarded-For": f"10.1.{number // 250}.{number % 250 + 1}"}
 
 
-def patient(url: str, request: bytes, status: int = 200) -> wire.Answer:
-    """Comes again when it was asked to (429). Raises wire.Failed for another status."""
+def retry_when_throttled(url: str, request: bytes, status: int = 200) -> wire.Answer:
+    """Repeats a request after a 429. Raises wire.Failed for another status."""
     while (answer := wire.ask(url, request)).status == 429:
         time.sleep(1)
     return answer.expect(status)
@@ -169,7 +169,7 @@ def _sign_ins(fleet: Fleet, clients: int) -> Iterator[Step]:
 
         def sign_in(number: int = number, names: Iterator[int] = names) -> None:
             data = {"username": f"user-{1 + next(names) % (USERS - 1)}", "password": wire.PASSWORD}
-            patient(fleet.url, wire.post("/api/token/", data, headers(number)))
+            retry_when_throttled(fleet.url, wire.post("/api/token/", data, headers(number)))
 
         yield sign_in
 
@@ -182,18 +182,18 @@ def _refreshes(fleet: Fleet, clients: int) -> Iterator[Step]:
 def _checks(fleet: Fleet, clients: int) -> Iterator[Step]:
     for pair in fleet.stand.call("credentials.passports", count=clients):
         request = wire.post("/api/token/verify/", {"token": pair["access"]})
-        yield partial(patient, fleet.url, request)
+        yield partial(retry_when_throttled, fleet.url, request)
 
 
 def _calls_by_token(fleet: Fleet, clients: int) -> Iterator[Step]:
     for pair in fleet.stand.call("credentials.passports", count=clients):
         request = wire.get("/api/me/", wire.HTTPS | wire.bearer(pair["access"]))
-        yield partial(patient, fleet.url, request)
+        yield partial(retry_when_throttled, fleet.url, request)
 
 
 def _calls_by_session(fleet: Fleet, clients: int) -> Iterator[Step]:
     for cookie in fleet.stand.call("credentials.wristbands", count=clients):
-        yield partial(patient, fleet.url, wire.get("/api/me/", wire.HTTPS | cookie))
+        yield partial(retry_when_throttled, fleet.url, wire.get("/api/me/", wire.HTTPS | cookie))
 
 
 SIGN_IN, REFRESH, CHECK = "sign-in", "refresh", "check of a token (`/api/token/verify/`)"

@@ -1,4 +1,4 @@
-"""As many requests as a server answers."""
+"""Load generators: as many requests as a server answers."""
 
 import math
 import multiprocessing
@@ -18,7 +18,7 @@ CLIENTS = 4
 WRK_CONNECTIONS = 8
 REFRESH_SCRIPT = Path(__file__).with_name("refresh.lua")
 
-# Asks once; raises when the answer is wrong, StopIteration when there is nothing left to ask.
+# Sends one request; raises if the response is wrong, StopIteration if there are no requests left.
 Step = Callable[[], object]
 
 
@@ -27,16 +27,16 @@ class Tally:
     per_second: float
     # In seconds, in order.
     latencies: list[float]
-    # Until the last client was done.
+    # Until the last client finished.
     seconds: float = 0.0
 
     def latency(self, share: float) -> float:
-        """The latency, in seconds, that this share of the requests stayed under."""
+        """Returns the percentile of the latencies in seconds."""
         return self.latencies[min(int(share * len(self.latencies)), len(self.latencies) - 1)]
 
 
 def requests_per_second(url: str, path: str, headers: Mapping[str, str], seconds: float) -> float:
-    """By wrk where it is installed, by our own clients elsewhere. Raises wire.Failed on any answer but a 2xx."""
+    """Measured by wrk if installed, otherwise by clients in Python. Raises wire.Failed for any status but 2xx."""
     if shutil.which("wrk"):
         options = [word for name, value in headers.items() for word in ("-H", f"{name}: {value}")]
         return _wrk(url + path, options, seconds, connections=WRK_CONNECTIONS)
@@ -45,7 +45,7 @@ def requests_per_second(url: str, path: str, headers: Mapping[str, str], seconds
 
 
 def refreshes_per_second(url: str, path: str, tokens: Sequence[str], seconds: float) -> float:
-    """As many clients as tokens, each with a chain of its own; by wrk, which must be there. Raises wire.Failed."""
+    """Measured by wrk, with one client and chain for each token. Raises wire.Failed."""
     options = ["-s", str(REFRESH_SCRIPT)]
     return _wrk(url + path, options, seconds, connections=len(tokens), threads=len(tokens), arguments=tokens)
 
@@ -53,22 +53,22 @@ def refreshes_per_second(url: str, path: str, tokens: Sequence[str], seconds: fl
 def _wrk(
     url: str, options: Sequence[str], seconds: float, connections: int, threads: int = 1, arguments: Sequence[str] = ()
 ) -> float:
-    # wrk knows whole seconds only.
+    # wrk takes whole seconds only.
     command = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{math.ceil(seconds)}s", "--timeout", "10s", *options]
     with machine.pinned(machine.OTHER_CORES):
-        told = subprocess.run([*command, url, *arguments], capture_output=True, text=True, check=True).stdout
-    if trouble := re.search(r"Non-2xx.*|Socket errors.*|Trouble:.*", told):
+        output = subprocess.run([*command, url, *arguments], capture_output=True, text=True, check=True).stdout
+    if trouble := re.search(r"Non-2xx.*|Socket errors.*|Trouble:.*", output):
         raise wire.Failed(trouble[0])
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
     if not rate:
-        raise wire.Failed(told)
+        raise wire.Failed(output)
     return float(rate[1])
 
 
 def drive(steps: Sequence[Step], seconds: float = math.inf, every: float = 0) -> Tally:
     """
-    Repeats each step in a process of its own, all at once, for that time or until it has nothing left to ask: as fast
-    as it is answered, or in a step of time. Then a latency counts from when it was due.
+    Repeats each step in its own process, all concurrently, for a time or until no requests are left: as fast as
+    possible, or at an interval. With an interval a latency counts from the time at which the request was due.
     """
     context = multiprocessing.get_context("fork")
     start = context.Barrier(len(steps))
@@ -79,16 +79,16 @@ def drive(steps: Sequence[Step], seconds: float = math.inf, every: float = 0) ->
         process.start()
         sender.close()
         clients.append((process, receiver))
-    told = [receiver.recv() for _, receiver in clients]
+    results = [receiver.recv() for _, receiver in clients]
     for process, _ in clients:
         process.join()
-    if failures := [each for each in told if isinstance(each, str)]:
+    if failures := [each for each in results if isinstance(each, str)]:
         raise wire.Failed(failures[0])
-    if not all(latencies for latencies, _ in told):
+    if not all(latencies for latencies, _ in results):
         raise wire.Failed("a client had nothing to ask")
-    per_second = sum(len(latencies) / elapsed for latencies, elapsed in told)
-    latencies = sorted(latency for latencies, _ in told for latency in latencies)
-    return Tally(per_second, latencies, max(elapsed for _, elapsed in told))
+    per_second = sum(len(latencies) / elapsed for latencies, elapsed in results)
+    latencies = sorted(latency for latencies, _ in results for latency in latencies)
+    return Tally(per_second, latencies, max(elapsed for _, elapsed in results))
 
 
 def _client(
@@ -105,7 +105,7 @@ def _client(
 def _repeat(step: Step, seconds: float, every: float) -> tuple[list[float], float]:
     latencies = []
     started = before = time.perf_counter()
-    # Not all at the same moment.
+    # Starts are spread over the interval.
     due = started + every * random.random()
     while before - started < seconds:
         if every:

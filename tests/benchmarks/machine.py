@@ -1,4 +1,4 @@
-"""Where and with what a benchmark ran."""
+"""The machine and the versions with which a benchmark ran, and pinning to cores."""
 
 import os
 import platform
@@ -28,14 +28,14 @@ PACKAGES = (
 
 CAN_PIN = hasattr(os, "sched_setaffinity")
 CORES = sorted(os.sched_getaffinity(0)) if CAN_PIN else []
-# The application server has a core of its own; the stores and whoever asks share the others.
+# The application server has its own core; stores and clients share the others.
 SERVER_CORE = set(CORES[:1])
 OTHER_CORES = set(CORES[1:]) or SERVER_CORE
 
 
 @contextmanager
 def pinned(cores: set[int]) -> Iterator[None]:
-    """What is started inside stays on those cores. Not everywhere: macOS cannot."""
+    """Processes started inside run on these cores only. No effect on macOS."""
     if not CAN_PIN:
         yield
         return

@@ -1,4 +1,4 @@
-"""What a person sees of a benchmark."""
+"""Console output of benchmarks: lines, tables, a progress bar."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ def say(text: str = "") -> None:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """In Markdown, so that it can be read here and pasted there. The first column is words, the others are figures."""
+    """Prints a Markdown table. The first column is text, the others are numbers."""
     lines = [list(headings), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     dashes = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
@@ -24,7 +24,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 class Progress:
-    """A bar on the terminal; nothing where there is none."""
+    """A progress bar on a terminal; nothing without a terminal."""
 
     def __init__(self, total: int) -> None:
         self._total = max(total, 1)
@@ -37,7 +37,7 @@ class Progress:
         self._show("\r\x1b[K")
 
     def at(self, what: str) -> None:
-        """Says what is going on now."""
+        """Shows the current task."""
         filled = WIDTH * self._done // self._total
         self._show(f"\r\x1b[K[{'#' * filled}{'.' * (WIDTH - filled)}] {self._done}/{self._total} {what}")
 

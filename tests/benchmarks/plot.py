@@ -1,4 +1,4 @@
-"""A bar chart as SVG, by hand, readable on light and dark pages."""
+"""A bar chart as SVG, readable on light and dark pages."""
 
 from collections.abc import Collection, Sequence
 from html import escape
@@ -19,16 +19,16 @@ text { font: 14px system-ui, sans-serif; fill: #1f2328 }
 
 
 def write(path: str, shares: Sequence[tuple[str, float]], highlighted: Collection[str]) -> None:
-    """One bar for each name and share, the longest first; a share of 1 is as long as the chart is wide."""
+    """Writes one bar for each name and share, the longest first; a share of 1 has the width of the chart."""
     ordered = sorted(shares, key=lambda share: -share[1])
     height = ROW * len(ordered) + 10
     bars = [_bar(row, name, share, name in highlighted) for row, (name, share) in enumerate(ordered)]
-    told = escape("; ".join(f"{name}: {share:.2f}" for name, share in ordered))
+    description = escape("; ".join(f"{name}: {share:.2f}" for name, share in ordered))
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
         ' role="img" aria-labelledby="title desc">',
         '<title id="title">Requests per second as a share of the same view without authentication</title>',
-        f'<desc id="desc">{told}</desc>',
+        f'<desc id="desc">{description}</desc>',
         f"<style>{STYLE}\n</style>",
         f'<line x1="{LEFT + SCALE}" y1="0" x2="{LEFT + SCALE}" y2="{height}"/>',
         *bars,

@@ -1,4 +1,4 @@
-"""How slow sign-ins are while a great many rows are pruned."""
+"""Latency of sign-ins while many rows are pruned."""
 
 import re
 import threading
@@ -52,12 +52,12 @@ def run(options: Namespace) -> list[dict[str, object]]:
 
 
 def _while_pruning(here: Stand, sign_in: Callable[[], None]) -> tuple[Tally, int, float]:
-    """Latencies of sign-ins until the command is done, how many rows it deleted, and in how many seconds."""
-    told, over = [], threading.Event()
+    """Returns latencies of sign-ins during the command, the number of deleted rows, and its duration in seconds."""
+    outputs, over = [], threading.Event()
 
     def prune() -> None:
         with machine.pinned(machine.OTHER_CORES):
-            told.append(here.manage("prune"))
+            outputs.append(here.manage("prune"))
         over.set()
 
     latencies = []
@@ -70,5 +70,5 @@ def _while_pruning(here: Stand, sign_in: Callable[[], None]) -> tuple[Tally, int
         latencies.append(perf_counter() - before)
     thread.join()
     took = perf_counter() - started
-    deleted = sum(map(int, re.findall(r": (\d+) deleted", told[0])))
+    deleted = sum(map(int, re.findall(r": (\d+) deleted", outputs[0])))
     return Tally(len(latencies) / took, sorted(latencies)), deleted, took

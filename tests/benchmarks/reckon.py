@@ -1,4 +1,4 @@
-"""What it would take for 100 million users: sums from the figures that limits, sizes, storm and pruning have kept."""
+"""An estimate for 100 million users, from the stored results of limits, sizes, storm and pruning."""
 
 import json
 import re
@@ -16,28 +16,28 @@ DAY = 86_400
 
 @dataclass(frozen=True)
 class Assumed:
-    """Nothing of this is measured. What the settings decide is at its default."""
+    """Assumptions, none of them measured. Settings have their defaults."""
 
     users: float = 100e6
     sign_ins_per_user: float = 1.5
     token_share: float = 0.5
-    # At the busiest moment: of the sign-ins, those in use; and between two calls of one of them, in seconds.
+    # At peak: the share of sign-ins in use, and the seconds between two calls of one of them.
     in_use: float = 0.1
     call_every: float = 30
-    # How many times the mean the busiest moment is, for sign-ins and ends.
+    # The ratio of peak to mean, for sign-ins and ends.
     peak: float = 3
-    # A sign-in is made anew as late as SIGN_IN_MAX_DAYS; the share of them that somebody ends before.
+    # A sign-in lasts up to SIGN_IN_MAX_DAYS; the share of sign-ins that are ended before.
     sign_in_days: float = 30
     ended_share: float = 0.5
     events_per_sign_in: float = 2
-    # ACCESS_TOKEN_MINUTES, and between two notes of when a browser was last seen.
+    # ACCESS_TOKEN_MINUTES, and the interval at which the last use of a browser is stored.
     refresh_every: float = 300
-    # An entry is in force for ACCESS_TOKEN_MINUTES, JWT_LEEWAY_SECONDS and five minutes, and in a mirror for up to
-    # five more; a row of it is kept for a day after that.
+    # An entry is effective for ACCESS_TOKEN_MINUTES, JWT_LEEWAY_SECONDS and five minutes, and in a mirror for up to
+    # five more; its row is deleted a day later.
     in_mirror: float = 300 + 15 + 300 + 300
     sign_in_keep_days: float = 30
     event_keep_days: float = 365
-    # Of a process, between two looks at the database (mirror.POLL_SECONDS).
+    # The interval at which a process polls the database (mirror.POLL_SECONDS).
     read_every: float = 0.8
 
 
@@ -64,7 +64,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--short", action="store_true", help="only the lines that README.md beside it has")
 
 
-# The lines that README.md has; `how` is beside the whole list.
+# The lines in README.md; `how` is in the full list.
 SHORT = (
     "refreshes",
     "calls, in each mode",
@@ -83,7 +83,7 @@ SHORT = (
     "`prune`",
 )
 
-# What each command has kept where: the storm of a million, and the one of the most processes.
+# The results of each command: the storm of a million, and the storm with the most processes.
 KEPT = {"limits": ["limits"], "sizes": ["sizes"], "storm": ["storm", "storm_wide"], "pruning": ["pruning"]}
 
 
@@ -128,8 +128,8 @@ def _show_short(measured: dict[str, list[dict]], results: list[dict[str, Any]]) 
     say()
     storm.show(measured["storm"], storm.SHORT)
     say()
-    told = {each["what"]: each for each in results}
-    table(["", ""], [[what, _short(told[what]["value"], told[what]["unit"])] for what in SHORT])
+    by_name = {each["what"]: each for each in results}
+    table(["", ""], [[what, _short(by_name[what]["value"], by_name[what]["unit"])] for what in SHORT])
 
 
 CPU = ("application", "postgres")
@@ -146,7 +146,7 @@ def reckon(
 ) -> list[dict[str, Any]]:
     cost = {each["what"]: each for each in limits if each["nodes"] == 1}
     weight = {each["table"]: _per_row(each) for each in sizes}
-    # The larger storm tells of the mirror, the one of most processes of what each of them costs in quiet.
+    # The larger storm gives the cost of the mirror, the one with most processes the idle cost of each.
     largest = max(storm, key=lambda each: each["revocations"])
     widest = max(storm, key=lambda each: each["processes"])
     lines: list[dict[str, Any]] = []
@@ -167,7 +167,7 @@ def reckon(
     calls_by_token, calls_by_session = by_token / assumed.call_every, by_session / assumed.call_every
     new = live / assumed.sign_in_days / DAY
 
-    # At the busiest moment
+    # At peak
     sign_ins = tell("sign-ins", new * assumed.peak, "a second", "live sign-ins / their days, at the peak")
     ends = tell("ends", sign_ins * assumed.ended_share, "a second", "a share of the sign-ins")
     refreshes = tell("refreshes", by_token / assumed.refresh_every, "a second", "one in use refreshes in 5 min")
@@ -187,7 +187,7 @@ def reckon(
     token_cores = calls_by_token * postgres(_BY_TOKEN)
     tell("PostgreSQL: what `/api/me/` reads in token mode", token_cores, "cores", "its view; the check reads nothing")
 
-    # What a process costs because it has a mirror
+    # The cost of a mirror in each process
     read = widest["quiet_postgres_cpu_share"] / widest["processes"]
     tell("PostgreSQL: mirrors' reads", processes * read, "cores", f"CPU in quiet by {widest['processes']:,} processes")
     tell("the same, statements", processes / assumed.read_every, "a second", "one in 0.8 s for each process")
@@ -201,7 +201,7 @@ def reckon(
     tell("its news", 1e6 * ID_IN_NEWS_BYTES * processes, "B", f"{ID_IN_NEWS_BYTES} bytes an id, to every process")
     tell("its time", 1e6 * largest["seconds"] / largest["revocations"], "s", "as fast as it was measured here")
 
-    # What lies on the disk
+    # Disk
     kept = live + new * DAY * assumed.sign_in_keep_days
     tell("sign-ins: rows", kept, "", "the live ones, and those of SIGN_IN_KEEP_DAYS")
     tell("sign-ins: bytes", kept * weight["sign-ins"], "B", f"{weight['sign-ins']:.0f} a row")
@@ -215,7 +215,7 @@ def reckon(
     entries = new * DAY * assumed.ended_share * assumed.token_share
     tell("blocklist: bytes", entries * weight["blocklist entries"], "B", "kept for a day")
 
-    # What prune has to do in a day
+    # Work of prune in a day
     pruned = new * DAY + events + entries
     busy = next(each for each in pruning if "deleted" in each)
     tell("rows past keeping", pruned, "a day", "as many as are added, but for users")
@@ -237,7 +237,7 @@ _per_row = sizes.per_row
 
 
 def _short(value: float, unit: str) -> str:
-    """To two figures: it is no better known."""
+    """Rounds to two significant figures, the precision of the estimate."""
     for size, prefix in (
         ((1e12, "T"), (1e9, "G"), (1e6, "M")) if "B" in unit else ((1e9, " billion"), (1e6, " million"))
     ):

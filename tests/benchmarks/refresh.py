@@ -1,4 +1,4 @@
-"""Refreshes per second, ours beside SimpleJWT with rotation and blacklist."""
+"""Refreshes per second of this project and of SimpleJWT with rotation and blacklist."""
 
 import shutil
 from argparse import ArgumentParser, Namespace
@@ -13,12 +13,12 @@ from tests.benchmarks.stand import stand
 
 PATH = "/api/token/refresh/"
 WARM_UP_SECONDS = 0.5
-# Who, and what makes the first tokens of its chains.
+# Name, and function that returns the first tokens of its chains.
 CONTENDERS = {PASSPORT: "credentials.passports", SIMPLEJWT_ROTATION: "credentials.simplejwt_pairs"}
 
 
 class Chain:
-    """A client that spends the refresh token that it was given last."""
+    """A client that refreshes with its latest refresh token."""
 
     def __init__(self, url: str, token: str) -> None:
         self.url = url
@@ -50,7 +50,7 @@ def run(options: Namespace) -> list[dict[str, object]]:
 
 
 def measure(rounds: int, seconds: float) -> dict[str, list[float]]:
-    """By name, round by round, interleaved; each client has a chain of tokens of its own."""
+    """Returns rates by name and round, interleaved; each client has its own chain of tokens."""
     rates: dict[str, list[float]] = {contender.name: [] for contender in CONTENDERS}
     with stand() as here, Progress(rounds * len(CONTENDERS)) as progress:
         for _ in range(rounds):
@@ -65,7 +65,7 @@ def measure(rounds: int, seconds: float) -> dict[str, list[float]]:
 
 
 def _refreshes_per_second(url: str, pairs: Sequence[dict[str, str]], seconds: float) -> float:
-    """By wrk where it is installed, since clients in Python compete with the stores for their core."""
+    """Measured by wrk if installed, since clients in Python compete with the stores for their core."""
     tokens = [pair["refresh"] for pair in pairs]
     if shutil.which("wrk"):
         return refreshes_per_second(url, PATH, tokens, seconds)

@@ -1,4 +1,4 @@
-"""Requests per second by an authenticated user: ours, the peers, and the same view without authentication."""
+"""Requests per second of an authenticated user: this project, others, and the same view without authentication."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ def chosen(names: Sequence[str]) -> list[Contender]:
 
 
 def measure(contenders: Sequence[Contender], rounds: int, seconds: float) -> Rates:
-    """Interleaved, so that whatever else the machine does meanwhile falls on all alike; a new server each time."""
+    """Measures interleaved, so that other load on the machine affects all alike; a new server each time."""
     rates: Rates = {contender: [] for contender in contenders}
     with stand() as here, Progress(rounds * len(contenders)) as progress:
         headers = {contender: here.call(contender.credentials, contender) for contender in contenders}
@@ -86,7 +86,7 @@ def _result(contender: Contender, rates: Rates) -> dict[str, object]:
         "name": contender.name,
         "requests_per_second": median(rates[contender]),
         "rounds": rates[contender],
-        # Each round against the floor of that round.
+        # Each round relative to the baseline of that round.
         "share": median(shares) if shares else None,
         "shares": shares,
     }

@@ -1,4 +1,4 @@
-"""Whether a revocation that one worker has answered is known to every other worker at the very next request."""
+"""Whether every worker refuses a token at the next request after another worker has revoked it."""
 
 import time
 from argparse import ArgumentParser, Namespace
@@ -16,7 +16,7 @@ from tests.benchmarks.stand import stand
 
 NODES = 2
 GIVE_UP_SECONDS = 30
-# For the workers to subscribe again after Valkey was silent.
+# For the workers to subscribe again after Valkey was paused.
 RECOVERY_SECONDS = 2
 
 Pair = dict[str, str]
@@ -24,12 +24,12 @@ Pair = dict[str, str]
 
 @dataclass
 class Outcome:
-    """How a number of tries went."""
+    """The outcome of a number of tries."""
 
     what: str
     asked: int = 0
     refused: int = 0
-    # Seconds from the answer to the revocation until a worker let the token in for the last time; 0 if none did.
+    # Seconds from the response to the revocation until a worker last accepted the token; 0 if none did.
     until_refused: list[float] = field(default_factory=list)
 
     def as_result(self) -> dict[str, object]:
@@ -69,7 +69,7 @@ def run(options: Namespace) -> list[dict[str, object]]:
 
 
 def measure(workers: int, tries: int, tries_silent: int, tries_dead: int) -> list[Outcome]:
-    """On nodes that share a PostgreSQL and a Valkey."""
+    """Measures on nodes that share a PostgreSQL and a Valkey."""
     with stand() as here, ExitStack() as stack:
         pairs = iter(here.call("credentials.passports", count=tries + tries_silent + tries_dead))
         urls = [stack.enter_context(servers.node(here.env, workers)).url for _ in range(NODES)]
@@ -101,13 +101,13 @@ def _nothing() -> None:
 
 def revoke(urls: Sequence[str], pair: Pair, just_before: Callable[[], None], outcome: Outcome) -> None:
     """
-    Shows the token to every worker, ends it at one of them, and shows it to all the others. `urls` has a node once for
-    each of its workers.
+    Sends the token to every worker, revokes it at one of them, and sends it to all others. `urls` has a node once
+    for each of its workers.
     """
     me = wire.get("/api/me/", wire.HTTPS | wire.bearer(pair["access"]))
     end = wire.post("/api/token/blacklist/", {"refresh": pair["refresh"]})
     for _ in range(2):
-        # The second time, so that no worker has its first look at the blocklist to come.
+        # Twice, so that every worker has loaded the blocklist.
         with every_worker(urls) as workers:
             if any(status != 200 for status in _statuses(workers, me)):
                 raise wire.Failed("the token was not good to begin with")
@@ -136,15 +136,15 @@ def _wait(urls: Sequence[str], me: bytes, ended: float) -> float:
 @contextmanager
 def every_worker(urls: Sequence[str]) -> Iterator[list[socket]]:
     """
-    A connection to each worker. A sync worker does nothing else before it has answered the connection that it took, so
-    that as many connections to a node as it has workers are one for each.
+    Opens a connection to each worker. A sync worker handles one connection at a time, so that as many connections as
+    a node has workers reach each worker once.
     """
     with ExitStack() as stack:
         yield [stack.enter_context(wire.connect(url)) for url in urls]
 
 
 def _statuses(workers: Sequence[socket], request: bytes) -> list[int]:
-    """All of them at once."""
+    """Reads all responses concurrently."""
     for worker in workers:
         worker.sendall(request)
     return [wire.read(worker).status for worker in workers]

@@ -1,4 +1,4 @@
-"""How many bytes a row of each table takes, and how many its indexes."""
+"""Bytes of a row of each table and of its indexes."""
 
 from argparse import ArgumentParser, Namespace
 
@@ -34,5 +34,5 @@ def show(results: list[dict]) -> None:
 
 
 def per_row(result: dict) -> float:
-    """Bytes, with the indexes."""
+    """Returns the bytes of a row with its indexes."""
     return (result["bytes"] + result["index_bytes"]) / result["rows"]

@@ -1,4 +1,4 @@
-"""Whether memory, connections and tables stay what they should be at half of what the nodes can do."""
+"""Memory, connections and tables during hours at half of the maximum load."""
 
 import ctypes
 import threading
@@ -24,17 +24,17 @@ from tests.benchmarks.output import Progress, say, table
 from tests.benchmarks.sizes import per_row
 from tests.benchmarks.stand import Fleet, Stand, stands
 
-# In one life of a client: so many refreshes, and calls after each; a browser makes as many calls.
+# The refreshes of a client, and the calls after each; a browser makes as many calls.
 REFRESHES, CALLS = 3, 8
 CLIENTS = (2, 4, 8, 16, 32)
 USERS = 200
 WEIGHED_ROWS = 50_000
-# Until caches are full and every worker has its connections: of the time.
+# The share of the time until caches are full and every worker has its connections.
 WARM_UP_SHARE = 0.2
 
 
 class Done(ctypes.Structure):
-    """What one client has done, by what is left of it in the tables."""
+    """The actions of one client, by the rows that they leave."""
 
     _fields_ = (
         ("client_sign_ins", ctypes.c_long),
@@ -48,7 +48,7 @@ class Done(ctypes.Structure):
 
 @dataclass
 class Samples:
-    """One for each time that was looked: seconds since the start, and the bytes of each process by its name."""
+    """Samples: seconds since the start, and the bytes of each process by name."""
 
     at: list[float] = field(default_factory=list)
     memory: list[dict[str, dict[str, int]]] = field(default_factory=list)
@@ -71,7 +71,7 @@ def run(options: Namespace) -> list[dict[str, Any]]:
         weights = {each["table"]: per_row(each) for each in aside.call("sizes.load", count=options.rows)}
         here.call("rows.clients", count=USERS * 10)
         progress.step()
-        # So that the blocklist, too, forgets as much as it learns.
+        # So that entries of the blocklist expire as fast as they are added.
         with here.fleet(options.nodes, options.workers, ACCESS_TOKEN_MINUTES="5") as fleet:
             progress.at("looking for the knee")
             knee = limits.knee(fleet, _people, options.clients, options.seconds)
@@ -135,23 +135,25 @@ def show(results: list[dict[str, Any]]) -> None:
 
 
 def _people(fleet: Fleet, number: int, done: Sequence[Done] | None = None) -> list[Step]:
-    """Half of them clients and half browsers."""
+    """Runs half of the users as clients and half as browsers."""
     lives: list[Callable[[str, int, Done], Iterator[None]]] = [_client, _browser]
     places = done or RawArray(Done, number)
     return [partial(next, lives[each % 2](fleet.url, each, places[each])) for each in range(number)]
 
 
 def _client(url: str, number: int, done: Done) -> Iterator[None]:
-    """One request at a time, as for a browser."""
+    """Sends one request at a time, like the browser."""
     about = limits.headers(number)
     while True:
         data = {"username": _name(number + done.client_sign_ins), "password": wire.PASSWORD}
-        pair = limits.patient(url, wire.post("/api/token/", data, about)).json()
+        pair = limits.retry_when_throttled(url, wire.post("/api/token/", data, about)).json()
         done.client_sign_ins += 1
         yield
         for refreshed in range(REFRESHES + 1):
             if refreshed:
-                answer = limits.patient(url, wire.post("/api/token/refresh/", {"refresh": pair["refresh"]}, about))
+                answer = limits.retry_when_throttled(
+                    url, wire.post("/api/token/refresh/", {"refresh": pair["refresh"]}, about)
+                )
                 pair = answer.json()
                 done.refreshes += 1
                 yield
@@ -159,20 +161,20 @@ def _client(url: str, number: int, done: Done) -> Iterator[None]:
                 wire.ask(url, wire.get("/api/me/", wire.HTTPS | about | wire.bearer(pair["access"]))).expect(200)
                 done.calls += 1
                 yield
-        limits.patient(url, wire.post("/api/token/blacklist/", {"refresh": pair["refresh"]}, about))
+        limits.retry_when_throttled(url, wire.post("/api/token/blacklist/", {"refresh": pair["refresh"]}, about))
         done.client_ends += 1
         yield
 
 
 def _browser(url: str, number: int, done: Done) -> Iterator[None]:
     while True:
-        # Any will do: what counts is that the cookie and the field are the same.
+        # Any value works if the cookie and the field are the same.
         csrf = token_hex(16)
         about = wire.HTTPS | limits.headers(number) | {"Referer": "https://127.0.0.1/"}
         form = {"username": _name(number + done.browser_sign_ins), "password": wire.PASSWORD}
         cookies = {"Cookie": f"__Host-csrftoken={csrf}"}
         login = _form("/accounts/login/", about | cookies, form | {"csrfmiddlewaretoken": csrf})
-        answer = limits.patient(url, login, 302)
+        answer = limits.retry_when_throttled(url, login, 302)
         session = answer.head.partition(b"Set-Cookie: __Host-sessionid=")[2].partition(b";")[0].decode()
         cookies = {"Cookie": f"__Host-csrftoken={csrf}; __Host-sessionid={session}"}
         done.browser_sign_ins += 1
@@ -181,7 +183,7 @@ def _browser(url: str, number: int, done: Done) -> Iterator[None]:
             wire.ask(url, wire.get("/api/me/", about | cookies)).expect(200)
             done.calls += 1
             yield
-        limits.patient(url, _form("/accounts/logout/", about | cookies, {"csrfmiddlewaretoken": csrf}))
+        limits.retry_when_throttled(url, _form("/accounts/logout/", about | cookies, {"csrfmiddlewaretoken": csrf}))
         done.browser_ends += 1
         yield
 
@@ -196,7 +198,7 @@ def _form(path: str, about: dict[str, str], data: dict[str, str]) -> bytes:
 
 
 class Watch:
-    """Looks at the processes and connections of a fleet, a hundred times in so many seconds."""
+    """Samples the processes and connections of a fleet a hundred times in a duration."""
 
     def __init__(self, fleet: Fleet, seconds: float) -> None:
         self._fleet, self._every = fleet, max(1.0, seconds / 100)
@@ -233,7 +235,7 @@ def _memory(fleet: Fleet) -> dict[str, dict[str, int]]:
 
 
 def _connections(stand: Stand) -> int:
-    """But this one."""
+    """Returns the number of connections, without this one."""
     with psycopg.connect(stand.postgres.url) as connection:
         statement = "SELECT count(*) - 1 FROM pg_stat_activity WHERE backend_type = 'client backend'"
         (number,) = connection.execute(statement).fetchone()  # type: ignore[misc]
@@ -246,14 +248,14 @@ def _valkey_connections(stand: Stand) -> int:
 
 
 def _early_and_late(at: Sequence[float], values: Sequence[float]) -> dict[str, float]:
-    """Medians: of a quarter after the warm-up, and of the last."""
+    """Returns the medians of the first quarter after the warm-up and of the last."""
     warm = [value for moment, value in zip(at, values, strict=True) if moment >= WARM_UP_SHARE * at[-1]]
     quarter = max(1, len(warm) // 4)
     return {"early": median(warm[:quarter]), "late": median(warm[-quarter:]), "most": max(values)}
 
 
 def _processes(samples: Samples) -> list[dict[str, Any]]:
-    """Each that was there all the time; of PostgreSQL's, which come and go, all together."""
+    """Returns each process that ran all the time; those of PostgreSQL, which come and go, as a sum."""
     results = []
     for part in samples.memory[0]:
         if part == "postgres":
@@ -268,7 +270,7 @@ def _processes(samples: Samples) -> list[dict[str, Any]]:
 def _tables(
     done: dict[str, int], weights: dict[str, float], before: list[dict], after: list[dict]
 ) -> list[dict[str, Any]]:
-    """What was added, beside what the clients' own counts and the weight of a row predict."""
+    """Returns the added rows and bytes, and those expected from the counts of the clients."""
     sign_ins = done["client_sign_ins"] + done["browser_sign_ins"]
     ends = done["client_ends"] + done["browser_ends"]
     predicted = {

@@ -1,4 +1,4 @@
-"""The servers that a benchmark runs on."""
+"""The servers of a benchmark."""
 
 import json
 import os
@@ -19,14 +19,14 @@ from tests.benchmarks import machine
 from tests.benchmarks.site.contenders import Contender
 from tests.plugins import stores
 
-# Nothing expires while it is measured, and we speak for a proxy that ends TLS: DEBUG is off.
+# Nothing expires during a measurement. The client acts as a TLS-terminating proxy: DEBUG is off.
 ENVIRONMENT = stores.ENVIRONMENT | {
     "DJANGO_SETTINGS_MODULE": "project.settings",
     "ACCESS_TOKEN_MINUTES": "1440",
     "TRUSTED_PROXIES": "127.0.0.1",
-    # All of it comes from one address.
+    # All requests come from one address.
     "TOKEN_RATE": "",
-    # What a call returns is the last line that it prints.
+    # The result of a call is the last line that it prints.
     "EMAIL_URL": "dummymail://",
 }
 SITE = "tests.benchmarks.site.settings"
@@ -34,7 +34,7 @@ SITE = "tests.benchmarks.site.settings"
 
 @dataclass(frozen=True)
 class Stand:
-    """A database and a Valkey, and what runs on them."""
+    """A database and a Valkey, and the servers on them."""
 
     env: dict[str, str]
     keys: Path
@@ -42,8 +42,8 @@ class Stand:
     valkey: servers.Valkey
 
     def call(self, function: str, contender: Contender | None = None, **arguments: Any) -> Any:
-        """What that function of `tests.benchmarks.site` returns, with Django set up in a process of its own."""
-        told = subprocess.run(
+        """Calls a function of `tests.benchmarks.site` in a process of its own and returns its result."""
+        process = subprocess.run(
             [sys.executable, "-m", "tests.benchmarks.site", function],
             cwd=servers.ROOT,
             env=os.environ | self.env_for(contender),
@@ -52,15 +52,15 @@ class Stand:
             text=True,
             check=True,
         )
-        return json.loads(told.stdout.splitlines()[-1])
+        return json.loads(process.stdout.splitlines()[-1])
 
     def manage(self, *command: str) -> str:
-        """What `manage.py` prints."""
+        """Runs `manage.py` and returns its output."""
         return servers.manage(self.env, *command)
 
     @contextmanager
     def node(self, contender: Contender | None = None) -> Iterator[servers.Node]:
-        """One sync worker on a core of its own: the contender, or the whole project if none is named."""
+        """Starts one sync worker on its own core: the named site, or the whole project."""
         with ExitStack() as stack:
             with machine.pinned(machine.SERVER_CORE):
                 node = stack.enter_context(servers.node(self.env_for(contender), workers=1))
@@ -68,7 +68,7 @@ class Stand:
 
     @contextmanager
     def fleet(self, number: int, workers: int, **more: str) -> Iterator["Fleet"]:
-        """The whole project on that many nodes, which share a core; nginx is before them if they are several."""
+        """Starts the whole project on nodes that share a core, behind nginx if there are several."""
         settings = "tests.benchmarks.site.whole"
         env = self.env | {"DJANGO_SETTINGS_MODULE": settings, "WEB_CONCURRENCY": str(workers)} | more
         with ExitStack() as stack:
@@ -90,7 +90,7 @@ class Fleet:
     stand: Stand
     nodes: Sequence[servers.Node]
     balancers: Sequence[servers.Balancer]
-    # Of each node.
+    # Workers of each node.
     workers: int
 
     @property
@@ -109,14 +109,14 @@ class Fleet:
 
 @contextmanager
 def stand(**tuning: Any) -> Iterator[Stand]:
-    """One stand on servers of its own; `tuning` is PostgreSQL's."""
+    """Starts one stand on its own servers; `tuning` is for PostgreSQL."""
     with stands(1, **tuning) as (only,):
         yield only
 
 
 @contextmanager
 def stands(number: int, **tuning: Any) -> Iterator[Sequence[Stand]]:
-    """Several with nothing in common but the PostgreSQL server, all of them on the cores beside the application's."""
+    """Starts several stands that share only the PostgreSQL server, on the cores that the application does not use."""
     for name in stores.DEFAULTS:
         os.environ.pop(name, None)
     with ExitStack() as stack:
@@ -125,7 +125,7 @@ def stands(number: int, **tuning: Any) -> Iterator[Sequence[Stand]]:
             valkeys = [stack.enter_context(servers.valkey()) for _ in range(number)]
         keys = Path(stack.enter_context(TemporaryDirectory()))
         _write_keys(keys)
-        # Outside DEBUG the project does not start without.
+        # Required without DEBUG.
         servers.manage(ENVIRONMENT, "collectstatic", "--no-input", "--verbosity=0")
         yield [_stand(postgres, valkey, keys, which) for which, valkey in enumerate(valkeys)]
 
@@ -133,7 +133,7 @@ def stands(number: int, **tuning: Any) -> Iterator[Sequence[Stand]]:
 def _stand(postgres: servers.Postgres, valkey: servers.Valkey, keys: Path, which: int) -> Stand:
     database_url = postgres.create_database(f"stand_{which}")
     env = {**ENVIRONMENT, "DATABASE_URL": database_url, "REDIS_URL": valkey.url}
-    # Every contender's tables: the site's settings without a contender have all of them.
+    # The tables of all sites: the settings without a contender include them.
     subprocess.run(
         [sys.executable, "manage.py", "migrate", "--verbosity=0", "--skip-checks"],
         cwd=servers.ROOT,
@@ -144,7 +144,7 @@ def _stand(postgres: servers.Postgres, valkey: servers.Valkey, keys: Path, which
 
 
 def _write_keys(folder: Path) -> None:
-    """A folder for JWT_KEYS for each algorithm."""
+    """Writes a folder for JWT_KEYS for each algorithm."""
     for algorithm, key in {
         "ES256": ec.generate_private_key(ec.SECP256R1()),
         "RS256": rsa.generate_private_key(public_exponent=65537, key_size=2048),

@@ -1,4 +1,4 @@
-"""Where the time goes between the floor and ours, step by step, in microseconds of a request."""
+"""Microseconds of a request that each step between the baseline and this project adds."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def _results(mode: str, steps: Sequence[Contender], rates: Rates) -> list[dict[s
             "name": step.name,
             "microseconds": median(took[step]),
             "more": median(more[step]) if step in more else None,
-            # Each round against the step before in that round.
+            # Each round relative to the previous step in that round.
             "rounds": more.get(step, []),
             "share": median(floor / own for floor, own in zip(took[FLOOR], took[step], strict=True)),
         }

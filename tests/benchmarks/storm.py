@@ -1,4 +1,4 @@
-"""Whether a thousand processes learn of a million revocations, each by its next check, and what that costs."""
+"""A million revocations in a thousand processes: whether each next check refuses them, and the cost."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Collection
@@ -9,10 +9,10 @@ from tests.benchmarks import machine
 from tests.benchmarks.output import say, table
 from tests.benchmarks.stand import stand
 
-# What one process and one blocked id take, generously; PostgreSQL's process beside it included.
+# Upper bounds of the memory of a process with its PostgreSQL process, and of a blocked id.
 PROCESS_BYTES = 18_000_000
 ID_BYTES = 170
-# Of the memory that is free.
+# The share of the free memory.
 SHARE = 0.9
 
 
@@ -44,7 +44,7 @@ def run(options: Namespace) -> list[dict[str, object]]:
 
 
 def room(revocations: int) -> int:
-    """How many processes the memory holds."""
+    """Returns the number of processes that fit into memory."""
     return int(SHARE * psutil.virtual_memory().available / (PROCESS_BYTES + ID_BYTES * revocations))
 
 
@@ -80,7 +80,7 @@ ROWS = {
     "of these disconnected, since too many messages waited": lambda r: f"{r['overflows']:,.0f}",
     "s from their resumption until they have all ids": lambda r: f"{r['seconds_until_stopped_know']:.1f}",
 }
-# The lines that README.md has.
+# The lines in README.md.
 SHORT = (
     "ended per second",
     "first checks of an ended id after its end was acknowledged",

@@ -1,4 +1,4 @@
-"""Just enough of HTTP to ask as fast as a Python program can: one request, one connection."""
+"""A minimal HTTP client, as fast as possible in Python: one request for each connection."""
 
 import json
 import socket
@@ -8,15 +8,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 TIMEOUT_SECONDS = 30
-# As a proxy that ends TLS would put it (TRUSTED_PROXIES).
+# The header of a TLS-terminating proxy (TRUSTED_PROXIES).
 HTTPS = {"X-Forwarded-Proto": "https"}
-# Everybody's, for those who sign in.
+# The password of every user.
 PASSWORD = "violet anchor hums at dawn"
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
 class Failed(Exception):
-    """An answer that makes the benchmark worthless."""
+    """A response that invalidates the benchmark."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def post(path: str, data: object, headers: Mapping[str, str] | None = None) -> b
 def request(method: str, path: str, headers: Mapping[str, str], body: str = "") -> bytes:
     lines = {"Host": "127.0.0.1", **headers, "Content-Length": str(len(body))}
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    # In HTTP/1.0 an answer comes in one piece, and ends with the connection.
+    # In HTTP/1.0 a response is not chunked, and ends with the connection.
     return f"{method} {path} HTTP/1.0\r\n{head}\r\n{body}".encode()
 
 
@@ -69,7 +69,7 @@ def connect(url: str) -> socket.socket:
 
 
 def read(connection: socket.socket) -> Answer:
-    """The whole answer: it is over when the server closes the connection."""
+    """Reads the response until the server closes the connection."""
     parts = []
     while part := connection.recv(65536):
         parts.append(part)

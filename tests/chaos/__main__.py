@@ -1,4 +1,4 @@
-"""python -m tests.chaos --minutes 5 --seed 1: a load on a fleet to which faults happen, and what the checker says."""
+"""python -m tests.chaos --minutes 5 --seed 1: runs a load and faults on a fleet, and prints the checker's report."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from tests.chaos.inject import inject
 from tests.chaos.recorder import Call, History, Record
 
 PEOPLE = 10
-# Faults of different parts happen at the same time.
+# Faults of different parts overlap.
 INJECTORS = ({"valkey"}, {"postgres"}, {"node"})
 
 MAKE_PEOPLE = f"""
@@ -64,7 +64,7 @@ def run(minutes: float, seed: int) -> tuple[History, list[Violation]]:
         healed = time.monotonic()
         wait_until_ready(stand)
         sys.stderr.write(f"ready {time.monotonic() - healed:.1f} s after the last fault" + "\n")
-        # Without faults all that is left must go on, or be refused, as ever.
+        # Without faults every remaining credential must be accepted or refused as usual.
         asyncio.run(load.run(stand.balancer.url, names, time.monotonic() + 5, history, seed + 1))
         history.record = read_record(stand)
         if folder := os.environ.get("FAULTS_LOGS"):
@@ -74,7 +74,7 @@ def run(minutes: float, seed: int) -> tuple[History, list[Violation]]:
 
 
 def wait_until_ready(stand: Fleet) -> None:
-    """By itself: nothing is restarted for it. Raises TimeoutError."""
+    """Waits until the fleet is ready without a restart. Raises TimeoutError."""
     deadline = time.monotonic() + 30
     for node in stand.nodes:
         while True:
@@ -89,9 +89,9 @@ def wait_until_ready(stand: Fleet) -> None:
 
 
 def read_record(stand: Fleet) -> Record:
-    told = json.loads(servers.manage(stand.env, "shell", "--verbosity=0", "--command", READ_RECORD))
-    events = {(kind, about): times for key, times in told["events"].items() for kind, about in [key.split(" ", 1)]}
-    return Record(frozenset(told["reasons"]), frozenset(told["blocked"]), events, told["reasons"])
+    stored = json.loads(servers.manage(stand.env, "shell", "--verbosity=0", "--command", READ_RECORD))
+    events = {(kind, about): times for key, times in stored["events"].items() for kind, about in [key.split(" ", 1)]}
+    return Record(frozenset(stored["reasons"]), frozenset(stored["blocked"]), events, stored["reasons"])
 
 
 ANSWERS = ("granted", "503", "refused", "cut off", "client left")
@@ -109,7 +109,7 @@ def _answer(call: Call) -> str:
 
 def report(history: History, violations: list[Violation]) -> str:
     counts = Counter(fault.kind for fault in history.faults)
-    slowest = max((call.told - call.asked for call in history.calls), default=0.0)
+    slowest = max((call.answered_at - call.sent_at for call in history.calls), default=0.0)
     actions = sorted({call.action for call in history.calls})
     answers = Counter((call.action, _answer(call)) for call in history.calls)
     lines = [

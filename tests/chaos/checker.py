@@ -1,4 +1,4 @@
-"""Proves over a history that every promise was kept. Each rule yields what speaks against it."""
+"""Checks a history against the contract. Each rule yields its violations."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 from tests.chaos.recorder import Call, End, Fault, History
 
-# How long a token of an ended sign-in may be accepted where Valkey is in trouble, in seconds.
+# Seconds for which a token of an ended sign-in may be accepted during a fault of Valkey.
 BOUND = 1.0
-# The same where the news is lost and the database is out of reach at the same time (DESIGN: the mirror is trusted).
+# The same while broadcasts are lost and the database is unavailable too (DESIGN: the mirror is trusted).
 DOUBLE_BOUND = 30.0
-# After a fault of a store, its trouble may last this much longer in a node.
+# Seconds for which the fault of a store may affect a node after it is over.
 AFTERMATH = 4.0
-# What ends whoever is there, and the reason that the database then gives.
+# Wholesale ends, and the reason that the database stores.
 WHOLESALE = {"password": "password_changed", "end others": "ended_by_user"}
-# How long after it was asked a request may still be carried out that got no answer, in seconds.
+# Seconds after which a request without a response may still be executed.
 STUCK_FOR = 20.0
-# A retry of a refresh whose answer was lost is theft after this long; the stand sets it.
+# Seconds after which a retry of a refresh with a lost response is reuse; a setting of the fleet.
 GRACE = 45.0
-# No answer takes longer, in seconds.
-PATIENCE = 20.0
+# The longest response time in seconds.
+MAX_SECONDS = 20.0
 CONTRACT = {200, 201, 202, 204, 302, 400, 401, 403, 404, 429}
 
 
@@ -53,25 +53,25 @@ class _Indexed:
         return self.ends_of[call.sid] + (self.blocks_of[call.jti] if call.jti else [])
 
     def may_have_ended_late(self, call: Call) -> bool:
-        """A wholesale end without an answer may be done by a node that was stuck, when others have signed in anew."""
+        """A wholesale end without a response may be executed later by a hanging node, after new sign-ins."""
         return any(
             WHOLESALE.get(end.action) == self.reason(call)
             and end.user == call.user
             and not end.acknowledged
-            and end.asked <= call.told
-            and end.asked + STUCK_FOR >= call.asked
+            and end.sent_at <= call.answered_at
+            and end.sent_at + STUCK_FOR >= call.sent_at
             for end in self.ends
         )
 
     def lost_its_key(self, call: Call) -> bool:
-        """A browser's own change of password gives it a new key, which is lost with the answer."""
+        """A password change gives its browser a new key, which is lost with the response."""
         return call.mode == "session" and any(
-            end.action == "password" and end.by == call.sid and not end.acknowledged and end.asked <= call.told
+            end.action == "password" and end.by == call.sid and not end.acknowledged and end.sent_at <= call.answered_at
             for end in self.ends
         )
 
     def reason(self, call: Call) -> str:
-        """Why its sign-in has ended, by the database; empty for one that is live."""
+        """Returns why its sign-in has ended, by the database; empty if it is live."""
         return self.record.reasons.get(call.sid, "").partition(" ")[0] if self.record else ""
 
     def faults_between(self, since: float, until: float) -> list[Fault]:
@@ -81,61 +81,63 @@ class _Indexed:
         return any(fault.part == part for fault in self.faults_between(since, until))
 
     def lost_its_worker(self, call: Call) -> bool:
-        """An answer ends in the middle where its worker did, or stood still."""
-        return call.cut_off and any(fault.stops_workers for fault in self.faults_between(call.asked, call.told))
+        """A response may be truncated if its worker was killed or stopped."""
+        return call.cut_off and any(
+            fault.stops_workers for fault in self.faults_between(call.sent_at, call.answered_at)
+        )
 
     def bound(self, end: End, call: Call) -> float:
-        """In seconds after the end was acknowledged."""
+        """Returns the bound in seconds after the end was acknowledged."""
         if call.mode == "session" or call.action == "refresh":
             return 0.0
-        if not self.troubled("valkey", end.asked, call.told):
+        if not self.troubled("valkey", end.sent_at, call.answered_at):
             return 0.0
-        return DOUBLE_BOUND if self.troubled("postgres", end.asked, call.told) else BOUND
+        return DOUBLE_BOUND if self.troubled("postgres", end.sent_at, call.answered_at) else BOUND
 
 
 def nothing_is_accepted_after_its_end(history: _Indexed) -> Iterator[str]:
     for call in history.calls:
-        # To sign out of what has ended, or to block it, is no error, and no entrance.
+        # To sign out of an ended sign-in, or to block its token, is not an error and gives no access.
         if not call.accepted or call.action in ("sign in", "sign out", "block"):
             continue
         for end in history.ends_for(call):
-            # Asked after the bound, so decided after it.
-            late = call.asked - end.told - history.bound(end, call)
+            # Sent after the bound, so decided after it.
+            late = call.sent_at - end.answered_at - history.bound(end, call)
             if end.acknowledged and late > 0:
                 yield (
                     f"{call.action} ({call.mode}, {call.node}) of {call.sid} was accepted "
-                    f"{call.asked - end.told:.2f} s after {end.action} was acknowledged"
+                    f"{call.sent_at - end.answered_at:.2f} s after {end.action} was acknowledged"
                 )
 
 
-def nobody_is_signed_out_for_nothing(history: _Indexed) -> Iterator[str]:
+def no_client_is_signed_out_without_cause(history: _Indexed) -> Iterator[str]:
     lost: dict[str, float] = {}
-    # By when it was told: a client calls one after the other.
-    for call in sorted(history.calls, key=lambda call: call.told):
+    # In order of the responses: a client calls sequentially.
+    for call in sorted(history.calls, key=lambda call: call.answered_at):
         if call.action == "refresh":
             unanswered = call.left or call.status in (0, 503)
             if unanswered:
-                lost.setdefault(call.presented, call.asked)
+                lost.setdefault(call.presented, call.sent_at)
         refused = call.status == 401 or (call.status == 302 and call.mode == "session")
         if not refused or not call.sid or call.action == "sign in":
             continue
-        expired = call.expires < call.told
-        ended = any(end.asked <= call.told for end in history.ends_for(call))
+        expired = call.expires < call.answered_at
+        ended = any(end.sent_at <= call.answered_at for end in history.ends_for(call))
         ended = ended or history.may_have_ended_late(call) or history.lost_its_key(call)
-        # Decided at any time until it was told.
-        theft = call.presented in lost and call.told - lost[call.presented] > GRACE - 31
+        # Decided at any time before the response.
+        theft = call.presented in lost and call.answered_at - lost[call.presented] > GRACE - 31
         if not (expired or ended or (theft and history.reason(call) == "token_reused")):
             reason = history.record.reasons.get(call.sid, "live") if history.record else "unknown"
             yield (
                 f"{call.action} ({call.mode}, {call.node}) of {call.sid} was refused with {call.status} at "
-                f"{call.asked:.2f} without an end; in the database it is {reason}; {call.said}"
+                f"{call.sent_at:.2f} without an end; in the database it is {reason}; {call.said}"
             )
 
 
-def nobody_sees_another(history: _Indexed) -> Iterator[str]:
+def no_user_sees_another(history: _Indexed) -> Iterator[str]:
     for call in history.calls:
-        if strangers := call.about - {call.user}:
-            yield f"{call.action} ({call.mode}, {call.node}) by {call.user} was told of {', '.join(sorted(strangers))}"
+        if others := call.about - {call.user}:
+            yield f"{call.action} ({call.mode}, {call.node}) by {call.user} got data of {', '.join(sorted(others))}"
 
 
 def no_family_forks(history: _Indexed) -> Iterator[str]:
@@ -152,24 +154,24 @@ def no_family_forks(history: _Indexed) -> Iterator[str]:
             yield f"{times} refresh tokens have the successor {returned_id}"
 
 
-def every_answer_is_in_the_contract(history: _Indexed) -> Iterator[str]:
+def every_response_is_in_the_contract(history: _Indexed) -> Iterator[str]:
     for call in history.calls:
         if call.left:
             continue
-        if call.told - call.asked > PATIENCE:
-            yield f"{call.action} took {call.told - call.asked:.1f} s"
+        if call.answered_at - call.sent_at > MAX_SECONDS:
+            yield f"{call.action} took {call.answered_at - call.sent_at:.1f} s"
         if call.status == 503:
             if not call.retry_after.isdecimal():
                 yield f"{call.action} ({call.node}) was a 503 without Retry-After"
         elif call.status not in CONTRACT and not history.lost_its_worker(call):
             where = f"{call.action} ({call.mode}, {call.node})"
-            yield f"{where} was answered with {call.status} at {call.asked:.2f}; {call.said}"
+            yield f"{where} was answered with {call.status} at {call.sent_at:.2f}; {call.said}"
 
 
-def nothing_acknowledged_is_lost(history: _Indexed) -> Iterator[str]:
+def no_acknowledged_change_is_lost(history: _Indexed) -> Iterator[str]:
     record = history.record
     if record is None:
-        yield "what the database holds was never read"
+        yield "the content of the database was never read"
         return
     for call in history.calls:
         if call.action == "sign in" and call.sid and not record.events.get(("signed_in", call.sid)):
@@ -177,7 +179,7 @@ def nothing_acknowledged_is_lost(history: _Indexed) -> Iterator[str]:
     for end in history.ends:
         if not end.acknowledged:
             continue
-        # Of a sign-in that has ended all tokens are refused: to block one adds nothing.
+        # All tokens of an ended sign-in are refused: a block adds nothing.
         if end.jti and end.jti not in record.blocked and end.by not in record.ended:
             yield f"the block of token {end.jti} is lost"
         for sid in end.sids - record.ended:
@@ -193,9 +195,9 @@ def nothing_acknowledged_is_lost(history: _Indexed) -> Iterator[str]:
 
 RULES = (
     nothing_is_accepted_after_its_end,
-    nobody_is_signed_out_for_nothing,
-    nobody_sees_another,
+    no_client_is_signed_out_without_cause,
+    no_user_sees_another,
     no_family_forks,
-    every_answer_is_in_the_contract,
-    nothing_acknowledged_is_lost,
+    every_response_is_in_the_contract,
+    no_acknowledged_change_is_lost,
 )

@@ -1,4 +1,4 @@
-"""PostgreSQL, Valkey, three nodes and a balancer; between each node and each store a way that can be troubled."""
+"""PostgreSQL, Valkey, three nodes and a balancer; between each node and each store a proxy for faults."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from tests.chaos.proxy import Proxy
 from tests.plugins import stores
 
 WORKERS = 2
-# Nodes 30 seconds apart, and the settings that such clocks ask for (.env.example).
+# Nodes with clocks 30 seconds apart, and the settings that such clocks need (.env.example).
 CLOCK_OFFSETS = (-15, 0, 15)
 ENVIRONMENT = stores.ENVIRONMENT | {
     "ACCESS_TOKEN_MINUTES": "1",
@@ -34,7 +34,7 @@ class Fleet:
     to_postgres: Sequence[Proxy]
     to_valkey: Sequence[Proxy]
     failpoints: Path
-    # Of a command that runs beside the nodes, on a straight way to the stores.
+    # For commands beside the nodes, with direct connections to the stores.
     env: Mapping[str, str]
 
 
@@ -45,13 +45,13 @@ def fleet(
     application: str = "tests.chaos.node",
     port: int | None = None,
 ) -> Iterator[Fleet]:
-    """A node for each offset of a clock. Raises RuntimeError where nginx is missing."""
+    """Starts a node for each clock offset. Raises RuntimeError if nginx is missing."""
     servers.nginx_program()
     for name in stores.DEFAULTS:
         os.environ.pop(name, None)
     with ExitStack() as stack:
         enter = stack.enter_context
-        # What was committed outlives a kill -9 of PostgreSQL, as on a server that keeps its promises.
+        # Commits survive a kill -9 of PostgreSQL, as on a production server.
         tuning = {"max_connections": 60, "superuser_reserved_connections": 5, "synchronous_commit": "on"}
         postgres = enter(servers.postgres(**tuning))
         valkey = enter(servers.valkey())
@@ -72,7 +72,7 @@ def fleet(
                         "FAILPOINTS": str(failpoints),
                     },
                     workers=WORKERS,
-                    # A worker that says nothing for so long is replaced.
+                    # A worker without a heartbeat for this time is replaced.
                     args=["--threads=4", "--timeout=8", "--graceful-timeout=3", "--log-level=warning"],
                     application=application,
                 )

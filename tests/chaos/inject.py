@@ -1,4 +1,4 @@
-"""What is done to a fleet. Each fault is staged for real, lasts some seconds, and is undone."""
+"""Faults of a fleet. Each is real, lasts some seconds, and is undone."""
 
 import random
 import signal
@@ -22,7 +22,7 @@ NO_SPACE = """
 CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$
 """
-# Takes two indexes and a setting of the largest table back, none of which the nodes would miss.
+# Reverts two indexes and a setting of the largest table, which the nodes do not need.
 BEFORE_THE_NEWEST_INDEXES = "0015"
 
 
@@ -137,14 +137,14 @@ def postgres_out_of_connections(fleet: Fleet, rng: random.Random) -> None:
 
 
 def postgres_connections_killed_but(fleet: Fleet, stack: ExitStack) -> None:
-    """Frees those of the nodes, and takes them."""
+    """Kills the connections of the nodes, and uses their slots."""
     with suppress(psycopg.OperationalError):
         for _ in range(20):
             stack.enter_context(postgres_of(fleet, "postgres"))
 
 
 def deadlock(fleet: Fleet, rng: random.Random) -> None:
-    """Rows are taken in the opposite order: a sign-in first, then its user, whom wholesale ends take first."""
+    """Locks rows in the opposite order: a sign-in, then its user, which wholesale ends lock first."""
     with postgres_of(fleet) as rival, suppress(psycopg.OperationalError):
         for _ in range(4):
             with rival.transaction():
@@ -154,7 +154,7 @@ def deadlock(fleet: Fleet, rng: random.Random) -> None:
 
 
 def serialization_failures(fleet: Fleet, rng: random.Random) -> None:
-    """Every transaction sees the snapshot of its beginning, and fails where that is out of date."""
+    """Every transaction uses the snapshot of its start, and fails if that is out of date."""
     with postgres_of(fleet, "postgres") as rival:
         rival.execute("ALTER DATABASE fleet SET default_transaction_isolation = 'serializable'")
         postgres_connections_killed(fleet, rng)
@@ -173,7 +173,7 @@ def postgres_read_only(fleet: Fleet, rng: random.Random) -> None:
 
 
 def disk_full(fleet: Fleet, rng: random.Random) -> None:
-    """As the nodes see it: what would need more room is refused."""
+    """As the nodes see it: writes that need more space are refused."""
     with postgres_of(fleet) as rival:
         rival.execute(NO_SPACE)
         for table in WRITTEN_TO:
@@ -185,14 +185,14 @@ def disk_full(fleet: Fleet, rng: random.Random) -> None:
 
 
 def disk_of_the_log_full(fleet: Fleet, rng: random.Random) -> None:
-    """PostgreSQL panics at the next commit, recovers, and finds room again."""
+    """PostgreSQL panics at the next commit, recovers, and has space again."""
     limit_files(fleet, "0")
     rest(rng)
     limit_files(fleet, "unlimited")
 
 
 def limit_files(fleet: Fleet, size: str) -> None:
-    # As the account of PostgreSQL, since in a container not even root may do that to another's process.
+    # As the account of PostgreSQL, since in a container not even root may do it to another account's process.
     for process in psutil.Process(fleet.postgres.process.pid).children():
         command = ["prlimit", f"--pid={process.pid}", f"--fsize={size}:"]
         subprocess.run(command, stderr=subprocess.DEVNULL, **servers.unprivileged())
@@ -205,7 +205,7 @@ def migrated_back_and_forth(fleet: Fleet, rng: random.Random) -> None:
 
 
 def migrate(fleet: Fleet, *where: str, tries: int = 10) -> None:
-    """Again where it lost a deadlock against requests, as operators are told to. Raises CalledProcessError."""
+    """Migrates, and again after a deadlock with requests, as documented. Raises CalledProcessError."""
     try:
         servers.manage(fleet.env, "migrate", *where, "--verbosity=0")
     except subprocess.CalledProcessError:
@@ -270,7 +270,7 @@ def dies(failpoint: str) -> Staged:
 
 
 def kinds() -> dict[str, tuple[str, Staged]]:
-    """Every kind of fault: what it is called, which part it troubles, how it is staged."""
+    """Returns every kind of fault: its name, the affected part, and the function that stages it."""
     from tests.chaos.proxy import Proxy
 
     return {
@@ -311,7 +311,7 @@ def kinds() -> dict[str, tuple[str, Staged]]:
 
 
 def inject(fleet: Fleet, parts: set[str], until: float, history: History, seed: int) -> None:
-    """One fault after the other, every kind once before any comes again; the seed decides all of it but the timing."""
+    """Stages one fault after the other, every kind once before any is repeated; the seed decides all but the timing."""
     rng = random.Random(f"{seed}/{sorted(parts)}")
     mine = [(kind, part, stage) for kind, (part, stage) in kinds().items() if part in parts]
     bag: list[tuple[str, str, Staged]] = []
@@ -319,7 +319,7 @@ def inject(fleet: Fleet, parts: set[str], until: float, history: History, seed: 
         if not bag:
             bag = rng.sample(mine, len(mine))
         kind, part, stage = bag.pop()
-        # In the list from its beginning, so that none is missing if it goes wrong.
+        # Recorded at its start, so that it is recorded if it fails.
         began = time.monotonic()
         stage(fleet, rng)
         history.faults.append(Fault(kind, began, time.monotonic(), part))

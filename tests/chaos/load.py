@@ -1,4 +1,4 @@
-"""People who sign in, call, refresh, end and are ended, in both modes, and write down what they were told."""
+"""Clients that sign in, call, refresh and end sign-ins in both modes, and record the responses."""
 
 import asyncio
 import base64
@@ -19,7 +19,7 @@ PASSWORD = "violet anchor hums at dawn"
 PAUSE = (0.3, 1.2)
 REFRESH_SHARE, LEAVE_SHARE, END_SHARE = 0.2, 0.05, 0.04
 ACCESS_SECONDS = 60
-# In h11's words.
+# The messages of h11.
 CUT_OFF = "without sending complete message body"
 
 
@@ -32,13 +32,13 @@ class Person:
     def __init__(self, name: str) -> None:
         self.name = name
         self.passwords = [PASSWORD]
-        # Wholesale ends and sign-ins of one person take turns, so that it is known which of them an end concerns.
+        # Wholesale ends and sign-ins of one user are serialized, so that it is known which sign-ins an end affects.
         self.lock = asyncio.Lock()
         self.live: set[str] = set()
 
 
 class Client:
-    """One place where a person is signed in again and again."""
+    """One client or browser of a user, which signs in repeatedly."""
 
     mode = ""
 
@@ -78,25 +78,25 @@ class Client:
         **how: Any,
     ) -> tuple[Call, httpx.Response | None]:
         headers = self.headers | self.credentials() | how.pop("headers", {})
-        told: dict[str, Any] = {"sid": self.sid, "user": self.person.name, "mode": self.mode}
-        told |= {"expires": self.expires_at, "jti": self.jti} | (note or {})
-        asked, response = time.monotonic(), None
+        fields: dict[str, Any] = {"sid": self.sid, "user": self.person.name, "mode": self.mode}
+        fields |= {"expires": self.expires_at, "jti": self.jti} | (note or {})
+        sent_at, response = time.monotonic(), None
         try:
             response = await asyncio.wait_for(self.http.request(method, path, headers=headers, **how), patience)
-            told |= {
+            fields |= {
                 "status": response.status_code,
                 "node": response.headers.get("X-Node", ""),
                 "retry_after": response.headers.get("Retry-After", ""),
                 "about": frozenset(re.findall(r"\bperson\d+\b", response.text)),
             }
             if response.status_code == 401:
-                told["said"] = f"{path} {response.text[:200]}"
+                fields["said"] = f"{path} {response.text[:200]}"
         except (httpx.TransportError, TimeoutError) as error:
-            told |= {"status": 0, "left": patience < 1, "cut_off": CUT_OFF in str(error), "said": repr(error)}
-        return Call(action, asked, time.monotonic(), **told), response
+            fields |= {"status": 0, "left": patience < 1, "cut_off": CUT_OFF in str(error), "said": repr(error)}
+        return Call(action, sent_at, time.monotonic(), **fields), response
 
     def patience(self, leave_share: float = LEAVE_SHARE) -> float:
-        """In seconds; now and then a client goes away before it is told."""
+        """Returns a timeout in seconds; sometimes a client disconnects before the response."""
         return self.rng.uniform(0.001, 0.05) if self.rng.random() < leave_share else 30.0
 
     def credentials(self) -> dict[str, str]:
@@ -115,16 +115,18 @@ class Client:
     async def end(self, action: str, method: str, path: str, sids: Iterable[str], jti: str = "", **how: Any) -> Call:
         sids = frozenset(sids)
         number, by = len(self.history.ends), self.sid
-        # From this moment on it may happen.
+        # From this time on it may be executed.
         self.history.ends.append(End(action, time.monotonic(), FOREVER, False, self.person.name, sids, jti, by))
-        # To sign out of what has ended already, or to block a token that is refused, is no error.
+        # To sign out of an ended sign-in, or to block a refused token, is not an error.
         named = action if action in ("sign out", "block") else "end"
         call, response = await self.ask(named, method, path, **how)
         self.history.calls.append(call)
         if response is not None:
             self.take_cookies(response)
-        # Our own sign-in may have ended before: then nothing else did.
-        self.history.ends[number] = End(action, call.asked, call.told, call.accepted, self.person.name, sids, jti, by)
+        # If the own sign-in has ended before, nothing else was ended.
+        self.history.ends[number] = End(
+            action, call.sent_at, call.answered_at, call.accepted, self.person.name, sids, jti, by
+        )
         if call.status == 401 or (call.accepted and self.sid in sids):
             self.forget()
         return call
@@ -148,23 +150,23 @@ class Client:
 
     async def change_password(self, others: set[str]) -> None:
         if len(self.person.passwords) > 1:
-            # Nobody knows which one it is until the next sign-in.
+            # Unknown until the next sign-in.
             return
         old, new = self.person.passwords[0], f"{PASSWORD} {self.rng.randrange(10**9)}"
         body = {"old_password": old, "new_password": new}
-        # Until it is told, both may be the right one.
+        # Until the response, either password may be the right one.
         self.person.passwords = [old, new]
         call = await self.end("password", "POST", "/api/password/change/", others, json=body)
         if call.status not in (0, 503):
             self.person.passwords = [new if call.accepted else old]
 
     own_ends: tuple[str, ...] = ()
-    # Of what it shows to get in: its id, and when it expires by the clock of the checker.
+    # The id of the credential, and when it expires by the clock of the checker.
     jti = ""
     expires_at = FOREVER
 
     def take_cookies(self, response: httpx.Response) -> None:
-        """A changed password comes with a new session key."""
+        """Stores the new session key of a password change."""
 
     async def sign_in(self) -> None:
         raise NotImplementedError
@@ -190,7 +192,7 @@ class Program(Client):
             body = {"username": self.person.name, "password": password}
             call, response = await self.ask("sign in", "POST", "/api/token/", json=body)
             if call.accepted and response:
-                self._take(response, call.asked)
+                self._take(response, call.sent_at)
                 call = Call(**{**vars(call), "sid": self.sid})
                 self.person.live.add(self.sid)
                 self.person.passwords = [password]
@@ -198,14 +200,14 @@ class Program(Client):
             if call.status != 401:
                 return
 
-    def _take(self, response: httpx.Response, asked: float) -> None:
+    def _take(self, response: httpx.Response, sent_at: float) -> None:
         pair = response.json()
         self.access, self.refresh = pair["access"], pair["refresh"]
         self.sid, self.jti = claims(self.access)["sid"], UUID(claims(self.access)["jti"]).hex
-        # By the earliest clock of all.
-        self.expires = asked + ACCESS_SECONDS - 31
-        # Whole seconds are what a token knows.
-        self.expires_at = asked + ACCESS_SECONDS - 1
+        # By the earliest clock of all nodes.
+        self.expires = sent_at + ACCESS_SECONDS - 31
+        # Tokens have whole seconds.
+        self.expires_at = sent_at + ACCESS_SECONDS - 1
 
     async def renew(self) -> None:
         presented = self.refresh
@@ -216,7 +218,7 @@ class Program(Client):
         )
         if call.accepted and response:
             returned = claims(response.json()["refresh"])["jti"]
-            self._take(response, call.asked)
+            self._take(response, call.sent_at)
             call = Call(**{**vars(call), "returned": returned})
         self.keep(call)
 
@@ -227,7 +229,7 @@ class Program(Client):
         if self.rng.random() < 0.5:
             call, _ = await self.ask("call", "GET", "/api/me/", self.patience())
         else:
-            # No statement at all: what the mirror alone decides.
+            # Without a statement: decided by the mirror alone.
             call, _ = await self.ask("call", "POST", "/api/token/verify/", json={"token": self.access})
         self.keep(call)
 
@@ -236,11 +238,11 @@ class Program(Client):
 
     async def block(self) -> None:
         if time.monotonic() > self.expires:
-            # One that has expired needs no block, and gets none.
+            # An expired token needs no block.
             return
         jti = self.jti
         blocked = await self.end("block", "POST", "/api/token/revoke/", (), jti, data={"token": self.access})
-        # What is left of it is tried for some while, as a thief would.
+        # Old credentials are tried for a while, like a thief does.
         for _ in range(3 if blocked.accepted else 0):
             call, _ = await self.ask("call", "GET", "/api/me/")
             self.history.calls.append(call)

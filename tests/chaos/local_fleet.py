@@ -1,4 +1,4 @@
-"""The fleet behind `manage.py start --fleet 3`."""
+"""The fleet of `manage.py start --fleet 3`."""
 
 import json
 import secrets
@@ -10,39 +10,40 @@ from tests import servers
 from tests.chaos.fleet import fleet
 from tests.plugins import stores
 
-MAKE_PEOPLE = "import json; from accounts import demo; print(json.dumps([vars(each) for each in demo.make_people()]))"
+MAKE_USERS = "import json; from accounts import demo; print(json.dumps([vars(each) for each in demo.make_people()]))"
 
-TOLD = """
+WELCOME = """
   Wristband & Passport is running on {count} nodes          stop: Ctrl-C
 
   pages       {base}/
   admin       {base}/admin/
 
-  nginx       pid {nginx:<8} asks the nodes in turn
+  nginx       pid {nginx:<8} balances by round robin
 {nodes}
   PostgreSQL  pid {postgres:<8} {postgres_folder}
   Valkey      pid {valkey:<8} {valkey_url}
 
-  Kill what you like (kill -9 PID), or stop it in mid-air (kill -STOP PID; PostgreSQL's children, too: pkill -STOP -P
-  PID), let it go on (-CONT), and see what the others make of it.
+  Kill any process (kill -9 PID), or stop it (kill -STOP PID; with the children of PostgreSQL: pkill -STOP -P PID)
+  and continue it (-CONT), and watch the others.
 
-  Demo people
+  Demo users
 {people}
 
 """
 
 
 def run_fleet(port: int, count: int, out: Any) -> None:
-    """Serves until it is interrupted. Raises RuntimeError where nginx is missing."""
+    """Serves until it is interrupted. Raises RuntimeError if nginx is missing."""
     environment = stores.ENVIRONMENT | {
         "DEBUG": "true",
+        "DEMO": "true",
         "SECRET_KEY": secrets.token_urlsafe(50),
         "TRUSTED_PROXIES": "127.0.0.1",
     }
     with fleet([0.0] * count, environment, "project.wsgi", port) as stand:
-        people = json.loads(servers.manage(stand.env, "shell", "--verbosity=0", "--command", MAKE_PEOPLE))
+        people = json.loads(servers.manage(stand.env, "shell", "--verbosity=0", "--command", MAKE_USERS))
         out.write(
-            TOLD.format(
+            WELCOME.format(
                 count=count,
                 base=stand.balancer.url,
                 nginx=stand.balancer.process.pid,
@@ -56,6 +57,6 @@ def run_fleet(port: int, count: int, out: Any) -> None:
         )
         out.flush()
         with suppress(KeyboardInterrupt):
-            # Not signal.pause(), which sleeps on where another thread took the signal, or where it came just before.
+            # Not signal.pause(): it sleeps on if another thread received the signal, or if it came just before.
             while True:
                 time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""project.wsgi on a machine with a clock of its own, which dies where it is told to. For tests only."""
+"""project.wsgi with a clock offset and with failpoints, for tests only."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ import time_machine
 from project.wsgi import application as project
 
 CLOCK_OFFSET = timedelta(seconds=float(os.environ["CLOCK_OFFSET"]))
-# A file of a failpoint's name in here kills the next process that comes by.
+# A file with the name of a failpoint kills the next process that reaches it.
 FAILPOINTS = Path(os.environ["FAILPOINTS"])
 
 
@@ -41,6 +41,6 @@ def arm() -> None:
 
 arm()
 time_machine.travel(datetime.now(UTC) + CLOCK_OFFSET, tick=True).start()
-# It stands still until it is asked for the first time: whom nobody asks for a while would be late by that while.
+# The clock starts at its first call: without this call it would be late.
 time.time()
 application = project

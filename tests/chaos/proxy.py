@@ -1,4 +1,4 @@
-"""A TCP proxy between a node and a store, which can be slow, go silent, or cut what goes through it."""
+"""A TCP proxy between a node and a store, which can slow down, drop data, or reset connections."""
 
 import asyncio
 import ssl
@@ -10,11 +10,11 @@ CHUNK = 64 * 1024
 
 
 class Proxy:
-    """Relays a port of loopback to another, or to a Unix socket. What it is told holds for open connections and new."""
+    """Relays a port of loopback to another, or to a Unix socket. Faults affect open and new connections."""
 
     def __init__(self, port: int, target: int | str, tls: ssl.SSLContext | None = None) -> None:
         self.port = port
-        # It ends the TLS of those who come.
+        # It terminates TLS.
         self._tls = tls
         self._target = target
         self._delay = 0.0
@@ -22,11 +22,11 @@ class Proxy:
         self._open: set[asyncio.StreamWriter] = set()
 
     def slow_down(self, seconds: float) -> None:
-        """Everything that passes takes so much longer, in each direction."""
+        """Delays all data in each direction."""
         self._delay = seconds
 
     def fall_silent(self) -> None:
-        """Half-open: connections stay, and what is sent on them is lost, as where packets are dropped."""
+        """Half-open: connections stay, and data is lost, as when packets are dropped."""
         self._is_silent = True
 
     def cut(self) -> None:
@@ -34,7 +34,7 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result()
 
     def heal(self) -> None:
-        """As new. Connections on which something was lost are cut, as the far end would."""
+        """Ends the fault. Connections that lost data are reset, like the far end would do."""
         if self._is_silent:
             self.cut()
         self._delay, self._is_silent = 0.0, False

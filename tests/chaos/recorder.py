@@ -1,4 +1,4 @@
-"""What clients asked and were told, and what was done to the fleet; times are seconds on one monotonic clock."""
+"""The recorded history: requests and responses, faults, and ends; times are seconds on one monotonic clock."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,31 +8,31 @@ FOREVER = float("inf")
 
 @dataclass(frozen=True)
 class Call:
-    """One request. `status` 0: no answer came."""
+    """One request. `status` 0: no response."""
 
     action: str
-    asked: float
-    told: float
+    sent_at: float
+    answered_at: float
     status: int
-    # The sign-in that it was made with or that it started.
+    # The sign-in of the request, or the one that it started.
     sid: str = ""
     user: str = ""
     mode: str = ""
     node: str = ""
     retry_after: str = ""
-    # Of a refresh: the id of the token presented, and of the one that came back.
+    # Of a refresh: the id of the presented token and of its successor.
     presented: str = ""
     returned: str = ""
     # Of an access token: its id, and when it expires by the clock of the checker.
     jti: str = ""
     expires: float = FOREVER
-    # Of a refusal: what was asked for, and what was said.
+    # Of a refusal: the request, and the response.
     said: str = ""
-    # The names in the answer.
+    # The names in the response.
     about: frozenset[str] = frozenset()
-    # The client went away before the answer.
+    # The client disconnected before the response.
     left: bool = False
-    # The answer had begun, and ended too soon.
+    # The response was truncated.
     cut_off: bool = False
 
     @property
@@ -42,16 +42,16 @@ class Call:
 
 @dataclass(frozen=True)
 class End:
-    """Something that ends sign-ins, or blocks one token (`jti`). Not acknowledged: it may have happened, or may yet."""
+    """An end of sign-ins, or a block of one token (`jti`). Unacknowledged: it may be executed, now or later."""
 
     action: str
-    asked: float
-    told: float
+    sent_at: float
+    answered_at: float
     acknowledged: bool
     user: str
     sids: frozenset[str]
     jti: str = ""
-    # The sign-in that asked for it.
+    # The sign-in of the request.
     by: str = ""
 
 
@@ -60,7 +60,7 @@ class Fault:
     kind: str
     began: float
     over: float
-    # Which promise it touches: "valkey", "postgres", "node", "client".
+    # The affected part: "valkey", "postgres", "node", "client".
     part: str
 
     @property
@@ -70,11 +70,11 @@ class Fault:
 
 @dataclass(frozen=True)
 class Record:
-    """What the database holds at the end."""
+    """The content of the database at the end."""
 
     ended: frozenset[str]
     blocked: frozenset[str]
-    # Type of event and sid, or the name of the user where there is no sid.
+    # Type of event and sid, or the name of the user without a sid.
     events: Mapping[tuple[str, str], int]
     # Why each sign-in has ended.
     reasons: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Five minutes of faults on a real fleet, with what `python -m tests.chaos` does for as long as it is told to."""
+"""Five minutes of faults on a real fleet, like `python -m tests.chaos`."""
 
 import os
 import subprocess
@@ -15,9 +15,9 @@ from tests.plugins.optional_tools import require
 
 MINUTES, SEED = 5.0, 20
 FAULTS = 100
-# Of each kind of request, so many must have been granted.
+# The minimum of accepted requests of each kind.
 LEAST = {"call": 1000, "page": 100, "refresh": 150, "sign in": 80, "end": 25, "sign out": 8}
-# So many answers must have named somebody, or none could have named the wrong one.
+# The minimum of responses with a user name, or none could have had a wrong one.
 NAMED = 500
 
 
@@ -27,17 +27,17 @@ NAMED = 500
 def test_five_minutes_of_faults_break_no_promise() -> None:
     require(servers.nginx_program)
     history, violations = run(MINUTES, SEED)
-    told = report(history, violations)
-    assert not violations, told
-    assert len(history.faults) >= FAULTS, told
+    summary = report(history, violations)
+    assert not violations, summary
+    assert len(history.faults) >= FAULTS, summary
     granted = Counter(call.action for call in history.calls if call.accepted or call.status == 302)
-    assert {action: times for action, times in LEAST.items() if granted[action] < times} == {}, (granted, told)
-    assert sum(bool(call.about) for call in history.calls) >= NAMED, told
+    assert {action: times for action, times in LEAST.items() if granted[action] < times} == {}, (granted, summary)
+    assert sum(bool(call.about) for call in history.calls) >= NAMED, summary
 
 
 @pytest.mark.once
 @pytest.mark.parametrize("module", ["tests.chaos", "tests.benchmarks"])
-def test_the_commands_need_nothing_around_them(module: str) -> None:
+def test_the_commands_need_no_environment(module: str) -> None:
     env = {name: value for name, value in os.environ.items() if name not in (*stores.ENVIRONMENT, *stores.DEFAULTS)}
     env.pop("DJANGO_SETTINGS_MODULE", None)
     subprocess.run([sys.executable, "-m", module, "--help"], cwd=servers.ROOT, env=env, check=True)

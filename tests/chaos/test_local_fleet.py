@@ -1,4 +1,4 @@
-"""`manage.py start --fleet 2`: what it says is so, and Ctrl-C leaves nothing behind."""
+"""`manage.py start --fleet 2`: it serves as printed, and Ctrl-C stops every process."""
 
 import os
 import re
@@ -30,32 +30,33 @@ def stand() -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_a_fleet_to_play_with(stand: subprocess.Popen[str]) -> None:
+def test_the_local_fleet_starts_and_serves(stand: subprocess.Popen[str]) -> None:
     assert stand.stdout
-    told = "".join(takewhile(lambda line: not line.startswith(LAST_PERSON), stand.stdout))
-    [base] = re.findall(r"pages +(\S+)/\n", told)
-    [password] = re.findall(r"alice +(\S+)", told)
-    nodes = dict(re.findall(r"node +pid (\d+) +http://(\S+)", told))
-    processes = [psutil.Process(int(pid)) for pid in re.findall(r"pid (\d+)", told)]
+    output = "".join(takewhile(lambda line: not line.startswith(LAST_PERSON), stand.stdout))
+    [base] = re.findall(r"pages +(\S+)/\n", output)
+    [password] = re.findall(r"alice +(\S+)", output)
+    nodes = dict(re.findall(r"node +pid (\d+) +http://(\S+)", output))
+    processes = [psutil.Process(int(pid)) for pid in re.findall(r"pid (\d+)", output)]
     assert (len(nodes), len(processes)) == (2, 5)
 
     with httpx.Client(base_url=base, timeout=30, trust_env=False) as http:
         assert http.get("/accounts/login/").status_code == 200
+        assert http.get("/compare/").status_code == 200
         access = http.post("/api/token/", json={"username": "alice", "password": password}).json()["access"]
 
         def call() -> httpx.Response:
             return http.get("/api/me/", headers={"Authorization": f"Bearer {access}"})
 
-        asked = set()
+        answered = set()
 
-        def asked_all() -> bool:
+        def answered_all() -> bool:
             answer = call()
             assert answer.status_code == 200, answer.text
-            asked.add(answer.headers["X-Node"])
-            return asked == set(nodes.values())
+            answered.add(answer.headers["X-Node"])
+            return answered == set(nodes.values())
 
-        # The balancer leaves a node alone for two seconds after it was too busy to answer.
-        servers.wait_until(asked_all)
+        # The balancer skips a node for two seconds after it was too busy to respond.
+        servers.wait_until(answered_all)
         psutil.Process(int(next(iter(nodes)))).kill()
         assert {call().status_code for _ in range(6)} == {200}
 

@@ -13,7 +13,7 @@ from tests.e2e.site import Person, Site, running, sign_in
 from tests.plugins import chromium as program
 
 NARROWEST, NARROW, WIDE = 320, 360, 1280
-# Whatever a page asks for comes from the project itself: there are no other hosts.
+# Pages load everything from the project: other hosts cannot be resolved.
 FLAGS = [
     "--no-sandbox",
     "--disable-background-networking",
@@ -25,7 +25,7 @@ FLAGS = [
 ]
 
 
-# Not for the whole session: Playwright runs an event loop in this thread, in which Django refuses to ask the database.
+# Not for the whole session: Playwright runs an event loop in this thread, where Django refuses database queries.
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     path = program.require()
@@ -46,46 +46,46 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
-class Complaints:
-    """What a page did that it should not: errors and warnings on the console (the browser tells there what the
-    Content-Security-Policy forbade), exceptions that nobody caught, requests that failed."""
+class PageErrors:
+    """Records the errors of pages: errors and warnings on the console (which include violations of the
+    Content-Security-Policy), uncaught exceptions, and failed requests."""
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.recorded: list[str] = []
         self._expected: list[str] = []
 
     def expect(self, pattern: str) -> None:
-        """The journey provokes this on purpose: to be heard at least once, as often as it likes."""
+        """Expects an error at least once, since the test causes it on purpose."""
         self._expected.append(pattern)
 
     def listen_to(self, context: BrowserContext) -> None:
-        context.on("console", self._hear_console)
-        context.on("weberror", lambda error: self.heard.append(f"uncaught: {error.error}"))
-        context.on("requestfailed", self._hear_failed_request)
+        context.on("console", self._record_console)
+        context.on("weberror", lambda error: self.recorded.append(f"uncaught: {error.error}"))
+        context.on("requestfailed", self._record_failed_request)
 
     def check(self) -> None:
-        unexpected = [each for each in self.heard if not any(re.search(known, each) for known in self._expected)]
-        missed = [known for known in self._expected if not any(re.search(known, each) for each in self.heard)]
-        assert not unexpected, "\n".join(["The page complained:", *unexpected])
-        assert not missed, f"The page was expected to complain: {missed}"
+        unexpected = [each for each in self.recorded if not any(re.search(known, each) for known in self._expected)]
+        missed = [known for known in self._expected if not any(re.search(known, each) for each in self.recorded)]
+        assert not unexpected, "\n".join(["The page had errors:", *unexpected])
+        assert not missed, f"Expected errors of the page did not occur: {missed}"
 
-    def _hear_console(self, message: ConsoleMessage) -> None:
+    def _record_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self.heard.append(f"{message.type}: {message.text} ({message.location.get('url')})")
+            self.recorded.append(f"{message.type}: {message.text} ({message.location.get('url')})")
 
-    def _hear_failed_request(self, request: Request) -> None:
-        # What the browser gave up itself because its person went on to another page.
+    def _record_failed_request(self, request: Request) -> None:
+        # Not requests that the browser aborted because of a navigation.
         if request.failure != "net::ERR_ABORTED":
-            self.heard.append(f"failed: {request.method} {request.url} {request.failure}")
+            self.recorded.append(f"failed: {request.method} {request.url} {request.failure}")
 
 
 @pytest.fixture
-def complaints() -> Complaints:
-    return Complaints()
+def page_errors() -> PageErrors:
+    return PageErrors()
 
 
 @pytest.fixture
-def new_page(chromium: Browser, site: Site, complaints: Complaints) -> Iterator[Callable[..., Page]]:
+def new_page(chromium: Browser, site: Site, page_errors: PageErrors) -> Iterator[Callable[..., Page]]:
     """Opens a page in a browser profile of its own; options are those of Playwright's new_context()."""
     contexts = []
 
@@ -95,19 +95,19 @@ def new_page(chromium: Browser, site: Site, complaints: Complaints) -> Iterator[
             "viewport": {"width": WIDE, "height": 800},
             "locale": "en-GB",
             "reduced_motion": "reduce",
-            # As people's browsers call themselves.
+            # A common user agent.
             "user_agent": f"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/{chromium.version} Safari/537.36",
         }
         context = chromium.new_context(**defaults | options)
         context.set_default_timeout(15_000)
         contexts.append(context)
-        complaints.listen_to(context)
+        page_errors.listen_to(context)
         return context.new_page()
 
     yield open_page
     for context in contexts:
         context.close()
-    complaints.check()
+    page_errors.check()
 
 
 @pytest.fixture
@@ -137,10 +137,10 @@ def album(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def look_at(album: Path) -> Callable[[Page, str], None]:
-    """Looks closely at a page, light and dark, narrow and wide: screenshots under that name, nothing cut off,
-    and nothing that axe would hold against it."""
+    """Checks a page, light and dark, narrow and wide: stores screenshots under a name, and asserts that
+    nothing is cut off and that axe finds nothing."""
 
-    def look(page: Page, name: str) -> None:
+    def check_page(page: Page, name: str) -> None:
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
             for width in (NARROW, WIDE):
@@ -152,7 +152,7 @@ def look_at(album: Path) -> Callable[[Page, str], None]:
         assert_fits(page, NARROWEST)
         page.set_viewport_size({"width": WIDE, "height": 800})
 
-    return look
+    return check_page
 
 
 def assert_fits(page: Page, width: int) -> None:
@@ -161,6 +161,6 @@ def assert_fits(page: Page, width: int) -> None:
 
 
 def assert_accessible(page: Page) -> None:
-    """By the debugger, not by a script element: the page's own policy may be as strict as it is."""
+    """Injects axe by the debugger and not by a script element, so that the policy of the page is unchanged."""
     results = Axe().run(page)
     assert results.violations_count == 0, results.generate_report()

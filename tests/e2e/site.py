@@ -1,4 +1,4 @@
-"""The project as its visitors meet it: a real node, the people on it, and the mail it sends."""
+"""A real node for the browser tests, its users, and the mail that it sends."""
 
 import email
 import email.policy
@@ -32,16 +32,16 @@ class Site:
     mails: Path
 
     def shell(self, code: str) -> str:
-        """What that code prints, run by another process on the same stores."""
+        """Runs code in another process on the same stores and returns its output."""
         return servers.manage(self.env, "shell", "--verbosity=0", "--command", code)
 
-    def someone(self, name: str) -> Person:
+    def new_person(self, name: str) -> Person:
         username = f"{name}-{uuid4().hex[:8]}"
         return Person(username, f"{username}@example.org", "violet anchor hums at dawn")
 
     def sign_up(self, name: str = "ann") -> Person:
-        """Somebody with an account of their own, whatever other tests do on the same node."""
-        person = self.someone(name)
+        """Creates a user with a unique name."""
+        person = self.new_person(name)
         answer = httpx.post(f"{self.url}/api/register/", json=vars(person), timeout=30, trust_env=False)
         if answer.status_code == 429:
             self.allow_sign_ups()
@@ -50,11 +50,11 @@ class Site:
         return person
 
     def allow_sign_ups(self) -> None:
-        """All tests sign up from one address, and so many are refused."""
+        """Resets the rate limit of sign-ups, since all tests have one address."""
         self.shell("from accounts.models import AttemptCounter; AttemptCounter.objects.filter(kind='sign_up').delete()")
 
     def start_client(self, person: Person, user_agent: str = "curl/8.9.1") -> dict[str, str]:
-        """Signs a program in: its `access` and `refresh` token."""
+        """Signs a client in and returns its `access` and `refresh` token."""
         answer = httpx.post(
             f"{self.url}/api/token/",
             json={"username": person.username, "password": person.password},
@@ -66,7 +66,7 @@ class Site:
         return answer.json()
 
     def next_mail(self, person: Person, subject: str) -> EmailMessage:
-        """The newest mail to that person with that in its subject; waits for it: mail leaves in the background."""
+        """Waits for the newest mail to a user with a text in its subject: mail is sent in the background."""
         deadline = time.monotonic() + MAIL_SECONDS
         while time.monotonic() < deadline:
             found = [mail for mail in self._mails_to(person) if subject in mail["Subject"]]
@@ -77,7 +77,7 @@ class Site:
 
     def _mails_to(self, person: Person) -> Iterator[EmailMessage]:
         for path in sorted(self.mails.iterdir(), key=lambda path: path.stat().st_mtime_ns):
-            # Django's file backend ends each of a file's messages with a line of 79 dashes.
+            # Django's file backend ends each message with a line of 79 dashes.
             for message in path.read_bytes().split(b"-" * 79 + b"\n"):
                 mail = email.message_from_bytes(message, policy=email.policy.default)
                 if isinstance(mail, EmailMessage) and mail["To"] == person.email:
@@ -86,10 +86,10 @@ class Site:
 
 @contextmanager
 def running(folder: Path, database_url: str) -> Iterator[Site]:
-    """One node of two processes with four threads each, as `manage.py start` has them."""
+    """Starts a node of two processes with four threads each, like `manage.py start`."""
     mails = folder / "mails"
     mails.mkdir()
-    # DEBUG, so that plain HTTP on loopback will do and cookies are not Secure.
+    # DEBUG allows plain HTTP on loopback, and cookies that are not Secure.
     # The path of a URL begins after its slash.
     env = {"DATABASE_URL": database_url, "DEBUG": "true", "DEMO": "true", "EMAIL_URL": f"filemail:///{mails}"}
     servers.manage(env, "migrate", "--verbosity=0")
@@ -98,7 +98,7 @@ def running(folder: Path, database_url: str) -> Iterator[Site]:
 
 
 def sign_in(page: Page, person: Person) -> None:
-    """By the form, as people do."""
+    """Signs in by the form."""
     page.goto("/accounts/login/")
     main = page.get_by_role("main")
     main.get_by_label("Username").fill(person.username)

@@ -1,4 +1,4 @@
-"""Wristband or passport? The page that settles the question, clicked through."""
+"""The page /compare/ in a real browser."""
 
 import os
 import re
@@ -8,18 +8,18 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.site import sign_in
 
-# What a browser makes of the pages has nothing to do with the stores; test_harness is on both.
+# How a browser renders pages does not depend on the stores; test_harness runs on both.
 pytestmark = [pytest.mark.once, pytest.mark.long]
 
 MAX_PAGE_BYTES = 60_000
-# Signature, time, still honoured here.
+# Signature, time, not revoked.
 GOOD = [re.compile("Valid"), re.compile("not expired"), re.compile("Yes")]
 NOT_HONOURED = [re.compile("Valid"), re.compile("not expired"), re.compile("No:")]
 
 
 @pytest.fixture
 def guest(page):
-    """A page whose visitor has just become a throw-away user."""
+    """A page in which a throw-away user is signed in."""
     page.goto("/compare/")
     page.get_by_role("button", name="Create a temporary account").click()
     expect(page.get_by_text("It is deleted after a day")).to_be_visible()
@@ -28,7 +28,7 @@ def guest(page):
 
 @pytest.fixture
 def traveller(guest):
-    """The guest, with a passport."""
+    """The page of the guest after the client has its tokens."""
     return with_passport(guest)
 
 
@@ -59,7 +59,7 @@ def statuses(box):
 # The live part
 
 
-def test_a_guest_is_somebody_after_one_click(page, look_at):
+def test_one_click_signs_a_guest_in(page, look_at):
     page.goto("/compare/")
     expect(page.get_by_text("Sign in to send real requests")).to_be_visible()
     look_at(page, "compare-guest")
@@ -71,7 +71,7 @@ def test_a_guest_is_somebody_after_one_click(page, look_at):
     expect(page.get_by_role("button", name="Change the password here")).to_be_disabled()
 
 
-def test_who_am_i_is_asked_with_both_and_the_exchange_is_shown(traveller, look_at):
+def test_both_modes_call_the_api_and_the_exchange_is_shown(traveller, look_at):
     page = traveller
     press(page, "Send both requests")
     box = experiment(page, "Who am I?")
@@ -90,8 +90,8 @@ def test_who_am_i_is_asked_with_both_and_the_exchange_is_shown(traveller, look_a
     look_at(page, "compare-who")
 
 
-def test_no_secret_is_shown(traveller, complaints):
-    complaints.expect("status of 401")
+def test_no_secret_is_shown(traveller, page_errors):
+    page_errors.expect("status of 401")
     page = traveller
     password = page.locator("#throw-away-password").inner_text()
     for button in ("Send both requests", "Tamper with the token", "Use the refresh token", "Change the password here"):
@@ -103,8 +103,8 @@ def test_no_secret_is_shown(traveller, complaints):
     assert shown.count(password) == 1
 
 
-def test_one_changed_letter_breaks_the_signature(traveller, complaints):
-    complaints.expect("status of 401")
+def test_one_changed_letter_breaks_the_signature(traveller, page_errors):
+    page_errors.expect("status of 401")
     press(traveller, "Tamper with the token")
     box = experiment(traveller, "Change one character")
     expect(box.get_by_text("so the signature is not valid")).to_be_visible()
@@ -130,8 +130,8 @@ def test_ten_requests_race_for_one_successor(traveller):
     assert statuses(experiment(traveller, "Who am I?")) == ["200", "200"]
 
 
-def test_a_lost_answer_is_forgiven_and_theft_is_not(traveller, complaints, look_at):
-    complaints.expect("status of 401")
+def test_a_retry_succeeds_and_a_reuse_ends_the_sign_in(traveller, page_errors, look_at):
+    page_errors.expect("status of 401")
     box = experiment(traveller, "Reuse a refresh token")
     press(traveller, "Send the last one again")
     expect(box.get_by_text("The server returned the same new tokens again")).to_be_visible()
@@ -144,8 +144,8 @@ def test_a_lost_answer_is_forgiven_and_theft_is_not(traveller, complaints, look_
     look_at(traveller, "compare-theft")
 
 
-def test_after_the_sign_out_the_token_is_signed_and_in_time_and_refused(traveller, complaints):
-    complaints.expect("status of 401")
+def test_after_the_sign_out_the_unexpired_token_is_refused(traveller, page_errors):
+    page_errors.expect("status of 401")
     blocked = traveller.locator("#kept .count strong")
     before = int(blocked.inner_text())
     press(traveller, "Sign out the client")
@@ -154,14 +154,14 @@ def test_after_the_sign_out_the_token_is_signed_and_in_time_and_refused(travelle
     expect(verdicts(box)).to_have_text(NOT_HONOURED)
     expect(verdicts(traveller.locator("#mine"))).to_have_text(NOT_HONOURED)
     expect(blocked).not_to_have_text(str(before))
-    # The next experiment gets itself another.
+    # The next experiment signs a new client in.
     press(traveller, "Send both requests")
     assert statuses(experiment(traveller, "Who am I?")) == ["200", "200"]
     expect(traveller.get_by_text("The client is signed in")).to_be_visible()
 
 
-def test_a_new_password_ends_the_passport_and_not_the_wristband(traveller, complaints):
-    complaints.expect("status of 401")
+def test_a_new_password_ends_the_passport_and_not_the_wristband(traveller, page_errors):
+    page_errors.expect("status of 401")
     press(traveller, "Change the password here")
     box = experiment(traveller, "Change the password")
     expect(box.get_by_text("The wristband stays valid")).to_be_visible()
@@ -208,24 +208,24 @@ def test_fifty_requests_can_be_stopped(traveller, how):
     expect(stop if how == "button" else run).to_be_focused()
     by_cookie, by_token = map(int, traveller.locator("[data-count]").all_inner_texts())
     assert by_cookie == by_token < 50
-    # Once more on the same spot stops nothing and starts nothing.
+    # Another press on the same spot neither stops nor starts anything.
     if how == "button":
         traveller.keyboard.press("Enter")
         expect(traveller.locator("#stage")).to_have_attribute("aria-busy", "false")
 
 
-def test_a_hash_of_a_password_is_not_charged_to_the_wristband(traveller, complaints):
-    complaints.expect("status of 401")
+def test_the_cost_of_a_password_hash_is_not_counted(traveller, page_errors):
+    page_errors.expect("status of 401")
     press(traveller, "Change the password here")
     change = experiment(traveller, "Change the password").locator(".exchange").first
-    told = re.search(r"([\d.]+) ms \(\+ ([\d.]+) ms for the password hash\)", change.inner_text())
+    times = re.search(r"([\d.]+) ms \(\+ ([\d.]+) ms for the password hash\)", change.inner_text())
     # Argon2 takes tens of milliseconds, twice.
-    assert float(told[2]) > 20
+    assert float(times[2]) > 20
     median = traveller.locator("[data-cost=milliseconds] .wristband b").inner_text()
-    assert float(median) < float(told[2])
+    assert float(median) < float(times[2])
 
 
-def test_forced_colours_leave_the_legend_its_colours(traveller, album):
+def test_the_legend_keeps_its_colours_with_forced_colours(traveller, album):
     traveller.emulate_media(forced_colors="active", color_scheme="dark")
     legend = [
         traveller.locator(f".key.{mode}").evaluate("each => getComputedStyle(each).backgroundColor")
@@ -259,9 +259,9 @@ BUTTONS = [
 
 
 @pytest.mark.parametrize("name", BUTTONS)
-def test_the_focus_stays_on_the_button_that_was_pressed(guest, complaints, name):
-    """Two presses of Enter do what two clicks on that button do, and nothing else."""
-    guest.on("response", lambda response: response.status == 401 and complaints.expect("status of 401"))
+def test_the_focus_stays_on_the_button_that_was_pressed(guest, page_errors, name):
+    """Two presses of Enter have the same effect as two clicks on that button."""
+    guest.on("response", lambda response: response.status == 401 and page_errors.expect("status of 401"))
     guest.get_by_label("Token", exact=True).fill("a.b.c")
     answer(guest)
     button = guest.get_by_role("button", name=name, exact=True)
@@ -275,7 +275,7 @@ def test_the_focus_stays_on_the_button_that_was_pressed(guest, complaints, name)
         expect(guest.get_by_text("The client is signed in")).to_be_visible()
 
 
-def test_the_client_stands_on_the_list_until_the_page_is_left(anns_page, look_at):
+def test_the_client_is_listed_until_the_page_is_left(anns_page, look_at):
     page = anns_page
     page.goto("/compare/")
     look_at(page, "compare-signed-in")
@@ -285,7 +285,7 @@ def test_the_client_stands_on_the_list_until_the_page_is_left(anns_page, look_at
     other_tab.goto("/accounts/sign-ins/")
     expect(other_tab.get_by_role("main")).to_contain_text("Compare page")
     page.goto("/")
-    # No page waits for what it says on leaving, so the list may be asked before that was heard.
+    # A page does not wait for the request that it sends on leaving, so the list may be read before it arrives.
     button = other_tab.get_by_role("button", name="End sign-in: Compare page")
     for _ in range(50):
         other_tab.reload()
@@ -295,8 +295,8 @@ def test_the_client_stands_on_the_list_until_the_page_is_left(anns_page, look_at
     expect(button).to_have_count(0)
 
 
-def test_ended_from_the_list_it_is_refused(anns_page, complaints):
-    complaints.expect("status of 401")
+def test_a_client_ended_from_the_list_is_refused(anns_page, page_errors):
+    page_errors.expect("status of 401")
     page = anns_page
     page.goto("/compare/")
     with_passport(page)
@@ -345,7 +345,7 @@ def test_all_of_it_works_from_the_keyboard(guest):
 # The rest of the page
 
 
-def test_a_pasted_token_is_taken_apart_and_is_in_no_address(page, site, ann, look_at):
+def test_a_pasted_token_is_decoded_and_is_in_no_url(page, site, ann, look_at):
     token = site.start_client(ann)["refresh"]
     asked = []
     page.on("request", lambda request: asked.append(request.url))
@@ -373,15 +373,15 @@ def test_the_countdown_counts_down(page, site, ann):
     expect(timer).not_to_have_text(before)
 
 
-def test_what_is_too_long_is_refused_with_a_word(page, complaints):
-    complaints.expect("status of 413")
+def test_too_long_input_is_refused_with_a_message(page, page_errors):
+    page_errors.expect("status of 413")
     page.goto("/compare/")
     page.get_by_label("Token", exact=True).fill("e" * 9000)
     press_form(page, "Inspect the token")
     expect(page.locator("#inspected")).to_have_text(re.compile("longer than 8 kB"))
 
 
-def test_questions_end_in_advice_and_leave_the_passport_alone(traveller, look_at):
+def test_the_questions_give_advice_and_do_not_end_the_client(traveller, look_at):
     page = traveller
     answer(page)
     expect(page.get_by_role("heading", name="The wristband: a session")).to_be_visible()
@@ -409,7 +409,7 @@ def test_all_but_the_live_part_works_without_javascript(new_page, site, ann):
     expect(page.get_by_role("heading", name="The wristband: a session")).to_be_visible()
 
 
-def test_a_visitor_without_javascript_keeps_the_answers(new_page):
+def test_answers_are_kept_without_javascript(new_page):
     page = new_page(java_script_enabled=False)
     page.goto("/compare/?client=program&origin=cross&services=many&end=minutes")
     expect(page.get_by_role("heading", name="The passport: tokens")).to_be_visible()

@@ -1,4 +1,4 @@
-"""Pages on other origins, in a real browser. Ports of one host are one site, so SameSite keeps no cookie from them."""
+"""Pages of other origins in a real browser. Ports of one host are one site, so SameSite sends them cookies."""
 
 import os
 import threading
@@ -11,7 +11,7 @@ import pytest
 from tests import servers
 from tests.e2e.site import Site, sign_in
 
-# What a browser makes of the pages has nothing to do with the stores; test_harness is on both.
+# How a browser renders pages does not depend on the stores; test_harness runs on both.
 pytestmark = [pytest.mark.once, pytest.mark.long]
 
 ASK = """async ([url, options]) => {
@@ -46,23 +46,23 @@ def another_origin():
 
 
 @pytest.fixture(scope="module")
-def friend():
+def allowed_origin():
     with another_origin() as origin:
         yield origin
 
 
 @pytest.fixture(scope="module")
-def stranger():
+def other_origin():
     with another_origin() as origin:
         yield origin
 
 
 @pytest.fixture(scope="module")
-def open_site(friend, tmp_path_factory):
-    """A site that lets the friend's pages use its API."""
+def open_site(allowed_origin, tmp_path_factory):
+    """A site whose API allows one other origin."""
     folder, server_url, name = tmp_path_factory.mktemp("open"), os.environ["DATABASE_URL"], f"open_{uuid4().hex}"
     database = servers.create_database(server_url, name) if server_url else f"sqlite:///{folder / name}.sqlite3"
-    env = {"DATABASE_URL": database, "DEBUG": "true", "CORS_ALLOWED_ORIGINS": friend}
+    env = {"DATABASE_URL": database, "DEBUG": "true", "CORS_ALLOWED_ORIGINS": allowed_origin}
     servers.manage(env, "migrate", "--verbosity=0")
     with servers.node(env, workers=2, args=["--threads=4"]) as node:
         yield Site(node.url, env, folder)
@@ -80,9 +80,9 @@ def bearer(open_site):
     return person, {"headers": {"Authorization": f"Bearer {open_site.start_client(person)['access']}"}}
 
 
-def test_a_friends_page_signs_in_and_calls_the_api(tab, open_site, friend):
+def test_a_page_of_an_allowed_origin_signs_in_and_calls_the_api(tab, open_site, allowed_origin):
     person = open_site.sign_up()
-    tab.goto(friend)
+    tab.goto(allowed_origin)
     script = """async ([site, username, password]) => {
         const json = {"Content-Type": "application/json"}
         const body = JSON.stringify({username, password})
@@ -95,39 +95,39 @@ def test_a_friends_page_signs_in_and_calls_the_api(tab, open_site, friend):
     assert (me["username"], me["first_name"]) == (person.username, "Ann")
 
 
-def test_a_friends_page_can_read_a_refusal_and_its_challenge(tab, open_site, friend):
-    tab.goto(friend)
-    told = tab.evaluate(ASK, [f"{open_site.url}/api/me/", {}])
-    assert (told["status"], told["challenge"]) == (401, 'Bearer realm="api"')
+def test_a_page_of_an_allowed_origin_reads_a_refusal(tab, open_site, allowed_origin):
+    tab.goto(allowed_origin)
+    seen = tab.evaluate(ASK, [f"{open_site.url}/api/me/", {}])
+    assert (seen["status"], seen["challenge"]) == (401, 'Bearer realm="api"')
 
 
-def test_a_strangers_page_can_read_nothing_even_with_a_token(tab, open_site, stranger):
+def test_a_page_of_another_origin_reads_nothing_with_a_token(tab, open_site, other_origin):
     _person, with_token = bearer(open_site)
-    tab.goto(stranger)
+    tab.goto(other_origin)
     assert tab.evaluate(ASK, [f"{open_site.url}/api/me/", with_token]) == REFUSED
     assert tab.evaluate(ASK, [f"{open_site.url}/api/me/", {}]) == REFUSED
 
 
-def test_no_other_page_gets_anything_by_the_session_cookie(tab, open_site, friend, stranger):
+def test_no_other_page_gets_data_with_the_session_cookie(tab, open_site, allowed_origin, other_origin):
     sign_in(tab, open_site.sign_up())
     url = f"{open_site.url}/api/me/"
     assert tab.evaluate(ASK, [url, {}])["status"] == 200
-    for origin in (friend, stranger):
+    for origin in (allowed_origin, other_origin):
         tab.goto(origin)
         assert tab.evaluate(ASK, [url, {"credentials": "include"}]) == REFUSED
-        # Where the browser would show the answer, it sends the cookie; the server does not honour it.
+        # Where the browser may show the response, it sends the cookie; the server ignores the cookie.
         with tab.expect_navigation() as followed:
             tab.evaluate("url => { location.href = url }", url)
         assert "sessionid" in followed.value.request.all_headers()["cookie"]
         assert followed.value.status == 401
 
 
-def test_no_other_page_sends_our_forms_even_with_their_token(tab, open_site, stranger):
+def test_no_other_page_submits_our_forms_even_with_csrf_token(tab, open_site, other_origin):
     sign_in(tab, open_site.sign_up())
     tab.goto("/accounts/profile/")
-    # As if it had leaked.
+    # As if the token had leaked.
     token = tab.locator("main [name=csrfmiddlewaretoken]").first.get_attribute("value")
-    tab.goto(stranger)
+    tab.goto(other_origin)
     with tab.expect_navigation() as sent:
         tab.evaluate(
             """([action, token]) => {

@@ -1,11 +1,11 @@
-"""Swagger UI at /api/docs/, from our own files and under our own policy."""
+"""Swagger UI at /api/docs/, served from the project's files and under its policy."""
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import assert_accessible
 
-# What a browser makes of the pages has nothing to do with the stores; test_harness is on both.
+# How a browser renders pages does not depend on the stores; test_harness runs on both.
 pytestmark = [pytest.mark.once, pytest.mark.long]
 
 
@@ -38,12 +38,12 @@ def docs(page):
     return page
 
 
-def test_axe_is_content_with_the_docs(docs, album):
+def test_axe_finds_nothing_in_the_docs(docs, album):
     docs.screenshot(path=album / "docs.png", full_page=True)
     assert_accessible(docs)
 
 
-def test_axe_is_content_with_every_operation_opened(docs, album):
+def test_axe_finds_nothing_with_every_operation_expanded(docs, album):
     for control in docs.locator(".opblock-summary-control").all():
         control.click()
     docs.wait_for_timeout(500)
@@ -52,8 +52,8 @@ def test_axe_is_content_with_every_operation_opened(docs, album):
 
 
 @pytest.mark.parametrize("operation", ["token-sign_in", "sign-ins-end_sign_in", "token-revoke", "me-change_me"])
-def test_axe_is_content_with_a_call_that_is_tried(docs, operation, complaints):
-    docs.on("response", lambda answer: answer.status == 401 and complaints.expect("status of 401"))
+def test_axe_finds_nothing_after_a_call(docs, operation, page_errors):
+    docs.on("response", lambda answer: answer.status == 401 and page_errors.expect("status of 401"))
     block = docs.locator(f"#operations-{operation}")
     block.locator(".opblock-summary-control").click()
     block.get_by_role("button", name="Try it out").click()
@@ -65,7 +65,7 @@ def test_axe_is_content_with_a_call_that_is_tried(docs, operation, complaints):
     assert_accessible(docs)
 
 
-def test_the_dialog_offers_the_ways_that_work_on_this_page_alone(docs):
+def test_the_dialog_offers_only_schemes_that_work_on_this_page(docs):
     docs.get_by_role("button", name="Authorize").first.click()
     dialog = docs.get_by_role("dialog", name="Available authorizations")
     expect(dialog).to_contain_text("accessToken")
@@ -76,13 +76,13 @@ def test_the_dialog_offers_the_ways_that_work_on_this_page_alone(docs):
     dialog.get_by_role("button", name="Close").last.click()
 
 
-def test_the_example_of_an_account_makes_one(docs, site):
+def test_the_example_of_a_registration_succeeds(docs, site):
     site.allow_sign_ups()
     register = docs.locator("#operations-register-register")
     register.locator(".opblock-summary-control").click()
     register.get_by_role("button", name="Try it out").click()
     body = register.locator("textarea")
-    name = site.someone("carol").username
+    name = site.new_person("carol").username
     body.fill(body.input_value().replace("carol", name))
     register.get_by_role("button", name="Execute").click()
     expect(register.locator(".live-responses-table")).to_contain_text("201")

@@ -1,15 +1,15 @@
-"""The journeys stand on this: pages that complain are heard, and pages are looked at."""
+"""The fixtures of the browser tests: errors of pages are recorded, and pages are checked."""
 
 import re
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.e2e.conftest import Complaints
+from tests.e2e.conftest import PageErrors
 from tests.e2e.site import sign_in
 
 
-def test_a_person_signs_in_sees_the_list_ends_a_client_and_signs_out(page, site, ann, look_at):
+def test_a_user_signs_in_ends_a_client_and_signs_out(page, site, ann, look_at):
     site.start_client(ann, "curl/8.9.1")
     page.goto("/")
     look_at(page, "home")
@@ -38,7 +38,7 @@ def test_mail_that_the_site_sends_is_found(page, site, ann):
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "message"),
     [
         ("console.error('a mishap')", "a mishap"),
         ("console.warn('a warning')", "a warning"),
@@ -47,41 +47,41 @@ def test_mail_that_the_site_sends_is_found(page, site, ann):
         ("fetch('http://elsewhere.example/').catch(() => {})", "elsewhere.example"),
     ],
 )
-def test_what_a_page_does_wrong_is_heard(chromium, site, script, told):
-    complaints = Complaints()
+def test_errors_of_a_page_are_recorded(chromium, site, script, message):
+    page_errors = PageErrors()
     context = chromium.new_context(base_url=site.url)
-    complaints.listen_to(context)
+    page_errors.listen_to(context)
     page = context.new_page()
     page.goto("/")
-    complaints.check()
+    page_errors.check()
     page.evaluate(f"{{ {script} }}")
     page.wait_for_timeout(300)
     context.close()
-    with pytest.raises(AssertionError, match=told):
-        complaints.check()
+    with pytest.raises(AssertionError, match=message):
+        page_errors.check()
 
 
-def test_what_a_policy_forbids_is_heard(chromium, site):
-    complaints = Complaints()
+def test_policy_violations_are_recorded(chromium, site):
+    page_errors = PageErrors()
     context = chromium.new_context(base_url=site.url)
-    complaints.listen_to(context)
+    page_errors.listen_to(context)
     page = context.new_page()
     strict = {"content-type": "text/html", "content-security-policy": "default-src 'self'"}
     page.route("**/strict", lambda route: route.fulfill(headers=strict, body="<style>p { color: red }</style>"))
     page.goto("/strict")
     context.close()
     with pytest.raises(AssertionError, match="Content Security Policy"):
-        complaints.check()
+        page_errors.check()
 
 
-def test_what_was_expected_and_did_not_happen_is_told():
-    complaints = Complaints()
-    complaints.expect("status of 401")
+def test_a_missing_expected_error_fails():
+    page_errors = PageErrors()
+    page_errors.expect("status of 401")
     with pytest.raises(AssertionError, match="401"):
-        complaints.check()
+        page_errors.check()
 
 
-def test_a_page_without_a_name_for_its_field_is_not_accessible(page, look_at):
+def test_a_field_without_a_label_is_not_accessible(page, look_at):
     strict = {"content-type": "text/html", "content-security-policy": "default-src 'self'"}
     body = "<!doctype html><html lang=en><title>Field</title><main><h1>Field</h1><input></main>"
     page.route("**/field", lambda route: route.fulfill(headers=strict, body=body))

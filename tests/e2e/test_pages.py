@@ -1,4 +1,4 @@
-"""The pages of an account, clicked through as their people do, and looked at closely."""
+"""The pages of an account in a real browser."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from tests.e2e.conftest import assert_fits
 from tests.e2e.site import sign_in
 
-# What a browser makes of the pages has nothing to do with the stores; test_harness is on both.
+# How a browser renders pages does not depend on the stores; test_harness runs on both.
 pytestmark = pytest.mark.once
 
 NEW_PASSWORD = "a quite different passphrase"
@@ -31,14 +31,14 @@ def main(page):
 
 
 def confirm_address(page, site, person):
-    """Notices go to confirmed addresses only."""
+    """Confirms the address of a user, since notices go to confirmed addresses only."""
     page.goto(link_in(site.next_mail(person, "Confirm your e-mail address")))
     main(page).get_by_role("button", name="Confirm this e-mail address").click()
     expect(main(page)).to_contain_text("is confirmed")
 
 
-def test_somebody_signs_up_confirms_the_address_and_sees_their_account(page, site, look_at):
-    person = site.someone("zoe")
+def test_a_user_signs_up_confirms_the_address_and_sees_the_account(page, site, look_at):
+    person = site.new_person("zoe")
     site.allow_sign_ups()
     page.goto("/")
     look_at(page, "home-visitor")
@@ -61,7 +61,7 @@ def test_somebody_signs_up_confirms_the_address_and_sees_their_account(page, sit
     expect(main(page)).not_to_contain_text("Confirm your e-mail address")
 
 
-def test_a_wrong_password_is_told_beside_the_form(page, ann, look_at):
+def test_a_wrong_password_is_reported_beside_the_form(page, ann, look_at):
     page.goto("/accounts/login/")
     look_at(page, "login")
     main(page).get_by_label("Username").fill(ann.username)
@@ -71,7 +71,7 @@ def test_a_wrong_password_is_told_beside_the_form(page, ann, look_at):
     look_at(page, "login-refused")
 
 
-def test_a_password_is_shown_while_its_button_is_pressed_and_sent_as_a_password(page, ann, look_at):
+def test_a_password_shown_by_its_button_is_sent_as_a_password(page, ann, look_at):
     page.goto("/accounts/login/")
     field, button = main(page).get_by_label("Password"), main(page).get_by_role("button", name="Show Password")
     field.fill(ann.password)
@@ -86,14 +86,14 @@ def test_a_password_is_shown_while_its_button_is_pressed_and_sent_as_a_password(
     assert field.get_attribute("type") == "password"
     button.click()
     main(page).get_by_label("Username").fill(ann.username)
-    # As the browser has it at the moment of sending, which is when it asks whether to keep it.
+    # As it is when the form is sent, which is when the browser offers to store it.
     page.evaluate("addEventListener('submit', () => { name = document.querySelector('[name=password]').type })")
     main(page).get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("banner").get_by_role("button", name="Sign out")).to_be_visible()
     assert page.evaluate("name") == "password"
 
 
-def test_after_signing_out_the_way_back_leads_to_nothing_private(anns_page, ann):
+def test_after_signing_out_the_back_button_shows_nothing_private(anns_page, ann):
     page = anns_page
     page.goto("/accounts/profile/")
     expect(main(page)).to_contain_text(ann.email)
@@ -104,14 +104,14 @@ def test_after_signing_out_the_way_back_leads_to_nothing_private(anns_page, ann)
     assert ann.email not in page.content()
 
 
-def test_without_javascript_there_is_no_button_that_does_nothing(new_page, ann):
+def test_without_javascript_only_working_buttons_are_shown(new_page, ann):
     page = new_page(java_script_enabled=False)
     page.goto("/accounts/login/")
     expect(main(page).get_by_role("button")).to_have_text(["Sign in"])
     sign_in(page, ann)
 
 
-def test_a_password_can_be_pasted_and_managers_know_what_it_is_for(anns_page):
+def test_a_password_can_be_pasted_and_filled_by_managers(anns_page):
     anns_page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     anns_page.goto("/accounts/password_change/")
     new = main(anns_page).get_by_label("New password", exact=False).first
@@ -122,7 +122,7 @@ def test_a_password_can_be_pasted_and_managers_know_what_it_is_for(anns_page):
     assert kinds == ["username", "current-password", "new-password", "new-password"]
 
 
-def test_the_list_is_walked_through_by_name_and_by_end(anns_page, site, ann, look_at):
+def test_the_list_is_used_to_rename_and_end_sign_ins(anns_page, site, ann, look_at):
     page = anns_page
     for agent in ["curl/8.9.1", "your-app/2.1 (iPhone; iOS 17.2)", "python-httpx/0.28.1"]:
         site.start_client(ann, agent)
@@ -154,7 +154,7 @@ def test_the_list_is_walked_through_by_name_and_by_end(anns_page, site, ann, loo
     look_at(page, "logged-out")
 
 
-def test_after_a_while_the_password_is_asked_for_and_one_comes_back(anns_page, site, ann, look_at):
+def test_reauthentication_returns_to_the_page(anns_page, site, ann, look_at):
     page = anns_page
     site.start_client(ann)
     site.shell(MORE_THAN_RECENT.format(name=ann.username))
@@ -173,7 +173,7 @@ def test_after_a_while_the_password_is_asked_for_and_one_comes_back(anns_page, s
     expect(main(page).get_by_role("status")).to_contain_text("Sign-in ended: curl.")
 
 
-def test_a_client_is_connected_its_lines_run_and_it_is_ended(anns_page, ann, look_at, tmp_path):
+def test_a_client_is_connected_used_and_ended(anns_page, ann, look_at, tmp_path):
     page = anns_page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto("/accounts/clients/new/")
@@ -187,7 +187,7 @@ def test_a_client_is_connected_its_lines_run_and_it_is_ended(anns_page, ann, loo
     assert page.evaluate("navigator.clipboard.readText()") == refresh
     look_at(page, "client-connected")
 
-    # Again and again, in one folder, beside another client of the same name.
+    # Repeatedly, in one folder with another client of the same name.
     first = lines_of(page)
     page.goto("/accounts/clients/new/")
     main(page).get_by_label("Name").fill("backup script")
@@ -209,11 +209,11 @@ def test_a_client_is_connected_its_lines_run_and_it_is_ended(anns_page, ann, loo
 
 
 def lines_of(page):
-    """The lines to copy, by the name of their program."""
+    """Returns the commands to copy by the name of their program."""
     return {each.get_attribute("aria-label"): each.text_content() for each in page.locator("main pre").all()}
 
 
-def test_who_finds_a_stranger_ends_it_and_changes_the_password(anns_page, site, ann, look_at):
+def test_a_user_ends_an_unknown_sign_in_and_changes_the_password(anns_page, site, ann, look_at):
     page = anns_page
     confirm_address(page, site, ann)
     site.start_client(ann, "thief/1.0")
@@ -233,7 +233,7 @@ def test_who_finds_a_stranger_ends_it_and_changes_the_password(anns_page, site, 
     assert "changed" in site.next_mail(ann, "Your password was changed")["Subject"]
 
 
-def test_a_forgotten_password_is_set_anew(page, site, ann, look_at):
+def test_a_forgotten_password_is_reset(page, site, ann, look_at):
     page.goto("/accounts/login/")
     main(page).get_by_role("link", name="Forgot your password?").click()
     look_at(page, "password-reset")
@@ -249,14 +249,14 @@ def test_a_forgotten_password_is_set_anew(page, site, ann, look_at):
     look_at(page, "password-reset-complete")
 
 
-def test_a_link_used_up_is_explained(page, site, ann, complaints, look_at):
+def test_a_spent_link_is_explained(page, site, ann, page_errors, look_at):
     link = link_in(site.next_mail(ann, "Confirm your e-mail address"))
     page.goto(link)
     main(page).get_by_role("button", name="Confirm this e-mail address").click()
     page.goto(link)
     expect(main(page)).to_contain_text("This e-mail address is already confirmed")
     look_at(page, "link-used-again")
-    complaints.expect("status of 400")
+    page_errors.expect("status of 400")
     page.goto(f"{link[:-2]}x/")
     expect(main(page)).to_contain_text("This link is not valid")
     look_at(page, "link-not-valid")
@@ -295,7 +295,7 @@ def test_an_account_is_deleted(anns_page, ann, look_at):
     look_at(page, "deleted")
 
 
-def test_the_language_is_switched_and_stays(page):
+def test_the_language_is_switched_and_kept(page):
     page.goto("/accounts/login/")
     page.get_by_role("contentinfo").get_by_role("button", name="Deutsch").click()
     expect(page.locator("html")).to_have_attribute("lang", "de")
@@ -304,7 +304,7 @@ def test_the_language_is_switched_and_stays(page):
     expect(page.locator("html")).to_have_attribute("lang", "de")
 
 
-def test_the_way_through_by_keyboard(page, ann):
+def test_the_pages_work_by_keyboard(page, ann):
     page.goto("/accounts/login/")
     expect(page.locator("#id_username")).to_be_focused()
     page.keyboard.type(ann.username)
@@ -317,8 +317,8 @@ def test_the_way_through_by_keyboard(page, ann):
     expect(main(page)).to_be_focused()
 
 
-def test_a_form_that_lost_its_token_is_explained(page, complaints, look_at):
-    complaints.expect("status of 403")
+def test_a_form_without_csrf_token_is_explained(page, page_errors, look_at):
+    page_errors.expect("status of 403")
     page.goto("/accounts/login/")
     page.context.clear_cookies()
     main(page).get_by_label("Username").fill("ann")
@@ -329,7 +329,7 @@ def test_a_form_that_lost_its_token_is_explained(page, complaints, look_at):
 
 
 @pytest.mark.parametrize("path", ["/", "/accounts/login/", "/accounts/sign-ins/", "/accounts/activity/"])
-def test_a_page_is_small_asks_nobody_else_and_works_without_scripts(new_page, site, ann, path):
+def test_a_page_is_small_self_contained_and_works_without_scripts(new_page, site, ann, path):
     page = new_page(java_script_enabled=False)
     asked = []
     page.on("request", lambda request: asked.append(request.url))
@@ -340,7 +340,7 @@ def test_a_page_is_small_asks_nobody_else_and_works_without_scripts(new_page, si
     expect(page.get_by_role("main")).to_be_visible()
 
 
-def test_in_german_nothing_is_cut_off_and_axe_is_content(new_page, site, ann, look_at):
+def test_in_german_no_text_is_cut_off_and_axe_finds_nothing(new_page, site, ann, look_at):
     page = new_page(locale="de-DE")
     page.goto("/accounts/login/")
     look_at(page, "german-login")

@@ -1,4 +1,4 @@
-"""Staff in the admin, in a real browser: the overview, somebody's account, a leaked token."""
+"""The admin in a real browser: the overview, a user's account, a leaked token."""
 
 import re
 
@@ -9,18 +9,18 @@ from playwright.sync_api import Page, expect
 from tests.e2e.conftest import NARROW, WIDE
 from tests.e2e.site import sign_in
 
-# What a browser makes of the pages has nothing to do with the stores; test_harness is on both.
+# How a browser renders pages does not depend on the stores; test_harness runs on both.
 pytestmark = [pytest.mark.once, pytest.mark.long]
 
-# Django's search field has a picture of a lens for its label, and its boxes to choose from name what has no role.
-# Without preloading: for that, axe itself writes styles into the page, which the page's policy forbids.
+# In Django's admin the label of the search field is an image, and its select boxes name elements without a role.
+# Without preloading, for which axe writes styles into the page; the policy of the page forbids them.
 NOT_OURS = {"exclude": [[".help-tooltip"]]}
 AXE = {"preload": False, "rules": {"label-title-only": {"enabled": False}}}
 
 
 @pytest.fixture
 def photograph(album):
-    """Screenshots, light and dark, narrow and wide, and nothing that axe would hold against the page."""
+    """Stores screenshots, light and dark, narrow and wide, and asserts that axe finds nothing."""
 
     def take(page: Page, name: str) -> None:
         for scheme in ("light", "dark"):
@@ -46,7 +46,7 @@ def staff_page(page, site):
     return page
 
 
-def test_the_overview_leads_to_its_lists(staff_page, site, ann, photograph):
+def test_the_overview_links_to_its_lists(staff_page, site, ann, photograph):
     site.start_client(ann)
     staff_page.goto("/admin/")
     expect(staff_page.get_by_role("heading", name="Current state")).to_be_visible()
@@ -57,7 +57,7 @@ def test_the_overview_leads_to_its_lists(staff_page, site, ann, photograph):
     photograph(staff_page, "admin-sign-ins")
 
 
-def test_somebody_is_found_and_signed_out_everywhere(staff_page, site, ann, photograph):
+def test_staff_find_a_user_and_sign_them_out_everywhere(staff_page, site, ann, photograph):
     site.start_client(ann)
     staff_page.goto("/admin/accounts/user/")
     staff_page.locator("#searchbar").fill(ann.username)
@@ -74,7 +74,7 @@ def test_somebody_is_found_and_signed_out_everywhere(staff_page, site, ann, phot
     expect(staff_page.get_by_text("1 sign-in ended.")).to_be_visible()
 
 
-def test_a_leaked_token_is_found_out_blocked_and_lifted(staff_page, site, ann, photograph):
+def test_a_leaked_token_is_inspected_blocked_and_lifted(staff_page, site, ann, photograph):
     access = site.start_client(ann)["access"]
     staff_page.goto("/admin/blocklist/entry/")
     staff_page.get_by_role("link", name="Block a leaked token").click()
@@ -95,7 +95,7 @@ def test_a_leaked_token_is_found_out_blocked_and_lifted(staff_page, site, ann, p
     expect(staff_page.get_by_text("1 block removed.")).to_be_visible()
 
 
-def test_locks_are_looked_at_and_lifted(staff_page, site, ann, photograph):
+def test_attempt_counters_are_viewed_and_reset(staff_page, site, ann, photograph):
     site.shell(
         "from datetime import timedelta; from django.utils import timezone; from accounts import guess_limits;"
         "from accounts.models import AttemptCounter;"
@@ -115,7 +115,7 @@ def test_locks_are_looked_at_and_lifted(staff_page, site, ann, photograph):
     expect(staff_page.get_by_text("1 lock removed.")).to_be_visible()
 
 
-def test_the_page_before_everyone_is_signed_out(staff_page, photograph):
+def test_the_end_of_all_sign_ins_asks_for_confirmation(staff_page, photograph):
     staff_page.goto("/admin/accounts/signin/")
     staff_page.get_by_role("link", name="End all sign-ins of all users").click()
     expect(staff_page.get_by_text("sign-ins end at once")).to_be_visible()
@@ -157,7 +157,7 @@ def test_lists_show_all_their_columns_at_1280_pixels(staff_page, site, album):
         expect(staff_page.locator("#result_list tbody tr").first).to_be_visible()
 
 
-def test_the_sign_ins_of_a_user_are_seen_without_scrolling(staff_page, site, ann):
+def test_the_sign_ins_of_a_user_are_visible_without_scrolling(staff_page, site, ann):
     site.start_client(ann)
     staff_page.set_viewport_size({"width": WIDE, "height": 800})
     staff_page.goto(f"/admin/accounts/user/?q={ann.username}")

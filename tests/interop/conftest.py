@@ -15,39 +15,39 @@ from tests.plugins import nodejs
 
 AUDIENCE = "reports"
 PASSWORD = "violet anchor hums at dawn"
-# At once, since a command for each of them would take a second. They may as well have one salt.
-PEOPLE = 100
-MAKE_PEOPLE = f"""
+# In one command, since each command takes a second. All users share one salt.
+USERS = 100
+MAKE_USERS = f"""
 from django.contrib.auth.hashers import make_password
 from accounts.models import User
-names, password = [f"ann-{{number}}" for number in range({PEOPLE})], make_password({PASSWORD!r})
+names, password = [f"ann-{{number}}" for number in range({USERS})], make_password({PASSWORD!r})
 User.objects.bulk_create(User(username=name, email=f"{{name}}@example.org", password=password) for name in names)
 """
 
 
 class Issuer(servers.Node):
-    """The project, with keys that others can check and a status list."""
+    """The project with public keys and a status list."""
 
     def __init__(self, folder: Path, env: dict[str, str]) -> None:
         super().__init__(folder, env, workers=2, args=["--threads=4"])
         self.env = env | {"JWT_ISSUER": self.url}
-        self.newcomers = iter(range(PEOPLE))
+        self.unused_users = iter(range(USERS))
         self.options["env"] = os.environ | self.env
 
     def keys(self, *step: str) -> str:
-        """Takes a step; returns the kid."""
+        """Runs a step of `manage.py keys` and returns the kid."""
         return servers.manage(self.env, "keys", *step).split()[0]
 
     def rotate(self) -> str:
-        """A new key signs; returns the kid of the one that did."""
+        """Makes a new key sign; returns the kid of the previous one."""
         signed = re.search(r"^(\S+)\s+\S+\s+signing", servers.manage(self.env, "keys"), re.MULTILINE)
         assert signed
         self.keys("promote", self.keys("new"), "--force")
         return signed[1]
 
     def sign_in(self) -> "Tokens":
-        """Somebody new."""
-        name = f"ann-{next(self.newcomers)}"
+        """Signs a new user in and returns the tokens."""
+        name = f"ann-{next(self.unused_users)}"
         answer = httpx.post(
             f"{self.url}/api/token/",
             json={"username": name, "password": PASSWORD, "audience": AUDIENCE},
@@ -80,7 +80,7 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
             "DATABASE_URL": servers.create_database(server_url, name)
             if server_url
             else f"sqlite:///{folder / name}.sqlite3",
-            # DEBUG, so that plain HTTP on loopback will do.
+            # DEBUG allows plain HTTP on loopback.
             "DEBUG": "true",
             "JWT_KEYS": str(folder / "keys"),
             "JWT_STATUS_LIST": "true",
@@ -88,7 +88,7 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
         },
     )
     servers.manage(issuer.env, "migrate", "--verbosity=0")
-    servers.manage(issuer.env, "shell", "--verbosity=0", "--command", MAKE_PEOPLE)
+    servers.manage(issuer.env, "shell", "--verbosity=0", "--command", MAKE_USERS)
     issuer.keys("promote", issuer.keys("new"), "--force")
     issuer.start()
     try:
@@ -98,7 +98,7 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
 
 
 class Script:
-    """A JavaScript program that answers a line with a line, so that it lives through what happens meanwhile."""
+    """A JavaScript program that answers each line with a line, and keeps its state between them."""
 
     def __init__(self, path: Path, **env: str) -> None:
         self.process = subprocess.Popen(
@@ -118,7 +118,7 @@ class Script:
 
 @pytest.fixture
 def javascript(issuer: Issuer, tmp_path: Path) -> Iterator[Any]:
-    """Starts a script with the pinned packages at hand."""
+    """Returns a function that starts a script with the pinned packages."""
     (tmp_path / "node_modules").symlink_to(nodejs.require_packages())
     started = []
 

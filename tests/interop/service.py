@@ -1,4 +1,4 @@
-"""A service without Django. Its module `trust` is the Python code of api/README.md."""
+"""A service without Django, whose module `trust` is the Python code of api/README.md."""
 
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

@@ -1,4 +1,4 @@
-"""Bound tokens (DPoP) with clients that nobody here wrote."""
+"""Bound tokens (DPoP) with clients of other vendors."""
 
 import json
 import re
@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture
 def ann(issuer: Issuer) -> str:
-    """Her username."""
+    """The username of Ann."""
     name = f"ann-{uuid4().hex[:8]}"
     person = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
     code = f"from accounts.models import User; User.objects.create_user(**{person})"
@@ -35,7 +35,7 @@ def test_dpop_and_oauth4webapi_sign_in_refresh_and_call(javascript: Any, ann: st
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "EdDSA"])
-def test_the_readmes_client_by_requests_oauth2client_runs_as_it_stands(
+def test_the_readmes_requests_oauth2client_example_runs(
     issuer: Issuer, ann: str, algorithm: str, tmp_path: Path
 ) -> None:
     section = (servers.ROOT / "api" / "README.md").read_text().partition("### Bound tokens")[2]

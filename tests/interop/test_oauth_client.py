@@ -1,4 +1,4 @@
-"""Authlib's OAuth client asks about our tokens, and revokes them, as the RFCs say."""
+"""Authlib's OAuth client introspects and revokes our tokens by the RFCs."""
 
 from collections.abc import Iterator
 
@@ -14,27 +14,27 @@ pytestmark = [pytest.mark.once, pytest.mark.long]
 
 @pytest.fixture
 def authlib(issuer: Issuer) -> Iterator[OAuth2Client]:
-    """A service that may introspect."""
+    """Authlib's client as a service that may introspect."""
     password = servers.manage(issuer.env, "make_service", "gate", "--scope", "introspect").strip()
     answer = httpx.post(
         f"{issuer.url}/api/token/", json={"username": "gate", "password": password}, timeout=30, trust_env=False
     )
     token = {"access_token": answer.json()["access"], "token_type": "Bearer"}
     with OAuth2Client(token=token, trust_env=False) as client:
-        # Callers of ours have an access token, and no client secret.
+        # Clients authenticate with an access token, and not with a client secret.
         client.client_auth_methods = {}
         yield client
 
 
-def test_authlib_introspects_a_token_revokes_it_and_introspects_it_again(authlib: OAuth2Client, issuer: Issuer) -> None:
+def test_authlib_introspects_and_revokes_a_token(authlib: OAuth2Client, issuer: Issuer) -> None:
     tokens, bearer = issuer.sign_in(), {"Authorization": f"Bearer {authlib.token['access_token']}"}
 
     def introspect() -> dict[str, object]:
         url = f"{issuer.url}/api/token/introspect/"
         return authlib.introspect_token(url, tokens.access, "access_token", auth=NO_AUTH, headers=bearer).json()
 
-    told = introspect()
-    assert (told["active"], told["token_type"]) == (True, "Bearer")
+    claims = introspect()
+    assert (claims["active"], claims["token_type"]) == (True, "Bearer")
     url = f"{issuer.url}/api/token/revoke/"
     assert authlib.revoke_token(url, tokens.refresh, "refresh_token", auth=NO_AUTH).status_code == 200
     assert introspect() == {"active": False}

@@ -1,4 +1,4 @@
-"""The code that api/README.md has for other services, run as it is there."""
+"""The code for other services in api/README.md, run unchanged."""
 
 import re
 import sys
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.once, pytest.mark.long]
 
 HERE = Path(__file__).parent
 SECTION = "## Trust our tokens from your service"
-# Of the status list (`ttl`), and a moment for the list to be made and for a slow machine.
+# The `ttl` of the status list, with a tolerance for building the list and for a slow machine.
 TTL, A_MOMENT = 10, 5
 ASK = """
 import { createInterface } from 'node:readline'
@@ -70,33 +70,31 @@ def in_javascript(javascript: Any) -> Callable[[str], bool]:
 
 
 @pytest.fixture(params=["python", "in_javascript"])
-def lets_in(request: pytest.FixtureRequest) -> Callable[[str], bool]:
-    """Whether the other service lets the bearer of a token in."""
+def accepts(request: pytest.FixtureRequest) -> Callable[[str], bool]:
+    """Whether the other service accepts a token."""
     return request.getfixturevalue(request.param)
 
 
-def test_a_service_takes_our_token_and_refuses_it_within_the_ttl_after_it_was_revoked(
-    lets_in: Callable[[str], bool], issuer: Issuer
-) -> None:
+def test_a_service_refuses_a_revoked_token_within_the_ttl(accepts: Callable[[str], bool], issuer: Issuer) -> None:
     tokens, other = issuer.sign_in(), issuer.sign_in()
-    assert lets_in(tokens.access)
+    assert accepts(tokens.access)
     issuer.sign_out(tokens)
     signed_out_at = time.monotonic()
-    while lets_in(tokens.access):
+    while accepts(tokens.access):
         assert time.monotonic() - signed_out_at < TTL + A_MOMENT
         time.sleep(0.1)
-    assert lets_in(other.access)
+    assert accepts(other.access)
 
 
-def test_a_service_refuses_what_is_no_access_token_for_it(lets_in: Callable[[str], bool], issuer: Issuer) -> None:
+def test_a_service_refuses_tokens_that_are_not_for_it(accepts: Callable[[str], bool], issuer: Issuer) -> None:
     tokens = issuer.sign_in()
     header, claims, signature = tokens.access.split(".")
     of_another = issuer.sign_in().access.split(".")
-    assert lets_in(tokens.access)
+    assert accepts(tokens.access)
     for token in ("none", "x.y.z", tokens.refresh, f"{header}.{of_another[1]}.{signature}", f"{header}.{claims}."):
-        assert not lets_in(token)
+        assert not accepts(token)
 
 
-def test_the_readme_says_that_this_is_no_oauth_server() -> None:
+def test_the_readme_states_that_this_is_not_an_oauth_server() -> None:
     section = (servers.ROOT / "api" / "README.md").read_text().partition(SECTION)[2]
     assert "first-party sign-in and not an OAuth authorization server" in " ".join(section.split())

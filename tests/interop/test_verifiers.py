@@ -1,4 +1,4 @@
-"""Libraries that know nothing of us verify our tokens by our public keys, and refuse what somebody made of them."""
+"""JOSE libraries verify our tokens with our public keys, and refuse forged variants."""
 
 import json
 from collections.abc import Callable
@@ -19,12 +19,12 @@ from tests.interop.conftest import AUDIENCE, Issuer, Tokens
 pytestmark = [pytest.mark.once, pytest.mark.long]
 
 HERE = Path(__file__).parent
-# The subject of a good token; None for any other.
+# Returns the subject of a valid token, and None for any other.
 Verifier = Callable[[str], str | None]
 
 
 def of_pyjwt(issuer: Issuer, javascript: Any) -> Verifier:
-    # It asks for the keys again at most every 30 seconds: enough where a key is published long before it signs.
+    # It fetches the keys at most every 30 seconds: enough, since a key is published long before it signs.
     keys = jwt.PyJWKClient(f"{issuer.url}/.well-known/jwks.json", cooldown_duration=0)
 
     def verify(token: str) -> str | None:
@@ -81,7 +81,7 @@ def subject(token: str) -> str:
     return jwt.decode(token, options={"verify_signature": False})["sub"]
 
 
-def test_a_stranger_verifies_our_tokens_through_a_rotation(verify: Verifier, issuer: Issuer, tokens: Tokens) -> None:
+def test_other_libraries_verify_our_tokens_through_a_rotation(verify: Verifier, issuer: Issuer, tokens: Tokens) -> None:
     assert verify(tokens.access) == subject(tokens.access)
     issuer.rotate()
     later = issuer.sign_in()
@@ -111,7 +111,7 @@ def signed_with_the_key_id(token: str) -> str:
 
 
 @pytest.mark.parametrize("tamper", [other_claims, unsigned, of_another_key, signed_with_the_key_id])
-def test_a_stranger_refuses_what_somebody_made_of_our_token(
+def test_other_libraries_refuse_a_forged_variant_of_our_token(
     verify: Verifier, tokens: Tokens, tamper: Callable[[str], str]
 ) -> None:
     assert verify(tokens.access) == subject(tokens.access)

@@ -1,8 +1,8 @@
-"""Somebody who wants to break it: what no door may do, whoever knocks, tried at every door there is."""
+"""Attacks on every URL of the project."""
 
 import os
 
 
 def examples(number: int) -> int:
-    """How many inputs a property is tried with: HYPOTHESIS_EFFORT=100 tries a hundred times as many."""
+    """Returns the number of examples of a property; HYPOTHESIS_EFFORT=100 multiplies it by 100."""
     return number * int(os.environ.get("HYPOTHESIS_EFFORT", "1"))

@@ -1,4 +1,4 @@
-"""Who should be in: the rules of staying signed in once more, in plain Python and by the words of the contract."""
+"""A model of sign-ins in plain Python: which credential the contract accepts at which time."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,9 +11,9 @@ CLIENT_IDLE = timedelta(days=14)
 BROWSER_IDLE = timedelta(days=1)
 BROWSER_IDLE_KEPT = timedelta(days=14)
 LONGEST = timedelta(days=30)
-# What matters most asks for a password that was given in this time.
+# Sensitive actions need a password entered within this time.
 RECENT = timedelta(minutes=15)
-# Use is noted no more often than this.
+# The last use is stored at most this often.
 PRECISION = timedelta(minutes=5)
 
 
@@ -29,7 +29,7 @@ class Person:
 
 @dataclass(eq=False)
 class Stay:
-    """A sign-in: a browser's, or a client's, which may hold a key."""
+    """A sign-in of a browser, or of a client, which may have a key."""
 
     person: Person
     sid: str
@@ -37,8 +37,8 @@ class Stay:
     idle: timedelta
     holder: Any = None
     over: bool = False
-    # Nothing of it works, whatever its row says.
-    is_shut_out: bool = False
+    # Revoked by a wholesale end, whatever its row contains.
+    is_revoked: bool = False
 
     def __post_init__(self) -> None:
         self.proved = self.seen = self.began
@@ -59,7 +59,7 @@ class Cookie:
     is_replaced: bool = False
 
     def is_good(self, now: datetime) -> bool:
-        return not self.is_replaced and self.stay.is_good(now) and not self.stay.is_shut_out
+        return not self.is_replaced and self.stay.is_good(now) and not self.stay.is_revoked
 
 
 @dataclass(eq=False)
@@ -71,7 +71,7 @@ class Access:
 
     def is_good(self, now: datetime) -> bool:
         expires = min(self.made + ACCESS, self.stay.began + LONGEST)
-        return not (self.stay.over or self.stay.is_shut_out or self.is_blocked) and now < expires + LEEWAY
+        return not (self.stay.over or self.stay.is_revoked or self.is_blocked) and now < expires + LEEWAY
 
 
 @dataclass(eq=False)
@@ -80,7 +80,7 @@ class Refresh:
     token: str
     jti: str
     expires: datetime
-    # When another took its place, and whether that is still the one.
+    # When it was rotated, and whether its successor is the current token.
     rotated: datetime | None = None
     is_predecessor: bool = False
 
@@ -91,5 +91,5 @@ class Refresh:
         return self.is_predecessor and self.rotated is not None and now - self.rotated < GRACE
 
     def is_good(self, now: datetime) -> bool:
-        honoured = self.rotated is None or self.is_in_grace(now)
-        return honoured and self.is_genuine(now) and self.stay.is_good(now) and not self.stay.is_shut_out
+        is_accepted = self.rotated is None or self.is_in_grace(now)
+        return is_accepted and self.is_genuine(now) and self.stay.is_good(now) and not self.stay.is_revoked

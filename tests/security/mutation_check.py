@@ -1,5 +1,5 @@
 """
-Replaces the controls of SECURITY.md one by one, and runs the test that must fail without each:
+Replaces the controls of project/ASVS.md one by one, and runs the test that must fail without each:
 `python -m tests.security.mutation_check`, or with the numbers of requirements. Exits with 1 if a test does not fail.
 """
 
@@ -20,9 +20,9 @@ class Control(NamedTuple):
     what: str
     # Dotted name of a function, a method, a constant or a setting.
     target: str
-    # Makes the replacement from the original.
+    # Returns the replacement of the original.
     change: Callable[[Any], Any]
-    # As SECURITY.md names it.
+    # The name in project/ASVS.md.
     test: str
 
 
@@ -35,7 +35,7 @@ def returns(result: Any) -> Callable[[Any], Any]:
 
 
 def with_keywords(**changes: Any) -> Callable[[Any], Any]:
-    """Calls the original with other keyword arguments; a dict is merged into the one that is given."""
+    """Calls the original with other keyword arguments; a dict is merged into the given one."""
 
     def change(original: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -142,7 +142,7 @@ CONTROLS = [
         "no cookie from a foreign page",
         "accounts.http.cross_site.is_cross_site",
         returns(False),
-        "api/cross_origin::a_cookie_that_a_foreign_page_makes_the_browser_send_opens_nothing",
+        "api/cross_origin::a_cookie_sent_by_a_foreign_page_is_refused",
     ),
     Control(
         "4.1.2",
@@ -172,46 +172,46 @@ CONTROLS = [
         lambda validators: [
             {**each, "OPTIONS": {"min_length": 8}} if "OPTIONS" in each else each for each in validators
         ],
-        "api/account_endpoints::a_bad_password_is_refused_at_registering",
+        "api/account_endpoints::a_bad_password_is_refused_at_registration",
     ),
     Control(
         "6.2.8",
         "a password taken exactly",
         "api.serializers.TextField.__init__",
         trim_white_space,
-        "api/account_endpoints::nearly_that_password_does_not",
+        "api/account_endpoints::a_similar_password_does_not_sign_in",
     ),
     Control(
         "6.3.1",
-        "guesses have to wait",
+        "guesses are rate-limited",
         "accounts.models.AttemptCounter.is_locked_out",
         value(False),
         "accounts/rate_limits::after_too_many_guesses_the_right_password_is_refused",
     ),
     Control(
         "6.3.4",
-        "guesses count together at every door",
+        "guesses count together in both modes",
         "accounts.backends.PasswordBackend.authenticate",
         count_api_guesses_only,
         "accounts/rate_limits::guesses_at_one_sign_in_form_count_at_all",
     ),
     Control(
         "6.3.5",
-        "theft is told to the owner",
+        "reuse is mailed to the owner",
         "accounts.models.User.notify",
         notify_except_of_theft,
-        "api/refresh::reuse_is_told_to_the_user_by_mail",
+        "api/refresh::reuse_is_mailed_to_the_user",
     ),
     Control(
         "6.4.3",
-        "a link dies after an hour",
+        "a link expires after an hour",
         "django.conf.settings.PASSWORD_RESET_TIMEOUT",
         value(86400),
         "accounts/password_pages::the_reset_link_expires_after_an_hour",
     ),
     Control(
         "7.2.4",
-        "a new key when the password is given again",
+        "a new session key at reauthentication",
         "accounts.sessions.SessionStore.cycle_key",
         returns(None),
         "accounts/reauthentication::a_confirmation_creates_a_new_session_key",
@@ -228,7 +228,7 @@ CONTROLS = [
         "a sign-in ends after 30 days",
         "accounts.models.SignIn.max_expires_at",
         value(property(lambda sign_in: sign_in.created_at + 100 * settings.SIGN_IN_MAX)),
-        "api/refresh::no_use_keeps_a_sign_in_alive_beyond_thirty_days",
+        "api/refresh::use_does_not_extend_a_sign_in_beyond_thirty_days",
     ),
     Control(
         "7.4.1",
@@ -239,38 +239,38 @@ CONTROLS = [
     ),
     Control(
         "7.4.2",
-        "a deactivation ends sign-ins, however it is done",
+        "a deactivation ends sign-ins, however it is made",
         "accounts.models.UserQuerySet.DECISIVE_FIELDS",
         lambda fields: fields - {"is_active"},
         "accounts/revocation_everywhere::each_way_revokes_the_sign_ins_of_one_user_only",
     ),
     Control(
         "7.5.1",
-        "the password again for what matters most",
+        "reauthentication for sensitive actions",
         "accounts.models.SignIn.is_recently_authenticated",
         returns(True),
         "accounts/reauthentication::stale_authentication_asks_for_the_password_and_returns",
     ),
     Control(
         "8.2.1",
-        "introspection by right only",
+        "introspection needs a permission",
         "api.service_endpoints.MayIntrospect.has_permission",
         returns(True),
-        "api/other_services::ordinary_users_do_not_introspect_not_even_themselves",
+        "api/other_services::ordinary_users_do_not_introspect_even_their_own_token",
     ),
     Control(
         "8.2.2",
-        "one's own sign-ins only",
+        "only the user's own sign-ins",
         "api.views.generics.get_object_or_404",
         find_rows_of_all_users,
-        "api/me_and_sign_ins::someone_elses_sign_in_stays",
+        "api/me_and_sign_ins::another_users_sign_in_stays",
     ),
     Control(
         "8.2.3",
-        "names only of one's account",
+        "only names of the user's account",
         "api.serializers.UserSerializer.Meta.read_only_fields",
         value(["id"]),
-        "api/me_and_sign_ins::what_is_not_a_name_cannot_be_changed",
+        "api/me_and_sign_ins::only_names_can_be_changed",
     ),
     Control(
         "9.1.1",
@@ -288,24 +288,24 @@ CONTROLS = [
     ),
     Control(
         "9.2.1",
-        "a token ends, seen before or not",
+        "a token expires, cached or not",
         "api.tokens.backend.StrictTokenBackend.decode",
         while_set("_leeway_seconds", lambda backend: float("inf")),
-        "api/refresh::an_expired_access_token_is_refused_even_though_it_was_accepted_before",
+        "api/refresh::an_expired_access_token_is_refused_after_earlier_use",
     ),
     Control(
         "9.2.2",
-        "no kind of token for another",
+        "token types are not interchangeable",
         "api.tokens.access.SignInToken.verify_token_type",
         returns(None),
-        "api/forged_tokens::a_token_of_the_other_kind_is_refused",
+        "api/forged_tokens::a_token_of_the_other_type_is_refused",
     ),
     Control(
         "9.2.3",
         "tokens for us only",
         "api.tokens.backend.StrictTokenBackend.accepted_audiences",
         value(property(lambda backend: settings.JWT_AUDIENCES)),
-        "api/other_services::a_token_for_another_service_opens_nothing_here",
+        "api/other_services::a_token_for_another_service_is_refused_here",
     ),
     Control(
         "13.4.2",
@@ -323,7 +323,7 @@ CONTROLS = [
     ),
     Control(
         "14.3.2",
-        "answers are kept by nobody",
+        "responses are not stored by caches",
         "accounts.http.middleware.NoStoreMiddleware.process_response",
         value(lambda middleware, request, response: response),
         "accounts/session_pages::a_private_page_is_not_cached",
@@ -343,7 +343,7 @@ def say(line: str) -> None:
 
 
 def run(tests: list[str], *options: str) -> tuple[int, str]:
-    """pytest's exit status, and its last line."""
+    """Runs tests and returns the exit status and the last line of pytest."""
     names = [re.sub(r"(\w+)::(\w+)$", r"test_\1.py::test_\2", f"tests/{test}") for test in tests]
     command = [sys.executable, "-m", "pytest", "-q", "--maxfail=1", "--no-header", "-p", "no:cacheprovider", *options]
     ended = subprocess.run([*command, *names], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -351,7 +351,7 @@ def run(tests: list[str], *options: str) -> tuple[int, str]:
 
 
 def fails_without(control: Control) -> bool:
-    """Whether the test fails, and not for another reason than an assertion."""
+    """Whether the test fails by an assertion."""
     status, last_line = run([control.test], "-p", "tests.plugins.mutation", "--mutation", control.requirement)
     fails = status == 1 and "failed" in last_line and "error" not in last_line
     say(f"{control.requirement:7} {control.what:50} {'fails' if fails else 'DOES NOT FAIL':14} {last_line}")

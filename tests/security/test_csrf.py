@@ -1,4 +1,4 @@
-"""No other site makes a browser change anything: tried at every address that is in the URL conf."""
+"""CSRF: another site cannot make a browser change anything, at every URL of the URL conf."""
 
 import re
 
@@ -17,7 +17,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 class Victim:
-    """A signed-in browser as the attacker's page can use it: all that it sends along, and nothing that it keeps."""
+    """A signed-in browser as another site can use it: it sends its cookies and stores none."""
 
     def __init__(self, browser):
         browser.get("/accounts/profile/")
@@ -33,13 +33,13 @@ class Victim:
 
 @pytest.fixture
 def sue(browser_of, staff):
-    """A superuser, who may do everything."""
+    """The browser of a superuser, with every permission."""
     return Victim(browser_of(staff))
 
 
 @pytest.fixture
 def eve(browser_of, ann):
-    """Who has a session and a token of her own."""
+    """The attacker's own browser, with a session and a CSRF token."""
     return Victim(browser_of(ann))
 
 
@@ -65,7 +65,7 @@ def attacks(victim, attacker):
 RIDING_ON_A_COOKIE = [place for place in all_urls() if not place.reads_no_cookie]
 
 
-def test_no_other_site_changes_anything_with_a_cookie(sue, eve):
+def test_another_site_changes_nothing_with_a_cookie(sue, eve):
     assert len(RIDING_ON_A_COOKIE) > 80
     before, wrong = all_rows(), []
     for place in RIDING_ON_A_COOKIE:
@@ -73,7 +73,7 @@ def test_no_other_site_changes_anything_with_a_cookie(sue, eve):
             for name, headers in attacks(sue, eve).items():
                 query = headers.pop("query", "")
                 status = sue.send(method, place.path() + query, **headers).status_code
-                # An API view does not count the cookie of a foreign page at all: 401. No method of that name: 405.
+                # An API view ignores the cookie of another site: 401. An unknown method: 405.
                 if status not in (403, 405) and not (place.is_api and status == 401):
                     wrong.append((method, str(place), name, status))
     assert not wrong
@@ -82,8 +82,8 @@ def test_no_other_site_changes_anything_with_a_cookie(sue, eve):
     assert all_rows() == before
 
 
-def test_with_the_right_token_from_here_every_address_listens(sue):
-    """So that the test above means something."""
+def test_every_url_accepts_the_right_token_from_this_site(sue):
+    """Control for the test above."""
     wrong = []
     for place in RIDING_ON_A_COOKIE:
         for method in place.methods:
@@ -99,8 +99,8 @@ def refused_as_forged(response):
     return b"CSRF Failed" in response.content or b"The form has expired" in response.content
 
 
-def test_a_link_changes_nothing(sue):
-    """WSTG-SESS-05: not even one to an address that takes forms."""
+def test_a_get_request_changes_nothing(sue):
+    """WSTG-SESS-05, including URLs that accept forms."""
     before = rows_but_messages()
     for place in all_urls():
         for method in ("GET", "HEAD", "OPTIONS"):
@@ -109,15 +109,15 @@ def test_a_link_changes_nothing(sue):
 
 
 def rows_but_messages():
-    """The admin says in the session that there is no such row."""
+    """The rows without sessions, in which the admin stores messages."""
     rows = all_rows()
     for session in rows["accounts.Session"]:
         del session["session_data"], session["expire_date"]
     return rows
 
 
-def test_no_simple_request_of_another_site_drives_the_api(sue):
-    """What a form can send without asking first (ASVS 3.5.2), with the cookie that goes along."""
+def test_a_simple_request_of_another_site_is_refused_by_the_api(sue):
+    """Requests that a form can send without preflight (ASVS 3.5.2), with the cookie."""
     before = all_rows()
     for place in all_urls():
         if not place.is_api:
@@ -130,7 +130,7 @@ def test_no_simple_request_of_another_site_drives_the_api(sue):
 
 
 @pytest.mark.parametrize("door", ["/accounts/login/", "/admin/login/"])
-def test_nobody_is_signed_in_to_the_account_of_another_unasked(door, eve, staff, password):
+def test_another_site_cannot_sign_a_browser_in(door, eve, staff, password):
     """Login CSRF (WSTG-SESS-05)."""
     form = f"username={staff.username}&password={password.replace(' ', '+')}"
     for headers in attacks(eve, eve).values():
@@ -142,17 +142,17 @@ def test_nobody_is_signed_in_to_the_account_of_another_unasked(door, eve, staff,
         assert settings.SESSION_COOKIE_NAME not in response.cookies
 
 
-# A CSRF token is of one side of a sign-in
+# CSRF tokens change with a sign-in
 
 
 class Visitor(Browser):
-    """A browser that keeps its cookies, on pages of ours."""
+    """A browser that stores its cookies, on pages of the site."""
 
     def __init__(self):
         super().__init__(enforce_csrf_checks=True, headers={"origin": OWN})
 
     def token_of(self, page):
-        """As the form on that page has it: another text each time, of the secret that is in the cookie."""
+        """Returns the token of the form on a page: the secret in the cookie, masked anew each time."""
         found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.get(page).content.decode())
         return found[1]
 
@@ -172,12 +172,12 @@ NEW_PASSWORD = "a quite different passphrase"
 
 
 @pytest.mark.parametrize("door", ["/accounts/login/", "/admin/login/", "/accounts/signup/"])
-def test_a_token_from_before_a_sign_in_is_good_for_nothing_after_it(door, staff, password):
+def test_a_csrf_token_from_before_a_sign_in_is_refused(door, staff, password):
     form = {"username": staff.username, "password": password}
     if door == "/accounts/signup/":
         form = CAROL | {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
     visitor = Visitor()
-    # A page that stays open in another tab, and the secret as whoever could read or plant the cookie knows it.
+    # A page open in another tab, and the secret as an attacker who can read or set the cookie knows it.
     open_page, planted = visitor.token_of("/accounts/login/"), visitor.cookie
     assert visitor.fill_in(door, form, visitor.token_of(door)).status_code == 302
     assert visitor.cookie != planted
@@ -194,7 +194,7 @@ def test_a_token_from_before_a_sign_in_is_good_for_nothing_after_it(door, staff,
     assert visitor.get("/api/me/").json()["first_name"] == "Sue"
 
 
-def test_a_token_of_one_person_is_good_for_nothing_once_another_has_signed_in(ann, staff, password):
+def test_a_csrf_token_of_the_previous_user_is_refused(ann, staff, password):
     visitor = Visitor()
 
     def sign_in(user):

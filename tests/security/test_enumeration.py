@@ -1,6 +1,6 @@
 """
-Nobody learns from an answer whether there is such an account: not from its words, its headers, or the work it takes.
-Work is counted, in statements and in hashes; what a clock says is measured by tests/benchmarks/guessing.py.
+Account enumeration: the text, headers and work of a response do not reveal whether an account exists.
+Work is counted in statements and hashes; tests/benchmarks/guessing.py measures the time.
 """
 
 import re
@@ -22,20 +22,20 @@ from tests.conftest import Browser
 pytestmark = pytest.mark.django_db
 
 WRONG = "not the right passphrase at all"
-# What differs from answer to answer whoever is asked for.
+# Headers that differ in every response.
 OF_EACH_ANSWER = re.compile(rb'name="csrfmiddlewaretoken" value="[^"]*"|<input[^>]* name="csrfmiddlewaretoken"[^>]*>')
 HASHER = hashers.MD5PasswordHasher
 
 
 @pytest.fixture(autouse=True)
 def clock(time_machine):
-    """Stands still: no answer differs by its second."""
+    """A stopped clock, so that no response differs by its second."""
     time_machine.move_to(timezone.now(), tick=False)
 
 
 @pytest.fixture
 def accounts(ann, bob, staff, password):
-    """Names and addresses, by what there is of them."""
+    """Names by kind of account."""
     for name in ("inactive", "unusable", "service", "bound", "unconfirmed"):
         User.objects.create_user(name, f"{name}@example.org", password)
     User.objects.filter(username="inactive").update(is_active=False)
@@ -57,7 +57,7 @@ def accounts(ann, bob, staff, password):
 
 @contextmanager
 def work():
-    """Counts hashes, and the statements by table and kind."""
+    """Counts hashes, and statements by table and kind."""
     done = {"hashes": 0}
     original = HASHER.encode
 
@@ -71,12 +71,12 @@ def work():
             yield done
     finally:
         HASHER.encode = original
-    # Savepoints have numbers; values do not matter.
+    # Names of savepoints are numbered; values are ignored.
     done["statements"] = [re.sub(r"\W.*", "", query["sql"]) for query in queries]
 
 
 def seen_from_outside(response, name):
-    """All that an attacker can compare, without what was typed in."""
+    """Returns everything that an attacker can compare, without the submitted values."""
     body = OF_EACH_ANSWER.sub(b"", response.content).replace(f'value="{name}"'.encode(), b"")
     headers = {key: value for key, value in response.headers.items() if key not in ("Content-Length", "X-Request-ID")}
     cookies = {key: (morsel["max-age"], morsel["path"]) for key, morsel in response.cookies.items()}
@@ -84,7 +84,7 @@ def seen_from_outside(response, name):
 
 
 def ask(path, data, name):
-    """From a new browser, with counts that are new."""
+    """Sends a request from a new browser, with reset rate limits."""
     AttemptCounter.objects.all().delete()
     cache.clear()
     browser = Browser()
@@ -107,7 +107,7 @@ DOORS = {
 
 
 @pytest.mark.parametrize("path", DOORS.values(), ids=DOORS)
-def test_a_refused_sign_in_says_nothing_of_the_account(accounts, path):
+def test_a_refused_sign_in_does_not_reveal_the_account(accounts, path):
     answers = {kind: ask(path, {"username": name, "password": WRONG}, name) for kind, name in accounts.items()}
     seen, done = answers.pop("known")
     assert done["hashes"] == 1
@@ -117,7 +117,7 @@ def test_a_refused_sign_in_says_nothing_of_the_account(accounts, path):
 
 
 @pytest.mark.parametrize("path", DOORS.values(), ids=DOORS)
-def test_the_right_password_of_who_may_not_come_in_is_a_wrong_one(accounts, path, password):
+def test_the_right_password_of_an_inactive_user_looks_wrong(accounts, path, password):
     seen, _done = ask(path, {"username": "ann", "password": WRONG}, "ann")
     others = ["inactive", "unusable"] + (["service"] if not path.startswith("/api/") else [])
     for name in others:
@@ -125,8 +125,8 @@ def test_the_right_password_of_who_may_not_come_in_is_a_wrong_one(accounts, path
 
 
 @pytest.mark.parametrize("path", ["/api/password/reset/", "/accounts/password_reset/"])
-def test_a_reset_that_is_asked_for_says_nothing_of_the_account(accounts, path):
-    """Whether a mail was made too: it leaves after the commit, in the background."""
+def test_a_reset_request_does_not_reveal_the_account(accounts, path):
+    """Mail is sent after the commit, in the background, so it does not change the time."""
     answers = {}
     for kind, name in accounts.items():
         address = f"{name}@example.org"
@@ -140,8 +140,8 @@ def test_a_reset_that_is_asked_for_says_nothing_of_the_account(accounts, path):
 
 
 @pytest.mark.parametrize("path", ["/api/password/reset/confirm/", "/accounts/reset/{uid}/{token}/"])
-def test_a_link_that_is_none_says_nothing_of_the_account(accounts, path):
-    """The ids of accounts are no secret, and that one has no account neither."""
+def test_an_invalid_link_does_not_reveal_the_account(accounts, path):
+    """The ids of accounts are not secret, and neither are unused ids."""
     answers = {}
     ids = {kind: str(User.objects.get(username=name).pk) for kind, name in accounts.items() if kind != "unknown"}
     for kind, pk in (ids | {"unknown": "987654"}).items():
@@ -157,8 +157,8 @@ def test_a_link_that_is_none_says_nothing_of_the_account(accounts, path):
         assert len(other_done["statements"]) == len(done["statements"]), kind
 
 
-def test_somebody_elses_name_and_address_are_taken_in_the_same_words(accounts, password):
-    """Who makes an account must be told that a name is taken; but not what kind of account has it."""
+def test_a_taken_name_and_a_taken_address_get_the_same_error(accounts, password):
+    """A sign-up has to report that a name is taken, but not which kind of account has it."""
     for field in ("username", "email"):
         answers = {}
         for kind, name in accounts.items():
@@ -173,7 +173,7 @@ def test_somebody_elses_name_and_address_are_taken_in_the_same_words(accounts, p
             assert (other, other_done) == (seen, done), (field, kind)
 
 
-def test_a_locked_account_is_answered_like_a_locked_name(accounts):
+def test_a_rate_limited_account_is_answered_like_an_unknown_name(accounts):
     for path in ("/api/token/", "/accounts/login/", "/admin/login/"):
         answers = {}
         for kind, name in accounts.items():
@@ -189,8 +189,8 @@ def test_a_locked_account_is_answered_like_a_locked_name(accounts):
             assert (other, other_done) == (seen, done), (path, kind)
 
 
-def test_an_id_of_somebody_else_is_like_one_of_nobody(client_of, browser_of, ann, bob):
-    """What is there and not one's own, is not there."""
+def test_another_users_id_is_answered_like_an_unknown_id(client_of, browser_of, ann, bob):
+    """Rows of other users are answered as missing."""
     hers, his = client_of(ann), client_of(bob)
     sid_of_bob = his.get("/api/sign-ins/").json()["results"][0]["id"]
     event_of_bob = bob.security_events.first().pk

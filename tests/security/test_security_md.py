@@ -1,4 +1,4 @@
-"""The security documents match the code: their figures are the code's, and each "met" names tests that exist."""
+"""The security documents match the code: their values are those of the code, and each named test exists."""
 
 import ast
 import re
@@ -74,7 +74,7 @@ LEVELS = {
     "16.4": "222",
     "16.5": "2223",
 }
-# What these ask for beyond that at level 3 has a row of its own.
+# Their additional demands at level 3 have a row of their own.
 MORE_AT_LEVEL_3 = {"3.4.3", "6.3.3", "13.3.1", "16.3.2"}
 
 
@@ -89,17 +89,17 @@ def flat(text: str) -> str:
 # The table
 
 
-def test_every_requirement_has_its_row_and_every_row_its_place():
+def test_every_requirement_has_its_row_in_order():
     wanted = {(f"{section}.{i}", level) for section, levels in LEVELS.items() for i, level in enumerate(levels, 1)}
     wanted |= {(number, "3") for number in MORE_AT_LEVEL_3}
     found = [(number, level) for number, level, *_ in rows()]
     assert Counter(found) == Counter(wanted)
-    # None that is not of the form of the others, and so not looked at here.
+    # Every row has the same form, so that none is skipped here.
     assert len(re.findall(r"^\| ?\d+\.\d+", ASVS, re.MULTILINE)) == len(found)
     assert found == sorted(found, key=lambda each: ([int(part) for part in each[0].split(".")], each[1]))
 
 
-def test_every_row_has_one_of_three_verdicts_and_its_ground():
+def test_every_row_has_a_verdict_and_a_reason():
     for number, _level, what, verdict, ground in rows():
         assert verdict in VERDICTS, number
         assert what.strip(), number
@@ -108,7 +108,7 @@ def test_every_row_has_one_of_three_verdicts_and_its_ground():
 
 @cache
 def names_in(name: str) -> set[str]:
-    """The names of the tests in a file, which is read and not run."""
+    """Returns the names of the tests in a file, which is parsed and not run."""
     folder, _, module = name.rpartition("/")
     path = ROOT / "tests" / folder / f"test_{module}.py"
     if not path.is_file():
@@ -117,17 +117,17 @@ def names_in(name: str) -> set[str]:
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-def test_every_test_that_is_named_is_there():
+def test_every_named_test_exists():
     named = TEST.findall(ASVS + TEXT)
     assert len(named) > 200
     assert not [f"{module}::{name}" for module, name in named if f"test_{name}" not in names_in(module)]
 
 
-def test_the_counts_are_those_of_the_rows():
+def test_the_totals_match_the_rows():
     of_chapter = Counter((f"V{number.partition('.')[0]}", verdict) for number, _, _, verdict, _ in rows())
-    told = re.findall(r"^\| (V\d+|all)[^|]* \| (\d+) \| (\d+) \| (\d+) \|$", ASVS, re.MULTILINE)
-    assert [chapter for chapter, *_ in told] == [*dict.fromkeys(chapter for chapter, _ in of_chapter), "all"]
-    for chapter, *counts in told:
+    totals = re.findall(r"^\| (V\d+|all)[^|]* \| (\d+) \| (\d+) \| (\d+) \|$", ASVS, re.MULTILINE)
+    assert [chapter for chapter, *_ in totals] == [*dict.fromkeys(chapter for chapter, _ in of_chapter), "all"]
+    for chapter, *counts in totals:
         wanted = [
             sum(of_chapter[each] for each in of_chapter if chapter in (each[0], "all") and each[1] == verdict)
             for verdict in ("met", "not met", "not applicable")
@@ -158,7 +158,7 @@ def test_a_mutation_changes_something_that_exists(control):
     assert control.change(original) != original
 
 
-def test_the_sections_that_the_table_points_to_are_there():
+def test_the_linked_sections_exist():
     links = set(re.findall(r"\]\(((?:\.\./)?[\w/]+\.md)#([\w-]+)\)", ASVS))
     assert links == {
         ("../SECURITY.md", "ways-to-sign-in"),
@@ -180,11 +180,11 @@ def test_the_sections_that_the_table_points_to_are_there():
         assert anchor in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in sections}
 
 
-# The promises
+# Promises
 
 
 def words(span: timedelta) -> str:
-    """In the largest unit that it is a whole number of."""
+    """Returns a duration in the largest unit of which it is a whole number."""
     for unit, length in {"day": 86400, "hour": 3600, "minute": 60, "second": 1}.items():
         number, rest = divmod(span.total_seconds(), length)
         if number and not rest:
@@ -254,16 +254,16 @@ def promises() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("promise", list(promises()))
-def test_every_promise_is_in_the_words_of_the_code(promise):
+def test_every_documented_value_matches_the_code(promise):
     assert promise in flat(TEXT)
 
 
-def test_every_event_is_told():
+def test_every_event_is_documented():
     section = TEXT.partition("\n## Events\n")[2].partition("\n## ")[0]
     assert set(models.SecurityEvent.Type.values) <= set(re.findall(r"`(\w+)`", section))
 
 
-# What it says of the code
+# Statements about the code
 
 
 def sources() -> Iterator[tuple[str, ast.Module]]:
@@ -272,28 +272,28 @@ def sources() -> Iterator[tuple[str, ast.Module]]:
             yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
 
 
-def test_every_way_in_is_told():
-    """SECURITY.md has the address of each view that starts a sign-in, or has Django start one."""
+def test_every_way_to_sign_in_is_documented():
+    """SECURITY.md names the URL of each view that starts a sign-in, directly or by Django."""
     starts = {
         path
         for path, tree in sources()
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("login", "auth_login", "starting.start")
     }
-    told = {
+    documented = {
         "accounts/views/sign_in.py": ["/accounts/login/", "/accounts/signup/", "/admin/login/"],
         "api/serializers.py": ["/api/token/"],
         "api/connect_client.py": ["/accounts/clients/new/"],
         "api/compare/views.py": ["/compare/client/", "/compare/throw-away/"],
     }
-    # Called back by every login().
-    assert starts == told.keys() | {"accounts/sessions.py"}
+    # Called by every login().
+    assert starts == documented.keys() | {"accounts/sessions.py"}
     section = SECURITY.partition("### Ways to sign in")[2].partition("###")[0]
-    assert not [address for addresses in told.values() for address in addresses if address not in section]
+    assert not [address for addresses in documented.values() for address in addresses if address not in section]
 
 
-def test_it_talks_to_nobody_else():
-    """No module asks another host for anything, but by the drivers of the database, of Redis and of mail."""
+def test_the_project_connects_to_no_other_host():
+    """No module sends requests to other hosts, except by the drivers of database, Redis and mail."""
     speakers = {
         "aiohttp",
         "ftplib",
@@ -313,7 +313,7 @@ def test_it_talks_to_nobody_else():
         for name in {getattr(node, "module", None), *(alias.name for alias in node.names)}
         if name in speakers
     }
-    # One looks whether its own port is free, one closes connections of clients, and one reads why a mail was refused.
+    # One checks whether its port is free, one closes client connections, one reads why a mail was refused.
     assert found == {
         ("project/management/commands/start.py", "socket"),
         ("project/closing.py", "socket"),

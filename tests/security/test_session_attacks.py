@@ -23,7 +23,7 @@ NEW_PASSWORD = "a quite different passphrase"
 
 
 def who(*cookies, **headers):
-    """Whose sign-in these cookies open, if anybody's, in a header as a browser sends it."""
+    """Returns the id of the user that the cookies authenticate, or None."""
     header = "; ".join(f"{NAME}={key}" for key in cookies)
     response = Browser().get(WHO, headers={"cookie": header, **headers})
     assert response.status_code in (200, 401)
@@ -42,7 +42,7 @@ def sign_in(user, password, **cookies):
     return browser
 
 
-# WSTG-SESS-01: keys that nobody was given
+# WSTG-SESS-01: unknown keys
 
 UNGIVEN = [
     "",
@@ -75,14 +75,14 @@ UNGIVEN = [
 ]
 
 
-def test_a_key_that_nobody_was_given_opens_nothing_and_leaves_nothing(browser_of, ann):
+def test_an_unknown_session_key_is_refused_and_stores_nothing(browser_of, ann):
     real = key_of(browser_of(ann))
     stored = Session.objects.get().pk
     near = [real[:-1], real + "a", real[::-1], real.upper(), real[:-1] + ("a" if real[-1] != "a" else "b"), f" {real}x"]
     forged = [stored, digest(stored), stored[:32], str(SignIn.objects.get().pk), dumps({"_auth_user_id": str(ann.pk)})]
     before = all_rows()
     for key in [*UNGIVEN, *near, *forged]:
-        # As the bytes of UTF-8 arrive by WSGI.
+        # UTF-8 bytes as WSGI passes them on.
         sent = key.encode().decode("latin-1")
         for path in (WHO, "/", "/accounts/profile/", LOGIN, "/api/me/", "/admin/"):
             response = Browser().get(path, headers={"cookie": f"{NAME}={sent}"})
@@ -93,8 +93,8 @@ def test_a_key_that_nobody_was_given_opens_nothing_and_leaves_nothing(browser_of
     assert who(real) == ann.pk
 
 
-def test_the_row_of_another_key_is_never_found_by_a_look_alike_digest(ann, browser_of):
-    """What the table holds opens nothing, neither itself nor hashed once more."""
+def test_a_similar_digest_does_not_find_the_row_of_another_key(ann, browser_of):
+    """Stored digests are not accepted as keys, neither as they are nor hashed again."""
     browser_of(ann)
     for session in Session.objects.all():
         assert who(session.pk) is None
@@ -106,11 +106,11 @@ def test_the_row_of_another_key_is_never_found_by_a_look_alike_digest(ann, brows
 
 
 @pytest.mark.parametrize("door", [LOGIN, "/admin/login/", "/accounts/signup/"])
-def test_no_key_from_before_a_sign_in_is_good_after_it(door, ann, staff, bob, password, browser_of):
+def test_a_session_key_from_before_a_sign_in_is_refused(door, ann, staff, bob, password, browser_of):
     victims, form = staff, {"username": staff.username, "password": password}
     if door == "/accounts/signup/":
         form = {"username": "carol", "email": "carol@example.org", "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
-    # Chosen by the attacker; of the attacker's own sign-in; of one of the victim's that is still good.
+    # Chosen by the attacker; of the attacker's own sign-in; of another live sign-in of the victim.
     for planted in ("a" * 32, key_of(browser_of(ann)), key_of(browser_of(victims))):
         browser = Browser()
         browser.cookies[NAME] = planted
@@ -123,7 +123,7 @@ def test_no_key_from_before_a_sign_in_is_good_after_it(door, ann, staff, bob, pa
         assert who(key_of(browser)) == User.objects.get(username=form["username"]).pk
 
 
-def test_whose_browser_it_was_before_leaves_nothing_to_whoever_signs_in_next(ann, bob, password, browser_of):
+def test_the_next_user_of_a_browser_gets_no_data_of_the_last(ann, bob, password, browser_of):
     browser = browser_of(ann)
     browser.post("/accounts/profile/", {"first_name": "Ann's", "last_name": "secret"})
     browser.post(LOGIN, {"username": bob.username, "password": password})
@@ -145,7 +145,7 @@ def swap_secret_key(settings):
     settings.SECRET_KEY = "another-secret-key-that-is-long-enough-0123456789-abcdefghij"
 
 
-# What ends a sign-in: in that browser, in another one of hers, or on the server.
+# Ways to end a sign-in: in that browser, in another browser of Ann, or on the server.
 WAYS_OUT = {
     "signed out": lambda here, elsewhere, **_: here.post("/accounts/logout/"),
     "ended from the list": lambda here, elsewhere, sid, **_: elsewhere.post(f"/accounts/sign-ins/{sid}/end/"),
@@ -160,7 +160,7 @@ WAYS_OUT = {
 
 
 @pytest.mark.parametrize("way", WAYS_OUT.values(), ids=WAYS_OUT)
-def test_a_cookie_replayed_after_its_end_opens_nothing_anywhere(way, ann, password, settings):
+def test_a_cookie_replayed_after_its_end_is_refused_everywhere(way, ann, password, settings):
     here, elsewhere = sign_in(ann, password), sign_in(ann, password)
     key = key_of(here)
     sid = Browser().get(WHO, headers={"cookie": f"{NAME}={key}"}).json()["sid"]
@@ -175,8 +175,8 @@ def test_a_cookie_replayed_after_its_end_opens_nothing_anywhere(way, ann, passwo
     assert Session.objects.count() == sessions
 
 
-def test_a_slow_request_that_outlives_the_end_brings_nothing_back(ann, password):
-    """SES-3: whatever it does to its session, and however late."""
+def test_a_request_that_finishes_after_the_end_revives_nothing(ann, password):
+    """SES-3: for every change of its session, however late."""
     browser = sign_in(ann, password)
     key = key_of(browser)
     slow = [SessionStore(key) for _ in range(5)]
@@ -200,8 +200,8 @@ def test_a_slow_request_that_outlives_the_end_brings_nothing_back(ann, password)
     assert Session.objects.count() <= left + 1
 
 
-def test_a_new_key_that_is_under_way_when_everybodys_end_begins_opens_nothing(ann, password):
-    """From the first step of the end, before the row of the sign-in tells of it."""
+def test_a_key_in_rotation_during_a_wholesale_end_is_refused(ann, password):
+    """From the first step of the end, before the row of the sign-in is updated."""
     late = SessionStore(key_of(sign_in(ann, password)))
     assert late.sign_in
     next(ending.end_everything(SignIn.Reason.ENDED_BY_STAFF))
@@ -211,23 +211,23 @@ def test_a_new_key_that_is_under_way_when_everybodys_end_begins_opens_nothing(an
     assert who(late.session_key) is None
 
 
-# Two cookies, and whose they are
+# Two cookies
 
 
-def test_two_cookies_of_a_name_are_never_two_people(ann, bob, password):
-    """Cookie tossing: a sibling domain plants another one. Whichever counts, it is one of them for all that is done."""
+def test_two_cookies_with_one_name_are_never_two_users(ann, bob, password):
+    """Cookie tossing: a sibling domain sets another cookie. Only one of the two is used throughout a request."""
     hers, his = key_of(sign_in(ann, password)), key_of(sign_in(bob, password))
     for first, second, owners in ((hers, his, (ann, bob)), (his, hers, (bob, ann))):
         got = who(first, second)
         assert got in {owner.pk for owner in owners}
         assert got == who(first, second)
-    # Neither is signed out, nor mixed up, by the other.
+    # Neither user is signed out or confused with the other.
     assert (who(hers), who(his)) == (ann.pk, bob.pk)
     assert who("x" * 32, hers) in (ann.pk, None)
 
 
-def test_a_cookie_that_a_sibling_domain_can_plant_is_not_ours():
-    """Nothing but this host can set a cookie of that name (RFC 6265bis, section 4.1.3.2)."""
+def test_a_cookie_that_a_sibling_domain_can_set_is_ignored():
+    """Only this host can set a cookie with that name (RFC 6265bis, section 4.1.3.2)."""
     for name in (NAME, settings.CSRF_COOKIE_NAME, settings.DEVICE_COOKIE_NAME, settings.LANGUAGE_COOKIE_NAME):
         assert name.startswith("__Host-")
 
@@ -235,19 +235,19 @@ def test_a_cookie_that_a_sibling_domain_can_plant_is_not_ours():
 @pytest.mark.parametrize(
     "name", ["sessionid", "__host-sessionid", "__Secure-sessionid", "__Host-SessionId", " __Host-x"]
 )
-def test_a_cookie_of_another_name_opens_nothing(name, ann, password):
+def test_a_cookie_with_another_name_is_ignored(name, ann, password):
     key = key_of(sign_in(ann, password))
     assert Browser().get(WHO, headers={"cookie": f"{name}={key}"}).status_code == 401
 
 
-# Session puzzling (WSTG-SESS-08): what one flow left behind, used in another
+# Session puzzling (WSTG-SESS-08): data of one flow used in another
 
 
 def proofs_are_old():
     SignIn.objects.update(authenticated_at=timezone.now() - timedelta(minutes=16))
 
 
-def test_a_proof_is_of_one_sign_in_and_one_person(ann, bob, password):
+def test_a_reauthentication_counts_for_one_sign_in_and_one_user(ann, bob, password):
     hers, elsewhere, his = sign_in(ann, password), sign_in(ann, password), sign_in(bob, password)
     proofs_are_old()
     assert hers.get("/accounts/email/").status_code == 302
@@ -255,7 +255,7 @@ def test_a_proof_is_of_one_sign_in_and_one_person(ann, bob, password):
     assert hers.get("/accounts/email/").status_code == 200
     for other in (elsewhere, his):
         assert other.get("/accounts/email/").status_code == 302
-    # One session's cookie with another one's proof, in whatever order.
+    # The cookie of one session with the reauthentication of another, in either order.
     for cookies in ((elsewhere, hers), (hers, elsewhere)):
         header = "; ".join(f"{NAME}={key_of(each)}" for each in cookies)
         counts = who(*map(key_of, cookies)) and Browser().get(WHO, headers={"cookie": header}).json()["sid"]
@@ -263,7 +263,7 @@ def test_a_proof_is_of_one_sign_in_and_one_person(ann, bob, password):
         assert opened is (counts == Browser().get(WHO, headers={"cookie": f"{NAME}={key_of(hers)}"}).json()["sid"])
 
 
-def test_the_password_of_one_proves_nothing_of_another(ann, bob, password):
+def test_the_password_of_one_user_does_not_confirm_another(ann, bob, password):
     bob.set_password(NEW_PASSWORD)
     bob.save()
     his = sign_in(bob, NEW_PASSWORD)
@@ -273,8 +273,8 @@ def test_the_password_of_one_proves_nothing_of_another(ann, bob, password):
         assert his.get("/accounts/email/").status_code == 302
 
 
-def test_no_page_that_a_stranger_may_open_begins_a_session_of_anybody(ann):
-    """Neither a reset that was asked for, nor a wrong password, nor the page behind a link."""
+def test_no_public_page_starts_a_users_session(ann):
+    """Neither a reset request, nor a wrong password, nor the page of a link."""
     browser = Browser()
     browser.post("/accounts/password_reset/", {"email": ann.email})
     browser.post(LOGIN, {"username": ann.username, "password": "wrong"})
@@ -286,8 +286,8 @@ def test_no_page_that_a_stranger_may_open_begins_a_session_of_anybody(ann):
     assert not any(User.objects.filter(pk=ann.pk).values_list("last_login", flat=True))
 
 
-def test_what_is_in_a_session_makes_nobody_somebody(ann, bob, password):
-    """The row says whose it is: no `_auth_user_id`, `sid` or hash that got into the data has a say."""
+def test_session_data_does_not_choose_the_user(ann, bob, password):
+    """The row decides the user: an `_auth_user_id`, `sid` or hash in the session data is ignored."""
     his = sign_in(bob, password)
     session = SessionStore(key_of(his))
     session.update({"_auth_user_id": str(ann.pk), "_auth_user_hash": ann.get_session_auth_hash(), "sid_of": "x"})

@@ -1,4 +1,4 @@
-"""Whoever copies everything that is stored, after a busy hour of all features, can do nothing with it."""
+"""A copy of all stored data, after use of every feature, contains nothing that authenticates."""
 
 import base64
 import io
@@ -27,7 +27,7 @@ from api.blocklist.models import Entry
 from api.keys import Key
 from tests.accounts.admin_pages import BLOCKLIST, EVENTS, LEAKED, SIGN_INS, USERS, act
 from tests.api.test_bound_tokens import Holder
-from tests.conftest import ApiClient, Browser, claims_of
+from tests.conftest import ApiClient, Browser, bearer, claims_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,7 +35,7 @@ CHANGED = "a quite different passphrase"
 RESET = "yet another long passphrase"
 FORM = "application/x-www-form-urlencoded"
 ME = "https://testserver/api/me/"
-# Nobody needs a dump to guess what is shorter.
+# Shorter texts can be guessed without a copy.
 SHORTEST = 8
 
 
@@ -50,7 +50,7 @@ def every_feature(tmp_path, settings, monkeypatch):
 
 @pytest.fixture
 def log(monkeypatch):
-    """What the project writes to its log, as it is written, from INFO on."""
+    """The log of the project, from level INFO on."""
     [console] = [each for each in logging.root.handlers if each.name == "console"]
     stream = io.StringIO()
     monkeypatch.setattr(console, "stream", stream)
@@ -64,7 +64,7 @@ def log(monkeypatch):
 
 
 class Hour:
-    """A busy one. `secrets` is all that it handed out; `good` is what of it still opens something at its end."""
+    """Uses every feature. `secrets` are all issued secrets; `good` are those that are still valid at the end."""
 
     def __init__(self, mailoutbox, password):
         self.mailoutbox, self.password = mailoutbox, password
@@ -81,7 +81,7 @@ class Hour:
         self.who_is_still_there()
         assert set(SecurityEvent.objects.values_list("type", flat=True)) == set(SecurityEvent.Type.values)
 
-    # Who does what
+    # Actions
 
     def pages(self):
         anns = self.browser("ann")
@@ -123,8 +123,8 @@ class Hour:
         _, secret = registration.create_service("billing", ["introspect"])
         self.secrets.add(secret)
         form = urlencode({"token": kept.access})
-        bearer = {"authorization": f"Bearer {self.client('billing', secret).access}"}
-        answer = Browser().generic("POST", "/api/token/introspect/", form, FORM, headers=bearer)
+        headers = bearer(self.client("billing", secret).access)
+        answer = Browser().generic("POST", "/api/token/introspect/", form, FORM, headers=headers)
         assert answer.json()["active"]
 
     def bound(self):
@@ -160,7 +160,7 @@ class Hour:
         assert Browser().post(self.mailed("password_reset_confirm"), reset).status_code == 302
         assert ApiClient().post("/api/password/reset/", {"email": "ann@example.org"}).status_code == 202
         self.good["reset link"] = self.mailed("password_reset_confirm")
-        # Refused, and so perhaps told to a log.
+        # Refused, and so possibly logged.
         for name in ("confirmation link", "reset link"):
             strict = Browser(enforce_csrf_checks=True)
             assert strict.post(self.good[name]).status_code == 403
@@ -197,7 +197,7 @@ class Hour:
         tokens = visitor.post("/compare/client/").json()
         self.secrets |= set(tokens.values())
         assert visitor.post("/compare/token/", {"token": tokens["access"]}).status_code == 200
-        who = {"authorization": f"Bearer {tokens['access']}"}
+        who = bearer(tokens["access"])
         assert Browser().get("/compare/who/", headers=who).status_code == 200
 
     def who_is_still_there(self):
@@ -206,7 +206,7 @@ class Hour:
             self.keep_tokens(client)
         self.good |= {"access token": self.kept.access, "refresh token": self.kept.refresh}
 
-    # What they were given
+    # Issued secrets
 
     def browser(self, username, password=None, **fields):
         browser = Browser()
@@ -233,7 +233,7 @@ class Hour:
         assert answer.status_code == 200
 
     def mailed(self, view):
-        """The path of the link in the newest mail of its kind."""
+        """Returns the path of the link in the newest mail of its kind."""
         kind = {"email_confirm": "email", "password_reset_confirm": "reset"}[view]
         mail.wait()
         path = re.search(rf"/accounts/{kind}/[^/\s]+/([^/\s]+)/", self.mailoutbox[-1].body)
@@ -241,11 +241,11 @@ class Hour:
         return path[0]
 
 
-# What is stored
+# Stored data
 
 
 def stored():
-    """Every value in every table, and every key and value in Redis or the cache of the process."""
+    """Yields every value in every table, and every key and value in Redis or the cache of the process."""
     return itertools.chain(of_database(), of_redis() if settings.REDIS_URL else of_cache())
 
 
@@ -279,11 +279,11 @@ def of_cache():
         yield cache.get(key.split(":", 2)[2])
 
 
-# What can be read out of it
+# Decoding
 
 
 def texts(values):
-    """They themselves, and whatever is inside of them: JSON, base64, hex, deflated, pieces between separators."""
+    """Yields the texts and their decoded contents: JSON, base64, hex, deflate, parts between separators."""
     seen, waiting = set(), list(values)
     while waiting:
         value = waiting.pop()
@@ -300,7 +300,7 @@ def texts(values):
 
 
 def of_bytes(raw):
-    """In the spellings in which bytes travel, and what they say."""
+    """Yields the common encodings of bytes, and their text."""
     yield raw.hex()
     yield base64.urlsafe_b64encode(raw).decode().rstrip("=")
     if len(raw) == 16:
@@ -323,25 +323,25 @@ def inside(text):
         yield bytes.fromhex(text.replace("-", ""))
     with suppress(ValueError):
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        # Any word can be read as base64: only what then says something is followed.
+        # Any word can be decoded as base64; only readable results are followed.
         yield from [each for each in of_bytes(raw) if isinstance(each, bytes) or (each.isprintable() and raw.isascii())]
 
 
-# What a thief tries
+# Attempts of a thief
 
 
 class Thief:
-    """Tries texts one by one, each time from another address, so that nothing but the text is refused."""
+    """Tries texts one by one, each from another address, so that no rate limit applies."""
 
     def __init__(self):
         self.key = Holder("EdDSA")
-        # One for all: each of its own would put the middleware together anew.
+        # One client for all, since each new client loads the middleware again.
         self.http = Browser()
         self.addresses = itertools.count(1)
         self.users = list(User.objects.all())
 
     def opens(self, text):
-        """What a text is good for."""
+        """Returns the uses for which a text is accepted."""
         ways = [
             ("session cookie", self.cookie),
             ("access token", self.access_token),
@@ -365,7 +365,7 @@ class Thief:
         return self.send("POST", "/api/token/refresh/", {"refresh": text}) == 200
 
     def link(self, text):
-        """As the last part of a link of either kind, for anybody."""
+        """Tries a text as the last part of a link of either kind, for every user."""
         return any(
             tokens.check_token(user, text)
             for user in self.users
@@ -375,7 +375,7 @@ class Thief:
     def send(self, method, path, data=None, **headers):
         address = str(IPv4Address(10 << 24 | next(self.addresses)))
         body = "" if data is None else json.dumps(data)
-        # What is read out of bytes can be in any letters, which a server hands over as WSGI spells them (PEP 3333).
+        # Decoded bytes can contain any characters, which a server encodes for WSGI (PEP 3333).
         headers = {name: value.encode().decode("iso-8859-1") for name, value in headers.items()}
         answer = self.http.generic(method, path, body, "application/json", headers=headers, REMOTE_ADDR=address)
         assert answer.status_code in {200, 400, 401}, answer.content
@@ -383,7 +383,7 @@ class Thief:
         return answer.status_code
 
 
-def test_nothing_that_is_stored_opens_anything_and_no_secret_is_stored_or_logged(
+def test_no_secret_is_stored_or_logged_and_no_stored_value_works(
     ann, bob, staff, password, mailoutbox, log, time_machine
 ):
     hour = Hour(mailoutbox, password)
@@ -396,12 +396,12 @@ def test_nothing_that_is_stored_opens_anything_and_no_secret_is_stored_or_logged
     assert {text: ways for text in found if (ways := thief.opens(text))} == {}
 
     dump = "\n".join(found)
-    # Of a token, its signature is the secret.
+    # The signature is the secret part of a token.
     secrets = hour.secrets | {secret.rpartition(".")[2] for secret in hour.secrets}
     assert [secret for secret in secrets if secret in dump] == []
     assert [secret for secret in secrets if secret in logged] == []
 
-    # Had it been there, it would have been found: each is still good.
+    # Control: each secret is still valid, so that it would have been found.
     for name, secret in hour.good.items():
         text = urlsplit(secret).path.rstrip("/").rpartition("/")[2]
         assert thief.opens(text) == ["link" if "link" in name else name], name

@@ -1,4 +1,4 @@
-"""Attacks on tokens at every place that takes one, whether HS256 or ES256 signs them."""
+"""Attacks on tokens at every endpoint that accepts one, with HS256 and ES256."""
 
 import json
 import time
@@ -19,8 +19,8 @@ from accounts.models import SecurityEvent, SignIn
 from api.blocklist.models import Entry
 from api.keys import Key, keyring
 from tests.api.test_bound_tokens import Holder
-from tests.api.test_forged_tokens import FORGED, claims_of, encoded, header_of, signed
-from tests.conftest import ApiClient, Browser
+from tests.api.test_forged_tokens import FORGED, encoded, signed
+from tests.conftest import ApiClient, Browser, bearer, claims_of, header_of
 from tests.security import examples
 from tests.security.urls import all_rows
 
@@ -30,13 +30,13 @@ FORM = "application/x-www-form-urlencoded"
 WHO = "/compare/who/"
 # The order of the curve P-256.
 N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-# With a key pair these are what they say.
+# Attributes of a token signed with a key pair.
 GENUINE_ES256 = {"HS512 that says HS256", "right signature, alg ES256"}
 
 
 @pytest.fixture(params=["HS256", "ES256"])
 def algorithm(request, tmp_path, settings):
-    """Which signs."""
+    """The signing algorithm."""
     if request.param == "ES256":
         (tmp_path / "1.pem").write_bytes(Key.generate("ES256").pem)
         settings.JWT_KEYS = str(tmp_path)
@@ -44,7 +44,7 @@ def algorithm(request, tmp_path, settings):
 
 
 class Doors:
-    """Every place that takes a token; says whether it was let in, and checks that a refusal is a good one."""
+    """Every endpoint that accepts a token: returns whether it was accepted, and checks the form of a refusal."""
 
     def __init__(self, gate):
         self.gate = gate
@@ -57,7 +57,7 @@ class Doors:
             return response.status_code == 200
         answer = response.json()
         assert isinstance(answer["detail"], str)
-        # Too large for a form; no Unicode that a text may have.
+        # Too large for a form; not valid Unicode.
         if response.status_code in (400, 413) and name not in ("bearer", "dpop"):
             return False
         assert response.status_code == 401, (name, response.status_code)
@@ -66,7 +66,7 @@ class Doors:
         return False
 
     def bearer(self, token):
-        return ApiClient().get(WHO, headers={"authorization": f"Bearer {token}"})
+        return ApiClient().get(WHO, headers=bearer(token))
 
     def dpop(self, token):
         return ApiClient().get(WHO, headers={"authorization": f"DPoP {token}", "dpop": "a.b.c"})
@@ -87,7 +87,7 @@ class Doors:
         return self._form("/api/token/introspect/", token, self.gate)
 
     def _form(self, path, token, access):
-        headers = {"authorization": f"Bearer {access}"} if access else {}
+        headers = bearer(access) if access else {}
         body = urlencode({"token": token}, errors="surrogatepass")
         return Browser().generic("POST", path, body, FORM, headers=headers)
 
@@ -109,17 +109,17 @@ def hers(doors, client_of, ann):
 # Forgeries
 
 
-# With HS256, tests/api/test_forged_tokens.py tries the others one by one.
+# tests/api/test_forged_tokens.py tries the other forgeries with HS256.
 TRIED = [("HS256", "dpop"), ("HS256", "revoke"), ("HS256", "introspect"), ("ES256", "bearer"), ("ES256", "refresh")]
 
 
 @pytest.mark.parametrize(("algorithm", "name"), TRIED, indirect=["algorithm"])
-def test_no_forged_token_is_taken_at_any_door(doors, hers, algorithm, name):
+def test_no_forged_token_is_accepted_at_any_endpoint(doors, hers, algorithm, name):
     honest = hers.refresh if name in ("refresh", "blacklist", "revoke") else hers.access
     before = all_rows()
     forgeries = {each: forge for each, forge in FORGED.items() if algorithm == "HS256" or each not in GENUINE_ES256}
     let_in = [each for each, forge in forgeries.items() if doors.lets_in(name, forge(honest))]
-    # To revoke says the same of all tokens (RFC 7009, section 2.2).
+    # Revocation has the same response for all tokens (RFC 7009, section 2.2).
     assert not let_in or name == "revoke"
     assert all_rows() == before
     if name != "dpop":
@@ -127,7 +127,7 @@ def test_no_forged_token_is_taken_at_any_door(doors, hers, algorithm, name):
 
 
 def public_texts(key):
-    """All that a verifier may take for a shared secret."""
+    """Returns every public text that a verifier might use as a shared secret."""
     public, jwk = key.verifying, key.jwk
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     served = Browser().get("/.well-known/jwks.json").content
@@ -150,7 +150,7 @@ def public_texts(key):
 
 
 @pytest.mark.parametrize("algorithm", ["ES256"], indirect=True)
-def test_a_public_key_is_no_shared_secret(doors, hers):
+def test_a_public_key_does_not_verify_hmac_signatures(doors, hers):
     for name, secret in public_texts(keyring.signing_key).items():
         for alg, digest in {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512", "ES256": "sha256"}.items():
             for header in (header_of(hers.access) | {"alg": alg}, {"alg": alg, "typ": "at+jwt"}):
@@ -159,7 +159,7 @@ def test_a_public_key_is_no_shared_secret(doors, hers):
 
 
 @pytest.mark.parametrize("algorithm", ["ES256"], indirect=True)
-def test_a_key_is_known_by_its_own_name_alone(doors, hers, tmp_path):
+def test_a_key_is_selected_by_its_own_kid_only(doors, hers, tmp_path):
     (tmp_path / "0.pem").write_bytes(Key.generate("ES256").pem)
     (tmp_path / "2.pem").write_bytes(Key.generate("EdDSA").pem)
     keyring.load()
@@ -183,7 +183,7 @@ DUPLICATES = {
 
 
 @pytest.mark.parametrize("duplicate", DUPLICATES.values(), ids=DUPLICATES)
-def test_what_is_said_twice_is_refused(doors, hers, duplicate):
+def test_duplicate_members_are_refused(doors, hers, duplicate):
     texts = (json.dumps(part(hers.access)).encode() for part in (header_of, claims_of))
     assert not doors.lets_in("bearer", signed(*duplicate(*texts)))
 
@@ -202,20 +202,20 @@ NUMBERS = [
 ]
 
 
-def test_no_number_is_too_much(doors, hers):
+def test_unexpected_numbers_in_claims_are_refused(doors, hers):
     for name in ("exp", "iat", "nbf", "sub", "jti", "sid", "cnf", "username", "aud"):
         for number in NUMBERS:
             text = json.dumps(claims_of(hers.access) | {name: "PLACE"}).replace('"PLACE"', number).encode()
-            # PyJWT leaves out what it does not know; -0 is a time before now.
+            # PyJWT ignores unknown claims; -0 is a time in the past.
             is_harmless = name == "nbf" and number in ("-0", "0.0")
             assert doors.lets_in("bearer", signed(header_of(hers.access), text)) is is_harmless, (name, number)
 
 
-# Other spellings of what was revoked
+# Other encodings of a revoked token
 
 
 def twin(token):
-    """The other signature of ECDSA that is as good: n - s in place of s."""
+    """Returns the token with the other valid ECDSA signature: n - s in place of s."""
     text, _, signature = token.rpartition(".")
     raw = base64url_decode(signature)
     r, s = int.from_bytes(raw[:32]), int.from_bytes(raw[32:])
@@ -228,7 +228,7 @@ def spellings(token):
 
 
 @pytest.mark.parametrize("algorithm", ["ES256"], indirect=True)
-def test_the_twin_of_a_token_dies_with_it(doors, hers):
+def test_the_re_encoded_twin_of_a_revoked_token_is_refused(doors, hers):
     assert twin(twin(hers.access)) == hers.access
     assert doors.lets_in("bearer", twin(hers.access))
     assert doors.lets_in("revoke", hers.access)
@@ -237,7 +237,7 @@ def test_the_twin_of_a_token_dies_with_it(doors, hers):
 
 
 @pytest.mark.parametrize("algorithm", ["ES256"], indirect=True)
-def test_to_revoke_the_twin_is_to_revoke_the_token(doors, hers):
+def test_revoking_the_re_encoded_twin_revokes_the_token(doors, hers):
     assert doors.lets_in("revoke", twin(hers.access))
     assert not doors.lets_in("bearer", hers.access)
     assert doors.lets_in("blacklist", twin(hers.refresh))
@@ -245,7 +245,7 @@ def test_to_revoke_the_twin_is_to_revoke_the_token(doors, hers):
 
 
 @pytest.mark.parametrize("algorithm", ["ES256"], indirect=True)
-def test_the_twin_of_a_used_refresh_token_is_that_token(doors, hers, time_machine):
+def test_a_re_encoded_spent_refresh_token_counts_as_the_same(doors, hers, time_machine):
     used = hers.refresh
     hers.renew()
     again = doors.refresh(twin(used)).json()
@@ -256,11 +256,11 @@ def test_the_twin_of_a_used_refresh_token_is_that_token(doors, hers, time_machin
     assert not doors.lets_in("refresh", hers.refresh)
 
 
-# Each kind in every slot
+# Each kind of secret in every place
 
 
 @pytest.mark.parametrize("algorithm", ["ES256"], indirect=True)
-def test_no_kind_of_secret_passes_for_another(doors, hers, ann, browser_of, settings, password):
+def test_no_kind_of_secret_is_accepted_as_another(doors, hers, ann, browser_of, settings, password):
     settings.JWT_STATUS_LIST = True
     holder = Holder()
     holder.sign_in(ann.username, password)
@@ -289,7 +289,7 @@ def test_no_kind_of_secret_passes_for_another(doors, hers, ann, browser_of, sett
         **{f"cookie {name}": value for name, value in cookies.items()},
     }
     assert kinds["status list"].count(".") == 2
-    # What cannot be read without using it up, or ending something, comes last.
+    # Endpoints that spend a token or end a sign-in come last.
     welcome = {
         "bearer": {"access"},
         "dpop": set(),
@@ -314,7 +314,7 @@ def test_no_kind_of_secret_passes_for_another(doors, hers, ann, browser_of, sett
 
 
 @pytest.mark.parametrize("name", ["refresh", "blacklist", "revoke", "verify"])
-def test_a_refresh_token_names_a_sign_in_of_its_own_user(doors, hers, client_of, bob, name):
+def test_a_refresh_token_must_name_a_sign_in_of_its_user(doors, hers, client_of, bob, name):
     """Signed with the real key (F25)."""
     his = client_of(bob)
     for changes in ({"sid": claims_of(his.refresh)["sid"]}, {"sub": str(bob.pk)}):
@@ -327,7 +327,7 @@ def test_a_refresh_token_names_a_sign_in_of_its_own_user(doors, hers, client_of,
 # The header
 
 
-def spoilt_headers(token):
+def malformed_headers(token):
     return {
         "a tab for the blank": f"Bearer\t{token}",
         "two blanks": f"Bearer  {token}",
@@ -362,11 +362,11 @@ def spoilt_headers(token):
     }
 
 
-def test_a_spoilt_header_is_refused_and_never_falls_back_to_the_cookie(doors, hers, browser_of, ann):
+def test_a_malformed_header_never_falls_back_to_the_cookie(doors, hers, browser_of, ann):
     browser = browser_of(ann)
     assert browser.get(WHO).status_code == 200
     for scheme in ("Bearer", "DPoP"):
-        for name, header in spoilt_headers(hers.access).items():
+        for name, header in malformed_headers(hers.access).items():
             header = header.replace("Bearer", scheme)
             response = browser.get(WHO, headers={"authorization": header})
             assert response.status_code == 401, (scheme, name)
@@ -375,14 +375,14 @@ def test_a_spoilt_header_is_refused_and_never_falls_back_to_the_cookie(doors, he
 
 
 @pytest.mark.parametrize("scheme", ["bearer", "BEARER", "bEaReR"])
-def test_the_scheme_is_of_any_case_and_the_token_counts_and_not_the_cookie(doors, hers, browser_of, bob, scheme):
+def test_the_scheme_ignores_case_and_the_token_takes_precedence(doors, hers, browser_of, bob, scheme):
     """RFC 9110, section 11.1."""
     headers = {"authorization": f"{scheme} {hers.access}"}
     assert browser_of(bob).get(WHO, headers=headers).json()["mode"] == "passport"
 
 
 @pytest.mark.parametrize("place", ["?access_token={}", "?token={}", "?authorization=Bearer%20{}", "?jwt={}"])
-def test_a_token_counts_in_its_header_alone(doors, hers, place):
+def test_a_token_is_read_from_its_header_only(doors, hers, place):
     assert Browser().get(WHO + place.format(hers.access)).status_code == 401
     for header in ("x-authorization", "proxy-authorization", "x-access-token", "authorization_"):
         assert Browser().get(WHO, headers={header: f"Bearer {hers.access}"}).status_code == 401
@@ -395,7 +395,7 @@ def test_a_token_counts_in_its_header_alone(doors, hers, place):
 # The parser
 
 
-# Among the texts, such as have the marks of a signed value, and half a letter.
+# The texts include separators of signed values, and lone surrogates.
 texts = st.text(st.characters(codec=None), max_size=8) | st.text(":.a1\ud800", max_size=8)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts
 json_values = st.recursive(
@@ -409,8 +409,8 @@ HEADERS = ["alg", "kid", "typ", "crit", "jwk", "jku", "x5u", "x5c", "b64", "cty"
 
 @hypothesis_settings(max_examples=examples(100), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_whatever_the_real_key_signs_the_answer_is_yes_or_no(doors, hers, data):
-    """Claims and headers of any type, and of none."""
+def test_any_signed_token_is_answered_by_200_or_401(doors, hers, data):
+    """Claims and headers of any type, and missing ones."""
     kind = data.draw(st.sampled_from(["access", "refresh"]))
     honest = getattr(hers, kind)
     header, claims = header_of(honest), claims_of(honest)
@@ -422,16 +422,16 @@ def test_whatever_the_real_key_signs_the_answer_is_yes_or_no(doors, hers, data):
     token = signed(header, claims)
     name = data.draw(st.sampled_from(["bearer", "verify", "introspect", "refresh" if kind == "access" else "dpop"]))
     if doors.lets_in(name, token):
-        # Nothing that it must say was changed, but for times, names and what is not looked at.
-        told = claims_of(honest)
-        assert all(claims[each] == told[each] for each in ("iss", "aud", "sid", "token_type"))
+        # An accepted token has all required claims unchanged, except times and names.
+        issued = claims_of(honest)
+        assert all(claims[each] == issued[each] for each in ("iss", "aud", "sid", "token_type"))
         assert {"kid", "typ"} <= header.keys()
         assert "crit" not in header
 
 
 @hypothesis_settings(max_examples=examples(100), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_a_token_that_was_changed_anywhere_is_refused(doors, hers, data):
+def test_a_token_changed_at_any_place_is_refused(doors, hers, data):
     kind = data.draw(st.sampled_from(["access", "refresh"]))
     honest = getattr(hers, kind)
     at, to = sorted(data.draw(st.lists(st.integers(0, len(honest)), min_size=2, max_size=2)))
@@ -449,10 +449,10 @@ PROOF_HEADERS = ["typ", "jwk", "alg", "crit", "kid"]
 
 @hypothesis_settings(max_examples=examples(100), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_whatever_a_proof_says_the_answer_is_yes_or_no(ann, password, data):
+def test_any_proof_is_answered_by_200_or_401(ann, password, data):
     holder = Holder()
     good = holder.proof("POST", "https://testserver/api/token/")
-    header, claims = jwt.get_unverified_header(good), claims_of(good)
+    header, claims = header_of(good), claims_of(good)
     for part, names in (
         (header, PROOF_HEADERS),
         (claims, PROOF_CLAIMS),

@@ -1,4 +1,4 @@
-"""The walk over all addresses takes whatever an adopter's URL conf may hold, and says what it cannot try."""
+"""tests/security/urls.py: URLs of any URL conf of an adopter, and a reason for each skipped one."""
 
 import re
 import warnings
@@ -35,7 +35,7 @@ class Weekday:
 
 
 class Existing:
-    """Of a model: it looks for the row."""
+    """A converter that reads a row of a model."""
 
     regex = r"[a-z0-9]{6}"
 
@@ -112,10 +112,10 @@ def walked():
     return {place.route: place for place in found}, skipped
 
 
-def test_every_kind_of_parameter_has_a_value_that_leads_there(walked):
+def test_every_type_of_parameter_has_a_value_that_resolves(walked):
     found, _skipped = walked
     assert found.keys() >= OTHER_THAN_OURS
-    # walk() has asked the resolver which view answers at each of these.
+    # walk() has resolved each of these to its view.
     assert found["/articles/<yyyy:year>/<slug:slug>/<path:rest>"].parameters == {
         "year": "yyyy",
         "slug": "slug",
@@ -127,7 +127,7 @@ def test_every_kind_of_parameter_has_a_value_that_leads_there(walked):
     assert len([route for route in found if route.startswith("/api/plain/") or "format" in route]) >= 4
 
 
-def test_a_value_that_is_given_takes_the_place_of_each_parameter(walked):
+def test_given_values_replace_the_parameters(walked):
     found, _skipped = walked
     assert found["/api/^things/(?P<pk>[^/.]+)/$"].path(pk=42) == "/api/things/42/"
     assert found["/shop/<slug:shop>/<slug:slug>/"].path(slug="x") == "/shop/1/x/"
@@ -135,14 +135,14 @@ def test_a_value_that_is_given_takes_the_place_of_each_parameter(walked):
     assert place.path(number="123", letter="b") == "/shop/1/123/b/"
 
 
-def test_what_it_cannot_try_is_said_with_the_reason(walked):
+def test_skipped_urls_are_reported_with_the_reason(walked):
     _found, skipped = walked
     assert skipped.keys() == {"/weekdays/<weekday:day>/", "/hidden/"}
     assert "takes none of our samples" in skipped["/weekdays/<weekday:day>/"]
     assert skipped["/hidden/"] == "another view answers at /hidden/"
 
 
-def test_it_warns_of_what_it_skips(settings):
+def test_it_warns_about_skipped_urls(settings):
     settings.ROOT_URLCONF = __name__
     with warnings.catch_warnings(record=True) as said:
         urls.all_urls()
@@ -152,7 +152,7 @@ def test_it_warns_of_what_it_skips(settings):
     ]
 
 
-def test_of_our_own_addresses_none_is_skipped():
+def test_no_url_of_the_project_is_skipped():
     found, skipped = urls.walk()
     assert len(found) > 90
     assert not skipped

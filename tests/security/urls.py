@@ -1,4 +1,4 @@
-"""Every address of the project, found in its URL conf: a new one is tried before anybody names it."""
+"""Every URL of the project, read from its URL conf, so that tests include new ones."""
 
 import re
 import warnings
@@ -18,8 +18,8 @@ from hypothesis.errors import HypothesisException
 from rest_framework.views import APIView
 
 PARAMETER = re.compile(r"<(?:(\w+):)?(\w+)>")
-# What stands for a parameter whose value does not matter, by converter; the others take one of these, or what their
-# regular expression asks for.
+# Values of parameters by converter; other converters use one of these, or a text that matches their regular
+# expression.
 ANYTHING = {
     "uuid": "0197a1b2-0000-7000-8000-000000000001",
     "int": "1",
@@ -36,7 +36,7 @@ CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 class Url:
     route: str
     view: Any
-    # The route with {name} in place of each parameter, and the names of their converters with a value for each.
+    # The route with {name} in place of each parameter, and a value for each by name of its converter.
     template: str = ""
     parameters: Mapping[str, str | None] = field(default_factory=dict)
     values: Mapping[str, str] = field(default_factory=dict)
@@ -61,16 +61,16 @@ class Url:
 
     @property
     def reads_no_cookie(self) -> bool:
-        """Whoever calls is nobody there, so that a cookie lends no power."""
+        """Whether the view authenticates no request, so that a cookie has no effect."""
         return self.is_api and not self._setting("authentication_classes")
 
     def _setting(self, name: str) -> Any:
-        # as_view(name=…) comes before the class.
+        # as_view(name=…) takes precedence over the class.
         return self.view.initkwargs.get(name, getattr(self.view_class, name))
 
     @property
     def methods(self) -> list[str]:
-        """What it answers to, of what may change something; POST at least."""
+        """The methods that may change data and that the view accepts; at least POST."""
         if not self.is_api:
             return ["POST"]
         handlers = getattr(self.view, "actions", None) or self.view_class
@@ -79,11 +79,11 @@ class Url:
 
 
 class NotTried(Exception):
-    """No address is known that leads there."""
+    """No URL could be built for a route."""
 
 
 class Part(NamedTuple):
-    """Of a route: what one pattern adds to it."""
+    """The part that one pattern adds to a route."""
 
     template: str
     parameters: dict[str, str | None]
@@ -91,7 +91,7 @@ class Part(NamedTuple):
 
 
 def _part_of(pattern: Any) -> Part:
-    """Raises NotTried."""
+    """Returns the part of a pattern. Raises NotTried."""
     if isinstance(pattern, RoutePattern):
         return _part_of_route(pattern)
     if isinstance(pattern, RegexPattern):
@@ -111,7 +111,7 @@ def _part_of_route(pattern: RoutePattern) -> Part:
 
 
 def _pairs(split: list[str]) -> Iterator[tuple[str, str]]:
-    """Of text and the name that follows: re.split() puts converter and name between the texts."""
+    """Yields each text and the name after it: re.split() returns converter and name between the texts."""
     for position in range(0, len(split), 3):
         yield split[position], split[position + 2] if position + 2 < len(split) else ""
 
@@ -134,7 +134,7 @@ def _is_taken(converter: Any, sample: str) -> bool:
     except ValueError:
         return False
     except Exception:
-        # It looks into a database, which is not there yet: the request will tell.
+        # It reads a database that does not exist yet: the request will show whether it works.
         return True
     return True
 
@@ -149,7 +149,7 @@ def _part_of_regex(pattern: RegexPattern) -> Part:
         raise NotTried("no text for its regular expression")
     template, values, end = "", {}, 0
     for name in sorted(regex.groupindex, key=match.start):
-        # A group that is not there, or is inside another one, has no url of its own.
+        # A missing or nested group has no URL of its own.
         if match.start(name) >= end:
             template += _literal(text[end : match.start(name)]) + f"{{{name}}}"
             values[name], end = quote(match[name]), match.end(name)
@@ -157,7 +157,7 @@ def _part_of_regex(pattern: RegexPattern) -> Part:
 
 
 def _with_plain_value(regex: re.Pattern[str], text: str, name: str) -> str:
-    """With one of our samples for that group, if it takes one."""
+    """Returns the part with one of the sample values, if one matches."""
     for sample in SAMPLES:
         match = regex.search(text)
         if match and match.start(name) >= 0:
@@ -170,7 +170,7 @@ def _with_plain_value(regex: re.Pattern[str], text: str, name: str) -> str:
 
 @cache
 def _example_of(regex: str) -> str:
-    """The simplest text that it matches wholly. Raises NotTried."""
+    """Returns the simplest text that the pattern matches in full. Raises NotTried."""
     texts = st.from_regex(regex, fullmatch=True, alphabet=st.characters(min_codepoint=33, max_codepoint=126))
     quiet = settings(database=None, deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
     try:
@@ -184,7 +184,7 @@ def _literal(text: str) -> str:
 
 
 def walk(urlconf: Any = None) -> tuple[list[Url], dict[str, str]]:
-    """All URLs that can be tried, and why others cannot, by their routes."""
+    """Returns all URLs that can be built, and the reason for each other route."""
     resolver = get_resolver(urlconf)
     skipped: dict[str, str] = {}
     found = list(_walk(resolver.url_patterns, Url("/", None, "/"), skipped))
@@ -192,14 +192,14 @@ def walk(urlconf: Any = None) -> tuple[list[Url], dict[str, str]]:
     urls = [url for url, reason in zip(found, reasons, strict=True) if not reason]
     tried = {url.route for url in urls}
     skipped |= {url.route: reason for url, reason in zip(found, reasons, strict=True) if reason}
-    # A second pattern for the very route of another one leads nowhere.
+    # A second pattern with the same route is unreachable.
     return urls, {route: reason for route, reason in skipped.items() if route not in tried}
 
 
 def _walk(patterns: Any, before: Url, skipped: dict[str, str]) -> Iterator[Url]:
     for each in patterns:
         route = before.route + str(each.pattern)
-        # It takes whatever is left, and is a redirect or a 404.
+        # A catch-all: a redirect or a 404.
         if getattr(each.callback, "__name__", "") == AdminSite.catch_all_view.__name__:
             continue
         try:
@@ -221,19 +221,19 @@ def _walk(patterns: Any, before: Url, skipped: dict[str, str]) -> Iterator[Url]:
 
 
 def _reason_against(resolver: URLResolver, url: Url) -> str:
-    """Why the address of that url is not its own; empty if it is."""
+    """Returns why a URL resolves to another view; empty if it resolves to its own."""
     try:
         found = resolver.resolve(url.path())
     except Resolver404:
         return f"nothing answers at {url.path()}"
     except Exception:
-        # A converter that looks into a database: the request will tell.
+        # A converter that reads a database: the request will show whether it works.
         return ""
     return "" if found.func == url.view else f"another view answers at {url.path()}"
 
 
 def all_urls() -> list[Url]:
-    """Says of which it does not know how to try them."""
+    """Returns all URLs, and warns about skipped routes."""
     urls, skipped = walk()
     for route, reason in skipped.items():
         warnings.warn(f"Not tried: {route} ({reason})", stacklevel=2)
@@ -241,6 +241,6 @@ def all_urls() -> list[Url]:
 
 
 def all_rows() -> dict[str, list[Any]]:
-    """All that there is in our tables."""
+    """Returns all rows of the project's tables."""
     models = [model for app in ("accounts", "api", "blocklist") for model in apps.get_app_config(app).get_models()]
     return {model._meta.label: list(model._base_manager.order_by("pk").values()) for model in models}

@@ -1,4 +1,4 @@
-"""Valkey and PostgreSQL as operators run them, on loopback, gone when their block ends."""
+"""Valkey and PostgreSQL in operators' topologies, on loopback; they stop when their block ends."""
 
 import ssl
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ SLOTS = 16_384
 
 
 class Certificate:
-    """Of 127.0.0.1, signed by itself, with its key in a file of its own."""
+    """A self-signed certificate for 127.0.0.1, with its key in a separate file."""
 
     def __init__(self, folder: Path) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -56,7 +56,7 @@ class Certificate:
 
 
 class PgBouncer(servers.Server):
-    """In transaction mode, with TLS and a password towards clients, before one database."""
+    """PgBouncer in transaction mode in front of one database, with TLS and a password."""
 
     CONNECTIONS = 2
 
@@ -109,8 +109,8 @@ class Sentinel(servers.Valkey):
         self.command = [get_binary_path(), folder / "sentinel.conf", "--sentinel"]
 
 
-class Watched:
-    """A primary with a replica, and three Sentinels, all behind a password."""
+class SentinelGroup:
+    """A primary with a replica, and three Sentinels, all with a password."""
 
     def __init__(self, stack: ExitStack) -> None:
         password = ["--requirepass", PASSWORD, "--primaryauth", PASSWORD, "--repl-diskless-sync-delay", "0"]
@@ -125,7 +125,7 @@ class Watched:
         ]
 
     def is_ready_to_fail_over(self) -> bool:
-        """Whether every Sentinel knows of the replica and of the others."""
+        """Whether every Sentinel knows the replica and the other Sentinels."""
         for each in self.sentinels:
             state = redis.Redis(port=each.port, password=PASSWORD).sentinel_master("mymaster")
             if state["num-slaves"] != 1 or state["num-other-sentinels"] != 2:
@@ -135,7 +135,7 @@ class Watched:
 
 
 class Cluster:
-    """Three primaries, behind a password."""
+    """A cluster of three primaries, with a password."""
 
     def __init__(self, stack: ExitStack) -> None:
         options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--requirepass", PASSWORD]
@@ -155,7 +155,7 @@ class Cluster:
         return all(info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "3" for info in infos)
 
     def move(self, key: str) -> None:
-        """The slot of a key that does not exist, to another server."""
+        """Moves the slot of a key that does not exist to another server."""
         with RedisCluster(ON_LOOPBACK, self.servers[0].port, password=PASSWORD) as cluster:
             slot, owner = cluster.keyslot(key), cluster.get_node_from_key(key).port
         new = next(client for client, each in zip(self.clients, self.servers, strict=True) if each.port != owner)
@@ -175,6 +175,6 @@ def pgbouncer(database_url: str) -> Iterator[tuple[PgBouncer, Certificate]]:
 
 @contextmanager
 def tls_before(server: servers.Valkey, certificate: Certificate) -> Iterator[int]:
-    """The wheel's Valkey has no TLS of its own: as with stunnel, another ends it before it. Yields the port."""
+    """Yields the port of a TLS proxy, like stunnel, since the wheel's Valkey has no TLS."""
     with Proxy(servers.free_port(), server.port, certificate.server_context()).running() as proxy:
         yield proxy.port

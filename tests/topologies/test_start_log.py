@@ -1,4 +1,4 @@
-"""What is in the log of a start: nothing that an operator need not know."""
+"""The log of a server start has no needless errors."""
 
 import os
 import re
@@ -17,7 +17,7 @@ README = (servers.ROOT / "project" / "README.md").read_text()
 
 
 class Started(servers.Server):
-    """By a command, without a home folder: not even root makes one in /proc."""
+    """A server started without a home folder: not even root can create one in /proc."""
 
     def __init__(self, folder: Path, command: str, **env: str) -> None:
         port = servers.free_port()
@@ -33,10 +33,10 @@ class Started(servers.Server):
 @pytest.mark.parametrize(
     "command", ["manage.py start --no-demo --port {port}", f"-m {AS_DEPLOYED} --bind 127.0.0.1:{{port}}"]
 )
-def test_without_a_home_folder_the_log_tells_of_no_error(tmp_path: Path, command: str) -> None:
+def test_without_a_home_folder_the_log_has_no_error(tmp_path: Path, command: str) -> None:
     env = {"DEBUG": "true", "DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}", "WEB_CONCURRENCY": "1"}
     servers.manage(env, "migrate", "--verbosity=0")
     with servers.running(Started(tmp_path, command, **env)) as server:
-        # Before it is stopped: gunicorn logs an error for a request that SIGINT interrupts.
+        # Read before the stop: gunicorn logs an error for a request that SIGINT interrupts.
         log = server.log
     assert not re.search("error|control|traceback", log, re.IGNORECASE), log

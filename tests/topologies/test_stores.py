@@ -1,4 +1,4 @@
-"""The project as deployed, on stores as operators run them: what it promises holds there, too."""
+"""The contract on PostgreSQL and Valkey in operators' topologies."""
 
 import os
 import re
@@ -15,6 +15,7 @@ import pytest
 from django.db import connection
 
 from tests import servers
+from tests.conftest import bearer
 from tests.plugins.optional_tools import require
 from tests.topologies import stores
 
@@ -25,7 +26,7 @@ PASSWORD = quote(stores.PASSWORD, safe="")
 # The ACL of project/README.md.
 RIGHTS = "~wp:* &wp:* +@all -@admin -@dangerous +info"
 PASSPHRASE = "violet anchor hums at dawn"
-# What else is asked of Redis: that a proof is used once.
+# Other uses of Redis: spent proofs.
 REST = """
 from uuid import uuid4
 from api.dpop.replay import redis_store
@@ -35,7 +36,7 @@ print(redis_store.add(proof)[0], redis_store.add(proof)[0])
 
 
 class Site:
-    """A node, asked as a balancer that ended TLS would."""
+    """A node, called like a TLS-terminating balancer calls it."""
 
     def __init__(self, url: str, env: Mapping[str, str]) -> None:
         self.env = env
@@ -59,7 +60,7 @@ class Site:
         return self.http.post("/api/token/refresh/", json={"refresh": refresh})
 
     def browser(self, name: str) -> str:
-        """The cookies of someone who signed in on the page."""
+        """Signs in on the page and returns the cookies."""
         csrf = self._cookies(self.http.get("/accounts/login/"))
         headers = {"Cookie": csrf, "X-CSRFToken": csrf.rpartition("=")[2], "Origin": self.origin}
         form = {"username": name, "password": PASSPHRASE}
@@ -82,19 +83,15 @@ class Site:
         found = re.search(r"^wristband_checks_by_database_total (\S+)", self.http.get("/metrics").text, re.M)
         return float(found[1]) if found else 0
 
-    def hears_news(self, access: str) -> bool:
-        """Whether no worker asks the database about a token."""
+    def receives_broadcasts(self, access: str) -> bool:
+        """Whether no worker queries the database to check a token."""
         before = self.checks_by_database()
         assert self.statuses(10, headers=bearer(access)) == {200}
         return self.checks_by_database() == before
 
 
-def bearer(access: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {access}"}
-
-
 def database_url() -> str:
-    """Of this test's own database, without anything between."""
+    """Returns the URL of the test's database, without PgBouncer."""
     return f"{os.environ['DATABASE_URL'].rpartition('/')[0]}/{connection.settings_dict['NAME']}"
 
 
@@ -109,24 +106,24 @@ def site(folder: Path, env: Mapping[str, str], *args: str) -> Iterator[Site]:
         "TRUSTED_PROXIES": "127.0.0.1",
         "METRICS_ADDRESSES": "203.0.113.9",
     } | env
-    # Not of commands: every process leaves a file.
+    # Not for commands: every process writes a file.
     with servers.node(deployed | {"PROMETHEUS_MULTIPROC_DIR": str(counts)}, WORKERS, args) as node:
         yield Site(node.url, deployed)
 
 
-def keeps_its_promises(site: Site) -> None:
-    """Both modes through HTTP, and an end that every worker knows of by the news at the next request."""
+def assert_contract(site: Site) -> None:
+    """Checks both modes by HTTP, and that every worker knows an end at the next request by the broadcast."""
     assert site.ready() == {"status": "up", "database": "up", "redis": "up"}
     name = site.register()
     cookies, tokens, others = {"Cookie": site.browser(name)}, site.tokens(name), site.tokens(name)
     assert site.statuses(4, headers=cookies) == {200}
-    # More often than a statement is sent before it is prepared.
+    # More often than the threshold of prepared statements.
     pairs = [tokens]
     for _ in range(6):
         pairs.append(site.refresh(pairs[-1]["refresh"]).json())
     access = pairs[-1]["access"]
     assert servers.manage(site.env, "shell", "--verbosity=0", "--command", REST).split() == ["True", "False"]
-    servers.wait_until(lambda: site.hears_news(access))
+    servers.wait_until(lambda: site.receives_broadcasts(access))
 
     ended = site.http.post("/api/token/blacklist/", json={"refresh": others["refresh"]})
     assert ended.status_code == 200
@@ -138,7 +135,7 @@ def keeps_its_promises(site: Site) -> None:
     assert site.statuses(4, headers=bearer(access)) == {200}
 
 
-def test_valkey_with_tls_and_a_password_and_pgbouncer_in_transaction_mode(tmp_path: Path) -> None:
+def test_valkey_with_tls_and_pgbouncer_in_transaction_mode(tmp_path: Path) -> None:
     rights = [stores.USER, "on", f">{stores.PASSWORD}", *RIGHTS.split()]
     acl = ["--user", *rights, "--user", "default", "off"]
     require(servers.pgbouncer_program)
@@ -153,30 +150,30 @@ def test_valkey_with_tls_and_a_password_and_pgbouncer_in_transaction_mode(tmp_pa
             f"?sslmode=verify-full&sslrootcert={certificate.path}",
             "DATABASE_PGBOUNCER": "true",
         }
-        # More threads, each with a connection of its own, than PgBouncer has.
+        # More threads, each with its own connection, than PgBouncer has connections.
         with site(tmp_path, env, "--threads=4") as node:
-            keeps_its_promises(node)
+            assert_contract(node)
             together(node)
 
 
 def test_valkey_behind_sentinel_and_psycopgs_pool(tmp_path: Path) -> None:
     with ExitStack() as stack:
-        watched = stores.Watched(stack)
+        sentinels = stores.SentinelGroup(stack)
         env = {
             "REDIS_URL": f"redis://:{PASSWORD}@mymaster/0",
-            "REDIS_SENTINELS": ",".join(f"redis://:{PASSWORD}@127.0.0.1:{each.port}" for each in watched.sentinels),
+            "REDIS_SENTINELS": ",".join(f"redis://:{PASSWORD}@127.0.0.1:{each.port}" for each in sentinels.sentinels),
             "DATABASE_POOL_SIZE": "2",
         }
         with site(tmp_path, env, "--threads=4") as node:
             together(node)
             assert connections_of_nodes() <= 2 * WORKERS
-            servers.wait_until(watched.is_ready_to_fail_over)
-            keeps_its_promises(node)
+            servers.wait_until(sentinels.is_ready_to_fail_over)
+            assert_contract(node)
             access = node.tokens(node.register())["access"]
-            watched.primary.kill()
+            sentinels.primary.kill()
             assert node.statuses(10, headers=bearer(access)) == {200}
             servers.wait_until(lambda: node.ready()["redis"] == "up")
-            keeps_its_promises(node)
+            assert_contract(node)
 
 
 def test_a_cluster_whose_channel_moves_to_another_server(tmp_path: Path) -> None:
@@ -185,13 +182,13 @@ def test_a_cluster_whose_channel_moves_to_another_server(tmp_path: Path) -> None
         servers.wait_until(cluster.is_well)
         urls = [f"redis://:{PASSWORD}@127.0.0.1:{each.port}" for each in cluster.servers[:2]]
         with site(tmp_path, {"REDIS_URL": ",".join(urls), "REDIS_CLUSTER": "true"}) as node:
-            keeps_its_promises(node)
+            assert_contract(node)
             cluster.move("wp:blocked")
-            keeps_its_promises(node)
+            assert_contract(node)
 
 
 def together(site: Site) -> None:
-    """Eight browsers at once."""
+    """Runs the calls of eight browsers concurrently."""
     cookies = {"Cookie": site.browser(site.register())}
     with ThreadPoolExecutor(8) as pool:
         answers = pool.map(lambda _: site.statuses(5, headers=cookies), range(8))

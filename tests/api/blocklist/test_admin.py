@@ -1,4 +1,4 @@
-"""Staff and the blocklist: a leaked token is found out, stopped and never kept; a mistake is lifted."""
+"""The blocklist in the admin: inspect a leaked token, block it without storing it, and lift a block."""
 
 import logging
 import re
@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts.models import SecurityEvent, SignIn
 from api.blocklist.models import Entry
 from tests.accounts.admin_pages import BLOCKLIST, LEAKED, act, make_staff, text_of
-from tests.conftest import claims_of, sign_in_of
+from tests.conftest import claims_of, header_of, sign_in_of
 
 pytestmark = pytest.mark.django_db
 
@@ -36,24 +36,24 @@ def offers(answer):
     return set(re.findall(r'name="do" value="(\w+)"', answer.content.decode()))
 
 
-# What was found
+# Findings
 
 
-def test_a_good_access_token(page, client_of, ann):
+def test_a_valid_access_token_is_described(page, client_of, ann):
     answer = show(page, client_of(ann).access)
     assert "an access token User ann" in text_of(answer)
     assert "Genuine and valid" in text_of(answer)
     assert offers(answer) == {"block", "end"}
 
 
-def test_a_good_refresh_token(page, client_of, ann):
+def test_a_valid_refresh_token_is_described(page, client_of, ann):
     answer = show(page, client_of(ann).refresh)
     assert "a refresh token User ann" in text_of(answer)
     assert "Genuine and valid" in text_of(answer)
     assert offers(answer) == {"end"}
 
 
-def test_a_used_up_refresh_token(page, client_of, ann):
+def test_a_spent_refresh_token_is_described(page, client_of, ann):
     client = client_of(ann)
     first = client.refresh
     client.renew()
@@ -63,7 +63,7 @@ def test_a_used_up_refresh_token(page, client_of, ann):
     assert offers(answer) == {"end"}
 
 
-def test_a_token_after_its_time(page, client_of, ann):
+def test_an_expired_token_is_described(page, client_of, ann):
     access = client_of(ann).access
     with time_machine.travel(timezone.now() + settings.ACCESS_TOKEN * 2, tick=False):
         answer = show(page, access)
@@ -72,7 +72,7 @@ def test_a_token_after_its_time(page, client_of, ann):
     assert offers(answer) == {"end"}
 
 
-def test_a_token_whose_sign_in_has_ended(page, client_of, ann):
+def test_a_token_of_an_ended_sign_in_is_described(page, client_of, ann):
     client = client_of(ann)
     sign_in_of(ann).end(SignIn.Reason.ENDED_BY_STAFF)
     for token in (client.access, client.refresh):
@@ -80,7 +80,7 @@ def test_a_token_whose_sign_in_has_ended(page, client_of, ann):
         assert offers(show(page, token)) == set()
 
 
-def test_the_id_of_a_sign_in(page, client_of, ann):
+def test_a_sign_in_id_is_found(page, client_of, ann):
     client_of(ann)
     answer = show(page, str(sign_in_of(ann).sid))
     assert "the id of a sign-in User ann" in text_of(answer)
@@ -88,7 +88,7 @@ def test_the_id_of_a_sign_in(page, client_of, ann):
 
 
 @pytest.mark.parametrize("form", ["hex", "__str__"])
-def test_the_id_of_a_refresh_token(page, client_of, ann, form):
+def test_a_refresh_token_id_is_found(page, client_of, ann, form):
     client_of(ann)
     refresh_id = sign_in_of(ann).refresh_id
     answer = show(page, refresh_id.hex if form == "hex" else str(refresh_id))
@@ -96,14 +96,14 @@ def test_the_id_of_a_refresh_token(page, client_of, ann, form):
     assert offers(answer) == {"end"}
 
 
-def test_the_id_of_an_access_token_tells_nobodys_name(page, client_of, ann):
+def test_an_access_token_id_has_no_known_owner(page, client_of, ann):
     answer = show(page, claims_of(client_of(ann).access)["jti"])
     assert "User Unknown" in text_of(answer)
     assert offers(answer) == {"block"}
 
 
 def forged(token):
-    return jwt.encode(claims_of(token), "k" * 32, headers={"kid": jwt.get_unverified_header(token)["kid"]})
+    return jwt.encode(claims_of(token), "k" * 32, headers={"kid": header_of(token)["kid"]})
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def forged(token):
         lambda token: token + "=" * 5000,
     ],
 )
-def test_what_is_not_ours_is_said_to_be_nothing(page, client_of, ann, spoil):
+def test_a_foreign_token_is_not_recognised(page, client_of, ann, spoil):
     answer = show(page, spoil(client_of(ann).access))
     assert answer.status_code == 200
     assert "not a token of this server" in text_of(answer)
@@ -126,16 +126,16 @@ def test_what_is_not_ours_is_said_to_be_nothing(page, client_of, ann, spoil):
 
 
 @pytest.mark.parametrize("found", ["", "   ", "x" * 9000, "\0"])
-def test_what_is_no_answer_is_asked_again(page, found):
+def test_invalid_input_shows_the_form_again(page, found):
     answer = show(page, found)
     assert answer.status_code == 200
     assert "errors" in answer.content.decode()
 
 
-# What is done about it
+# Actions
 
 
-def test_the_token_alone_is_blocked(page, client_of, ann):
+def test_a_token_is_blocked_alone(page, client_of, ann):
     client = client_of(ann)
     assert do(page, show(page, client.access), "block").status_code == 302
     assert client.get("/api/me/").status_code == 401
@@ -143,20 +143,20 @@ def test_the_token_alone_is_blocked(page, client_of, ann):
     assert client.get("/api/me/").status_code == 200
 
 
-def test_the_id_of_a_token_is_blocked(page, client_of, ann):
+def test_a_token_id_is_blocked(page, client_of, ann):
     client = client_of(ann)
     do(page, show(page, claims_of(client.access)["jti"]), "block")
     assert client.get("/api/me/").status_code == 401
 
 
 @pytest.mark.parametrize("which", ["access", "refresh"])
-def test_its_sign_in_is_ended(page, client_of, ann, which):
+def test_the_sign_in_of_a_token_is_ended(page, client_of, ann, which):
     client = client_of(ann)
     do(page, show(page, getattr(client, which)), "end")
     assert (client.get("/api/me/").status_code, client.renew().status_code) == (401, 401)
 
 
-def test_the_event_says_whose_by_whom_and_why(page, client_of, staff, ann):
+def test_the_event_has_the_user_the_actor_and_the_reason(page, client_of, staff, ann):
     client = client_of(ann)
     do(page, show(page, client.access), "block")
     event = SecurityEvent.objects.get(type="token_blocked")
@@ -164,7 +164,7 @@ def test_the_event_says_whose_by_whom_and_why(page, client_of, staff, ann):
     assert event.details == {"jti": claims_of(client.access)["jti"], "why": "It was in a log."}
 
 
-def test_the_list_says_why_and_by_whom(page, client_of, staff, ann):
+def test_the_list_shows_the_reason_and_the_actor(page, client_of, staff, ann):
     do(page, show(page, client_of(ann).access), "block")
     client_of(ann)
     sign_in_of(ann).end(SignIn.Reason.SIGNED_OUT)
@@ -173,18 +173,18 @@ def test_the_list_says_why_and_by_whom(page, client_of, staff, ann):
     assert "ann signed out" in text
 
 
-def test_nothing_is_done_without_a_reason(page, client_of, ann):
+def test_an_action_without_a_reason_is_refused(page, client_of, ann):
     client = client_of(ann)
     assert do(page, show(page, client.access), "block", why="").status_code == 200
     assert client.get("/api/me/").status_code == 200
 
 
 @pytest.mark.parametrize("finding", ["", "made up", "eyJqdGkiOiJ4In0:1x:xx"])
-def test_a_finding_is_not_made_up(page, finding):
+def test_a_forged_finding_is_refused(page, finding):
     assert page.post(LEAKED, {"finding": finding, "do": "block", "why": "x"}).status_code == 400
 
 
-def test_a_finding_gets_old(page, client_of, ann):
+def test_a_finding_expires(page, client_of, ann):
     answer = show(page, client_of(ann).access)
     with time_machine.travel(timezone.now() + timedelta(hours=2), tick=False):
         assert do(page, answer, "block").status_code == 400
@@ -192,11 +192,11 @@ def test_a_finding_gets_old(page, client_of, ann):
 
 
 @pytest.mark.parametrize("what", ["block", "nonsense"])
-def test_only_what_was_offered_is_done(page, client_of, ann, what):
+def test_an_action_that_was_not_offered_is_refused(page, client_of, ann, what):
     assert do(page, show(page, client_of(ann).refresh), what).status_code == 400
 
 
-def test_the_token_is_kept_and_shown_nowhere(page, client_of, ann, caplog):
+def test_the_token_is_neither_stored_nor_shown(page, client_of, ann, caplog):
     client = client_of(ann)
     with caplog.at_level(logging.DEBUG):
         shown = show(page, client.access)
@@ -207,16 +207,16 @@ def test_the_token_is_kept_and_shown_nowhere(page, client_of, ann, caplog):
     assert "no-store" in shown["Cache-Control"]
 
 
-# Who may
+# Permissions
 
 
-def test_who_may_only_look_blocks_nothing(browser_of, client_of, password, ann):
+def test_the_view_permission_does_not_allow_blocking(browser_of, client_of, password, ann):
     page = browser_of(make_staff("watcher", password, "blocklist.view_entry"))
     assert "Block a leaked token" not in text_of(page.get(BLOCKLIST))
     assert show(page, client_of(ann).access).status_code == 403
 
 
-def test_who_may_block_does_not_thereby_end(browser_of, client_of, password, ann):
+def test_the_block_permission_does_not_allow_ending(browser_of, client_of, password, ann):
     page, client = browser_of(make_staff("blocker", password, *BLOCKER)), client_of(ann)
     answer = show(page, client.access)
     assert offers(answer) == {"block"}
@@ -224,7 +224,7 @@ def test_who_may_block_does_not_thereby_end(browser_of, client_of, password, ann
     assert client.get("/api/me/").status_code == 200
 
 
-def test_a_superusers_sign_in_is_ended_by_superusers_only(browser_of, client_of, password, staff):
+def test_only_superusers_end_a_superusers_sign_in(browser_of, client_of, password, staff):
     page = browser_of(make_staff("blocker", password, *BLOCKER, "accounts.end_signin"))
     client = client_of(staff)
     answer = show(page, client.access)
@@ -246,7 +246,7 @@ def blocked(page, client_of, ann):
     return client
 
 
-def test_a_lifted_token_is_good_again(page, blocked):
+def test_a_token_is_valid_again_after_a_lift(page, blocked):
     act(page, BLOCKLIST, "lift", Entry.objects.get())
     assert blocked.get("/api/me/").status_code == 200
 
@@ -260,12 +260,12 @@ def test_lifting_is_an_event(page, blocked, staff, ann):
 
 
 @pytest.mark.parametrize("why", ["", "  "])
-def test_nothing_is_lifted_without_a_reason(page, blocked, why):
+def test_a_lift_without_a_reason_is_refused(page, blocked, why):
     act(page, BLOCKLIST, "lift", Entry.objects.get(), why=why)
     assert blocked.get("/api/me/").status_code == 401
 
 
-def test_nothing_is_lifted_unasked(page, blocked):
+def test_a_lift_needs_a_confirmation(page, blocked):
     answer = act(page, BLOCKLIST, "lift", Entry.objects.get(), agree=False)
     assert "1 token is accepted again" in text_of(answer)
     assert blocked.get("/api/me/").status_code == 401
@@ -280,13 +280,13 @@ def test_lifting_does_not_bring_back_a_sign_in(page, client_of, ann):
     assert client.get("/api/me/").status_code == 401
 
 
-def test_a_lifted_token_of_an_ended_sign_in_stays_out(page, blocked, ann):
+def test_a_lifted_token_of_an_ended_sign_in_stays_refused(page, blocked, ann):
     sign_in_of(ann).end(SignIn.Reason.ENDED_BY_STAFF)
     act(page, BLOCKLIST, "lift", Entry.objects.get(kind="jti"))
     assert blocked.get("/api/me/").status_code == 401
 
 
-def test_what_was_not_blocked_by_staff_is_not_lifted(page, client_of, ann):
+def test_only_blocks_by_staff_are_lifted(page, client_of, ann):
     client = client_of(ann)
     Entry.objects.block_token(uuid4())
     act(page, BLOCKLIST, "lift", Entry.objects.get())
@@ -294,7 +294,7 @@ def test_what_was_not_blocked_by_staff_is_not_lifted(page, client_of, ann):
     assert client.get("/api/me/").status_code == 200
 
 
-def test_what_is_blocked_twice_is_lifted_twice(page, blocked):
+def test_a_token_blocked_twice_is_lifted_twice(page, blocked):
     first = Entry.objects.get()
     Entry.objects.block_leaked_token(first.token_id, "Seen again.")
     act(page, BLOCKLIST, "lift", first)
@@ -303,13 +303,13 @@ def test_what_is_blocked_twice_is_lifted_twice(page, blocked):
     assert blocked.get("/api/me/").status_code == 200
 
 
-def test_a_token_is_blocked_anew_after_a_lift(page, blocked):
+def test_a_token_can_be_blocked_again_after_a_lift(page, blocked):
     act(page, BLOCKLIST, "lift", Entry.objects.get())
     do(page, show(page, blocked.access), "block")
     assert blocked.get("/api/me/").status_code == 401
 
 
-def test_who_may_block_does_not_thereby_lift(browser_of, password, blocked):
+def test_the_block_permission_does_not_allow_lifting(browser_of, password, blocked):
     page = browser_of(make_staff("blocker", password, *BLOCKER))
     act(page, BLOCKLIST, "lift", Entry.objects.get())
     assert blocked.get("/api/me/").status_code == 401
@@ -325,13 +325,13 @@ def lift_by_save(entry):
 
 
 @pytest.mark.parametrize("way", [lift_by_update, lift_by_save])
-def test_there_is_no_other_way_to_lift(blocked, way):
+def test_the_admin_has_no_other_way_to_lift(blocked, way):
     with pytest.raises(TypeError):
         way(Entry.objects.get())
     assert blocked.get("/api/me/").status_code == 401
 
 
-def test_the_database_keeps_a_sign_ins_entry_from_being_lifted(client_of, ann):
+def test_the_database_refuses_to_lift_an_entry_of_a_sign_in(client_of, ann):
     client_of(ann)
     sign_in_of(ann).end(SignIn.Reason.ENDED_BY_STAFF)
     with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:

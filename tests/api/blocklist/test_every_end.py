@@ -1,4 +1,4 @@
-"""Each way to end, against each reader of the blocklist: all of them know at once, and the status list at its next."""
+"""Each way to end a sign-in, checked in each reader of the blocklist: at once, and in the next status list."""
 
 import re
 from types import SimpleNamespace
@@ -12,36 +12,26 @@ from django.utils import timezone
 
 from accounts import ending, mail
 from accounts.models import SignIn, User
-from api.blocklist import status_list
 from api.blocklist.leaks import identify
 from api.blocklist.mirror import Mirror
 from api.blocklist.models import Entry
 from api.blocklist.restore import end_restored_sign_ins
-from api.keys import Key
 from tests import servers
 from tests.accounts.admin_pages import BLOCKLIST, SIGN_INS, USERS, act, text_of
 from tests.api.blocklist.test_admin import do, show
-from tests.api.blocklist.test_status_list import FORM, INVALID, SUSPENDED, VALID, claims_of, statuses
+from tests.api.blocklist.test_status_list import FORM, INVALID, SUSPENDED, VALID, statuses
 from tests.api.blocklist.test_wholesale import settle
+from tests.conftest import bearer, claims_of
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("with_status_list")]
 
 NEW_PASSWORD = "quiet copper lantern drifts"
 REASON = SignIn.Reason.ENDED_BY_STAFF
 
 
-@pytest.fixture(autouse=True)
-def told(tmp_path, settings, monkeypatch):
-    (tmp_path / "key.pem").write_bytes(Key.generate("ES256").pem)
-    settings.JWT_KEYS, settings.JWT_STATUS_LIST = str(tmp_path), True
-    settings.JWT_ISSUER = "https://id.example.org"
-    monkeypatch.setattr("api.service_endpoints.status_lists", status_list.StatusLists())
-    monkeypatch.setattr(status_list, "REBUILD_SECONDS", 0)
-
-
 @pytest.fixture
 def world(ann, bob, staff, browser, browser_of, client_of, anonymous, password, mailoutbox, monkeypatch):
-    """A client of Ann's that is to go, what else ends it, and a client of Bob's that goes on where Ann alone ends."""
+    """Ann's client that will end, what can end it, and Bob's client that must not end."""
     mirror = None
     if project_settings.REDIS_URL:
         mirror = Mirror()
@@ -66,7 +56,7 @@ def world(ann, bob, staff, browser, browser_of, client_of, anonymous, password, 
     )
 
 
-# The ways
+# Ways to end
 
 
 def sign_out_of_the_api(world):
@@ -154,7 +144,7 @@ def end_everyone_in_the_admin(world):
 
 
 def first_step_of(ends):
-    """As where a command is killed, or a request has no more patience: the rows follow later."""
+    """An end that is interrupted after its first step: the rows follow later."""
     return lambda world: next(ends(world))
 
 
@@ -216,7 +206,7 @@ ENDS_OF_EVERYBODY = {
 ENDS = ENDS_OF_ANN | ENDS_OF_EVERYBODY
 
 
-# The readers: what each says of a client, True if its access token is good
+# Readers: each returns True if the access token of a client is accepted
 
 
 def ids_of(client):
@@ -249,14 +239,14 @@ def by_verify(world, client):
 
 
 def by_introspection(world, client):
-    # Staff sign in anew for it: their own may have ended.
+    # Staff sign in again, since their own sign-in may have ended.
     token = world.staff_token()
     answer = world.browser().generic(
         "POST",
         "/api/token/introspect/",
         urlencode({"token": client.access}),
         FORM,
-        headers={"Authorization": f"Bearer {token}"},
+        headers=bearer(token),
     )
     assert answer.status_code == 200
     return answer.json()["active"]
@@ -289,7 +279,7 @@ READERS = [
 ]
 
 
-def told_by(world, client):
+def accepted_by(world, client):
     answers = {reader.__name__: reader(world, client) for reader in READERS}
     return {name for name, is_good in answers.items() if is_good}
 
@@ -306,21 +296,23 @@ def readers(world, client_of, staff):
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-def test_each_end_is_known_to_each_reader(world, readers, end):
+def test_each_end_is_effective_for_each_reader(world, readers, end):
     access = world.client.access
-    assert told_by(world, world.client) == readers
+    assert accepted_by(world, world.client) == readers
     end(world)
-    good = told_by(world, world.client)
+    good = accepted_by(world, world.client)
     assert good - ({"by_the_mirror"} if world.mirror is None else set()) == set()
-    # In every token of the sign-in, not in its last alone.
+    # In every token of the sign-in, not only in the last.
     assert status_of(world, access) == INVALID
     assert identify(world.client.refresh).is_accepted is False
     assert world.client.renew().status_code == 401
-    assert told_by(world, world.bobs) == (readers if end in ENDS_OF_ANN.values() else told_by(world, world.client))
+    assert accepted_by(world, world.bobs) == (
+        readers if end in ENDS_OF_ANN.values() else accepted_by(world, world.client)
+    )
 
 
 def rows_of(answer, sign_in):
-    """The row of that sign-in in a list."""
+    """The row of the sign-in in a list of the admin."""
     return next(row for row in answer.content.decode().split("<tr") if f"{sign_in.pk}/change/" in row)
 
 
@@ -348,25 +340,25 @@ def block_as_leaked(world):
 
 
 @pytest.mark.parametrize("block", [revoke, block_as_leaked])
-def test_each_reader_knows_a_token_that_is_blocked_alone(world, readers, block):
+def test_each_reader_refuses_a_token_that_is_blocked_alone(world, readers, block):
     block(world)
-    good = told_by(world, world.client)
+    good = accepted_by(world, world.client)
     assert good - ({"by_the_mirror"} if world.mirror is None else set()) == set()
     assert status_of(world, world.client.access) == SUSPENDED
     blocked = world.client.access
     assert world.client.renew().status_code == 200
-    # Its sign-in goes on; a service that knows the list only refuses it until the blocked token has expired.
-    assert told_by(world, world.client) == readers - {"by_the_status_list"}
+    # Its sign-in stays live; a service that reads only the list refuses it until the blocked token has expired.
+    assert accepted_by(world, world.client) == readers - {"by_the_status_list"}
     world.client.access = blocked
 
 
-def test_each_reader_knows_that_a_block_was_lifted(world, readers):
+def test_each_reader_accepts_a_token_after_a_lift(world, readers):
     block_as_leaked(world)
     entry = Entry.objects.get()
     assert entry.lift("It was a mistake.")
-    # Told by the database alone: within a second, and later where the machine is busy.
+    # Read from the database only: within a second, or later on a busy machine.
     servers.wait_until(lambda: by_the_mirror(world, world.client))
-    assert told_by(world, world.client) == readers
+    assert accepted_by(world, world.client) == readers
     assert status_of(world, world.client.access) == VALID
 
 
@@ -375,4 +367,4 @@ def test_a_lifted_block_does_not_hide_an_end(world, readers):
     Entry.objects.get().lift("It was a mistake.")
     call_command("end_sign_ins", "--user", "ann")
     assert status_of(world, world.client.access) == INVALID
-    assert told_by(world, world.client) - ({"by_the_mirror"} if world.mirror is None else set()) == set()
+    assert accepted_by(world, world.client) - ({"by_the_mirror"} if world.mirror is None else set()) == set()

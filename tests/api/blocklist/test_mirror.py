@@ -1,4 +1,4 @@
-"""The mirror on a real Valkey that is slowed, silenced, killed and brought back."""
+"""The mirror on a real Valkey that is slow, hangs, is killed and returns."""
 
 import logging
 import time
@@ -23,8 +23,8 @@ from tests.stopwatch import stopwatch
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NOBODY = uuid4()
-# What a check may cost, and how long a revocation may take where Redis fails, in seconds (DESIGN.md, rule 3).
+UNUSED_ID = uuid4()
+# The longest check, and the longest delay of a revocation when Redis fails, in seconds (DESIGN.md, rule 3).
 LONGEST_WAIT = 0.25
 BOUND = 1.0
 
@@ -38,8 +38,8 @@ def valkey(one_valkey: servers.Valkey, settings: Any) -> servers.Valkey:
 
 
 @pytest.fixture
-def way(valkey: servers.Valkey, settings: Any) -> Iterator[Proxy]:
-    """The only way to Valkey."""
+def proxy(valkey: servers.Valkey, settings: Any) -> Iterator[Proxy]:
+    """The proxy in front of Valkey."""
     with Proxy(servers.free_port(), valkey.port).running() as proxy:
         use(f"redis://127.0.0.1:{proxy.port}", settings)
         yield proxy
@@ -66,16 +66,16 @@ def mirror(valkey: servers.Valkey) -> Mirror:
 
 def statements_of_a_check(mirror: Mirror) -> int:
     with CaptureQueriesContext(connection) as queries:
-        mirror.blocks(NOBODY, NOBODY, 1)
+        mirror.blocks(UNUSED_ID, UNUSED_ID, 1)
     return len(queries)
 
 
 def eventually(condition: Callable[[], bool], within: float = 5.0) -> float:
-    """How long it took, in seconds."""
+    """Waits until the condition is true and returns the seconds that it took."""
     with stopwatch() as watch:
         while not condition():
             assert watch.seconds < within, "it did not come about"
-            # The others want the core, too.
+            # Other threads need the core, too.
             time.sleep(0.001)
         return watch.seconds
 
@@ -87,23 +87,23 @@ def block() -> UUID:
 
 
 def block_unannounced(**fields: Any) -> UUID:
-    """As by a process that died between its commit and the news."""
+    """Blocks like a process that died between its commit and its broadcast."""
     return Entry.objects.bulk_create(
         [Entry(token_id=uuid4(), kind=Entry.Kind.SIGN_IN, until=max_access_expiry(), **fields)]
     )[0].token_id
 
 
 def blocks(mirror: Mirror, sid: UUID) -> bool:
-    return mirror.blocks(sid, NOBODY, 1)
+    return mirror.blocks(sid, UNUSED_ID, 1)
 
 
-def test_a_check_asks_neither_database_nor_redis(mirror: Mirror) -> None:
+def test_a_check_queries_neither_database_nor_redis(mirror: Mirror) -> None:
     costs = [statements_of_a_check(mirror) for _ in range(100)]
-    # One look at the database may fall into these checks: it is due every 0.8 seconds.
+    # One poll of the database may happen during these checks: it is due every 0.8 seconds.
     assert sum(costs) <= 1
 
 
-def test_a_call_with_an_access_token_asks_no_database(
+def test_a_call_with_an_access_token_needs_no_statement(
     mirror: Mirror, monkeypatch: Any, ann: Any, client_of: Callable[[Any], Any]
 ) -> None:
     monkeypatch.setattr("api.tokens.access.mirror", mirror)
@@ -116,7 +116,7 @@ def test_a_call_with_an_access_token_asks_no_database(
     assert sum(costs) <= 1
 
 
-def test_what_was_announced_is_seen_by_the_next_check(mirror: Mirror) -> None:
+def test_the_next_check_knows_a_broadcast_entry(mirror: Mirror) -> None:
     for _ in range(200):
         sid = block()
         with CaptureQueriesContext(connection) as queries:
@@ -127,23 +127,23 @@ def test_what_was_announced_is_seen_by_the_next_check(mirror: Mirror) -> None:
 def test_a_single_token_is_blocked_alone(mirror: Mirror) -> None:
     jti = uuid4()
     Entry.objects.block_token(jti)
-    assert mirror.blocks(NOBODY, jti, 1)
-    assert not mirror.blocks(NOBODY, NOBODY, 1)
+    assert mirror.blocks(UNUSED_ID, jti, 1)
+    assert not mirror.blocks(UNUSED_ID, UNUSED_ID, 1)
 
 
-def test_what_was_blocked_before_the_process_started_is_known(valkey: servers.Valkey) -> None:
+def test_entries_from_before_the_start_are_loaded(valkey: servers.Valkey) -> None:
     sid = block()
     mirror = Mirror()
     for _ in range(50):
         assert blocks(mirror, sid)
 
 
-def test_what_was_never_announced_is_seen_within_a_second(mirror: Mirror) -> None:
+def test_an_entry_without_broadcast_is_read_within_a_second(mirror: Mirror) -> None:
     sid = block_unannounced()
     assert eventually(lambda: blocks(mirror, sid)) <= BOUND
 
 
-def test_more_than_one_read_full_is_loaded_over_several_checks(valkey: servers.Valkey, monkeypatch: Any) -> None:
+def test_many_entries_are_loaded_over_several_checks(valkey: servers.Valkey, monkeypatch: Any) -> None:
     monkeypatch.setattr("api.blocklist.row_cursor.MAX_ROWS_PER_READ", 10)
     sids = [block() for _ in range(35)]
     mirror = Mirror()
@@ -153,13 +153,13 @@ def test_more_than_one_read_full_is_loaded_over_several_checks(valkey: servers.V
     assert all(blocks(mirror, sid) for sid in sids)
 
 
-def test_a_burst_of_news_is_never_answered_past(mirror: Mirror, monkeypatch: Any) -> None:
+def test_no_check_overtakes_a_burst_of_messages(mirror: Mirror, monkeypatch: Any) -> None:
     monkeypatch.setattr("api.blocklist.mirror.MAX_MESSAGES_PER_CHECK", 3)
     sids = [block() for _ in range(20)]
     assert all(blocks(mirror, sid) for sid in reversed(sids))
 
 
-def test_inside_a_transaction_its_own_blocks_are_seen(mirror: Mirror) -> None:
+def test_a_transaction_sees_its_own_blocks(mirror: Mirror) -> None:
     with transaction.atomic():
         assert blocks(mirror, block())
 
@@ -175,7 +175,7 @@ class TestUnreadRows:
         assert {row[0] for row in unread.read()[0]} == set(between)
         assert unread.read() == ([], False)
 
-    def test_a_gap_is_given_up_only_after_it_was_read_once_more(self, monkeypatch: Any) -> None:
+    def test_a_gap_is_read_once_more_before_it_is_dropped(self, monkeypatch: Any) -> None:
         monkeypatch.setattr("api.blocklist.row_cursor.MAX_GAP_SECONDS", 0.0)
         unread = RowCursor()
         block_unannounced(id=1_000_020)
@@ -183,7 +183,7 @@ class TestUnreadRows:
         late = block_unannounced(id=1_000_010)
         assert [row[0] for row in unread.read()[0]] == [late]
 
-    def test_while_much_lies_ahead_the_rows_behind_wait_until_it_was_read(self, monkeypatch: Any) -> None:
+    def test_gaps_are_read_again_after_all_new_rows(self, monkeypatch: Any) -> None:
         monkeypatch.setattr("api.blocklist.row_cursor.MAX_ROWS_PER_READ", 2)
         monkeypatch.setattr("api.blocklist.row_cursor.MAX_GAP_SECONDS", 0.0)
         unread = RowCursor()
@@ -196,7 +196,7 @@ class TestUnreadRows:
         assert [more for _rows, more in reads] == [True, True, False, False]
         assert reads[2][0][0][0] == late
 
-    def test_many_gaps_are_read_as_one(self, monkeypatch: Any) -> None:
+    def test_many_gaps_are_read_in_one_statement(self, monkeypatch: Any) -> None:
         monkeypatch.setattr("api.blocklist.row_cursor.MAX_GAPS", 2)
         unread = RowCursor()
         for number in range(1_000_000, 1_000_040, 10):
@@ -217,9 +217,7 @@ def test_expired_ids_leave_memory() -> None:
     assert not ids.contains_any(1, 2)
 
 
-def test_without_redis_every_check_asks_the_database_and_it_returns_by_itself(
-    mirror: Mirror, valkey: servers.Valkey
-) -> None:
+def test_without_redis_checks_query_the_database_until_it_returns(mirror: Mirror, valkey: servers.Valkey) -> None:
     valkey.kill()
     assert statements_of_a_check(mirror) == 1
     assert blocks(mirror, block())
@@ -228,7 +226,7 @@ def test_without_redis_every_check_asks_the_database_and_it_returns_by_itself(
     assert blocks(mirror, block())
 
 
-def test_what_was_blocked_while_redis_was_away_is_known_afterwards(mirror: Mirror, valkey: servers.Valkey) -> None:
+def test_entries_from_an_outage_of_redis_are_known_afterwards(mirror: Mirror, valkey: servers.Valkey) -> None:
     valkey.kill()
     sid = block()
     valkey.start()
@@ -236,7 +234,7 @@ def test_what_was_blocked_while_redis_was_away_is_known_afterwards(mirror: Mirro
     assert all(blocks(mirror, sid) for _ in range(50))
 
 
-def test_redis_may_be_away_at_the_start(valkey: servers.Valkey) -> None:
+def test_redis_may_be_unavailable_at_the_start(valkey: servers.Valkey) -> None:
     valkey.kill()
     mirror = Mirror()
     assert blocks(mirror, block())
@@ -244,15 +242,13 @@ def test_redis_may_be_away_at_the_start(valkey: servers.Valkey) -> None:
     eventually(lambda: statements_of_a_check(mirror) == 0)
 
 
-def test_a_redis_that_stopped_answering_costs_no_second_and_no_request_its_patience(
-    mirror: Mirror, valkey: servers.Valkey
-) -> None:
+def test_a_hanging_redis_delays_no_request_by_a_second(mirror: Mirror, valkey: servers.Valkey) -> None:
     valkey.pause()
     try:
         sid = uuid4()
         assert duration(lambda: Entry.objects.block_sign_ins([sid])) < LONGEST_WAIT
         assert eventually(lambda: blocks(mirror, sid)) <= BOUND
-        waits = [duration(lambda: mirror.blocks(NOBODY, NOBODY, 1)) for _ in range(3000)]
+        waits = [duration(lambda: mirror.blocks(UNUSED_ID, UNUSED_ID, 1)) for _ in range(3000)]
         assert max(waits) < LONGEST_WAIT
         eventually(lambda: statements_of_a_check(mirror) == 1)
     finally:
@@ -261,26 +257,24 @@ def test_a_redis_that_stopped_answering_costs_no_second_and_no_request_its_patie
 
 
 @pytest.mark.parametrize("trouble", [Proxy.fall_silent, partial(Proxy.slow_down, seconds=2)], ids=["half-open", "slow"])
-def test_a_bad_way_to_redis_costs_no_second_and_no_request_its_patience(
-    way: Proxy, trouble: Callable[[Proxy], None]
-) -> None:
+def test_a_bad_network_to_redis_delays_no_request_by_a_second(proxy: Proxy, trouble: Callable[[Proxy], None]) -> None:
     mirror = Mirror()
     eventually(lambda: statements_of_a_check(mirror) == 0)
-    trouble(way)
+    trouble(proxy)
     sid = uuid4()
     assert duration(lambda: Entry.objects.block_sign_ins([sid])) < LONGEST_WAIT
     assert eventually(lambda: blocks(mirror, sid)) <= BOUND
-    assert max(duration(lambda: mirror.blocks(NOBODY, NOBODY, 1)) for _ in range(3000)) < LONGEST_WAIT
+    assert max(duration(lambda: mirror.blocks(UNUSED_ID, UNUSED_ID, 1)) for _ in range(3000)) < LONGEST_WAIT
     eventually(lambda: statements_of_a_check(mirror) == 1)
-    way.heal()
+    proxy.heal()
     eventually(lambda: statements_of_a_check(mirror) == 0, within=10)
     assert blocks(mirror, block())
 
 
-def test_a_reset_connection_is_opened_anew(way: Proxy) -> None:
+def test_a_reset_connection_is_opened_again(proxy: Proxy) -> None:
     mirror = Mirror()
     eventually(lambda: statements_of_a_check(mirror) == 0)
-    way.cut()
+    proxy.cut()
     sid = block_unannounced()
     assert eventually(lambda: blocks(mirror, sid)) <= BOUND
     eventually(lambda: statements_of_a_check(mirror) == 0)
@@ -299,7 +293,7 @@ def test_a_flush_changes_nothing(mirror: Mirror, valkey: servers.Valkey) -> None
     assert blocks(mirror, block())
 
 
-def test_a_killed_subscription_is_noticed_by_the_next_check(mirror: Mirror, valkey: servers.Valkey) -> None:
+def test_the_next_check_detects_a_killed_subscription(mirror: Mirror, valkey: servers.Valkey) -> None:
     redis.Redis.from_url(valkey.url).client_kill_filter(_type="pubsub")
     sid = block_unannounced()
     assert blocks(mirror, sid)
@@ -309,20 +303,20 @@ def test_a_killed_subscription_is_noticed_by_the_next_check(mirror: Mirror, valk
 @pytest.mark.parametrize(
     "forgery", [b"", b"not json", b"[]", b'[["zz"], 1]', b'{"a": 1}', b"[[1], null]", b"[[], 1e999]"]
 )
-def test_a_forged_message_lets_nobody_in(mirror: Mirror, valkey: servers.Valkey, forgery: bytes) -> None:
+def test_a_forged_message_unblocks_no_token(mirror: Mirror, valkey: servers.Valkey, forgery: bytes) -> None:
     sid = block()
     redis.Redis.from_url(valkey.url).publish(pubsub.CHANNEL, forgery)
     assert blocks(mirror, sid)
     assert blocks(mirror, block())
 
 
-def test_the_log_says_once_that_redis_went_and_once_that_it_is_back(
+def test_an_outage_of_redis_is_logged_once_and_its_end_once(
     mirror: Mirror, valkey: servers.Valkey, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, logger="api.blocklist.pubsub"):
         valkey.kill()
         for _ in range(30):
-            blocks(mirror, NOBODY)
+            blocks(mirror, UNUSED_ID)
         valkey.start()
         eventually(lambda: statements_of_a_check(mirror) == 0)
     said = [record.getMessage().partition(":")[0] for record in caplog.records]
@@ -332,7 +326,7 @@ def test_the_log_says_once_that_redis_went_and_once_that_it_is_back(
     ]
 
 
-# What staff lift
+# Lifts by staff
 
 
 def block_leaked() -> Entry:
@@ -342,17 +336,17 @@ def block_leaked() -> Entry:
 
 
 def blocks_token(mirror: Mirror, jti: UUID) -> bool:
-    return mirror.blocks(NOBODY, jti, 1)
+    return mirror.blocks(UNUSED_ID, jti, 1)
 
 
-def test_a_lifted_token_is_let_in_within_the_bound(mirror: Mirror) -> None:
+def test_a_lifted_token_is_accepted_within_the_bound(mirror: Mirror) -> None:
     entry = block_leaked()
     assert blocks_token(mirror, entry.token_id)
     entry.lift("It was a mistake.")
     assert eventually(lambda: not blocks_token(mirror, entry.token_id)) < BOUND + 0.1
 
 
-def test_a_new_process_knows_what_was_lifted(mirror: Mirror) -> None:
+def test_a_new_process_knows_lifted_entries(mirror: Mirror) -> None:
     entry = block_leaked()
     entry.lift("It was a mistake.")
     another = Mirror()
@@ -360,7 +354,7 @@ def test_a_new_process_knows_what_was_lifted(mirror: Mirror) -> None:
     assert not blocks_token(another, entry.token_id)
 
 
-def test_a_lifted_token_that_is_blocked_anew_is_refused_at_once(mirror: Mirror) -> None:
+def test_a_lifted_token_that_is_blocked_again_is_refused_at_once(mirror: Mirror) -> None:
     entry = block_leaked()
     entry.lift("It was a mistake.")
     eventually(lambda: not blocks_token(mirror, entry.token_id))
@@ -368,14 +362,14 @@ def test_a_lifted_token_that_is_blocked_anew_is_refused_at_once(mirror: Mirror) 
     assert blocks_token(mirror, entry.token_id)
 
 
-def test_a_lift_does_not_open_a_sign_in(mirror: Mirror) -> None:
+def test_a_lift_does_not_revive_a_sign_in(mirror: Mirror) -> None:
     entry, sid = block_leaked(), block()
     entry.lift("It was a mistake.")
     eventually(lambda: not blocks_token(mirror, entry.token_id))
     assert mirror.blocks(sid, entry.token_id, 1)
 
 
-def test_what_was_lifted_slows_no_other_check(mirror: Mirror) -> None:
+def test_lifted_entries_do_not_slow_other_checks(mirror: Mirror) -> None:
     entry = block_leaked()
     entry.lift("It was a mistake.")
     eventually(lambda: not blocks_token(mirror, entry.token_id))

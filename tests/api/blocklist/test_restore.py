@@ -1,4 +1,4 @@
-"""Yesterday's backup under nodes that run: the steps of project/README.md, on real servers."""
+"""A backup restored under running nodes by the steps of project/README.md, on real servers."""
 
 import re
 import time
@@ -14,13 +14,14 @@ from api.blocklist.restore import SKIPPED_INDEXES, end_restored_sign_ins
 from api.blocklist.row_cursor import RowCursor, StoreReplaced
 from api.blocklist.store import MarkedRows
 from tests import servers
+from tests.conftest import bearer
 
 FIELDS = ("id", "token_id", "until", "before", "lifted_at", "kind", "owner_id")
 
 
 @pytest.mark.django_db(transaction=True)
 class TestStore:
-    def test_the_marked_rows_are_those_of_the_orm(self, django_assert_num_queries):
+    def test_the_marked_rows_match_the_orm(self, django_assert_num_queries):
         Entry.objects.block_sign_ins(sign_in.pk for sign_in in [SignIn(), SignIn(), SignIn()])
         Entry.objects.block_all(max_access_expiry(), 7)
         rows = Entry.objects.order_by("id").values_list(*FIELDS)
@@ -30,7 +31,7 @@ class TestStore:
         assert mark.last_id == Entry.objects.latest("id").pk
         assert MarkedRows(rows.filter(pk=-1)).read()[1] == []
 
-    def test_pruning_is_no_restore(self):
+    def test_pruning_is_not_taken_for_a_restore(self):
         unread = RowCursor()
         Entry.objects.bulk_create(Entry(token_id=SignIn().pk, kind="sid", until=max_access_expiry()) for _ in range(5))
         assert len(unread.read()[0]) == 5
@@ -38,7 +39,7 @@ class TestStore:
         assert unread.read() == ([], False)
 
     @pytest.mark.parametrize("replace", [lambda: Store.objects.renew(), lambda: Store.objects.all().delete()])
-    def test_a_new_key_makes_a_mirror_read_from_the_beginning(self, replace):
+    def test_a_new_store_id_makes_a_mirror_load_everything(self, replace):
         Store.objects.renew()
         unread = RowCursor()
         Entry.objects.block_sign_ins([SignIn().pk, SignIn().pk])
@@ -48,7 +49,7 @@ class TestStore:
             unread.read()
         assert len(unread.read()[0]) == 2
 
-    def test_no_place_is_given_twice(self, ann, settings):
+    def test_no_index_is_assigned_twice_after_a_restore(self, ann, settings):
         settings.JWT_STATUS_LIST = True
         StatusIndex.objects.create()
         before = StatusIndex.objects.latest_index()
@@ -72,14 +73,14 @@ print(SecurityEvent.objects.filter(type="token_reused").count(), SignIn.objects.
 
 
 def another_database(admin, live, backup):
-    """As `dropdb`, `createdb` and `pg_restore` do."""
+    """Restores like `dropdb`, `createdb` and `pg_restore`."""
     disconnect(admin, NAME)
     admin.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(NAME)))
     admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE yesterday").format(sql.Identifier(NAME)))
 
 
 def the_rows(empty):
-    """As `pg_restore --data-only` does, under connections that stay open."""
+    """Restores like `pg_restore --data-only`, with connections that stay open."""
 
     def restore(admin, live, backup):
         with psycopg.connect(live) as to, psycopg.connect(backup) as of:
@@ -133,7 +134,7 @@ class Client:
         return self._keep("/api/token/refresh/", {"refresh": token or self.refresh_token})
 
     def _keep(self, path, body):
-        # A connection that was terminated is one answer of 503 for each worker at most.
+        # A terminated connection causes at most one 503 for each worker.
         for _ in range(10):
             answer = self.http.post(path, json=body)
             if answer.status_code != 503:
@@ -144,8 +145,8 @@ class Client:
         return answer.status_code
 
     def call(self, access=None):
-        headers = {"Authorization": f"Bearer {access or self.access}"}
-        # A connection that was terminated is one answer of 503 for each worker at most.
+        headers = bearer(access or self.access)
+        # A terminated connection causes at most one 503 for each worker.
         for _ in range(10):
             status = self.http.get("/api/me/", headers=headers).status_code
             if status != 503:
@@ -176,7 +177,7 @@ class Browser:
     [another_database, the_rows(truncated), the_rows(deleted)],
     ids=["another database", "tables truncated", "rows deleted"],
 )
-def test_after_a_restore_nothing_of_before_works_and_no_client_is_a_thief(restore):
+def test_after_a_restore_old_tokens_fail_without_a_reuse_event(restore):
     with servers.postgres() as postgres, servers.valkey() as valkey:
         env = {
             "DATABASE_URL": servers.create_database(postgres.url, NAME),
@@ -189,7 +190,7 @@ def test_after_a_restore_nothing_of_before_works_and_no_client_is_a_thief(restor
         servers.manage(env, "shell", "--verbosity=0", "--command", MAKE)
         admin = psycopg.connect(postgres.url, autocommit=True)
         with admin, servers.node(env, workers=2) as node:
-            # In the backup: one that refreshes afterwards, one that ends afterwards, and two browsers.
+            # In the backup: a client that refreshes later, a client that ends later, and two browsers.
             honest, ended = Client(node.url, "ann"), Client(node.url, "bob")
             browser, ended_browser = Browser(node.url, "ann"), Browser(node.url, "bob")
             assert honest.sign_in() == ended.sign_in() == 200
@@ -197,10 +198,8 @@ def test_after_a_restore_nothing_of_before_works_and_no_client_is_a_thief(restor
             back_up(admin)
             assert honest.call() == ended.call() == 200
             assert honest.refresh() == honest.refresh() == 200
-            assert ended.http.post(
-                "/api/sign-ins/end-all/", json={}, headers={"Authorization": f"Bearer {ended.access}"}
-            )
-            # Not in the backup, and enough of them that the mirrors' last id is beyond it.
+            assert ended.http.post("/api/sign-ins/end-all/", json={}, headers=bearer(ended.access))
+            # Not in the backup, and enough rows that the last id of the mirrors is higher than in the backup.
             later = Client(node.url, "bob")
             for _ in range(20):
                 assert later.sign_in() == 200
@@ -210,9 +209,9 @@ def test_after_a_restore_nothing_of_before_works_and_no_client_is_a_thief(restor
             assert later.sign_in() == later.call() == 200
 
             restore(admin, env["DATABASE_URL"], backup)
-            told = servers.manage(env, "after_restore")
+            output = servers.manage(env, "after_restore")
 
-            assert re.match(r"[1-9]\d* sign-ins ended", told)
+            assert re.match(r"[1-9]\d* sign-ins ended", output)
             for _ in range(12):
                 assert [each.call() for each in (honest, ended, later)] == [401, 401, 401]
             assert [each.refresh() for each in (honest, ended, later)] == [401, 401, 401]
@@ -222,7 +221,7 @@ def test_after_a_restore_nothing_of_before_works_and_no_client_is_a_thief(restor
             assert (thefts, unended) == ("0", "0")
             assert "used twice" not in node.log
 
-            # And everything works as before: who signs in is in, and an end is known to each worker at once.
+            # Everything works as before: sign-ins succeed, and each worker knows an end at once.
             for _ in range(5):
                 assert honest.sign_in() == 200
                 assert {honest.call() for _ in range(4)} == {200}

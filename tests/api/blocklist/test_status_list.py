@@ -1,4 +1,4 @@
-"""The Token Status List: what other services learn of revocations without asking about each token."""
+"""The Token Status List, by which other services check revocations without a request for each token."""
 
 import base64
 import os
@@ -18,25 +18,14 @@ from django.utils import timezone
 from accounts.models import SignIn, User
 from api.blocklist import status_list
 from api.blocklist.models import Entry, StatusIndex
-from api.keys import Key, keyring
+from api.keys import keyring
 from tests import servers
-from tests.conftest import claims_of
+from tests.conftest import bearer, claims_of, header_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("with_status_list")]
 
 LIST = "/api/token/status/0"
 VALID, INVALID, SUSPENDED = 0, 1, 2
-
-
-@pytest.fixture(autouse=True)
-def told(tmp_path, settings, monkeypatch):
-    """A project with a key of its own that tells others, and has built no list yet."""
-    (tmp_path / "key.pem").write_bytes(Key.generate("ES256").pem)
-    settings.JWT_KEYS = str(tmp_path)
-    settings.JWT_STATUS_LIST = True
-    settings.JWT_ISSUER = "https://id.example.org"
-    monkeypatch.setattr("api.service_endpoints.status_lists", status_list.StatusLists())
-    monkeypatch.setattr(status_list, "REBUILD_SECONDS", 0)
 
 
 @pytest.fixture
@@ -48,7 +37,7 @@ def get(browser):
 
 @pytest.fixture
 def read(get):
-    """The claims of the list, as another service reads them."""
+    """Returns the claims of the list as another service reads them."""
 
     def read():
         response = get()
@@ -60,7 +49,7 @@ def read(get):
 
 @pytest.fixture
 def status_of(read):
-    """The status of a token, as another service finds it."""
+    """Returns the status of a token as another service reads it."""
 
     def status_of(token):
         named = claims_of(token)["status"]["status_list"]
@@ -82,17 +71,17 @@ def revoke(browser):
 FORM = "application/x-www-form-urlencoded"
 
 
-def statuses(told):
-    """Read as section 4.1 of the draft says, independently of what wrote it."""
-    packed = zlib.decompress(base64.urlsafe_b64decode(told["lst"] + "=" * (-len(told["lst"]) % 4)))
-    bits = told["bits"]
+def statuses(claim):
+    """Decodes a list by section 4.1 of the draft, independently of the code that encodes it."""
+    packed = zlib.decompress(base64.urlsafe_b64decode(claim["lst"] + "=" * (-len(claim["lst"]) % 4)))
+    bits = claim["bits"]
     return [byte >> shift & 2**bits - 1 for byte in packed for shift in range(0, 8, bits)]
 
 
-# The form of it
+# Format
 
 
-def test_the_drafts_own_example_is_read_and_written(monkeypatch):
+def test_the_example_of_the_draft_is_decoded_and_encoded(monkeypatch):
     """Section 4.1, the list of two bits."""
     values = [1, 2, 0, 3, 0, 1, 0, 1, 1, 2, 3, 3]
     assert statuses({"bits": 2, "lst": "eNo76fITAAPfAgc"}) == values
@@ -102,20 +91,20 @@ def test_the_drafts_own_example_is_read_and_written(monkeypatch):
     assert written == [value if value < 3 else 0 for value in values]
 
 
-def test_a_token_names_its_place(client_of, ann):
+def test_a_token_names_its_index(client_of, ann):
     status = claims_of(client_of(ann).access)["status"]
     place = SignIn.objects.get().status_index
     assert status == {"status_list": {"idx": place, "uri": "https://id.example.org/api/token/status/0"}}
 
 
-def test_a_refresh_token_has_none(client_of, ann):
+def test_a_refresh_token_has_no_index(client_of, ann):
     assert "status" not in claims_of(client_of(ann).refresh)
 
 
-def test_the_list_is_a_signed_token_of_its_own_kind(client_of, ann, get, read):
+def test_the_list_is_a_signed_token_of_its_own_type(client_of, ann, get, read):
     client_of(ann)
     response = get(accept="application/statuslist+jwt")
-    header = jwt.get_unverified_header(response.content)
+    header = header_of(response.content)
     assert response.headers["Content-Type"] == "application/statuslist+jwt"
     assert (header["typ"], header["kid"]) == ("statuslist+jwt", keyring.signing_key.kid)
     claims = read()
@@ -126,24 +115,24 @@ def test_the_list_is_a_signed_token_of_its_own_kind(client_of, ann, get, read):
     assert claims["status_list"].keys() == {"bits", "lst"}
 
 
-def test_the_list_is_of_one_size_however_few_are_in_it(client_of, ann, read):
+def test_the_list_has_a_fixed_size(client_of, ann, read):
     client_of(ann)
     assert len(statuses(read()["status_list"])) == 2**20
 
 
 @pytest.mark.parametrize("kind", ["access", "refresh"])
-def test_the_list_is_no_token_that_opens_anything(client_of, ann, get, browser, anonymous, kind):
+def test_the_list_is_not_accepted_as_a_token(client_of, ann, get, browser, anonymous, kind):
     client_of(ann)
     token = get().content.decode()
-    assert browser().get("/api/me/", headers={"authorization": f"Bearer {token}"}).status_code == 401
+    assert browser().get("/api/me/", headers=bearer(token)).status_code == 401
     assert anonymous.post("/api/token/refresh/", {"refresh": token}).status_code == 401
     assert anonymous.post("/api/token/verify/", {"token": token}).status_code == 401
 
 
-# What it says
+# Statuses
 
 
-def test_a_living_sign_in_is_valid(client_of, ann, status_of):
+def test_a_live_sign_in_is_valid(client_of, ann, status_of):
     assert status_of(client_of(ann).access) == VALID
 
 
@@ -167,7 +156,7 @@ def test_a_token_revoked_alone_suspends_its_sign_in(client_of, ann, status_of, r
     assert [status_of(client.access), status_of(other.access)] == [SUSPENDED, VALID]
 
 
-def test_invalid_outweighs_suspended(client_of, ann, status_of, revoke):
+def test_invalid_overrides_suspended(client_of, ann, status_of, revoke):
     client = client_of(ann)
     revoke(client.access)
     revoke(client.refresh)
@@ -185,13 +174,13 @@ WAYS = {
 
 
 @pytest.mark.parametrize("end", WAYS.values(), ids=WAYS)
-def test_every_way_to_end_a_sign_in_is_told(client_of, ann, status_of, end):
+def test_every_way_to_end_a_sign_in_is_listed(client_of, ann, status_of, end):
     token = client_of(ann).access
     end(ann)
     assert status_of(token) == INVALID
 
 
-def test_a_place_is_marked_until_the_last_token_that_names_it_has_expired(client_of, ann, status_of, revoke):
+def test_an_index_stays_marked_until_its_last_token_expires(client_of, ann, status_of, revoke):
     client = client_of(ann)
     revoke(client.refresh)
     expiry = claims_of(client.access)["exp"]
@@ -199,16 +188,16 @@ def test_a_place_is_marked_until_the_last_token_that_names_it_has_expired(client
         assert status_of(client.access) == INVALID
 
 
-def test_a_browser_has_no_place(browser_of, ann, settings):
+def test_a_browser_has_no_index(browser_of, ann, settings):
     browser_of(ann)
     assert SignIn.objects.get().status_index is None
     assert not StatusIndex.objects.exists()
 
 
-# Places
+# Indexes
 
 
-def test_each_sign_in_has_a_place_of_its_own_and_keeps_it(client_of, ann):
+def test_each_sign_in_has_its_own_constant_index(client_of, ann):
     clients = [client_of(ann) for _ in range(3)]
     before = [claims_of(client.access)["status"] for client in clients]
     for client in clients:
@@ -217,14 +206,14 @@ def test_each_sign_in_has_a_place_of_its_own_and_keeps_it(client_of, ann):
     assert len({place["status_list"]["idx"] for place in before}) == 3
 
 
-def test_a_place_is_not_given_twice_though_its_sign_in_is_gone(client_of, ann, bob):
+def test_the_index_of_a_deleted_sign_in_is_not_reused(client_of, ann, bob):
     first = claims_of(client_of(ann).access)["status"]["status_list"]["idx"]
     ann.delete()
     StatusIndex.objects.all().delete()
     assert claims_of(client_of(bob).access)["status"]["status_list"]["idx"] > first
 
 
-def test_a_sign_in_from_before_it_was_turned_on_gets_a_place_at_its_next_refresh(client_of, ann, settings, status_of):
+def test_an_older_sign_in_gets_an_index_at_its_next_refresh(client_of, ann, settings, status_of):
     settings.JWT_STATUS_LIST = False
     client = client_of(ann)
     assert "status" not in claims_of(client.access)
@@ -235,7 +224,7 @@ def test_a_sign_in_from_before_it_was_turned_on_gets_a_place_at_its_next_refresh
     assert status_of(client.access) == INVALID
 
 
-def test_a_sign_in_that_ends_before_it_gets_a_place_gets_none(client_of, ann, settings):
+def test_an_ended_sign_in_gets_no_index(client_of, ann, settings):
     settings.JWT_STATUS_LIST = False
     client_of(ann)
     settings.JWT_STATUS_LIST = True
@@ -244,7 +233,7 @@ def test_a_sign_in_that_ends_before_it_gets_a_place_gets_none(client_of, ann, se
     assert not StatusIndex.objects.assign(waiting)
 
 
-def test_two_that_give_a_place_at_once_agree(client_of, ann, settings):
+def test_two_concurrent_assignments_agree(client_of, ann, settings):
     settings.JWT_STATUS_LIST = False
     client_of(ann)
     one, other = SignIn.objects.get(), SignIn.objects.get()
@@ -253,7 +242,7 @@ def test_two_that_give_a_place_at_once_agree(client_of, ann, settings):
     assert one.status_index == other.status_index
 
 
-def test_the_database_itself_keeps_places_apart(client_of, ann):
+def test_the_database_keeps_indexes_unique(client_of, ann):
     client_of(ann), client_of(ann)
     first, second = SignIn.objects.order_by("status_index")
     with pytest.raises(IntegrityError):
@@ -276,24 +265,24 @@ def test_a_full_list_is_followed_by_the_next(client_of, ann, get):
 
 
 @pytest.mark.parametrize("number", ["1", "99999", "9" * 30, "-1", "x", "0/"])
-def test_a_list_that_is_not_there_is_not_found(client_of, ann, get, number):
+def test_an_unknown_list_is_404(client_of, ann, get, number):
     client_of(ann)
     response = get(f"/api/token/status/{number}")
     assert response.status_code == 404
     assert "no-store" in response.headers["Cache-Control"] or number in "0/"
 
 
-def test_there_is_no_list_unless_it_is_turned_on(client_of, ann, settings, get):
+def test_there_is_no_list_unless_it_is_enabled(client_of, ann, settings, get):
     client_of(ann)
     settings.JWT_STATUS_LIST = False
     assert get().status_code == 404
     assert "status" not in claims_of(client_of(ann).access)
 
 
-# Serving it
+# Serving
 
 
-def test_a_list_may_be_kept_for_seconds(client_of, ann, get):
+def test_a_list_may_be_cached_for_seconds(client_of, ann, get):
     with time_machine.travel(1_800_000_000, tick=False):
         client_of(ann)
         response = get()
@@ -326,9 +315,7 @@ def test_a_list_is_renewed_before_its_ttl(client_of, ann, get):
         assert get(if_none_match=before).status_code == 200
 
 
-def test_a_list_that_is_a_second_old_at_most_is_served_without_the_database(
-    client_of, ann, get, monkeypatch, django_assert_num_queries
-):
+def test_a_list_younger_than_a_second_needs_no_statement(client_of, ann, get, monkeypatch, django_assert_num_queries):
     client_of(ann)
     monkeypatch.setattr(status_list, "REBUILD_SECONDS", 3600)
     get()
@@ -343,27 +330,27 @@ def test_a_list_is_built_by_three_statements(client_of, ann, django_assert_num_q
         status_list.StatusList.build(0)
 
 
-def test_a_list_of_an_earlier_time_is_not_kept(client_of, ann, get):
+def test_a_list_for_an_earlier_time_is_501(client_of, ann, get):
     client_of(ann)
     assert get(f"{LIST}?time=1700000000").status_code == 501
 
 
-def test_a_refresh_is_two_statements_all_the_same(client_of, ann, anonymous, django_assert_num_queries):
+def test_a_refresh_with_status_list_takes_two_statements(client_of, ann, anonymous, django_assert_num_queries):
     client = client_of(ann)
     with django_assert_num_queries(2):
         assert anonymous.post("/api/token/refresh/", {"refresh": client.refresh}).status_code == 200
 
 
 @pytest.mark.long
-def test_a_list_of_a_million_sign_ins_is_built_in_under_a_second(read):
+def test_a_list_of_a_million_is_built_in_under_a_second(read):
     until = timezone.now() + timezone.timedelta(minutes=10)
     StatusIndex.objects.create(pk=2**20 - 1)
-    # Every tenth of them ended within the last minutes.
+    # One in ten ended within the last minutes.
     Entry.objects.bulk_create(
         [Entry(token_id=UUID(int=index), kind="sid", until=until, status_index=index) for index in range(0, 2**20, 10)],
         batch_size=5000,
     )
-    # Of processor time: others have the core, too.
+    # Processor time, since other processes use the core, too.
     started = time.process_time()
     built = status_list.StatusList.build(0)
     seconds = time.process_time() - started
@@ -375,7 +362,7 @@ def test_a_list_of_a_million_sign_ins_is_built_in_under_a_second(read):
 
 
 @pytest.mark.parametrize("env", [{}, {"JWT_KEYS": "keys"}, {"JWT_ISSUER": "https://id.example.org"}])
-def test_a_project_that_nobody_could_check_does_not_start(env):
+def test_a_status_list_without_public_keys_does_not_start(env):
     env = os.environ | {"JWT_STATUS_LIST": "true"} | env
     started = subprocess.run(
         [sys.executable, "-c", "import project.settings"], cwd=servers.ROOT, env=env, capture_output=True, text=True

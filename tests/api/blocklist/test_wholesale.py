@@ -1,4 +1,4 @@
-"""Entries that stand in place of many: in every process at once, and no statement on the hot path."""
+"""Wholesale entries: effective in every process at once, without a statement for each request."""
 
 import time
 from datetime import timedelta
@@ -21,7 +21,7 @@ needs_redis = pytest.mark.skipif(not settings.REDIS_URL, reason="no Redis")
 
 @pytest.fixture
 def mirror():
-    """One that holds everything."""
+    """A mirror that has loaded all entries."""
     mirror = Mirror()
     settle(mirror)
     return mirror
@@ -45,7 +45,7 @@ def test_the_database_check_is_one_statement(django_assert_num_queries):
     assert not Entry.objects.blocks(sid, sids.new(), 2)
 
 
-def test_a_refresh_stays_two_statements(client_of, ann, django_assert_num_queries):
+def test_a_refresh_takes_two_statements_with_entries(client_of, ann, django_assert_num_queries):
     client = client_of(ann)
     Entry.objects.block_all(timezone.now() - timedelta(hours=1))
     with django_assert_num_queries(2):
@@ -53,7 +53,7 @@ def test_a_refresh_stays_two_statements(client_of, ann, django_assert_num_querie
 
 
 @needs_redis
-def test_the_mirror_knows_the_newest_moment_and_asks_nobody(mirror, django_assert_num_queries):
+def test_the_mirror_knows_the_newest_moment_without_a_query(mirror, django_assert_num_queries):
     moment = timezone.now().replace(microsecond=0)
     old, new = sids.new(moment - sids.MILLISECOND), sids.new(moment)
     Entry.objects.block_all(moment)
@@ -67,7 +67,7 @@ def test_the_mirror_knows_the_newest_moment_and_asks_nobody(mirror, django_asser
 
 
 @needs_redis
-def test_what_was_announced_is_known_to_the_next_check(mirror):
+def test_the_next_check_knows_a_broadcast_moment(mirror):
     for _ in range(20):
         sid = sids.new()
         assert not mirror.blocks(sid, sids.new(), 1)
@@ -78,7 +78,7 @@ def test_what_was_announced_is_known_to_the_next_check(mirror):
 
 
 @needs_redis
-def test_forged_news_of_it_makes_checks_ask_and_signs_nobody_out(mirror):
+def test_a_forged_moment_causes_queries_and_ends_no_sign_in(mirror):
     forger = redis.Redis.from_url(settings.REDIS_URL)
     sid = sids.new()
     for forgery in ["[[], 0]", "[[], 99999999999]", f'[["{"0" * 32}"], 99999999999]', '[["1"], 99999999999]']:
@@ -99,7 +99,7 @@ def test_a_moment_leaves_memory_when_its_entry_has_expired():
     assert not moments.covers(old, 7)
 
 
-def test_an_entry_that_is_in_force_cannot_be_deleted(ann):
+def test_an_effective_entry_cannot_be_deleted(ann):
     list(ending.end_all_in_batches(ann, SignIn.Reason.ENDED_BY_STAFF))
     with pytest.raises(ValueError, match="in force"):
         Entry.objects.all().delete()

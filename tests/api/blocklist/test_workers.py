@@ -1,4 +1,4 @@
-"""Every worker of every kind of server refuses what one of them has ended."""
+"""Every worker of every kind of server refuses a token that one of them has revoked."""
 
 import os
 import subprocess
@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests import servers
+from tests.conftest import bearer
 
 ROUNDS = 15
 
@@ -27,7 +28,7 @@ for _ in range({count}):
     print(pair["access"], pair["refresh"])
 """
 
-# All requests at once, in one event loop: the mirror is shared by the threads that Django runs its views in.
+# Concurrent requests in one event loop: the threads that run the views share the mirror.
 UNDER_ASGI = """
 import asyncio, sys, httpx
 from project.asgi import application
@@ -35,7 +36,7 @@ from project.asgi import application
 async def main(access, refresh):
     async with httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://localhost") as http:
         async def me():
-            return (await http.get("/api/me/", headers={"Authorization": f"Bearer {access}"})).status_code
+            return (await http.get("/api/me/", headers=bearer(access))).status_code
         before = await asyncio.gather(*[me() for _ in range(20)])
         await http.post("/api/token/blacklist/", json={"refresh": refresh})
         after = await asyncio.gather(*[me() for _ in range(20)])
@@ -47,7 +48,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Redis in any case, beside the database of this run."""
+    """A Redis of its own, and the database of this run."""
     with servers.valkey() as valkey:
         url = os.environ["DATABASE_URL"]
         name = f"workers_{os.getpid()}"
@@ -81,7 +82,7 @@ def test_a_revocation_is_refused_by_every_worker_of_every_node(stores: dict[str,
     ):
 
         def me(access: str) -> Any:
-            answer = http.get(f"{there.url}/api/me/", headers={"Authorization": f"Bearer {access}"})
+            answer = http.get(f"{there.url}/api/me/", headers=bearer(access))
             return answer.status_code
 
         for access, refresh in pairs:

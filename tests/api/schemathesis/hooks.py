@@ -1,4 +1,4 @@
-"""What no schema can say."""
+"""Hooks of Schemathesis for rules that a schema cannot express."""
 
 import random
 from typing import Any
@@ -7,10 +7,10 @@ from uuid import uuid4
 import schemathesis
 from schemathesis.openapi.checks import RejectedPositiveData
 
-# Whether these texts are right depends on what is stored, on a list of common passwords, or on other fields.
+# Whether these values are valid depends on stored rows, a list of common passwords, or other fields.
 BEYOND_ANY_SCHEMA = (
-    "Your old password was entered incorrectly.",
-    "Your password was entered incorrectly.",
+    "The password is wrong.",
+    "The password is wrong.",
     "The link is not valid: it was already used, or has expired.",
     "A user with that username already exists.",
     "A user with that e-mail address already exists.",
@@ -25,8 +25,8 @@ BEYOND_ANY_SCHEMA = (
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """
-    Comes from everywhere, so that nothing is locked for guesses from one address. Registers names that nobody has yet,
-    so that there are accounts to go on with.
+    Sends each request from another address, so that no rate limit applies. Registers unused names, so that there are
+        accounts for later calls.
     """
     case.headers["X-Forwarded-For"] = f"2001:db8:{random.getrandbits(16):x}:{random.getrandbits(16):x}::1"
     if case.operation.label == "POST /api/register/" and case.meta and case.meta.generation.mode.is_positive:
@@ -37,7 +37,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
 
 @schemathesis.hook
 def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool:
-    """Lets a refusal of what is valid by the schema pass if all its reasons are beyond any schema."""
+    """Ignores the refusal of a valid request if a schema cannot express any of its reasons."""
     if not isinstance(failure, RejectedPositiveData):
         return True
     reasons = [each for name, field in response.json().items() if name not in ("detail", "code") for each in field]

@@ -1,4 +1,4 @@
-"""Calls a function of this package: its name as argument, its arguments as JSON on the input, what it returns out."""
+"""Calls a function of this package by name, with JSON arguments on stdin and the JSON result on stdout."""
 
 import json
 import sys

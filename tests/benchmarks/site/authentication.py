@@ -1,6 +1,6 @@
 """
-What people build around SimpleJWT to revoke access tokens, as its issues and articles advise; and the steps from the
-floor to session mode.
+Ways to revoke SimpleJWT's access tokens that its issues and articles recommend, and the steps from the baseline
+to session mode.
 """
 
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ _ann = SimpleNamespace(pk=1, username="ann", is_authenticated=True)
 
 
 def ann() -> SimpleNamespace:
-    """Who asks where nobody is authenticated."""
+    """Returns the user of requests without authentication."""
     return _ann
 
 
@@ -35,7 +35,7 @@ class AccessTokenAndBlacklist(BlacklistMixin, AccessToken):
 
 
 class AnyStatement(BaseAuthentication):
-    """The least that a database can be asked."""
+    """The cheapest possible statement."""
 
     def authenticate(self, request: Request) -> tuple[SimpleNamespace, None]:
         with connection.cursor() as cursor:
@@ -45,10 +45,10 @@ class AnyStatement(BaseAuthentication):
 
 
 class OwnStatement(BaseAuthentication):
-    """What session mode asks of the database, and nothing that it makes of it."""
+    """The statement of session mode, without the use of its result."""
 
     def authenticate(self, request: Request) -> tuple[SimpleNamespace, None]:
-        # Not earlier: the peers do not import it.
+        # Imported here, since the other sites do not need it.
         from accounts import sessions
 
         assert sessions.stored_session(request.COOKIES[settings.SESSION_COOKIE_NAME])

@@ -1,4 +1,4 @@
-"""Ours and the peers. Each is one Django site that says who is asking; they differ in nothing but this."""
+"""The compared sites: each returns the user of a request, and they differ only in authentication."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,19 +15,19 @@ BLACKLIST = "rest_framework_simplejwt.token_blacklist"
 @dataclass(frozen=True, eq=False)
 class Contender:
     name: str
-    # DRF's authentication class; none: whoever asks is ann.
+    # DRF's authentication class; without one, the user is ann.
     authentication: str = ""
-    # In tests.benchmarks.site: returns the headers of a request by ann.
+    # A function in tests.benchmarks.site that returns the headers of a request by ann.
     credentials: str = "credentials.none"
     middleware: tuple[str, ...] = ()
     apps: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
-    # Of the signature, where a key in JWT_KEYS makes it.
+    # The algorithm of the signature, with a key in JWT_KEYS.
     algorithm: str = ""
 
     @property
     def missing(self) -> list[str]:
-        """The packages it would need."""
+        """Returns the missing packages."""
         return [app for app in self.apps if find_spec(app.partition(".")[0]) is None]
 
 
@@ -120,7 +120,7 @@ PEERS = (
 )
 ALL = (FLOOR, *OURS, *PEERS)
 
-# From the floor to ours, what each step needs on top of the one before.
+# The steps from the baseline to this project.
 HEADER = Contender("floor, with the token in its header", credentials="credentials.passport")
 COOKIE = Contender("floor, with the session's cookie", credentials="credentials.wristband")
 ANY_STATEMENT = Contender(

@@ -1,4 +1,4 @@
-"""What ann shows to each contender."""
+"""The credentials of ann at each compared site."""
 
 import time
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from tests.benchmarks.output import Progress
 
 
 def ann() -> User:
-    """The first user."""
+    """Returns the first user."""
     return User.objects.filter(username="ann").first() or User.objects.create_user(
         "ann", "ann@example.org", wire.PASSWORD
     )
@@ -48,7 +48,7 @@ def passport() -> dict[str, str]:
 
 
 def passports(count: int) -> list[dict[str, str]]:
-    """Tokens of that many sign-ins of ann."""
+    """Returns the tokens of a number of sign-ins of ann."""
     user = ann()
     with Progress(count) as progress:
         pairs = []
@@ -60,7 +60,7 @@ def passports(count: int) -> list[dict[str, str]]:
 
 
 def pair(sign_in: SignIn) -> dict[str, str]:
-    # Not earlier: the peers do not import it.
+    # Imported here, since the other sites do not need it.
     from api.tokens import AccessToken, RefreshToken
 
     access = AccessToken.for_sign_in(sign_in, timezone.now())
@@ -68,7 +68,7 @@ def pair(sign_in: SignIn) -> dict[str, str]:
 
 
 def bound_passport() -> Callable[[], dict[str, str]]:
-    """What makes the headers of one call: each has a proof of its own."""
+    """Returns a function that makes the headers of one call, each with its own proof."""
     from api.dpop.replay import _new_nonce, redis_store
     from api.keys import Key
 
@@ -85,15 +85,15 @@ def bound_passport() -> Callable[[], dict[str, str]]:
     headers = {"typ": "dpop+jwt", "jwk": {name: key.jwk[name] for name in ("kty", "crv", "x", "y")}}
 
     def call() -> dict[str, str]:
-        told = claims | {"iat": int(time.time()), "jti": uuid4().hex}
-        proof = jwt.encode(told, key.signing, algorithm="ES256", headers=headers)
+        with_time = claims | {"iat": int(time.time()), "jti": uuid4().hex}
+        proof = jwt.encode(with_time, key.signing, algorithm="ES256", headers=headers)
         return {"Authorization": f"DPoP {access}", "DPoP": proof, "Host": "localhost"}
 
     return call
 
 
 def pairs(sids: list[str]) -> list[dict[str, str]]:
-    """Tokens of these sign-ins."""
+    """Returns the tokens of these sign-ins."""
     return [pair(each) for each in SignIn.objects.filter(pk__in=map(UUID, sids)).select_related("user")]
 
 
@@ -121,7 +121,7 @@ def knox() -> dict[str, str]:
 
 
 def django_session() -> dict[str, str]:
-    # What login() writes; not login() itself, since that would put the session on our list of sign-ins.
+    # The data that login() stores; login() itself would also create a sign-in.
     user, session = ann(), _session_store()
     session[SESSION_KEY] = str(user.pk)
     session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]

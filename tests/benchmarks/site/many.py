@@ -1,4 +1,4 @@
-"""A site of some size, and how long its staff wait for a page of it."""
+"""A large site, and the response times of its admin."""
 
 import time
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from tests.benchmarks.site.rows import CHUNK, settle
 
 ADMIN = "/admin/"
 WARM_UP = 2
-# Half are live. What staff look for is rare: a reused token in a thousand of the ended.
+# Half are live. A reused token is rare: one in a thousand of the ended.
 SIGN_INS = """
 INSERT INTO accounts_signin (
     id, user_id, kind, user_agent, ip_address, auth_hash, created_at, last_seen_at, idle_timeout, expires_at,
@@ -56,7 +56,7 @@ INSERT INTO blocklist_entry (token_id, kind, why, blocked_at, until)
 SELECT id, 'sid', '', now(), now() + interval '1 day' FROM accounts_signin WHERE ended_at IS NOT NULL
 ORDER BY id LIMIT %s
 """
-# Some kinds of a thousand names and addresses each hour; a few are locked just now, and a tenth of those is somebody's.
+# Counters of a thousand names and addresses each hour; a few are locked now, a tenth of these of existing users.
 LOCKS = """
 INSERT INTO accounts_lock (id, kind, account, user_id, ip_address, count, since, until)
 SELECT gen_random_uuid(), kind, CASE WHEN kind <> 'address' THEN gen_random_uuid() END,
@@ -80,7 +80,7 @@ FROM accounts_user template, generate_series(%s::int, %s::int) n WHERE template.
 
 
 def load(users: int, sign_ins: int, events: int, entries: int, locks: int) -> dict[str, float]:
-    """Fills the database; returns the seconds that each kind of row took."""
+    """Fills the database; returns the duration in seconds by kind of row."""
     user = ann()
     template = starting.start(user, SignIn.Kind.CLIENT)
     took = {}
@@ -113,7 +113,7 @@ def _chunks(count: int) -> Iterator[tuple[int, int]]:
 
 
 def pages() -> dict[str, str]:
-    """Every list, search, filter and page of one, by what a person would call it."""
+    """Returns every list, search, filter and detail page by a readable name."""
     user = User.objects.filter(username__startswith="user-").order_by("pk")[1]
     sign_in = SignIn.objects.filter(user=user)[0]
     event = SecurityEvent.objects.filter(user=user)[0]
@@ -194,12 +194,12 @@ def pages() -> dict[str, str]:
 
 
 def _last_page(model: type[Model]) -> int:
-    """As far as a list goes."""
+    """Returns the number of the last page of a list."""
     return max(1, min(model._default_manager.count(), MAX_COUNTED) // ROWS_PER_PAGE)
 
 
 def wait_for_pages(times: int) -> list[dict]:
-    """As a superuser, without a server between: milliseconds of each page, and its statements."""
+    """Loads each page as a superuser, without a server; returns its milliseconds and statements."""
     staff = User.objects.filter(is_superuser=True).first() or User.objects.create_superuser(
         "sue", "sue@example.org", "violet anchor hums at dawn"
     )

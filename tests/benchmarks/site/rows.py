@@ -1,4 +1,4 @@
-"""Many rows at once."""
+"""Bulk creation of rows."""
 
 import math
 from datetime import timedelta
@@ -21,7 +21,7 @@ SIGN_INS_PER_USER = 10
 
 
 def block(count: int) -> None:
-    """Blocks that many ids, none of which anybody shows."""
+    """Blocks a number of unused ids."""
     if count:
         sid = SignIn().sid
         Entry.objects.block_sign_ins([sid])
@@ -30,7 +30,7 @@ def block(count: int) -> None:
 
 
 def sign_in(count: int, tokens: int) -> list[dict[str, str]]:
-    """That many sign-ins, ten to a user; returns the tokens of some, spread evenly."""
+    """Creates sign-ins, ten for each user; returns the tokens of some, evenly spread."""
     users = math.ceil(count / SIGN_INS_PER_USER)
     user = ann()
     template = starting.start(user, SignIn.Kind.CLIENT)
@@ -47,7 +47,7 @@ def sign_in(count: int, tokens: int) -> list[dict[str, str]]:
 
 
 def _multiply(template: Model, count: int, **fresh: str) -> None:
-    """Inserts copies of a row, but for the columns for which an SQL expression over n = 1 .. count is given."""
+    """Inserts copies of a row, except columns with an SQL expression over n = 1 .. count."""
     meta = template._meta
     columns = [
         field.column for field in meta.concrete_fields if field.column in fresh or not isinstance(field, AutoField)
@@ -72,7 +72,7 @@ def _multiply(template: Model, count: int, **fresh: str) -> None:
 
 
 def settle(model: type[Model]) -> None:
-    """What PostgreSQL would otherwise do on its own while we measure."""
+    """Runs the maintenance that PostgreSQL would otherwise start during the measurement."""
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(model._meta.db_table)))
 
@@ -84,14 +84,14 @@ def _sign_in_of(kind: str, ago: timedelta) -> SignIn:
     return sign_in
 
 
-# As sids.new() does: from a moment, so that no two are the same moment's.
+# Like sids.new(): from a time, different for each row.
 def _sid(ago: str) -> str:
     milliseconds = f"(extract(epoch FROM now() - {ago}) * 1000)::bigint"
     return f"(lpad(to_hex({milliseconds}), 12, '0') || '7' || substr(md5(random()::text), 1, 19))::uuid"
 
 
 def live(count: int) -> list[dict[str, str]]:
-    """That many live sign-ins of ten times fewer users, half of them browsers with a session. Returns some tokens."""
+    """Creates live sign-ins, ten for each user, half of them browsers with a session. Returns some tokens."""
     users = math.ceil(count / SIGN_INS_PER_USER)
     user = ann()
     _multiply(user, users - 1, username="'user-' || n", email="'user-' || n || '@example.org'")
@@ -120,7 +120,7 @@ def live(count: int) -> list[dict[str, str]]:
 
 
 def clients(count: int) -> None:
-    """That many live sign-ins of clients, ten to a user, the newest last, as the project makes them."""
+    """Creates live sign-ins of clients, ten for each user, the newest last, like the project does."""
     users, user = math.ceil(count / SIGN_INS_PER_USER), ann()
     _multiply(user, users - 1, username="'user-' || n", email="'user-' || n || '@example.org'")
     first, ago = User.objects.order_by("pk")[0].pk, f"({count} - n) * interval '1 millisecond'"
@@ -133,7 +133,7 @@ def clients(count: int) -> None:
         user_agent=f"'{wire.USER_AGENT}'",
         ip_address="('10.' || n / 65536 %% 256 || '.' || n / 256 %% 256 || '.' || n %% 256)::inet",
         refresh_id="gen_random_uuid()",
-        # It has refreshed before.
+        # It has been refreshed before.
         previous_refresh_id="gen_random_uuid()",
     )
     for model in (User, SignIn):
@@ -141,7 +141,7 @@ def clients(count: int) -> None:
 
 
 def prunable(count: int) -> None:
-    """That many rows that nobody needs any more, and as many that stay."""
+    """Creates prunable rows, and as many that stay."""
     user, share = ann(), count // 4
     for ended, rows in (("now() - interval '100 days'", share), ("NULL", share)):
         _multiply(
@@ -163,7 +163,7 @@ def prunable(count: int) -> None:
 
 
 def people(count: int) -> None:
-    """That many of each: known, with another password than is tried; inactive; with no usable password."""
+    """Creates users of each kind: with another password, inactive, without a usable password."""
     known = User.objects.create_user("known-0", "known-0@example.org", "another passphrase than is tried")
     inactive = User.objects.create_user("inactive-0", "inactive-0@example.org", wire.PASSWORD, is_active=False)
     unusable = User.objects.create_user("unusable-0", "unusable-0@example.org", None)

@@ -1,10 +1,10 @@
-"""The project's settings, and over them those of the contender that CONTENDER names."""
+"""The settings of the project, overridden by those of the site that CONTENDER names."""
 
 from project.settings import *  # noqa: F403
 from project.settings import AUTHENTICATION_BACKENDS, CACHES, INSTALLED_APPS, REDIS_URL, env
 from tests.benchmarks.site.contenders import BY_NAME, OURS, Contender
 
-# Without a name: for `migrate`, which makes everybody's tables.
+# Without a name: for `migrate`, which creates the tables of all sites.
 _named = BY_NAME.get(env.text("CONTENDER"))
 _contender = _named or Contender("", apps=tuple(dict.fromkeys(app for each in BY_NAME.values() for app in each.apps)))
 
@@ -19,7 +19,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    # Nobody authenticates at the floor.
+    # The baseline has no authentication.
     "UNAUTHENTICATED_USER": "tests.benchmarks.site.authentication.ann",
 }
 vars().update(_contender.settings)

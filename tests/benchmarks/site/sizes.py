@@ -1,4 +1,4 @@
-"""What a row weighs."""
+"""The size of a row of each table."""
 
 from django.db import connection
 from django.db.models import Model
@@ -14,7 +14,7 @@ MODELS = (User, SignIn, Session, SecurityEvent, AttemptCounter, Entry)
 
 
 def load(count: int) -> list[dict]:
-    """That many rows of each table (users: a tenth), copied from those that the project makes; what they take."""
+    """Copies rows of each table (a tenth as many users) from rows that the project made; returns their sizes."""
     rows.clients(count)
     wristband()
     session, event = Session.objects.get(), SecurityEvent.objects.latest("pk")
@@ -41,7 +41,7 @@ def load(count: int) -> list[dict]:
 
 
 def measure() -> list[dict]:
-    """Of each table: its rows, and the bytes of them and of their indexes."""
+    """Returns for each table its rows, and the bytes of rows and indexes."""
     return [_measure(model) for model in MODELS]
 
 
@@ -51,7 +51,7 @@ def _measure(model: type[Model]) -> dict:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_table_size(%s::regclass), pg_indexes_size(%s::regclass)", [table, table])
         of_rows, of_indexes = cursor.fetchone()
-    # Past managers that leave some out.
+    # Not by managers that exclude some rows.
     return {
         "table": str(model._meta.verbose_name_plural),
         "rows": model._base_manager.count(),

@@ -1,4 +1,4 @@
-"""A great many processes with a mirror each, in a storm of revocations."""
+"""Many processes, each with a mirror, during many revocations."""
 
 import ctypes
 import gc
@@ -34,33 +34,33 @@ from tests.benchmarks.site import rows
 BATCH = MAX_IDS_PER_MESSAGE
 GIVE_UP_SECONDS = 1200
 QUIET_SECONDS = 10
-# Those whose memory is measured.
+# Processes whose memory is measured.
 WEIGHED = 8
 context = multiprocessing.get_context("fork")
 
 
 class Seen(ctypes.Structure):
-    """What one process has seen so far."""
+    """The counts of one process so far."""
 
     _fields_ = (
         ("is_ready", ctypes.c_bool),
-        # Checks of ids whose end was acknowledged before, each for the first time; of these: let in, or not answered.
+        # First checks of ids with an acknowledged end; of these: accepted, or unanswered.
         ("checked", ctypes.c_long),
         ("let_in", ctypes.c_long),
         ("unanswered", ctypes.c_long),
-        # Of ids that were ended earlier, once more; and of ids that never were.
+        # Repeated checks of ended ids, and checks of ids that were never ended.
         ("let_in_later", ctypes.c_long),
         ("refused_others", ctypes.c_long),
         ("turns", ctypes.c_long),
         ("asked_database", ctypes.c_double),
         ("slowest", ctypes.c_double),
-        # On the monotonic clock, which all processes share.
+        # On the monotonic clock, which is common to all processes.
         ("knows_all_at", ctypes.c_double),
     )
 
 
 class Board(ctypes.Structure):
-    """What all are told. One writes, after what it tells of."""
+    """Shared memory that one process writes and all others read."""
 
     _fields_ = (
         ("acknowledged", ctypes.c_long),
@@ -73,7 +73,7 @@ class Board(ctypes.Structure):
 
 
 class Watch:
-    """What the servers spend, and the most that was seen of what comes and goes."""
+    """The resources that the servers use, and the peaks of varying ones."""
 
     def __init__(self) -> None:
         self.redis = Redis.from_url(settings.REDIS_URL)
@@ -92,22 +92,22 @@ class Watch:
         self.most = {name: max(value, now[name]) for name, value in self.most.items()}
 
     def spent(self) -> dict[str, float]:
-        """So far; CPU in seconds."""
-        told: dict[str, Any] = self.redis.info("all")  # type: ignore[assignment]
+        """Returns the totals so far; CPU in seconds."""
+        info: dict[str, Any] = self.redis.info("all")  # type: ignore[assignment]
         return {
             "at": time.monotonic(),
-            "valkey_cpu": told["used_cpu_user"] + told["used_cpu_sys"],
+            "valkey_cpu": info["used_cpu_user"] + info["used_cpu_sys"],
             "postgres_cpu": _cpu(self.postgres),
-            "messages": told.get("cmdstat_publish", {}).get("calls", 0),
-            "bytes_out": told["total_net_output_bytes"],
-            "overflows": told["client_output_buffer_limit_disconnections"],
+            "messages": info.get("cmdstat_publish", {}).get("calls", 0),
+            "bytes_out": info["total_net_output_bytes"],
+            "overflows": info["client_output_buffer_limit_disconnections"],
         }
 
 
 def _cpu(parent: psutil.Process) -> float:
     seconds = 0.0
     for process in (parent, *parent.children(recursive=True)):
-        # In nanoseconds; psutil knows hundredths of a second, which is more than a process takes in quiet.
+        # In nanoseconds; psutil has hundredths of a second, more than an idle process uses.
         with suppress(OSError):
             seconds += int(Path(f"/proc/{process.pid}/schedstat").read_text().split()[0]) / 1e9
     return seconds
@@ -115,20 +115,20 @@ def _cpu(parent: psutil.Process) -> float:
 
 def blow(processes: int, revocations: int, slow: int, checks_per_second: float, buffer: int | None) -> dict[str, Any]:
     """
-    The last `slow` of the processes are stopped in mid-air until the storm is over. `buffer`: of how many bytes that
-    wait for it a process is cut off by Valkey; None: as Valkey likes.
+    The last `slow` processes are stopped (SIGSTOP) until the storm is over. `buffer`: the bytes of output after which
+    Valkey disconnects a process; None: Valkey's default.
     """
     if buffer is not None:
         Redis.from_url(settings.REDIS_URL).config_set("client-output-buffer-limit", f"pubsub {buffer} 0 0")
     rows.clients(revocations)
-    # The last id of each batch is what all processes check.
+    # All processes check the last id of each batch.
     ids = list(SignIn.objects.order_by("-pk").values_list("pk", flat=True))
     batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
     samples = [batch[-1] for batch in batches]
     connections.close_all()
     seen, (board,) = RawArray(Seen, processes), RawArray(Board, 1)
     gc.collect()
-    # What is never looked at by the collector stays shared.
+    # Objects that the garbage collector ignores stay in shared memory.
     gc.freeze()
     free = psutil.virtual_memory().available
     with Progress(processes + len(batches) + processes + len(samples)) as progress:
@@ -172,7 +172,7 @@ def blow(processes: int, revocations: int, slow: int, checks_per_second: float, 
         "seconds_until_stopped_know": max((each.knows_all_at for each in seen[processes - slow :]), default=resumed_at)
         - resumed_at,
         "process_bytes": median(light),
-        # With its connections, and PostgreSQL's process at the other end; as good as the machine is quiet.
+        # With its connections and PostgreSQL's process; accurate only on an idle machine.
         "machine_bytes": taken,
         "mirror_bytes": median(after - before for before, after in zip(light, heavy, strict=True)),
         "overflows": overflows,
@@ -203,7 +203,7 @@ def _forked(calls: Sequence[tuple[Any, tuple[Any, ...]]]) -> Iterator[list[BaseP
 
 
 def _alone(call: Any, *arguments: Any) -> None:
-    """With nothing of the parent's but its memory."""
+    """Runs in a forked process, with nothing of the parent but its memory."""
     connections.close_all()
     logging.disable(logging.CRITICAL)
     random.seed(os.getpid())
@@ -211,7 +211,7 @@ def _alone(call: Any, *arguments: Any) -> None:
 
 
 def _wait(number: Any, total: int, progress: Progress, what: str, watch: Watch | None = None, by: Any = None) -> None:
-    """Raises Failed if it takes too long, or the process that does it has failed."""
+    """Raises Failed after a timeout, or if the process has failed."""
     deadline, noted = time.monotonic() + GIVE_UP_SECONDS, 0
     while (reached := number()) < total:
         progress.at(f"{what}: {reached:,} of {total:,}")
@@ -233,7 +233,7 @@ def _spent_in(watch: Watch, seconds: float) -> dict[str, float]:
 
 
 def _revoke(board: Board, batches: Sequence[Sequence[UUID]]) -> None:
-    """As end_in_batches() does, with its log."""
+    """Revokes like end_in_batches(), with its log."""
     logging.disable(logging.NOTSET)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     while not board.may_begin:
@@ -247,13 +247,13 @@ def _revoke(board: Board, batches: Sequence[Sequence[UUID]]) -> None:
 
 
 def _check(seen: Seen, board: Board, samples: Sequence[UUID], per_second: float) -> None:
-    """A process that checks now and then. An id whose end was acknowledged must be refused by the next check."""
+    """Checks periodically. The next check must refuse an id whose end was acknowledged."""
     due = time.monotonic() + random.random() / per_second
     while not board.is_over and os.getppid() != 1:
         time.sleep(max(0.0, due - time.monotonic()))
         due = max(due + 1 / per_second, time.monotonic())
         while seen.checked < (acknowledged := board.acknowledged):
-            # Some at once, after the newest: where it has been stopped, or is late.
+            # Several at once, if it was stopped or is late.
             for sample in samples[seen.checked : acknowledged]:
                 answer = _blocks(sample, seen)
                 seen.let_in += answer is False
@@ -271,7 +271,7 @@ def _check(seen: Seen, board: Board, samples: Sequence[UUID], per_second: float)
 
 
 def _blocks(sid: UUID, seen: Seen) -> bool | None:
-    """None where it is a 503."""
+    """Returns None if the response would be a 503."""
     started = time.monotonic()
     try:
         return mirror.blocks(sid, uuid4(), 1)

@@ -1,4 +1,4 @@
-"""Timed inside one process, without a server."""
+"""Measurements within one process, without a server."""
 
 import time
 from collections.abc import Callable
@@ -15,15 +15,15 @@ from tests.benchmarks import wire
 from tests.benchmarks.site.credentials import ann
 from tests.benchmarks.site.views import WhoAmI
 
-# Before the mirror of the blocklist is up, a check asks the database.
+# Until the mirror has loaded, a check queries the database.
 WARM_UP_SECONDS = 0.5
 CALLS_PER_TURN = 100
 
 
 def dispatch(credentials: str, seconds: float) -> dict[str, list[float]]:
     """
-    Seconds that one call of the view takes, from the bare request to the response that is yet to be rendered: of the
-    same view without authentication, and with it, in turns of a few milliseconds.
+    Returns the seconds of one call of the view, from the request to the unrendered response: without and with
+    authentication, in turns of a few milliseconds.
     """
     floor = _timer(WhoAmI.as_view(authentication_classes=()), {})
     ours = _timer(WhoAmI.as_view(), import_string(f"tests.benchmarks.site.{credentials}")())
@@ -32,7 +32,7 @@ def dispatch(credentials: str, seconds: float) -> dict[str, list[float]]:
 
 
 def _timer(view: Callable, credentials: dict[str, str] | Callable[[], dict[str, str]]) -> Timer:
-    """Of calls with these headers, or with new ones for each, which are made before it is timed."""
+    """Returns a timer of calls with these headers, or with new ones for each, made before the timing."""
     metas: list[dict[str, str]] = []
 
     def prepare() -> None:
@@ -47,7 +47,7 @@ def _timer(view: Callable, credentials: dict[str, str] | Callable[[], dict[str, 
         response = view(request)
         assert response.data == {"id": 1, "username": "ann"}, response.data
 
-    # CPU time: on a busy machine the clock would count others' turns.
+    # CPU time, since on a busy machine the clock includes other processes.
     return Timer(call, prepare, timer=time.process_time)
 
 
@@ -61,7 +61,7 @@ def _turns(floor: Timer, ours: Timer, seconds: float) -> dict[str, list[float]]:
 
 
 def sign_in(times: int) -> dict[str, list[float]]:
-    """Milliseconds of POST /api/token/ through the whole project: in the password hash, and in everything else."""
+    """Returns the milliseconds of POST /api/token/ in the password hash, and in everything else."""
     user, handler, spent = ann(), WSGIHandler(), 0.0
     hashes: list[float] = []
     rest: list[float] = []
@@ -85,5 +85,5 @@ def sign_in(times: int) -> dict[str, list[float]]:
             assert spent > 0
             hashes.append(spent * 1000)
             rest.append((took - spent) * 1000)
-    # The first one sets things up.
+    # The first call includes the set-up.
     return {"hash": hashes[1:], "rest": rest[1:]}

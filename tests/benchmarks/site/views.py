@@ -5,5 +5,5 @@ from rest_framework.views import APIView
 
 class WhoAmI(APIView):
     def get(self, request: Request) -> Response:
-        # SimpleJWT's stateless user has a text for an id.
+        # The id of SimpleJWT's stateless user is a string.
         return Response({"id": int(request.user.pk), "username": request.user.username})

@@ -1,4 +1,4 @@
-"""The whole project, whose pages name static files that nobody has collected."""
+"""The settings of the whole project, without collected static files."""
 
 from project.settings import *  # noqa: F403
 from project.settings import STORAGES

@@ -1,6 +1,6 @@
 """
-Headers of proxies and clients, whatever is in them: an answer and never an exception, also if a trusted proxy passes
-them on. More inputs: HYPOTHESIS_EFFORT=100 pytest tests/security/test_any_header.py --timeout=0
+Fuzzed headers of proxies and clients: always a response and never an exception, also behind a trusted proxy.
+More inputs: HYPOTHESIS_EFFORT=100 pytest tests/security/test_fuzzed_headers.py --timeout=0
 """
 
 import logging
@@ -82,7 +82,7 @@ HEADERS: dict[str, st.SearchStrategy[str]] = {
     "cookie": st.builds(
         "{}={}".format, st.sampled_from(["__Host-sessionid", "__Host-csrftoken", "__Host-language", ""]), bytes_of_wsgi
     ),
-    # No more than there is: beyond that the test client's stream fails, where a server's ends.
+    # No longer than the body: the test client's stream fails beyond its end, where a server's stream ends.
     "content-length": st.sampled_from(["0", "1", "00", "-1", "+1", "1_0", "0x1", "1e3", "", "\xb2", "9" * 20]),
     "transfer-encoding": st.sampled_from(["chunked", "gzip, chunked", "", "identity", "\xff"]),
     "content-encoding": bytes_of_wsgi,
@@ -120,14 +120,14 @@ def test_no_header_raises_an_exception(
             assert kept.user_agent.isprintable() or not kept.user_agent
             assert len(kept.user_agent) <= 512
         transaction.set_rollback(True)
-    told = [record for record in caplog.records if record.levelno >= logging.ERROR or record.exc_info]
-    assert told == []
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR or record.exc_info]
+    assert errors == []
 
 
 AGENTS = {
     "Łódź-App/1.0 (Jürgen’s Gerät)": "Łódź-App/1.0 (Jürgen’s Gerät)",
     "日本語ブラウザ/2": "日本語ブラウザ/2",
-    # Characters that turn the direction of a line, or are not seen, are replaced.
+    # Characters that change the direction of text, or are invisible, are replaced.
     "app/1 \u202egpj.exe": "app/1 \N{REPLACEMENT CHARACTER}gpj.exe",
     "app\u200b\u2066/1": "app\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}/1",
     "app/1\x1b[31m\x7f\x85": "app/1\N{REPLACEMENT CHARACTER}[31m" + 2 * "\N{REPLACEMENT CHARACTER}",
@@ -136,15 +136,15 @@ AGENTS = {
 
 
 @pytest.mark.parametrize(("sent", "kept"), AGENTS.items(), ids=lambda text: repr(text[:12]))
-def test_a_user_agent_in_utf8_is_read_as_such(ann: Any, sent: str, kept: str) -> None:
+def test_a_user_agent_in_utf8_is_decoded(ann: Any, sent: str, kept: str) -> None:
     headers = {"user-agent": sent.encode().decode("latin-1")}
     credentials = {"username": "ann", "password": PASSWORD}
     assert ApiClient().post("/api/token/", credentials, headers=headers).status_code == 200
     assert SignIn.objects.get().user_agent == kept
 
 
-def test_a_user_agent_that_is_no_utf8_is_kept_as_latin_1(ann: Any) -> None:
-    """Old programs send it; and half a character of UTF-8 is no reason to refuse anything."""
+def test_a_user_agent_that_is_not_utf8_is_decoded_as_latin_1(ann: Any) -> None:
+    """Old clients send it, and incomplete UTF-8 is no reason to refuse a request."""
     credentials = {"username": "ann", "password": PASSWORD}
     assert ApiClient().post("/api/token/", credentials, headers={"user-agent": "Ger\xe4t/1"}).status_code == 200
     assert SignIn.objects.get().user_agent == "Gerät/1"

@@ -1,6 +1,6 @@
 """
-Whatever is sent to whichever address, by whomever: never a 500, nothing half done, and nobody becomes more than they
-were. More inputs: HYPOTHESIS_EFFORT=100 pytest tests/security/test_any_input.py --hypothesis-seed=random --timeout=0
+Fuzzed input to every URL, by every kind of user: no 500, no partial change, and no new permissions.
+More inputs: HYPOTHESIS_EFFORT=100 pytest tests/security/test_fuzzed_input.py --hypothesis-seed=random --timeout=0
 """
 
 import json
@@ -18,14 +18,14 @@ from rest_framework import serializers as drf
 from accounts import forms
 from accounts.models import SignIn, User
 from api import serializers
-from tests.conftest import Browser
+from tests.conftest import Browser, bearer
 from tests.security import examples
 from tests.security.urls import all_rows, all_urls
 
 pytestmark = pytest.mark.django_db
 
 FORM = "application/x-www-form-urlencoded"
-# What nobody gives to themselves.
+# Fields that users cannot set themselves.
 PRIVILEGES = (
     "id",
     "username",
@@ -39,12 +39,12 @@ PRIVILEGES = (
     "delete_after",
 )
 OF_A_NEW_ACCOUNT = [True, False, False, False, "", False, None, None]
-# May be written down although the request was refused: that somebody guessed, and how often.
+# Tables that a refused request may change: attempts and events.
 OF_REFUSED = {"accounts.AttemptCounter", "accounts.SecurityEvent", "api.UsedProof"}
 
 
 def names():
-    """Of every field of every serializer, form and model."""
+    """Yields the name of every field of every serializer, form and model."""
     found = {"next", "page", "csrfmiddlewaretoken", "token_type_hint", "action", "_selected_action", "q", "confirmed"}
     for module, base, fields in (
         (serializers, drf.Serializer, "_declared_fields"),
@@ -85,7 +85,7 @@ CONTENT_TYPES = [
 ]
 AS = ["nobody", "program", "browser", "staff"]
 
-# Short texts of all kinds of letters, lone surrogates, NULs and what turns the direction of text.
+# Short texts with all kinds of characters, lone surrogates, NULs and changes of direction.
 texts = st.text(st.characters(codec=None, exclude_categories=()), max_size=20) | st.sampled_from(
     ["\x00", "\ud800", "\u202e", "x" * 300, "١", "1", "-1", "true", "null", "a" * 5000]
 )
@@ -94,7 +94,7 @@ scalars = st.none() | st.booleans() | numbers | texts
 
 
 def shapes(known):
-    """JSON of any shape, in which what is known here comes up."""
+    """JSON of any shape, which contains known values."""
     keys = st.sampled_from(NAMES) | texts
     return st.recursive(
         scalars | known,
@@ -104,14 +104,14 @@ def shapes(known):
 
 
 def wanted_at(place, known):
-    """An object with the very fields that the place asks for, wherever it asks for some."""
+    """An object with exactly the fields that the URL expects, if it expects any."""
     wanted = FIELDS.get(place.route, [])
     return st.fixed_dictionaries(dict.fromkeys(wanted, known | scalars))
 
 
 @pytest.fixture
 def world(ann, bob, staff, browser_of, client_of, password):
-    """Ann by program and by browser, Bob who has nothing to do with it, and what an attacker may know."""
+    """Ann's client and browser, Bob, who must not be affected, and the values that an attacker may know."""
 
     class World:
         def __init__(self):
@@ -144,18 +144,18 @@ def world(ann, bob, staff, browser_of, client_of, password):
         def send(self, who, method, path, body, content_type):
             headers = self.cookies.get(who, {})
             if who == "program":
-                headers = {"authorization": f"Bearer {self.client.access}"}
+                headers = bearer(self.client.access)
             self.http.cookies.clear()
             return self.http.generic(method, path, body, content_type, headers=headers)
 
-        def assert_nobody_overreached(self, before, after, body):
+        def assert_no_new_permissions(self, before, after, body):
             for name, owner in (("accounts.User", "id"), ("accounts.SignIn", "user_id")):
                 his = [[row for row in rows[name] if row[owner] == bob.pk] for rows in (before, after)]
-                # His refresh token is a key to his sign-in, whoever shows it.
+                # His refresh token can end his sign-in, whoever sends it.
                 assert his[0] == his[1] or (name == "accounts.SignIn" and self.bobs.refresh in body)
             privileges = {row["id"]: [row[name] for name in PRIVILEGES] for row in before["accounts.User"]}
             for row in after["accounts.User"]:
-                # Who was not there before has those of a new account.
+                # A new user has the values of a new account.
                 allowed = privileges.get(row["id"], [row["id"], row["username"], *OF_A_NEW_ACCOUNT])
                 assert [row[name] for name in PRIVILEGES] == allowed
 
@@ -164,7 +164,7 @@ def world(ann, bob, staff, browser_of, client_of, password):
 
 @hypothesis_settings(max_examples=examples(200), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_whatever_is_sent_to_the_api(world, data):
+def test_any_input_to_the_api_is_answered_without_an_error(world, data):
     place = data.draw(st.sampled_from(API))
     method = data.draw(st.sampled_from([*place.methods, *place.methods, "GET", "PATCH", "DELETE", "PUT", "OPTIONS"]))
     who, content_type = data.draw(st.sampled_from(AS)), data.draw(st.sampled_from(CONTENT_TYPES))
@@ -191,13 +191,13 @@ def test_whatever_is_sent_to_the_api(world, data):
                 assert isinstance(answer["detail"], str)
                 assert isinstance(answer["code"], str)
         if who != "staff":
-            world.assert_nobody_overreached(before, after, body)
+            world.assert_no_new_permissions(before, after, body)
         transaction.set_rollback(True)
 
 
 @hypothesis_settings(max_examples=examples(150), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_whatever_is_sent_to_a_page(world, data):
+def test_any_input_to_a_page_is_answered_without_an_error(world, data):
     place = data.draw(st.sampled_from(PAGES))
     method = data.draw(st.sampled_from(["POST", "POST", "GET"]))
     who = data.draw(st.sampled_from(["nobody", "browser", "staff"]))
@@ -215,7 +215,7 @@ def test_whatever_is_sent_to_a_page(world, data):
         response = world.send(who, method, path, body, FORM)
         assert response.status_code < 500
         if who != "staff":
-            world.assert_nobody_overreached(before, all_rows(), body)
+            world.assert_no_new_permissions(before, all_rows(), body)
         transaction.set_rollback(True)
 
 
@@ -248,7 +248,7 @@ HEADERS = [
     "x-request-id",
     "x-requested-with",
 ]
-# As WSGI hands them on: bytes as letters of latin-1.
+# As WSGI passes them on: bytes decoded as latin-1.
 header_values = st.text(st.characters(codec="latin-1"), max_size=30) | st.sampled_from(
     [
         "null",
@@ -281,7 +281,7 @@ header_values = st.text(st.characters(codec="latin-1"), max_size=30) | st.sample
 
 @hypothesis_settings(max_examples=examples(150), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_whatever_the_headers_say(world, data):
+def test_any_headers_are_answered_without_an_error(world, data):
     place = data.draw(st.sampled_from([*API, *PAGES]))
     method = data.draw(st.sampled_from(["GET", "HEAD", "OPTIONS", *place.methods]))
     headers = data.draw(st.dictionaries(st.sampled_from(HEADERS), header_values, min_size=1, max_size=3))

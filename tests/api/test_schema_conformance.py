@@ -1,4 +1,4 @@
-"""Schemathesis tries a real server, as in production, against the schema that it serves: all that it can think of."""
+"""Schemathesis tests a real server, configured as in production, against the schema that it serves."""
 
 import datetime
 import ipaddress
@@ -23,9 +23,9 @@ from tests import servers
 
 HERE = Path(__file__).parent / "schemathesis"
 PASSWORD = "violet anchor hums at dawn"
-# The person of the schema's examples, and the staff member whom Schemathesis is.
+# The user of the schema's examples, and the staff member as whom Schemathesis signs in.
 ALICE = {"username": "alice", "email": "alice@example.org", "password": PASSWORD}
-# Not the password of the examples, one of which changes it.
+# Not the password of the examples, since one of them changes it.
 STAFF_PASSWORD = "sixteen tin lanterns sway"
 MAKE_STAFF = (
     f"from accounts.models import User; User.objects.create_superuser('sue', 'sue@example.org', '{STAFF_PASSWORD}')"
@@ -33,7 +33,7 @@ MAKE_STAFF = (
 
 
 class SecureNode(servers.Node):
-    """A node outside DEBUG, which speaks HTTPS."""
+    """A node without DEBUG, with HTTPS."""
 
     def __init__(self, folder: Path, env: dict[str, str]) -> None:
         self.certificate, key = certificate(folder)
@@ -57,7 +57,7 @@ class SecureNode(servers.Node):
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
-    """The files of a certificate for loopback, good for a day, and of its key."""
+    """The files of a certificate for loopback, valid for a day, and of its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
@@ -105,7 +105,7 @@ def node(tmp_path: Path) -> Iterator[SecureNode]:
 @pytest.mark.long
 @pytest.mark.once
 @pytest.mark.timeout(300)
-def test_the_api_keeps_what_its_schema_says(node: SecureNode, tmp_path: Path) -> None:
+def test_the_api_conforms_to_its_schema(node: SecureNode, tmp_path: Path) -> None:
     assert node.post("/api/register/", ALICE).status_code == 201
     env = {"SITE": node.url, "CERTIFICATE": str(node.certificate), "HOOKS": str(HERE / "hooks.py")}
     command = ["--config-file", HERE / "schemathesis.toml", "--no-color", "run", f"{node.url}/api/schema/"]

@@ -1,4 +1,4 @@
-"""Public keys for which anybody, or nobody, can make a signature bind no token."""
+"""Invalid public keys, for which anyone or no one can make a signature, are refused in DPoP proofs."""
 
 import json
 import time
@@ -41,13 +41,13 @@ def sign_in_with(jwk: dict[str, str], signature: bytes, algorithm: str) -> Any:
 @pytest.mark.parametrize("algorithm", ["EdDSA", "Ed25519"])
 def test_a_point_of_small_order_binds_no_token(ann: Any, encoded: int, algorithm: str) -> None:
     jwk = {"kty": "OKP", "crv": "Ed25519", "x": b64(encoded.to_bytes(32, "little"))}
-    # S = 0 and R = the identity: for the key that is the identity, this verifies for each message.
+    # S = 0 and R = the identity: with the identity as key, this verifies for each message.
     answer = sign_in_with(jwk, IDENTITY + bytes(32), algorithm)
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_dpop_proof")
 
 
-def test_that_signature_verifies_where_the_key_is_not_checked() -> None:
-    """So that the test above means something."""
+def test_the_signature_verifies_without_a_check_of_the_key() -> None:
+    """Control for the test above."""
     ed25519.Ed25519PublicKey.from_public_bytes(IDENTITY).verify(IDENTITY + bytes(32), b"whatever")
 
 
@@ -62,7 +62,7 @@ def test_a_point_that_is_not_on_the_curve_binds_no_token(ann: Any, x: int, y: in
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_dpop_proof")
 
 
-def test_the_keys_that_libraries_make_are_sound() -> None:
+def test_keys_made_by_libraries_are_accepted() -> None:
     for _ in range(200):
         assert is_valid_ed25519(ed25519.Ed25519PrivateKey.generate().public_key().public_bytes_raw())
     assert not is_valid_ed25519(b"")

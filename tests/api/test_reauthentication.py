@@ -1,4 +1,4 @@
-"""What matters most asks for a password that was given within fifteen minutes, in both modes."""
+"""Sensitive endpoints need a password entered within fifteen minutes, in both modes."""
 
 import time
 
@@ -11,18 +11,18 @@ END_OTHERS = "/api/sign-ins/end-others/"
 
 @pytest.fixture(params=["browser", "client"])
 def caller(request, ann, browser_of, client_of):
-    """Posts JSON as ann, who is signed in in that mode."""
+    """Returns a function that posts JSON as Ann, signed in in the mode."""
     if request.param == "client":
         return client_of(ann).post
     browser = browser_of(ann)
     return lambda path, data=None: browser.post(path, data or {}, "application/json")
 
 
-def test_just_after_a_sign_in_nothing_is_asked(caller):
+def test_no_password_is_required_right_after_a_sign_in(caller):
     assert caller(END_OTHERS).json() == {"ended": 0}
 
 
-def test_the_password_lets_one_go_on(ann, password, browser_of, client_of, time_machine):
+def test_the_password_allows_the_request(ann, password, browser_of, client_of, time_machine):
     browser, client = browser_of(ann), client_of(ann)
     time_machine.move_to(time.time() + 16 * 60)
     client.renew()
@@ -35,31 +35,31 @@ def test_the_password_lets_one_go_on(ann, password, browser_of, client_of, time_
     assert client.post(END_OTHERS).json() == {"ended": 1}
 
 
-def test_a_browser_that_gives_it_goes_on_with_a_new_session_key(ann, password, browser, browser_of):
+def test_a_browser_gets_a_new_session_key_with_the_password(ann, password, browser, browser_of):
     anns, replay = browser_of(ann), browser()
     replay.cookies[settings.SESSION_COOKIE_NAME] = anns.cookies[settings.SESSION_COOKIE_NAME].value
     assert anns.post(PASSWORD_CONFIRM, {"password": password}, "application/json").status_code == 204
     assert [each.get("/api/me/").status_code for each in (replay, anns)] == [401, 200]
 
 
-def test_a_refresh_is_no_proof(ann, client_of, time_machine):
+def test_a_refresh_is_not_a_reauthentication(ann, client_of, time_machine):
     client = client_of(ann)
     time_machine.move_to(time.time() + 16 * 60)
     assert client.renew().status_code == 200
     assert client.post(END_OTHERS).status_code == 403
 
 
-def test_a_wrong_password_proves_nothing(ann, client_of, time_machine):
+def test_a_wrong_password_is_not_a_reauthentication(ann, client_of, time_machine):
     client = client_of(ann)
     time_machine.move_to(time.time() + 16 * 60)
     client.renew()
     response = client.post(PASSWORD_CONFIRM, {"password": "wrong"})
     assert response.status_code == 400
-    assert response.json()["password"] == ["Your password was entered incorrectly."]
+    assert response.json()["password"] == ["The password is wrong."]
     assert client.post(END_OTHERS).status_code == 403
 
 
-def test_wrong_passwords_are_counted(ann, client_of, password):
+def test_wrong_passwords_are_rate_limited(ann, client_of, password):
     client = client_of(ann)
     answers = [client.post(PASSWORD_CONFIRM, {"password": "wrong"}).status_code for _ in range(30)]
     assert answers[0] == 400
@@ -67,7 +67,7 @@ def test_wrong_passwords_are_counted(ann, client_of, password):
     assert client.post(PASSWORD_CONFIRM, {"password": password}).status_code == 429
 
 
-def test_a_proof_is_of_its_own_sign_in_only(ann, password, client_of, time_machine):
+def test_a_reauthentication_counts_for_its_sign_in_only(ann, password, client_of, time_machine):
     one, other = client_of(ann), client_of(ann)
     time_machine.move_to(time.time() + 16 * 60)
     one.renew()
@@ -76,11 +76,11 @@ def test_a_proof_is_of_its_own_sign_in_only(ann, password, client_of, time_machi
     assert other.post(END_OTHERS).status_code == 403
 
 
-def test_nobody_else_can_confirm(anonymous, db):
+def test_confirming_needs_a_sign_in(anonymous, db):
     assert anonymous.post(PASSWORD_CONFIRM, {"password": "x"}).status_code == 401
 
 
-def test_everything_can_be_ended_without_a_proof(ann, client_of, time_machine):
+def test_all_sign_ins_can_be_ended_without_reauthentication(ann, client_of, time_machine):
     client = client_of(ann)
     time_machine.move_to(time.time() + 16 * 60)
     client.renew()

@@ -1,4 +1,4 @@
-"""A database that cannot be used: a 503 that says so, and the cause in the log, once."""
+"""A database that cannot be used: a 503 with a reason, and its cause in the log, once."""
 
 import json
 import logging
@@ -43,7 +43,7 @@ def full() -> Iterator[None]:
         yield
         execute("DROP TRIGGER full_disk ON accounts_signin", "DROP FUNCTION full_disk")
         return
-    # Pages that are partly filled have room for a row, and not for a large one.
+    # Partly filled pages have room for a small row, and not for a large one.
     execute(
         "CREATE TABLE filling (bytes BLOB)",
         "CREATE TRIGGER full_disk BEFORE INSERT ON accounts_signin"
@@ -78,7 +78,7 @@ def causes(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize("state", ["full", "read_only"])
-def test_what_cannot_be_written_says_so_and_the_log_says_why_once(
+def test_a_failed_write_is_503_and_its_cause_is_logged_once(
     ann: User, password: str, state: str, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
     request.getfixturevalue(state)
@@ -96,7 +96,7 @@ def test_what_cannot_be_written_says_so_and_the_log_says_why_once(
     assert password not in caplog.text
 
 
-def test_reads_go_on_where_nothing_can_be_written_and_the_node_stays_ready(
+def test_a_read_only_database_serves_reads_and_is_ready(
     ann: User, client_of: Callable[[Any], ApiClient], request: pytest.FixtureRequest
 ) -> None:
     client = client_of(ann)
@@ -111,7 +111,7 @@ def test_reads_go_on_where_nothing_can_be_written_and_the_node_stays_ready(
 
 @pytest.fixture
 def not_migrated(a_table_short: None) -> Iterator[None]:
-    """As before the migration that makes the table."""
+    """A database before the migration that creates the table."""
     last = MigrationRecorder.Migration.objects.filter(app="accounts").order_by("name").last()
     assert last
     last.delete()
@@ -143,7 +143,7 @@ def test_a_database_without_any_table_is_not_ready(request: pytest.FixtureReques
     assert Browser().get("/health/ready").status_code == 200
 
 
-def test_a_database_that_is_not_migrated_is_called_so(
+def test_an_unmigrated_database_is_named_as_such(
     not_migrated: None, ann: User, password: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     credentials = {"username": "ann", "password": password}
@@ -156,9 +156,7 @@ def test_a_database_that_is_not_migrated_is_called_so(
     assert "accounts_signin" in cause
 
 
-def test_a_table_that_no_migration_is_missing_for_is_an_error_of_the_code(
-    a_table_short: None, ann: User, password: str
-) -> None:
+def test_a_missing_table_without_pending_migration_is_a_500(a_table_short: None, ann: User, password: str) -> None:
     answer = Browser(raise_request_exception=False).post(
         "/api/token/", json.dumps({"username": "ann", "password": password}), "application/json"
     )
@@ -173,13 +171,13 @@ def test_an_old_node_on_a_newer_database_is_ready() -> None:
         newer.delete()
 
 
-def test_readiness_costs_one_statement_once_all_migrations_were_seen(django_assert_max_num_queries: Any) -> None:
+def test_readiness_costs_one_statement_after_all_migrations(django_assert_max_num_queries: Any) -> None:
     Browser().get("/health/ready")
     with django_assert_max_num_queries(1 if is_postgresql else 2):
         Browser().get("/health/ready")
 
 
-def test_an_outage_is_one_line_with_its_exception_a_minute(
+def test_an_outage_is_logged_once_a_minute_with_its_exception(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def trouble_at(seconds: float, text: str) -> None:
@@ -192,7 +190,7 @@ def test_an_outage_is_one_line_with_its_exception_a_minute(
     assert causes(caplog) == ["refused at 1000.0", "refused at 1061.0"]
 
 
-def test_a_transaction_that_failed_for_want_of_room_left_nothing(
+def test_a_transaction_that_failed_on_a_full_disk_left_nothing(
     ann: User, password: str, request: pytest.FixtureRequest
 ) -> None:
     request.getfixturevalue("full")

@@ -1,4 +1,4 @@
-"""What an adopter's view raises is answered as theirs: it signs no client out, and a 403 is no 500."""
+"""Exceptions in an adopter's view: each gets its own status, and none signs a client out."""
 
 import logging
 
@@ -37,7 +37,7 @@ class Nested(PaymentRequired):
 
 
 class Raising(APIView):
-    """Raises what the test gave it."""
+    """Raises the exception of the test."""
 
     error = None
 
@@ -46,7 +46,7 @@ class Raising(APIView):
 
 
 class Asking(APIView):
-    """Runs what the test gave it."""
+    """Runs the function of the test."""
 
     do = None
 
@@ -55,7 +55,7 @@ class Asking(APIView):
 
 
 class OfOthers(APIView):
-    """An adopter's view that authenticates nobody."""
+    """An adopter's view without authentication."""
 
     authentication_classes = ()
     permission_classes = ()
@@ -128,7 +128,7 @@ DENIED_BY_DEFAULT = "You do not have permission to perform this action."
     ],
     ids=repr,
 )
-def test_a_refusal_is_answered_as_it_is_meant_whatever_it_was_raised_with(answer_to, error, answer):
+def test_exceptions_of_other_code_get_their_own_status(answer_to, error, answer):
     assert answer_to(error) == answer
 
 
@@ -145,19 +145,19 @@ def test_a_refusal_is_answered_as_it_is_meant_whatever_it_was_raised_with(answer
     ],
     ids=repr,
 )
-def test_an_error_of_their_code_is_theirs_and_logged(answer_to, caplog, error):
+def test_an_error_in_an_adopters_view_is_a_logged_500(answer_to, caplog, error):
     assert answer_to(error)[:2] == (500, "error")
     assert [each for each in caplog.records if each.levelno == logging.ERROR and each.exc_info]
 
 
-def test_a_user_whom_their_view_misses_signs_nobody_out(client, monkeypatch):
+def test_a_missing_user_in_a_view_does_not_sign_the_caller_out(client, monkeypatch):
     monkeypatch.setattr(Asking, "do", lambda request: User.objects.get(username="nobody").pk)
     assert client.get("/api/asking/").status_code == 500
     assert client.get("/api/me/").status_code == 200
     assert client.renew().status_code == 200
 
 
-def test_a_caller_who_was_deleted_while_the_view_ran_is_signed_out(client, monkeypatch, ann):
+def test_a_caller_deleted_during_the_view_is_signed_out(client, monkeypatch, ann):
     def delete_and_go_on(request):
         User.objects.get(pk=request.user.pk).delete()
         return request.user.email
@@ -168,7 +168,7 @@ def test_a_caller_who_was_deleted_while_the_view_ran_is_signed_out(client, monke
     assert 'error="invalid_token"' in answer["WWW-Authenticate"]
 
 
-def test_too_many_guesses_in_their_view_are_429(client, monkeypatch, ann):
+def test_too_many_attempts_in_an_adopters_view_are_429(client, monkeypatch, ann):
     def guess(request):
         for _guess in range(9):
             try:
@@ -190,7 +190,7 @@ def test_a_bad_token_refused_by_a_view_without_authentication_is_403(client):
     assert (answer.status_code, answer.json()["code"]) == (403, "token_not_valid")
 
 
-def test_a_statement_that_is_wrong_is_no_database_that_is_away(client, monkeypatch, transactional_db):
+def test_an_invalid_statement_is_not_reported_as_an_outage(client, monkeypatch, transactional_db):
     def ask(request):
         with connection.cursor() as cursor:
             cursor.execute("SELECT no_such_column FROM no_such_table")
@@ -200,7 +200,7 @@ def test_a_statement_that_is_wrong_is_no_database_that_is_away(client, monkeypat
     assert (answer.status_code, answer.json()["code"]) == (500, "error")
 
 
-def test_a_transaction_that_failed_before_is_no_database_that_is_away(client, monkeypatch, transactional_db):
+def test_a_broken_transaction_is_not_reported_as_an_outage(client, monkeypatch, transactional_db):
     if connection.vendor != "postgresql":
         pytest.skip("SQLite goes on after a statement that failed")
 
@@ -215,5 +215,5 @@ def test_a_transaction_that_failed_before_is_no_database_that_is_away(client, mo
     assert client.get("/api/asking/").status_code == 500
 
 
-def test_a_database_that_is_away_is_503(answer_to):
+def test_an_unavailable_database_is_503(answer_to):
     assert answer_to(OperationalError("could not connect"))[:2] == (503, "unavailable")

@@ -1,4 +1,4 @@
-"""One answer names each field that is wrong: no client sends a form as often as it has fields."""
+"""One response names every invalid field, so that a client need not send a form once per field."""
 
 import re
 
@@ -22,7 +22,7 @@ def named(response):
 
 
 @pytest.mark.parametrize("number", range(7))
-def test_registering_names_every_bad_field(anonymous, ann, number):
+def test_registration_names_every_bad_field(anonymous, ann, number):
     body = {name: values[number % len(values)] for name, values in BAD.items()}
     assert named(anonymous.post("/api/register/", body)) == {"username", "email", "password"}
 
@@ -34,12 +34,12 @@ def test_a_missing_field_hides_no_other(anonymous, ann, missing):
 
 
 @pytest.mark.parametrize("good", GOOD)
-def test_a_good_field_is_not_named(anonymous, ann, good):
+def test_a_valid_field_is_not_named(anonymous, ann, good):
     body = {name: values[1] for name, values in BAD.items()} | {good: GOOD[good]}
     assert named(anonymous.post("/api/register/", body)) == GOOD.keys() - {good}
 
 
-def test_a_password_made_of_the_names_sent_along_is_refused_beside_them(anonymous, ann):
+def test_a_password_made_of_the_names_in_the_body_is_refused(anonymous, ann):
     body = {"username": "ann", "email": "meadowbrook@willowmail.example", "password": "meadowbrook-willowmail"}
     assert named(anonymous.post("/api/register/", body)) == {"username", "password"}
 
@@ -55,7 +55,7 @@ def test_setting_a_password_names_the_link_and_the_password(anonymous, ann, uid)
     assert {"token", "new_password"} <= named(anonymous.post("/api/password/reset/confirm/", body))
 
 
-def test_a_good_link_is_not_used_up_by_a_bad_password(anonymous, ann, mailoutbox, django_capture_on_commit_callbacks):
+def test_a_bad_password_does_not_spend_a_valid_link(anonymous, ann, mailoutbox, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
         anonymous.post("/api/password/reset/", {"email": ann.email})
     mail.wait()

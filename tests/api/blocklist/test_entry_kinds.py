@@ -1,4 +1,4 @@
-"""Wholesale entries are known by their kind and their moment, and by nothing that a pasted id could imitate."""
+"""Kinds of blocklist entries: only kind and moment make an entry wholesale, so that a pasted id cannot imitate one."""
 
 import json
 import os
@@ -26,19 +26,19 @@ needs_redis = pytest.mark.skipif(not settings.REDIS_URL, reason="no Redis")
 
 @pytest.fixture
 def old_entries():
-    """The blocklist as the code of the release before sees it, on the database as it is now."""
+    """The blocklist model of the previous release on the current database."""
     state = MigrationLoader(connection).project_state([("blocklist", "0004_staff_entries")])
     return state.apps.get_model("blocklist", "Entry").objects
 
 
 def old_node_finds(entries, sid, user_id):
-    """As EntryQuerySet.blocking() of the release before."""
+    """EntryQuerySet.blocking() of the previous release."""
     ids = (sid, UUID(int=user_id), UUID(int=0))
     found = entries.filter(token_id__in=ids, lifted_at=None)
     return found.filter(before=None).exists() or found.filter(before__gt=sids.started_at(sid)).exists()
 
 
-# What staff paste
+# Pasted ids
 
 
 STRANGE_IDS = {
@@ -52,7 +52,7 @@ STRANGE_IDS = {
 
 
 @pytest.mark.parametrize("strange", STRANGE_IDS.values(), ids=STRANGE_IDS)
-def test_an_id_that_no_token_has_is_none_of_ours(browser_of, client_of, password, ann, strange):
+def test_an_id_of_another_uuid_version_is_not_a_token_id(browser_of, client_of, password, ann, strange):
     client, page = client_of(ann), browser_of(make_staff("blocker", password, *BLOCKER))
     answer = show(page, strange.hex)
     assert "not a token of this server" in text_of(answer)
@@ -62,7 +62,7 @@ def test_an_id_that_no_token_has_is_none_of_ours(browser_of, client_of, password
     assert client.get("/api/me/").status_code == client.renew().status_code == 200
 
 
-def test_an_entry_of_a_token_with_a_users_number_blocks_nobody(client_of, ann):
+def test_a_token_entry_with_a_users_number_blocks_no_user(client_of, ann):
     client = client_of(ann)
     for number in (0, ann.pk):
         Entry.objects.create(token_id=UUID(int=number), kind="jti", why="An old node.", until=max_access_expiry())
@@ -70,7 +70,7 @@ def test_an_entry_of_a_token_with_a_users_number_blocks_nobody(client_of, ann):
 
 
 @needs_redis
-def test_the_mirror_takes_no_such_entry_for_a_wholesale_one(ann):
+def test_the_mirror_does_not_read_such_an_entry_as_wholesale(ann):
     for number in (0, ann.pk):
         Entry.objects.create(token_id=UUID(int=number), kind="jti", why="An old node.", until=max_access_expiry())
     mirror = Mirror()
@@ -78,11 +78,11 @@ def test_the_mirror_takes_no_such_entry_for_a_wholesale_one(ann):
     assert not mirror.blocks(sids.new(), uuid4(), ann.pk)
 
 
-def test_a_superusers_token_is_blocked_by_superusers_only(browser_of, client_of, password, staff):
+def test_only_superusers_block_a_superusers_token(browser_of, client_of, password, staff):
     page, client = browser_of(make_staff("blocker", password, *BLOCKER)), client_of(staff)
     offered = show(browser_of(staff), client.access)
     assert offers(show(page, client.access)) == set()
-    # The finding of another, sent by one who may not.
+    # The finding of another staff member, sent without the permission.
     assert do(page, offered, "block").status_code == 403
     assert client.get("/api/me/").status_code == 200
     assert do(browser_of(staff), offered, "block").status_code == 302
@@ -111,7 +111,7 @@ def test_a_token_of_an_unknown_owner_is_blocked_for_minutes(browser_of, password
     ],
     ids=str,
 )
-def test_the_database_refuses_an_entry_of_no_kind(fields):
+def test_the_database_refuses_an_entry_without_a_kind(fields):
     with pytest.raises(IntegrityError), transaction.atomic():
         Entry.objects.create(token_id=uuid4(), until=max_access_expiry(), **fields)
 
@@ -122,18 +122,18 @@ def test_the_compiled_check_and_the_orm_agree(ann):
     Entry.objects.block_sign_ins([sids.new()])
     cases = [(each, token_id, user) for each in (sid, other) for token_id in (jti, uuid4()) for user in (1, 2)]
 
-    def told():
+    def blocked_cases():
         compiled = [Entry.objects.blocks(*case) for case in cases]
         assert compiled == [Entry.objects.blocking(each, user, jti).exists() for each, jti, user in cases]
         return sum(compiled)
 
-    assert told() == 0
+    assert blocked_cases() == 0
     Entry.objects.block_all(now + timedelta(minutes=1), 1)
-    assert told() == 2
+    assert blocked_cases() == 2
     Entry.objects.block_token(jti)
-    assert told() == 5
+    assert blocked_cases() == 5
     Entry.objects.block_all(now + timedelta(hours=2))
-    assert told() == 8
+    assert blocked_cases() == 8
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="the plans of PostgreSQL")
@@ -145,10 +145,10 @@ def test_the_check_reads_indexes_only(ann):
     assert "Seq Scan" not in Entry.objects.blocking(sids.new(), 1, uuid4()).order_by().explain()
 
 
-# Nodes of the release before
+# Nodes of the previous release
 
 
-def test_an_old_node_finds_what_a_new_one_has_ended_wholesale(old_entries, ann):
+def test_an_old_node_knows_a_wholesale_end_of_a_new_node(old_entries, ann):
     sid = sids.new()
     assert not old_node_finds(old_entries, sid, ann.pk)
     Entry.objects.block_all(sids.just_after(timezone.now()), ann.pk)
@@ -159,7 +159,7 @@ def test_an_old_node_finds_what_a_new_one_has_ended_wholesale(old_entries, ann):
 
 
 @pytest.mark.parametrize("number", [1, 15, 16, 255, 4242, 2**40 + 12345, 2**63 - 1])
-def test_a_new_node_finds_what_an_old_one_has_ended_wholesale(old_entries, number):
+def test_a_new_node_knows_a_wholesale_end_of_an_old_node(old_entries, number):
     sid, before = sids.new(), sids.just_after(timezone.now())
     old_entries.create(kind="sub", token_id=UUID(int=number), before=before, until=max_access_expiry())
     assert Entry.objects.get().owner_id == number
@@ -170,7 +170,7 @@ def test_a_new_node_finds_what_an_old_one_has_ended_wholesale(old_entries, numbe
 
 
 @needs_redis
-def test_a_new_mirror_knows_what_an_old_node_has_ended_wholesale(old_entries):
+def test_a_new_mirror_knows_a_wholesale_end_of_an_old_node(old_entries):
     old_entries.create(kind="sub", token_id=UUID(int=7), before=timezone.now(), until=max_access_expiry())
     mirror, sid = Mirror(), sids.new(timezone.now() - timedelta(hours=1))
     settle(mirror)
@@ -212,7 +212,7 @@ with connection.cursor() as cursor:
 
 @pytest.fixture
 def database(tmp_path):
-    """One of its own, as the release before left it."""
+    """A separate database with the schema of the previous release."""
     url = os.environ["DATABASE_URL"]
     name = f"kinds_{uuid4().hex}"
     env = {"DATABASE_URL": servers.create_database(url, name) if url else f"sqlite:///{tmp_path / name}"}
@@ -222,7 +222,7 @@ def database(tmp_path):
     return env
 
 
-def test_entries_of_the_release_before_are_taken_over_and_given_back(database):
+def test_entries_of_the_last_release_migrate_both_ways(database):
     def read(columns):
         return json.loads(servers.manage(database, "shell", "--verbosity=0", "--command", READ.format(columns=columns)))
 
@@ -235,7 +235,7 @@ def test_entries_of_the_release_before_are_taken_over_and_given_back(database):
         ["jti", None],
         ["jti", None],
     ]
-    # No token has such an id: it was a mistake that shut everybody out.
+    # No token has such an id: such an entry, made by mistake, refused every token.
     assert [row[-1] for row in read("kind, owner_id")] == [True, True, True, False, True]
     servers.manage(database, "migrate", "--verbosity=0", "blocklist", "0004")
     assert [row[:2] for row in read("kind, token_id")] == [row[:2] for row in before]

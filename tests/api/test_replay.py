@@ -1,4 +1,4 @@
-"""A DPoP proof is good once, whatever happens to the Redis that remembers it, and calls go on meanwhile."""
+"""DPoP proofs are accepted once, whatever happens to the Redis that stores them, and calls succeed."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ from tests.stopwatch import stopwatch
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# Redis may be waited for twice in a request, a quarter of a second each; the rest is for a slow machine.
+# A request may wait twice for Redis, a quarter of a second each; the rest is for a slow machine.
 LONGEST_ANSWER = 1.5
 
 
@@ -29,7 +29,7 @@ def valkey(one_valkey, settings, monkeypatch):
 
 
 class Client:
-    """Calls, follows the server to its nonces, and lets a thief play every proof again, twice at once."""
+    """A client that uses the nonces of the server, and sends every proof twice at the same time."""
 
     def __init__(self, username, password):
         self.holder = Holder()
@@ -48,7 +48,7 @@ class Client:
         raise AssertionError("the call did not go on")
 
     def replay(self):
-        """What was refused for want of Redis may be taken later, once."""
+        """Sends all proofs again: one that was refused without Redis may be accepted later, once."""
         for proof in list(self.taken):
             self.show(proof, times=1)
         assert max(self.taken.values()) == 1
@@ -98,21 +98,21 @@ def evicted(valkey):
 
 
 def out_of_reach_of_one_node(valkey):
-    """The others go on with it."""
+    """Redis is unreachable from one node only."""
     replay.redis_store._retry_at = float("inf")
     yield
     replay.redis_store._retry_at = 0.0
 
 
 @pytest.mark.parametrize("fault", [stopped, killed, flushed, evicted, out_of_reach_of_one_node])
-def test_no_proof_is_taken_twice_and_calls_go_on(valkey, ann, password, fault):
+def test_no_proof_is_accepted_twice_and_calls_succeed(valkey, ann, password, fault):
     client = Client(ann.username, password)
     client.call()
     for _ in fault(valkey):
         client.replay()
         client.call()
         client.replay()
-    # Redis is looked for again after a second.
+    # Redis is tried again after a second.
     for _ in range(3):
         client.call()
         client.replay()
@@ -120,10 +120,10 @@ def test_no_proof_is_taken_twice_and_calls_go_on(valkey, ann, password, fault):
     assert sum(client.taken.values()) >= 5
 
 
-def test_a_proof_that_was_on_its_way_when_redis_stopped_is_not_taken_afterwards(valkey, ann, password):
+def test_a_proof_in_flight_when_redis_stopped_is_refused_later(valkey, ann, password):
     client = Client(ann.username, password)
     client.call()
-    # On a busy machine Redis may have been too slow for that call: its nonce is then the database's.
+    # On a busy machine Redis may be too slow for this call; its nonce is then from the database.
     client.holder.nonce = None
     proof = client.holder.proof("GET", ME, client.holder.access)
     valkey.pause()
@@ -134,7 +134,7 @@ def test_a_proof_that_was_on_its_way_when_redis_stopped_is_not_taken_afterwards(
     finally:
         valkey.resume()
     replay.redis_store._retry_at = 0.0
-    # Redis has read by now what was sent to it before anybody gave up, and so may this proof have been used up.
+    # Redis may have received this proof before the timeout, and then it is spent.
     taken = [client.show(proof, times=1)[0].status_code == 200 for _ in range(3)]
     assert sum(taken) <= 1
     client.call()
@@ -142,7 +142,7 @@ def test_a_proof_that_was_on_its_way_when_redis_stopped_is_not_taken_afterwards(
 
 
 @pytest.mark.parametrize("score", ["inf", "-inf", "1e300", "-1e300", "17", "-1.5", "0"])
-def test_a_birthday_that_another_wrote_to_redis_is_no_error(valkey, ann, password, score):
+def test_a_foreign_store_id_in_redis_is_not_an_error(valkey, ann, password, score):
     client = Client(ann.username, password)
     client.call()
     with redis.Redis.from_url(valkey.url) as forger:

@@ -1,4 +1,4 @@
-"""What others publish on our channel in Redis makes checks ask the database, and does nothing else."""
+"""Foreign messages on the Redis channel: checks query the database, and nothing else happens."""
 
 import json
 import logging
@@ -62,13 +62,13 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("message", GARBAGE.values(), ids=GARBAGE)
-def test_the_parser_refuses_what_no_process_of_ours_publishes(message):
+def test_the_parser_refuses_foreign_messages(message):
     with pytest.raises(ValueError):  # noqa: PT011 (any is an answer to the caller)
         pubsub.parse(message)
 
 
 @pytest.mark.parametrize("count", [1, 2, pubsub.MAX_IDS_PER_MESSAGE])
-def test_the_parser_takes_what_a_process_of_ours_publishes(count):
+def test_the_parser_accepts_our_messages(count):
     ids = [uuid4() for _ in range(count)]
     message = json.dumps([[each.hex for each in ids], SOON]).encode()
     assert pubsub.parse(message) == ([each.int for each in ids], SOON)
@@ -89,7 +89,7 @@ class TestOnRedis:
         return mirror
 
     @pytest.mark.parametrize("message", GARBAGE.values(), ids=GARBAGE)
-    def test_no_garbage_reaches_a_view(self, mirror, forger, client_of, ann, bob, message):
+    def test_an_invalid_message_reaches_no_view(self, mirror, forger, client_of, ann, bob, message):
         client, ended = client_of(ann), client_of(bob)
         for _ in range(3):
             forger.publish(pubsub.CHANNEL, message)
@@ -99,7 +99,7 @@ class TestOnRedis:
         assert ended.get("/api/me/").status_code == 401
         settle(mirror)
 
-    def test_the_log_names_it_once(self, mirror, forger, client_of, ann, caplog):
+    def test_an_invalid_message_is_logged_once(self, mirror, forger, client_of, ann, caplog):
         client = client_of(ann)
         with caplog.at_level(logging.WARNING, "api.blocklist.pubsub"):
             for message in GARBAGE.values():
@@ -109,7 +109,7 @@ class TestOnRedis:
         assert [message.partition(" (")[0] for message in logged] == ["A message on wp:blocked in Redis is invalid"]
         assert ID not in caplog.text
 
-    def test_times_of_others_do_not_slow_checks(self, mirror, forger):
+    def test_foreign_times_do_not_slow_checks(self, mirror, forger):
         longest = max_access_expiry().timestamp()
         for number in range(500):
             for until in (number * BUCKET_SECONDS, SOON + number * BUCKET_SECONDS, 10**10 - number * BUCKET_SECONDS):
@@ -118,7 +118,7 @@ class TestOnRedis:
         assert len(mirror._ids._buckets) <= (longest - time.time()) // BUCKET_SECONDS + 2
         assert max(mirror._ids._buckets) <= (longest + 5) // BUCKET_SECONDS
 
-    def test_an_id_of_a_far_time_is_let_in_when_ours_would_be(self, mirror, forger):
+    def test_an_id_with_a_far_expiry_leaves_memory_like_ours(self, mirror, forger):
         forged = uuid4()
         forger.publish(pubsub.CHANNEL, json.dumps([[forged.hex], 10**10]))
         assert mirror.blocks(forged, uuid4(), 1)
@@ -126,7 +126,7 @@ class TestOnRedis:
         assert until * BUCKET_SECONDS <= max_access_expiry().timestamp()
 
     @pytest.mark.parametrize("fill", [{"name": "rpush", "args": ["x"]}, {"name": "set", "args": ["x" * 2_000_000]}])
-    def test_a_key_of_the_channels_name_does_not_stop_the_news(self, mirror, forger, caplog, fill):
+    def test_a_key_named_like_the_channel_does_not_stop_messages(self, mirror, forger, caplog, fill):
         getattr(forger, fill["name"])(pubsub.CHANNEL, *fill["args"])
         try:
             sid = uuid4()

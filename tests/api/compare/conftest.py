@@ -1,0 +1,30 @@
+"""Fixtures of the tests of /compare/."""
+
+import sys
+from types import ModuleType
+
+import pytest
+
+from accounts.models import SignIn
+from project import urls
+from tests.conftest import claims_of
+
+# The URLs of project.urls without DEMO.
+without_demo = ModuleType("urls_without_demo")
+without_demo.urlpatterns = [
+    each for each in urls.urlpatterns if getattr(each, "pattern", None) and str(each.pattern) != "compare/"
+]
+without_demo.handler404 = urls.handler404
+sys.modules[without_demo.__name__] = without_demo
+
+
+@pytest.fixture
+def urls_without_demo():
+    """The ROOT_URLCONF of a project without DEMO."""
+    return without_demo.__name__
+
+
+@pytest.fixture
+def end():
+    """Ends the sign-in of a client."""
+    return lambda client: SignIn.objects.get(pk=claims_of(client.access)["sid"]).end(SignIn.Reason.SIGNED_OUT)

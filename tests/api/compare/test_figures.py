@@ -1,0 +1,67 @@
+"""The measured figures on /compare/."""
+
+import json
+import re
+
+import pytest
+from django.conf import settings
+
+from api.compare import figures
+from tests.benchmarks import compare_page
+
+pytestmark = pytest.mark.django_db
+
+
+def numbers_in(benchmark):
+    """Returns every number in the stored results of a benchmark."""
+
+    def walk(value):
+        if isinstance(value, dict):
+            value = list(value.values())
+        if isinstance(value, list):
+            for each in value:
+                yield from walk(each)
+        elif isinstance(value, int | float):
+            yield value
+
+    path = settings.BASE_DIR / "tests" / "benchmarks" / "results" / f"{benchmark}.json"
+    return list(walk(json.loads(path.read_text())["results"]))
+
+
+def shown(cell):
+    """Yields each number in a cell, its number of decimals, and whether it is a percentage."""
+    for text in re.findall(r"\d[\d,]*(?:\.\d+)?", cell):
+        number = text.replace(",", "")
+        yield float(number), len(number.partition(".")[2]), "%" in cell
+
+
+@pytest.mark.parametrize("row", range(len(figures.rows())))
+def test_every_figure_is_in_the_stored_results(row):
+    row = figures.rows()[row]
+    measured = numbers_in(row.source)
+    for number, decimals, is_share in (
+        each for cell in (row.wristband, row.passport, row.usual) for each in shown(cell)
+    ):
+        assert any(round(each * (100 if is_share else 1), decimals) == number for each in measured), number
+
+
+def test_the_figures_are_on_the_page(browser):
+    page = browser().get("/compare/").content.decode()
+    results = settings.BASE_DIR / "tests" / "benchmarks" / "results"
+    requests = {each["name"]: each for each in json.loads((results / "requests.json").read_text())["results"]}
+    for name in ("wristband", "passport HS256"):
+        assert (
+            f"{round(requests[name]['share'] * 100)}\xa0%" in page
+            or f"{round(requests[name]['share'] * 100)} %" in page
+        )
+
+
+def test_the_figures_on_the_page_are_the_stored_results():
+    kept = json.loads(figures.FILE.read_text())
+    assert kept == compare_page.collect(), "Run: python -m tests.benchmarks compare_page"
+    assert figures.measured() == kept
+
+
+def test_stored_results_update_the_page(monkeypatch, tmp_path):
+    monkeypatch.setattr(compare_page, "FILE", tmp_path / "measured.json")
+    assert compare_page.write() == json.loads((tmp_path / "measured.json").read_text()) == figures.measured()

@@ -1,0 +1,223 @@
+"""The state of the random walk: the expected credentials, and the requests that change them."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+from urllib.parse import urlencode
+
+import time_machine
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+from hypothesis import event
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+)
+
+from accounts import mail
+from accounts.models import AttemptCounter, SignIn
+from tests.api.test_bound_tokens import Holder
+from tests.conftest import Browser, bearer, claims_of
+from tests.security.model import (
+    BROWSER_IDLE,
+    BROWSER_IDLE_KEPT,
+    CLIENT_IDLE,
+    PRECISION,
+    Access,
+    Cookie,
+    Person,
+    Refresh,
+    Stay,
+)
+
+User = get_user_model()
+WHO = "/compare/who/"
+SECOND = timedelta(seconds=1)
+
+# One client for all requests, since each new client loads the middleware again.
+browser = Browser()
+addresses = count(1)
+numbers = count(1)
+
+
+def send(method: str, path: str, data: Any = None, cookie: str = "", access: str = "", form: bool = False) -> Any:
+    """Sends a request of a client or a browser, each from another address, so that no throttle applies."""
+    number = next(addresses)
+    browser.cookies.clear()
+    headers = bearer(access) if access else {}
+    if cookie:
+        headers["Cookie"] = f"{settings.SESSION_COOKIE_NAME}={cookie}"
+    body = urlencode(data or {}) if form else json.dumps(data or {})
+    content_type = "application/x-www-form-urlencoded" if form else "application/json"
+    address = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+    return browser.generic(method, path, body, content_type, headers=headers, REMOTE_ADDR=address)
+
+
+def key_in(response: Any) -> str:
+    return response.cookies[settings.SESSION_COOKIE_NAME].value
+
+
+class WalkState(RuleBasedStateMachine):
+    """The expected state of every credential, and requests that keep it up to date."""
+
+    # Increases from walk to walk, so that rows of an earlier walk are never in the future.
+    today = timezone.now().replace(microsecond=0)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = time_machine.travel(WalkState.today, tick=False)
+        self.traveller = self.clock.start()
+        self.people: list[Person] = []
+        self.stays: list[Stay] = []
+        self.cookies: list[Cookie] = []
+        self.accesses: list[Access] = []
+        self.refreshes: list[Refresh] = []
+
+    def teardown(self) -> None:
+        mail.wait()
+        WalkState.today = self.now + SECOND
+        self.clock.stop()
+
+    @property
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def step(self, name: str) -> None:
+        """Advances the clock, and counts the step for --hypothesis-show-statistics."""
+        event(name)
+        self.traveller.shift(1)
+
+    def some(self, things: list[Any], number: int) -> Any:
+        """Picks one of the things, more often a valid one."""
+        good = [each for each in things if each.is_good(self.now)]
+        pool = good if good and number % 4 else things
+        return pool[number // 4 % len(pool)]
+
+    @property
+    def credentials(self) -> list[Any]:
+        return [*self.cookies, *self.accesses]
+
+    def of(self, person: Person) -> list[Stay]:
+        return [stay for stay in self.stays if stay.person is person]
+
+    def call(self, credential: Any, method: str, path: str, data: Any = None) -> Any:
+        if isinstance(credential, Cookie):
+            return send(method, path, data, cookie=credential.key)
+        if credential.stay.holder:
+            return credential.stay.holder.call(method, path, data, access=credential.token)
+        return send(method, path, data, access=credential.token)
+
+    def with_login(self, credential: Any, method: str, path: str, data: Any = None) -> Any:
+        """Sends a request and returns the response, or None after asserting that an invalid credential gets 401."""
+        is_in = credential.is_good(self.now)
+        response = self.call(credential, method, path, data)
+        assert (response.status_code == 401) is not is_in, (response.status_code, response.content)
+        if is_in and isinstance(credential, Cookie):
+            self.note_use(credential.stay)
+        return response if is_in else None
+
+    def note_use(self, stay: Stay) -> None:
+        if self.now - stay.seen >= PRECISION:
+            stay.use(self.now)
+
+    def by_form(self, person: Person, keep: bool, cookie: str = "") -> bool:
+        AttemptCounter.objects.all().delete()
+        form = {"username": person.name, "password": person.password} | ({"keep": "on"} if keep else {})
+        response = send("POST", "/accounts/login/", form, cookie, form=True)
+        if not (person.is_active and person.exists):
+            assert response.status_code == 200
+            return False
+        assert response.status_code == 302, response.content
+        key = key_in(response)
+        assert key not in {each.key for each in self.cookies}
+        sid = send("GET", WHO, cookie=key).json()["sid"]
+        stay = Stay(person, sid, self.now, BROWSER_IDLE_KEPT if keep else BROWSER_IDLE)
+        self.stays.append(stay)
+        self.cookies.append(Cookie(stay, key))
+        return True
+
+    def by_program(self, whose: Person, algorithm: str) -> None:
+        AttemptCounter.objects.all().delete()
+        holder = Holder(algorithm) if algorithm else None
+        credentials = {"username": whose.name, "password": whose.password}
+        if holder:
+            response = holder.call("POST", "/api/token/", credentials, access="")
+        else:
+            response = send("POST", "/api/token/", credentials)
+        if not (whose.is_active and whose.exists):
+            assert response.status_code == 401
+            return
+        assert response.status_code == 200, response.content
+        self.take_pair(response.json(), Stay(whose, "", self.now, CLIENT_IDLE, holder))
+
+    def take_pair(self, pair: dict[str, str], stay: Stay) -> str:
+        """Stores a pair of tokens and returns the id of the refresh token."""
+        claims = claims_of(pair["refresh"])
+        if stay not in self.stays:
+            stay.sid = claims["sid"]
+            self.stays.append(stay)
+        assert claims["sid"] == stay.sid
+        assert claims["sub"] == str(stay.person.id)
+        self.accesses.append(Access(stay, pair["access"], self.now))
+        if all(each.token != pair["refresh"] for each in self.refreshes):
+            self.refreshes.append(Refresh(stay, pair["refresh"], claims["jti"], stay.expires))
+        return claims["jti"]
+
+    def show_refresh(self, shown: Refresh) -> None:
+        stay, now = shown.stay, self.now
+        is_good = shown.is_good(now)
+        data = {"refresh": shown.token}
+        if stay.holder:
+            response = stay.holder.call("POST", "/api/token/refresh/", data, access="")
+        else:
+            response = send("POST", "/api/token/refresh/", data)
+        assert response.status_code == (200 if is_good else 401), response.content
+        if is_good:
+            self.rotated(shown, response.json())
+        elif shown.is_genuine(now) and stay.is_good(now) and not stay.is_revoked:
+            # Spent before: reuse.
+            stay.over = True
+
+    def rotated(self, shown: Refresh, pair: dict[str, str]) -> None:
+        family = [each for each in self.refreshes if each.stay is shown.stay]
+        if shown.rotated is not None:
+            current = next(each for each in family if each.rotated is None)
+            assert self.take_pair(pair, shown.stay) == current.jti
+            return
+        for each in family:
+            each.is_predecessor = each is shown
+        shown.rotated = self.now
+        shown.stay.use(self.now)
+        successor = self.take_pair(pair, shown.stay)
+        assert successor not in {each.jti for each in family}
+
+    def has_row(self, stay: Stay) -> bool:
+        return SignIn.objects.filter(pk=stay.sid).exists()
+
+    def end(self, stays: Any) -> None:
+        for stay in stays:
+            stay.over = True
+
+    def prove(self, by: Any) -> None:
+        AttemptCounter.objects.all().delete()
+        if response := self.with_login(by, "POST", "/api/password/confirm/", {"password": by.stay.person.password}):
+            assert response.status_code == 204, response.content
+            by.stay.proved = self.now
+            if isinstance(by, Cookie):
+                by.is_replaced = True
+                self.cookies.append(Cookie(by.stay, key_in(response)))
+
+    def has_new_password(self, person: Person, new: str, keep: Stay | None = None) -> None:
+        person.old_passwords.append(person.password)
+        person.password = new
+        self.end(each for each in self.of(person) if each is not keep)
+
+    def store(self, user: Any, way: str, field: str) -> None:
+        if way == "save":
+            user.save()
+        elif way == "bulk_update":
+            User.objects.bulk_update([user], [field])
+        else:
+            manager = User._base_manager if way == "base manager" else User.objects
+            manager.filter(pk=user.pk).update(**{field: getattr(user, field)})
