@@ -77,7 +77,6 @@ def test_the_dialog_offers_only_schemes_that_work_on_this_page(docs):
 
 
 def test_the_example_of_a_registration_succeeds(docs, site):
-    site.allow_sign_ups()
     register = docs.locator("#operations-register-register")
     register.locator(".opblock-summary-control").click()
     register.get_by_role("button", name="Try it out").click()

@@ -39,7 +39,6 @@ def confirm_address(page, site, person):
 
 def test_a_user_signs_up_confirms_the_address_and_sees_the_account(page, site, look_at):
     person = site.new_person("zoe")
-    site.allow_sign_ups()
     page.goto("/")
     look_at(page, "home-visitor")
     main(page).get_by_role("link", name="Create an account").click()

@@ -1,4 +1,4 @@
-// Adds a copy button to every secret and every piece of code. Without JavaScript, people select and copy by hand.
+// Adds a copy button to each secret and code block. Without JavaScript, users select and copy the text.
 
 const COPIED_FOR = 2000;
 
@@ -25,7 +25,7 @@ function addButton(source, copy, copied) {
   source.after(button);
 }
 
-// The clipboard is out of reach on plain HTTP.
+// Browsers have no clipboard API on plain HTTP.
 if (navigator.clipboard) {
   const { copy, copied } = document.querySelector("[data-copied]").dataset;
   document.querySelectorAll(".secret, pre").forEach((source) => addButton(source, copy, copied));

@@ -1,4 +1,4 @@
-// Adds a button to every password field that shows what was typed. Without JavaScript, there is none.
+// Adds a button to each password field that shows the typed password. Without JavaScript, there is no button.
 
 function addButton(field, show) {
   const button = document.createElement("button");
@@ -17,12 +17,12 @@ function addButton(field, show) {
     button.setAttribute("aria-pressed", String(shown));
   }
   button.addEventListener("click", () => reveal(field.type === "password"));
-  // Or the browser would keep it with what was typed into fields of text.
+  // Otherwise browsers would store the password with the values of text fields.
   field.form.addEventListener("submit", () => reveal(false));
   field.after(button);
   field.parentElement.classList.add("reveals");
 }
 
-// The page of a link that is used up has no form.
+// The page of a used link has no form.
 const show = document.querySelector("[data-show]")?.dataset.show;
 document.querySelectorAll("input[type=password]").forEach((field) => addButton(field, show));

@@ -1,4 +1,4 @@
-// A plugin for Swagger UI: names for controls that have none, no link inside a button, and no form for DPoP.
+// A plugin for Swagger UI that names unnamed controls, removes links inside buttons, and hides the form for DPoP.
 
 const NAMES = [
   ["#servers", "Server"],
@@ -14,7 +14,7 @@ const NAMES = [
   [".servers select, .opblock-section select, select", "Choice"],
   ["textarea", "Text"],
 ];
-// Swagger UI begins with a heading of the second level and leaves out others.
+// Swagger UI starts with a heading of the second level, and skips levels.
 const LEVELS = [[".info .title", 1], [".opblock-tag, .models h4", 2], [".opblock-section-header h4, .responses-inner h4", 3], [".opblock-section-header h5, .responses-inner h5, .response h5, .response h4", 4], [".modal-ux h3", 2], [".modal-ux h4", 3], [".modal-ux h6", 4]];
 
 const ROLES = [
@@ -63,7 +63,7 @@ function withoutDpop(spec) {
   return spec;
 }
 
-// Where the script of drf-spectacular finds it (SWAGGER_UI_SETTINGS).
+// The global name that SWAGGER_UI_SETTINGS refers to.
 globalThis.AccessibleDocs = ({ React }) => ({
   wrapComponents: {
     DeepLink: () => ({ text }) => React.createElement("span", null, text),

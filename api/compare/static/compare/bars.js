@@ -1,4 +1,4 @@
-// Draws what a request costs, by mode: the median of all so far. The longer of the two bars is the whole width.
+// Draws the costs of a request for each mode: the median of all requests. The longer bar has the full width.
 
 const MODES = ["wristband", "passport"];
 const meters = new Map();

@@ -1,4 +1,4 @@
-// Counts down to the end of a token: <… data-until="seconds since 1970"><strong>…</strong></…>
+// Shows the remaining lifetime of a token: <… data-until="seconds since 1970"><strong>…</strong></…>
 
 const days = new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit: "day", unitDisplay: "long" });
 const two = (number) => String(number).padStart(2, "0");

@@ -1,6 +1,6 @@
-// Sends a form and puts the answer's element where the form says, so that the page, and what is in its memory, stays.
+// Sends a form and inserts the response into the element that the form names, so that the page keeps its state.
 
-// Whose answer a place is waiting for: an earlier one that comes later is too late.
+// The latest request of each element: responses to earlier requests are ignored.
 const latest = new WeakMap();
 
 async function show(url, options, from, target) {
@@ -34,13 +34,13 @@ document.addEventListener("submit", async (event) => {
   const target = document.getElementById(form.dataset.into);
   if (!target) return;
   event.preventDefault();
-  // The focus stays where the person is; a screen reader is told what has come.
+  // The focus does not move; screen readers announce the new content.
   if (await send(form, `#${target.id}`, target)) announce(target);
-  // Another page than expected: let the browser go there, and show what it says.
+  // An unexpected page: the browser opens it.
   else form.submit();
 });
 
-// What live.js asks for: a token taken apart, or only the verdicts on it, and what the server keeps by now.
+// Fragments for live.js: an inspected token, the verdicts on it, and the rows that the server stores.
 function inspect(token, from, target) {
   const form = document.querySelector("#take-apart form");
   const data = new FormData(form);

@@ -1,5 +1,5 @@
-// Real requests by the visitor's two sign-ins: the browser's, by cookie, and one of a client, by token. The tokens are
-// in this module's memory and nowhere else; the client's sign-in ends when the page is left.
+// Sends real requests with two sign-ins of the visitor: the browser's by cookie, and a client's by token. The tokens
+// are only in the memory of this module; the sign-in of the client ends when the visitor leaves the page.
 
 const stage = document.getElementById("stage");
 const urls = stage.dataset;
@@ -42,7 +42,7 @@ async function ask(mode, method, url, { body, bearer } = {}) {
   return { mode, method, url, headers, body, answer, text, costs, data: text ? JSON.parse(text) : null };
 }
 
-// Null where the server did not tell: it has to see that the page is its own (Sec-Fetch-Site).
+// Null if the response has no costs: the server sends them only to its own pages (Sec-Fetch-Site).
 function costsOf(header) {
   if (!header) return null;
   const told = (name, what) => Number(header.match(new RegExp(`\\b${name}\\b[^,]*\\b${what}="?([\\d.]+)`))?.[1] ?? 0);
@@ -70,7 +70,7 @@ async function renew() {
   return exchange;
 }
 
-// What is shown
+// Display
 
 const SECRETS = new Set(["old_password", "new_password"]);
 
@@ -139,7 +139,7 @@ function showState(name, values) {
   stage.setAttribute("aria-busy", busy);
 }
 
-// Not `disabled`: a button that is disabled loses the focus, and the next key goes to another.
+// Not `disabled`: a disabled button loses the focus.
 function setUsable(button, usable) {
   button.setAttribute("aria-disabled", String(!usable));
 }
@@ -155,7 +155,7 @@ function isUsable(action) {
   if (action === "zero") return true;
   if (action === "start") return tokens === null;
   if (action === "end") return tokens !== null;
-  // The first passport is asked for; after that each experiment gets itself another where it needs one.
+  // The visitor requests the first passport; after that, each experiment requests a new one if it needs one.
   return started && (action !== "password" || Boolean(password));
 }
 
@@ -169,19 +169,19 @@ function showVerdicts(box, token) {
   tell("verdicts", { token, target });
 }
 
-// The client's sign-in is over, whoever ended it; its token stays on show, so that one sees that it is refused.
+// The sign-in of the client has ended. Its token stays visible, to show that it is refused.
 function over() {
   showToken();
   tokens = null;
   tell("kept", { url: urls.kept });
 }
 
-// What the buttons do: each returns what to say, and the exchanges to show.
+// Actions of the buttons: each returns a text and the exchanges to display.
 
 const actions = {
   async start() {
     const exchange = await ask("wristband", "POST", urls.client);
-    // The password is too long ago by now: the page knows where to give it.
+    // The password was entered too long ago: the page links to the form that asks for it.
     if (exchange.data.code === "proof_needed") location.reload();
     if (!exchange.answer.ok) throw new Unexpected(exchange);
     tokens = exchange.data;
@@ -328,7 +328,7 @@ stage.addEventListener("keydown", ({ key }) => {
 
 addEventListener("pagehide", () => {
   if (!tokens) return;
-  // A request that outlives the page.
+  // This request continues after the page is closed.
   fetch("/api/token/blacklist/", {
     method: "POST",
     keepalive: true,
@@ -339,10 +339,10 @@ addEventListener("pagehide", () => {
   tokens = null;
 });
 
-// Back from the browser's memory: the tokens are spent.
+// The page was restored from the browser's cache: its tokens are revoked.
 addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
 
-// The password is told once, in the answer to a form; the address is the page's.
+// The response to the form shows the password once; a reload must not send the form again.
 if (password) history.replaceState(null, "", urls.kept);
 document.getElementById("without").remove();
 stage.hidden = false;
