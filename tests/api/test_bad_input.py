@@ -236,17 +236,17 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_a_malformed_body_is_refused(send, body, path, subtests):
+def test_a_malformed_body_is_refused(send, valid_bodies, path, subtests):
     for name, change in MALFORMED.items():
         with subtests.test(name):
-            assert_refused(send(path, change(json.dumps(body[path]).encode())))
+            assert_refused(send(path, change(json.dumps(valid_bodies[path]).encode())))
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_a_malformed_body_changes_nothing(send, body, path):
+def test_a_malformed_body_changes_nothing(send, valid_bodies, path):
     before = records()
     for change in MALFORMED.values():
-        send(path, change(json.dumps(body[path]).encode()))
+        send(path, change(json.dumps(valid_bodies[path]).encode()))
     assert records() == before
 
 
@@ -278,17 +278,17 @@ CONTENT_TYPES = [
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_a_wrong_content_type_is_refused(send, body, path, subtests):
+def test_a_wrong_content_type_is_refused(send, valid_bodies, path, subtests):
     for content_type in CONTENT_TYPES:
         with subtests.test(content_type[:60] or "none"):
-            assert_refused(send(path, json.dumps(body[path]).encode(), content_type))
+            assert_refused(send(path, json.dumps(valid_bodies[path]).encode(), content_type))
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_a_wrong_content_type_changes_nothing(send, body, path):
+def test_a_wrong_content_type_changes_nothing(send, valid_bodies, path):
     before = records()
     for content_type in CONTENT_TYPES:
-        send(path, json.dumps(body[path]).encode(), content_type)
+        send(path, json.dumps(valid_bodies[path]).encode(), content_type)
     assert records() == before
 
 
@@ -299,30 +299,31 @@ def test_a_body_with_a_content_encoding_is_refused(anonymous, encoding):
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_a_form_is_refused(send, body, path):
-    assert_refused(send(path, urlencode(body[path]).encode(), "application/x-www-form-urlencoded"))
+def test_a_form_is_refused(send, valid_bodies, path):
+    assert_refused(send(path, urlencode(valid_bodies[path]).encode(), "application/x-www-form-urlencoded"))
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_a_form_changes_nothing(send, body, path):
+def test_a_form_changes_nothing(send, valid_bodies, path):
     before = records()
-    send(path, urlencode(body[path]).encode(), "application/x-www-form-urlencoded")
+    send(path, urlencode(valid_bodies[path]).encode(), "application/x-www-form-urlencoded")
     assert records() == before
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_a_multipart_form_is_refused(send, body, path):
+def test_a_multipart_form_is_refused(send, valid_bodies, path):
     parts = [
-        f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n' for name, text in body[path].items()
+        f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n'
+        for name, text in valid_bodies[path].items()
     ]
     assert_refused(send(path, ("".join(parts) + "--x--\r\n").encode(), "multipart/form-data; boundary=x"))
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_json_in_another_declared_charset_is_refused(send, body, path, subtests):
+def test_json_in_another_declared_charset_is_refused(send, valid_bodies, path, subtests):
     for charset in ["utf-16", "utf-16-le", "utf-32", "utf-7"]:
         with subtests.test(charset):
-            body = json.dumps(body[path]).encode(charset)
+            body = json.dumps(valid_bodies[path]).encode(charset)
             assert_refused(send(path, body, f"application/json; charset={charset}"))
 
 
