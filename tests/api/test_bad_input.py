@@ -330,8 +330,8 @@ def test_json_in_another_declared_charset_is_refused(send, valid_bodies, path, s
 @pytest.mark.parametrize(
     "content_type", ["application/json", "application/json; charset=utf-8", "application/json;charset=UTF-8"]
 )
-def test_json_in_utf_8_is_accepted(send, body, content_type):
-    assert send("/api/token/", json.dumps(body["/api/token/"]).encode(), content_type).status_code == 200
+def test_json_in_utf_8_is_accepted(send, valid_bodies, content_type):
+    assert send("/api/token/", json.dumps(valid_bodies["/api/token/"]).encode(), content_type).status_code == 200
 
 
 # Methods and paths
@@ -355,10 +355,10 @@ def test_a_wrong_method_is_explained(send, method):
 
 
 @pytest.mark.parametrize("method", ["PATCH", "DELETE", "GET"])
-def test_a_header_does_not_override_the_method(browser, body, method):
+def test_a_header_does_not_override_the_method(browser, valid_bodies, method):
     response = browser().post(
         "/api/token/",
-        body["/api/token/"],
+        valid_bodies["/api/token/"],
         content_type="application/json",
         headers={"x-http-method-override": method},
     )
