@@ -34,16 +34,16 @@ class TokenAuthentication(JWTAuthentication):
         pass
 
     def authenticate(self, request: Request) -> tuple[User, AccessToken] | None:
-        if not metrics.sampler.is_due():
-            return self._authenticate(request)
-        with metrics.token_check_seconds.time():
-            return self._authenticate(request)
-
-    def _authenticate(self, request: Request) -> tuple[User, AccessToken] | None:
         """If an Authorization header is present, only that is used; the cookie is never a fallback."""
         header = self.get_header(request)
         if header is None:
             return None
+        if not metrics.sampler.is_due():
+            return self._authenticate(request, header)
+        with metrics.token_check_seconds.time():
+            return self._authenticate(request, header)
+
+    def _authenticate(self, request: Request, header: bytes) -> tuple[User, AccessToken]:
         scheme, _separator, raw = header.partition(b" ")
         scheme = scheme.lower()
         if scheme not in (b"bearer", b"dpop") or not raw:

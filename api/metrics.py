@@ -46,19 +46,25 @@ def refused_tokens_of_process() -> int:
 
 
 class Sampler:
-    """Is due once per SAMPLE_SECONDS, by its own clock. Other requests do not pay for the measurement."""
+    """
+    Is due once per SAMPLE_SECONDS, by its own clock. Other requests do not pay for the measurement. The call after the
+    time is due, not the one at the time: that one may pay for the poll of the keys, which has the same period.
+    """
 
     def __init__(self) -> None:
         # On the monotonic clock, in seconds.
         self._next = -math.inf
+        self._is_armed = False
 
     def is_due(self) -> bool:
         """Takes no lock: a second sample at the same moment does no harm."""
+        if self._is_armed:
+            self._is_armed = False
+            return True
         now = time.monotonic()
-        if now < self._next:
-            return False
-        self._next = now + SAMPLE_SECONDS
-        return True
+        if now >= self._next:
+            self._next, self._is_armed = now + SAMPLE_SECONDS, True
+        return False
 
 
 # Selects the token checks that are timed.

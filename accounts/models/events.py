@@ -74,12 +74,21 @@ class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):
             event.save(force_insert=True)
         except IntegrityError:
             # The account has just been deleted. In a transaction its row is locked, and this is a different error.
-            if connections[self.db].in_atomic_block or event.user_id is None:
+            if connections[self.db].in_atomic_block or not self._clear_deleted_users(event):
                 raise
-            event.user_id = event.pk = None
             event.save(force_insert=True)
         self._announce([event])
         return event
+
+    def _clear_deleted_users(self, event: "SecurityEvent") -> bool:
+        """Clears the user and the actor of a new event if their accounts were deleted. Returns whether one was."""
+        before = {event.user_id, event.actor_id} - {None}
+        users = self.model._meta.get_field("user").related_model._base_manager.using(self.db)
+        existing = set(users.filter(pk__in=before).values_list("pk", flat=True))
+        event.pk = None
+        event.user_id = event.user_id if event.user_id in existing else None
+        event.actor_id = event.actor_id if event.actor_id in existing else None
+        return existing != before
 
     def record_ends(self, sign_ins: Sequence[Any], reason: str, rows: models.QuerySet[Any]) -> None:
         """

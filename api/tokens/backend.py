@@ -1,6 +1,7 @@
 """The SimpleJWT backends that sign tokens and verify them strictly."""
 
 import re
+import threading
 import time
 import uuid
 from collections.abc import Iterable
@@ -68,6 +69,8 @@ class StrictTokenBackend(TokenBackend):
         self._leeway_seconds = self.get_leeway().total_seconds()
         self._flushed_hits = self._flushed_misses = 0
         self._sampler = metrics.Sampler()
+        # Of the flushed counts. Taken twice a second, not for each check.
+        self._lock = threading.Lock()
         self._clear_cache()
         keyring.on_drop.append(self._clear_cache)
 
@@ -76,15 +79,17 @@ class StrictTokenBackend(TokenBackend):
         Each token is verified once per process; failures are not cached. Replaces the cache instead of clearing it: a
         thread that verifies with a removed key at this moment stores the result in the old cache.
         """
-        self._cached_claims = lru_cache(maxsize=MAX_CACHED_TOKENS)(self._decode)
-        self._flushed_hits = self._flushed_misses = 0
+        with self._lock:
+            self._cached_claims = lru_cache(maxsize=MAX_CACHED_TOKENS)(self._decode)
+            self._flushed_hits = self._flushed_misses = 0
 
     def _flush_metrics(self) -> None:
         """Adds the hits and misses of the cache since the last flush to the metrics."""
-        counts = self._cached_claims.cache_info()
-        metrics.token_cache_hits.inc(max(0, counts.hits - self._flushed_hits))
-        metrics.token_cache_misses.inc(max(0, counts.misses - self._flushed_misses))
-        self._flushed_hits, self._flushed_misses = counts.hits, counts.misses
+        with self._lock:
+            counts = self._cached_claims.cache_info()
+            metrics.token_cache_hits.inc(max(0, counts.hits - self._flushed_hits))
+            metrics.token_cache_misses.inc(max(0, counts.misses - self._flushed_misses))
+            self._flushed_hits, self._flushed_misses = counts.hits, counts.misses
 
     def encode(self, payload: dict[str, Any]) -> str:
         key = keyring.signing_key

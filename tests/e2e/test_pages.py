@@ -354,7 +354,7 @@ def test_in_german_no_text_is_cut_off_and_axe_finds_nothing(new_page, site, ann,
 
 
 LONG_WORDS = """
-from datetime import timedelta
+from accounts import starting
 from accounts.models import SignIn, User
 user = User.objects.get(username={name!r})
 user.username, user.first_name = "m" * 150, ""
