@@ -1,6 +1,7 @@
 """Host names and origins in canonical form, for comparison."""
 
 import re
+from functools import lru_cache
 
 # The longest name in DNS (RFC 1035), and a port.
 MAX_LENGTH = 253 + len(":65535")
@@ -14,7 +15,12 @@ def canonical(host: str, scheme: str) -> str:
     A Host header as browsers send it: lower case, without a default port and a final dot. An invalid header is returned
     unchanged: ALLOWED_HOSTS refuses it.
     """
-    match = HOST.fullmatch(host) if len(host) <= MAX_LENGTH else None
+    return _canonical(host, scheme) if len(host) <= MAX_LENGTH else host
+
+
+@lru_cache(maxsize=1024)
+def _canonical(host: str, scheme: str) -> str:
+    match = HOST.fullmatch(host)
     if not match:
         return host
     name, port = match["name"].lower(), match["port"]

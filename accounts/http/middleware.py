@@ -1,4 +1,4 @@
-"""Middleware: client address, host, methods, security headers, Fetch Metadata, caching, user, rate-limited forms."""
+"""Middleware: client address, host, HTTPS, methods, headers, Fetch Metadata, user, rate-limited forms."""
 
 import logging
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import IntegrityError
 from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
-from django.middleware import common
+from django.middleware import common, security
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import get_callable
@@ -69,8 +69,11 @@ class TrustedProxyMiddleware(MiddlewareMixin):
 
     def _claims_https(self, request: HttpRequest) -> bool:
         """Whether the server took HTTPS from a header alone. Django reads the header of a trusted proxy by itself."""
-        claims = (claim in request.META.get(name, "").lower() for name, claim in self.HTTPS_CLAIMS.items())
-        return any(claims) and not _terminates_tls(request)
+        meta = request.META
+        for name, claim in self.HTTPS_CLAIMS.items():
+            if name in meta and claim in meta[name].lower():
+                return not _terminates_tls(request)
+        return False
 
 
 def _terminates_tls(request: HttpRequest) -> bool:
@@ -101,6 +104,13 @@ class HostMiddleware(MiddlewareMixin):
         for header in ("HTTP_HOST", "HTTP_X_FORWARDED_HOST"):
             if header in meta:
                 meta[header] = hosts.canonical(meta[header], request.scheme or "")
+
+
+class HttpsRedirectMiddleware(security.SecurityMiddleware):
+    """The redirect to HTTPS of Django's SecurityMiddleware, without its headers: SecurityHeadersMiddleware sets them."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        return response
 
 
 class CommonMiddleware(common.CommonMiddleware):
@@ -154,22 +164,24 @@ class PostOnlyRedirectMiddleware(MiddlewareMixin):
 
 
 class SecurityHeadersMiddleware(MiddlewareMixin):
-    """Sets the security headers that the view has not set."""
+    """
+    Sets the security headers that the view has not set, in place of Django's SecurityMiddleware and
+    XFrameOptionsMiddleware, and forbids caches to store the response.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         super().__init__(get_response)
-        self.headers = {
-            "Content-Security-Policy": headers.content_security_policy(),
-            "Permissions-Policy": headers.permissions_policy(),
-            "Cross-Origin-Resource-Policy": "same-origin",
-        }
+        self.over_http = headers.DefaultHeaders(headers.security_headers())
+        self.over_https = headers.DefaultHeaders(headers.security_headers() | headers.strict_transport_security())
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        defaults = self.over_https if request.is_secure() else self.over_http
         if settings.DEBUG and response.status_code in (404, 500):
             # Django's debug pages have inline styles.
-            return response
-        for name, value in self.headers.items():
-            response.headers.setdefault(name, value)
+            defaults = defaults.without("Content-Security-Policy")
+        if getattr(response, "xframe_options_exempt", False):
+            defaults = defaults.without("X-Frame-Options")
+        defaults.set(response)
         return response
 
 
@@ -192,14 +204,6 @@ class FetchMetadataMiddleware(MiddlewareMixin):
         return refusal
 
 
-class NoStoreMiddleware(MiddlewareMixin):
-    """Forbids caches to store a response, unless the view sets Cache-Control."""
-
-    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        response.headers.setdefault("Cache-Control", "no-store")
-        return response
-
-
 asigned_in_user = sync_to_async(signed_in_user)
 
 
@@ -207,7 +211,7 @@ class AuthenticationMiddleware(auth.AuthenticationMiddleware):
     """As Django's, with the user that was read with the session in one statement."""
 
     def process_request(self, request: BrowserRequest) -> None:
-        super().process_request(request)
+        # Without super(), which would make both attributes only to have them replaced.
         request.user = SimpleLazyObject(lambda: signed_in_user(request))  # type: ignore[assignment]
         request.auser = partial(asigned_in_user, request)
 
