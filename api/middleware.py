@@ -27,6 +27,6 @@ class HttpsOnlyMiddleware(MiddlewareMixin):
     """Refuses HTTP requests to the API. A redirect would hide that the token was sent unencrypted (ASVS 4.1.2)."""
 
     def process_request(self, request: HttpRequest) -> JsonResponse | None:
-        if not settings.SECURE_SSL_REDIRECT or request.is_secure() or not request.path.startswith("/api/"):
+        if not request.path.startswith("/api/") or request.is_secure() or not settings.SECURE_SSL_REDIRECT:
             return None
         return JsonResponse({"detail": "Use HTTPS.", "code": "https_required"}, status=403)

@@ -1,10 +1,12 @@
 """Middleware of the whole site: the language of an answer, messages, and the pages for 405 and 429."""
 
+from collections.abc import Awaitable
 from functools import lru_cache
 
 from django.conf import settings
 from django.contrib.messages import middleware as messages
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http.response import HttpResponseBase
 from django.utils import translation
 from django.utils.deprecation import MiddlewareMixin
 
@@ -37,7 +39,7 @@ class LanguageMiddleware(MiddlewareMixin):
     def process_request(self, request: HttpRequest) -> None:
         language = _language(request)
         # For mails (accounts.http.request_context), even if the response is in English.
-        request.LANGUAGE_CODE = language  # type: ignore[attr-defined]
+        request.LANGUAGE_CODE = language
         translation.activate(settings.LANGUAGE_CODE if request.path.startswith(API) else language)
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
@@ -71,7 +73,7 @@ def _content_language(language: str) -> headers.DefaultHeaders:
 class MessageMiddleware(messages.MessageMiddleware):
     """As Django's, for pages only: the API has no messages."""
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         return self.get_response(request) if request.path.startswith(API) else super().__call__(request)
 
 

@@ -70,7 +70,7 @@ MIDDLEWARE = [
     *(["api.compare.costs.CostMiddleware"] if DEMO else []),
     "accounts.http.middleware.TrustedProxyMiddleware",
     "accounts.http.middleware.RequestContextMiddleware",
-    # Before all that may answer, so that every response has the headers.
+    # Outside all that may respond, so that every response has the headers.
     "accounts.http.middleware.SecurityHeadersMiddleware",
     "accounts.http.middleware.HostMiddleware",
     "accounts.http.middleware.HttpsRedirectMiddleware",
@@ -294,7 +294,7 @@ SECURE_HSTS_PRELOAD = not DEBUG
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 X_FRAME_OPTIONS = "DENY"
-# Django looks for its own SecurityMiddleware and XFrameOptionsMiddleware: ours (accounts.http.middleware) do their work.
+# Django expects its SecurityMiddleware and XFrameOptionsMiddleware; accounts.http.middleware does their work.
 SILENCED_SYSTEM_CHECKS = ["security.W001", "security.W002"]
 # The Content Security Policy, in the format of Django 6. For a view that needs more: accounts.http.headers.
 SECURE_CSP = {

@@ -86,12 +86,14 @@ def with_policy(
 
 
 def add_vary(response: HttpResponseBase, name: str) -> None:
-    """Adds a name to Vary, as Django's patch_vary_headers() does, and remembers the result."""
-    response.headers["Vary"] = _vary_with(response.headers.get("Vary", ""), name)
+    """Adds a name to Vary as Django's patch_vary_headers() does, but remembers the result. Writes as DefaultHeaders."""
+    stored = response.headers._store
+    _name, vary = stored.get("vary", ("Vary", ""))
+    stored["vary"] = _vary_with(vary, name)
 
 
 @lru_cache(maxsize=256)
-def _vary_with(vary: str, name: str) -> str:
+def _vary_with(vary: str, name: str) -> tuple[str, str]:
     response = HttpResponse(headers={"Vary": vary} if vary else {})
     patch_vary_headers(response, [name])
-    return response.headers["Vary"]
+    return response.headers._store["vary"]

@@ -3,6 +3,9 @@
 import re
 from functools import lru_cache
 
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+
 # The longest name in DNS (RFC 1035), and a port.
 MAX_LENGTH = 253 + len(":65535")
 HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9*_.-]*[A-Za-z0-9_-])\.?(?::(?P<port>[0-9]*))?")
@@ -28,6 +31,17 @@ def _canonical(host: str, scheme: str) -> str:
         return name
     # Django accepts a port of any size.
     return f"{name}:{port}" if int(port) <= 65535 else f"{name}:invalid-port"
+
+
+def is_allowed(host: str) -> bool:
+    """Whether the Host header is in ALLOWED_HOSTS, as HttpRequest.get_host() checks it for each request anew."""
+    return len(host) <= MAX_LENGTH and _is_allowed(host, tuple(settings.ALLOWED_HOSTS))
+
+
+@lru_cache(maxsize=1024)
+def _is_allowed(host: str, allowed_hosts: tuple[str, ...]) -> bool:
+    domain, _port = split_domain_port(host)
+    return bool(domain) and validate_host(domain, allowed_hosts)
 
 
 def canonical_origin(origin: str) -> str:

@@ -107,7 +107,14 @@ class HostMiddleware(MiddlewareMixin):
 
 
 class HttpsRedirectMiddleware(security.SecurityMiddleware):
-    """The redirect to HTTPS of Django's SecurityMiddleware, without its headers: SecurityHeadersMiddleware sets them."""
+    """The redirect of Django's SecurityMiddleware to HTTPS. SecurityHeadersMiddleware sets the headers."""
+
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        # Django checks the scheme first, which takes longer.
+        path = request.path.lstrip("/")
+        if any(exempt.search(path) for exempt in self.redirect_exempt):
+            return None
+        return super().process_request(request)
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         return response
@@ -115,8 +122,8 @@ class HttpsRedirectMiddleware(security.SecurityMiddleware):
 
 class CommonMiddleware(common.CommonMiddleware):
     """
-    As Django's, with two differences: pages of the project accept PAGE_METHODS only, and only GET and HEAD are
-    redirected to the URL with a final slash.
+    As Django's, with three differences: pages of the project accept PAGE_METHODS only, only GET and HEAD are redirected
+    to the URL with a final slash, and an allowed host is remembered.
     """
 
     PAGE_METHODS = ("GET", "HEAD", "POST")
@@ -124,9 +131,19 @@ class CommonMiddleware(common.CommonMiddleware):
     REFUSED_METHODS = ("TRACE", "CONNECT")
     OUR_PACKAGES = {"accounts", "api", "project", "django"}
 
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        super().__init__(get_response)
+        self.checks_host_only = not (
+            settings.DISALLOWED_USER_AGENTS or settings.PREPEND_WWW or settings.USE_X_FORWARDED_HOST
+        )
+
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         # Load balancers send an instance's IP address as Host, which is not in ALLOWED_HOSTS.
-        return None if request.path_info in settings.PROBE_PATHS else super().process_request(request)
+        if request.path_info in settings.PROBE_PATHS:
+            return None
+        if self.checks_host_only and hosts.is_allowed(request.META.get("HTTP_HOST", "")):
+            return None
+        return super().process_request(request)
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., HttpResponse], args: object, kwargs: object
@@ -176,7 +193,7 @@ class SecurityHeadersMiddleware(MiddlewareMixin):
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         defaults = self.over_https if request.is_secure() else self.over_http
-        if settings.DEBUG and response.status_code in (404, 500):
+        if response.status_code in (404, 500) and settings.DEBUG:
             # Django's debug pages have inline styles.
             defaults = defaults.without("Content-Security-Policy")
         if getattr(response, "xframe_options_exempt", False):
@@ -235,8 +252,11 @@ class RequestContextMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        with request_context.use_request(request):
+        token = request_context.enter(request)
+        try:
             response = self.get_response(request)
+        finally:
+            request_context.leave(token)
         response.headers["X-Request-ID"] = request_context.request_id(request)
         return response
 

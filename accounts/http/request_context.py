@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -30,14 +30,24 @@ _reason: ContextVar[str] = ContextVar("reason", default="")
 _actor: ContextVar[Any] = ContextVar("actor", default=None)
 
 
+def enter(request: HttpRequest) -> Token[HttpRequest | None]:
+    """Makes this the current request. The caller passes the result to leave()."""
+    return _request.set(request)
+
+
+def leave(token: Token[HttpRequest | None]) -> None:
+    """Restores the request before enter()."""
+    _request.reset(token)
+
+
 @contextmanager
 def use_request(request: HttpRequest) -> Iterator[None]:
     """Inside the block, this is the current request."""
-    token = _request.set(request)
+    token = enter(request)
     try:
         yield
     finally:
-        _request.reset(token)
+        leave(token)
 
 
 def request() -> HttpRequest | None:
