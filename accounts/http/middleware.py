@@ -228,7 +228,7 @@ class AuthenticationMiddleware(auth.AuthenticationMiddleware):
     """As Django's, with the user that was read with the session in one statement."""
 
     def process_request(self, request: BrowserRequest) -> None:
-        # Without super(), which would make both attributes only to have them replaced.
+        # Not super(): it would set both attributes, which are replaced here.
         request.user = SimpleLazyObject(lambda: signed_in_user(request))  # type: ignore[assignment]
         request.auser = partial(asigned_in_user, request)
 
@@ -252,11 +252,8 @@ class RequestContextMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        token = request_context.enter(request)
-        try:
+        with request_context.use_request(request):
             response = self.get_response(request)
-        finally:
-            request_context.leave(token)
         response.headers["X-Request-ID"] = request_context.request_id(request)
         return response
 

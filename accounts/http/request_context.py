@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -30,24 +30,17 @@ _reason: ContextVar[str] = ContextVar("reason", default="")
 _actor: ContextVar[Any] = ContextVar("actor", default=None)
 
 
-def enter(request: HttpRequest) -> Token[HttpRequest | None]:
-    """Makes this the current request. The caller passes the result to leave()."""
-    return _request.set(request)
+class use_request:
+    """Inside the block, this is the current request. A class, since a generator takes three times as long."""
 
+    def __init__(self, request: HttpRequest) -> None:
+        self._current = request
 
-def leave(token: Token[HttpRequest | None]) -> None:
-    """Restores the request before enter()."""
-    _request.reset(token)
+    def __enter__(self) -> None:
+        self._token = _request.set(self._current)
 
-
-@contextmanager
-def use_request(request: HttpRequest) -> Iterator[None]:
-    """Inside the block, this is the current request."""
-    token = enter(request)
-    try:
-        yield
-    finally:
-        leave(token)
+    def __exit__(self, *exc_info: object) -> None:
+        _request.reset(self._token)
 
 
 def request() -> HttpRequest | None:
