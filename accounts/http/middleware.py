@@ -58,14 +58,15 @@ class TrustedProxyMiddleware(MiddlewareMixin):
         meta["REMOTE_ADDR"] = peer
         if self._claims_https(request):
             _set_scheme(request, "http")
-        if not addresses.is_within(peer, settings.TRUSTED_PROXIES):
+        trusted = settings.TRUSTED_PROXIES
+        if not addresses.is_within(peer, trusted):
             for header in self.FORWARDED_HEADERS:
                 meta.pop(header, None)
             return
         if proto := meta.get("HTTP_X_FORWARDED_PROTO"):
             meta["HTTP_X_FORWARDED_PROTO"] = proto.lower()
         if (hops := meta.get("HTTP_X_FORWARDED_FOR")) is not None:
-            meta["REMOTE_ADDR"] = addresses.last_untrusted(hops, peer, settings.TRUSTED_PROXIES) or ""
+            meta["REMOTE_ADDR"] = addresses.last_untrusted(hops, peer, trusted) or ""
 
     def _claims_https(self, request: HttpRequest) -> bool:
         """Whether the server took HTTPS from a header alone. Django reads the header of a trusted proxy by itself."""
@@ -170,9 +171,11 @@ class CommonMiddleware(common.CommonMiddleware):
 class PostOnlyRedirectMiddleware(MiddlewareMixin):
     """Changes a redirect to a URL that accepts only POST: the browser is sent to the page with its form."""
 
+    # The other redirects repeat the method (307, 308) or correct the URL (301).
+    STATUS_CODES = (HTTPStatus.FOUND, HTTPStatus.SEE_OTHER)
+
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        # The other redirects repeat the method (307, 308) or correct the URL (301).
-        if response.status_code not in (HTTPStatus.FOUND, HTTPStatus.SEE_OTHER):
+        if response.status_code not in self.STATUS_CODES:
             return response
         path = post_only.local_path(request, response["Location"])
         if page := path and post_only.page_with_form(path):
