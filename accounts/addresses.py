@@ -54,7 +54,12 @@ def _as_ipv4(address: Address) -> Address:
 
 def canonical(text: str) -> str | None:
     """Returns the address as rows, limits and logs store it; None if the text is no address."""
-    address = parse(text)
+    return _canonical(text) if len(text) <= MAX_LENGTH else None
+
+
+@lru_cache(maxsize=1024)
+def _canonical(text: str) -> str | None:
+    address = _parse(text)
     return None if address is None else str(address)
 
 
@@ -76,8 +81,13 @@ def network(address: str) -> str:
 
 def is_within(address: str, networks: Iterable[str]) -> bool:
     """Returns whether the address is one of `networks`, or in one of them."""
-    parsed = parse(address)
-    return parsed is not None and any(parsed in network for network in _networks(tuple(networks)))
+    return len(address) <= MAX_LENGTH and _is_within(address, tuple(networks))
+
+
+@lru_cache(maxsize=1024)
+def _is_within(address: str, networks: tuple[str, ...]) -> bool:
+    parsed = _parse(address)
+    return parsed is not None and any(parsed in network for network in _networks(networks))
 
 
 @lru_cache

@@ -70,14 +70,14 @@ MIDDLEWARE = [
     *(["api.compare.costs.CostMiddleware"] if DEMO else []),
     "accounts.http.middleware.TrustedProxyMiddleware",
     "accounts.http.middleware.RequestContextMiddleware",
+    # Outside all that may respond, so that every response has the headers.
     "accounts.http.middleware.SecurityHeadersMiddleware",
     "accounts.http.middleware.HostMiddleware",
-    "django.middleware.security.SecurityMiddleware",
+    "accounts.http.middleware.HttpsRedirectMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "accounts.http.middleware.NoStoreMiddleware",
     # Before each middleware that may refuse a request, so that pages of other origins can read the error; and before
     # sessions, since a preflight request has none.
-    "corsheaders.middleware.CorsMiddleware",
+    "api.middleware.CorsMiddleware",
     "api.middleware.HttpsOnlyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "project.middleware.LanguageMiddleware",
@@ -89,8 +89,7 @@ MIDDLEWARE = [
     "accounts.http.middleware.AuthenticationMiddleware",
     "accounts.http.middleware.TooManyAttemptsMiddleware",
     "project.middleware.TooManyRequestsMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "project.middleware.MessageMiddleware",
     "accounts.http.middleware.PostOnlyRedirectMiddleware",
     # Last: its page needs the session and the user.
     "project.middleware.NotAllowedMiddleware",
@@ -295,6 +294,8 @@ SECURE_HSTS_PRELOAD = not DEBUG
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 X_FRAME_OPTIONS = "DENY"
+# Django expects its SecurityMiddleware and XFrameOptionsMiddleware; accounts.http.middleware does their work.
+SILENCED_SYSTEM_CHECKS = ["security.W001", "security.W002"]
 # The Content Security Policy, in the format of Django 6. For a view that needs more: accounts.http.headers.
 SECURE_CSP = {
     "default-src": ["'self'"],

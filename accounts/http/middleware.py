@@ -1,4 +1,4 @@
-"""Middleware: client address, host, methods, security headers, Fetch Metadata, caching, user, rate-limited forms."""
+"""Middleware: client address, host, HTTPS, methods, headers, Fetch Metadata, user, rate-limited forms."""
 
 import logging
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import IntegrityError
 from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
-from django.middleware import common
+from django.middleware import common, security
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import get_callable
@@ -58,19 +58,23 @@ class TrustedProxyMiddleware(MiddlewareMixin):
         meta["REMOTE_ADDR"] = peer
         if self._claims_https(request):
             _set_scheme(request, "http")
-        if not addresses.is_within(peer, settings.TRUSTED_PROXIES):
+        trusted = settings.TRUSTED_PROXIES
+        if not addresses.is_within(peer, trusted):
             for header in self.FORWARDED_HEADERS:
                 meta.pop(header, None)
             return
         if proto := meta.get("HTTP_X_FORWARDED_PROTO"):
             meta["HTTP_X_FORWARDED_PROTO"] = proto.lower()
         if (hops := meta.get("HTTP_X_FORWARDED_FOR")) is not None:
-            meta["REMOTE_ADDR"] = addresses.last_untrusted(hops, peer, settings.TRUSTED_PROXIES) or ""
+            meta["REMOTE_ADDR"] = addresses.last_untrusted(hops, peer, trusted) or ""
 
     def _claims_https(self, request: HttpRequest) -> bool:
         """Whether the server took HTTPS from a header alone. Django reads the header of a trusted proxy by itself."""
-        claims = (claim in request.META.get(name, "").lower() for name, claim in self.HTTPS_CLAIMS.items())
-        return any(claims) and not _terminates_tls(request)
+        meta = request.META
+        for name, claim in self.HTTPS_CLAIMS.items():
+            if name in meta and claim in meta[name].lower():
+                return not _terminates_tls(request)
+        return False
 
 
 def _terminates_tls(request: HttpRequest) -> bool:
@@ -103,10 +107,24 @@ class HostMiddleware(MiddlewareMixin):
                 meta[header] = hosts.canonical(meta[header], request.scheme or "")
 
 
+class HttpsRedirectMiddleware(security.SecurityMiddleware):
+    """The redirect of Django's SecurityMiddleware to HTTPS. SecurityHeadersMiddleware sets the headers."""
+
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        # Django checks the scheme first, which takes longer.
+        path = request.path.lstrip("/")
+        if any(exempt.search(path) for exempt in self.redirect_exempt):
+            return None
+        return super().process_request(request)
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        return response
+
+
 class CommonMiddleware(common.CommonMiddleware):
     """
-    As Django's, with two differences: pages of the project accept PAGE_METHODS only, and only GET and HEAD are
-    redirected to the URL with a final slash.
+    As Django's, with three differences: pages of the project accept PAGE_METHODS only, only GET and HEAD are redirected
+    to the URL with a final slash, and an allowed host is remembered.
     """
 
     PAGE_METHODS = ("GET", "HEAD", "POST")
@@ -114,9 +132,19 @@ class CommonMiddleware(common.CommonMiddleware):
     REFUSED_METHODS = ("TRACE", "CONNECT")
     OUR_PACKAGES = {"accounts", "api", "project", "django"}
 
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        super().__init__(get_response)
+        self.checks_host_only = not (
+            settings.DISALLOWED_USER_AGENTS or settings.PREPEND_WWW or settings.USE_X_FORWARDED_HOST
+        )
+
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         # Load balancers send an instance's IP address as Host, which is not in ALLOWED_HOSTS.
-        return None if request.path_info in settings.PROBE_PATHS else super().process_request(request)
+        if request.path_info in settings.PROBE_PATHS:
+            return None
+        if self.checks_host_only and hosts.is_allowed(request.META.get("HTTP_HOST", "")):
+            return None
+        return super().process_request(request)
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., HttpResponse], args: object, kwargs: object
@@ -143,9 +171,11 @@ class CommonMiddleware(common.CommonMiddleware):
 class PostOnlyRedirectMiddleware(MiddlewareMixin):
     """Changes a redirect to a URL that accepts only POST: the browser is sent to the page with its form."""
 
+    # The other redirects repeat the method (307, 308) or correct the URL (301).
+    STATUS_CODES = (HTTPStatus.FOUND, HTTPStatus.SEE_OTHER)
+
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        # The other redirects repeat the method (307, 308) or correct the URL (301).
-        if response.status_code not in (HTTPStatus.FOUND, HTTPStatus.SEE_OTHER):
+        if response.status_code not in self.STATUS_CODES:
             return response
         path = post_only.local_path(request, response["Location"])
         if page := path and post_only.page_with_form(path):
@@ -154,22 +184,24 @@ class PostOnlyRedirectMiddleware(MiddlewareMixin):
 
 
 class SecurityHeadersMiddleware(MiddlewareMixin):
-    """Sets the security headers that the view has not set."""
+    """
+    Sets the security headers that the view has not set, in place of Django's SecurityMiddleware and
+    XFrameOptionsMiddleware, and forbids caches to store the response.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         super().__init__(get_response)
-        self.headers = {
-            "Content-Security-Policy": headers.content_security_policy(),
-            "Permissions-Policy": headers.permissions_policy(),
-            "Cross-Origin-Resource-Policy": "same-origin",
-        }
+        self.over_http = headers.DefaultHeaders(headers.security_headers())
+        self.over_https = headers.DefaultHeaders(headers.security_headers() | headers.strict_transport_security())
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        if settings.DEBUG and response.status_code in (404, 500):
+        defaults = self.over_https if request.is_secure() else self.over_http
+        if response.status_code in (404, 500) and settings.DEBUG:
             # Django's debug pages have inline styles.
-            return response
-        for name, value in self.headers.items():
-            response.headers.setdefault(name, value)
+            defaults = defaults.without("Content-Security-Policy")
+        if getattr(response, "xframe_options_exempt", False):
+            defaults = defaults.without("X-Frame-Options")
+        defaults.set(response)
         return response
 
 
@@ -192,14 +224,6 @@ class FetchMetadataMiddleware(MiddlewareMixin):
         return refusal
 
 
-class NoStoreMiddleware(MiddlewareMixin):
-    """Forbids caches to store a response, unless the view sets Cache-Control."""
-
-    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        response.headers.setdefault("Cache-Control", "no-store")
-        return response
-
-
 asigned_in_user = sync_to_async(signed_in_user)
 
 
@@ -207,7 +231,7 @@ class AuthenticationMiddleware(auth.AuthenticationMiddleware):
     """As Django's, with the user that was read with the session in one statement."""
 
     def process_request(self, request: BrowserRequest) -> None:
-        super().process_request(request)
+        # Not super(): it would set both attributes, which are replaced here.
         request.user = SimpleLazyObject(lambda: signed_in_user(request))  # type: ignore[assignment]
         request.auser = partial(asigned_in_user, request)
 

@@ -54,6 +54,13 @@ def test_in_process_measures_dispatch_and_a_sign_in(results: Any) -> None:
     assert sign_in["hash_milliseconds"] > 0
 
 
+def test_middleware_measures_each_of_ours_and_djangos_stack(results: Any) -> None:
+    api, page = results("middleware", "--rounds", "2", "--requests", "5")
+    assert (api["name"], page["name"]) == ("API", "page")
+    assert api["none"] > 0
+    assert "TrustedProxyMiddleware" in api["each"]
+
+
 def test_growth_measures_every_size(results: Any) -> None:
     sizes = ["--blocked", "200", "--sign-ins", "100"]
     *measured, load = results("growth", "--rounds", "1", "--seconds", "0.3", *sizes)

@@ -324,8 +324,8 @@ CONTROLS = [
     Control(
         "14.3.2",
         "responses are not stored by caches",
-        "accounts.http.middleware.NoStoreMiddleware.process_response",
-        value(lambda middleware, request, response: response),
+        "accounts.http.headers.security_headers",
+        lambda security_headers: lambda: security_headers() | {"Cache-Control": "private"},
         "accounts/session_pages::a_private_page_is_not_cached",
     ),
     Control(
