@@ -191,6 +191,7 @@ def test_a_client_is_connected_used_and_ended(anns_page, ann, look_at, tmp_path)
     page.goto("/accounts/clients/new/")
     main(page).get_by_label("Name").fill("backup script")
     main(page).get_by_role("button", name="Create tokens").click()
+    expect(main(page)).to_contain_text("backup script is connected")
     for lines in (first, lines_of(page), first):
         for program in (
             ["bash", "-c", lines["curl"]],

@@ -100,7 +100,6 @@ ON_BOTH_STORES = (
     "tests/accounts/test_session_keys.py",
     "tests/accounts/test_wholesale_end.py",
     "tests/api/blocklist/test_entry_kinds.py",
-    "tests/api/blocklist/test_every_end.py",
     "tests/api/blocklist/test_mirror.py",
     "tests/api/blocklist/test_pubsub.py",
     "tests/api/blocklist/test_restore.py",

@@ -2,8 +2,8 @@
 A random walk over all actions that start and end sign-ins, in both modes. After every step each cookie, access token
 and refresh token that was ever issued is tried, and must work exactly as the model (model.py) expects.
 
-In the suite it takes some seconds. A longer walk: HYPOTHESIS_EFFORT=100 pytest tests/security/test_random_walk.py
---hypothesis-seed=random --timeout=0, with --distributed and without.
+In the suite it takes a minute. A longer walk: HYPOTHESIS_EFFORT=100 pytest tests/security/test_random_walk.py
+--long --hypothesis-seed=random --timeout=0, with --distributed and without.
 """
 
 from typing import Any
@@ -66,6 +66,8 @@ def no_connection_is_left(transactional_db):
     mail._postman.submit(connections.close_all).result()
 
 
+@pytest.mark.long
+@pytest.mark.timeout(400)
 @pytest.mark.usefixtures("no_connection_is_left")
 def test_every_credential_works_exactly_as_the_model_expects():
     run_state_machine_as_test(
