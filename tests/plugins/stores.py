@@ -146,6 +146,8 @@ def pytest_cmdline_main(config: pytest.Config) -> Any:
     return status or second
 
 
+# Before pytest-xdist, which answers with the number of cores.
+@pytest.hookimpl(tryfirst=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One more than the cores, since many tests wait for servers."""
     return (os.cpu_count() or 1) + 1
