@@ -36,7 +36,7 @@ from project.asgi import application
 async def main(access, refresh):
     async with httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://localhost") as http:
         async def me():
-            return (await http.get("/api/me/", headers=bearer(access))).status_code
+            return (await http.get("/api/me/", headers={"Authorization": f"Bearer {access}"})).status_code
         before = await asyncio.gather(*[me() for _ in range(20)])
         await http.post("/api/token/blacklist/", json={"refresh": refresh})
         after = await asyncio.gather(*[me() for _ in range(20)])
