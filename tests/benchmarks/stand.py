@@ -98,7 +98,7 @@ class Fleet:
         return (*self.balancers, *self.nodes)[0].url
 
     @property
-    def chunks(self) -> dict[str, Sequence[servers.Server]]:
+    def parts(self) -> dict[str, Sequence[servers.Server]]:
         return {
             "application": self.nodes,
             "balancer": self.balancers,
@@ -126,7 +126,8 @@ def stands(number: int, **tuning: Any) -> Iterator[Sequence[Stand]]:
         keys = Path(stack.enter_context(TemporaryDirectory()))
         _write_keys(keys)
         # Required without DEBUG.
-        servers.manage(ENVIRONMENT, "collectstatic", "--no-input", "--verbosity=0")
+        # With the files of the demo, which other servers of the same folder may need.
+        servers.manage(ENVIRONMENT | {"DEMO": "true"}, "collectstatic", "--no-input", "--verbosity=0")
         yield [_stand(postgres, valkey, keys, which) for which, valkey in enumerate(valkeys)]
 
 

@@ -12,6 +12,7 @@ from tests.plugins import stores
 
 MAKE_USERS = "import json; from accounts import demo; print(json.dumps([vars(each) for each in demo.make_people()]))"
 
+LINE_OF_PERSON = "    {username:<6} {password:<42} {description}"
 WELCOME = """
   Wristband & Passport is running on {count} nodes          stop: Ctrl-C
 
@@ -52,7 +53,9 @@ def run_fleet(port: int, count: int, out: Any) -> None:
                 postgres_folder=stand.postgres.folder,
                 valkey=stand.valkey.process.pid,
                 valkey_url=stand.valkey.url,
-                people="\n".join(f"    {each['username']:<6} {each['password']:<42} {each['who']}" for each in people),
+                people="\n".join(
+                    f"    {each['username']:<6} {each['password']:<42} {each['description']}" for each in people
+                ),
             )
         )
         out.flush()

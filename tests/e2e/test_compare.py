@@ -388,7 +388,9 @@ def test_the_questions_give_advice_and_do_not_end_the_client(traveller, look_at)
     expect(page.locator(".advice li")).to_have_count(4)
     page.get_by_label("Browsers and programs").check()
     press_form(page, "Show the recommendation")
-    expect(page.get_by_role("heading", name="Both: a wristband for browsers, passports for the rest")).to_be_visible()
+    expect(
+        page.get_by_role("heading", name="Both: a wristband for browsers, passports for API clients")
+    ).to_be_visible()
     look_at(page, "compare-advice")
     press(page, "Send both requests")
     assert statuses(experiment(page, "Who am I?")) == ["200", "200"]

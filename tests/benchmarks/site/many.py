@@ -23,8 +23,8 @@ WARM_UP = 2
 SIGN_INS = """
 INSERT INTO accounts_signin (
     id, user_id, kind, user_agent, ip_address, auth_hash, created_at, last_seen_at, idle_timeout, expires_at,
-    ended_at, end_reason, ended_by_id, refresh_id, previous_refresh_id, refreshed_at, authenticated_at, name,
-    audience, key_thumbprint
+    ended_at, end_reason, ended_by_id, refresh_id, previous_refresh_id, refreshed_at, proved_at, name,
+    audience, bound_to
 )
 SELECT gen_random_uuid(), %s + n %% %s, CASE WHEN n %% 5 < 3 THEN 'browser' ELSE 'client' END, agent, address,
     template.auth_hash, started, started + interval '1 hour', interval '14 days', started + interval '14 days',
