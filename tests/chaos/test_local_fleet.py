@@ -15,7 +15,7 @@ import pytest
 from tests import servers
 from tests.plugins.optional_tools import require
 
-pytestmark = [pytest.mark.once, pytest.mark.long]
+pytestmark = [pytest.mark.once, pytest.mark.long, pytest.mark.timeout(300)]
 
 LAST_PERSON = "    carol"
 
@@ -61,5 +61,5 @@ def test_the_local_fleet_starts_and_serves(stand: subprocess.Popen[str]) -> None
         assert {call().status_code for _ in range(6)} == {200}
 
     stand.send_signal(signal.SIGINT)
-    assert stand.wait(60) == 0
+    assert stand.wait(150) == 0
     assert [each for each in processes if each.is_running()] == []
