@@ -78,13 +78,8 @@ class Limit(NamedTuple):
         )
 
 
-def _per_hour(quota: int) -> Limit:
-    """Returns the limit of a quota: no wait within the quota, and then a wait until the hour is over."""
-    return Limit(quota, timedelta(hours=1), quota, timedelta(hours=1))
-
-
 def _quota(rate: str) -> Limit:
-    """Returns the limit of a rate in the notation of DRF's throttles, such as 60/hour."""
+    """Returns the limit of a rate such as 60/hour: no wait within the quota, then until the time is over."""
     number, _slash, unit = rate.partition("/")
     window = timedelta(seconds=SECONDS_OF_UNIT[unit[0]])
     return Limit(int(number), window, int(number), window)
@@ -103,19 +98,19 @@ GUESS_LIMITS = {
 }
 # Quotas of mails and sign-ups.
 QUOTAS = {
-    Kind.RESET: _per_hour(3),
-    Kind.RESETTING: _per_hour(30),
+    Kind.RESET: _quota("3/hour"),
+    Kind.RESETTING: _quota("30/hour"),
     # Sign-ups and changes of address. Never without a limit: each answer reveals whether a name or address is taken.
     Kind.SIGN_UP: _quota(settings.ACCOUNT_RATE or "60/hour"),
     # The confirmation mail of the sign-up is one of them.
-    Kind.CONFIRM: _per_hour(3),
+    Kind.CONFIRM: _quota("3/hour"),
     # A user who mistyped an address enters another one.
-    Kind.CONFIRMING: _per_hour(6),
-    Kind.CHANGING: _per_hour(10),
-    Kind.NOTICE: _per_hour(10),
-    Kind.NOTIFYING: _per_hour(10),
-    Kind.URGENT: _per_hour(1),
-    Kind.SUMMARY: _per_hour(1),
+    Kind.CONFIRMING: _quota("6/hour"),
+    Kind.CHANGING: _quota("10/hour"),
+    Kind.NOTICE: _quota("10/hour"),
+    Kind.NOTIFYING: _quota("10/hour"),
+    Kind.URGENT: _quota("1/hour"),
+    Kind.SUMMARY: _quota("1/hour"),
 }
 LIMITS = GUESS_LIMITS | QUOTAS
 # Kinds that identify a client by its address alone.

@@ -67,7 +67,6 @@ class StrictTokenBackend(TokenBackend):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._leeway_seconds = self.get_leeway().total_seconds()
-        self._flushed_hits = self._flushed_misses = 0
         self._sampler = metrics.Sampler()
         # Of the flushed counts. Taken twice a second, not for each check.
         self._lock = threading.Lock()

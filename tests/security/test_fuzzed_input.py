@@ -151,7 +151,7 @@ def world(ann, bob, staff, browser_of, client_of, password):
         def assert_no_new_permissions(self, before, after, body):
             for name, owner in (("accounts.User", "id"), ("accounts.SignIn", "user_id")):
                 his = [[row for row in rows[name] if row[owner] == bob.pk] for rows in (before, after)]
-                # His refresh token can end his sign-in, whoever sends it.
+                # His refresh token can end his sign-in, from any client.
                 assert his[0] == his[1] or (name == "accounts.SignIn" and self.bobs.refresh in body)
             privileges = {row["id"]: [row[name] for name in PRIVILEGES] for row in before["accounts.User"]}
             for row in after["accounts.User"]:
