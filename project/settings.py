@@ -110,7 +110,8 @@ TEMPLATES = [
         },
     },
 ]
-MESSAGE_STORAGE = "accounts.messages.BoundedStorage"
+MESSAGE_STORAGE = "accounts.messages.CookieStorage"
+MESSAGE_COOKIE_NAME = COOKIE_NAME.format("messages")
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("de", _("German"))]
 LOCALE_PATHS = [BASE_DIR / "project" / "locale"]
