@@ -27,6 +27,7 @@ from api.blocklist.mirror import mirror
 from api.blocklist.models import Store
 from api.blocklist.sessions import remembered_sessions
 from tests import servers
+from tests.accounts import test_django_idioms
 from tests.api.blocklist.test_mirror import eventually, use
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(__name__)]
@@ -48,7 +49,7 @@ class NameEndpoint(APIView):
 urlpatterns = [
     path("name/", NamePage.as_view()),
     path("api/name/", NameEndpoint.as_view()),
-    path("", include("project.urls")),
+    path("", include(test_django_idioms)),
 ]
 
 
@@ -348,6 +349,15 @@ def test_a_password_change_keeps_its_own_browser(hers, other, password):
     assert other.get(API).status_code == 200
 
 
+@pytest.mark.parametrize("idiom", ["keep", "keep-fresh", "keep-async", "login"])
+def test_a_password_change_by_an_adopters_view_keeps_its_browser(hers, other, idiom):
+    other.get(API)
+    assert_remembered(other)
+    assert other.post(f"/shop/{idiom}/").content == b"done"
+    assert other.get(API).status_code == 200
+    assert_refused(hers)
+
+
 def test_reactivating_does_not_restore_a_browser(hers, ann):
     User.objects.filter(pk=ann.pk).update(is_active=False)
     User.objects.filter(pk=ann.pk).update(is_active=True)
@@ -365,3 +375,27 @@ def test_a_dead_redis_delays_an_end_by_a_second_at_most(hers, other, one_valkey,
     SignIn.objects.filter(user=ann).end("ended_by_user")
     time.sleep(1.0)
     assert_refused(hers)
+
+
+# Pages
+
+
+@pytest.mark.parametrize(
+    ("path", "number"),
+    [
+        # The user's row, and what the page lists.
+        ("/", 4),
+        ("/accounts/sign-ins/", 4),
+        ("/accounts/activity/", 4),
+        ("/accounts/profile/", 1),
+        ("/api/me/", 1),
+    ],
+)
+def test_pages_read_neither_the_session_nor_its_data(hers, path, number):
+    hers.get(path)
+    assert_remembered(hers)
+    with CaptureQueriesContext(connection) as queries:
+        assert hers.get(path).status_code == 200
+    read = [each["sql"] for each in queries if "blocklist_store" not in each["sql"]]
+    assert len(read) == number, read
+    assert not [sql for sql in read if "accounts_session" in sql]
