@@ -204,6 +204,13 @@ class Valkey(Server):
         except OSError:
             return False
 
+    def flush(self) -> None:
+        """Deletes all keys."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+            connection.sendall(b"FLUSHALL\r\nQUIT\r\n")
+            while connection.recv(65536):
+                pass
+
     def commands_processed(self) -> int:
         """Returns the number of commands so far, without this one, which the next call includes."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:

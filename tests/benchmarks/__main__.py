@@ -17,6 +17,7 @@ from tests.benchmarks import (
     limits,
     machine,
     middleware,
+    pages,
     pruning,
     reckon,
     refresh,
@@ -33,6 +34,7 @@ from tests.servers import ROOT
 
 COMMANDS = {
     "requests": requests,
+    "pages": pages,
     "steps": steps,
     "refresh": refresh,
     "in_process": in_process,

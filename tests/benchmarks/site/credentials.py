@@ -45,6 +45,14 @@ def passports(count: int) -> list[dict[str, str]]:
     return pairs
 
 
+def signed_in(count: int) -> dict[str, dict[str, str]]:
+    """Returns the headers of a browser and of a client of ann, who has so many sign-ins."""
+    headers = {"session": wristband(), "token": passport()}
+    passports(count - len(headers))
+    ann().sign_ins.update(user_agent=wire.USER_AGENT, ip_address="203.0.113.9")
+    return headers
+
+
 def pair(sign_in: SignIn) -> dict[str, str]:
     # Imported here, since the other sites do not need it.
     from api.tokens import AccessToken, RefreshToken
