@@ -1,16 +1,13 @@
-"""Message storage: messages for the next page, in the session."""
+"""Message storage: messages for the next page, in a signed cookie of this host."""
 
-from collections.abc import Sequence
-from typing import Any
-
-from django.contrib.messages.storage.session import SessionStorage
-
-# A client that posts forms and reads no page must not grow its session without limit.
-MAX_MESSAGES = 10
+from django.conf import settings
+from django.contrib.messages.storage.cookie import CookieStorage as DjangoCookieStorage
 
 
-class BoundedStorage(SessionStorage):
-    """Django's SessionStorage, with the newest MAX_MESSAGES messages only."""
+class CookieStorage(DjangoCookieStorage):
+    """
+    Django's CookieStorage, with a cookie name of this project. In the session, each page would read the session from
+    the database. The cookie has at most 2 kB: the oldest messages are dropped.
+    """
 
-    def serialize_messages(self, messages: Sequence[Any]) -> str:
-        return super().serialize_messages(list(messages)[-MAX_MESSAGES:])
+    cookie_name = settings.MESSAGE_COOKIE_NAME

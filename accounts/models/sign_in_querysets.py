@@ -82,7 +82,7 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         return self.filter(ended | models.Q(ended_at=None, created_at__lt=kept_since - settings.SIGN_IN_MAX)).order_by()
 
     def _delete_for_good(self, batch: list[uuid.UUID]) -> None:
-        Session.objects.using(self.db).filter(sign_in__in=batch).delete()
+        Session.objects.using(self.db).filter(sign_in__in=batch).delete_silently()
         super()._delete_for_good(batch)
 
     def end(self, reason: str) -> int:
@@ -114,7 +114,7 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
                 end_reason=reason,
                 ended_by=request_context.actor(),
             )
-            Session.objects.using(self.db).filter(sign_in__in=ids).delete()
+            Session.objects.using(self.db).filter(sign_in__in=ids).delete_silently()
         SecurityEvent.objects.record_ends(ended, reason, rows.all())
 
     end.alters_data = True  # type: ignore[attr-defined]
