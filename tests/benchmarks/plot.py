@@ -8,6 +8,7 @@ ROW = 30
 BAR = 18
 LEFT = 390
 SCALE = 380
+TITLE = "Requests per second as deployed, as a share of a stock Django view without authentication"
 WIDTH = LEFT + SCALE + 70
 
 STYLE = """
@@ -27,7 +28,7 @@ def write(path: str, shares: Sequence[tuple[str, float]], highlighted: Collectio
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
         ' role="img" aria-labelledby="title desc">',
-        '<title id="title">Requests per second as deployed, as a share of a stock Django view without authentication</title>',
+        f'<title id="title">{TITLE}</title>',
         f'<desc id="desc">{description}</desc>',
         f"<style>{STYLE}\n</style>",
         f'<line x1="{LEFT + SCALE}" y1="0" x2="{LEFT + SCALE}" y2="{height}"/>',

@@ -24,6 +24,7 @@ from tests.benchmarks.site.contenders import (
     STATELESS,
     STATELESS_AND_REDIS,
     WRISTBAND,
+    Contender,
 )
 from tests.servers import ROOT
 
@@ -47,6 +48,8 @@ NAMES = {
     DRF_TOKEN.name: "DRF TokenAuthentication",
     KNOX.name: "knox",
 }
+# Of each result.
+KEYS = {"requests": {"share", "statements", "redis_commands", "bare"}, "pages": {"ours", "stock", "ratio", "ratios"}}
 VALKEY = {"answers": "answers", "flushed": "emptied", "silent": "stopped (`SIGSTOP`)", "killed": "killed"}
 
 
@@ -101,6 +104,11 @@ def _find(benchmark: str, **sought: Any) -> dict[str, Any]:
     return next((each for each in _results(benchmark) if sought.items() <= each.items()), {})
 
 
+def _is_measured(benchmark: str) -> bool:
+    """Whether there are results in the form that the tables need."""
+    return bool(_results(benchmark)) and KEYS[benchmark] <= _results(benchmark)[0].keys()
+
+
 def costs_in_short() -> str:
     """Returns the list in the project's README.md."""
     lines = [_token_cost(), _session_cost(), _refresh_cost(), _revocation_cost(), _sign_in_cost()]
@@ -108,11 +116,13 @@ def costs_in_short() -> str:
     return "".join(f"{wrapper.fill(f'- {line}')}\n" for line in lines if line)
 
 
-def _share_of(contender: Any) -> str:
+def _share_of(contender: Contender) -> str:
     return f"{_find('requests', name=contender.name)['share']:.2f}"
 
 
 def _token_cost() -> str:
+    if not _is_measured("requests"):
+        return ""
     return (
         f"Token mode serves {_share_of(PASSPORT)} of the requests per second of a stock Django view without "
         f"authentication; SimpleJWT {_share_of(SIMPLEJWT)}, without revocation {_share_of(STATELESS)}."
@@ -120,10 +130,12 @@ def _token_cost() -> str:
 
 
 def _session_cost() -> str:
+    if not _is_measured("requests"):
+        return ""
     statements = _find("requests", name=WRISTBAND.name)["statements"]
     return (
-        f"Session mode serves {_share_of(WRISTBAND)} of them, with {_count(statements)} for each; Django's sessions with "
-        f"Redis (`cached_db`) {_share_of(CACHED_SESSIONS)}. All with their middlewares."
+        f"Session mode serves {_share_of(WRISTBAND)} of them, with {_count(statements)} for each; Django's sessions "
+        f"with Redis (`cached_db`) {_share_of(CACHED_SESSIONS)}. All with their middlewares."
     )
 
 
@@ -156,6 +168,8 @@ def _sign_in_cost() -> str:
 
 
 def requests() -> str:
+    if not _is_measured("requests"):
+        return ""
     shares = [
         [
             plain,
@@ -190,6 +204,8 @@ def _range(figures: Sequence[float], decimals: int = 2) -> str:
 
 
 def pages() -> str:
+    if not _is_measured("pages"):
+        return ""
     rows = [
         [
             each["page"],
@@ -200,7 +216,7 @@ def pages() -> str:
         for each in _results("pages")
     ]
     counted = ["SQL statements", "stock", "Redis commands", "stock", "bytes", "stock"]
-    return markdown(["", "ours / stock", "min-max", *counted], rows) if rows else ""
+    return markdown(["", "ours / stock", "min-max", *counted], rows)
 
 
 COUNTED = {"statements": 2, "redis_commands": 2, "bytes": 0}

@@ -45,6 +45,7 @@ def test_requests_counts_the_statements_of_each_request(results: Any) -> None:
     assert passport["statements"] < 0.05
 
 
+@pytest.mark.timeout(300)
 def test_pages_measures_each_beside_its_equivalent(results: Any) -> None:
     home, sign_ins, *me = results("pages", "--rounds", "1", "--seconds", "0.3", "--rows", "3")
     assert (home["page"], sign_ins["page"]) == ("home page", "list of sign-ins")
@@ -52,10 +53,10 @@ def test_pages_measures_each_beside_its_equivalent(results: Any) -> None:
 
 
 def test_steps_measures_the_cost_of_each_step(results: Any) -> None:
-    floor, *between, ours = results("steps", "--rounds", "1", "--seconds", "0.3")
+    floor, *steps = results("steps", "--rounds", "1", "--seconds", "0.3")
     assert (floor["name"], floor["share"], floor["more"]) == ("floor", 1, None)
-    assert ours["name"] == "wristband"
-    assert all(each["microseconds"] > 0 for each in (floor, *between, ours))
+    assert {"passport HS256", "wristband", "wristband that queries each time"} <= {each["name"] for each in steps}
+    assert all(each["microseconds"] > 0 for each in (floor, *steps))
 
 
 def test_refresh_measures_this_project_and_others(results: Any) -> None:
