@@ -27,6 +27,7 @@ from api.blocklist.mirror import mirror
 from api.blocklist.models import Store
 from api.blocklist.sessions import remembered_sessions
 from tests import servers
+from tests.accounts import test_django_idioms
 from tests.api.blocklist.test_mirror import eventually, use
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(__name__)]
@@ -48,7 +49,7 @@ class NameEndpoint(APIView):
 urlpatterns = [
     path("name/", NamePage.as_view()),
     path("api/name/", NameEndpoint.as_view()),
-    path("", include("project.urls")),
+    path("", include(test_django_idioms)),
 ]
 
 
@@ -346,6 +347,15 @@ def test_a_password_change_keeps_its_own_browser(hers, other, password):
     assert other.post("/accounts/password_change/", form).status_code == 302
     assert_refused(hers)
     assert other.get(API).status_code == 200
+
+
+@pytest.mark.parametrize("idiom", ["keep", "keep-fresh", "keep-async", "login"])
+def test_a_password_change_by_an_adopters_view_keeps_its_browser(hers, other, idiom):
+    other.get(API)
+    assert_remembered(other)
+    assert other.post(f"/shop/{idiom}/").content == b"done"
+    assert other.get(API).status_code == 200
+    assert_refused(hers)
 
 
 def test_reactivating_does_not_restore_a_browser(hers, ann):
