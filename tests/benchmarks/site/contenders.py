@@ -48,7 +48,7 @@ WRISTBAND = Contender(
     "wristband",
     "api.authentication.SessionAuthentication",
     "credentials.wristband",
-    middleware=(SESSIONS, "accounts.http.middleware.AuthenticationMiddleware"),
+    middleware=("accounts.http.middleware.SessionMiddleware", "accounts.http.middleware.AuthenticationMiddleware"),
 )
 PASSPORT = Contender("passport HS256", "api.authentication.TokenAuthentication", "credentials.passport")
 PASSPORT_ES256 = Contender(
