@@ -20,7 +20,11 @@ text { font: 14px system-ui, sans-serif; fill: #1f2328 }
 
 
 def write(path: str, shares: Sequence[tuple[str, float]], highlighted: Collection[str]) -> None:
-    """Writes one bar for each name and share, the longest first; a share of 1 has the width of the chart."""
+    Path(path).write_text(draw(shares, highlighted))
+
+
+def draw(shares: Sequence[tuple[str, float]], highlighted: Collection[str]) -> str:
+    """Returns one bar for each name and share, the longest first; a share of 1 has the width of the chart."""
     ordered = sorted(shares, key=lambda share: -share[1])
     height = ROW * len(ordered) + 10
     bars = [_bar(row, name, share, name in highlighted) for row, (name, share) in enumerate(ordered)]
@@ -35,7 +39,7 @@ def write(path: str, shares: Sequence[tuple[str, float]], highlighted: Collectio
         *bars,
         "</svg>",
     ]
-    Path(path).write_text("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def _bar(row: int, name: str, share: float, is_ours: bool) -> str:

@@ -1,4 +1,4 @@
-"""Writes the stored results into README.md and into the tables of tests/benchmarks/README.md."""
+"""Writes the stored results into README.md, and into the tables and the chart of tests/benchmarks/README.md."""
 
 import json
 from argparse import ArgumentParser, Namespace
@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import TextWrapper
 from typing import Any
 
+from tests.benchmarks import plot
 from tests.benchmarks.output import markdown, say
 from tests.benchmarks.site.contenders import (
     CACHED_SESSIONS,
@@ -16,6 +17,7 @@ from tests.benchmarks.site.contenders import (
     FLOOR,
     KNOX,
     OPEN,
+    OURS,
     PASSPORT,
     PASSPORT_ES256,
     PASSPORT_RS256,
@@ -30,6 +32,7 @@ from tests.servers import ROOT
 
 RESULTS = Path(__file__).parent / "results"
 PROJECT, BENCHMARKS = ROOT / "README.md", Path(__file__).parent / "README.md"
+CHART = RESULTS / "shares.svg"
 
 # In the order of the table.
 NAMES = {
@@ -80,7 +83,12 @@ def documents() -> dict[Path, str]:
     for name, section in SECTIONS.items():
         benchmarks = _between(benchmarks, f"<!-- {name} -->\n", f"<!-- end of {name} -->\n", section())
     costs = _between(PROJECT.read_text(), "## What it costs\n\n", "\n## ", costs_in_short())
-    return {PROJECT: costs, BENCHMARKS: benchmarks}
+    return {PROJECT: costs, BENCHMARKS: benchmarks} | ({CHART: _chart()} if _is_measured("requests") else {})
+
+
+def _chart() -> str:
+    shares = [(each["name"], each["share"]) for each in _results("requests") if each.get("share")]
+    return plot.draw(shares, {contender.name for contender in (OPEN, *OURS)})
 
 
 def _between(text: str, begin: str, end: str, new: str) -> str:
