@@ -33,7 +33,7 @@ ENVIRONMENT = stores.ENVIRONMENT | {
     "EMAIL_URL": "dummymail://",
 }
 # The WSGI application of a site, if it is not the project's.
-APPLICATIONS = {STOCK: "tests.benchmarks.site.stock.wsgi"}
+APPLICATIONS = {STOCK: "tests.benchmarks.site.startproject.wsgi"}
 # A count of Valkey's commands is two commands: INFO and QUIT.
 OWN_COMMANDS = 2
 # A line that PostgreSQL logs for each statement with log_statement=all.

@@ -17,7 +17,7 @@ BLACKLIST = "rest_framework_simplejwt.token_blacklist"
 # Settings modules: only the middlewares that the authentication needs; the whole project; a stock Django project.
 BARE = "tests.benchmarks.site.settings"
 WHOLE = "tests.benchmarks.site.deployed"
-STOCK = "tests.benchmarks.site.stock.settings"
+STOCK = "tests.benchmarks.site.startproject.settings"
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,7 +55,7 @@ def django_session() -> dict[str, str]:
 
 def devices(count: int) -> None:
     """Creates rows of ann for the list of the stock project."""
-    from tests.benchmarks.site.stock.models import Device
+    from tests.benchmarks.site.startproject.models import Device
 
     user = ann()
     Device.objects.bulk_create(

@@ -27,7 +27,7 @@ INSTALLED_APPS = list(
             "django.contrib.messages",
             "django.contrib.staticfiles",
             "rest_framework",
-            "tests.benchmarks.site.stock",
+            "tests.benchmarks.site.startproject",
             *(app for app in _contender.apps if app not in _contender.missing),
         ]
     )
@@ -41,7 +41,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
-ROOT_URLCONF = "tests.benchmarks.site.stock.urls"
+ROOT_URLCONF = "tests.benchmarks.site.startproject.urls"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

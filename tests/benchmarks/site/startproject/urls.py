@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 
-from tests.benchmarks.site.stock import views
+from tests.benchmarks.site.startproject import views
 from tests.benchmarks.site.views import Anyone, WhoAmI
 
 

@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.views.generic import ListView, TemplateView
 from rest_framework import generics, serializers
 
-from tests.benchmarks.site.stock.models import Device
+from tests.benchmarks.site.startproject.models import Device
 
 
 class HomeView(LoginRequiredMixin, TemplateView):
