@@ -3,70 +3,103 @@ Closes connections without waiting for the client. gunicorn (26 and later) waits
 does not close its side, in the thread that serves requests: eight such clients block two workers for eight seconds.
 """
 
-import asyncio
 import os
 import socket
 import sys
 import threading
+import time
+from collections import deque
 from contextlib import suppress
+from ssl import SSLSocket
+from typing import NamedTuple
 
 # For each worker; further connections are closed at once. A process may have 1,024 open files.
 MAX_WAITING_CONNECTIONS = 200
+# How often the thread looks for clients that have closed, while connections wait.
+SWEEP_SECONDS = 0.1
+# Waiting connections that each close() looks at: more than one, so that their number decreases.
+SWEPT_PER_CLOSE = 2
+CHUNK_BYTES = 65536
+
+
+class Waiting(NamedTuple):
+    """A connection that was closed for writing, and whose client has not closed its side."""
+
+    sock: socket.socket
+    # On the monotonic clock, in seconds.
+    deadline: float
+    # How much more is read and discarded before it is closed.
+    max_drain: int
 
 
 class Closer:
-    """Waits like gunicorn.util.close_graceful (RFC 9112, section 9.6), for all connections in one thread."""
+    """
+    Waits like gunicorn.util.close_graceful (RFC 9112, section 9.6), for all connections together. Most clients have
+    closed their side by the next close(), which then closes the connection; a thread looks for the others.
+    """
 
     def __init__(self) -> None:
+        self._waiting: deque[Waiting] = deque()
+        self._has_waiting = threading.Event()
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiting: set[socket.socket] = set()
-        # The loop itself keeps no reference to a task.
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
-        """Starts the thread at the first connection, which is after the server has forked its workers."""
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="closer", daemon=True).start()
-            return self._loop
+        self._thread: threading.Thread | None = None
 
     def close(self, sock: socket.socket, timeout: float = 2.0, max_drain: int = 65536) -> None:
         """Returns at once. The client receives the whole response, even if it has not sent its whole request."""
         try:
             sock.shutdown(socket.SHUT_WR)
-            # asyncio accepts no TLS socket; after the shutdown this one needs no TLS.
-            plain = socket.socket(fileno=sock.detach())
+            if isinstance(sock, SSLSocket):
+                # It takes no flags in recv(). After the shutdown, this connection needs no TLS.
+                sock = socket.socket(fileno=sock.detach())
         except OSError:
             with suppress(OSError):
                 sock.close()
             return
+        self._sweep(SWEPT_PER_CLOSE)
         if len(self._waiting) >= MAX_WAITING_CONNECTIONS:
-            plain.close()
-            return
-        plain.setblocking(False)
-        self._waiting.add(plain)
-        # Not run_coroutine_threadsafe(): it warns if the process ends before the coroutine has started.
-        self._running_loop().call_soon_threadsafe(self._begin, plain, timeout, max_drain)
-
-    def _begin(self, sock: socket.socket, timeout: float, max_drain: int) -> None:
-        task = asyncio.get_running_loop().create_task(self._wait(sock, timeout, max_drain))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _wait(self, sock: socket.socket, timeout: float, max_drain: int) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(timeout):
-                while max_drain > 0 and (data := await loop.sock_recv(sock, 4096)):
-                    max_drain -= len(data)
-        except OSError:
-            # The timeout has passed, or the client has reset the connection.
-            pass
-        finally:
-            self._waiting.discard(sock)
             sock.close()
+            return
+        self._close_or_wait(Waiting(sock, time.monotonic() + timeout, max_drain))
+        if self._waiting and not self._has_waiting.is_set():
+            self._wake_thread()
+
+    def _sweep(self, number: int) -> None:
+        """Closes those of the `number` longest waiting connections that are due; the others go on waiting."""
+        for _ in range(number):
+            try:
+                self._close_or_wait(self._waiting.popleft())
+            except IndexError:
+                return
+
+    def _close_or_wait(self, waiting: Waiting) -> None:
+        sock, deadline, max_drain = waiting
+        try:
+            while max_drain > 0 and (data := sock.recv(CHUNK_BYTES, socket.MSG_DONTWAIT)):
+                max_drain -= len(data)
+        except BlockingIOError:
+            if time.monotonic() < deadline:
+                self._waiting.append(Waiting(sock, deadline, max_drain))
+                return
+        except OSError:
+            # The client has reset the connection.
+            pass
+        sock.close()
+
+    def _wake_thread(self) -> None:
+        """Starts the thread at the first connection, which is after the server has forked its workers."""
+        self._has_waiting.set()
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="closer", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while self._has_waiting.wait():
+            time.sleep(SWEEP_SECONDS)
+            self._has_waiting.clear()
+            self._sweep(len(self._waiting))
+            if self._waiting:
+                self._has_waiting.set()
 
 
 closer = Closer()
