@@ -103,6 +103,7 @@ ON_BOTH_STORES = (
     "tests/api/blocklist/test_entry_kinds.py",
     "tests/api/blocklist/test_mirror.py",
     "tests/api/blocklist/test_pubsub.py",
+    "tests/api/blocklist/test_raw_sql.py",
     "tests/api/blocklist/test_restore.py",
     "tests/api/blocklist/test_wholesale.py",
     "tests/api/test_database_failures.py",

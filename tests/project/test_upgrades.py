@@ -143,11 +143,14 @@ def migrated(request, tmp_path):
 def test_the_previous_release_runs_on_the_migrated_database(previous_code, migrated):
     assert not (Path(previous_code) / "tests/project/test_upgrades.py").exists()
     with servers.node(migrated, 1, root=previous_code) as old, servers.node(migrated, 1) as new:
-        go_through_everything(old, new)
+        go_through_everything(old, new, status_after_change=200 if "postgres" in migrated["DATABASE_URL"] else 401)
 
 
-def go_through_everything(old, new):
-    """Uses the API of the old node. The new node accepts its tokens, and refuses them after their end."""
+def go_through_everything(old, new, status_after_change):
+    """
+    Uses the API of the old node. The new node accepts its tokens, and refuses them after their end. On SQLite, which
+    has no deferred triggers, a change of the password by the old node also ends the sign-in that makes it.
+    """
     with httpx.Client(base_url=old.url, timeout=30) as http:
         form = {"username": "ann", "email": "ann@example.org", "password": PASSWORD}
         ok(http.post("/api/register/", json=form), 201)
@@ -159,6 +162,7 @@ def go_through_everything(old, new):
         assert [me(node, each) for node in (old, new) for each in (first, second)] == [200, 401] * 2
         change = {"old_password": PASSWORD, "new_password": NEW_PASSWORD}
         ok(http.post("/api/password/change/", json=change, headers=bearer(first)), 204)
+        assert [me(node, first) for node in (old, new)] == [status_after_change] * 2
         ok(http.post("/api/token/", json=credentials(PASSWORD)), 401)
         third = ok(http.post("/api/token/", json=credentials(NEW_PASSWORD)), 200)
         ok(http.post("/api/password/reset/", json={"email": "ann@example.org"}), 202)
@@ -174,10 +178,15 @@ def go_through_the_pages(old, new):
         assert browser.get("/accounts/profile/").status_code == 200
         assert httpx.get(f"{new.url}/accounts/profile/", cookies=as_named_now(browser.cookies)).status_code == 200
         send(browser, "/accounts/logout/", {}, page="/")
-        assert httpx.get(f"{new.url}/accounts/profile/", cookies=as_named_now(browser.cookies)).status_code == 302
+        # The old node publishes no end of a browser: the new one reads it from the database.
+        servers.wait_until(lambda: is_signed_out(new, browser), seconds=3)
         send(browser, "/accounts/login/", {"username": "bob", "password": PASSWORD})
         send(browser, "/accounts/delete/", {"password": PASSWORD})
         assert browser.get("/accounts/profile/").status_code == 302
+
+
+def is_signed_out(node, browser):
+    return httpx.get(f"{node.url}/accounts/profile/", cookies=as_named_now(browser.cookies)).status_code == 302
 
 
 def as_named_now(cookies):
