@@ -9,7 +9,9 @@ In the suite it takes a minute. A longer walk: HYPOTHESIS_EFFORT=100 pytest test
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.conf import settings
+from django.db import connection, connections
+from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import (
@@ -25,6 +27,7 @@ from tests.security.walk_rules import (
     EndRules,
     NeutralRules,
     PasswordRules,
+    RawSQLRules,
     RefreshRules,
     SignInRules,
     StaffRules,
@@ -32,13 +35,20 @@ from tests.security.walk_rules import (
 from tests.security.walk_state import WHO, send
 
 
-class Walk(SignInRules, RefreshRules, EndRules, PasswordRules, AccountRules, StaffRules, NeutralRules):
+class Walk(SignInRules, RefreshRules, EndRules, PasswordRules, AccountRules, StaffRules, RawSQLRules, NeutralRules):
+    # Requests that were answered without a statement, since the process remembered the session.
+    remembered = 0
+
     @invariant()
     def every_credential_is_as_expected(self) -> None:
         for cookie in self.cookies:
-            self.judge(cookie, self.call(cookie, "GET", WHO), mode="wristband")
+            with CaptureQueriesContext(connection) as queries:
+                self.judge(cookie, self.call(cookie, "GET", WHO), mode="wristband")
             if cookie.is_good(self.now):
                 self.note_use(cookie.stay)
+                Walk.remembered += not queries
+                # From now on the session is remembered, if the project has Redis.
+                self.judge(cookie, self.call(cookie, "GET", WHO), mode="wristband")
         for access in self.accesses:
             self.judge(access, self.call(access, "GET", WHO), mode="passport")
             if access.stay.holder:
@@ -78,3 +88,4 @@ def test_every_credential_works_exactly_as_the_model_expects():
             suppress_health_check=list(HealthCheck),
         ),
     )
+    assert (Walk.remembered > 0) is bool(settings.REDIS_URL)

@@ -1,6 +1,9 @@
 """The state of the random walk: the expected credentials, and the requests that change them."""
 
 import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -9,6 +12,8 @@ from urllib.parse import urlencode
 import time_machine
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.db import connection, transaction
+from django.db.models import F, Max
 from django.utils import timezone
 from hypothesis import event
 from hypothesis.stateful import (
@@ -17,6 +22,8 @@ from hypothesis.stateful import (
 
 from accounts import mail
 from accounts.models import AttemptCounter, SignIn
+from api.blocklist.mirror import FRESH_FOR_SECONDS
+from api.blocklist.models import Entry
 from tests.api.test_bound_tokens import Holder
 from tests.conftest import Browser, bearer, claims_of
 from tests.security.model import (
@@ -212,6 +219,26 @@ class WalkState(RuleBasedStateMachine):
         person.old_passwords.append(person.password)
         person.password = new
         self.end(each for each in self.of(person) if each is not keep)
+
+    @contextmanager
+    def raw_sql(self) -> Iterator[Any]:
+        """Returns a cursor. Its changes are committed, and seen by this process, at the exit."""
+        newest = Entry.objects.aggregate(newest=Max("pk"))["newest"] or 0
+        with transaction.atomic(), connection.cursor() as cursor:
+            yield cursor
+            if connection.vendor == "postgresql":
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            # Triggers use the clock of the database, which is not that of the walk.
+            ahead = self.now - self.database_now()
+            Entry.objects.filter(pk__gt=newest).update(blocked_at=F("blocked_at") + ahead, until=F("until") + ahead)
+        if settings.REDIS_URL:
+            time.sleep(FRESH_FOR_SECONDS)
+
+    def database_now(self) -> datetime:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT CURRENT_TIMESTAMP")
+            [found] = cursor.fetchone()
+        return found if isinstance(found, datetime) else datetime.fromisoformat(found).replace(tzinfo=UTC)
 
     def store(self, user: Any, way: str, field: str) -> None:
         if way == "save":
