@@ -22,12 +22,12 @@ from hypothesis.stateful import (
 from accounts import mail
 from accounts.models import SignIn
 from tests.security import examples
+from tests.security.walk_raw_sql import RawSQLRules
 from tests.security.walk_rules import (
     AccountRules,
     EndRules,
     NeutralRules,
     PasswordRules,
-    RawSQLRules,
     RefreshRules,
     SignInRules,
     StaffRules,
