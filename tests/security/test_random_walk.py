@@ -36,7 +36,7 @@ from tests.security.walk_state import WHO, send
 
 
 class Walk(SignInRules, RefreshRules, EndRules, PasswordRules, AccountRules, StaffRules, RawSQLRules, NeutralRules):
-    # Requests that were answered without a statement, since the process remembered the session.
+    # Requests that took no statement, since the process remembered the session of the step before.
     remembered = 0
 
     @invariant()
@@ -47,8 +47,6 @@ class Walk(SignInRules, RefreshRules, EndRules, PasswordRules, AccountRules, Sta
             if cookie.is_good(self.now):
                 self.note_use(cookie.stay)
                 Walk.remembered += not queries
-                # From now on the session is remembered, if the project has Redis.
-                self.judge(cookie, self.call(cookie, "GET", WHO), mode="wristband")
         for access in self.accesses:
             self.judge(access, self.call(access, "GET", WHO), mode="passport")
             if access.stay.holder:
