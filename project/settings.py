@@ -79,7 +79,7 @@ MIDDLEWARE = [
     # sessions, since a preflight request has none.
     "api.middleware.CorsMiddleware",
     "api.middleware.HttpsOnlyMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "accounts.http.middleware.SessionMiddleware",
     "project.middleware.LanguageMiddleware",
     "accounts.http.middleware.CommonMiddleware",
     # After the host check, and before CsrfViewMiddleware reads the form.
@@ -110,7 +110,8 @@ TEMPLATES = [
         },
     },
 ]
-MESSAGE_STORAGE = "accounts.messages.BoundedStorage"
+MESSAGE_STORAGE = "accounts.messages.CookieStorage"
+MESSAGE_COOKIE_NAME = COOKIE_NAME.format("messages")
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("de", _("German"))]
 LOCALE_PATHS = [BASE_DIR / "project" / "locale"]
