@@ -111,6 +111,7 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
             models.QuerySet.update(
                 rows.filter(pk__in=ids),
                 ended_at=now,
+                is_end_announced=True,
                 end_reason=reason,
                 ended_by=request_context.actor(),
             )
@@ -157,7 +158,7 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
             raise ValueError("A sign-in that has ended cannot be resumed: an end is final.")
         with transaction.atomic(using=self.db):
             ended = list(self.filter(ended_at__isnull=True))
-            updated = super().update(**values)
+            updated = super().update(**values | {"is_end_announced": True})
             sign_ins_ended.send(sender=self.model, sign_ins=ended)
             return updated
 
