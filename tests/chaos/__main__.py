@@ -62,8 +62,7 @@ def run(minutes: float, seed: int) -> tuple[History, list[Violation]]:
         ends = time.monotonic() + 60 * minutes
         with ThreadPoolExecutor(len(INJECTORS)) as pool:
             injected = [pool.submit(inject, stand, parts, ends, history, seed) for parts in INJECTORS]
-            changes = [raw.run(ends)] if raw.is_noticed() else []
-            asyncio.run(load.run(stand.balancer.url, clients, ends, *changes))
+            asyncio.run(load.run(stand.balancer.url, clients, ends, raw.run(ends)))
             for each in injected:
                 each.result()
         healed = time.monotonic()

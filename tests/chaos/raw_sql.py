@@ -25,7 +25,6 @@ DELETE = "DELETE FROM accounts_signin WHERE id = %s"
 DELETE_SESSIONS = "DELETE FROM accounts_session WHERE left(session_key, 32) = ANY(%s)"
 REPLACE_KEY = "UPDATE accounts_session SET session_key = %s WHERE left(session_key, 32) = %s"
 SET_PASSWORD = "UPDATE accounts_user SET password = %s WHERE username = %s"
-HAS_TRIGGERS = "SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'accounts_signin'::regclass AND NOT tgisinternal)"
 SET_ACTIVE = "UPDATE accounts_user SET is_active = %s WHERE username = %s"
 
 KINDS = ("end", "delete", "delete sessions", "replace key", "password", "deactivate")
@@ -50,11 +49,6 @@ class RawSQL:
 
     def __init__(self, url: str, clients: Sequence[Client], history: History, rng: random.Random) -> None:
         self.url, self.clients, self.history, self.rng = url, clients, history, rng
-
-    def is_noticed(self) -> bool:
-        """Whether the database has triggers that write the blocklist."""
-        with psycopg.connect(self.url) as connection:
-            return connection.execute(HAS_TRIGGERS).fetchone() == (True,)
 
     async def run(self, until: float) -> None:
         ways: dict[str, Callable[[Person, list[Client]], Awaitable[bool]]] = {
