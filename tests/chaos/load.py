@@ -273,7 +273,7 @@ class Program(Client):
 
 class Browser(Client):
     mode = "session"
-    own_ends = ("sign_out", "confirm_password", "confirm_password")
+    own_ends = ("sign_out", *3 * ("confirm_password",))
     cookie = csrf = ""
 
     def credentials(self) -> dict[str, str]:

@@ -28,6 +28,7 @@ SET_PASSWORD = "UPDATE accounts_user SET password = %s WHERE username = %s"
 SET_ACTIVE = "UPDATE accounts_user SET is_active = %s WHERE username = %s"
 
 KINDS = ("end", "delete", "delete sessions", "replace key", "password", "deactivate")
+
 Statement = tuple[str, list[Any]]
 
 
@@ -71,12 +72,14 @@ class RawSQL:
             await asyncio.sleep(self.rng.uniform(*PAUSE) if done else 0.1)
 
     async def end_one(self, person: Person, signed_in: list[Client]) -> bool:
-        for victim in signed_in[:1]:
-            await self.change("end", signed_in[:1], {victim.sid}, (END, [victim.sid]))
+        if signed_in:
+            victim = self.rng.choice(signed_in)
+            await self.change("end", [victim], {victim.sid}, (END, [victim.sid]))
         return bool(signed_in)
 
     async def delete_one(self, person: Person, signed_in: list[Client]) -> bool:
-        for victim in signed_in[-1:]:
+        if signed_in:
+            victim = self.rng.choice(signed_in)
             sid = victim.sid
             await self.change("delete", [victim], {sid}, (DELETE_SESSIONS_OF, [sid]), (DELETE, [sid]))
         return bool(signed_in)

@@ -19,7 +19,7 @@ FAULTS = 100
 # The minimum of accepted requests of each kind.
 LEAST = {"call": 1000, "page": 100, "refresh": 150, "sign in": 80, "end": 25, "sign out": 8}
 # The minimum of acknowledged ends of each kind, and of refused requests with ended credentials.
-LEAST_ENDS = {"end one": 10, "password": 3, "sign out": 5, "confirm": 5} | {
+LEAST_ENDS = {"end one": 10, "password": 3, "sign out": 5, "confirm": 4} | {
     raw_sql.action(kind): 2 for kind in raw_sql.KINDS
 }
 LEAST_THEFTS = 200
