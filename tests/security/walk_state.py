@@ -13,7 +13,7 @@ import time_machine
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import connection, transaction
-from django.db.models import F, Max
+from django.db.models import F
 from django.utils import timezone
 from hypothesis import event
 from hypothesis.stateful import (
@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 
 from accounts import mail
 from accounts.models import AttemptCounter, SignIn
+from accounts.signals import session_keys_revoked
 from api.blocklist.mirror import FRESH_FOR_SECONDS
 from api.blocklist.models import Entry
 from tests.api.test_bound_tokens import Holder
@@ -40,7 +41,7 @@ from tests.security.model import (
 
 User = get_user_model()
 WHO = "/compare/who/"
-SECOND = timedelta(seconds=1)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 
 # One client for all requests, since each new client loads the middleware again.
 browser = Browser()
@@ -65,6 +66,18 @@ def key_in(response: Any) -> str:
     return response.cookies[settings.SESSION_COOKIE_NAME].value
 
 
+def move_entries_of_triggers(**kwargs: Any) -> None:
+    """Triggers use the clock of the database, which is not that of the walk: their entries would be expired."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT CURRENT_TIMESTAMP")
+        [found] = cursor.fetchone()
+    now = found if isinstance(found, datetime) else datetime.fromisoformat(found).replace(tzinfo=UTC)
+    ahead = timezone.now() - now
+    Entry.objects.filter(blocked_at__range=(now - MINUTE, now + MINUTE)).update(
+        blocked_at=F("blocked_at") + ahead, until=F("until") + ahead
+    )
+
+
 class WalkState(RuleBasedStateMachine):
     """The expected state of every credential, and requests that keep it up to date."""
 
@@ -75,6 +88,7 @@ class WalkState(RuleBasedStateMachine):
         super().__init__()
         self.clock = time_machine.travel(WalkState.today, tick=False)
         self.traveller = self.clock.start()
+        session_keys_revoked.connect(move_entries_of_triggers)
         self.people: list[Person] = []
         self.stays: list[Stay] = []
         self.cookies: list[Cookie] = []
@@ -82,6 +96,7 @@ class WalkState(RuleBasedStateMachine):
         self.refreshes: list[Refresh] = []
 
     def teardown(self) -> None:
+        session_keys_revoked.disconnect(move_entries_of_triggers)
         mail.wait()
         WalkState.today = self.now + SECOND
         self.clock.stop()
@@ -223,22 +238,13 @@ class WalkState(RuleBasedStateMachine):
     @contextmanager
     def raw_sql(self) -> Iterator[Any]:
         """Returns a cursor. Its changes are committed, and seen by this process, at the exit."""
-        newest = Entry.objects.aggregate(newest=Max("pk"))["newest"] or 0
         with transaction.atomic(), connection.cursor() as cursor:
             yield cursor
             if connection.vendor == "postgresql":
                 cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            # Triggers use the clock of the database, which is not that of the walk.
-            ahead = self.now - self.database_now()
-            Entry.objects.filter(pk__gt=newest).update(blocked_at=F("blocked_at") + ahead, until=F("until") + ahead)
+            move_entries_of_triggers()
         if settings.REDIS_URL:
             time.sleep(FRESH_FOR_SECONDS)
-
-    def database_now(self) -> datetime:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT CURRENT_TIMESTAMP")
-            [found] = cursor.fetchone()
-        return found if isinstance(found, datetime) else datetime.fromisoformat(found).replace(tzinfo=UTC)
 
     def store(self, user: Any, way: str, field: str) -> None:
         if way == "save":
