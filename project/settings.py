@@ -79,7 +79,7 @@ MIDDLEWARE = [
     # sessions, since a preflight request has none.
     "api.middleware.CorsMiddleware",
     "api.middleware.HttpsOnlyMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "accounts.http.middleware.SessionMiddleware",
     "project.middleware.LanguageMiddleware",
     "accounts.http.middleware.CommonMiddleware",
     # After the host check, and before CsrfViewMiddleware reads the form.

@@ -375,3 +375,27 @@ def test_a_dead_redis_delays_an_end_by_a_second_at_most(hers, other, one_valkey,
     SignIn.objects.filter(user=ann).end("ended_by_user")
     time.sleep(1.0)
     assert_refused(hers)
+
+
+# Pages
+
+
+@pytest.mark.parametrize(
+    ("path", "number"),
+    [
+        # The user's row, and what the page lists.
+        ("/", 4),
+        ("/accounts/sign-ins/", 4),
+        ("/accounts/activity/", 4),
+        ("/accounts/profile/", 1),
+        ("/api/me/", 1),
+    ],
+)
+def test_pages_read_neither_the_session_nor_its_data(hers, path, number):
+    hers.get(path)
+    assert_remembered(hers)
+    with CaptureQueriesContext(connection) as queries:
+        assert hers.get(path).status_code == 200
+    read = [each["sql"] for each in queries if "blocklist_store" not in each["sql"]]
+    assert len(read) == number, read
+    assert not [sql for sql in read if "accounts_session" in sql]
