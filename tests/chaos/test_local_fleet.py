@@ -61,12 +61,12 @@ def test_the_local_fleet_starts_serves_and_ends(stand: subprocess.Popen[str], nu
 
         # The balancer skips a node for two seconds after it was too busy to respond.
         servers.wait_until(answered_all)
+        # The workers too, of which those of the killed node end by themselves or with the fleet.
+        processes += [each for process in processes for each in process.children(recursive=True)]
         psutil.Process(int(next(iter(nodes)))).kill()
         assert {call().status_code for _ in range(6)} == {200}
 
     folders = re.findall(r"PostgreSQL +pid \d+ +(\S+)", output)
-    # The workers of the killed node too.
-    processes += [each for process in processes if process.is_running() for each in process.children(recursive=True)]
     stand.send_signal(number)
     assert stand.wait(END_SECONDS) == 0
     assert psutil.wait_procs(processes, 5)[1] == []
