@@ -18,11 +18,11 @@ class CookieStorage(DjangoCookieStorage):
 
     def _decode(self, data: str | None) -> Any:
         self.signer = self._signer_of_session()
-        return super()._decode(data)
+        return super()._decode(data)  # type: ignore[misc]
 
     def _encode_parts(self, messages: Any, encode_empty: bool = False) -> Any:
         self.signer = self._signer_of_session()
-        return super()._encode_parts(messages, encode_empty)
+        return super()._encode_parts(messages, encode_empty)  # type: ignore[misc]
 
     def _signer_of_session(self) -> signing.TimestampSigner:
         """Signs in or out during the request change the session key."""

@@ -27,7 +27,7 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
         triggers = triggers_of(self.connection)
         for statement in _dropped(self.connection, triggers):
             self.execute(statement, params=None)
-        super()._remake_table(*args, **kwargs)
+        super()._remake_table(*args, **kwargs)  # type: ignore[misc]
         for statement in triggers.values():
             self.execute(statement, params=None)
 
