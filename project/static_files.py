@@ -1,7 +1,10 @@
 """Static files with a hash in their names, as `collectstatic` creates them."""
 
 import logging
+import os
+from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 from django.conf import settings
 from django.contrib.staticfiles.finders import AppDirectoriesFinder
@@ -17,7 +20,30 @@ OWN_APPS = ["accounts", "api", "api.compare"]
 
 
 class Storage(CompressedManifestStaticFilesStorage):
-    """Serves a page without a missing style sheet instead of failing; above all the error page."""
+    """
+    Serves a page without a missing style sheet instead of failing; above all the error page. Replaces hashed files and
+    the manifest in one step: a worker that starts during `collectstatic` finds each of them, or it would not start.
+    """
+
+    _is_post_processing = False
+
+    def post_process(self, *args: Any, **options: Any) -> Iterator[Any]:
+        self._is_post_processing = True
+        try:
+            yield from super().post_process(*args, **options)
+        finally:
+            self._is_post_processing = False
+
+    def delete(self, name: str) -> None:
+        if not self._is_post_processing:
+            super().delete(name)
+
+    def _save(self, name: str, content: Any) -> str:
+        if not self._is_post_processing:
+            return str(super()._save(name, content))
+        # The manifest and the hashed files, which Django deletes and saves again.
+        os.replace(self.path(super()._save(f"{name}.new", content)), self.path(name))
+        return name
 
     def stored_name(self, name: str) -> str:
         try:

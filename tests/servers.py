@@ -101,6 +101,13 @@ class Server:
         if self._guard.returncode is None:
             self._guard.communicate(b"dismissed\n")
 
+    def abandon(self) -> None:
+        """Sends SIGKILL to all processes, those of a parent that was killed before as well."""
+        self._signal(signal.SIGSTOP)
+        self._signal(signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
     def pause(self) -> None:
         """Pauses the processes: connections stay open without answers."""
         self._signal(signal.SIGSTOP)
@@ -353,6 +360,14 @@ def answers_live(url: str) -> bool:
         return httpx.get(f"{url}/health/live", timeout=5, trust_env=False, verify=AUTHORITIES).status_code == 200
     except httpx.TransportError:
         return False
+
+
+def abandon_all(these: Sequence[Server]) -> None:
+    """Kills servers. Their guards delete their folders after this process has ended: that may take long."""
+    for server in these:
+        server.abandon()
+    for server in these:
+        server.process.wait()
 
 
 def kill_all(these: Iterable[Server]) -> None:

@@ -14,13 +14,13 @@ from pathlib import Path
 import httpx
 
 from tests import servers
-from tests.chaos import load
+from tests.chaos import load, raw_sql
 from tests.chaos.checker import Violation, check
 from tests.chaos.fleet import Fleet, fleet
 from tests.chaos.inject import inject
 from tests.chaos.recorder import Call, History, Record
 
-PEOPLE = 10
+PEOPLE = 8
 # Faults of different parts overlap.
 INJECTORS = ({"valkey"}, {"postgres"}, {"node"})
 
@@ -32,7 +32,7 @@ for number in range({PEOPLE}):
 READ_RECORD = """
 import json
 from collections import Counter
-from accounts.models import SecurityEvent, SignIn
+from accounts.models import SecurityEvent, Session, SignIn
 from api.blocklist.models import Entry
 events = Counter()
 for type, sid, name in SecurityEvent.objects.values_list("type", "sid", "user__username"):
@@ -46,6 +46,8 @@ print(json.dumps({
     },
     "blocked": [each.hex for each in Entry.objects.values_list("token_id", flat=True)],
     "events": events,
+    "unended": [str(pk) for pk in SignIn.objects.filter(ended_at=None).values_list("pk", flat=True)],
+    "keys": [key[:32] for key in Session.objects.values_list("pk", flat=True)],
 }))
 """
 
@@ -55,17 +57,19 @@ def run(minutes: float, seed: int) -> tuple[History, list[Violation]]:
     with fleet() as stand:
         servers.manage(stand.env, "shell", "--verbosity=0", "--command", MAKE_PEOPLE)
         names = [f"person{number}" for number in range(PEOPLE)]
+        clients = load.make_clients(names, history, seed)
+        raw = raw_sql.RawSQL(stand.env["DATABASE_URL"], clients, history, random.Random(f"{seed}/raw SQL"))
         ends = time.monotonic() + 60 * minutes
         with ThreadPoolExecutor(len(INJECTORS)) as pool:
             injected = [pool.submit(inject, stand, parts, ends, history, seed) for parts in INJECTORS]
-            asyncio.run(load.run(stand.balancer.url, names, ends, history, seed))
+            asyncio.run(load.run(stand.balancer.url, clients, ends, raw.run(ends)))
             for each in injected:
                 each.result()
         healed = time.monotonic()
         wait_until_ready(stand)
         sys.stderr.write(f"ready {time.monotonic() - healed:.1f} s after the last fault" + "\n")
         # Without faults every remaining credential must be accepted or refused as usual.
-        asyncio.run(load.run(stand.balancer.url, names, time.monotonic() + 5, history, seed + 1))
+        asyncio.run(load.run(stand.balancer.url, clients, time.monotonic() + 5))
         history.record = read_record(stand)
         if folder := os.environ.get("FAULTS_LOGS"):
             for number, node in enumerate(stand.nodes):
@@ -91,7 +95,8 @@ def wait_until_ready(stand: Fleet) -> None:
 def read_record(stand: Fleet) -> Record:
     stored = json.loads(servers.manage(stand.env, "shell", "--verbosity=0", "--command", READ_RECORD))
     events = {(kind, about): times for key, times in stored["events"].items() for kind, about in [key.split(" ", 1)]}
-    return Record(frozenset(stored["reasons"]), frozenset(stored["blocked"]), events, stored["reasons"])
+    sets = {name: frozenset(stored[name]) for name in ("blocked", "unended", "keys")}
+    return Record(frozenset(stored["reasons"]), events=events, reasons=stored["reasons"], **sets)
 
 
 ANSWERS = ("granted", "503", "refused", "cut off", "client left")
@@ -111,6 +116,7 @@ def report(history: History, violations: list[Violation]) -> str:
     counts = Counter(fault.kind for fault in history.faults)
     slowest = max((call.answered_at - call.sent_at for call in history.calls), default=0.0)
     actions = sorted({call.action for call in history.calls})
+    ended = Counter((end.action, end.acknowledged) for end in history.ends)
     answers = Counter((call.action, _answer(call)) for call in history.calls)
     lines = [
         f"{len(history.calls)} requests, {len(history.ends)} ends of which "
@@ -120,6 +126,10 @@ def report(history: History, violations: list[Violation]) -> str:
         f"| request | {' | '.join(ANSWERS)} |",
         f"|---|{'---:|' * len(ANSWERS)}",
         *(f"| {each} | {' | '.join(str(answers[each, answer]) for answer in ANSWERS)} |" for each in actions),
+        "",
+        "| end | acknowledged | not acknowledged |",
+        "|---|---:|---:|",
+        *(f"| {each} | {ended[each, True]} | {ended[each, False]} |" for each in sorted({each for each, _ in ended})),
         "",
         "| fault | times |",
         "|---|---:|",

@@ -4,9 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tests.chaos.fleet import CLOCK_OFFSETS, ENVIRONMENT
 from tests.chaos.recorder import Call, End, Fault, History
 
-# Seconds for which a token of an ended sign-in may be accepted during a fault of Valkey.
+# Seconds for which an ended credential may be accepted during a fault of Valkey, and after raw SQL.
 BOUND = 1.0
 # The same while broadcasts are lost and the database is unavailable too (DESIGN: the mirror is trusted).
 DOUBLE_BOUND = 30.0
@@ -16,8 +17,10 @@ AFTERMATH = 4.0
 WHOLESALE = {"password": "password_changed", "end others": "ended_by_user"}
 # Seconds after which a request without a response may still be executed.
 STUCK_FOR = 20.0
-# Seconds after which a retry of a refresh with a lost response is reuse; a setting of the fleet.
-GRACE = 45.0
+# Seconds after which a retry of a refresh with a lost response is reuse.
+GRACE = float(ENVIRONMENT["REFRESH_GRACE_SECONDS"])
+# The largest difference between two clocks of the fleet, and one second of rounding.
+CLOCKS_APART = max(CLOCK_OFFSETS) - min(CLOCK_OFFSETS) + 1
 # The longest response time in seconds.
 MAX_SECONDS = 20.0
 CONTRACT = {200, 201, 202, 204, 302, 400, 401, 403, 404, 429}
@@ -43,14 +46,23 @@ class _Indexed:
         self.ends = history.ends
         self.ends_of: dict[str, list[End]] = defaultdict(list)
         self.blocks_of: dict[str, list[End]] = defaultdict(list)
+        self.ends_of_key: dict[str, list[End]] = defaultdict(list)
         for end in history.ends:
             for sid in end.sids:
                 self.ends_of[sid].append(end)
             if end.jti:
                 self.blocks_of[end.jti].append(end)
+            for key in end.keys:
+                self.ends_of_key[key].append(end)
+        self.refreshes_of: dict[str, list[Call]] = defaultdict(list)
+        for call in history.calls:
+            if call.action == "refresh":
+                self.refreshes_of[call.sid].append(call)
 
     def ends_for(self, call: Call) -> list[End]:
-        return self.ends_of[call.sid] + (self.blocks_of[call.jti] if call.jti else [])
+        ends = self.ends_of[call.sid]
+        ends = ends + self.blocks_of[call.jti] if call.jti else ends
+        return ends + self.ends_of_key[call.key] if call.key else ends
 
     def may_have_ended_late(self, call: Call) -> bool:
         """A wholesale end without a response may be executed later by a hanging node, after new sign-ins."""
@@ -63,11 +75,20 @@ class _Indexed:
             for end in self.ends
         )
 
-    def lost_its_key(self, call: Call) -> bool:
-        """A password change gives its browser a new key, which is lost with the response."""
-        return call.mode == "session" and any(
-            end.action == "password" and end.by == call.sid and not end.acknowledged and end.sent_at <= call.answered_at
-            for end in self.ends
+    def was_refreshed_late(self, call: Call, accepted_at: float) -> bool:
+        """
+        Whether a hanging node may have executed an abandoned refresh after its token had been rotated twice: then it is
+        reuse. `accepted_at`: when a request of the sign-in was last accepted before the call.
+        """
+        refreshes = self.refreshes_of[call.sid]
+        successors = {each.presented: each.returned for each in refreshes if each.accepted}
+        presented = {each.presented for each in refreshes if each.sent_at <= call.answered_at}
+        return any(
+            is_unanswered(each)
+            and successors.get(each.presented) in presented
+            and each.sent_at <= call.answered_at
+            and accepted_at <= each.sent_at + STUCK_FOR
+            for each in refreshes
         )
 
     def reason(self, call: Call) -> str:
@@ -87,12 +108,19 @@ class _Indexed:
         )
 
     def bound(self, end: End, call: Call) -> float:
-        """Returns the bound in seconds after the end was acknowledged."""
-        if call.mode == "session" or call.action == "refresh":
+        """Returns the bound in seconds after the end was acknowledged. The same in both modes."""
+        # A refresh reads the database.
+        if call.action == "refresh":
             return 0.0
-        if not self.troubled("valkey", end.sent_at, call.answered_at):
+        # Raw SQL is not broadcast, as if the broadcast of any other end was lost.
+        if not end.is_raw_sql and not self.troubled("valkey", end.sent_at, call.answered_at):
             return 0.0
         return DOUBLE_BOUND if self.troubled("postgres", end.sent_at, call.answered_at) else BOUND
+
+
+def is_unanswered(refresh: Call) -> bool:
+    """Whether the client cannot know if the refresh was executed."""
+    return refresh.left or refresh.status in (0, 503)
 
 
 def nothing_is_accepted_after_its_end(history: _Indexed) -> Iterator[str]:
@@ -112,20 +140,22 @@ def nothing_is_accepted_after_its_end(history: _Indexed) -> Iterator[str]:
 
 def no_client_is_signed_out_without_cause(history: _Indexed) -> Iterator[str]:
     lost: dict[str, float] = {}
+    accepted_at: dict[str, float] = defaultdict(float)
     # In order of the responses: a client calls sequentially.
     for call in sorted(history.calls, key=lambda call: call.answered_at):
-        if call.action == "refresh":
-            unanswered = call.left or call.status in (0, 503)
-            if unanswered:
-                lost.setdefault(call.presented, call.sent_at)
+        if call.action == "refresh" and is_unanswered(call):
+            lost.setdefault(call.presented, call.sent_at)
+        if call.accepted and call.action not in ("sign out", "block"):
+            accepted_at[call.sid] = max(accepted_at[call.sid], call.sent_at)
         refused = call.status == 401 or (call.status == 302 and call.mode == "session")
         if not refused or not call.sid or call.action == "sign in":
             continue
         expired = call.expires < call.answered_at
         ended = any(end.sent_at <= call.answered_at for end in history.ends_for(call))
-        ended = ended or history.may_have_ended_late(call) or history.lost_its_key(call)
+        ended = ended or history.may_have_ended_late(call)
         # Decided at any time before the response.
-        theft = call.presented in lost and call.answered_at - lost[call.presented] > GRACE - 31
+        theft = call.presented in lost and call.answered_at - lost[call.presented] > GRACE - CLOCKS_APART
+        theft = theft or history.was_refreshed_late(call, accepted_at[call.sid])
         if not (expired or ended or (theft and history.reason(call) == "token_reused")):
             reason = history.record.reasons.get(call.sid, "live") if history.record else "unknown"
             yield (
@@ -176,15 +206,21 @@ def no_acknowledged_change_is_lost(history: _Indexed) -> Iterator[str]:
     for call in history.calls:
         if call.action == "sign in" and call.sid and not record.events.get(("signed_in", call.sid)):
             yield f"the sign-in {call.sid} has no event"
+    by_sql = {sid for end in history.ends if end.is_raw_sql for sid in end.sids}
     for end in history.ends:
         if not end.acknowledged:
             continue
+        for key in end.keys & record.keys:
+            yield f"{end.action} of the session key {key} is lost"
+        for sid in end.sids & by_sql & record.unended:
+            yield f"{end.action} of {sid} is lost"
         # All tokens of an ended sign-in are refused: a block adds nothing.
         if end.jti and end.jti not in record.blocked and end.by not in record.ended:
             yield f"the block of token {end.jti} is lost"
-        for sid in end.sids - record.ended:
+        # Raw SQL deletes rows and records no event.
+        for sid in end.sids - record.ended - by_sql:
             yield f"{end.action} of {sid} is lost"
-        for sid in end.sids & record.ended:
+        for sid in end.sids & record.ended - by_sql:
             if not any(record.events.get((kind, sid)) for kind in ("signed_out", "sign_in_ended")):
                 yield f"{end.action} of {sid} has no event"
     changes = Counter(end.user for end in history.ends if end.acknowledged and end.action == "password")

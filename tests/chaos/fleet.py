@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from tests import servers
 from tests.chaos.proxy import Proxy
@@ -37,6 +36,10 @@ class Fleet:
     # For commands beside the nodes, with direct connections to the stores.
     env: Mapping[str, str]
 
+    @property
+    def servers(self) -> list[servers.Server]:
+        return [self.balancer, *self.nodes, self.valkey, self.postgres]
+
 
 @contextmanager
 def fleet(
@@ -55,7 +58,9 @@ def fleet(
         tuning = {"max_connections": 60, "superuser_reserved_connections": 5, "synchronous_commit": "on"}
         postgres = enter(servers.postgres(**tuning))
         valkey = enter(servers.valkey())
-        failpoints = Path(enter(TemporaryDirectory(prefix="failpoints-")))
+        # In a folder that is deleted with its server.
+        failpoints = valkey.folder / "failpoints"
+        failpoints.mkdir()
         database = postgres.create_database("fleet")
         straight = {**environment, "DATABASE_URL": database, "REDIS_URL": valkey.url}
         servers.manage(straight, "migrate", "--verbosity=0")
@@ -80,7 +85,8 @@ def fleet(
             for which, offset in enumerate(offsets)
         ]
         balancer = enter(servers.balancer(nodes, port))
+        stand = Fleet(postgres, valkey, nodes, balancer, to_postgres, to_valkey, failpoints, straight)
         try:
-            yield Fleet(postgres, valkey, nodes, balancer, to_postgres, to_valkey, failpoints, straight)
+            yield stand
         finally:
-            servers.kill_all([balancer, *nodes, valkey, postgres])
+            servers.kill_all(stand.servers)

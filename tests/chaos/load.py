@@ -2,12 +2,14 @@
 
 import asyncio
 import base64
+import copy
+import hashlib
 import json
 import random
 import re
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Coroutine, Iterable
+from typing import Any, Self
 from uuid import UUID
 
 import httpx
@@ -15,6 +17,10 @@ import httpx
 from tests.chaos.recorder import FOREVER, Call, End, History
 
 PASSWORD = "violet anchor hums at dawn"
+# How long a client waits for a response, in seconds.
+PATIENCE = 30.0
+# Requests with a credential that has ended: a thief tries more than one worker.
+THEFTS = 4
 # Between two actions of one client, in seconds.
 PAUSE = (0.3, 1.2)
 REFRESH_SHARE, LEAVE_SHARE, END_SHARE = 0.2, 0.05, 0.04
@@ -32,8 +38,10 @@ class Person:
     def __init__(self, name: str) -> None:
         self.name = name
         self.passwords = [PASSWORD]
+        self.clients: list[Client] = []
         # Wholesale ends and sign-ins of one user are serialized, so that it is known which sign-ins an end affects.
-        self.lock = asyncio.Lock()
+        # Set by run(), since a lock belongs to one event loop.
+        self.lock: asyncio.Lock
         self.live: set[str] = set()
 
 
@@ -41,9 +49,12 @@ class Client:
     """One client or browser of a user, which signs in repeatedly."""
 
     mode = ""
+    # Set by run().
+    http: httpx.AsyncClient
 
-    def __init__(self, person: Person, http: httpx.AsyncClient, history: History, rng: random.Random) -> None:
-        self.person, self.http, self.history, self.rng = person, http, history, rng
+    def __init__(self, person: Person, history: History, rng: random.Random) -> None:
+        self.person, self.history, self.rng = person, history, rng
+        person.clients.append(self)
         self.headers = {
             "X-Forwarded-Proto": "https",
             "X-Forwarded-For": f"10.{rng.randrange(256)}.{rng.randrange(256)}.{rng.randrange(1, 255)}",
@@ -73,13 +84,13 @@ class Client:
         action: str,
         method: str,
         path: str,
-        patience: float = 30.0,
+        patience: float = PATIENCE,
         note: dict[str, Any] | None = None,
         **how: Any,
     ) -> tuple[Call, httpx.Response | None]:
         headers = self.headers | self.credentials() | how.pop("headers", {})
         fields: dict[str, Any] = {"sid": self.sid, "user": self.person.name, "mode": self.mode}
-        fields |= {"expires": self.expires_at, "jti": self.jti} | (note or {})
+        fields |= {"expires": self.expires_at, "jti": self.jti, "key": self.key} | (note or {})
         sent_at, response = time.monotonic(), None
         try:
             response = await asyncio.wait_for(self.http.request(method, path, headers=headers, **how), patience)
@@ -92,12 +103,12 @@ class Client:
             if response.status_code == 401:
                 fields["said"] = f"{path} {response.text[:200]}"
         except (httpx.TransportError, TimeoutError) as error:
-            fields |= {"status": 0, "left": patience < 1, "cut_off": CUT_OFF in str(error), "said": repr(error)}
+            fields |= {"status": 0, "left": patience < PATIENCE, "cut_off": CUT_OFF in str(error), "said": repr(error)}
         return Call(action, sent_at, time.monotonic(), **fields), response
 
     def patience(self, leave_share: float = LEAVE_SHARE) -> float:
         """Returns a timeout in seconds; sometimes a client disconnects before the response."""
-        return self.rng.uniform(0.001, 0.05) if self.rng.random() < leave_share else 30.0
+        return self.rng.uniform(0.001, 0.05) if self.rng.random() < leave_share else PATIENCE
 
     def credentials(self) -> dict[str, str]:
         return {}
@@ -112,11 +123,21 @@ class Client:
         self.person.live.discard(self.sid)
         self.sid = ""
 
+    def copy(self) -> Self:
+        """Returns a client with the same credentials, like a thief."""
+        return copy.copy(self)
+
+    async def try_out(self, action: str, times: int = THEFTS) -> None:
+        """Sends requests with the credentials at the same time, so that several workers answer."""
+        calls = await asyncio.gather(*(self.ask(action, "GET", "/api/me/") for _ in range(times)))
+        self.history.calls.extend(call for call, _ in calls)
+
     async def end(self, action: str, method: str, path: str, sids: Iterable[str], jti: str = "", **how: Any) -> Call:
-        sids = frozenset(sids)
+        sids, keys = frozenset(sids), frozenset(filter(None, [how.pop("key", "")]))
         number, by = len(self.history.ends), self.sid
+        copies = [each.copy() for each in self.person.clients if each.sid in sids or each.key in keys]
         # From this time on it may be executed.
-        self.history.ends.append(End(action, time.monotonic(), FOREVER, False, self.person.name, sids, jti, by))
+        self.history.ends.append(End(action, time.monotonic(), FOREVER, False, self.person.name, sids, jti, by, keys))
         # To sign out of an ended sign-in, or to block a refused token, is not an error.
         named = action if action in ("sign out", "block") else "end"
         call, response = await self.ask(named, method, path, **how)
@@ -125,10 +146,13 @@ class Client:
             self.take_cookies(response)
         # If the own sign-in has ended before, nothing else was ended.
         self.history.ends[number] = End(
-            action, call.sent_at, call.answered_at, call.accepted, self.person.name, sids, jti, by
+            action, call.sent_at, call.answered_at, call.accepted, self.person.name, sids, jti, by, keys
         )
         if call.status == 401 or (call.accepted and self.sid in sids):
             self.forget()
+        if call.accepted:
+            # Old credentials are tried, like a thief does.
+            await asyncio.gather(*(each.try_out("stolen") for each in copies))
         return call
 
     async def end_something(self) -> None:
@@ -156,13 +180,13 @@ class Client:
         body = {"old_password": old, "new_password": new}
         # Until the response, either password may be the right one.
         self.person.passwords = [old, new]
-        call = await self.end("password", "POST", "/api/password/change/", others, json=body)
+        call = await self.end("password", "POST", "/api/password/change/", others, json=body, key=self.key)
         if call.status not in (0, 503):
             self.person.passwords = [new if call.accepted else old]
 
     own_ends: tuple[str, ...] = ()
     # The id of the credential, and when it expires by the clock of the checker.
-    jti = ""
+    jti = key = ""
     expires_at = FOREVER
 
     def take_cookies(self, response: httpx.Response) -> None:
@@ -242,16 +266,14 @@ class Program(Client):
             return
         jti = self.jti
         blocked = await self.end("block", "POST", "/api/token/revoke/", (), jti, data={"token": self.access})
-        # Old credentials are tried for a while, like a thief does.
-        for _ in range(3 if blocked.accepted else 0):
-            call, _ = await self.ask("call", "GET", "/api/me/")
-            self.history.calls.append(call)
+        if blocked.accepted:
+            await self.copy().try_out("stolen")
         self.expires = 0.0
 
 
 class Browser(Client):
     mode = "session"
-    own_ends = ("sign_out",)
+    own_ends = ("sign_out", *3 * ("confirm_password",))
     cookie = csrf = ""
 
     def credentials(self) -> dict[str, str]:
@@ -260,7 +282,7 @@ class Browser(Client):
         return {"Cookie": cookie, "X-CSRFToken": self.csrf, "Origin": origin}
 
     async def sign_in(self) -> None:
-        self.cookie = self.csrf = ""
+        self.cookie = self.csrf = self.key = ""
         page, response = await self.ask("page", "GET", "/accounts/login/")
         self.history.calls.append(page)
         if response is None or page.status != 200:
@@ -292,7 +314,7 @@ class Browser(Client):
         for line in response.headers.get_list("Set-Cookie"):
             if found := re.match(r"__Host-(sessionid|csrftoken)=([^;]*)", line):
                 if found[1] == "sessionid":
-                    self.cookie = found[2]
+                    self.cookie, self.key = found[2], key_id(found[2])
                 else:
                     self.csrf = found[2]
 
@@ -303,13 +325,33 @@ class Browser(Client):
     async def sign_out(self) -> None:
         await self.end("sign out", "POST", "/accounts/logout/", {self.sid})
 
+    async def confirm_password(self) -> None:
+        """Replaces the session key. Requests before, so that several workers remember the old one."""
+        if len(self.person.passwords) == 1:
+            await self.copy().try_out("call")
+            body = {"password": self.person.passwords[0]}
+            await self.end("confirm", "POST", "/api/password/confirm/", (), json=body, key=self.key)
 
-async def run(url: str, names: list[str], until: float, history: History, seed: int) -> None:
-    limits = httpx.Limits(max_connections=200, max_keepalive_connections=50)
+
+def key_id(cookie: str) -> str:
+    """Returns the first digits of the stored form of a session key."""
+    return hashlib.sha256(cookie.encode()).hexdigest()[:32]
+
+
+def make_clients(names: list[str], history: History, seed: int) -> list[Client]:
+    return [
+        kind(person, history, random.Random(f"{seed}/{person.name}/{which}"))
+        for person in map(Person, names)
+        for which, kind in enumerate((Program, Program, Browser, Browser))
+    ]
+
+
+async def run(url: str, clients: list[Client], until: float, *others: Coroutine[Any, Any, None]) -> None:
+    """Runs the clients, and the other tasks beside them."""
+    limits = httpx.Limits(max_connections=400, max_keepalive_connections=50)
     async with httpx.AsyncClient(base_url=url, timeout=40, limits=limits, trust_env=False) as http:
-        clients: list[Client] = []
-        for number, name in enumerate(names):
-            person = Person(name)
-            for which, kind in enumerate((Program, Program, Browser)):
-                clients.append(kind(person, http, history, random.Random(f"{seed}/{number}/{which}")))
-        await asyncio.gather(*(client.run(until) for client in clients))
+        for client in clients:
+            client.http = http
+        for person in {client.person for client in clients}:
+            person.lock = asyncio.Lock()
+        await asyncio.gather(*(client.run(until) for client in clients), *others)

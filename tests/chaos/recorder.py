@@ -26,6 +26,8 @@ class Call:
     # Of an access token: its id, and when it expires by the clock of the checker.
     jti: str = ""
     expires: float = FOREVER
+    # Of a cookie: the id of the session key.
+    key: str = ""
     # Of a refusal: the request, and the response.
     said: str = ""
     # The names in the response.
@@ -42,7 +44,10 @@ class Call:
 
 @dataclass(frozen=True)
 class End:
-    """An end of sign-ins, or a block of one token (`jti`). Unacknowledged: it may be executed, now or later."""
+    """
+    An end of sign-ins, or a block of one token (`jti`), or a replacement or deletion of session keys. Unacknowledged:
+    it may be executed, now or later.
+    """
 
     action: str
     sent_at: float
@@ -53,6 +58,12 @@ class End:
     jti: str = ""
     # The sign-in of the request.
     by: str = ""
+    keys: frozenset[str] = frozenset()
+
+    @property
+    def is_raw_sql(self) -> bool:
+        """Whether a connection past the nodes executed it."""
+        return self.action.startswith("raw SQL")
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,9 @@ class Record:
     events: Mapping[tuple[str, str], int]
     # Why each sign-in has ended.
     reasons: Mapping[str, str] = field(default_factory=dict)
+    # The sign-ins that have not ended, and the ids of the stored session keys.
+    unended: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
 
 
 @dataclass

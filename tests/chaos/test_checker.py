@@ -38,7 +38,11 @@ def test_a_call_that_succeeds_after_its_end_is_found(mode: str) -> None:
         (3.0, [VALKEY], {}, True),
         (3.2, [VALKEY], {}, False),
         (3.0, [POSTGRES], {}, False),
-        (3.0, [VALKEY], {"mode": "session"}, False),
+        (3.0, [VALKEY], {"mode": "session"}, True),
+        (3.2, [VALKEY], {"mode": "session"}, False),
+        (2.2, [], {"mode": "session"}, False),
+        (30.0, [VALKEY, POSTGRES], {"mode": "session"}, True),
+        (33.0, [VALKEY, POSTGRES], {"mode": "session"}, False),
         (3.0, [VALKEY], {"action": "refresh", "presented": "a", "returned": "b"}, False),
         (30.0, [VALKEY, POSTGRES], {}, True),
         (33.0, [VALKEY, POSTGRES], {}, False),
@@ -90,12 +94,57 @@ def test_a_wholesale_end_without_response_may_take_effect_late() -> None:
     assert rules([at(3, status=401, user="bob")], [end]) == ["no client is signed out without cause"]
 
 
+@pytest.mark.parametrize("mode", ["token", "session"])
+@pytest.mark.parametrize(
+    ("sent_at", "faults", "changes", "good"),
+    [
+        (3.0, [], {}, True),
+        (3.2, [], {}, False),
+        (3.2, [VALKEY], {}, False),
+        (30.0, [POSTGRES], {}, True),
+        (33.0, [POSTGRES], {}, False),
+        (2.2, [], {"action": "refresh", "presented": "a", "returned": "b"}, False),
+    ],
+)
+def test_raw_sql_is_seen_within_a_second(
+    mode: str, sent_at: float, faults: list[Fault], changes: dict[str, str], good: bool
+) -> None:
+    call = at(sent_at, mode=mode, **changes)
+    end = replace(END, action="raw SQL: end")
+    assert rules([call], [end], faults) == ([] if good else ["nothing is accepted after its end"])
+
+
+def test_raw_sql_that_is_lost_is_found() -> None:
+    end = replace(END, action="raw SQL: end")
+    record = replace(RECORD, ended=frozenset(), events={("signed_in", "s"): 1})
+    assert rules([], [end], record=record) == []
+    assert rules([], [end, END], record=record) == []
+    assert rules([], [end], record=replace(record, unended=frozenset({"s"}))) == ["no acknowledged change is lost"]
+
+
+REPLACED = End("confirm", 2, 2.1, True, "ann", frozenset(), by="s", keys=frozenset({"k"}))
+
+
+def test_a_replaced_session_key_that_is_accepted_is_found() -> None:
+    old, new = (at(2.2, mode="session", key=key) for key in ("k", "new"))
+    assert rules([new], [REPLACED]) == []
+    assert rules([replace(old, status=401)], [REPLACED]) == []
+    assert rules([old], [REPLACED]) == ["nothing is accepted after its end"]
+    assert rules([old], [REPLACED], [VALKEY]) == []
+    assert rules([at(3.2, mode="session", key="k")], [REPLACED], [VALKEY]) == ["nothing is accepted after its end"]
+
+
+def test_a_session_key_that_is_still_stored_is_found() -> None:
+    assert rules([], [REPLACED], record=replace(RECORD, keys=frozenset({"new"}))) == []
+    assert rules([], [REPLACED], record=replace(RECORD, keys=frozenset({"k"}))) == ["no acknowledged change is lost"]
+
+
 def test_a_browser_whose_new_key_was_lost_may_be_refused() -> None:
-    change = End("password", 0.5, 30, False, "ann", frozenset({"another"}), by="s")
-    refused = at(40, status=302, mode="session")
+    change = End("password", 0.5, 30, False, "ann", frozenset({"another"}), by="s", keys=frozenset({"k"}))
+    refused = at(40, status=302, mode="session", key="k")
     assert rules([refused], [change]) == []
-    assert rules([refused], [replace(change, by="another")]) == ["no client is signed out without cause"]
-    assert rules([replace(refused, mode="token", status=401)], [change]) == ["no client is signed out without cause"]
+    assert rules([replace(refused, key="new")], [change]) == ["no client is signed out without cause"]
+    assert rules([replace(refused, mode="token", status=401, key="")], [change]) != []
 
 
 def test_an_expired_token_may_be_refused() -> None:
@@ -110,6 +159,22 @@ def test_a_refresh_repeated_too_late_counts_as_reuse() -> None:
     assert rules([lost, replace(stuck, answered_at=18)], record=record) == []
     assert rules([lost, soon], record=record) == ["no client is signed out without cause"]
     assert rules([lost, late]) == ["no client is signed out without cause"]
+
+
+def test_an_abandoned_refresh_may_be_executed_late() -> None:
+    """A hanging node executes it when its token has been rotated twice."""
+    lost = at(3, action="refresh", status=0, presented="a", left=True)
+    retried = at(4, action="refresh", presented="a", returned="b")
+    again = at(5, action="refresh", presented="b", returned="c")
+    refused = at(9, status=401)
+    record = replace(RECORD, reasons={"s": "token_reused at 12:00"})
+    signed_out = ["no client is signed out without cause"]
+    assert rules([lost, retried, again, refused], record=record) == []
+    assert rules([lost, retried, again, refused]) == signed_out
+    assert rules([lost, retried, refused], record=record) == signed_out
+    assert rules([retried, again, refused], record=record) == signed_out
+    # It was accepted after the time in which a hanging node may execute a request.
+    assert rules([lost, retried, again, at(24), at(25, status=401)], record=record) == signed_out
 
 
 def test_a_forked_refresh_family_is_found() -> None:

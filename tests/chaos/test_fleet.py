@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 
 from tests import servers
+from tests.chaos import raw_sql
 from tests.chaos.__main__ import report, run
 from tests.plugins import stores
 from tests.plugins.optional_tools import require
@@ -17,6 +18,11 @@ MINUTES, SEED = 5.0, 20
 FAULTS = 100
 # The minimum of accepted requests of each kind.
 LEAST = {"call": 1000, "page": 100, "refresh": 150, "sign in": 80, "end": 25, "sign out": 8}
+# The minimum of acknowledged ends of each kind, and of refused requests with ended credentials.
+LEAST_ENDS = {"end one": 10, "password": 3, "sign out": 5, "confirm": 4} | {
+    raw_sql.action(kind): 1 for kind in raw_sql.KINDS
+}
+LEAST_THEFTS = 200
 # The minimum of responses with a user name, or none could have had a wrong one.
 NAMED = 500
 
@@ -32,6 +38,9 @@ def test_five_minutes_of_faults_break_no_promise() -> None:
     assert len(history.faults) >= FAULTS, summary
     granted = Counter(call.action for call in history.calls if call.accepted or call.status == 302)
     assert {action: times for action, times in LEAST.items() if granted[action] < times} == {}, (granted, summary)
+    ended = Counter(end.action for end in history.ends if end.acknowledged)
+    assert {action: times for action, times in LEAST_ENDS.items() if ended[action] < times} == {}, (ended, summary)
+    assert sum(call.action == "stolen" and call.status == 401 for call in history.calls) >= LEAST_THEFTS, summary
     assert sum(bool(call.about) for call in history.calls) >= NAMED, summary
 
 

@@ -15,9 +15,12 @@ import pytest
 from tests import servers
 from tests.plugins.optional_tools import require
 
+# On a busy machine a start takes two minutes.
 pytestmark = [pytest.mark.once, pytest.mark.long, pytest.mark.timeout(300)]
 
 LAST_PERSON = "    carol"
+# From Ctrl-C to the end of all processes.
+END_SECONDS = 15
 
 
 @pytest.fixture
@@ -30,7 +33,8 @@ def stand() -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_the_local_fleet_starts_and_serves(stand: subprocess.Popen[str]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_local_fleet_starts_serves_and_ends(stand: subprocess.Popen[str], number: signal.Signals) -> None:
     assert stand.stdout
     output = "".join(takewhile(lambda line: not line.startswith(LAST_PERSON), stand.stdout))
     [base] = re.findall(r"pages +(\S+)/\n", output)
@@ -57,9 +61,22 @@ def test_the_local_fleet_starts_and_serves(stand: subprocess.Popen[str]) -> None
 
         # The balancer skips a node for two seconds after it was too busy to respond.
         servers.wait_until(answered_all)
+        # The workers too, of which those of the killed node end by themselves or with the fleet.
+        processes += [each for process in processes for each in process.children(recursive=True)]
         psutil.Process(int(next(iter(nodes)))).kill()
         assert {call().status_code for _ in range(6)} == {200}
 
+    folders = re.findall(r"PostgreSQL +pid \d+ +(\S+)", output)
+    stand.send_signal(number)
+    assert stand.wait(END_SECONDS) == 0
+    assert psutil.wait_procs(processes, 5)[1] == []
+    servers.wait_until(lambda: not any(map(os.path.exists, folders)), 60)
+
+
+def test_the_local_fleet_ends_while_it_starts(stand: subprocess.Popen[str]) -> None:
+    fleet = psutil.Process(stand.pid)
+    servers.wait_until(lambda: any("postgres" in each.name() for each in fleet.children()), 100)
+    processes = fleet.children(recursive=True)
     stand.send_signal(signal.SIGINT)
-    assert stand.wait(150) == 0
-    assert [each for each in processes if each.is_running()] == []
+    assert stand.wait(END_SECONDS) == 128 + signal.SIGINT
+    assert psutil.wait_procs(processes, 30)[1] == []

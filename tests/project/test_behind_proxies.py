@@ -53,8 +53,6 @@ def serve(folder: Path, **env: str) -> Iterator[DualStackNode]:
         "EMAIL_URL": "consolemail://",
     } | env
     servers.manage(env, "migrate", "--verbosity=0")
-    # The health probe uses the IP address, which is not in ALLOWED_HOSTS.
-    servers.manage(env, "collectstatic", "--no-input", "--verbosity=0")
     port = servers.free_port()
     with servers.node(env, workers=2, args=[f"--bind=[::]:{port}"]) as node:
         yield DualStackNode(node, port, env)

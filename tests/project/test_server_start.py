@@ -62,6 +62,18 @@ def test_a_command_needs_neither_hosts_nor_static_files() -> None:
     assert begin("manage.py", "check", ALLOWED_HOSTS="").returncode == 0
 
 
+def test_a_worker_that_starts_while_files_are_collected_finds_them(tmp_path: Path) -> None:
+    storages = {"staticfiles": {"BACKEND": "project.static_files.Storage"}}
+    with override_settings(STATIC_ROOT=tmp_path, STORAGES=storages):
+        call_command("collectstatic", interactive=False, verbosity=0)
+        needed = {tmp_path / each for each in static_files.staticfiles_storage.hashed_files.values()}
+        deleted: set[Path] = set()
+        sys.addaudithook(lambda event, about: deleted.add(Path(about[0])) if event == "os.remove" else None)
+        call_command("collectstatic", interactive=False, verbosity=0)
+    assert deleted & (needed | {tmp_path / "staticfiles.json"}) == set()
+    assert list(tmp_path.rglob("*.new")) == []
+
+
 # Pages without collected files
 
 

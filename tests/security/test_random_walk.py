@@ -9,7 +9,9 @@ In the suite it takes a minute. A longer walk: HYPOTHESIS_EFFORT=100 pytest test
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.conf import settings
+from django.db import connection, connections
+from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import (
@@ -20,6 +22,7 @@ from hypothesis.stateful import (
 from accounts import mail
 from accounts.models import SignIn
 from tests.security import examples
+from tests.security.walk_raw_sql import RawSQLRules
 from tests.security.walk_rules import (
     AccountRules,
     EndRules,
@@ -32,13 +35,18 @@ from tests.security.walk_rules import (
 from tests.security.walk_state import WHO, send
 
 
-class Walk(SignInRules, RefreshRules, EndRules, PasswordRules, AccountRules, StaffRules, NeutralRules):
+class Walk(SignInRules, RefreshRules, EndRules, PasswordRules, AccountRules, StaffRules, RawSQLRules, NeutralRules):
+    # Requests that took no statement, since the process remembered the session of the step before.
+    remembered = 0
+
     @invariant()
     def every_credential_is_as_expected(self) -> None:
         for cookie in self.cookies:
-            self.judge(cookie, self.call(cookie, "GET", WHO), mode="wristband")
+            with CaptureQueriesContext(connection) as queries:
+                self.judge(cookie, self.call(cookie, "GET", WHO), mode="wristband")
             if cookie.is_good(self.now):
                 self.note_use(cookie.stay)
+                Walk.remembered += not queries
         for access in self.accesses:
             self.judge(access, self.call(access, "GET", WHO), mode="passport")
             if access.stay.holder:
@@ -78,3 +86,4 @@ def test_every_credential_works_exactly_as_the_model_expects():
             suppress_health_check=list(HealthCheck),
         ),
     )
+    assert (Walk.remembered > 0) is bool(settings.REDIS_URL)

@@ -146,6 +146,13 @@ class EndRules(WalkState):
             self.end(each for each in self.of(by.stay.person) if each is not by.stay)
 
     @precondition(has_live_sign_ins)
+    @rule(cookie=pick)
+    def confirm_the_password(self, cookie: int) -> None:
+        """Replaces the key of a browser. The invariant then tries the old key."""
+        self.step("confirm the password")
+        self.prove(self.some(self.cookies, cookie))
+
+    @precondition(has_live_sign_ins)
     @rule(credential=pick)
     def end_all(self, credential: int) -> None:
         self.step("end all")

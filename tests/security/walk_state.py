@@ -1,6 +1,9 @@
 """The state of the random walk: the expected credentials, and the requests that change them."""
 
 import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -9,6 +12,8 @@ from urllib.parse import urlencode
 import time_machine
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.db import connection, transaction
+from django.db.models import F
 from django.utils import timezone
 from hypothesis import event
 from hypothesis.stateful import (
@@ -17,6 +22,9 @@ from hypothesis.stateful import (
 
 from accounts import mail
 from accounts.models import AttemptCounter, SignIn
+from accounts.signals import session_keys_revoked
+from api.blocklist.mirror import FRESH_FOR_SECONDS
+from api.blocklist.models import Entry
 from tests.api.test_bound_tokens import Holder
 from tests.conftest import Browser, bearer, claims_of
 from tests.security.model import (
@@ -33,7 +41,7 @@ from tests.security.model import (
 
 User = get_user_model()
 WHO = "/compare/who/"
-SECOND = timedelta(seconds=1)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 
 # One client for all requests, since each new client loads the middleware again.
 browser = Browser()
@@ -58,6 +66,18 @@ def key_in(response: Any) -> str:
     return response.cookies[settings.SESSION_COOKIE_NAME].value
 
 
+def move_entries_of_triggers(**kwargs: Any) -> None:
+    """Triggers use the clock of the database, which is not that of the walk: their entries would be expired."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT CURRENT_TIMESTAMP")
+        [found] = cursor.fetchone()
+    now = found if isinstance(found, datetime) else datetime.fromisoformat(found).replace(tzinfo=UTC)
+    ahead = timezone.now() - now
+    Entry.objects.filter(blocked_at__range=(now - MINUTE, now + MINUTE)).update(
+        blocked_at=F("blocked_at") + ahead, until=F("until") + ahead
+    )
+
+
 class WalkState(RuleBasedStateMachine):
     """The expected state of every credential, and requests that keep it up to date."""
 
@@ -68,6 +88,7 @@ class WalkState(RuleBasedStateMachine):
         super().__init__()
         self.clock = time_machine.travel(WalkState.today, tick=False)
         self.traveller = self.clock.start()
+        session_keys_revoked.connect(move_entries_of_triggers)
         self.people: list[Person] = []
         self.stays: list[Stay] = []
         self.cookies: list[Cookie] = []
@@ -75,6 +96,7 @@ class WalkState(RuleBasedStateMachine):
         self.refreshes: list[Refresh] = []
 
     def teardown(self) -> None:
+        session_keys_revoked.disconnect(move_entries_of_triggers)
         mail.wait()
         WalkState.today = self.now + SECOND
         self.clock.stop()
@@ -212,6 +234,17 @@ class WalkState(RuleBasedStateMachine):
         person.old_passwords.append(person.password)
         person.password = new
         self.end(each for each in self.of(person) if each is not keep)
+
+    @contextmanager
+    def raw_sql(self) -> Iterator[Any]:
+        """Returns a cursor. Its changes are committed, and seen by this process, at the exit."""
+        with transaction.atomic(), connection.cursor() as cursor:
+            yield cursor
+            if connection.vendor == "postgresql":
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            move_entries_of_triggers()
+        if settings.REDIS_URL:
+            time.sleep(FRESH_FOR_SECONDS)
 
     def store(self, user: Any, way: str, field: str) -> None:
         if way == "save":
