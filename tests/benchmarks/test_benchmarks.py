@@ -79,6 +79,15 @@ def test_middleware_measures_each_of_ours_and_djangos_stack(results: Any) -> Non
     assert "TrustedProxyMiddleware" in api["each"]
 
 
+def test_servers_measures_each_server_and_its_memory(results: Any) -> None:
+    once = ["--rounds", "1", "--seconds", "0.3", "--way", "nginx, kept connections"]
+    *speeds, first, second = results("servers", *once, "--only", "gunicorn gthread")
+    assert {each["server"] for each in speeds} >= {"gunicorn sync", "gunicorn gthread"}
+    assert all(each["cpu_microseconds"] > 0 for each in speeds)
+    assert first["worker_megabytes"] > 0
+    assert second["start_seconds"] > 0
+
+
 def test_growth_measures_every_size(results: Any) -> None:
     sizes = ["--blocked", "200", "--sign-ins", "100"]
     *measured, token, session = results("growth", "--rounds", "1", "--seconds", "0.3", *sizes)
