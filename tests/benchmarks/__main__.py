@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.benchmarks import (
     at_size,
     compare_page,
+    costs,
     ending,
     growth,
     guessing,
@@ -37,6 +38,7 @@ COMMANDS = {
     "refresh": refresh,
     "in_process": in_process,
     "middleware": middleware,
+    "costs": costs,
     "growth": growth,
     "revocation": revocation,
     "at_size": at_size,
