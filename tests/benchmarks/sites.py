@@ -10,7 +10,10 @@ from tests import servers
 from tests.benchmarks import machine
 from tests.benchmarks.stand import Stand, stand
 
-OUR_SETTINGS, STOCK_SETTINGS = "tests.benchmarks.site.unhashed", "tests.benchmarks.site.stock.settings"
+STOCK = "tests.benchmarks.site.stock"
+# As deployed: the second process reads the byte code that the first one has written.
+WRITES_BYTE_CODE = {"PYTHONDONTWRITEBYTECODE": ""}
+OUR_SETTINGS, STOCK_SETTINGS = "tests.benchmarks.site.unhashed", f"{STOCK}.settings"
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,12 +24,14 @@ class Site:
     application: str
     # The module in tests.benchmarks.site that makes users.
     people: str
+    # The arguments of gunicorn.
+    arguments: Sequence[str] = ()
 
     @contextmanager
     def node(self, workers: int = 1) -> Iterator[servers.Node]:
         """Starts sync workers on the core of the application."""
         with machine.pinned(machine.SERVER_CORE):
-            node = servers.node(self.stand.env, workers, application=self.application)
+            node = servers.node(self.stand.env, workers, self.arguments, self.application)
             with node as started:
                 yield started
 
@@ -35,12 +40,16 @@ class Site:
 def sites() -> Iterator[tuple[Site, Site]]:
     """Starts the stores; returns this project and the stock one."""
     with stand() as here:
-        ours = replace(here, env=here.env | {"DJANGO_SETTINGS_MODULE": OUR_SETTINGS})
+        env = here.env | WRITES_BYTE_CODE
+        ours = replace(here, env=env | {"DJANGO_SETTINGS_MODULE": OUR_SETTINGS})
         database = here.postgres.create_database("stock")
-        env = here.env | {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": STOCK_SETTINGS}
-        stock = replace(here, env=env)
+        stock = replace(here, env=env | {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": STOCK_SETTINGS})
         stock.manage("migrate", "--verbosity=0")
-        yield Site(ours, "project.wsgi", "people"), Site(stock, "tests.benchmarks.site.stock.wsgi", "stock.people")
+        yield (
+            Site(ours, "project.wsgi", "people"),
+            # Without the gunicorn.conf.py of this project.
+            Site(stock, f"{STOCK}.wsgi", "stock.people", ["--config", f"python:{STOCK}"]),
+        )
 
 
 def result(what: str, unit: str, ours: Sequence[float], stock: Sequence[float]) -> dict[str, Any]:
