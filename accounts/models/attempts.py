@@ -163,7 +163,7 @@ class AttemptCounterManager(models.Manager.from_queryset(AttemptCounterQuerySet)
                 )
             for counter in counters:
                 counter.add(now)
-            # Again an upsert: the CASE of bulk_update() takes longer to compile than the database takes for all of this.
+            # Again an upsert: the CASE of bulk_update() takes longer to compile than the statement to run.
             self.bulk_create(
                 counters, update_conflicts=True, unique_fields=["id"], update_fields=["count", "since", "until"]
             )
