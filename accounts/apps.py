@@ -20,7 +20,8 @@ class AccountsConfig(AppConfig):
                 "ATOMIC_REQUESTS would undo attempt counters, ended sign-ins and security events of refused requests. "
                 "Remove it from DATABASES."
             )
-        # starting.start() writes last_login, in the statement that also refuses an account that was just deactivated.
+        # By its id in place of Django's receiver, which may be connected later: starting.start() writes last_login, in
+        # the statement that also refuses an account that was just deactivated.
         user_logged_in.disconnect(dispatch_uid="update_last_login")
-        user_logged_in.connect(sessions.start_browser_sign_in)
+        user_logged_in.connect(sessions.start_browser_sign_in, dispatch_uid="update_last_login")
         user_login_failed.connect(sessions.record_failed_sign_in)

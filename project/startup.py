@@ -1,6 +1,7 @@
 """Checks and preparations before a server accepts requests. Commands skip them: some of them fix what is missing."""
 
 import os
+from importlib import import_module
 from pathlib import Path
 
 from django.conf import settings
@@ -17,8 +18,9 @@ def prepare() -> None:
     """Raises ImproperlyConfigured with one line for each problem."""
     if problems := [each for each in (_hosts(), _database(), _lock_files(), static_files.problem()) if each]:
         raise ImproperlyConfigured("\n".join(problems))
-    # Reports invalid keys now, not at the first request.
+    # Reports invalid keys now, not at the first request, which would also import the views.
     keyring.load()
+    import_module(settings.ROOT_URLCONF)
     closing.install()
     statement_deadline.seconds = settings.DATABASE_TIMEOUT_SECONDS
 

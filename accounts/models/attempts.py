@@ -163,7 +163,10 @@ class AttemptCounterManager(models.Manager.from_queryset(AttemptCounterQuerySet)
                 )
             for counter in counters:
                 counter.add(now)
-            self.bulk_update(counters, ["count", "since", "until"])
+            # Again an upsert: the CASE of bulk_update() takes longer to compile than the statement to run.
+            self.bulk_create(
+                counters, update_conflicts=True, unique_fields=["id"], update_fields=["count", "since", "until"]
+            )
 
     def _cache_refusals(self, counters: Sequence["AttemptCounter"]) -> None:
         # If the caller's transaction is rolled back, so is the counter that was read.

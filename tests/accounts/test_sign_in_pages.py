@@ -6,6 +6,8 @@ from datetime import timedelta
 import pytest
 import time_machine
 from django.conf import settings
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.utils.html import escape
 
@@ -50,6 +52,12 @@ def rows(response):
 
 def is_live(sign_in):
     return SignIn.objects.filter(pk=sign_in.pk).live().exists()
+
+
+def test_a_sign_in_writes_the_time_once(browser, ann, password):
+    with CaptureQueriesContext(connection) as statements:
+        browser().post("/accounts/login/", {"username": ann.username, "password": password})
+    assert len([each for each in statements if 'UPDATE "accounts_user"' in each["sql"]]) == 1
 
 
 # Rows

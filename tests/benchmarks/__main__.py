@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.benchmarks import (
     at_size,
     compare_page,
+    costs,
     ending,
     growth,
     guessing,
@@ -42,6 +43,7 @@ COMMANDS = {
     "in_process": in_process,
     "middleware": middleware,
     "servers": servers,
+    "costs": costs,
     "growth": growth,
     "revocation": revocation,
     "at_size": at_size,

@@ -88,6 +88,13 @@ def test_servers_measures_each_server_and_its_memory(results: Any) -> None:
     assert second["start_seconds"] > 0
 
 
+def test_costs_measures_actions_and_processes_beside_a_stock_project(results: Any) -> None:
+    sizes = ["--users", "2", "--starts", "1", "--nodes", "1", "--requests", "40"]
+    measured = {each["what"]: each for each in results("costs", "--rounds", "1", "--seconds", "0.3", *sizes)}
+    assert {"refresh, one client", "end of one", "manage.py check", "worker, after use"} <= measured.keys()
+    assert all(each["ratio"] > 0 for each in measured.values())
+
+
 def test_growth_measures_every_size(results: Any) -> None:
     sizes = ["--blocked", "200", "--sign-ins", "100"]
     *measured, token, session = results("growth", "--rounds", "1", "--seconds", "0.3", *sizes)

@@ -70,7 +70,8 @@ def mint(env: dict[str, str], count: int) -> list[tuple[str, str]]:
     "arguments",
     [
         pytest.param([], id="processes"),
-        pytest.param(["--preload"], id="preload", marks=pytest.mark.once),
+        # Without project.gunicorn_config, which imports the project before the workers are forked.
+        pytest.param(["--config", "python:tests"], id="each imports", marks=pytest.mark.once),
         pytest.param(["--threads", "4"], id="threads", marks=pytest.mark.once),
     ],
 )
