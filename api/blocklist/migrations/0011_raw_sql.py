@@ -86,20 +86,16 @@ CREATE TRIGGER user_deleted AFTER DELETE ON accounts_user FOR EACH ROW EXECUTE F
 -- Sessions are deleted whose sign-ins go on. One statement for all, since an end of all deletes 100,000 at once: the id
 -- of a sign-in begins with the millisecond of its start, so that one comparison skips those that are revoked.
 CREATE FUNCTION sessions_deleted() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-DECLARE
-    all_before bigint;
-    first_live uuid;
 BEGIN
-    IF NOT EXISTS (SELECT FROM deleted) THEN
-        RETURN NULL;
-    END IF;
-    SELECT extract(epoch FROM max(before)) * 1000 INTO all_before
-    FROM blocklist_entry WHERE kind = 'all' AND owner_id IS NULL AND before IS NOT NULL;
-    first_live := (lpad(to_hex(coalesce(all_before, 0)), 12, '0') || repeat('0', 20))::uuid;
     INSERT INTO blocklist_entry (token_id, kind, blocked_at, until)
     SELECT left(session_key, 32)::uuid, 'key', clock_timestamp(), clock_timestamp() + interval '{SESSION_HOURS} hour'
     FROM deleted JOIN accounts_signin ON accounts_signin.id = sign_in_id
-    WHERE sign_in_id >= first_live
+    WHERE sign_in_id >= (
+            SELECT (
+                lpad(to_hex((coalesce(extract(epoch FROM max(before)), 0) * 1000)::bigint), 12, '0') || repeat('0', 20)
+            )::uuid
+            FROM blocklist_entry WHERE kind = 'all' AND owner_id IS NULL AND before IS NOT NULL
+        )
         AND ended_at IS NULL
         AND expire_date > now()
         AND session_key ~ '^[0-9a-f]{{32}}'
