@@ -1,8 +1,17 @@
-"""Models of accounts. Their modules import each other in this order: choices, events, attempts, sign-ins, users."""
+"""Models of accounts. Their modules import each other in the order choices, events, attempts, factors, sign-ins, users."""
 
 from accounts.models.attempts import Attempt, AttemptCounter, AttemptCounterQuerySet
-from accounts.models.errors import AccountChanged, DPoPRequired, RefreshRefused, SignInRefused
+from accounts.models.choices import Method
+from accounts.models.errors import (
+    AccountChanged,
+    DPoPRequired,
+    RefreshRefused,
+    SecondFactorMissing,
+    SecondStepRequired,
+    SignInRefused,
+)
 from accounts.models.events import SecurityEvent, SecurityEventQuerySet
+from accounts.models.factors import AuthenticatorApp, Factor, Passkey, RecoveryCode, RecoveryCodeSet, UsedStep
 from accounts.models.sessions import Session
 from accounts.models.sign_in_querysets import SignInQuerySet
 from accounts.models.sign_ins import SignIn
@@ -15,14 +24,23 @@ __all__ = [
     "Attempt",
     "AttemptCounter",
     "AttemptCounterQuerySet",
+    "AuthenticatorApp",
     "DPoPRequired",
+    "Factor",
+    "Method",
+    "Passkey",
+    "RecoveryCode",
+    "RecoveryCodeSet",
     "RefreshRefused",
+    "SecondFactorMissing",
+    "SecondStepRequired",
     "SecurityEvent",
     "SecurityEventQuerySet",
     "Session",
     "SignIn",
     "SignInQuerySet",
     "SignInRefused",
+    "UsedStep",
     "User",
     "UserQuerySet",
     "check_scopes",
