@@ -89,9 +89,7 @@ def _mark_signed_in(user: User, now: datetime, level: int) -> None:
     the password was verified, and as start().
     """
     unused_since = now if user.is_signing_up else None
-    unchanged = User._base_manager.filter(
-        pk=user.pk, is_active=True, password=user.password, generation=user.generation
-    )
+    unchanged = User.objects.filter(pk=user.pk, is_active=True, password=user.password, generation=user.generation)
     needs_second_step = level < 2 and settings.SECOND_FACTOR != "off" and not user.is_service
     allowed = unchanged.without_second_factor() if needs_second_step else unchanged
     if needs_second_step and user.must_have_second_factor:

@@ -6,10 +6,11 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, models, transaction
+from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 from django.utils.translation import gettext_lazy as _
 
 from accounts import ending
-from accounts.factors import passkeys, recovery_codes, totp
+from accounts.factors import passkeys, recovery_codes, second_step, totp
 from accounts.factors.errors import FactorRefused, StepNotValid
 from accounts.models import (
     AccountChanged,
@@ -45,6 +46,35 @@ def get_factor(user: User, pk: UUID) -> Factor | None:
 
 
 # Add
+
+
+def passkey_options(user: User, sid: UUID | None, *, is_conditional: bool = False) -> passkeys.Json:
+    """
+    Returns a `step` and the options of navigator.credentials.create() as `publicKey`. The step is bound to the sign-in
+    `sid`. `is_conditional`: for a conditional create after a sign-in by password. Two statements.
+    """
+    user_handle = passkeys.user_handle_of(user)
+    step, challenge = second_step.begin(
+        second_step.Purpose.ADD_PASSKEY,
+        user,
+        sid=sid,
+        handle=urlsafe_base64_encode(user_handle),
+        is_conditional=is_conditional,
+    )
+    return {"step": step, "publicKey": passkeys.creation_options(challenge, user, user_handle)}
+
+
+def add_passkey_by_step(
+    user: User, sid: UUID | None, step_token: str, credential: passkeys.Json, name: str = ""
+) -> tuple[Passkey, list[str]]:
+    """
+    Adds the passkey that answers passkey_options(), and consumes the step. Returns it, and new recovery codes if it is
+    the user's first factor. Raises StepNotValid and FactorRefused.
+    """
+    step = second_step.read(step_token, second_step.Purpose.ADD_PASSKEY, sid=sid, user=user)
+    passkey = passkeys.verify_new(credential, step.challenge, is_conditional=step.extra["is_conditional"])
+    step.consume()
+    return passkey, add_passkey(user, passkey, urlsafe_base64_decode(step.extra["handle"]), name)
 
 
 def add_passkey(user: User, passkey: Passkey, user_handle: bytes, name: str = "") -> list[str]:

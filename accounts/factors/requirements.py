@@ -62,8 +62,8 @@ def methods_of(user: User) -> list[str]:
 def is_recent(user: User, sign_in: SignIn, level: int | None = None, within: timedelta | None = None) -> bool:
     """
     Returns whether the user proved who they are in this sign-in recently (`within`, or REAUTHENTICATION_TIMEOUT), at
-    `level`, or else at the level of the account. One statement if the sign-in has level 1 and `level` is not given.
+    `level`, or else at the level of the account. At most one statement, for a sign-in of level 1.
     """
-    if level is None:
-        level = 1 if sign_in.level == 2 else level_of_account(user)
-    return sign_in.is_recently_authenticated(level, within)
+    if not sign_in.is_recently_authenticated(level or 1, within):
+        return False
+    return level is not None or sign_in.level >= level_of_account(user)

@@ -1,4 +1,4 @@
-"""Models of accounts. Their modules import each other in the order choices, events, attempts, factors, sign-ins, users."""
+"""Models of accounts. They import each other in this order: choices, events, attempts, factors, sign-ins, users."""
 
 from accounts.models.attempts import Attempt, AttemptCounter, AttemptCounterQuerySet
 from accounts.models.choices import Method

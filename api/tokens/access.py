@@ -1,5 +1,6 @@
 """Access tokens, and the base class of all tokens of a sign-in."""
 
+import json
 import uuid
 from datetime import datetime
 from functools import lru_cache
@@ -13,14 +14,18 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.utils import datetime_to_epoch
 
-from accounts.models import SecurityEvent, SignIn
+from accounts.models import Method, SecurityEvent, SignIn
 from api.blocklist import status_list
 from api.blocklist.mirror import mirror
 from api.blocklist.models import Entry
+from api.keys import keyring
 from api.tokens.backend import BACKEND_OPTIONS, MAX_CACHED_TOKENS, StrictTokenBackend
 
-# Characters of issuer, audience and username together. With more, the username is left out, to stay under 500 bytes.
-MAX_NAMES_LENGTH = 28
+# Bytes of an access token without `cnf` and `status`. Optional claims that would exceed it are left out.
+MAX_BYTES = 499
+SIGNATURE_BYTES = {"HS256": 32, "ES256": 64, "EdDSA": 64}
+# RFC 8176. `pop` is a proof of possession of a key, which a passkey gives.
+AMR = {Method.PASSWORD: "pwd", Method.PASSKEY: "pop", Method.TOTP: "otp", Method.RECOVERY_CODE: "otp"}
 
 # To parse a UUID takes a tenth of the time of the check of a cached token.
 _cached_uuid = lru_cache(maxsize=2 * MAX_CACHED_TOKENS)(uuid.UUID)
@@ -118,7 +123,34 @@ class AccessToken(SignInToken, tokens.AccessToken):
             token["aud"] = sign_in.audience
         if settings.JWT_STATUS_LIST and sign_in.status_index is not None:
             token["status"] = status_list.claim(sign_in.status_index)
-        username = sign_in.user.username
-        if len(f"{cls._token_backend.issuer}{sign_in.audience or settings.JWT_AUDIENCE}{username}") <= MAX_NAMES_LENGTH:
-            token["username"] = username
+        # RFC 9470, section 6. Without `acr`, the level is the lowest.
+        token["auth_time"] = datetime_to_epoch(sign_in.authenticated_at)
+        acr = f"aal{sign_in.level}"
+        if sign_in.level > 1 or cls._fits(token, "acr", acr):
+            token["acr"] = acr
+        for name, claim in (("amr", amr_of(sign_in)), ("username", sign_in.user.username)):
+            if claim and cls._fits(token, name, claim):
+                token[name] = claim
         return token
+
+    @classmethod
+    def _fits(cls, token: Self, name: str, claim: Any) -> bool:
+        """Returns whether the token stays under 500 bytes with one more claim, not counting `cnf` and `status`."""
+        key = keyring.signing_key
+        header = {"alg": key.algorithm, "kid": key.kid, "typ": "at+jwt"}
+        claims = {"aud": settings.JWT_AUDIENCE, "iss": cls._token_backend.issuer, **token.payload, name: claim}
+        counted = {name: value for name, value in claims.items() if name not in ("cnf", "status")}
+        # RS256 signatures alone have 342 bytes: such a token gets the claims of one by ES256.
+        parts = [_json_bytes(header), _json_bytes(counted), SIGNATURE_BYTES.get(key.algorithm, 64)]
+        # Base64 without padding, and two dots.
+        return sum(-(-4 * size // 3) for size in parts) + 2 <= MAX_BYTES
+
+
+def amr_of(sign_in: SignIn) -> list[str]:
+    """Returns the claim `amr`: the proved methods (RFC 8176); [] if they are unknown."""
+    methods = sign_in.methods.split()
+    return list(dict.fromkeys(AMR[Method(each)] for each in methods)) + (["mfa"] if sign_in.level == 2 else [])
+
+
+def _json_bytes(content: dict[str, Any]) -> int:
+    return len(json.dumps(content, separators=(",", ":")).encode())
