@@ -309,7 +309,8 @@ class ReauthenticateView(APIView):
     )
     def post(self, request: AuthenticatedRequest) -> Response:
         """
-        Confirm who the user is. The error `recent_sign_in_required` lists the `methods`. Then repeat its request. An account with a second factor needs that; a password is not enough.
+        Confirm who the user is. The error `recent_sign_in_required` lists the `methods`. Then repeat its request. For
+        an account with a second factor, a password is not enough.
         """
         serializer = ReauthenticationSerializer(data=request.data, context={"request": request})
         serializer.is_valid(raise_exception=True)

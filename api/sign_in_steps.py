@@ -126,7 +126,9 @@ class SecondStepView(SignInStepView):
         serializer = SecondStepSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         step, key_thumbprint = self.read_step(request, serializer.validated_data["step"], Purpose.SIGN_IN)
-        return self.respond(prove(step, serializer.validated_data), step, key_thumbprint)
+        with as_api_errors():
+            user = prove(step, serializer.validated_data)
+        return self.respond(user, step, key_thumbprint)
 
 
 class PasskeyOptionsView(SignInStepView):

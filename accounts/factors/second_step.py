@@ -157,6 +157,16 @@ def sign_in_with_passkey(step: Step, credential: dict[str, Any]) -> User:
     return _finish(step, user, Method.PASSKEY)
 
 
+def finish_enrolment(step: Step, user: User, method: str) -> User:
+    """
+    Returns the user of an ENROL step, and consumes it, after accounts.factors.changes has added a factor of `method`
+    with this instance. Raises StepNotValid.
+    """
+    if step.user is None or step.user.pk != user.pk:
+        raise StepNotValid
+    return _finish(step, user, method)
+
+
 def add_code(user: User, method: str, code: str) -> User:
     """Returns a user whose password was just verified, with the proof of a code in the same call. As check_code()."""
     check_code(user, method, code, is_after_password=True)

@@ -5,6 +5,8 @@ import time
 import pytest
 from django.conf import settings
 
+from accounts.models import SignIn
+
 PASSWORD_CONFIRM = "/api/password/confirm/"
 END_OTHERS = "/api/sign-ins/end-others/"
 
