@@ -2,6 +2,7 @@
 
 import json
 from urllib.parse import urlencode
+from uuid import uuid4
 
 import pytest
 from django.db import transaction
@@ -21,9 +22,22 @@ FIELDS = {
     "/api/password/change/": ["old_password", "new_password"],
     "/api/password/reset/": ["email"],
     "/api/password/reset/confirm/": ["uid", "token", "new_password"],
+    "/api/token/second-step/": ["step", "code"],
+    "/api/token/passkey/": ["step", "credential"],
+    "/api/factors/totp/": ["name"],
+    "/api/factors/totp/confirm/": ["id"],
+    "/api/factors/passkey/": ["step", "credential", "name"],
+    "/api/reauthenticate/": ["password"],
 }
 PLACES = [(path, field) for path, fields in FIELDS.items() for field in fields]
-SIGNED_IN = ["/api/me/", "/api/password/change/"]
+SIGNED_IN = [
+    "/api/me/",
+    "/api/password/change/",
+    "/api/factors/totp/",
+    "/api/factors/totp/confirm/",
+    "/api/factors/passkey/",
+    "/api/reauthenticate/",
+]
 WITHOUT_BODY = ["/api/sign-ins/end-others/", "/api/sign-ins/end-all/"]
 
 
@@ -40,6 +54,12 @@ def valid_bodies(hers, ann, password):
         "/api/password/change/": {"old_password": password, "new_password": "a quite new passphrase"},
         "/api/password/reset/": {"email": ann.email},
         "/api/password/reset/confirm/": {"uid": "MQ", "token": "a-b", "new_password": "a quite new passphrase"},
+        "/api/token/second-step/": {"step": "a:b:c", "code": "123456"},
+        "/api/token/passkey/": {"step": "a:b:c", "credential": {"id": "x"}},
+        "/api/factors/totp/": {"name": "Phone"},
+        "/api/factors/totp/confirm/": {"id": str(uuid4()), "code": "123456"},
+        "/api/factors/passkey/": {"step": "a:b:c", "credential": {"id": "x"}, "name": "Phone"},
+        "/api/reauthenticate/": {"password": password},
     }
 
 
