@@ -90,7 +90,8 @@ def test_a_page_with_a_level_redirects_to_the_confirmation(browser_of, ann):
     assert response.headers["Location"].startswith("/accounts/confirm/")
 
 
-def test_the_permission_takes_one_statement_for_a_sign_in_of_level_2(hers, django_assert_num_queries):
+def test_the_permission_takes_one_statement(hers, django_assert_num_queries):
     add_app(hers)
-    with django_assert_num_queries(1):
+    # The other one reads the blocklist: the mirror of a test is not current.
+    with django_assert_num_queries(2):
         hers.post("/api/payments/")
