@@ -21,9 +21,12 @@ SALT = "accounts.factor_removal"
 
 
 def request(user: User, staff: User, why: str) -> FactorRemoval | None:
-    """Requests the removal of all factors, and mails the link that stops it. None if one is pending already."""
+    """
+    Requests the removal of all factors, and mails the link that stops it. None if one is pending already.
+    Raises ValidationError without a reason.
+    """
     removal = FactorRemoval(user=user, requested_by=staff, why=why, due_at=timezone.now() + DELAY)
-    removal.full_clean(validate_constraints=False)
+    removal.clean_fields(exclude=["closed_at"])
     with request_context.acting(why, staff):
         try:
             with transaction.atomic():

@@ -18,10 +18,11 @@ import pytest
 from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
+from django.test import override_settings
 from django_redis import get_redis_connection
 
 from accounts import links, mail, registration
-from accounts.factors import recovery_codes
+from accounts.factors import recovery_codes, removals
 from accounts.models import AuthenticatorApp, SecurityEvent, SignIn, User
 from api.blocklist import status_list
 from api.blocklist.models import Entry
@@ -233,6 +234,9 @@ class Hour:
         codes = graces.post("/api/factors/recovery-codes/").json()["recovery_codes"]
         self.secrets |= set(codes)
         self.good["recovery code"] = codes[5]
+        with override_settings(SITE_URL="https://testserver"):
+            removals.request(grace, User.objects.get(username="sue"), "Lost the phone.")
+        assert Browser().post(self.mailed("stop_factor_removal")).status_code == 200
 
     def who_is_still_there(self):
         for client in (self.kept, self.holder):
@@ -268,7 +272,11 @@ class Hour:
 
     def mailed(self, view):
         """Returns the path of the link in the newest mail of its kind."""
-        kind = {"email_confirm": "email", "password_reset_confirm": "reset"}[view]
+        kind = {
+            "email_confirm": "email",
+            "password_reset_confirm": "reset",
+            "stop_factor_removal": "factors",
+        }[view]
         mail.wait()
         path = re.search(rf"/accounts/{kind}/[^/\s]+/([^/\s]+)/", self.mailoutbox[-1].body)
         self.secrets.add(path[1])
