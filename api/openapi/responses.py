@@ -53,8 +53,8 @@ ERROR_RESPONSES = {
     "403": ErrorResponse(
         "Forbidden",
         "The user is not allowed to do this, or must confirm who they are first (`recent_sign_in_required`, by one of "
-        "`methods`), or must finish the sign-in with a second factor (`second_step_required`, with `step` and `methods`), "
-        "or the request has a session cookie without its CSRF token.",
+        "`methods`), or must finish the sign-in with a second factor (`second_step_required`, with `step` and "
+        "`methods`), or the request has a session cookie without its CSRF token.",
         {
             "not allowed": {
                 "detail": "You do not have permission to perform this action.",
@@ -139,7 +139,17 @@ SCHEMAS: dict[str, Json] = {
                 "type": "array",
                 "description": "With `token_not_valid`: the reason, for each type of token that was tried.",
                 "items": {"type": "object", "additionalProperties": {"type": "string"}},
-            }
+            },
+            "methods": {
+                "type": "array",
+                "description": "With `second_step_required` and `recent_sign_in_required`: what the user can prove.",
+                "items": {"type": "string", "enum": ["passkey", "totp", "recovery_code", "password"]},
+            },
+            "step": {"type": "string", "description": "With `second_step_required`: send it back with the proof."},
+            "passkey": {
+                "type": "object",
+                "description": "With `second_step_required`: the options for `navigator.credentials.get()`.",
+            },
         },
         "required": ["detail", "code"],
     },
