@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from accounts import guess_limits, hashing, known_browsers, rate_limits
 from accounts.http import request_context
-from accounts.models import Attempt, AttemptCounter, SignIn, User
+from accounts.models import Attempt, AttemptCounter, Method, SignIn, User
 
 
 class PasswordBackend(ModelBackend):
@@ -40,6 +40,7 @@ class PasswordBackend(ModelBackend):
             is_verified = self._verify(user, password, kind)
         if is_verified:
             attempt.succeeded()
+            user.proved = (Method.PASSWORD,)  # type: ignore[union-attr]
             return user
         attempt.failed(user)
         if refusal:

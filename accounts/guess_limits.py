@@ -1,4 +1,4 @@
-"""Sources of password guesses: by what the guesses of a client count together."""
+"""Sources of password and code guesses: by what the guesses of a client count together."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -42,6 +42,11 @@ def sources_of_known_browser(user: AbstractBaseUser, device: str) -> list[Source
 def sources_of_signed_in(user: AbstractBaseUser) -> list[Source]:
     """Returns the sources of a signed-in user who enters the password again."""
     return [Source(Kind.INSIDE, digest(Kind.INSIDE, user.pk), username_digest(user.get_username()))]
+
+
+def sources_of_codes(user: AbstractBaseUser, method: str) -> list[Source]:
+    """Returns the sources of codes of a second factor: each method of an account has its own counter."""
+    return [Source(Kind.CODE, digest(Kind.CODE, user.pk, method), username_digest(user.get_username()))]
 
 
 def without_account(sources: Iterable[Source]) -> list[Source]:

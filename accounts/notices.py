@@ -39,6 +39,13 @@ NOTICES = {
     "password_reset": Notice("password_changed", "password_reset", is_urgent=True, is_by_credential=True),
     "email_change_asked": Notice("email_change_asked", "profile", is_urgent=True),
     "email_changed": Notice("email_changed", "activity", is_urgent=True, is_by_credential=True),
+    "factor_added": Notice("factor_added", "password_reset", is_urgent=True),
+    "factor_removed": Notice("factor_removed", "password_reset", is_urgent=True),
+    "factor_disabled": Notice("factor_disabled", "password_reset", is_urgent=True, is_by_credential=True),
+    "recovery_codes_made": Notice("recovery_codes_made", "password_reset", is_urgent=True),
+    "recovery_code_used": Notice("recovery_code_used", "password_reset", is_urgent=True, is_by_credential=True),
+    "password_known": Notice("password_known", "password_reset", is_urgent=True, is_by_credential=True),
+    "passkey_counter": Notice("passkey_counter", "activity", is_urgent=True, is_by_credential=True),
 }
 
 

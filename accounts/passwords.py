@@ -71,8 +71,8 @@ def reset(user: User, new_password: str) -> None:
             raise AccountChanged
         user.mark_stored(["email_confirmed_at"])
         user.replace_password(new_hash, SecurityEvent.Type.PASSWORD_RESET)
-        # Wrong guesses of the old password must not lock the new one out.
-        AttemptCounter.objects.of(user).lift()
+        # Wrong guesses of the old password must not lock the new one out. The limit of codes stays.
+        AttemptCounter.objects.of(user).exclude(kind=rate_limits.Kind.CODE).lift()
 
 
 def reauthenticate(request: HttpRequest, password: str) -> User:

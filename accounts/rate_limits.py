@@ -33,6 +33,7 @@ class Kind(models.TextChoices):
     ADDRESS = "address", _("password attempts: one IP address, all accounts")
     DEVICE = "device", _("password attempts: one account, a known browser")
     INSIDE = "inside", _("password attempts: one account, while signed in")
+    CODE = "code", _("codes of a second factor: one account")
     RESET = "reset", _("password reset e-mails to one e-mail address")
     RESETTING = "resetting", _("password resets requested from one IP address")
     SIGN_UP = "sign_up", _("usernames and e-mail addresses checked from one IP address")
@@ -95,6 +96,8 @@ GUESS_LIMITS = {
     # Only the owner has the cookie or is signed in, unless it was stolen.
     Kind.DEVICE: Limit(5, timedelta(hours=1), 30, timedelta(hours=12)),
     Kind.INSIDE: Limit(5, timedelta(hours=1), 30, timedelta(hours=12)),
+    # Only clients that know the password, or are signed in, can send a code.
+    Kind.CODE: Limit(5, timedelta(hours=1), 30, timedelta(hours=12)),
 }
 # Quotas of mails and sign-ups.
 QUOTAS = {

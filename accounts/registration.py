@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts import email_addresses, hashing, quotas
 from accounts.http import request_context
-from accounts.models import AttemptCounter, SecurityEvent, User
+from accounts.models import AttemptCounter, Method, SecurityEvent, User
 
 THROW_AWAY_LIFETIME = timedelta(days=1)
 
@@ -36,6 +36,7 @@ def create_account(username: str, email: str, password: str) -> User:
     """
     user = User(username=username, email=User.objects.normalize_email(email), unused_since=timezone.now())
     user.is_signing_up = True
+    user.proved = (Method.PASSWORD,)
     user.full_clean(exclude=["password"])
     user.set_password(password)
     try:
@@ -57,6 +58,7 @@ def create_throw_away_user(username: str, password: str) -> User:
     # RFC 2606: an address that never exists.
     email = f"{username}@throw-away.invalid"
     user = User(username=username, email=email, delete_after=timezone.now() + THROW_AWAY_LIFETIME)
+    user.proved = (Method.PASSWORD,)
     user.set_password(password)
     with transaction.atomic():
         user.save(force_insert=True)

@@ -1,8 +1,9 @@
 """
 The start of a sign-in. Every sign-in is created by start(): pages, sign-up, API, connected clients, the admin, the
-comparison, and login() in a view of another app.
+comparison, and login() in a view of another app. It refuses a sign-in that lacks a second factor.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -11,7 +12,18 @@ from django.utils import timezone
 
 from accounts import sids
 from accounts.http import request_context
-from accounts.models import DPoPRequired, SecurityEvent, SignIn, SignInRefused, User
+from accounts.models import (
+    DPoPRequired,
+    SecondFactorMissing,
+    SecondStepRequired,
+    SecurityEvent,
+    SignIn,
+    SignInRefused,
+    User,
+    UserQuerySet,
+)
+from accounts.models.choices import level_of
+from accounts.models.sign_ins import joined_methods
 
 
 def start(
@@ -23,17 +35,20 @@ def start(
     key_thumbprint: str = "",
     authenticated_at: datetime | None = None,
     idle_timeout: timedelta | None = None,
+    methods: Iterable[str] | None = None,
 ) -> SignIn:
     """
-    Signs in a user whose password was verified on this instance, just now or at `authenticated_at`. Four statements.
-    Raises DPoPRequired, and SignInRefused if since then the account was changed or deactivated, or its sign-ins ended.
+    Signs in a user who proved `methods` (without it: User.proved), just now or at `authenticated_at`. Four statements.
+    Raises DPoPRequired; SecondStepRequired if the account has a second factor and none was proved; SecondFactorMissing
+    if it must have one; SignInRefused if since the proof the account was changed or deactivated, or its sign-ins ended.
     """
     check_allowed(user, kind, key_thumbprint)
+    proved = joined_methods(user.proved if methods is None else methods)
     now = timezone.now()
     is_first = user.last_login is None
     idle_timeout = idle_timeout or SignIn.idle_timeout_of(kind)
     with transaction.atomic():
-        _mark_signed_in(user, now)
+        _mark_signed_in(user, now, level_of(proved.split()))
         known = SignIn.objects.filter(user=user.pk).devices()
         sign_in = SignIn.objects.create(
             id=sids.new(now),
@@ -46,6 +61,7 @@ def start(
             created_at=now,
             last_seen_at=now,
             authenticated_at=authenticated_at or now,
+            methods=proved,
             refreshed_at=now,
             idle_timeout=idle_timeout,
             expires_at=now + min(idle_timeout, settings.SIGN_IN_MAX),
@@ -66,15 +82,25 @@ def check_allowed(user: User, kind: str, key_thumbprint: str = "") -> None:
         raise DPoPRequired
 
 
-def _mark_signed_in(user: User, now: datetime) -> None:
+def _mark_signed_in(user: User, now: datetime, level: int) -> None:
     """
-    Updates the user's row. The row lock serialises this with any end of all sign-ins, which locks the same row. Raises
-    SignInRefused if the row has changed since the password was verified.
+    Updates the user's row, in the statement that also looks for a second factor. The row lock serialises this with any
+    end of all sign-ins and any new factor, which lock the same row. Raises SignInRefused if the row has changed since
+    the password was verified, and as start().
     """
     unused_since = now if user.is_signing_up else None
-    unchanged = User._base_manager.filter(
-        pk=user.pk, is_active=True, password=user.password, generation=user.generation
-    )
-    if not unchanged.update(last_login=now, unused_since=unused_since):
-        raise SignInRefused
+    unchanged = User.objects.filter(pk=user.pk, is_active=True, password=user.password, generation=user.generation)
+    needs_second_step = level < 2 and settings.SECOND_FACTOR != "off" and not user.is_service
+    allowed = unchanged.without_second_factor() if needs_second_step else unchanged
+    if needs_second_step and user.must_have_second_factor:
+        allowed = allowed.none()
+    if not allowed.update(last_login=now, unused_since=unused_since):
+        raise _refusal(unchanged, needs_second_step)
     user.last_login, user.unused_since = now, unused_since
+
+
+def _refusal(unchanged: UserQuerySet, needs_second_step: bool) -> SignInRefused:
+    """Why no row was updated. At most two statements, for a refused sign-in only."""
+    if not needs_second_step or not unchanged.exists():
+        return SignInRefused()
+    return SecondFactorMissing() if unchanged.without_second_factor().exists() else SecondStepRequired()

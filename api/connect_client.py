@@ -38,7 +38,11 @@ class ConnectClientView(ReauthenticationRequiredMixin, FormView):
         name = form.cleaned_data["name"]
         current: SignIn = self.request.session.sign_in  # type: ignore[assignment]
         sign_in = starting.start(
-            self.request.user, SignIn.Kind.CLIENT, name=name, authenticated_at=current.authenticated_at
+            self.request.user,
+            SignIn.Kind.CLIENT,
+            name=name,
+            authenticated_at=current.authenticated_at,
+            methods=current.methods.split(),
         )
         self.template_name = "accounts/client_connected.html"
         base = request_context.absolute_url(reverse("home")).rstrip("/")

@@ -1,7 +1,8 @@
 """Error responses: every error has a `detail`, a `code`, its status, and the headers of that status."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -11,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework_simplejwt.exceptions import InvalidToken
 
+from accounts.factors import errors as factors
 from accounts.models import User
 from accounts.rate_limits import TooManyAttempts
 from api import dpop, metrics, outages
@@ -19,6 +21,13 @@ from api.outages import Outage
 RETRY_AFTER_SECONDS = 2
 # The codes of a 401 for a token that the client sent.
 REFUSED_TOKEN_CODES = {"token_not_valid", "bad_authorization_header"}
+FACTOR_ERRORS = (
+    factors.SecondStepFailed,
+    factors.UnknownPasskey,
+    factors.StepNotValid,
+    factors.FactorRefused,
+)
+CONFLICTS = {"too_many_factors", "no_second_factor", "passkey_exists"}
 INVALID = {"detail": "The input is not valid.", "code": "invalid"}
 
 
@@ -32,8 +41,59 @@ class Unavailable(exceptions.APIException):
 
 
 class RecentSignInRequired(exceptions.PermissionDenied):
-    default_detail = "Confirm your password first, at /api/password/confirm/: you gave it too long ago."
+    """
+    The user must prove who they are again. The status is 403, since clients answer 401 with a refresh; a permission can
+    choose 401, as RFC 9470 has it.
+    """
+
+    default_detail = "Confirm who you are first, at /api/reauthenticate/, by one of the methods."
     default_code = "recent_sign_in_required"
+
+    def __init__(self, methods: Sequence[str], level: int, within: timedelta, status_code: int = 403) -> None:
+        super().__init__()
+        self.status_code = status_code
+        self.members = {"methods": list(methods)}
+        # RFC 9470, section 3
+        self.challenge = (
+            'Bearer realm="api", error="insufficient_user_authentication", '
+            f'acr_values="aal{level}", max_age="{int(within.total_seconds())}"'
+        )
+
+
+class SecondStepRequired(exceptions.PermissionDenied):
+    """The password is right, and the account has a second factor. Nothing was started."""
+
+    default_detail = "Finish the sign-in with a second factor, at /api/token/second-step/, by one of the methods."
+    default_code = "second_step_required"
+
+    def __init__(self, **members: Any) -> None:
+        super().__init__()
+        self.members = members
+
+
+class SecondFactorMissing(exceptions.PermissionDenied):
+    default_detail = "This account must have a second factor. Add one on the site, and sign in again."
+    default_code = "second_factor_missing"
+
+
+class SecondStepFailed(exceptions.AuthenticationFailed):
+    default_code = "second_step_failed"
+
+
+class UnknownPasskey(exceptions.NotFound):
+    default_code = "unknown_passkey"
+
+
+class BadStep(exceptions.APIException):
+    """A step that is not valid, or a factor that cannot be added."""
+
+    status_code = status.HTTP_400_BAD_REQUEST
+
+
+class FactorConflict(exceptions.APIException):
+    """The account has too many factors, or none."""
+
+    status_code = status.HTTP_409_CONFLICT
 
 
 @contextmanager
@@ -43,6 +103,16 @@ def as_throttled() -> Iterator[None]:
         yield
     except TooManyAttempts as error:
         raise exceptions.Throttled(error.seconds) from error
+
+
+@contextmanager
+def as_api_errors() -> Iterator[None]:
+    """As as_throttled(), also for the errors of second factors."""
+    try:
+        with as_throttled():
+            yield
+    except FACTOR_ERRORS as error:
+        raise _as_api_exception(error) from error
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
@@ -63,6 +133,9 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         metrics.refused_tokens.inc()
         # RFC 6750, section 3.1
         response["WWW-Authenticate"] = f'{response["WWW-Authenticate"]}, error="invalid_token"'
+    response.data |= getattr(exc, "members", {})
+    if isinstance(exc, RecentSignInRequired):
+        response["WWW-Authenticate"] = exc.challenge
     if isinstance(exc, dpop.ProofRefused):
         _add_proof_headers(response, exc)
     return response
@@ -101,6 +174,12 @@ def _as_api_exception(exc: Exception) -> Exception:
         return exceptions.NotFound(_joined_texts(exc.args))
     if isinstance(exc, PermissionDenied):
         return exceptions.PermissionDenied(_joined_texts(exc.args))
+    if isinstance(exc, factors.SecondStepFailed):
+        return SecondStepFailed(exc.message)
+    if isinstance(exc, factors.UnknownPasskey):
+        return UnknownPasskey(exc.message)
+    if isinstance(exc, factors.StepNotValid | factors.FactorRefused):
+        return (FactorConflict if exc.code in CONFLICTS else BadStep)(exc.message, exc.code)
     return exc
 
 

@@ -12,20 +12,34 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 from rest_framework.exceptions import AuthenticationFailed, ValidationError
+from rest_framework.request import Request
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.serializers import TokenObtainSerializer
 
 from accounts import password_validation, passwords, registration, starting
+from accounts.factors import passkeys, removals, requirements, second_step
 from accounts.forms import MAX_LOGIN_LENGTH
-from accounts.models import DPoPRequired, RefreshRefused, SecurityEvent, SignIn, SignInRefused, User
-from api import dpop, metrics
+from accounts.models import (
+    DPoPRequired,
+    Method,
+    RefreshRefused,
+    SecondFactorMissing,
+    SecondStepRequired,
+    SecurityEvent,
+    SignIn,
+    SignInRefused,
+    User,
+)
+from api import dpop, errors, metrics
 from api.authentication import sid_of
 from api.blocklist.models import StatusIndex
-from api.errors import as_throttled
+from api.errors import as_api_errors, as_throttled
 from api.tokens import AccessToken, AnyToken, RefreshToken
 
 # Of the user id in a password reset link.
 MAX_UID_LENGTH = 64
+# Of a code of an authenticator app: room for white space.
+MAX_CODE_LENGTH = 16
 
 
 class TextField(serializers.CharField):
@@ -94,6 +108,12 @@ class TokenPairSerializer(TokenObtainSerializer):
             help_text="The username or the e-mail address, in upper or lower case.",
         )
         self.fields["password"] = PasswordField()
+        self.fields["code"] = TextField(
+            write_only=True,
+            required=False,
+            max_length=MAX_CODE_LENGTH,
+            help_text="The code of an authenticator app, for an account with a second factor.",
+        )
         self.fields["audience"] = AudienceField(write_only=True, required=False, max_length=255)
 
     def validate_audience(self, audience: str) -> str:
@@ -103,21 +123,62 @@ class TokenPairSerializer(TokenObtainSerializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
         kind = SignIn.Kind.CLIENT
-        audience = attrs.pop("audience", "")
+        audience, code = attrs.pop("audience", ""), attrs.pop("code", "")
         request = self.context["request"]
-        key_thumbprint = dpop.verify_proof(request) if dpop.has_proof(request) else ""
+        key_thumbprint = proven_key(request)
         with as_throttled():
             user = authenticate(request, **attrs, kind=kind)
+        if user is None:
+            raise no_active_account()
         issued_at = timezone.now()
         try:
-            if user is None:
-                raise SignInRefused
-            sign_in = starting.start(user, kind, audience=audience, key_thumbprint=key_thumbprint)
-        except DPoPRequired as error:
-            raise dpop.ProofRefused(_("A DPoP proof is needed.")) from error
-        except SignInRefused as error:
-            raise AuthenticationFailed(self.error_messages["no_active_account"], "no_active_account") from error
+            sign_in = start_client(user, audience, key_thumbprint)
+        except SecondStepRequired as error:
+            if removals.carry_out_if_due(user):
+                return token_pair(start_client(user, audience, key_thumbprint), issued_at)
+            if not code:
+                raise second_step_of(user, audience, key_thumbprint) from error
+            with as_api_errors():
+                second_step.add_code(user, Method.TOTP, code)
+            sign_in = start_client(user, audience, key_thumbprint)
         return token_pair(sign_in, issued_at)
+
+
+def proven_key(request: Request) -> str:
+    """The thumbprint of the key of the request's DPoP proof; empty if it has none. Raises ProofRefused."""
+    return dpop.verify_proof(request) if dpop.has_proof(request) else ""
+
+
+def no_active_account() -> AuthenticationFailed:
+    return AuthenticationFailed(TokenObtainSerializer.default_error_messages["no_active_account"], "no_active_account")
+
+
+def start_client(user: User, audience: str, key_thumbprint: str) -> SignIn:
+    """Starts a client's sign-in. Raises SecondStepRequired, and other refusals as errors of the API."""
+    try:
+        return starting.start(user, SignIn.Kind.CLIENT, audience=audience, key_thumbprint=key_thumbprint)
+    except SecondStepRequired:
+        raise
+    except DPoPRequired as error:
+        raise dpop.ProofRefused(_("A DPoP proof is needed.")) from error
+    except SecondFactorMissing as error:
+        raise errors.SecondFactorMissing from error
+    except SignInRefused as error:
+        raise no_active_account() from error
+
+
+def second_step_of(user: User, audience: str, key_thumbprint: str) -> errors.SecondStepRequired:
+    """The error that asks for the second step: with the signed step, and options if the user has a passkey."""
+    methods = requirements.methods_of(user)
+    step, challenge = second_step.begin(
+        second_step.Purpose.SIGN_IN,
+        user,
+        kind=SignIn.Kind.CLIENT,
+        audience=audience,
+        key_thumbprint=key_thumbprint,
+    )
+    options = {"passkey": passkeys.request_options(challenge, user)} if Method.PASSKEY in methods else {}
+    return errors.SecondStepRequired(step=step, methods=methods, **options)
 
 
 class TokenRefreshSerializer(serializers.Serializer):

@@ -3,7 +3,7 @@
 from django.urls import path
 from rest_framework_simplejwt import views as simplejwt
 
-from api import service_endpoints, views
+from api import factors, service_endpoints, sign_in_steps, views
 from api.openapi import views as openapi_views
 from api.throttling import TokenThrottle
 
@@ -15,6 +15,9 @@ urlpatterns = [
     path("token/revoke/", service_endpoints.RevokeView.as_view()),
     path("token/introspect/", service_endpoints.IntrospectView.as_view()),
     path("token/status/<int:number>", service_endpoints.StatusListView.as_view()),
+    path("token/second-step/", sign_in_steps.SecondStepView.as_view()),
+    path("token/passkey/options/", sign_in_steps.PasskeyOptionsView.as_view()),
+    path("token/passkey/", sign_in_steps.PasskeySignInView.as_view()),
     path("me/", views.MeView.as_view()),
     path("sign-ins/", views.SignInViewSet.as_view({"get": "list"})),
     path("sign-ins/end-others/", views.SignInViewSet.as_view({"post": "end_others"})),
@@ -22,6 +25,15 @@ urlpatterns = [
     path("sign-ins/<uuid:pk>/", views.SignInViewSet.as_view({"delete": "destroy"})),
     path("events/", views.SecurityEventView.as_view()),
     path("register/", views.RegisterView.as_view()),
+    path("factors/", factors.FactorListView.as_view()),
+    path("factors/totp/", factors.NewAppView.as_view()),
+    path("factors/totp/confirm/", factors.ConfirmAppView.as_view()),
+    path("factors/passkey/options/", factors.NewPasskeyOptionsView.as_view()),
+    path("factors/passkey/", factors.NewPasskeyView.as_view()),
+    path("factors/recovery-codes/", factors.RecoveryCodesView.as_view()),
+    path("factors/<uuid:pk>/", factors.FactorView.as_view()),
+    path("reauthenticate/", factors.ReauthenticateView.as_view()),
+    path("reauthenticate/options/", factors.ReauthenticationOptionsView.as_view()),
     path("password/change/", views.PasswordChangeView.as_view()),
     path("password/confirm/", views.PasswordConfirmView.as_view()),
     path("password/reset/", views.PasswordResetView.as_view()),

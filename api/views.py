@@ -10,11 +10,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import ending, passwords
+from accounts.factors import requirements
 from accounts.http.headers import CLEAR_SITE_DATA
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
-from api import serializers
+from api import serializers, step_up
 from api.authentication import AuthenticatedRequest, sid_of
-from api.errors import RecentSignInRequired
 from api.openapi.responses import EMPTY
 from api.throttling import AccountThrottle
 
@@ -93,10 +93,16 @@ class PasswordConfirmView(APIView):
         examples=[OpenApiExample("alice", {"password": "violet anchor hums at dawn"}, request_only=True)],
     )
     def post(self, request: AuthenticatedRequest) -> Response:
-        """Confirm the user's password. Then repeat the request that got `recent_sign_in_required`."""
+        """
+        Confirm the user's password. Then repeat the request that got `recent_sign_in_required`. An account with a
+        second factor gets that again: use `/api/reauthenticate/`.
+        """
         serializer = serializers.PasswordConfirmSerializer(data=request.data, context={"request": request})
         serializer.is_valid(raise_exception=True)
-        generics.get_object_or_404(SignIn, pk=sid_of(request), user=request.user.pk).mark_reauthenticated()
+        sign_in = generics.get_object_or_404(SignIn, pk=sid_of(request), user=request.user.pk)
+        if requirements.has_second_factor(request.user):
+            step_up.refuse(request)
+        sign_in.mark_reauthenticated()
         if isinstance(request.auth, SignIn):
             request._request.session.cycle_key()
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -171,7 +177,11 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
 
     @extend_schema(operation_id="end_sign_in", responses={204: OpenApiResponse(description="The sign-in has ended.")})
     def destroy(self, request: AuthenticatedRequest, pk: str) -> Response:
-        """End one of the user's sign-ins. It is no error if it has ended already."""
+        """
+        End one of the user's sign-ins. It is no error if it has ended already. Refused with `recent_sign_in_required`
+        if the user was confirmed too long ago.
+        """
+        self._check_recent(request)
         sign_in = generics.get_object_or_404(SignIn, user=request.user.pk, pk=pk)
         sign_in.end(SignIn.Reason.ENDED_BY_USER)
         return Response(status=status.HTTP_204_NO_CONTENT, headers=_sign_out_headers(request, sign_in == request.auth))
@@ -179,7 +189,7 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
     @extend_schema(
         operation_id="end_other_sign_ins",
         description="End all of the user's sign-ins except the current one. Refused with `recent_sign_in_required` if "
-        "its password was entered too long ago: `POST /api/password/confirm/`, then repeat the request.",
+        "its user was confirmed too long ago: `POST /api/reauthenticate/`, then repeat the request.",
         request=None,
         responses=OTHERS_ENDED_RESPONSE,
     )
@@ -187,21 +197,25 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
         if sid_of(request) is None:
             # After a test's force_authenticate(), no sign-in is the current one.
             return self.end_all(request)
-        current = _get_sign_in(request)
-        if current is None or not current.is_recently_authenticated():
-            raise RecentSignInRequired
+        current = step_up.check_recent(request)
         ended, left = ending.end_others(request.user, SignIn.Reason.ENDED_BY_USER, current)
         return Response({"ended": ended, "left": left} if left else {"ended": ended})
 
     @extend_schema(
         operation_id="end_all_sign_ins",
-        description="End all of the user's sign-ins, including the current one.",
+        description="End all of the user's sign-ins, including the current one. Refused as for one.",
         request=None,
         responses=ENDED_RESPONSE,
     )
     def end_all(self, request: AuthenticatedRequest) -> Response:
+        self._check_recent(request)
         ended = ending.end_all(request.user, SignIn.Reason.ENDED_BY_USER)
         return Response({"ended": ended}, headers=_sign_out_headers(request))
+
+    def _check_recent(self, request: AuthenticatedRequest) -> None:
+        """Raises RecentSignInRequired (OWASP ASVS 7.5.2). After a test's force_authenticate() there is no sign-in."""
+        if sid_of(request) is not None:
+            step_up.check_recent(request)
 
 
 def _get_sign_in(request: AuthenticatedRequest) -> SignIn | None:

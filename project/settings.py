@@ -193,6 +193,8 @@ SESSION_RECHECK = timedelta(seconds=env.integer("SESSION_RECHECK_SECONDS", defau
 # Sensitive actions require the password again if it was last entered longer ago.
 REAUTHENTICATION_TIMEOUT = timedelta(minutes=env.integer("RECENT_PROOF_MINUTES", default=15, low=1, high=43200))
 REFRESH_GRACE = timedelta(seconds=env.integer("REFRESH_GRACE_SECONDS", default=10, low=0, high=3600))
+# Which accounts can have, or must have, a second factor (accounts.factors.requirements).
+SECOND_FACTOR = env.choice("SECOND_FACTOR", ["off", "offered", "staff", "all"]) or "offered"
 # How long `manage.py prune` keeps sign-ins that have ended, security events, and accounts that were never confirmed.
 SIGN_IN_KEEP = timedelta(days=env.integer("SIGN_IN_KEEP_DAYS", default=30, low=0, high=36500))
 EVENT_KEEP = timedelta(days=env.integer("EVENT_KEEP_DAYS", default=365, low=0, high=36500))

@@ -1,8 +1,25 @@
-"""Models of accounts. Their modules import each other in this order: choices, events, attempts, sign-ins, users."""
+"""Models of accounts. They import each other in this order: choices, events, attempts, factors, sign-ins, users."""
 
 from accounts.models.attempts import Attempt, AttemptCounter, AttemptCounterQuerySet
-from accounts.models.errors import AccountChanged, DPoPRequired, RefreshRefused, SignInRefused
+from accounts.models.choices import Method
+from accounts.models.errors import (
+    AccountChanged,
+    DPoPRequired,
+    RefreshRefused,
+    SecondFactorMissing,
+    SecondStepRequired,
+    SignInRefused,
+)
 from accounts.models.events import SecurityEvent, SecurityEventQuerySet
+from accounts.models.factors import (
+    AuthenticatorApp,
+    Factor,
+    FactorRemoval,
+    Passkey,
+    RecoveryCode,
+    RecoveryCodeSet,
+    UsedStep,
+)
 from accounts.models.sessions import Session
 from accounts.models.sign_in_querysets import SignInQuerySet
 from accounts.models.sign_ins import SignIn
@@ -15,14 +32,24 @@ __all__ = [
     "Attempt",
     "AttemptCounter",
     "AttemptCounterQuerySet",
+    "AuthenticatorApp",
     "DPoPRequired",
+    "Factor",
+    "FactorRemoval",
+    "Method",
+    "Passkey",
+    "RecoveryCode",
+    "RecoveryCodeSet",
     "RefreshRefused",
+    "SecondFactorMissing",
+    "SecondStepRequired",
     "SecurityEvent",
     "SecurityEventQuerySet",
     "Session",
     "SignIn",
     "SignInQuerySet",
     "SignInRefused",
+    "UsedStep",
     "User",
     "UserQuerySet",
     "check_scopes",

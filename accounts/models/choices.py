@@ -1,5 +1,6 @@
-"""Choices of the models: kinds of sign-ins, reasons of their end, types of security events."""
+"""Choices of the models: kinds of sign-ins, reasons of their end, proved methods, types of security events."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import models
@@ -23,6 +24,26 @@ class EndReason(models.TextChoices):
     USER_DEACTIVATED = "user_deactivated", _("account deactivated")
     USER_DELETED = "user_deleted", _("account deleted")
     TOKEN_REUSED = "token_reused", _("refresh token used twice")
+    FACTOR_REMOVED = "factor_removed", _("second factor removed")
+
+
+class Method(models.TextChoices):
+    """What a user proved in a sign-in."""
+
+    PASSWORD = "password", _("password")
+    PASSKEY = "passkey", _("passkey")
+    TOTP = "totp", _("authenticator app")
+    RECOVERY_CODE = "recovery_code", _("recovery code")
+
+
+# No sign-in starts with a code alone: where one was proved, so was a password before. A passkey that verifies the user
+# is two factors by itself (NIST SP 800-63B-4, section 2.2).
+LEVEL_2_METHODS = frozenset({Method.PASSKEY.value, Method.TOTP.value, Method.RECOVERY_CODE.value})
+
+
+def level_of(methods: Iterable[str]) -> int:
+    """Returns the authentication level of proved methods: 2 with a second factor or a passkey, otherwise 1."""
+    return 2 if not LEVEL_2_METHODS.isdisjoint(methods) else 1
 
 
 class EventType(models.TextChoices):
@@ -51,6 +72,16 @@ class EventType(models.TextChoices):
     TOKEN_BLOCKED = "token_blocked", _("leaked token blocked")
     BLOCK_LIFTED = "block_lifted", _("token unblocked")
     EVENTS_EXPORTED = "events_exported", _("events exported")
+    FACTOR_ADDED = "factor_added", _("second factor added")
+    FACTOR_RENAMED = "factor_renamed", _("second factor renamed")
+    FACTOR_REMOVED = "factor_removed", _("second factor removed")
+    FACTOR_DISABLED = "factor_disabled", _("second factor disabled after too many wrong codes")
+    FACTOR_REMOVAL_ASKED = "factor_removal_asked", _("removal of second factors requested")
+    FACTOR_REMOVAL_STOPPED = "factor_removal_stopped", _("removal of second factors stopped")
+    RECOVERY_CODES_MADE = "recovery_codes_made", _("recovery codes created")
+    RECOVERY_CODE_USED = "recovery_code_used", _("recovery code used")
+    SECOND_STEP_FAILED = "second_step_failed", _("second step failed")
+    PASSKEY_COUNTER = "passkey_counter", _("passkey used with an old counter")
 
 
 # Callable choices of fields, so that a new choice needs no migration (Django documentation, Field.choices).

@@ -185,6 +185,16 @@ class SecurityEvent(models.Model):
         Type.TOKEN_BLOCKED: _("A leaked access token was blocked."),
         Type.BLOCK_LIFTED: _("An access token was unblocked."),
         Type.EVENTS_EXPORTED: _("You exported security events."),
+        Type.FACTOR_ADDED: _("A second factor was added."),
+        Type.FACTOR_RENAMED: _("A second factor was renamed."),
+        Type.FACTOR_REMOVED: _("A second factor was removed."),
+        Type.FACTOR_DISABLED: _("A second factor was disabled after too many wrong codes."),
+        Type.FACTOR_REMOVAL_ASKED: _("A staff member requested the removal of all second factors."),
+        Type.FACTOR_REMOVAL_STOPPED: _("The requested removal of second factors was stopped."),
+        Type.RECOVERY_CODES_MADE: _("New recovery codes were created."),
+        Type.RECOVERY_CODE_USED: _("A recovery code was used."),
+        Type.SECOND_STEP_FAILED: _("A second step failed after the right password."),
+        Type.PASSKEY_COUNTER: _("A passkey was used whose counter did not increase. There may be a copy of it."),
     }
     # Types that the account's owner can report as not their own action.
     DISPUTABLE = {
@@ -193,6 +203,10 @@ class SecurityEvent(models.Model):
         Type.PASSWORD_RESET,
         Type.EMAIL_CHANGE_ASKED,
         Type.EMAIL_CHANGED,
+        Type.FACTOR_ADDED,
+        Type.FACTOR_REMOVED,
+        Type.RECOVERY_CODES_MADE,
+        Type.RECOVERY_CODE_USED,
     }
     # A name, password, token or link was sufficient. The owner sees the client, even one with another user signed in.
     BY_CREDENTIAL = {
@@ -205,6 +219,10 @@ class SecurityEvent(models.Model):
         Type.PASSWORD_RESET,
         Type.EMAIL_CONFIRMED,
         Type.EMAIL_CHANGED,
+        Type.SECOND_STEP_FAILED,
+        Type.RECOVERY_CODE_USED,
+        Type.PASSKEY_COUNTER,
+        Type.FACTOR_DISABLED,
     }
 
     type = models.CharField(max_length=30, choices=event_types)

@@ -21,7 +21,7 @@ from accounts import devices, sids
 from accounts.changed_columns import ChangedColumnsModel
 from accounts.compiled_queries import CompiledUpdate, partial_instance
 from accounts.http import request_context
-from accounts.models.choices import EndReason, EventType, SignInKind, end_reasons, sign_in_kinds
+from accounts.models.choices import EndReason, EventType, Method, SignInKind, end_reasons, level_of, sign_in_kinds
 from accounts.models.events import SecurityEvent
 from accounts.models.sign_in_querysets import SignInManager
 from accounts.signals import sign_ins_ended
@@ -33,6 +33,12 @@ LAST_SEEN_PRECISION = timedelta(minutes=5)
 def user_columns() -> list[str]:
     """Returns the attnames of all columns of the user model."""
     return [field.attname for field in get_user_model()._meta.concrete_fields]
+
+
+def joined_methods(methods: Iterable[str]) -> str:
+    """Returns the text of SignIn.methods: each method once, in the order of Method."""
+    given = set(methods)
+    return " ".join(method for method in Method.values if method in given)
 
 
 class SignIn(ChangedColumnsModel):
@@ -59,10 +65,12 @@ class SignIn(ChangedColumnsModel):
 
     created_at = models.DateTimeField(default=timezone.now)
     last_seen_at = models.DateTimeField(default=timezone.now)
-    # When the user last entered the password in it (the auth_time of OpenID Connect).
+    # When the user last proved who they are, at the level of the sign-in (the auth_time of OpenID Connect).
     authenticated_at = models.DateTimeField(
         default=timezone.now, db_default=Now(), editable=False, db_column="proved_at"
     )
+    # What the user proved in it (Method), separated by spaces. Empty: unknown, as for sign-ins of earlier releases.
+    methods = models.CharField(max_length=100, blank=True, default="", db_default="", editable=False)
     idle_timeout = models.DurationField()
     expires_at = models.DateTimeField()
 
@@ -107,6 +115,8 @@ class SignIn(ChangedColumnsModel):
         "audience",
         "key_thumbprint",
         "status_index",
+        "authenticated_at",
+        "methods",
     )
 
     class Meta:
@@ -223,6 +233,7 @@ class SignIn(ChangedColumnsModel):
             and self.user.is_active
             and not (self.user.is_service and self.kind == self.Kind.BROWSER)
             and not (self.kind == self.Kind.CLIENT and self.user.needs_bound_tokens and not self.key_thumbprint)
+            and not (self.user.must_have_second_factor and self.level < 2)
             and self._is_of_same_password()
         )
 
@@ -230,14 +241,29 @@ class SignIn(ChangedColumnsModel):
         hashes = chain([self.user.get_session_auth_hash()], self.user.get_session_auth_fallback_hash())
         return any(constant_time_compare(self.auth_hash, each) for each in hashes)
 
-    def is_recently_authenticated(self) -> bool:
-        """Returns whether the password was entered within REAUTHENTICATION_TIMEOUT, as sensitive actions require."""
-        return timezone.now() - self.authenticated_at < settings.REAUTHENTICATION_TIMEOUT
+    @property
+    def level(self) -> int:
+        """The authentication level: 2 if a second factor or a passkey was proved in it, otherwise 1."""
+        return level_of(self.methods.split())
 
-    def mark_reauthenticated(self) -> None:
-        """Records that the user has just entered the password again. One statement."""
+    def is_recently_authenticated(self, level: int = 1, within: timedelta | None = None) -> bool:
+        """
+        Returns whether the user proved who they are within REAUTHENTICATION_TIMEOUT, or the given time, and the sign-in
+        has the level. accounts.factors.requirements knows which level an account needs.
+        """
+        age = timezone.now() - self.authenticated_at
+        return self.level >= level and age < (settings.REAUTHENTICATION_TIMEOUT if within is None else within)
+
+    def mark_reauthenticated(self, method: str = Method.PASSWORD) -> None:
+        """
+        Records that the user has just proved `method` again. One statement. A proof below the level of the sign-in (a
+        password where there was a second factor) records nothing.
+        """
+        if level_of([method]) < self.level:
+            return
         self.authenticated_at = timezone.now()
-        SignIn.objects.filter(pk=self.pk).update(authenticated_at=self.authenticated_at)
+        self.methods = joined_methods([*self.methods.split(), method])
+        SignIn.objects.filter(pk=self.pk).update(authenticated_at=self.authenticated_at, methods=self.methods)
 
     def rename(self, name: str) -> None:
         """Sets the name of a client. One statement."""

@@ -20,6 +20,7 @@ from accounts.compiled_queries import chunks
 from accounts.models.attempts import AttemptCounter
 from accounts.models.choices import EndReason, EventType
 from accounts.models.events import SecurityEvent
+from accounts.models.factors import has_second_factor
 from accounts.models.sign_ins import SignIn
 from accounts.pruning import BATCH_SIZE, PrunableQuerySet, referred_to
 
@@ -67,6 +68,10 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
     def with_live_sign_ins(self) -> Self:
         """Returns the users with a live sign-in."""
         return self.filter(models.Exists(SignIn.objects.live().filter(user=models.OuterRef("pk"))))
+
+    def without_second_factor(self) -> Self:
+        """Returns the users with neither a passkey nor an authenticator app, disabled ones included."""
+        return self.exclude(has_second_factor())
 
     def with_login(self, name: str) -> Self:
         """Returns the users with this username or e-mail address, ignoring case. Two look-ups by index."""

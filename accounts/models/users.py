@@ -92,6 +92,8 @@ class User(ChangedColumnsModel, AbstractUser):
 
     # True on the instance that sign_up() returns: the sign-in that follows the sign-up does not count as a use.
     is_signing_up = False
+    # What was proved on this instance (Method) before starting.start(): set by the code that verified it.
+    proved: tuple[str, ...] = ()
 
     objects: ClassVar[AccountManager] = AccountManager()
 
@@ -205,6 +207,14 @@ class User(ChangedColumnsModel, AbstractUser):
         """Whether clients of this user get DPoP-bound tokens only."""
         required = settings.DPOP_REQUIRED
         return self.bound_tokens_only or required == "all" or (required == "staff" and self.is_staff)
+
+    @property
+    def must_have_second_factor(self) -> bool:
+        """Whether SECOND_FACTOR requires a second factor of this user."""
+        required = settings.SECOND_FACTOR
+        if required not in ("staff", "all") or self.is_service or self.is_throw_away:
+            return False
+        return required == "all" or self.is_staff
 
     def has_scope(self, scope: str) -> bool:
         """Returns whether this is a service account with the scope."""

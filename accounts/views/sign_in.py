@@ -1,5 +1,6 @@
 """Pages to sign in, sign up, sign out and re-authenticate."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
@@ -18,6 +19,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import FormView, View
 
 from accounts import forms
+from accounts.factors import requirements
 from accounts.http.headers import CLEAR_SITE_DATA
 from accounts.models import SignIn, SignInRefused
 from accounts.sessions import BrowserRequest, SignedInRequest
@@ -78,11 +80,19 @@ class SignUpView(FormView):
 
 
 class ReauthenticationRequiredMixin(LoginRequiredMixin):
-    """For sensitive pages: redirects to ReauthenticateView if the last authentication is not recent, and returns."""
+    """
+    For sensitive pages: redirects to ReauthenticateView if the last authentication is not recent, or below `level`, and
+    returns. Without `level`, a user with a second factor needs it. api.step_up has the same rule for the API.
+    """
+
+    # 1, 2, or None for the level that the account has.
+    level: int | None = None
+    # None: REAUTHENTICATION_TIMEOUT.
+    within: timedelta | None = None
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         sign_in: SignIn | None = request.session.sign_in  # type: ignore[attr-defined]
-        if sign_in and not sign_in.is_recently_authenticated():
+        if sign_in and not requirements.is_recent(sign_in.user, sign_in, self.level, self.within):
             return redirect_to_login(request.get_full_path(), reverse("confirm"))
         return super().dispatch(request, *args, **kwargs)
 

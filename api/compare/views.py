@@ -148,6 +148,7 @@ class ClientView(APIView):
             SignIn.Kind.CLIENT,
             name=name,
             authenticated_at=current.authenticated_at,
+            methods=current.methods.split(),
             idle_timeout=CLIENT_IDLE_TIMEOUT,
         )
         return Response(token_pair(sign_in, requested_at), status=status.HTTP_201_CREATED)

@@ -1,5 +1,6 @@
 """Access tokens, and the base class of all tokens of a sign-in."""
 
+import json
 import uuid
 from datetime import datetime
 from functools import lru_cache
@@ -13,14 +14,21 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.utils import datetime_to_epoch
 
-from accounts.models import SecurityEvent, SignIn
+from accounts.models import Method, SecurityEvent, SignIn
 from api.blocklist import status_list
 from api.blocklist.mirror import mirror
 from api.blocklist.models import Entry
-from api.tokens.backend import BACKEND_OPTIONS, MAX_CACHED_TOKENS, StrictTokenBackend
+from api.keys import keyring
+from api.tokens.backend import BACKEND_OPTIONS, HEADER_TYPES, MAX_CACHED_TOKENS, StrictTokenBackend
 
-# Characters of issuer, audience and username together. With more, the username is left out, to stay under 500 bytes.
-MAX_NAMES_LENGTH = 28
+# Bytes of an access token without `cnf` and `status`. Optional claims that would exceed it are left out.
+MAX_BYTES = 499
+SIGNATURE_BYTES = {"HS256": 32, "ES256": 64, "EdDSA": 64}
+# RFC 8176. `pop` is a proof of possession of a key, which a passkey gives.
+AMR = {Method.PASSWORD: "pwd", Method.PASSKEY: "pop", Method.TOTP: "otp", Method.RECOVERY_CODE: "otp"}
+
+# As PyJWT encodes claims: ASCII.
+_encoder = json.JSONEncoder(separators=(",", ":"))
 
 # To parse a UUID takes a tenth of the time of the check of a cached token.
 _cached_uuid = lru_cache(maxsize=2 * MAX_CACHED_TOKENS)(uuid.UUID)
@@ -118,7 +126,38 @@ class AccessToken(SignInToken, tokens.AccessToken):
             token["aud"] = sign_in.audience
         if settings.JWT_STATUS_LIST and sign_in.status_index is not None:
             token["status"] = status_list.claim(sign_in.status_index)
-        username = sign_in.user.username
-        if len(f"{cls._token_backend.issuer}{sign_in.audience or settings.JWT_AUDIENCE}{username}") <= MAX_NAMES_LENGTH:
-            token["username"] = username
+        # RFC 9470, section 6. Without `acr`, the level is the lowest.
+        token["auth_time"] = datetime_to_epoch(sign_in.authenticated_at)
+        acr = f"aal{sign_in.level}"
+        if sign_in.level > 1:
+            token["acr"] = acr
+        cls._add_what_fits(token, {"acr": acr, "amr": amr_of(sign_in), "username": sign_in.user.username})
         return token
+
+    @classmethod
+    def _add_what_fits(cls, token: Self, claims: dict[str, Any]) -> None:
+        """Adds the claims, in this order, with which the token stays under 500 bytes, not counting cnf and status."""
+        key = keyring.signing_key
+        header = _json_length({"alg": key.algorithm, "kid": key.kid, "typ": HEADER_TYPES[cls.token_type]})
+        # RS256 signatures alone have 342 bytes: such a token gets the claims of one by ES256.
+        signature = SIGNATURE_BYTES.get(key.algorithm, 64)
+        base64_left = MAX_BYTES - 2 - -(-4 * header // 3) - -(-4 * signature // 3)
+        others = {name: value for name, value in token.payload.items() if name not in ("cnf", "status")}
+        issued = {"aud": settings.JWT_AUDIENCE, "iss": cls._token_backend.issuer} | others
+        left = base64_left * 3 // 4 - _json_length(issued)
+        for name, claim in claims.items():
+            # Without the braces, with a comma.
+            length = _json_length({name: claim}) - 1
+            if claim and name not in token.payload and length <= left:
+                token[name] = claim
+                left -= length
+
+
+def amr_of(sign_in: SignIn) -> list[str]:
+    """Returns the claim `amr`: the proved methods (RFC 8176); [] if they are unknown."""
+    methods = sign_in.methods.split()
+    return list(dict.fromkeys(AMR[Method(each)] for each in methods)) + (["mfa"] if sign_in.level == 2 else [])
+
+
+def _json_length(content: dict[str, Any]) -> int:
+    return len(_encoder.encode(content))

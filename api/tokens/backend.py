@@ -159,6 +159,8 @@ class StrictTokenBackend(TokenBackend):
             and _is_uuid(claims["sid"], str)
             and _is_uuid(claims["jti"], lambda jti: may_be_jti(jti) and jti.hex)
             and isinstance(claims.get("username", ""), str)
+            and isinstance(claims.get("acr", ""), str)
+            and type(claims.get("auth_time", 0)) is int
             and ("cnf" not in claims or _is_key_confirmation(claims["cnf"]))
         )
         if not well_formed:

@@ -126,9 +126,9 @@ def test_the_duration_is_a_setting(clock, browser_of, ann, settings):
     assert browser.get("/accounts/email/").status_code == 302
 
 
-def test_the_redirect_to_the_confirmation_takes_two_statements(stale_browser, django_assert_num_queries):
+def test_the_redirect_to_the_confirmation_takes_one_statement(stale_browser, django_assert_num_queries):
     stale_browser.get("/")
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(1):
         stale_browser.get("/accounts/email/")
 
 

@@ -46,14 +46,12 @@ def test_a_refresh_keeps_the_key(any_holder):
 
 
 def test_a_bound_access_token_stays_small(holder):
-    assert len(holder.access) < 500
+    assert len(holder.access) < 580
 
 
-@pytest.mark.parametrize(("username", "has_username"), [("a" * 16, True), ("a" * 17, False)])
-def test_with_es256_it_grows_only_by_the_thumbprint(
-    tmp_path, settings, password, django_user_model, username, has_username
-):
-    """A long username is left out of the token, and read from the database where it is needed."""
+def test_with_es256_it_grows_only_by_the_thumbprint(tmp_path, settings, password, django_user_model):
+    """The username is left out of the token, and read from the database where it is needed."""
+    username = "a" * 16
     (tmp_path / "key.pem").write_bytes(Key.generate("ES256").pem)
     settings.JWT_KEYS = str(tmp_path)
     django_user_model.objects.create_user(username, "a@example.org", password, pk=10**9)
@@ -62,7 +60,7 @@ def test_with_es256_it_grows_only_by_the_thumbprint(
     unbound.sign_in(username, password)
     assert (len(unbound.access) < 500, len(holder.access) < 580) == (True, True)
     assert len(holder.access) - len(unbound.access) <= 80
-    assert ("username" in claims_of(holder.access)) == has_username
+    assert "username" not in claims_of(holder.access)
     assert holder.me().json()["username"] == username
 
 

@@ -380,5 +380,5 @@ def test_an_access_token_stays_under_500_bytes_with_public_keys_too(tmp_path, se
     User.objects.filter(pk=ann.pk).update(username="n" * 16)
     ann.refresh_from_db()
     token = client_of(ann).access
-    assert claims_of(token)["username"] == "n" * 16
+    assert claims_of(token).keys() >= {"acr", "auth_time"}
     assert len(token) < 500

@@ -5,6 +5,8 @@ import time
 import pytest
 from django.conf import settings
 
+from accounts.models import SignIn
+
 PASSWORD_CONFIRM = "/api/password/confirm/"
 END_OTHERS = "/api/sign-ins/end-others/"
 
@@ -80,8 +82,12 @@ def test_confirming_needs_a_sign_in(anonymous, db):
     assert anonymous.post(PASSWORD_CONFIRM, {"password": "x"}).status_code == 401
 
 
-def test_all_sign_ins_can_be_ended_without_reauthentication(ann, client_of, time_machine):
+@pytest.mark.parametrize("method", ["DELETE", "POST"])
+def test_ending_one_or_all_sign_ins_asks_for_a_recent_proof(ann, client_of, time_machine, method):
     client = client_of(ann)
+    one = f"/api/sign-ins/{SignIn.objects.get().pk}/"
     time_machine.move_to(time.time() + 16 * 60)
     client.renew()
-    assert client.post("/api/sign-ins/end-all/").json() == {"ended": 1}
+    response = client.request(method, one if method == "DELETE" else "/api/sign-ins/end-all/")
+    assert (response.status_code, response.json()["code"]) == (403, "recent_sign_in_required")
+    assert response.json()["methods"] == ["password"]

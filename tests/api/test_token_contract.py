@@ -109,6 +109,9 @@ def test_an_access_token_has_exactly_the_documented_claims(client_of, ann):
         "exp",
         "token_type",
         "username",
+        "amr",
+        "acr",
+        "auth_time",
     }
 
 

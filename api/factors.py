@@ -1,0 +1,375 @@
+"""Views of the user's second factors: list, add, rename, remove; and the proof that sensitive actions ask for."""
+
+import re
+from typing import Any
+from uuid import UUID
+
+from django.http import Http404
+from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_view
+from rest_framework import serializers, status
+from rest_framework.exceptions import PermissionDenied, ValidationError
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.factors import changes, recovery_codes, requirements, second_step, totp
+from accounts.factors.errors import SecondStepFailed
+from accounts.factors.second_step import MAX_STEP_LENGTH, Purpose
+from accounts.forms import validate_visible
+from accounts.models import AuthenticatorApp, Factor, Method, Passkey, RecoveryCodeSet, SignIn, User
+from accounts.models.factors import NAME_MAX_LENGTH
+from api import errors, step_up
+from api.authentication import AuthenticatedRequest, sid_of
+from api.serializers import MAX_CODE_LENGTH, PasswordConfirmSerializer, PasswordField, TextField
+from api.sign_in_steps import CREDENTIAL, MAX_RECOVERY_CODE_LENGTH, CredentialField, PasskeyOptionsResponse
+
+# The characters that validate_visible refuses, for a pattern in ECMAScript, which has no \U escapes.
+INVISIBLE = re.sub(
+    r"\\U([0-9a-f]{8})",
+    lambda match: chr(int(match[1], 16)),
+    validate_visible.regex.pattern.strip("[]"),  # type: ignore[union-attr]
+)
+STEP_EXAMPLE = "eyJjaGFsbGVuZ2UiOiIifQ:1x"
+
+
+# Serializers
+
+
+class NameField(TextField):
+    # drf-spectacular would describe the characters that the validator refuses.
+    schema = {"pattern": f"^[^{INVISIBLE}]*$"}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=NAME_MAX_LENGTH, validators=[validate_visible], **kwargs)
+
+
+class NewAppSerializer(serializers.Serializer):
+    name = NameField(required=False, allow_blank=True)
+
+
+class RenameSerializer(serializers.Serializer):
+    name = NameField(allow_blank=True)
+
+
+class ConfirmAppSerializer(serializers.Serializer):
+    id = serializers.UUIDField()
+    code = TextField(max_length=MAX_CODE_LENGTH)
+
+
+class NewPasskeyOptionsSerializer(serializers.Serializer):
+    conditional = serializers.BooleanField(
+        required=False,
+        help_text="For a conditional create after a sign-in by password: the authenticator need not ask the user.",
+    )
+
+
+class NewPasskeySerializer(serializers.Serializer):
+    step = TextField(max_length=MAX_STEP_LENGTH)
+    credential = CredentialField()
+    name = NameField(required=False, allow_blank=True)
+
+
+class FactorSerializer(serializers.Serializer):
+    """A factor. The members after `is_disabled` are those of its kind."""
+
+    optional = ("aaguid", "transports", "is_backed_up", "left", "recovery_codes")
+
+    id = serializers.UUIDField()
+    kind = serializers.ChoiceField(choices=[Passkey.KIND, AuthenticatorApp.KIND, RecoveryCodeSet.KIND])
+    name = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    last_used_at = serializers.DateTimeField(allow_null=True)
+    is_disabled = serializers.BooleanField()
+    aaguid = serializers.UUIDField()
+    transports = serializers.ListField(child=serializers.CharField())
+    is_backed_up = serializers.BooleanField()
+    left = serializers.IntegerField(min_value=0)
+    recovery_codes = serializers.ListField(child=serializers.CharField())
+
+
+class FactorListSerializer(serializers.Serializer):
+    results = FactorSerializer(many=True)
+
+
+class NewAppResponse(serializers.Serializer):
+    id = serializers.UUIDField()
+    secret = serializers.CharField()
+    uri = serializers.CharField()
+    qr_svg = serializers.CharField()
+
+
+class RecoveryCodesResponse(serializers.Serializer):
+    recovery_codes = serializers.ListField(child=serializers.CharField())
+
+
+class ReauthenticationSerializer(serializers.Serializer):
+    """One proof. A passkey needs the `step` of its options."""
+
+    PROOFS = ("password", "code", "recovery_code", "credential")
+
+    password = PasswordField(required=False)
+    code = TextField(required=False, max_length=MAX_CODE_LENGTH)
+    recovery_code = TextField(required=False, max_length=MAX_RECOVERY_CODE_LENGTH)
+    credential = CredentialField(required=False)
+    step = TextField(required=False, max_length=MAX_STEP_LENGTH)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if len(attrs.keys() & set(self.PROOFS)) != 1:
+            raise ValidationError("Send one of: password, code, recovery_code, credential.")
+        if ("credential" in attrs) != ("step" in attrs):
+            raise ValidationError("Send credential and step together.")
+        return attrs
+
+
+def representation(factor: Factor, **members: Any) -> dict[str, Any]:
+    """A factor as the API returns it: no key, secret or hash."""
+    own: dict[str, Any] = {}
+    if isinstance(factor, Passkey):
+        transports = factor.transports.split()
+        own = {"aaguid": str(factor.aaguid), "transports": transports, "is_backed_up": factor.is_backed_up}
+    if isinstance(factor, RecoveryCodeSet):
+        own = {"left": recovery_codes.left(factor.user)}
+    return {
+        "id": str(factor.pk),
+        "kind": factor.KIND,
+        "name": factor.name,
+        "created_at": serializers.DateTimeField().to_representation(factor.created_at),
+        "last_used_at": factor.last_used_at and serializers.DateTimeField().to_representation(factor.last_used_at),
+        "is_disabled": factor.disabled_at is not None,
+        **own,
+        **members,
+    }
+
+
+# Factors
+
+
+class FactorAPIView(APIView):
+    """Writing needs a recent proof at the level that the account has."""
+
+    request: AuthenticatedRequest
+    permission_classes = (IsAuthenticated, step_up.RecentAuthentication)
+
+    def owner(self) -> User:
+        """The user of the request, if the account can have factors. At most one statement. Raises PermissionDenied."""
+        user = self.request.user.with_all_fields()
+        if not requirements.can_add(user):
+            raise PermissionDenied(_("This account can have no second factor."), "second_factor_unavailable")
+        return user
+
+    def mark_proved(self, method: str) -> None:
+        """A factor that was just added was proved in this sign-in."""
+        if sign_in := step_up.current_sign_in(self.request):
+            _mark_reauthenticated(self.request, sign_in, method)
+
+
+class FactorListView(FactorAPIView):
+    @extend_schema(operation_id="factors", responses={200: FactorListSerializer})
+    def get(self, request: AuthenticatedRequest) -> Response:
+        """List the user's second factors and recovery codes. The response has no secret."""
+        return Response({"results": [representation(each) for each in changes.factors_of(request.user)]})
+
+
+@extend_schema_view(
+    patch=extend_schema(
+        operation_id="rename_factor",
+        description="Change the name of a factor.",
+        request=RenameSerializer,
+        responses={200: FactorSerializer, 404: None},
+        examples=[OpenApiExample("phone", {"name": "Phone"}, request_only=True)],
+    ),
+    delete=extend_schema(
+        operation_id="remove_factor",
+        description="End the use of a factor. With the last passkey or authenticator app, the recovery codes are "
+        "deleted, and all other sign-ins end.",
+        responses={204: OpenApiResponse(description="The factor is removed."), 404: None},
+    ),
+)
+class FactorView(FactorAPIView):
+    def patch(self, request: AuthenticatedRequest, pk: UUID) -> Response:
+        factor = self._get(pk)
+        serializer = RenameSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        changes.rename(factor, serializer.validated_data["name"])
+        return Response(representation(factor))
+
+    def delete(self, request: AuthenticatedRequest, pk: UUID) -> Response:
+        factor = self._get(pk)
+        changes.remove(request.user.with_all_fields(), factor, keep=step_up.current_sign_in(request))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def _get(self, pk: UUID) -> Factor:
+        factor = changes.get_factor(self.request.user, pk)
+        if factor is None:
+            raise Http404
+        return factor
+
+
+class NewAppView(FactorAPIView):
+    @extend_schema(
+        operation_id="new_authenticator_app",
+        request=NewAppSerializer,
+        responses={201: NewAppResponse},
+        examples=[OpenApiExample("phone", {"name": "Phone"}, request_only=True)],
+    )
+    def post(self, request: AuthenticatedRequest) -> Response:
+        """Get the secret of a new authenticator app. It is a factor after its first code is confirmed."""
+        serializer = NewAppSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        user = self.owner()
+        app, secret = changes.new_app(user, serializer.validated_data.get("name", ""))
+        uri = totp.uri(user, secret)
+        members = {"id": app.pk, "secret": totp.shown_secret(secret), "uri": uri, "qr_svg": totp.qr_svg(uri)}
+        return Response(members, status=status.HTTP_201_CREATED)
+
+
+class ConfirmAppView(FactorAPIView):
+    @extend_schema(
+        operation_id="confirm_authenticator_app",
+        request=ConfirmAppSerializer,
+        responses={200: RecoveryCodesResponse, 404: None},
+        examples=[
+            OpenApiExample("code", {"id": "5f0c2a52-5d2e-4f0b-9c53-0c1f5f9a7c11", "code": "123456"}, request_only=True)
+        ],
+    )
+    def post(self, request: AuthenticatedRequest) -> Response:
+        """
+        Confirm a new authenticator app by its first code. `recovery_codes` has ten codes if it is the first factor of
+        the account, and is empty otherwise. They are returned only once.
+        """
+        serializer = ConfirmAppSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        try:
+            codes = changes.confirm_app(
+                self.owner(), serializer.validated_data["id"], serializer.validated_data["code"]
+            )
+        except AuthenticatorApp.DoesNotExist as error:
+            raise Http404 from error
+        self.mark_proved(Method.TOTP)
+        return Response({"recovery_codes": codes})
+
+
+class NewPasskeyOptionsView(FactorAPIView):
+    @extend_schema(
+        operation_id="new_passkey_options",
+        request=NewPasskeyOptionsSerializer,
+        responses={200: PasskeyOptionsResponse},
+        examples=[OpenApiExample("button", {}, request_only=True)],
+    )
+    def post(self, request: AuthenticatedRequest) -> Response:
+        """Get the options to create a passkey in the browser. They and the `step` are valid for five minutes."""
+        serializer = NewPasskeyOptionsSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        return Response(
+            changes.passkey_options(
+                self.owner(), sid_of(request), is_conditional=serializer.validated_data.get("conditional", False)
+            )
+        )
+
+
+class NewPasskeyView(FactorAPIView):
+    @extend_schema(
+        operation_id="add_passkey",
+        request=NewPasskeySerializer,
+        responses={201: FactorSerializer},
+        examples=[
+            OpenApiExample(
+                "laptop", {"step": STEP_EXAMPLE, "credential": CREDENTIAL, "name": "Laptop"}, request_only=True
+            )
+        ],
+    )
+    def post(self, request: AuthenticatedRequest) -> Response:
+        """Register a new passkey. `recovery_codes` is as when an authenticator app is confirmed."""
+        serializer = NewPasskeySerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        data = serializer.validated_data
+        user = self.owner()
+        passkey, codes = changes.add_passkey_by_step(
+            user, sid_of(request), data["step"], data["credential"], data.get("name", "")
+        )
+        self.mark_proved(Method.PASSKEY)
+        return Response(representation(passkey, recovery_codes=codes), status=status.HTTP_201_CREATED)
+
+
+class RecoveryCodesView(FactorAPIView):
+    @extend_schema(
+        operation_id="new_recovery_codes",
+        request=None,
+        responses={200: RecoveryCodesResponse, 409: OpenApiResponse(description="The account has no second factor.")},
+    )
+    def post(self, request: AuthenticatedRequest) -> Response:
+        """Exchange the recovery codes for ten new ones. They are returned only once; the old ones become invalid."""
+        return Response({"recovery_codes": changes.make_recovery_codes(self.owner())})
+
+
+# Reauthentication
+
+
+class ReauthenticationOptionsView(APIView):
+    @extend_schema(operation_id="reauthentication_options", request=None, responses={200: PasskeyOptionsResponse})
+    def post(self, request: AuthenticatedRequest) -> Response:
+        """Get the options of the user's passkeys, to confirm who the user is. Send the `step` back."""
+        user = request.user.with_all_fields()
+        return Response(second_step.options(Purpose.REAUTHENTICATE, user, sid=sid_of(request)))
+
+
+class ReauthenticateView(APIView):
+    @extend_schema(
+        operation_id="reauthenticate",
+        request=ReauthenticationSerializer,
+        responses={204: OpenApiResponse(description="The user is confirmed."), 400: None, 404: None, 429: None},
+        examples=[OpenApiExample("password", {"password": "violet anchor hums at dawn"}, request_only=True)],
+    )
+    def post(self, request: AuthenticatedRequest) -> Response:
+        """
+        Confirm who the user is. The error `recent_sign_in_required` lists the `methods`. Then repeat its request. For
+        an account with a second factor, a password is not enough.
+        """
+        serializer = ReauthenticationSerializer(data=request.data, context={"request": request})
+        serializer.is_valid(raise_exception=True)
+        sign_in = step_up.current_sign_in(request)
+        if sign_in is None:
+            raise Http404
+        _mark_reauthenticated(request, sign_in, _verify(request, serializer.validated_data))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def _verify(request: AuthenticatedRequest, proof: dict[str, Any]) -> str:
+    """The method that was proved. A wrong code or passkey is a 400: a 401 would make clients refresh their token."""
+    if "password" in proof:
+        check_password_is_enough(request)
+        password = PasswordConfirmSerializer(data={"password": proof["password"]}, context={"request": request})
+        password.is_valid(raise_exception=True)
+        return Method.PASSWORD
+    user = request.user.with_all_fields()
+    try:
+        if "credential" in proof:
+            return _verify_passkey(request, user, proof)
+        method = Method.TOTP if "code" in proof else Method.RECOVERY_CODE
+        second_step.check_code(
+            user, method, proof.get("code") or proof.get("recovery_code", ""), is_after_password=False
+        )
+    except SecondStepFailed as error:
+        raise errors.BadStep(error.message, error.code) from error
+    return method
+
+
+def _verify_passkey(request: AuthenticatedRequest, user: User, proof: dict[str, Any]) -> str:
+    step = second_step.read(proof["step"], Purpose.REAUTHENTICATE, sid=sid_of(request), user=user)
+    second_step.check_passkey(user, step, proof["credential"])
+    step.consume()
+    return Method.PASSKEY
+
+
+def check_password_is_enough(request: AuthenticatedRequest) -> None:
+    """Raises RecentSignInRequired for an account with a second factor. At most two statements."""
+    if requirements.has_second_factor(request.user):
+        step_up.refuse(request)
+
+
+def _mark_reauthenticated(request: AuthenticatedRequest, sign_in: SignIn, method: str) -> None:
+    """Records the proof, and replaces the session key of a browser (OWASP ASVS 7.2.4)."""
+    sign_in.mark_reauthenticated(method)
+    if isinstance(request.auth, SignIn):
+        request._request.session.cycle_key()
