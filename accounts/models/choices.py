@@ -76,6 +76,8 @@ class EventType(models.TextChoices):
     FACTOR_RENAMED = "factor_renamed", _("second factor renamed")
     FACTOR_REMOVED = "factor_removed", _("second factor removed")
     FACTOR_DISABLED = "factor_disabled", _("second factor disabled after too many wrong codes")
+    FACTOR_REMOVAL_ASKED = "factor_removal_asked", _("removal of second factors requested")
+    FACTOR_REMOVAL_STOPPED = "factor_removal_stopped", _("removal of second factors stopped")
     RECOVERY_CODES_MADE = "recovery_codes_made", _("recovery codes created")
     RECOVERY_CODE_USED = "recovery_code_used", _("recovery code used")
     SECOND_STEP_FAILED = "second_step_failed", _("second step failed")

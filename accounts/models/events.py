@@ -189,6 +189,8 @@ class SecurityEvent(models.Model):
         Type.FACTOR_RENAMED: _("A second factor was renamed."),
         Type.FACTOR_REMOVED: _("A second factor was removed."),
         Type.FACTOR_DISABLED: _("A second factor was disabled after too many wrong codes."),
+        Type.FACTOR_REMOVAL_ASKED: _("A staff member requested the removal of all second factors."),
+        Type.FACTOR_REMOVAL_STOPPED: _("The requested removal of second factors was stopped."),
         Type.RECOVERY_CODES_MADE: _("New recovery codes were created."),
         Type.RECOVERY_CODE_USED: _("A recovery code was used."),
         Type.SECOND_STEP_FAILED: _("A second step failed after the right password."),

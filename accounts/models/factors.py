@@ -134,6 +134,38 @@ class RecoveryCode(models.Model):
         return str(self.number)
 
 
+class FactorRemoval(models.Model):
+    """A removal of all second factors of a user that staff requested. The user can stop it until it is due."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    why = models.CharField(_("reason"), max_length=200)
+    requested_at = models.DateTimeField(default=timezone.now)
+    due_at = models.DateTimeField()
+    # When it was stopped or carried out. Null: it is pending.
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("removal of second factors")
+        verbose_name_plural = _("removals of second factors")
+        default_permissions: ClassVar[list[str]] = []
+        permissions = [("remove_factors", "Can remove second factors of users")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user"], condition=models.Q(closed_at__isnull=True), name="one_pending_factor_removal"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self._meta.verbose_name}, {self.due_at:%Y-%m-%d %H:%M}"
+
+    def close(self) -> bool:
+        """Marks a pending removal as stopped or carried out. Returns whether it was pending. One statement."""
+        now = timezone.now()
+        return bool(type(self)._base_manager.filter(pk=self.pk, closed_at=None).update(closed_at=now))
+
+
 class UsedStepManager(models.Manager["UsedStep"]):
     def add(self, step: uuid.UUID, until: datetime) -> bool:
         """Returns whether the step is new. One statement; one in 1,000 calls also deletes expired rows."""

@@ -6,6 +6,8 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts.factors import recovery_codes
 from accounts.models import AuthenticatorApp, Passkey, SecurityEvent, SignIn
@@ -310,6 +312,14 @@ def test_after_a_password_a_passkey_is_offered(here):
     page = text_of(here.get("/"))
     assert "data-conditional-create" in page
     assert "No, thanks" in page
+
+
+def test_the_offer_takes_no_statement(here, django_assert_num_queries):
+    with CaptureQueriesContext(connection) as with_offer:
+        here.get("/")
+    here.post(f"{SECURITY}offer/")
+    with django_assert_num_queries(len(with_offer)):
+        here.get("/")
 
 
 def test_a_declined_offer_is_not_repeated(here, ann, password):

@@ -135,8 +135,8 @@ def test_user_handles_are_random_and_the_same_for_one_user(hers, ann):
 
 def test_a_passkey_is_not_added_twice_nor_to_two_accounts(hers, bob, client_of):
     authenticator = add_passkey(hers)
-    assert refused(send_passkey(hers, authenticator), 400, "passkey_exists")
-    assert refused(send_passkey(client_of(bob), authenticator), 400, "passkey_exists")
+    assert refused(send_passkey(hers, authenticator), 409, "passkey_exists")
+    assert refused(send_passkey(client_of(bob), authenticator), 409, "passkey_exists")
 
 
 def test_known_passkeys_are_excluded_from_the_options(hers):
@@ -258,7 +258,7 @@ def test_new_recovery_codes_replace_the_old_ones(hers, ann, password):
 
 
 def test_recovery_codes_need_a_second_factor(hers):
-    assert refused(hers.post("/api/factors/recovery-codes/"), 400, "no_second_factor")
+    assert refused(hers.post("/api/factors/recovery-codes/"), 409, "no_second_factor")
 
 
 @pytest.mark.parametrize("change", ["add", "remove", "codes"])

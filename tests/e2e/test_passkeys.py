@@ -1,14 +1,14 @@
 """Passkeys, authenticator apps and recovery codes on the pages, in a real browser with a virtual authenticator."""
 
+import base64
 import re
 import time
 
 import pytest
-from cryptography.hazmat.primitives.hashes import SHA1
-from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from playwright.sync_api import expect
 
 from tests.e2e.site import sign_in
+from tests.second_factors import App
 
 # How a browser renders pages does not depend on the stores; test_harness runs on both.
 pytestmark = pytest.mark.once
@@ -83,20 +83,10 @@ def add_app(page):
     page.goto("/accounts/security/")
     main(page).get_by_role("button", name="Add an authenticator app").click()
     secret = main(page).get_by_role("textbox", name="Secret").inner_text()
-    app = TOTP(from_b32(secret), 6, SHA1(), 30)
-    main(page).get_by_label("Code that the app shows").fill(code_of(app, -1))
+    app = App(base64.b32decode(secret + "=" * (-len(secret) % 8)))
+    main(page).get_by_label("Code that the app shows").fill(app.code(-1))
     main(page).get_by_role("button", name="Add the app").click()
     return app, main(page).locator(".codes").inner_text().split()
-
-
-def from_b32(text):
-    import base64
-
-    return base64.b32decode(text + "=" * (-len(text) % 8))
-
-
-def code_of(app, later=0):
-    return app.generate(int(time.time()) + 30 * later).decode()
 
 
 def sign_out(page):
@@ -307,7 +297,7 @@ def test_app_and_recovery_codes_work_without_javascript(local_page, ann, look_at
     sign_out(page)
     page.goto("/accounts/login/")
     enter_password(page, ann)
-    main(page).get_by_label("Code of your authenticator app").fill(code_of(app))
+    main(page).get_by_label("Code of your authenticator app").fill(app.code())
     main(page).get_by_role("button", name="Continue").click()
     expect(main(page).get_by_role("heading", level=1)).to_have_text(SIGNED_IN)
     sign_out(page)
@@ -348,11 +338,11 @@ def test_an_app_is_added_and_used(anns_page, ann, look_at, tmp_path):
     page.goto("/accounts/login/")
     enter_password(page, ann)
     look_at(page, "second-step")
-    main(page).get_by_label("Code of your authenticator app").fill("000000")
+    main(page).get_by_label("Code of your authenticator app").fill(app.wrong_code())
     main(page).get_by_role("button", name="Continue").click()
     expect(main(page)).to_contain_text("The code or passkey is wrong")
     look_at(page, "second-step-refused")
-    main(page).get_by_label("Code of your authenticator app").fill(code_of(app))
+    main(page).get_by_label("Code of your authenticator app").fill(app.code())
     main(page).get_by_role("button", name="Continue").click()
     expect(main(page).get_by_role("heading", level=1)).to_have_text(SIGNED_IN)
 
