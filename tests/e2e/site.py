@@ -78,8 +78,8 @@ class Site:
 
 
 @contextmanager
-def running(folder: Path, database_url: str) -> Iterator[Site]:
-    """Starts a node of two processes with four threads each, like `manage.py start`."""
+def running(folder: Path, database_url: str, **settings: str) -> Iterator[Site]:
+    """Starts a node of two processes with four threads each, like `manage.py start`, with other settings."""
     mails = folder / "mails"
     mails.mkdir()
     # DEBUG allows plain HTTP on loopback, and cookies that are not Secure.
@@ -90,6 +90,7 @@ def running(folder: Path, database_url: str) -> Iterator[Site]:
         "DEMO": "true",
         "ACCOUNT_RATE": "100000/hour",
         "EMAIL_URL": f"filemail:///{mails}",
+        **settings,
     }
     servers.manage(env, "migrate", "--verbosity=0")
     with servers.node(env, workers=2, args=["--threads=4"]) as node:
@@ -102,5 +103,5 @@ def sign_in(page: Page, person: Person) -> None:
     main = page.get_by_role("main")
     main.get_by_label("Username").fill(person.username)
     main.get_by_label("Password").fill(person.password)
-    main.get_by_role("button", name="Sign in").click()
+    main.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("banner").get_by_role("button", name="Sign out")).to_be_visible()
