@@ -47,9 +47,7 @@ class Authenticator:
         credential = bytes(16) + struct.pack(">H", len(self.credential_id)) + self.credential_id + cose
         data = self._authenticator_data(flags | HAS_CREDENTIAL, changes) + credential
         # {"fmt": "none", "attStmt": {}, "authData": data}
-        attestation = (
-            b"\xa3\x63fmt\x64none\x67attStmt\xa0\x68authData\x59" + struct.pack(">H", len(data)) + data
-        )
+        attestation = b"\xa3\x63fmt\x64none\x67attStmt\xa0\x68authData\x59" + struct.pack(">H", len(data)) + data
         client = self._client_data("webauthn.create", options, changes)
         response = {"clientDataJSON": b64(client), "attestationObject": b64(attestation), "transports": ["internal"]}
         return self._credential(response)

@@ -11,6 +11,7 @@ from accounts.models.errors import (
     SignInRefused,
 )
 from accounts.models.events import SecurityEvent, SecurityEventQuerySet
+from accounts.models.factor_removals import FactorRemoval
 from accounts.models.factors import AuthenticatorApp, Factor, Passkey, RecoveryCode, RecoveryCodeSet, UsedStep
 from accounts.models.sessions import Session
 from accounts.models.sign_in_querysets import SignInQuerySet
@@ -27,6 +28,7 @@ __all__ = [
     "AuthenticatorApp",
     "DPoPRequired",
     "Factor",
+    "FactorRemoval",
     "Method",
     "Passkey",
     "RecoveryCode",

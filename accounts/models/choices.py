@@ -75,6 +75,8 @@ class EventType(models.TextChoices):
     FACTOR_ADDED = "factor_added", _("second factor added")
     FACTOR_RENAMED = "factor_renamed", _("second factor renamed")
     FACTOR_REMOVED = "factor_removed", _("second factor removed")
+    FACTOR_REMOVAL_ASKED = "factor_removal_asked", _("removal of second factors requested")
+    FACTOR_REMOVAL_CANCELLED = "factor_removal_cancelled", _("removal of second factors cancelled")
     FACTOR_DISABLED = "factor_disabled", _("second factor disabled after too many wrong codes")
     RECOVERY_CODES_MADE = "recovery_codes_made", _("recovery codes created")
     RECOVERY_CODE_USED = "recovery_code_used", _("recovery code used")

@@ -188,6 +188,8 @@ class SecurityEvent(models.Model):
         Type.FACTOR_ADDED: _("A second factor was added."),
         Type.FACTOR_RENAMED: _("A second factor was renamed."),
         Type.FACTOR_REMOVED: _("A second factor was removed."),
+        Type.FACTOR_REMOVAL_ASKED: _("A staff member requested the removal of your second factors."),
+        Type.FACTOR_REMOVAL_CANCELLED: _("The requested removal of your second factors was cancelled."),
         Type.FACTOR_DISABLED: _("A second factor was disabled after too many wrong codes."),
         Type.RECOVERY_CODES_MADE: _("New recovery codes were created."),
         Type.RECOVERY_CODE_USED: _("A recovery code was used."),

@@ -106,6 +106,7 @@ class User(ChangedColumnsModel, AbstractUser):
         permissions = [
             ("deactivate_user", "Can deactivate and reactivate users"),
             ("send_password_reset", "Can send password resets to users"),
+            ("remove_factors", "Can remove the second factors of users"),
         ]
         constraints = [
             models.UniqueConstraint(
