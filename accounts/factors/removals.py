@@ -94,7 +94,7 @@ def _obstacle(user: User, removal: FactorRemoval) -> str:
     if not user.is_active:
         return "deactivated"
     since = removal.created_at
-    used = models.Q(last_used_at__gt=since) | models.Q(created_at__gt=since)
+    used = models.Q(last_used_at__gte=since) | models.Q(created_at__gte=since)
     if any(model.objects.of(user).filter(used).exists() for model in changes.FACTOR_MODELS):
         return "factor_used"
     staff = removal.requested_by
