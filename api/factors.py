@@ -295,7 +295,7 @@ class RecoveryCodesView(FactorAPIView):
 class ReauthenticationOptionsView(APIView):
     @extend_schema(operation_id="reauthentication_options", request=None, responses={200: PasskeyOptionsResponse})
     def post(self, request: AuthenticatedRequest) -> Response:
-        """Get the options of the user's passkeys, to confirm who the user is, and the `step` to send back."""
+        """Get the options of the user's passkeys, to confirm who the user is. Send the `step` back."""
         user = request.user.with_all_fields()
         return Response(second_step.options(Purpose.REAUTHENTICATE, user, sid=sid_of(request)))
 

@@ -160,8 +160,8 @@ class PasskeySignInView(SignInStepView):
     )
     def post(self, request: Request) -> Response:
         """
-        Start a client's sign-in by a passkey that verifies its user, without username and password. If no account has
-        it, the error is `unknown_passkey`.
+        Start a client's sign-in by a passkey alone. The passkey must verify its user. If no account has it, the error
+        is `unknown_passkey`.
         """
         serializer = PasskeySignInSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)

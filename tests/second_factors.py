@@ -1,5 +1,6 @@
 """Users with second factors: they add them over the API, as a client does."""
 
+import base64
 import time
 from typing import Any
 
@@ -16,7 +17,7 @@ class App:
     """An authenticator app with one secret."""
 
     def __init__(self, secret: bytes) -> None:
-        self._totp = TOTP(secret, 6, SHA1(), 30)
+        self._totp = TOTP(secret, 6, SHA1(), 30)  # noqa: S303
 
     def code(self, later: int = 0) -> str:
         """Returns the code of the time step that is `later` steps after the current one."""
@@ -30,8 +31,6 @@ class App:
 
 def add_app(client: ApiClient) -> tuple[App, list[str]]:
     """Adds an authenticator app to the user of a client. Returns it and the recovery codes."""
-    import base64
-
     made = client.post("/api/factors/totp/", {})
     assert made.status_code == 201, made.content
     secret = made.json()["secret"]

@@ -87,6 +87,17 @@ def change_the_address(ann, **_):
         email_addresses.set_confirmed_address(user)
 
 
+def notify_of(notice, **context):
+    """Returns a flood of this notice."""
+
+    def work(ann, **_):
+        for _number in range(FLOOD):
+            ann.notify(notice, **context)
+
+    work.__name__ = notice
+    return work
+
+
 FLOODS = {
     connect_clients: "A new client was connected to your account",
     sign_in_on_new_devices: "A new device signed in to your account",
@@ -95,6 +106,13 @@ FLOODS = {
     reset_the_password: "Your password was changed",
     ask_for_addresses: "A change of your e-mail address was requested",
     change_the_address: "Your e-mail address was changed",
+    notify_of("factor_added", factor="passkey"): "A second factor was added to your account",
+    notify_of("factor_removed", factor="passkey"): "A second factor was removed from your account",
+    notify_of("factor_disabled"): "A second factor of your account was disabled",
+    notify_of("recovery_codes_made"): "New recovery codes were created",
+    notify_of("recovery_code_used", left=3): "A recovery code was used",
+    notify_of("password_known"): "Someone knows your password",
+    notify_of("passkey_counter"): "Check the passkeys of your account",
 }
 
 
@@ -134,7 +152,8 @@ def test_an_unconfirmed_address_gets_no_notices(ann, flood, work, subject):
 
 def test_every_notice_has_a_flood_test():
     said = {notice.template for notice in notices.NOTICES.values()}
-    assert said == {"new_device", "token_reused", "password_changed", "email_change_asked", "email_changed"}
+    floods = {work.__name__ for work in FLOODS}
+    assert said - floods == {"new_device", "token_reused", "password_changed", "email_change_asked", "email_changed"}
 
 
 def test_an_unconfirmed_account_sends_no_notices(browser, mails_of, password):

@@ -2,6 +2,7 @@
 
 import json
 from urllib.parse import urlencode
+from uuid import uuid4
 
 import pytest
 from django.db import transaction
@@ -21,9 +22,25 @@ FIELDS = {
     "/api/password/change/": ["old_password", "new_password"],
     "/api/password/reset/": ["email"],
     "/api/password/reset/confirm/": ["uid", "token", "new_password"],
+    "/api/token/second-step/": ["step", "code"],
+    "/api/token/passkey/": ["step", "credential"],
+    "/api/factors/totp/": ["name"],
+    "/api/factors/totp/confirm/": ["id"],
+    "/api/factors/passkey/": ["step", "credential", "name"],
+    "/api/reauthenticate/": ["password"],
 }
 PLACES = [(path, field) for path, fields in FIELDS.items() for field in fields]
-SIGNED_IN = ["/api/me/", "/api/password/change/"]
+# Fields that may be missing, or whose absence is an error of the whole body.
+OPTIONAL = {("/api/factors/totp/", "name"), ("/api/factors/passkey/", "name"), ("/api/reauthenticate/", "password")}
+MAY_BE_EMPTY = {"/api/me/", "/api/factors/totp/"}
+SIGNED_IN = [
+    "/api/me/",
+    "/api/password/change/",
+    "/api/factors/totp/",
+    "/api/factors/totp/confirm/",
+    "/api/factors/passkey/",
+    "/api/reauthenticate/",
+]
 WITHOUT_BODY = ["/api/sign-ins/end-others/", "/api/sign-ins/end-all/"]
 
 
@@ -40,6 +57,12 @@ def valid_bodies(hers, ann, password):
         "/api/password/change/": {"old_password": password, "new_password": "a quite new passphrase"},
         "/api/password/reset/": {"email": ann.email},
         "/api/password/reset/confirm/": {"uid": "MQ", "token": "a-b", "new_password": "a quite new passphrase"},
+        "/api/token/second-step/": {"step": "a:b:c", "code": "123456"},
+        "/api/token/passkey/": {"step": "a:b:c", "credential": {"id": "x"}},
+        "/api/factors/totp/": {"name": "Phone"},
+        "/api/factors/totp/confirm/": {"id": str(uuid4()), "code": "123456"},
+        "/api/factors/passkey/": {"step": "a:b:c", "credential": {"id": "x"}, "name": "Phone"},
+        "/api/reauthenticate/": {"password": password},
     }
 
 
@@ -184,7 +207,7 @@ def test_a_body_that_is_not_an_object_changes_nothing(send, path):
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"unknown": 1}'])
-@pytest.mark.parametrize("path", [path for path in FIELDS if path != "/api/me/"])
+@pytest.mark.parametrize("path", [path for path in FIELDS if path not in MAY_BE_EMPTY])
 def test_an_empty_body_is_refused(send, path, body):
     assert_refused(send(path, body))
 
@@ -197,7 +220,9 @@ def test_an_empty_body_changes_nothing(send, path, body):
     assert records() == before
 
 
-@pytest.mark.parametrize(("path", "field"), [place for place in PLACES if place[0] != "/api/me/"])
+@pytest.mark.parametrize(
+    ("path", "field"), [place for place in PLACES if place[0] != "/api/me/" and place not in OPTIONAL]
+)
 def test_a_missing_field_is_refused_and_named(send, valid_bodies, path, field):
     response = send(
         path, json.dumps({key: value for key, value in valid_bodies[path].items() if key != field}).encode()

@@ -21,13 +21,16 @@ from django.db import connection
 from django_redis import get_redis_connection
 
 from accounts import links, mail, registration
-from accounts.models import SecurityEvent, SignIn, User
+from accounts.factors import recovery_codes
+from accounts.models import AuthenticatorApp, SecurityEvent, SignIn, User
 from api.blocklist import status_list
 from api.blocklist.models import Entry
 from api.keys import Key
 from tests.accounts.admin_pages import BLOCKLIST, EVENTS, LEAKED, SIGN_INS, USERS, act
 from tests.api.test_bound_tokens import Holder
+from tests.authenticator import Authenticator
 from tests.conftest import ApiClient, Browser, bearer, claims_of
+from tests.second_factors import App, add_passkey, password_step
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -72,9 +75,9 @@ class Hour:
         self.good = {}
 
     def run(self, time_machine):
-        for name in ("eve", "frank"):
+        for name in ("eve", "frank", "grace"):
             User.objects.create_user(name, f"{name}@example.org", self.password)
-        parts = [self.pages, self.programs, self.bound, self.links, self.staff, self.visitors]
+        parts = [self.pages, self.programs, self.bound, self.links, self.staff, self.visitors, self.factors]
         for part in parts:
             part()
             time_machine.move_to(time.time() + 3600 / len(parts) - 60)
@@ -199,6 +202,37 @@ class Hour:
         assert visitor.post("/compare/token/", {"token": tokens["access"]}).status_code == 200
         who = bearer(tokens["access"])
         assert Browser().get("/compare/who/", headers=who).status_code == 200
+
+    def factors(self):
+        graces = self.client("grace", self.password)
+        grace = User.objects.get(username="grace")
+        made = graces.post("/api/factors/totp/", {"name": "Phone"}).json()
+        raw = base64.b32decode(made["secret"])
+        app = App(raw)
+        self.secrets |= {made["secret"], raw.hex(), base64.urlsafe_b64encode(raw).decode().rstrip("=")}
+        confirmed = graces.post("/api/factors/totp/confirm/", {"id": made["id"], "code": app.code(-1)}).json()
+        self.secrets |= {
+            *confirmed["recovery_codes"],
+            *(code.replace("-", "")[1:] for code in confirmed["recovery_codes"]),
+        }
+        assert graces.patch(f"/api/factors/{made['id']}/", {"name": "Old phone"}).status_code == 200
+        passkey = add_passkey(graces, Authenticator(synced=False))
+        for count in (1, 0):
+            options = ApiClient().post("/api/token/passkey/options/", {}).json()
+            body = {"step": options["step"], "credential": passkey.get(options["publicKey"], count=count)}
+            pair = ApiClient().post("/api/token/passkey/", body).json()
+            self.secrets |= {pair["access"], pair["refresh"], options["step"]}
+        step = password_step(grace, self.password)["step"]
+        unused = password_step(grace, self.password)["step"]
+        self.secrets |= {step, unused}
+        AuthenticatorApp.objects.update(failures=99)
+        code = confirmed["recovery_codes"][0]
+        for proof in ({"code": app.wrong_code()}, {"recovery_code": code}):
+            ApiClient().post("/api/token/second-step/", {"step": step, **proof})
+        assert graces.delete(f"/api/factors/{made['id']}/").status_code == 204
+        codes = graces.post("/api/factors/recovery-codes/").json()["recovery_codes"]
+        self.secrets |= set(codes)
+        self.good["recovery code"] = codes[5]
 
     def who_is_still_there(self):
         for client in (self.kept, self.holder):
@@ -348,6 +382,7 @@ class Thief:
             ("bound access token", self.bound_access_token),
             ("refresh token", self.refresh_token),
             ("link", self.link),
+            ("recovery code", self.recovery_code),
         ]
         return [name for name, way in ways if way(text)]
 
@@ -371,6 +406,10 @@ class Thief:
             for user in self.users
             for tokens in (links.password_reset, links.email_confirmation)
         )
+
+    def recovery_code(self, text):
+        """Tries a text as a recovery code, after the password."""
+        return any(recovery_codes.use(user, text) for user in self.users if user.username == "grace")
 
     def send(self, method, path, data=None, **headers):
         address = str(IPv4Address(10 << 24 | next(self.addresses)))
