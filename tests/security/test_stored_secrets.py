@@ -233,6 +233,10 @@ class Hour:
         codes = graces.post("/api/factors/recovery-codes/").json()["recovery_codes"]
         self.secrets |= set(codes)
         self.good["recovery code"] = codes[5]
+        sues = self.browser("sue")
+        for action in ("remove_factors", "cancel_removal", "remove_factors"):
+            act(sues, USERS, action, grace)
+        self.good["removal link"] = self.mailed("stop_factor_removal")
 
     def who_is_still_there(self):
         for client in (self.kept, self.holder):
@@ -268,7 +272,8 @@ class Hour:
 
     def mailed(self, view):
         """Returns the path of the link in the newest mail of its kind."""
-        kind = {"email_confirm": "email", "password_reset_confirm": "reset"}[view]
+        kinds = {"email_confirm": "email", "password_reset_confirm": "reset", "stop_factor_removal": "factor-removal"}
+        kind = kinds[view]
         mail.wait()
         path = re.search(rf"/accounts/{kind}/[^/\s]+/([^/\s]+)/", self.mailoutbox[-1].body)
         self.secrets.add(path[1])
@@ -404,7 +409,7 @@ class Thief:
         return any(
             tokens.check_token(user, text)
             for user in self.users
-            for tokens in (links.password_reset, links.email_confirmation)
+            for tokens in (links.password_reset, links.email_confirmation, links.factor_removal)
         )
 
     def recovery_code(self, text):
