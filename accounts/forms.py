@@ -9,7 +9,8 @@ from django.core.validators import MaxLengthValidator, RegexValidator
 from django.utils.translation import gettext_lazy as _
 
 from accounts import passwords, registration
-from accounts.models import SignIn, User
+from accounts.factors import requirements
+from accounts.models import Method, SignIn, User
 from accounts.sessions import SignedInRequest
 
 # The limit of e-mail addresses, which is higher than that of usernames.
@@ -49,6 +50,12 @@ class SignInForm(LoginFieldMixin, auth_forms.AuthenticationForm):
     }
 
     keep = forms.BooleanField(label=_("Keep me signed in on this device"), required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if requirements.is_on():
+            # The browser suggests passkeys in this field (HTML Standard, autofill detail tokens).
+            self.fields["username"].widget.attrs["autocomplete"] = "username webauthn"
 
 
 class StaffSignInForm(LoginFieldMixin, AdminAuthenticationForm):
@@ -104,6 +111,10 @@ class ProfileForm(forms.ModelForm):
 
 class ReauthenticationForm(forms.Form):
     """The password of the signed-in user. A wrong one counts as an attempt."""
+
+    # As accounts.factors.forms.ProofForm.
+    method = Method.PASSWORD
+    field_name = "password"
 
     password = forms.CharField(
         label=_("Your password"),

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts import known_browsers, starting
 from accounts.compiled_queries import CompiledQuery
-from accounts.models import SecurityEvent, Session, SignIn, SignInRefused, User
+from accounts.models import Method, SecurityEvent, Session, SignIn, SignInRefused, User
 
 KEY_LENGTH = 32
 KEY_CHARACTERS = frozenset(VALID_KEY_CHARS)
@@ -83,9 +83,9 @@ class SessionStore(db.SessionStore):
         self.set_expiry(None)
         self.sign_in.remember_me()  # type: ignore[union-attr]
 
-    def mark_reauthenticated(self) -> None:
-        """Records that the user entered the password again, and replaces the session key (OWASP ASVS 7.2.4)."""
-        self.sign_in.mark_reauthenticated()  # type: ignore[union-attr]
+    def mark_reauthenticated(self, method: str = Method.PASSWORD) -> None:
+        """Records that the user has just proved `method` again, and replaces the session key (OWASP ASVS 7.2.4)."""
+        self.sign_in.mark_reauthenticated(method)  # type: ignore[union-attr]
         self.cycle_key()
 
     def cycle_key(self) -> None:

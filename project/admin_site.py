@@ -7,7 +7,6 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import quote
-from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import LoginView, redirect_to_login
 from django.http import HttpRequest, HttpResponse
@@ -18,10 +17,11 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 
-from accounts.factors import requirements, second_step
+from accounts.factors import requirements
 from accounts.forms import StaffSignInForm
-from accounts.models import SecondFactorMissing, SecondStepRequired, SignIn, SignInRefused
+from accounts.models import SignInRefused
 from accounts.sessions import BrowserRequest
+from accounts.views.second_step import sign_in
 from project import overview
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -35,24 +35,11 @@ class StaffSignInView(LoginView):
     template_name = "admin/login.html"
 
     def form_valid(self, form: Any) -> HttpResponse:
-        user = form.get_user()
         try:
-            login(self.request, user)
-        except SecondStepRequired:
-            return self._continue(second_step.Purpose.SIGN_IN, user)
-        except SecondFactorMissing:
-            return self._continue(second_step.Purpose.ENROL, user)
+            return sign_in(self.request, form.get_user(), self.get_success_url())
         except SignInRefused:
             form.add_error(None, form.get_invalid_login_error())
             return self.form_invalid(form)
-        return redirect(self.get_success_url())
-
-    def _continue(self, purpose: second_step.Purpose, user: Any) -> HttpResponse:
-        token, _challenge = second_step.begin(
-            purpose, user, kind=SignIn.Kind.BROWSER, keep=False, next=self.get_success_url()
-        )
-        self.request.session["second_step"] = token
-        return redirect("second_step")
 
 
 class StaffSite(admin.AdminSite):

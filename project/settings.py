@@ -215,6 +215,9 @@ CSRF_COOKIE_SAMESITE = "Lax"
 # Marks a browser in which its user has signed in before (accounts.known_browsers).
 DEVICE_COOKIE_NAME = COOKIE_NAME.format("device")
 DEVICE_COOKIE_AGE = 365 * 24 * 3600
+# The user declined the offer to add a passkey (accounts.views.security).
+PASSKEY_OFFER_COOKIE_NAME = COOKIE_NAME.format("passkey_offer")
+PASSKEY_OFFER_COOKIE_AGE = 365 * 24 * 3600
 CSRF_FAILURE_VIEW = "project.error_pages.csrf_failure"
 
 # Token mode
@@ -312,7 +315,8 @@ PERMISSIONS_POLICY: dict[str, list[str]] = {
     "geolocation": [],
     "microphone": [],
     "payment": [],
-    "publickey-credentials-get": [],
+    "publickey-credentials-create": ["self"],
+    "publickey-credentials-get": ["self"],
     "usb": [],
 }
 # The maximum size of a form, without files. The API has its own limit (api.parsers).

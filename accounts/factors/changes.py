@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, models, transaction
+from django.utils import timezone
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 from django.utils.translation import gettext_lazy as _
 
@@ -24,6 +26,8 @@ from accounts.models import (
 )
 
 MAX_APPS = 10
+# How long the secret of a new app is shown. A later confirmation needs a new secret.
+UNCONFIRMED_APP_AGE = timedelta(minutes=15)
 FACTOR_MODELS: tuple[type[Factor], ...] = (Passkey, AuthenticatorApp, RecoveryCodeSet)
 
 
@@ -112,6 +116,15 @@ def new_app(user: User, name: str = "") -> tuple[AuthenticatorApp, bytes]:
             raise FactorRefused(_("This account has the maximum number of authenticator apps."), "too_many_factors")
         app.save(force_insert=True)
     return app, secret
+
+
+def unconfirmed_app(user: User) -> AuthenticatorApp | None:
+    """Returns the app that new_app() has returned lately, while it is not confirmed. One statement."""
+    since = timezone.now() - UNCONFIRMED_APP_AGE
+    app: AuthenticatorApp | None = (
+        AuthenticatorApp.objects.of(user).filter(confirmed_at=None, created_at__gt=since).first()
+    )
+    return app
 
 
 def confirm_app(user: User, pk: UUID, code: str) -> list[str]:

@@ -64,6 +64,11 @@ def new_secret(app: AuthenticatorApp) -> bytes:
     return secret
 
 
+def secret_of(app: AuthenticatorApp) -> bytes | None:
+    """Returns the secret of an app that is not confirmed yet; None for a confirmed one, whose secret is never shown."""
+    return None if app.confirmed_at else _decrypt(app)
+
+
 def shown_secret(secret: bytes) -> str:
     """Returns the secret as apps take it: base32 without padding."""
     return base64.b32encode(secret).decode().rstrip("=")

@@ -9,6 +9,8 @@ from django.urls import Resolver404, ResolverMatch, resolve, reverse
 PAGES_WITH_FORM = {
     "logout": "home",
     "email_ask": "profile",
+    "start_app": "security",
+    "start_enrol_app": "enrol",
     "admin:logout": "admin:index",
     "admin:accounts_securityevent_export": "admin:accounts_securityevent_changelist",
 }

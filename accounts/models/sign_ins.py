@@ -251,13 +251,16 @@ class SignIn(ChangedColumnsModel):
 
     def mark_reauthenticated(self, method: str = Method.PASSWORD) -> None:
         """
-        Records that the user has just proved `method` again. One statement. A proof below the level of the sign-in (a
-        password where there was a second factor) records nothing.
+        Records that the user has just proved `method` again. One statement. A password in a sign-in of level 2 records
+        nothing while the account has a second factor; after the last one was removed, it lowers the level to 1.
         """
+        methods = [*self.methods.split(), method]
         if level_of([method]) < self.level:
-            return
+            if not get_user_model().objects.filter(pk=self.user_id).without_second_factor().exists():
+                return
+            methods = [method]
         self.authenticated_at = timezone.now()
-        self.methods = joined_methods([*self.methods.split(), method])
+        self.methods = joined_methods(methods)
         SignIn.objects.filter(pk=self.pk).update(authenticated_at=self.authenticated_at, methods=self.methods)
 
     def rename(self, name: str) -> None:

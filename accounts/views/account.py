@@ -17,10 +17,11 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import FormView, TemplateView, UpdateView, View
 
 from accounts import email_addresses, forms, known_browsers, passwords, rate_limits
+from accounts.factors import requirements
 from accounts.models import AccountChanged, User
 from accounts.sessions import SignedInRequest
 from accounts.views.mailed_links import MailedLinkView
-from accounts.views.sign_in import ReauthenticationRequiredMixin, sign_out_and_render
+from accounts.views.sign_in import ReauthenticationRequiredMixin, SecondFactorRequiredMixin, sign_out_and_render
 
 
 class ProfileView(LoginRequiredMixin, UpdateView):
@@ -39,8 +40,8 @@ class ProfileView(LoginRequiredMixin, UpdateView):
         return super().form_valid(form)
 
 
-class PasswordChangeView(auth_views.PasswordChangeView):
-    """Changes the password. The form contains the current password, so that no re-authentication is needed before."""
+class PasswordChangeView(SecondFactorRequiredMixin, auth_views.PasswordChangeView):
+    """Changes the password. The form contains the current password: a proof is needed for a second factor only."""
 
     request: SignedInRequest
     form_class = forms.PasswordChangeForm
@@ -158,16 +159,17 @@ class EmailConfirmView(MailedLinkView):
 
 
 @method_decorator(sensitive_post_parameters("password"), name="dispatch")
-class DeleteAccountView(LoginRequiredMixin, FormView):
-    """Deletes the account after the password was entered."""
+class DeleteAccountView(SecondFactorRequiredMixin, FormView):
+    """Deletes the account after the password was entered, or a second factor was proved."""
 
     request: SignedInRequest
-    form_class = forms.ReauthenticationForm
     template_name = "accounts/delete.html"
 
-    def get_form_kwargs(self) -> dict[str, Any]:
-        return super().get_form_kwargs() | {"request": self.request}
+    def get_form(self, form_class: Any = None) -> Form:
+        if requirements.has_second_factor(self.request.user):
+            return Form(**self.get_form_kwargs())
+        return forms.ReauthenticationForm(self.request, **self.get_form_kwargs())
 
-    def form_valid(self, form: forms.ReauthenticationForm) -> HttpResponse:
+    def form_valid(self, form: Form) -> HttpResponse:
         self.request.user.delete()
         return sign_out_and_render(self.request, "accounts/deleted.html")

@@ -2,14 +2,16 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth import login, logout
+from django.contrib.auth import logout
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.mixins import LoginRequiredMixin
-from django.contrib.auth.views import RedirectURLMixin, redirect_to_login
+from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.forms import Form
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse, reverse_lazy
@@ -19,28 +21,75 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import FormView, View
 
 from accounts import forms
-from accounts.factors import requirements
+from accounts.factors import passkeys, requirements, second_step
+from accounts.factors.errors import UnknownPasskey
+from accounts.factors.forms import PasskeyForm
+from accounts.factors.second_step import Purpose
 from accounts.http.headers import CLEAR_SITE_DATA
-from accounts.models import SignIn, SignInRefused
+from accounts.models import Method, SignIn, SignInRefused
 from accounts.sessions import BrowserRequest, SignedInRequest
+from accounts.views.second_step import PasskeyOptionsView, ProofView, offer_passkey, sign_in
 
 
 class SignInView(auth_views.LoginView):
-    """The sign-in page."""
+    """The sign-in page: by password, or by a passkey alone."""
 
     request: BrowserRequest
     form_class = forms.SignInForm
     template_name = "accounts/login.html"
 
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        # A script has filled in this field.
+        if request.POST.get("credential") and requirements.is_on():
+            return self.sign_in_with_passkey()
+        return super().post(request, *args, **kwargs)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**kwargs) | {"has_passkeys": requirements.is_on()}
+
     def form_valid(self, form: forms.SignInForm) -> HttpResponse:
+        user = form.get_user()
         try:
-            login(self.request, form.get_user())
+            response = sign_in(self.request, user, self.get_success_url(), keep=form.cleaned_data["keep"])
         except SignInRefused:
             form.add_error(None, form.get_invalid_login_error())
             return self.form_invalid(form)
-        if form.cleaned_data["keep"]:
-            self.request.session.remember_me()
-        return redirect(self.get_success_url())
+        if self.request.user.is_authenticated:
+            # Signed in by the password alone: the account has no second factor.
+            offer_passkey(self.request, user)
+        return response
+
+    def sign_in_with_passkey(self) -> HttpResponse:
+        """Signs in by the passkey that the browser sent, or shows the page with an error."""
+        form = PasskeyForm(self.request.POST)
+        if not form.is_valid():
+            return self.refuse_passkey(_("The passkey could not be read."), 400)
+        credential = form.cleaned_data["credential"]
+        try:
+            step = second_step.read(form.cleaned_data["step"], Purpose.PASSKEY_SIGN_IN, kind=SignIn.Kind.BROWSER)
+            user = second_step.sign_in_with_passkey(step, credential)
+            return sign_in(self.request, user, self.get_success_url(), keep="keep" in self.request.POST)
+        except UnknownPasskey as error:
+            unknown = {"rpId": passkeys.rp_id(), "credentialId": credential["id"]}
+            return self.refuse_passkey(error.message, 404, unknown=unknown)
+        except ValidationError as error:
+            return self.refuse_passkey(error.message, 400)
+        except SignInRefused:
+            return self.refuse_passkey(_("The passkey was refused."), 400)
+
+    def refuse_passkey(self, text: Any, status: int, **signals: Any) -> HttpResponse:
+        form = self.form_class(self.request)
+        context = self.get_context_data(form=form, passkey_error=text, signals=signals)
+        return self.render_to_response(context, status=status)
+
+
+class SignInOptionsView(PasskeyOptionsView):
+    """The options to sign in by a passkey of any account."""
+
+    def get_options(self) -> passkeys.Json:
+        if not requirements.is_on():
+            raise Http404
+        return second_step.options(Purpose.PASSKEY_SIGN_IN, kind=SignIn.Kind.BROWSER)
 
 
 def sign_out_and_render(request: HttpRequest, template: str, **context: Any) -> HttpResponse:
@@ -64,6 +113,7 @@ class SignOutView(View):
 class SignUpView(FormView):
     """Creates an account and signs in."""
 
+    request: BrowserRequest
     form_class = forms.SignUpForm
     template_name = "accounts/signup.html"
     success_url = reverse_lazy("home")
@@ -74,9 +124,10 @@ class SignUpView(FormView):
         except ValidationError as error:
             form.add_error(None, error)
             return self.form_invalid(form)
-        login(self.request, user)
-        messages.success(self.request, _("Welcome, %(name)s.") % {"name": user.username})
-        return super().form_valid(form)
+        response = sign_in(self.request, user, self.get_success_url())
+        if self.request.user.is_authenticated:
+            messages.success(self.request, _("Welcome, %(name)s.") % {"name": user.username})
+        return response
 
 
 class ReauthenticationRequiredMixin(LoginRequiredMixin):
@@ -92,26 +143,66 @@ class ReauthenticationRequiredMixin(LoginRequiredMixin):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         sign_in: SignIn | None = request.session.sign_in  # type: ignore[attr-defined]
-        if sign_in and not requirements.is_recent(sign_in.user, sign_in, self.level, self.within):
-            return redirect_to_login(request.get_full_path(), reverse("confirm"))
-        return super().dispatch(request, *args, **kwargs)
+        if sign_in is None or self.has_recent_proof(sign_in):
+            return super().dispatch(request, *args, **kwargs)
+        if self.level == 2 and not requirements.has_second_factor(sign_in.user):
+            messages.warning(request, _("This page needs a second factor. Add one first."))
+            return redirect("security")
+        return redirect_to_login(request.get_full_path(), reverse("confirm"))
+
+    def has_recent_proof(self, sign_in: SignIn) -> bool:
+        """Returns whether the page can be used without another proof. At most one statement."""
+        return requirements.is_recent(sign_in.user, sign_in, self.level, self.within)
 
 
-@method_decorator(sensitive_post_parameters("password"), name="dispatch")
-class ReauthenticateView(LoginRequiredMixin, RedirectURLMixin, FormView):
-    """Asks for the password again, and redirects to `next`."""
+class SecondFactorRequiredMixin(ReauthenticationRequiredMixin):
+    """For forms that contain the password: a recent proof is needed only for an account with a second factor."""
+
+    def has_recent_proof(self, sign_in: SignIn) -> bool:
+        return super().has_recent_proof(sign_in) or requirements.level_of_account(sign_in.user) == 1
+
+
+class ReauthenticateView(LoginRequiredMixin, ProofView):
+    """Asks for a proof at the level of the account, and redirects to `next`."""
 
     request: SignedInRequest
-    form_class = forms.ReauthenticationForm
     template_name = "accounts/confirm.html"
-    next_page = "home"
 
-    def get_form_kwargs(self) -> dict[str, Any]:
-        return super().get_form_kwargs() | {"request": self.request}
+    def get_methods(self) -> list[str]:
+        return requirements.methods_of(self.request.user)
 
-    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(**kwargs) | {"next": self.get_redirect_url()}
+    def make_form(self, method: str, data: QueryDict | None = None, has_focus: bool = False) -> Form:
+        if method == Method.PASSWORD:
+            return forms.ReauthenticationForm(self.request, data)
+        return super().make_form(method, data, has_focus)
 
-    def form_valid(self, form: forms.ReauthenticationForm) -> HttpResponse:
-        self.request.session.mark_reauthenticated()
-        return super().form_valid(form)
+    def prove(self, form: Any) -> HttpResponse:
+        proof = form.cleaned_data[form.field_name]
+        if form.method == Method.PASSKEY:
+            self.check_passkey(form.cleaned_data["step"], proof)
+        elif form.method != Method.PASSWORD:
+            second_step.check_code(self.request.user.with_all_fields(), form.method, proof, is_after_password=False)
+        self.request.session.mark_reauthenticated(form.method)
+        return redirect(self.get_success_url())
+
+    def check_passkey(self, token: str, credential: passkeys.Json) -> None:
+        user = self.request.user.with_all_fields()
+        step = second_step.read(token, Purpose.REAUTHENTICATE, sid=sid_of(self.request), user=user)
+        second_step.check_passkey(user, step, credential)
+        step.consume()
+
+
+class ReauthenticationOptionsView(LoginRequiredMixin, PasskeyOptionsView):
+    """The options of the passkeys of the signed-in user."""
+
+    request: SignedInRequest
+
+    def get_options(self) -> passkeys.Json:
+        user = self.request.user.with_all_fields()
+        return second_step.options(Purpose.REAUTHENTICATE, user, sid=sid_of(self.request))
+
+
+def sid_of(request: BrowserRequest) -> UUID | None:
+    """Returns the sid of the session; None for an anonymous user."""
+    sign_in = request.session.sign_in
+    return sign_in.sid if sign_in else None
