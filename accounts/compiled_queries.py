@@ -1,6 +1,6 @@
 """Queries and updates that are compiled once, for each request and each refresh; instances of partly read rows."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from django.apps import apps
@@ -24,7 +24,7 @@ def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
         yield values[start : start + MAX_QUERY_VALUES]
 
 
-def partial_instance(model: type[ModelT], fields: Iterable[tuple[str, Any]]) -> ModelT:
+def partial_instance(model: type[ModelT], fields: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> ModelT:
     """
     Returns an instance with these fields; the others are deferred. It is built as Django unpickles a model, in a
     quarter of the time of Model.from_db(), since each request builds a user.

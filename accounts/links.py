@@ -1,13 +1,8 @@
-"""
-Tokens of links in mails. Those that change an account are valid once and for an hour, as long as the password and the
-address do not change.
-"""
+"""Tokens of links in mails: valid once and for an hour, as long as the password and the address do not change."""
 
-from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from django.contrib.auth.tokens import PasswordResetTokenGenerator, default_token_generator
-from django.core import signing
 from django.urls import reverse
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
@@ -52,35 +47,7 @@ class EmailConfirmation(PasswordResetTokenGenerator):
 email_confirmation = EmailConfirmation()
 
 
-class FactorRemovalTokens:
-    """
-    Makes tokens that can stop a removal of second factors. A link stays valid after its use, and for a later removal:
-    it can only stop one.
-    """
-
-    # Longer than the delay of a removal, since `prune` may carry it out later.
-    MAX_AGE = timedelta(days=7)
-    signer = signing.TimestampSigner(salt="accounts.links.FactorRemoval")
-
-    def make_token(self, user: Any) -> str:
-        return self.signer.sign(str(user.pk)).partition(":")[2]
-
-    def check_token(self, user: Any, token: str) -> bool:
-        try:
-            self.signer.unsign(f"{user.pk}:{token}", max_age=self.MAX_AGE)
-        except signing.BadSignature:
-            return False
-        return True
-
-
-factor_removal = FactorRemovalTokens()
-
-
-class TokenMaker(Protocol):
-    def make_token(self, user: Any) -> str: ...
-
-
-def url(view: str, user: Any, tokens: TokenMaker) -> str:
+def url(view: str, user: Any, tokens: PasswordResetTokenGenerator) -> str:
     """Returns the absolute URL of a view with the user's id and a new token."""
     uid = urlsafe_base64_encode(force_bytes(user.pk))
     return request_context.absolute_url(reverse(view, args=[uid, tokens.make_token(user)]))

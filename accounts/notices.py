@@ -41,7 +41,6 @@ NOTICES = {
     "email_changed": Notice("email_changed", "activity", is_urgent=True, is_by_credential=True),
     "factor_added": Notice("factor_added", "password_reset", is_urgent=True),
     "factor_removed": Notice("factor_removed", "password_reset", is_urgent=True),
-    "factor_removal_asked": Notice("factor_removal_asked", "activity", is_urgent=True),
     "factor_disabled": Notice("factor_disabled", "password_reset", is_urgent=True, is_by_credential=True),
     "recovery_codes_made": Notice("recovery_codes_made", "password_reset", is_urgent=True),
     "recovery_code_used": Notice("recovery_code_used", "password_reset", is_urgent=True, is_by_credential=True),

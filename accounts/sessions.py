@@ -15,6 +15,7 @@ from django.utils import timezone
 from accounts import known_browsers, starting
 from accounts.compiled_queries import CompiledQuery
 from accounts.models import Method, SecurityEvent, Session, SignIn, SignInRefused, User
+from accounts.signals import session_keys_revoked
 
 KEY_LENGTH = 32
 KEY_CHARACTERS = frozenset(VALID_KEY_CHARS)
@@ -64,8 +65,8 @@ class SessionStore(db.SessionStore):
     def sign_in(self) -> SignIn | None:
         """The live sign-in of this session; None for an anonymous user. One statement at the first access."""
         self.accessed = True
-        if not hasattr(self, "_session_cache"):
-            self._read_row()
+        if self._sign_in is None and not hasattr(self, "_session_cache"):
+            self._find_sign_in()
         return self._sign_in
 
     @sign_in.setter
@@ -96,8 +97,9 @@ class SessionStore(db.SessionStore):
         if self.sign_in is None or self.session_key is None:
             super().cycle_key()
             return
-        key = self._get_new_session_key()  # type: ignore[attr-defined]
-        self.model.objects.filter(pk=digest(self.session_key)).update(session_key=digest(key))
+        key, replaced = self._get_new_session_key(), digest(self.session_key)  # type: ignore[attr-defined]
+        self.model.objects.filter(pk=replaced).update(session_key=digest(key))
+        session_keys_revoked.send(sender=Session, stored_keys=[replaced])
         self._session_key = key
         self.modified = True
 
@@ -114,7 +116,7 @@ class SessionStore(db.SessionStore):
     def delete(self, session_key: str | None = None) -> None:
         session_key = session_key or self.session_key
         if session_key:
-            self.model.objects.filter(session_key=digest(session_key)).delete()
+            self.model.objects.delete_stored(digest(session_key))
 
     def create_model_instance(self, data: dict[str, Any]) -> Session:
         session: Session = super().create_model_instance(data)  # type: ignore[assignment]
@@ -133,6 +135,10 @@ class SessionStore(db.SessionStore):
         self._read_row()
         return self._stored
 
+    def _find_sign_in(self) -> None:
+        """Sets `_sign_in`."""
+        self._read_row()
+
     def _read_row(self) -> None:
         """Reads the row. The session data is decoded later, when it is accessed: the API never does."""
         if self._stored or self.session_key is None:
@@ -140,7 +146,7 @@ class SessionStore(db.SessionStore):
         now = timezone.now()
         stored = stored_session(self.session_key)
         if stored is None or stored.expire_date <= now or (stored.sign_in and not stored.sign_in.is_live(now)):
-            self._session_key = None
+            self._session_key = self._sign_in = None
             return
         self._stored, self._sign_in = stored, stored.sign_in
 

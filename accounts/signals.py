@@ -11,3 +11,6 @@ events_recorded = Signal()
 # Sent inside the transaction, with `before` (a datetime, whole milliseconds) and `user` (a User, or None for all): all
 # sign-ins that started earlier are revoked. Their rows are marked later, without `sign_ins_ended`.
 sign_ins_revoked_before = Signal()
+
+# Sent inside the transaction, with `stored_keys`: the stored forms of session keys that are replaced or deleted.
+session_keys_revoked = Signal()

@@ -67,7 +67,7 @@ def start(
     try:
         return _insert(sign_in, user)
     except SecondStepRequired:
-        if not removals.carry_out_due(user):
+        if not removals.carry_out_if_due(user):
             raise
     # With a new sid: the removal has revoked the sign-ins of the user up to now.
     return start(

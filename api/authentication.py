@@ -98,10 +98,12 @@ class SessionAuthentication(authentication.SessionAuthentication):
     def authenticate(self, request: Request) -> tuple[User, SignIn] | None:
         if cross_site.is_cross_site(request):
             return None
-        if super().authenticate(request) is None:
+        # Not request.user, a lazy object, of which DRF's own method reads `is_active`: that would be a statement.
+        sign_in: SignIn | None = request._request.session.sign_in if hasattr(request._request, "session") else None  # type: ignore[attr-defined]
+        if sign_in is None:
             return None
-        sign_in: SignIn = request._request.session.sign_in  # type: ignore[attr-defined]
-        # Not request.user, a lazy object: each attribute access would cost a call.
+        self.enforce_csrf(request)
+        sign_in.touch()
         return sign_in.user, sign_in
 
     def enforce_csrf(self, request: Request) -> None:

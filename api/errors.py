@@ -27,6 +27,7 @@ FACTOR_ERRORS = (
     factors.StepNotValid,
     factors.FactorRefused,
 )
+CONFLICTS = {"too_many_factors", "no_second_factor", "passkey_exists"}
 INVALID = {"detail": "The input is not valid.", "code": "invalid"}
 
 
@@ -87,6 +88,12 @@ class BadStep(exceptions.APIException):
     """A step that is not valid, or a factor that cannot be added."""
 
     status_code = status.HTTP_400_BAD_REQUEST
+
+
+class FactorConflict(exceptions.APIException):
+    """The account has too many factors, or none."""
+
+    status_code = status.HTTP_409_CONFLICT
 
 
 @contextmanager
@@ -172,7 +179,7 @@ def _as_api_exception(exc: Exception) -> Exception:
     if isinstance(exc, factors.UnknownPasskey):
         return UnknownPasskey(exc.message)
     if isinstance(exc, factors.StepNotValid | factors.FactorRefused):
-        return BadStep(exc.message, exc.code)
+        return (FactorConflict if exc.code in CONFLICTS else BadStep)(exc.message, exc.code)
     return exc
 
 

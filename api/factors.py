@@ -1,5 +1,6 @@
 """Views of the user's second factors: list, add, rename, remove; and the proof that sensitive actions ask for."""
 
+import re
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,12 @@ from api.authentication import AuthenticatedRequest, sid_of
 from api.serializers import MAX_CODE_LENGTH, PasswordConfirmSerializer, PasswordField, TextField
 from api.sign_in_steps import CREDENTIAL, MAX_RECOVERY_CODE_LENGTH, CredentialField, PasskeyOptionsResponse
 
+# The characters that validate_visible refuses, for a pattern in ECMAScript, which has no \U escapes.
+INVISIBLE = re.sub(
+    r"\\U([0-9a-f]{8})",
+    lambda match: chr(int(match[1], 16)),
+    validate_visible.regex.pattern.strip("[]"),  # type: ignore[union-attr]
+)
 STEP_EXAMPLE = "eyJjaGFsbGVuZ2UiOiIifQ:1x"
 
 
@@ -30,6 +37,9 @@ STEP_EXAMPLE = "eyJjaGFsbGVuZ2UiOiIifQ:1x"
 
 
 class NameField(TextField):
+    # drf-spectacular would describe the characters that the validator refuses.
+    schema = {"pattern": f"^[^{INVISIBLE}]*$"}
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=NAME_MAX_LENGTH, validators=[validate_visible], **kwargs)
 
@@ -283,7 +293,11 @@ class NewPasskeyView(FactorAPIView):
 
 
 class RecoveryCodesView(FactorAPIView):
-    @extend_schema(operation_id="new_recovery_codes", request=None, responses={200: RecoveryCodesResponse, 400: None})
+    @extend_schema(
+        operation_id="new_recovery_codes",
+        request=None,
+        responses={200: RecoveryCodesResponse, 409: OpenApiResponse(description="The account has no second factor.")},
+    )
     def post(self, request: AuthenticatedRequest) -> Response:
         """Exchange the recovery codes for ten new ones. They are returned only once; the old ones become invalid."""
         return Response({"recovery_codes": changes.make_recovery_codes(self.owner())})

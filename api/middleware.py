@@ -4,9 +4,9 @@ from corsheaders import middleware as cors
 from django.conf import settings
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
-from django.utils.deprecation import MiddlewareMixin
 
 from accounts.http import headers
+from accounts.http.layers import RequestLayer
 
 
 class CorsMiddleware(cors.CorsMiddleware):
@@ -23,7 +23,7 @@ class CorsMiddleware(cors.CorsMiddleware):
         return response
 
 
-class HttpsOnlyMiddleware(MiddlewareMixin):
+class HttpsOnlyMiddleware(RequestLayer):
     """Refuses HTTP requests to the API. A redirect would hide that the token was sent unencrypted (ASVS 4.1.2)."""
 
     def process_request(self, request: HttpRequest) -> JsonResponse | None:

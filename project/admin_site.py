@@ -66,7 +66,7 @@ class StaffSite(admin.AdminSite):
             "app_path": request.get_full_path(),
             "username": request.user.get_username(),
         }
-        request.current_app = self.name  # type: ignore[attr-defined]
+        request.current_app = self.name
         return StaffSignInView.as_view(next_page=index, extra_context=context | (extra_context or {}))(request)
 
     def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Callable[..., Any]:

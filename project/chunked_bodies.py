@@ -8,8 +8,8 @@ from io import BytesIO
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
-from django.utils.deprecation import MiddlewareMixin
 
+from accounts.http.layers import RequestLayer
 from api.parsers import MAX_BODY_BYTES
 from project import error_pages
 
@@ -19,7 +19,7 @@ LENGTH = re.compile(r"[0-9]{1,18}")
 METHODS_WITHOUT_BODY = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
-class ChunkedBodyMiddleware(MiddlewareMixin):
+class ChunkedBodyMiddleware(RequestLayer):
     """
     Sets a Content-Length and a stream that ends; without them Django and Django REST framework read no body. The size
     limits of the views apply. If the application server does not mark the end of the body, the client gets 411.

@@ -8,9 +8,9 @@ from django.contrib.messages import middleware as messages
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.utils import translation
-from django.utils.deprecation import MiddlewareMixin
 
 from accounts.http import headers
+from accounts.http.layers import Layer, ResponseLayer, TwoWayLayer
 from accounts.rate_limits import TooManyAttempts
 from project import error_pages
 
@@ -19,7 +19,7 @@ API = "/api/"
 MAX_LANGUAGE_LENGTH = 256
 
 
-class TooManyRequestsMiddleware(MiddlewareMixin):
+class TooManyRequestsMiddleware(Layer):
     """Turns the error for too many attempts, or too many password hashes at once, into a page with status 429."""
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
@@ -30,7 +30,7 @@ class TooManyRequestsMiddleware(MiddlewareMixin):
         )
 
 
-class LanguageMiddleware(MiddlewareMixin):
+class LanguageMiddleware(TwoWayLayer):
     """
     Pages and mails are in the language of the request; responses of the API are always in English. In place of Django's
     LocaleMiddleware, which has more work for URLs with a language (i18n_patterns); this project has none.
@@ -77,7 +77,7 @@ class MessageMiddleware(messages.MessageMiddleware):
         return self.get_response(request) if request.path.startswith(API) else super().__call__(request)
 
 
-class NotAllowedMiddleware(MiddlewareMixin):
+class NotAllowedMiddleware(ResponseLayer):
     """Adds an error page to Django's empty 405 responses; API views have their own."""
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:

@@ -79,7 +79,7 @@ MIDDLEWARE = [
     # sessions, since a preflight request has none.
     "api.middleware.CorsMiddleware",
     "api.middleware.HttpsOnlyMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "accounts.http.middleware.SessionMiddleware",
     "project.middleware.LanguageMiddleware",
     "accounts.http.middleware.CommonMiddleware",
     # After the host check, and before CsrfViewMiddleware reads the form.
@@ -110,7 +110,8 @@ TEMPLATES = [
         },
     },
 ]
-MESSAGE_STORAGE = "accounts.messages.BoundedStorage"
+MESSAGE_STORAGE = "accounts.messages.CookieStorage"
+MESSAGE_COOKIE_NAME = COOKIE_NAME.format("messages")
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("de", _("German"))]
 LOCALE_PATHS = [BASE_DIR / "project" / "locale"]
@@ -187,6 +188,8 @@ REMEMBER_ME_IDLE_TIMEOUT = timedelta(days=env.integer("BROWSER_SESSION_DAYS", de
 BROWSER_IDLE_TIMEOUT = timedelta(days=1)
 ACCESS_TOKEN = timedelta(minutes=env.integer("ACCESS_TOKEN_MINUTES", default=5, low=1, high=1440))
 REFRESH_TOKEN = timedelta(days=env.integer("REFRESH_TOKEN_DAYS", default=14, low=1, high=3650))
+# For how long a process accepts a session that it has checked, without a statement. 0: each request is checked.
+SESSION_RECHECK = timedelta(seconds=env.integer("SESSION_RECHECK_SECONDS", default=30, low=0, high=300))
 # Sensitive actions require the password again if it was last entered longer ago.
 REAUTHENTICATION_TIMEOUT = timedelta(minutes=env.integer("RECENT_PROOF_MINUTES", default=15, low=1, high=43200))
 REFRESH_GRACE = timedelta(seconds=env.integer("REFRESH_GRACE_SECONDS", default=10, low=0, high=3600))
@@ -204,7 +207,8 @@ DPOP_REQUIRED = env.choice("DPOP_REQUIRED", ["staff", "all"])
 
 # Session mode. The lifetime of a session is in its row (SignIn.expires_at); the cookie must last at least as long.
 
-SESSION_ENGINE = "accounts.sessions"
+# accounts.sessions, with sessions that a process remembers.
+SESSION_ENGINE = "api.blocklist.sessions"
 SESSION_COOKIE_AGE = int(SIGN_IN_MAX.total_seconds())
 SESSION_COOKIE_NAME = COOKIE_NAME.format("sessionid")
 SESSION_COOKIE_SECURE = not DEBUG

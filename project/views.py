@@ -43,6 +43,7 @@ class HomeView(TemplateView):
         if sign_in:
             sign_ins = SignIn.objects.filter(user=sign_in.user).live()
             context |= {
+                "current_sign_in": sign_in,
                 "number": sign_ins.count(),
                 "sign_ins": sign_ins.current_first(sign_in)[:SIGN_INS_ON_HOME],
                 "events": SecurityEvent.objects.filter(user=sign_in.user)[:EVENTS_ON_HOME],

@@ -21,6 +21,7 @@ from django.utils import timezone, translation
 from accounts import mail, rate_limits
 from accounts.models import SignIn
 from api.blocklist.mirror import mirror
+from api.blocklist.sessions import remembered_sessions
 from tests import servers
 
 # No deadline, since machines may be slow. In CI every run tries the same examples.
@@ -126,6 +127,7 @@ def default_language() -> None:
 def empty_mirror() -> None:
     """Tables are emptied between tests. The mirror could still hold entries of a test with a clock in the future."""
     mirror.__init__()  # type: ignore[misc]
+    remembered_sessions.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ import fcntl
 import os
 import pwd
 import random
+import re
 import shutil
 import signal
 import socket
@@ -202,6 +203,20 @@ class Valkey(Server):
                 return connection.recv(16).startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
             return False
+
+    def flush(self) -> None:
+        """Deletes all keys."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+            connection.sendall(b"FLUSHALL\r\nQUIT\r\n")
+            while connection.recv(65536):
+                pass
+
+    def commands_processed(self) -> int:
+        """Returns the number of commands so far, without this one, which the next call includes."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+            connection.sendall(b"INFO stats\r\nQUIT\r\n")
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        return int(re.findall(rb"total_commands_processed:(\d+)", answer)[0])
 
 
 class Node(Server):

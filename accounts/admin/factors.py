@@ -13,8 +13,7 @@ from accounts.admin.user_actions import confirm_and_run
 from accounts.factors import changes, removals
 from accounts.http import request_context
 from accounts.models import FactorRemoval, User, UserQuerySet
-from accounts.models.factor_removals import FactorRemovalQuerySet
-from accounts.models.factors import Factor
+from accounts.models.factors import Factor, FactorRemovalQuerySet
 
 HEADINGS = [_("kind"), _("name"), _("added"), _("last used"), _("state")]
 
@@ -25,7 +24,7 @@ def panel(user: User) -> Panel:
         [each._meta.verbose_name, each.name, each.created_at, each.last_used_at, _state(each)]
         for each in changes.factors_of(user)
     ]
-    removal = FactorRemoval.objects.of(user).first()
+    removal = FactorRemoval.objects.of(user).pending().first()
     note = removal and _("All of them are removed on %s UTC, unless the removal is cancelled.") % (
         f"{removal.due_at:%Y-%m-%d %H:%M}"
     )
@@ -43,7 +42,7 @@ def remove_factors(model_admin: admin.ModelAdmin, request: HttpRequest, users: U
     return confirm_and_run(
         model_admin,
         request,
-        chosen.exclude(pk__in=FactorRemoval.objects.values("user")),
+        chosen.exclude(pk__in=FactorRemoval.objects.pending().values("user")),
         run=_request_removal,
         effects=_effects_of_removal,
         title=_("Remove second factors?"),
@@ -56,30 +55,18 @@ def remove_factors(model_admin: admin.ModelAdmin, request: HttpRequest, users: U
 
 
 def _request_removal(request: HttpRequest, users: list[User]) -> str:
-    requested = sum(removals.request(user) for user in users)
+    staff: Any = request.user
+    requested = sum(bool(removals.request(user, staff, request_context.reason())) for user in users)
     return ngettext("%d removal requested.", "%d removals requested.", requested) % requested
 
 
 def _effects_of_removal(users: list[User]) -> confirm.Effects:
-    accounts, unconfirmed = len(users), sum(not each.email_confirmed_at for each in users)
-    return [
-        (
-            ngettext(
-                "account loses its second factors in 24 hours, and is then signed out everywhere",
-                "accounts lose their second factors in 24 hours, and are then signed out everywhere",
-                accounts,
-            ),
-            accounts,
-        ),
-        (
-            ngettext(
-                "of them has no confirmed address: its user gets no e-mail",
-                "of them have no confirmed address: their users get no e-mail",
-                unconfirmed,
-            ),
-            unconfirmed,
-        ),
-    ]
+    text = ngettext(
+        "account loses its second factors in 24 hours, and is then signed out everywhere",
+        "accounts lose their second factors in 24 hours, and are then signed out everywhere",
+        len(users),
+    )
+    return [(text, len(users))]
 
 
 @admin.action(description=_("Cancel removal of second factors"), permissions=["remove_factors"])
@@ -87,7 +74,7 @@ def cancel_removal(model_admin: admin.ModelAdmin, request: HttpRequest, users: U
     return confirm_and_run(
         model_admin,
         request,
-        users.filter(pk__in=FactorRemoval.objects.values("user")),
+        users.filter(pk__in=FactorRemoval.objects.pending().values("user")),
         run=_cancel,
         effects=_effects_of_cancellation,
         title=_("Cancel removals?"),
@@ -96,7 +83,8 @@ def cancel_removal(model_admin: admin.ModelAdmin, request: HttpRequest, users: U
 
 
 def _cancel(request: HttpRequest, users: list[User]) -> str:
-    cancelled = sum(removals.cancel(user, "staff") for user in users)
+    pending = FactorRemoval.objects.pending().filter(user__in=users).select_related("user")
+    cancelled = sum(removals.stop(removal, "staff") for removal in pending)
     return ngettext("%d removal cancelled.", "%d removals cancelled.", cancelled) % cancelled
 
 
@@ -109,25 +97,25 @@ def _effects_of_cancellation(users: list[User]) -> confirm.Effects:
 class FactorRemovalAdmin(ReadOnlyList):
     """The pending removals. A removal that was carried out, cancelled or stopped is an event."""
 
-    list_display = ["user_link", "requested_by", "why", "created_at", "due_at"]
+    list_display = ["user_link", "requested_by", "why", "requested_at", "due_at"]
     list_select_related = ["user", "requested_by"]
-    ordering = ["created_at"]
-    fields = ["user_link", "requested_by", "why", "created_at", "due_at"]
+    ordering = ["requested_at"]
+    fields = ["user_link", "requested_by", "why", "requested_at", "due_at"]
     actions = ["cancel"]
 
     @admin.display(description=_("user"))
     def user_link(self, removal: FactorRemoval) -> Any:
         return admin_link(removal.user)
 
-    @admin.display(description=_("takes effect"))
-    def due_at(self, removal: FactorRemoval) -> Any:
-        return removal.due_at
+    def get_queryset(self, request: HttpRequest) -> FactorRemovalQuerySet:
+        pending: FactorRemovalQuerySet = super().get_queryset(request).pending()  # type: ignore[attr-defined]
+        return pending
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm(removals.REMOVE_PERMISSION)
+        return request.user.has_perm(removals.PERMISSION)
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(removals.REMOVE_PERMISSION)
+        return request.user.has_perm(removals.PERMISSION)
 
     def is_available(self, request: HttpRequest, action: str, obj: FactorRemoval) -> bool:
         return obj.user.is_manageable_by(request.user)

@@ -137,7 +137,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         return request.user.has_perm("accounts.lift_lock")
 
     def has_remove_factors_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(removals.REMOVE_PERMISSION)
+        return request.user.has_perm(removals.PERMISSION)
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         """
@@ -205,14 +205,14 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             "reactivate": lambda: not obj.is_active,
             "send_password_reset": lambda: obj.may_reset_password,
             "remove_factors": lambda: obj.is_active and obj.pk != request.user.pk and self._has_factors(obj),
-            "cancel_removal": FactorRemoval.objects.of(obj).exists,
+            "cancel_removal": FactorRemoval.objects.of(obj).pending().exists,
             "unlock": AttemptCounter.objects.of(obj).locked_out().exists,
         }[action]()
 
     def _has_factors(self, user: User) -> bool:
         """Whether a removal of second factors can be requested. Two statements."""
         has_factors = User.objects.filter(pk=user.pk).with_second_factor().exists()
-        return has_factors and not FactorRemoval.objects.of(user).exists()
+        return has_factors and not FactorRemoval.objects.of(user).pending().exists()
 
 
 def _is_manageable(request: HttpRequest, user: User | None) -> bool:

@@ -183,8 +183,12 @@ def remove(user: User, factor: Factor, keep: SignIn | None = None) -> None:
 
 
 def remove_all(user: User) -> int:
-    """Removes all factors of the user, and ends all sign-ins. Returns how many factors were removed."""
+    """
+    Removes all factors of the user, and ends all sign-ins. Returns how many factors were removed. A sign-in that starts
+    with this instance may follow, if nothing else has ended all sign-ins since its password was verified.
+    """
     with _lock(user):
+        is_current = User.objects.filter(pk=user.pk, generation=user.generation).exists()
         factors = factors_of(user)
         for factor in factors:
             _record_removed(user, factor)
@@ -192,6 +196,8 @@ def remove_all(user: User) -> int:
             model.objects.of(user).delete()
         if factors:
             ending.end_all(user, SignIn.Reason.FACTOR_REMOVED)
+            if is_current:
+                user.refresh_from_db(fields=["generation"])
     return len(factors)
 
 

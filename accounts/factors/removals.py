@@ -1,103 +1,116 @@
 """
-Lost factors: staff request the removal of all factors of a user. It takes effect REMOVAL_DELAY later, by `prune` or at
-the next sign-in, unless staff cancel it, the user stops it by the link in the mail, or a factor is used meanwhile.
+Removal of lost factors by staff: after a day, at the next sign-in with the right password or by `prune`. It is stopped
+by the user, with the link in the mail, by staff, or if a factor is used meanwhile. remove_at_once() has no delay.
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 
+from django.core import signing
+from django.core.exceptions import ValidationError
 from django.db import models, transaction
+from django.urls import reverse
+from django.utils import timezone
 
-from accounts import links
+from accounts import mail
 from accounts.factors import changes
 from accounts.http import request_context
 from accounts.models import FactorRemoval, SecurityEvent, User
 
-REMOVE_PERMISSION = "accounts.remove_factors"
+PERMISSION = "accounts.remove_factors"
+DELAY = timedelta(hours=24)
+# Longer than the delay: a removal that is due may not be carried out yet, and the link only stops it.
+LINK_MAX_AGE = timedelta(days=7)
+SALT = "accounts.factor_removal"
 
 
-def request(user: User) -> bool:
+def request(user: User, staff: User, why: str) -> FactorRemoval | None:
     """
-    Requests the removal, with the actor and the reason of request_context, and mails the user a link that stops it.
-    Returns False without a second factor, for a user who is not active, and if a removal is pending.
+    Requests the removal of all factors, and mails the link that stops it. None if one is pending already, without a
+    second factor, and for a user who is not active. Raises ValidationError without a reason.
     """
+    removal = FactorRemoval(user=user, requested_by=staff, why=why, due_at=timezone.now() + DELAY)
+    removal.clean_fields(exclude=["closed_at"])
+    with request_context.acting(why, staff), transaction.atomic():
+        owner = User.objects.filter(pk=user.pk, is_active=True).with_second_factor().lock().first()
+        if owner is None or FactorRemoval.objects.of(owner).pending().exists():
+            return None
+        removal.save(force_insert=True)
+        SecurityEvent.objects.record(SecurityEvent.Type.FACTOR_REMOVAL_ASKED, owner)
+        path = reverse("stop_factor_removal", args=[signing.dumps(str(removal.pk), salt=SALT)])
+        mail.send_later("factor_removal", owner, link=request_context.absolute_url(path))
+    return removal
+
+
+def get_by_token(token: str) -> FactorRemoval | None:
+    """Returns the pending removal of a mailed link, with its user; None for an invalid link. One statement."""
+    try:
+        pk = signing.loads(token, salt=SALT, max_age=LINK_MAX_AGE)
+        removal: FactorRemoval = FactorRemoval.objects.pending().select_related("user").get(pk=pk)
+    except (signing.BadSignature, FactorRemoval.DoesNotExist, ValidationError, ValueError):
+        return None
+    return removal
+
+
+def stop(removal: FactorRemoval, cause: str = "link") -> bool:
+    """Stops a pending removal, and records the cause. Returns whether it was pending."""
     with transaction.atomic():
-        locked: User | None = User.objects.filter(pk=user.pk, is_active=True).lock().first()
-        if locked is None or FactorRemoval.objects.of(locked).exists() or not changes.factors_of(locked):
-            return False
-        FactorRemoval.objects.create(user=locked, requested_by=request_context.actor(), why=request_context.reason())
-        SecurityEvent.objects.record(SecurityEvent.Type.FACTOR_REMOVAL_ASKED, locked)
-        link = links.url("stop_factor_removal", locked, links.factor_removal)
-        locked.notify("factor_removal_asked", link=link)
-    return True
+        is_stopped = removal.close()
+        if is_stopped:
+            SecurityEvent.objects.record(SecurityEvent.Type.FACTOR_REMOVAL_STOPPED, removal.user, cause=cause)
+    return is_stopped
 
 
-def cancel(user: User, cause: str) -> bool:
-    """Cancels the pending removal, and records `cause`. Returns whether one was pending. One statement if none was."""
-    with transaction.atomic():
-        is_cancelled = bool(FactorRemoval.objects.of(user).delete()[0])
-        if is_cancelled:
-            SecurityEvent.objects.record(SecurityEvent.Type.FACTOR_REMOVAL_CANCELLED, user, cause=cause)
-    return is_cancelled
-
-
-def remove_at_once(user: User) -> int:
+def carry_out_if_due(user: User) -> bool:
     """
-    Removes all factors of the user, and ends all sign-ins, without a delay (`manage.py remove_factors`). Returns how
-    many factors were removed. Raises AccountChanged for a user who is not active.
+    Removes all factors of a user whose password was just verified on this instance, if a removal is due. Returns
+    whether it did; the sign-in may then start. One statement if none is due.
     """
-    with transaction.atomic():
-        removed = changes.remove_all(user)
-        FactorRemoval.objects.of(user).delete()
-    return removed
-
-
-def get_by_token(uid: str, token: str) -> User | None:
-    """Returns the user whose pending removal the link can stop, or None. At most two statements."""
-    user: User | None = User.objects.get_by_token(uid, lambda user: links.factor_removal.check_token(user, token))
-    return user if user and FactorRemoval.objects.of(user).exists() else None
-
-
-def carry_out_due(user: User) -> bool:
-    """
-    Removes all factors of the user if a removal is due, and ends all sign-ins. Returns whether it did: `user` then has
-    the new generation, so that a sign-in whose password was verified before can start. One statement if none is due.
-    """
-    if not FactorRemoval.objects.due().of(user).exists():
+    if not FactorRemoval.objects.of(user).due().exists():
         return False
     with transaction.atomic():
-        unchanged = User.objects.filter(pk=user.pk, password=user.password, generation=user.generation)
-        locked: User | None = unchanged.lock().first()
-        removal = FactorRemoval.objects.due().of(user).select_related("requested_by").first()
-        if locked is None or removal is None:
+        owner = User.objects.filter(pk=user.pk).lock().first()
+        removal = FactorRemoval.objects.of(user).due().select_related("requested_by").first()
+        if owner is None or removal is None:
             return False
-        if cause := _obstacle(locked, removal):
-            cancel(locked, cause)
+        if cause := _obstacle(owner, removal):
+            stop(removal, cause)
             return False
-        removal.delete()
+        removal.close()
         with request_context.acting(removal.why, removal.requested_by):
-            changes.remove_all(locked)
-        user.refresh_from_db(fields=["generation"])
+            changes.remove_all(user)
     return True
 
 
 def carry_out_all() -> Iterator[int]:
-    """Carries out each removal that is due, in a transaction of its own. Yields 1 for each one, or 0."""
+    """Carries out each removal that is due, in a transaction of its own. Yields 1 for each that it did, otherwise 0."""
     for removal in FactorRemoval.objects.due().select_related("user"):
-        yield int(carry_out_due(removal.user))
+        yield int(carry_out_if_due(removal.user))
 
 
-def _obstacle(user: User, removal: FactorRemoval) -> str:
+def remove_at_once(user: User, why: str) -> int:
     """
-    Returns why a removal is cancelled when it is due, or "": the user is not active, a factor was used or added since,
-    or the staff member could no longer request it. At most six statements.
+    Removes all factors of the user, and ends all sign-ins, without a delay (`manage.py remove_factors`). Returns how
+    many factors were removed. Raises AccountChanged for a user who is not active.
     """
-    if not user.is_active:
+    with request_context.acting(why), transaction.atomic():
+        removed = changes.remove_all(user)
+        for removal in FactorRemoval.objects.of(user).pending():
+            removal.close()
+    return removed
+
+
+def _obstacle(owner: User, removal: FactorRemoval) -> str:
+    """
+    Returns why a removal that is due is stopped instead, or "": the user is not active, a factor was used or added
+    since the request, or the staff member could no longer request it.
+    """
+    if not owner.is_active:
         return "deactivated"
-    since = removal.created_at
-    used = models.Q(last_used_at__gte=since) | models.Q(created_at__gte=since)
-    if any(model.objects.of(user).filter(used).exists() for model in changes.FACTOR_MODELS):
+    since = removal.requested_at
+    is_used = models.Q(last_used_at__gte=since) | models.Q(created_at__gte=since)
+    if any(model.objects.of(owner).filter(is_used).exists() for model in changes.FACTOR_MODELS):
         return "factor_used"
     staff = removal.requested_by
-    if staff is None or not staff.is_staff or not staff.has_perm(REMOVE_PERMISSION):
-        return "not_permitted"
-    return "" if user.is_manageable_by(staff) else "not_permitted"
+    may_remove = staff is not None and staff.is_staff and staff.has_perm(PERMISSION) and owner.is_manageable_by(staff)
+    return "" if may_remove else "not_permitted"

@@ -10,6 +10,7 @@ from ssl import SSLSocket
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import middleware as auth
+from django.contrib.sessions import middleware as sessions
 from django.core.exceptions import BadRequest, ObjectDoesNotExist
 from django.core.handlers.asgi import ASGIRequest
 from django.db import IntegrityError
@@ -19,11 +20,11 @@ from django.middleware import common, security
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import get_callable
-from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import SimpleLazyObject
 
 from accounts import addresses, known_browsers, rate_limits
 from accounts.http import cross_site, headers, hosts, post_only, request_context
+from accounts.http.layers import Layer, RequestLayer, ResponseLayer, TwoWayLayer
 from accounts.models import User
 from accounts.sessions import BrowserRequest, signed_in_user
 
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
-class TrustedProxyMiddleware(MiddlewareMixin):
+class TrustedProxyMiddleware(RequestLayer):
     """
     Sets REMOTE_ADDR to the client's address in canonical form, or to "" if there is none. The headers with the client's
     address and scheme are used if they come from TRUSTED_PROXIES, and removed otherwise.
@@ -90,7 +91,7 @@ def _set_scheme(request: HttpRequest, scheme: str) -> None:
         request.META["wsgi.url_scheme"] = scheme
 
 
-class HostMiddleware(MiddlewareMixin):
+class HostMiddleware(RequestLayer):
     """
     Makes the Host header canonical before it is compared (CSRF, CORS, DPoP) or used in links. Refuses requests below a
     path with 400. Comes after TrustedProxyMiddleware, which sets the scheme.
@@ -107,7 +108,7 @@ class HostMiddleware(MiddlewareMixin):
                 meta[header] = hosts.canonical(meta[header], request.scheme or "")
 
 
-class HttpsRedirectMiddleware(security.SecurityMiddleware):
+class HttpsRedirectMiddleware(RequestLayer, security.SecurityMiddleware):
     """The redirect of Django's SecurityMiddleware to HTTPS. SecurityHeadersMiddleware sets the headers."""
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
@@ -117,11 +118,8 @@ class HttpsRedirectMiddleware(security.SecurityMiddleware):
             return None
         return super().process_request(request)
 
-    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        return response
 
-
-class CommonMiddleware(common.CommonMiddleware):
+class CommonMiddleware(TwoWayLayer, common.CommonMiddleware):
     """
     As Django's, with three differences: pages of the project accept PAGE_METHODS only, only GET and HEAD are redirected
     to the URL with a final slash, and an allowed host is remembered.
@@ -168,7 +166,19 @@ class CommonMiddleware(common.CommonMiddleware):
         return request.method in ("GET", "HEAD") and super().should_redirect_with_slash(request)
 
 
-class PostOnlyRedirectMiddleware(MiddlewareMixin):
+class SessionMiddleware(TwoWayLayer, sessions.SessionMiddleware):
+    """As Django's. A session that was only read needs `Vary`, which is remembered."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        session = getattr(request, "session", None)
+        if session is None or session.modified or session.is_empty() or settings.SESSION_SAVE_EVERY_REQUEST:
+            return super().process_response(request, response)
+        if session.accessed:
+            headers.add_vary(response, "Cookie")
+        return response
+
+
+class PostOnlyRedirectMiddleware(ResponseLayer):
     """Changes a redirect to a URL that accepts only POST: the browser is sent to the page with its form."""
 
     # The other redirects repeat the method (307, 308) or correct the URL (301).
@@ -183,7 +193,7 @@ class PostOnlyRedirectMiddleware(MiddlewareMixin):
         return response
 
 
-class SecurityHeadersMiddleware(MiddlewareMixin):
+class SecurityHeadersMiddleware(ResponseLayer):
     """
     Sets the security headers that the view has not set, in place of Django's SecurityMiddleware and
     XFrameOptionsMiddleware, and forbids caches to store the response.
@@ -205,7 +215,7 @@ class SecurityHeadersMiddleware(MiddlewareMixin):
         return response
 
 
-class FetchMetadataMiddleware(MiddlewareMixin):
+class FetchMetadataMiddleware(Layer):
     """
     Refuses unsafe cross-site requests by CSRF_FAILURE_VIEW, unless their origin is in CSRF_TRUSTED_ORIGINS. Requests
     without Sec-Fetch-Site and Origin are left to the check of the CSRF token.
@@ -227,7 +237,7 @@ class FetchMetadataMiddleware(MiddlewareMixin):
 asigned_in_user = sync_to_async(signed_in_user)
 
 
-class AuthenticationMiddleware(auth.AuthenticationMiddleware):
+class AuthenticationMiddleware(RequestLayer, auth.AuthenticationMiddleware):
     """As Django's, with the user that was read with the session in one statement."""
 
     def process_request(self, request: BrowserRequest) -> None:
@@ -261,7 +271,7 @@ class RequestContextMiddleware:
         return response
 
 
-class TooManyAttemptsMiddleware(MiddlewareMixin):
+class TooManyAttemptsMiddleware(ResponseLayer):
     """Answers 429 for a form that was rate-limited, the admin's too, and sets the cookie of known browsers."""
 
     def process_template_response(self, request: HttpRequest, response: TemplateResponse) -> TemplateResponse:

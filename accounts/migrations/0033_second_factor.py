@@ -10,7 +10,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0031_plain_words"),
+        ("accounts", "0032_announced_ends"),
     ]
 
     operations = [

@@ -11,8 +11,15 @@ from accounts.models.errors import (
     SignInRefused,
 )
 from accounts.models.events import SecurityEvent, SecurityEventQuerySet
-from accounts.models.factor_removals import FactorRemoval
-from accounts.models.factors import AuthenticatorApp, Factor, Passkey, RecoveryCode, RecoveryCodeSet, UsedStep
+from accounts.models.factors import (
+    AuthenticatorApp,
+    Factor,
+    FactorRemoval,
+    Passkey,
+    RecoveryCode,
+    RecoveryCodeSet,
+    UsedStep,
+)
 from accounts.models.sessions import Session
 from accounts.models.sign_in_querysets import SignInQuerySet
 from accounts.models.sign_ins import SignIn

@@ -1,15 +1,16 @@
 """The model of a browser's session."""
 
 from importlib import import_module
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.contrib.sessions.base_session import AbstractBaseSession, BaseSessionManager
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.pruning import PrunableQuerySet
+from accounts.signals import session_keys_revoked
 
 
 class SessionQuerySet(PrunableQuerySet["Session"]):
@@ -17,9 +18,29 @@ class SessionQuerySet(PrunableQuerySet["Session"]):
         """Returns the expired sessions."""
         return self.filter(expire_date__lt=timezone.now())
 
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """As Django's. Also revokes the keys, which processes may remember."""
+        with transaction.atomic(using=self.db):
+            stored_keys = list(self.exclude(sign_in=None).values_list("pk", flat=True))
+            deleted = super().delete()
+            session_keys_revoked.send(sender=self.model, stored_keys=stored_keys)
+        return deleted
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+
+    def delete_silently(self) -> int:
+        """Deletes the sessions without `session_keys_revoked`, since their sign-ins have ended. One statement."""
+        return self._raw_delete(self.db)
+
+    delete_silently.alters_data = True  # type: ignore[attr-defined]
+
 
 class SessionManager(BaseSessionManager.from_queryset(SessionQuerySet)):  # type: ignore[misc]
-    pass
+    def delete_stored(self, stored_key: str) -> None:
+        """Deletes the session with this stored key, if there is one, and revokes the key. One statement."""
+        if self.filter(pk=stored_key).delete_silently():
+            session_keys_revoked.send(sender=self.model, stored_keys=[stored_key])
 
 
 class Session(AbstractBaseSession):
@@ -29,6 +50,12 @@ class Session(AbstractBaseSession):
     sign_in = models.ForeignKey("accounts.SignIn", null=True, on_delete=models.CASCADE, related_name="sessions")
 
     objects: ClassVar[SessionManager] = SessionManager()
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """As Django's. Also revokes the key."""
+        stored_key, deleted = self.pk, super().delete(*args, **kwargs)
+        session_keys_revoked.send(sender=Session, stored_keys=[stored_key])
+        return deleted
 
     @classmethod
     def get_session_store_class(cls) -> type:

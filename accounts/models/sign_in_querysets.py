@@ -82,7 +82,7 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         return self.filter(ended | models.Q(ended_at=None, created_at__lt=kept_since - settings.SIGN_IN_MAX)).order_by()
 
     def _delete_for_good(self, batch: list[uuid.UUID]) -> None:
-        Session.objects.using(self.db).filter(sign_in__in=batch).delete()
+        Session.objects.using(self.db).filter(sign_in__in=batch).delete_silently()
         super()._delete_for_good(batch)
 
     def end(self, reason: str) -> int:
@@ -111,10 +111,11 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
             models.QuerySet.update(
                 rows.filter(pk__in=ids),
                 ended_at=now,
+                is_end_announced=True,
                 end_reason=reason,
                 ended_by=request_context.actor(),
             )
-            Session.objects.using(self.db).filter(sign_in__in=ids).delete()
+            Session.objects.using(self.db).filter(sign_in__in=ids).delete_silently()
         SecurityEvent.objects.record_ends(ended, reason, rows.all())
 
     end.alters_data = True  # type: ignore[attr-defined]
@@ -157,7 +158,7 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
             raise ValueError("A sign-in that has ended cannot be resumed: an end is final.")
         with transaction.atomic(using=self.db):
             ended = list(self.filter(ended_at__isnull=True))
-            updated = super().update(**values)
+            updated = super().update(**values | {"is_end_announced": True})
             sign_ins_ended.send(sender=self.model, sign_ins=ended)
             return updated
 

@@ -86,6 +86,8 @@ class SignIn(ChangedColumnsModel):
     ended_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
+    # Set together with `ended_at` by code that announces the end. Otherwise database triggers revoke the tokens.
+    is_end_announced = models.BooleanField(default=False, db_default=False, editable=False)
 
     # Token mode: the ids of the valid refresh token and of the previous one. An id gives no access.
     refresh_id = models.UUIDField(default=uuid.uuid4, editable=False)
@@ -152,6 +154,9 @@ class SignIn(ChangedColumnsModel):
         may_end = self.ended_at is not None if columns is None else "ended_at" in columns
         if not may_end:
             return super().save(**options)
+        self.is_end_announced = True
+        if columns is not None:
+            options["update_fields"] = [*columns, "is_end_announced"]
         with transaction.atomic():
             if columns and not SignIn.objects.filter(pk=self.pk).unended().select_for_update(no_key=True).exists():
                 raise ValueError("A sign-in that has ended cannot be resumed: an end is final.")

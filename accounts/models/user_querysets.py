@@ -1,7 +1,7 @@
 """Query set and manager of users: a new password or a deactivation ends sign-ins in the same transaction."""
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -26,6 +26,7 @@ from accounts.pruning import BATCH_SIZE, PrunableQuerySet, referred_to
 
 # Transactions to delete an account: other requests may insert rows that refer to it meanwhile.
 DELETION_TRIES = 5
+RAISED_GENERATION = models.F("generation") + 1
 
 
 def retry_deletion(delete: Callable[[], tuple[int, dict[str, int]]], using: str) -> tuple[int, dict[str, int]]:
@@ -48,7 +49,7 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
     """Selections of users, and changes that end their sign-ins in the same transaction."""
 
     # A change of one of these fields may end sign-ins.
-    DECISIVE_FIELDS = frozenset({"is_active", "password"})
+    DECISIVE_FIELDS = frozenset({"is_active", "is_service", "password"})
 
     def lock(self) -> Self:
         """Locks the rows until the end of the transaction. Sign-ins that start wait, and then read the new values."""
@@ -96,18 +97,29 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         return min(self.with_login(name)[:2], key=rank, default=None)
 
     def update(self, **values: Any) -> int:
-        """As Django's. A new password or a deactivation ends the sign-ins of these users."""
+        """As Django's. A new password, a deactivation or a change to a service ends the sign-ins of these users."""
         if not self.DECISIVE_FIELDS & values.keys():
             return super().update(**values)
-        with self.end_sign_ins_on_change() as users:
-            return sum(models.QuerySet.update(self.filter(pk__in=ids), **values) for ids in chunks(users))
+        values["generation"] = self._raised_if_changed(values)
+        with self.end_sign_ins_on_change() as before:
+            return sum(models.QuerySet.update(self.filter(pk__in=ids), **values) for ids in chunks(list(before)))
 
     update.alters_data = True  # type: ignore[attr-defined]
 
+    @classmethod
+    def _raised_if_changed(cls, values: Mapping[str, Any]) -> models.Case:
+        """Returns the new generation for an UPDATE with these values: raised if it changes a row so that it ends."""
+        before_change = {"is_active": models.Q(is_active=True), "is_service": models.Q(is_service=False)}
+        changes = [
+            models.When(before_change.get(name, models.Q()) & ~models.Q((name, values[name])), then=RAISED_GENERATION)
+            for name in sorted(cls.DECISIVE_FIELDS & values.keys())
+        ]
+        return models.Case(*changes, default=models.F("generation"), output_field=models.BigIntegerField())
+
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
-        """As Django's. Raises ValueError for an upsert of a password or of is_active."""
+        """As Django's. Raises ValueError for an upsert of one of DECISIVE_FIELDS."""
         if self.DECISIVE_FIELDS & set(kwargs.get("update_fields") or ()):
-            raise ValueError("Use bulk_update(): an upsert does not report whose password or is_active it changed.")
+            raise ValueError("Use bulk_update(): an upsert does not report whose password or status it changed.")
         return super().bulk_create(objs, *args, **kwargs)
 
     def delete(self) -> tuple[int, dict[str, int]]:
@@ -156,11 +168,14 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         Refuses the sign-ins that are starting, and cancels pending changes of the address, since a thief may have
         requested one. Two statements if no change is pending.
         """
-        self.update(generation=models.F("generation") + 1)
-        for user in self.exclude(new_email=""):
-            user.cancel_email_change()
+        self.update(generation=RAISED_GENERATION)
+        self._cancel_email_changes()
 
     start_generation.alters_data = True  # type: ignore[attr-defined]
+
+    def _cancel_email_changes(self) -> None:
+        for user in self.exclude(new_email=""):
+            user.cancel_email_change()
 
     def _end_before_deletion(self) -> None:
         """
@@ -187,21 +202,24 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
             last = batch[-1]
 
     @contextmanager
-    def end_sign_ins_on_change(self, keep: uuid.UUID | None = None, event: str = "") -> Iterator[list[int]]:
+    def end_sign_ins_on_change(self, keep: uuid.UUID | None = None, event: str = "") -> Iterator[dict[int, Any]]:
         """
-        Context manager for a change of these users. Ends the sign-ins of users that the block deactivates or gives a
-        new password (all but `keep`), records events, and mails notices. Yields the ids of the users, whose rows are
-        locked.
+        Context manager for a change of these users. Ends the sign-ins of users that the block deactivates, makes
+        services or gives a new password (all but `keep`), records events, and mails notices. Yields the users before
+        the change, by id, with locked rows. The block raises `generation` in the UPDATE that changes them: after an
+        UPDATE that does not, a database trigger ends the sign-ins.
         """
         with transaction.atomic(using=self.db):
             all_users = self.model._base_manager.using(self.db)
-            before = {user.pk: user for user in self.lock().only(*self.DECISIVE_FIELDS)}
-            yield list(before)
+            before = {user.pk: user for user in self.lock().only(*self.DECISIVE_FIELDS, "generation")}
+            yield before
             after = [user for ids in chunks(list(before)) for user in all_users.filter(pk__in=ids)]
             changed = [user for user in after if user.password != before[user.pk].password]
             deactivated = [user for user in after if before[user.pk].is_active and not user.is_active]
             reactivated = [user for user in after if user.is_active and not before[user.pk].is_active]
+            services = [user for user in after if user.is_service and not before[user.pk].is_service]
             self._end_sign_ins(deactivated, EndReason.USER_DEACTIVATED)
+            self._end_sign_ins(services, EndReason.ENDED_BY_STAFF)
             self._end_sign_ins(changed, EndReason.PASSWORD_CHANGED, keep)
             for user in deactivated:
                 SecurityEvent.objects.record(EventType.USER_DEACTIVATED, user)
@@ -215,7 +233,7 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         for ids in chunks([user.pk for user in users]):
             sign_ins = SignIn.objects.using(self.db).filter(user__in=ids)
             (sign_ins.exclude(pk=keep) if keep else sign_ins).end(reason)
-            self.model._default_manager.using(self.db).filter(pk__in=ids).start_generation()
+            self.model._default_manager.using(self.db).filter(pk__in=ids)._cancel_email_changes()
 
 
 class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]

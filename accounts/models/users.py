@@ -1,6 +1,7 @@
 """The model of a user: a person or a service account."""
 
 import uuid
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from asgiref.sync import sync_to_async
@@ -22,7 +23,7 @@ from accounts.models.choices import EventType
 from accounts.models.errors import AccountChanged
 from accounts.models.events import SecurityEvent
 from accounts.models.sign_ins import user_columns
-from accounts.models.user_querysets import AccountManager, UserQuerySet, retry_deletion
+from accounts.models.user_querysets import RAISED_GENERATION, AccountManager, UserQuerySet, retry_deletion
 
 
 def check_scopes(scopes: str) -> None:
@@ -32,7 +33,10 @@ def check_scopes(scopes: str) -> None:
 
 
 class User(ChangedColumnsModel, AbstractUser):
-    """A person or a service account. A new password or a deactivation, by any method, ends the user's sign-ins."""
+    """
+    A person or a service account. A new password, a deactivation or a change to a service, by any method, ends the
+    user's sign-ins.
+    """
 
     class Scope(models.TextChoices):
         INTROSPECT = "introspect", _("introspect tokens")
@@ -106,7 +110,6 @@ class User(ChangedColumnsModel, AbstractUser):
         permissions = [
             ("deactivate_user", "Can deactivate and reactivate users"),
             ("send_password_reset", "Can send password resets to users"),
-            ("remove_factors", "Can remove the second factors of users"),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -144,18 +147,34 @@ class User(ChangedColumnsModel, AbstractUser):
         """
         if "password" in self._stored:
             unchanged = unchanged.filter(password=self._stored["password"])
-        with transaction.atomic():
-            with unchanged.end_sign_ins_on_change(keep=keep, event=event) as locked:
-                if not locked:
-                    raise AccountChanged
-                ended_meanwhile = not unchanged.filter(generation=self.generation).exists()
-                super().save(**options)
-                if keep:
-                    # The session and tokens of this sign-in stay valid with the new password.
-                    self.sign_ins.filter(pk=keep).update(auth_hash=self.get_session_auth_hash())
-            if not ended_meanwhile:
-                # login() may follow, and only this save() has ended sign-ins since the instance was read.
-                self.refresh_from_db(fields=["generation"])
+        with transaction.atomic(), unchanged.end_sign_ins_on_change(keep=keep, event=event) as before:
+            if not before:
+                raise AccountChanged
+            self._save_with_generation(before[self.pk], **options)
+            if keep:
+                # The session and tokens of this sign-in stay valid with the new password.
+                self.sign_ins.filter(pk=keep).update(auth_hash=self.get_session_auth_hash())
+
+    def _save_with_generation(self, row: "User", **options: Any) -> None:
+        """
+        Saves, and raises the generation of the locked row in the same UPDATE if the change ends sign-ins. The instance
+        gets the new generation, so that login() may follow, unless sign-ins ended since it was read.
+        """
+        columns, read = self.columns_to_update(**options) or [], self.generation
+        new = {name: getattr(self, name) for name in UserQuerySet.DECISIVE_FIELDS & set(columns)}
+        self.generation = row.generation + row.is_ended_by(new)
+        super().save(**options | {"update_fields": {*columns, "generation"}})
+        if read != row.generation:
+            self.generation = read
+            self.mark_stored(["generation"])
+
+    def is_ended_by(self, new: Mapping[str, Any]) -> bool:
+        """Returns whether a change to these values of DECISIVE_FIELDS ends the user's sign-ins."""
+        return (
+            new.get("password", self.password) != self.password
+            or (self.is_active and not new.get("is_active", True))
+            or (not self.is_service and new.get("is_service", False))
+        )
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """As Django's. Ends the user's sign-ins first."""
@@ -272,12 +291,18 @@ class User(ChangedColumnsModel, AbstractUser):
         self.set_password(raw_password)
         self._password = None
         with transaction.atomic():
+            # The new generation shows the database trigger that this is no new password.
             upgraded = models.QuerySet.update(
-                User._base_manager.filter(pk=self.pk, password=old_password), password=self.password
+                User._base_manager.filter(pk=self.pk, password=old_password),
+                password=self.password,
+                generation=RAISED_GENERATION,
             )
             if upgraded:
                 self.sign_ins.filter(auth_hash=old_hash).update(auth_hash=self.get_session_auth_hash())
-                self.mark_stored(["password"])
+                if "generation" not in self.get_deferred_fields():
+                    # Relative to what was read: a sign-in under way is refused only if others have ended meanwhile.
+                    self.generation += 1
+                self.mark_stored(["password", "generation"])
 
     @property
     def has_mailbox(self) -> bool:
@@ -326,7 +351,7 @@ class User(ChangedColumnsModel, AbstractUser):
         unchanged = User.objects.filter(pk=self.pk, email=self.email, is_active=True)
         self.password = new_hash
         self._save_ending_sign_ins(unchanged, keep=keep, event=event, update_fields=["password"])
-        # start_generation() has cleared it in the row.
+        # The end of the sign-ins has cleared it in the row.
         self.new_email = ""
         self.mark_stored(["new_email"])
 

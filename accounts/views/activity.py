@@ -31,7 +31,7 @@ class ActivityView(LoginRequiredMixin, ListView):
         sign_ins = self.request.user.sign_ins.in_bulk({event.sid for event in context["events"] if event.sid})
         for event in context["events"]:
             event.sign_in = sign_ins.get(event.sid)
-        return context
+        return context | {"current_sign_in": self.request.session.sign_in}
 
 
 class NotMeView(ReauthenticationRequiredMixin, TemplateView):
@@ -43,7 +43,8 @@ class NotMeView(ReauthenticationRequiredMixin, TemplateView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         event = get_object_or_404(SecurityEvent, user=self.request.user, pk=self.kwargs["pk"])
         sign_in = self.request.user.sign_ins.filter(pk=event.sid).first() if event.sid else None
-        return super().get_context_data(**kwargs) | {"event": event, "sign_in": sign_in}
+        current = self.request.session.sign_in
+        return super().get_context_data(**kwargs) | {"event": event, "sign_in": sign_in, "current_sign_in": current}
 
     def post(self, request: SignedInRequest, pk: int) -> HttpResponse:
         sign_in = self.get_context_data()["sign_in"]

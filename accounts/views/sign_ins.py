@@ -36,6 +36,8 @@ class SignInListView(LoginRequiredMixin, ListView):
         context = super().get_context_data(**kwargs)
         ended = self.request.user.sign_ins.ended_since(timezone.now() - ENDED_SHOWN_FOR)
         return context | {
+            # A template that reads request.session.sign_in also reads the session's data, by a statement.
+            "current_sign_in": self.request.session.sign_in,
             "others": context["paginator"].count - 1,
             "ended": ended[:MAX_ENDED_SHOWN],
         }

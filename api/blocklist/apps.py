@@ -10,8 +10,9 @@ class BlocklistConfig(AppConfig):
     verbose_name = _("Token blocklist")
 
     def ready(self) -> None:
-        from accounts.signals import sign_ins_ended, sign_ins_revoked_before
-        from api.blocklist.models import block_ended_sign_ins, block_sign_ins_before
+        from accounts.signals import session_keys_revoked, sign_ins_ended, sign_ins_revoked_before
+        from api.blocklist.models import block_ended_sign_ins, block_sign_ins_before, publish_session_keys
 
         sign_ins_ended.connect(block_ended_sign_ins)
         sign_ins_revoked_before.connect(block_sign_ins_before)
+        session_keys_revoked.connect(publish_session_keys)

@@ -102,6 +102,8 @@ class Mirror:
         self._revoked_before = RevokedBefore()
         self._cursor = RowCursor()
         self._subscriber = pubsub.Subscriber()
+        # Counts the databases that were read: what was read from an earlier one is not valid.
+        self.store_number = 0
         # On the monotonic clock, in seconds.
         self._next_read = 0.0
         # Infinite while no thread reads.
@@ -115,17 +117,25 @@ class Mirror:
         Whether the access token `jti` of this sign-in is refused. No statement, or one if the mirror is not current.
         Raises OperationalError if that fails.
         """
-        # Entries that the current transaction has added are in the database only.
-        if settings.REDIS_URL and not connections[DEFAULT_DB_ALIAS].in_atomic_block:
-            if time.monotonic() >= self._next_read:
-                self._read_if_due()
-            with self._lock:
-                if self._is_current() or self._is_current_after_read():
-                    blocked = self._ids.contains_any(sid.int, jti.int)
-                    if not blocked or not self._lifted.contains_any(sid.int, jti.int):
-                        return blocked or self._revoked_before.covers(sid, user_id)
-            metrics.database_checks.inc()
-        return Entry.objects.blocks(sid, jti, user_id)
+        blocked = self.blocks_if_current(sid, jti, user_id)
+        return Entry.objects.blocks(sid, jti, user_id) if blocked is None else blocked
+
+    def blocks_if_current(self, sid: UUID, token_id: UUID, user_id: int) -> bool | None:
+        """
+        Whether the token or session key `token_id` of this sign-in is refused; None if only the database shows that:
+        the mirror is not current, or a transaction may have added entries. No statement.
+        """
+        if not settings.REDIS_URL or connections[DEFAULT_DB_ALIAS].in_atomic_block:
+            return None
+        if time.monotonic() >= self._next_read:
+            self._read_if_due()
+        with self._lock:
+            if self._is_current() or self._is_current_after_read():
+                blocked = self._ids.contains_any(sid.int, token_id.int)
+                if not blocked or not self._lifted.contains_any(sid.int, token_id.int):
+                    return blocked or self._revoked_before.covers(sid, user_id)
+        metrics.database_checks.inc()
+        return None
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -238,6 +248,7 @@ class Mirror:
             "The database of the blocklist was replaced or restarted; the blocklist is read again from the beginning"
         )
         with self._lock:
+            self.store_number += 1
             self._invalidate()
             self._finish_read()
 

@@ -35,8 +35,8 @@ def access_token_lifetime() -> timedelta:
 
 
 def max_access_expiry() -> datetime:
-    """The time after which no access token issued up to now is accepted, on any node."""
-    return timezone.now() + access_token_lifetime()
+    """The time after which no access token issued up to now, and no session remembered up to now, is accepted."""
+    return timezone.now() + max(access_token_lifetime(), settings.SESSION_RECHECK + EXPIRY_MARGIN)
 
 
 # The token_id of wholesale entries, by which nodes of the previous release recognise them. This release ignores it.
@@ -46,6 +46,11 @@ EVERYBODY_TOKEN_ID = uuid.UUID(int=0)
 def user_token_id(user_id: int) -> uuid.UUID:
     """As EVERYBODY_TOKEN_ID, for the wholesale entries of one user."""
     return uuid.UUID(int=user_id)
+
+
+def session_key_id(stored_key: str) -> uuid.UUID:
+    """The token_id of a session key, by its hash in the table of sessions: the first 128 bits of the hash."""
+    return uuid.UUID(hex=stored_key[:32])
 
 
 def may_be_jti(found: uuid.UUID) -> bool:
@@ -205,6 +210,7 @@ class Entry(models.Model):
         TOKEN = "jti", _("a single token")
         USER = "sub", _("all tokens of a user")
         EVERYBODY = "all", _("all tokens of everybody")
+        SESSION_KEY = "key", _("a session key")
 
     token_id = models.UUIDField(_("sid or jti"), db_index=True)
     kind = models.CharField(max_length=3, choices=Kind)
@@ -252,7 +258,7 @@ class Entry(models.Model):
             ),
             models.CheckConstraint(
                 name="wholesale_entries_have_a_moment",
-                condition=models.Q(kind__in=["sid", "jti"], before__isnull=True)
+                condition=models.Q(kind__in=["sid", "jti", "key"], before__isnull=True)
                 | models.Q(kind__in=["sub", "all"], before__isnull=False),
             ),
             models.CheckConstraint(
@@ -310,10 +316,17 @@ class Entry(models.Model):
 
 
 def block_ended_sign_ins(sign_ins: Sequence[SignIn], **kwargs: Any) -> None:
-    """Runs in the transaction that ends the sign-ins. Browsers have no tokens."""
-    Entry.objects.block_sign_ins(each.sid for each in sign_ins if each.kind == SignIn.Kind.CLIENT)
+    """Runs in the transaction that ends the sign-ins."""
+    Entry.objects.block_sign_ins(each.sid for each in sign_ins)
 
 
 def block_sign_ins_before(before: datetime, user: User | None, **kwargs: Any) -> None:
     """Runs in the transaction that ends the sign-ins."""
     Entry.objects.block_all(before, user.pk if user else None)
+
+
+def publish_session_keys(stored_keys: Sequence[str], **kwargs: Any) -> None:
+    """Runs in the transaction that replaces or deletes the keys. Triggers of the database add the entries."""
+    if settings.REDIS_URL and stored_keys:
+        ids = [session_key_id(each) for each in stored_keys]
+        transaction.on_commit(partial(pubsub.publish, ids, max_access_expiry()))

@@ -70,7 +70,7 @@ QUESTIONS = (
         "services",
         _("How many services must identify the user?"),
         (
-            Option("one", _("One"), _("One service can read its own sessions: one statement for each request.")),
+            Option("one", _("One"), _("One service can read its own sessions, and remember them in memory.")),
             Option(
                 "many",
                 _("Several"),

@@ -51,6 +51,8 @@ class CompareView(TemplateView):
             "rows": figures.rows(),
             "measured_on": figures.measured_on(),
             "redis": bool(settings.REDIS_URL),
+            # Without Redis each request reads the session.
+            "recheck_seconds": settings.SESSION_RECHECK // timedelta(seconds=1) if settings.REDIS_URL else 0,
             "access_minutes": settings.ACCESS_TOKEN // timedelta(minutes=1),
             "grace_seconds": settings.REFRESH_GRACE // timedelta(seconds=1),
         }

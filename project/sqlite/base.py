@@ -1,4 +1,4 @@
-"""The database backend: sets the mode of the database files before it connects."""
+"""The database backend: sets the mode of the database files before it connects, and keeps triggers."""
 
 import logging
 import os
@@ -8,6 +8,8 @@ from typing import Any
 
 from django.db.backends.sqlite3 import base
 
+from project.sqlite.triggers import DatabaseOperations, SchemaEditor
+
 logger = logging.getLogger(__name__)
 
 OWNER_ONLY = 0o600
@@ -15,6 +17,9 @@ OWNER_ONLY = 0o600
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """Otherwise it behaves as Django's own (tests/test_database_backends.py)."""
+
+    SchemaEditorClass = SchemaEditor
+    ops_class = DatabaseOperations
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         if not self.is_in_memory_db():

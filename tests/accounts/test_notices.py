@@ -108,9 +108,6 @@ FLOODS = {
     change_the_address: "Your e-mail address was changed",
     notify_of("factor_added", factor="passkey"): "A second factor was added to your account",
     notify_of("factor_removed", factor="passkey"): "A second factor was removed from your account",
-    notify_of("factor_removal_asked", link="https://testserver/accounts/factor-removal/MQ/x/"): (
-        "Your second factors will be removed in 24 hours"
-    ),
     notify_of("factor_disabled"): "A second factor of your account was disabled",
     notify_of("recovery_codes_made"): "New recovery codes were created",
     notify_of("recovery_code_used", left=3): "A recovery code was used",

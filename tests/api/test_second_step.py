@@ -69,7 +69,7 @@ def test_with_the_setting_off_no_second_step_is_needed(settings, client_of, ann,
     client_of(ann)
 
 
-def test_a_service_needs_no_second_step(client_of, ann):
+def test_a_service_needs_no_second_step(client_of, ann, app):
     User.objects.filter(pk=ann.pk).update(is_service=True)
     client_of(ann)
 

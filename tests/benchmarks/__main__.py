@@ -17,6 +17,7 @@ from tests.benchmarks import (
     limits,
     machine,
     middleware,
+    pages,
     pruning,
     reckon,
     refresh,
@@ -26,6 +27,7 @@ from tests.benchmarks import (
     soak,
     steps,
     storm,
+    tables,
 )
 from tests.benchmarks.output import say
 from tests.benchmarks.wire import Failed
@@ -33,6 +35,7 @@ from tests.servers import ROOT
 
 COMMANDS = {
     "requests": requests,
+    "pages": pages,
     "steps": steps,
     "refresh": refresh,
     "in_process": in_process,
@@ -49,6 +52,7 @@ COMMANDS = {
     "soak": soak,
     "reckon": reckon,
     "compare_page": compare_page,
+    "tables": tables,
 }
 
 
@@ -87,6 +91,7 @@ def main() -> None:
         options.json.write_text(json.dumps(about | {"results": results}, indent=2) + "\n")
         if options.json.resolve().parent == compare_page.RESULTS:
             compare_page.write()
+            tables.write()
 
 
 main()

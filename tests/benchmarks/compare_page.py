@@ -12,31 +12,49 @@ RESULTS = Path(__file__).parent / "results"
 FILE = ROOT / "api" / "compare" / "measured.json"
 
 Figure = tuple[str, dict[str, Any], str]
+
+WRISTBAND, PASSPORT, STATELESS = "wristband", "passport HS256", "SimpleJWT stateless, no revocation"
+SESSIONS, SIMPLEJWT = "sessions, cached_db on django-redis", "SimpleJWT default"
+SIMPLEJWT_BLACKLIST = "SimpleJWT default + its blacklist, for access tokens"
+# By the end of the names of figures.
+CONTENDERS = {
+    "wristband": WRISTBAND,
+    "passport": PASSPORT,
+    "django_sessions": SESSIONS,
+    "simplejwt": SIMPLEJWT,
+    "simplejwt_blacklist": SIMPLEJWT_BLACKLIST,
+    "simplejwt_stateless": STATELESS,
+}
+MODES = {"wristband": "session", "passport": "token"}
+CHECKS = {"wristband": "check of a session, by blocked ids", "passport": "check, by blocked ids"}
 # Each figure: the benchmark, the result in it, and the value of the result.
 FIGURES: dict[str, Figure] = {
-    "requests_share_wristband": ("requests", {"name": "wristband"}, "share"),
-    "requests_share_passport": ("requests", {"name": "passport HS256"}, "share"),
-    "requests_share_django_sessions": ("requests", {"name": "sessions, cached_db on django-redis"}, "share"),
-    "requests_share_simplejwt": ("requests", {"name": "SimpleJWT default"}, "share"),
-    "requests_share_simplejwt_blacklist": (
-        "requests",
-        {"name": "SimpleJWT default + its blacklist, for access tokens"},
-        "share",
-    ),
-    "check_microseconds_passport": ("in_process", {"name": "passport HS256"}, "added"),
-    "check_microseconds_simplejwt": ("in_process", {"name": "SimpleJWT stateless, no revocation"}, "added"),
+    **{f"requests_share_{name}": ("requests", {"name": each}, "share") for name, each in CONTENDERS.items()},
+    **{f"requests_statements_{name}": ("requests", {"name": each}, "statements") for name, each in CONTENDERS.items()},
+    "check_microseconds_wristband": ("in_process", {"name": WRISTBAND}, "added"),
+    "check_microseconds_passport": ("in_process", {"name": PASSPORT}, "added"),
+    "check_microseconds_simplejwt": ("in_process", {"name": STATELESS}, "added"),
     "sign_in_milliseconds_hash": ("in_process", {"name": "sign-in"}, "hash_milliseconds"),
     "sign_in_milliseconds_rest": ("in_process", {"name": "sign-in"}, "rest_milliseconds"),
-    "refreshes_per_second_passport": ("refresh", {"name": "passport HS256"}, "refreshes_per_second"),
+    "refreshes_per_second_passport": ("refresh", {"name": PASSPORT}, "refreshes_per_second"),
     "refreshes_per_second_simplejwt": (
         "refresh",
         {"name": "SimpleJWT, rotation and blacklist"},
         "refreshes_per_second",
     ),
-    "revocation_requests": ("revocation", {"what": "answers"}, "next_requests"),
-    "revocation_refused": ("revocation", {"what": "answers"}, "refused"),
-    "revocation_seconds_without_redis": ("revocation", {"what": "silent"}, "seconds_until_refused.max"),
-    "check_share_million_blocked": ("growth", {"what": "check, by blocked ids", "rows": 1_000_000}, "share"),
+    **{
+        f"revocation_{figure}_{name}": ("revocation", {"what": what, "mode": mode}, value)
+        for name, mode in MODES.items()
+        for figure, what, value in (
+            ("requests", "answers", "next_requests"),
+            ("refused", "answers", "refused"),
+            ("seconds_without_redis", "silent", "seconds_until_refused.max"),
+        )
+    },
+    **{
+        f"check_share_million_blocked_{name}": ("growth", {"what": what, "rows": 1_000_000}, "share")
+        for name, what in CHECKS.items()
+    },
     "end_share_million_sign_ins": ("growth", {"what": "end, by sign-ins", "rows": 1_000_000}, "share"),
 }
 
@@ -76,7 +94,8 @@ def collect() -> dict[str, Any]:
 
 
 def _value(results: list[dict[str, Any]], sought: dict[str, Any], value: str) -> Any:
-    found: Any = next(each for each in results if sought.items() <= each.items())
+    """None if the stored results do not include it."""
+    found: Any = next((each for each in results if sought.items() <= each.items()), None)
     for name in value.split("."):
-        found = found[name]
+        found = found and found.get(name)
     return found

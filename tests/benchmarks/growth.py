@@ -14,8 +14,8 @@ from tests.benchmarks import wire
 from tests.benchmarks.load import CLIENTS, Step, Tally, drive
 from tests.benchmarks.output import Progress, say, table
 from tests.benchmarks.refresh import Chain
-from tests.benchmarks.site.contenders import PASSPORT
-from tests.benchmarks.stand import stands
+from tests.benchmarks.site.contenders import PASSPORT, WRISTBAND, Contender
+from tests.benchmarks.stand import Stand, stands
 
 BLOCKED = [0, 10_000, 1_000_000]
 SIGN_INS = [1_000, 1_000_000]
@@ -23,6 +23,8 @@ WARM_UP_SECONDS = 1.0
 # Fast checks in a row that show a loaded blocklist, and the seconds after which it should be loaded.
 A_FEW = 50
 GIVE_UP_SECONDS = 120
+# By the name of the measurement of its checks.
+MODES = {"check, by blocked ids": ("token", PASSPORT), "check of a session, by blocked ids": ("session", WRISTBAND)}
 # The number of sign-ins in use, evenly spread.
 USED = 1_000
 
@@ -47,6 +49,7 @@ class Series:
 class Load:
     """The load of a blocklist in a new process: its duration and the slowest check, in seconds."""
 
+    mode: str
     rows: int
     seconds: float
     slowest: float
@@ -60,8 +63,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> list[dict[str, object]]:
-    checks, loads = measure_checks(options.blocked, options.rounds, options.seconds)
-    groups = [checks, *measure_sign_ins(options.sign_ins, options.rounds, options.seconds)]
+    groups, loads = measure_checks(options.blocked, options.rounds, options.seconds)
+    groups += measure_sign_ins(options.sign_ins, options.rounds, options.seconds)
     results = [result for group in groups for result in _results(group)]
     table(
         ["", "rows", "per second", "min-max", "share of the smallest", "p99, ms"],
@@ -80,7 +83,7 @@ def run(options: Namespace) -> list[dict[str, object]]:
     say()
     table(
         ["a new process, by blocked ids", "s until checks are fast", "slowest check until then, ms"],
-        [[f"{each.rows:,}", f"{each.seconds:.1f}", f"{each.slowest * 1000:.0f}"] for each in loads],
+        [[f"{each.mode} mode, {each.rows:,}", f"{each.seconds:.1f}", f"{each.slowest * 1000:.0f}"] for each in loads],
     )
     return results + [{"what": "load", **asdict(each)} for each in loads]
 
@@ -98,20 +101,30 @@ def _results(group: Sequence[Series]) -> Iterator[dict]:
         }
 
 
-def measure_checks(sizes: Sequence[int], rounds: int, seconds: float) -> tuple[list[Series], list[Load]]:
+def measure_checks(sizes: Sequence[int], rounds: int, seconds: float) -> tuple[list[list[Series]], list[Load]]:
+    """Returns the checks of each mode, and the loads of the blocklist by new processes."""
+    groups, loads = [], []
     with ExitStack() as stack:
-        checks = []
-        for here, size in zip(stack.enter_context(stands(len(sizes))), sizes, strict=True):
+        heres = stack.enter_context(stands(len(sizes)))
+        for here, size in zip(heres, sizes, strict=True):
             here.call("rows.block", count=size)
-            headers = here.call(PASSPORT.credentials, PASSPORT)
-            url = stack.enter_context(here.node(PASSPORT)).url
-            checks.append(partial(_ask, url, wire.get("/whoami/", headers)))
-        loads = list(_load(sizes, checks))
-        turns = [cycle([[check] * CLIENTS]) for check in checks]
-        return _interleave("check, by blocked ids", sizes, turns, rounds, seconds), loads
+        for what, (mode, contender) in MODES.items():
+            with ExitStack() as nodes:
+                checks = [_check(nodes, here, contender) for here in heres]
+                loads += _load(mode, sizes, checks)
+                turns = [cycle([[check] * CLIENTS]) for check in checks]
+                groups.append(_interleave(what, sizes, turns, rounds, seconds))
+    return groups, loads
 
 
-def _load(sizes: Sequence[int], checks: Sequence[Step]) -> Iterator[Load]:
+def _check(nodes: ExitStack, here: Stand, contender: Contender) -> Step:
+    """Starts a server; returns a request to it."""
+    headers = here.call(contender.credentials, contender)
+    url = nodes.enter_context(here.node(contender)).url
+    return partial(_ask, url, wire.get(contender.path, headers))
+
+
+def _load(mode: str, sizes: Sequence[int], checks: Sequence[Step]) -> Iterator[Load]:
     """Checks are slow while a new process queries the database, until the blocklist is loaded."""
     usual = inf
     for size, check in zip(sizes, checks, strict=True):
@@ -122,7 +135,7 @@ def _load(sizes: Sequence[int], checks: Sequence[Step]) -> Iterator[Load]:
             if sum(took) > GIVE_UP_SECONDS:
                 raise wire.Failed(f"checks are slow after {GIVE_UP_SECONDS} s with {size:,} blocked ids")
         usual = min(usual, median(took[-A_FEW:]))
-        yield Load(size, sum(took[:-A_FEW]), max(took))
+        yield Load(mode, size, sum(took[:-A_FEW]), max(took))
 
 
 def measure_sign_ins(sizes: Sequence[int], rounds: int, seconds: float) -> list[list[Series]]:

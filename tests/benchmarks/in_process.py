@@ -6,10 +6,10 @@ from typing import Any
 
 from tests.benchmarks import machine
 from tests.benchmarks.output import Progress, say, table
-from tests.benchmarks.site.contenders import PASSPORT, PASSPORT_BOUND, PASSPORT_ES256, STATELESS
+from tests.benchmarks.site.contenders import PASSPORT, PASSPORT_BOUND, PASSPORT_ES256, STATELESS, WRISTBAND
 from tests.benchmarks.stand import Stand, stand
 
-CONTENDERS = (PASSPORT, PASSPORT_ES256, PASSPORT_BOUND, STATELESS)
+CONTENDERS = (WRISTBAND, PASSPORT, PASSPORT_ES256, PASSPORT_BOUND, STATELESS)
 
 
 def add_arguments(parser: ArgumentParser) -> None:

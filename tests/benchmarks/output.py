@@ -14,13 +14,22 @@ def say(text: str = "") -> None:
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Prints a Markdown table. The first column is text, the others are numbers."""
+    sys.stdout.write(markdown(headings, rows))
+    sys.stdout.flush()
+
+
+def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Returns a Markdown table. The first column is text, the others are numbers."""
     lines = [list(headings), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths = [max(width, len("---:")) for width in widths]
     dashes = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    text = ""
     for line in [lines[0], dashes, *lines[1:]]:
         cells = [line[0].ljust(widths[0])]
         cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-        say(f"| {' | '.join(cells)} |")
+        text += f"| {' | '.join(cells)} |\n"
+    return text
 
 
 class Progress:

@@ -8,6 +8,7 @@ ROW = 30
 BAR = 18
 LEFT = 390
 SCALE = 380
+TITLE = "Requests per second as deployed, as a share of a stock Django view without authentication"
 WIDTH = LEFT + SCALE + 70
 
 STYLE = """
@@ -19,7 +20,11 @@ text { font: 14px system-ui, sans-serif; fill: #1f2328 }
 
 
 def write(path: str, shares: Sequence[tuple[str, float]], highlighted: Collection[str]) -> None:
-    """Writes one bar for each name and share, the longest first; a share of 1 has the width of the chart."""
+    Path(path).write_text(draw(shares, highlighted))
+
+
+def draw(shares: Sequence[tuple[str, float]], highlighted: Collection[str]) -> str:
+    """Returns one bar for each name and share, the longest first; a share of 1 has the width of the chart."""
     ordered = sorted(shares, key=lambda share: -share[1])
     height = ROW * len(ordered) + 10
     bars = [_bar(row, name, share, name in highlighted) for row, (name, share) in enumerate(ordered)]
@@ -27,14 +32,14 @@ def write(path: str, shares: Sequence[tuple[str, float]], highlighted: Collectio
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
         ' role="img" aria-labelledby="title desc">',
-        '<title id="title">Requests per second as a share of the same view without authentication</title>',
+        f'<title id="title">{TITLE}</title>',
         f'<desc id="desc">{description}</desc>',
         f"<style>{STYLE}\n</style>",
         f'<line x1="{LEFT + SCALE}" y1="0" x2="{LEFT + SCALE}" y2="{height}"/>',
         *bars,
         "</svg>",
     ]
-    Path(path).write_text("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def _bar(row: int, name: str, share: float, is_ours: bool) -> str:

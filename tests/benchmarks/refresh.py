@@ -14,7 +14,7 @@ from tests.benchmarks.stand import stand
 PATH = "/api/token/refresh/"
 WARM_UP_SECONDS = 0.5
 # Name, and function that returns the first tokens of its chains.
-CONTENDERS = {PASSPORT: "credentials.passports", SIMPLEJWT_ROTATION: "credentials.simplejwt_pairs"}
+CONTENDERS = {PASSPORT: "credentials.passports", SIMPLEJWT_ROTATION: "peer_credentials.simplejwt_pairs"}
 
 
 class Chain:

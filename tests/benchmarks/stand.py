@@ -2,21 +2,24 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import psycopg
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from psycopg import sql
 
 from tests import servers
 from tests.benchmarks import machine
-from tests.benchmarks.site.contenders import Contender
+from tests.benchmarks.site.contenders import BARE, STOCK, Contender
 from tests.plugins import stores
 
 # Nothing expires during a measurement. The client acts as a TLS-terminating proxy: DEBUG is off.
@@ -29,7 +32,12 @@ ENVIRONMENT = stores.ENVIRONMENT | {
     # The result of a call is the last line that it prints.
     "EMAIL_URL": "dummymail://",
 }
-SITE = "tests.benchmarks.site.settings"
+# The WSGI application of a site, if it is not the project's.
+APPLICATIONS = {STOCK: "tests.benchmarks.site.startproject.wsgi"}
+# A count of Valkey's commands is two commands: INFO and QUIT.
+OWN_COMMANDS = 2
+# A line that PostgreSQL logs for each statement with log_statement=all.
+STATEMENT = re.compile(r"^.*LOG:  (?:statement|execute [^:]*): ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,40 @@ class Stand:
         """Starts one sync worker on its own core: the named site, or the whole project."""
         with ExitStack() as stack:
             with machine.pinned(machine.SERVER_CORE):
-                node = stack.enter_context(servers.node(self.env_for(contender), workers=1))
+                application = APPLICATIONS.get(contender.site if contender else "", "project.wsgi")
+                node = stack.enter_context(servers.node(self.env_for(contender), workers=1, application=application))
             yield node
+
+    def add_stock_site(self) -> None:
+        """Creates the database of the stock project, with the tables of all peers."""
+        servers.create_database(self.postgres.url, self._stock_database.rpartition("/")[2])
+        env = {"DJANGO_SETTINGS_MODULE": STOCK, "DATABASE_URL": self._stock_database, "CONTENDER": ""}
+        _migrate(self.env | env)
+
+    @property
+    def _stock_database(self) -> str:
+        return f"{self.env['DATABASE_URL']}_stock"
+
+    @contextmanager
+    def statements_logged(self) -> Iterator[None]:
+        """PostgreSQL logs every statement of the connections that begin inside."""
+        self._set_log_statement("all")
+        try:
+            yield
+        finally:
+            self._set_log_statement("none")
+
+    def _set_log_statement(self, value: str) -> None:
+        with psycopg.connect(self.postgres.url, autocommit=True) as connection:
+            for url in (self.env["DATABASE_URL"], self._stock_database):
+                name = url.rpartition("/")[2]
+                if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
+                    statement = sql.SQL("ALTER DATABASE {} SET log_statement = {}")
+                    connection.execute(statement.format(sql.Identifier(name), sql.Literal(value)))
+
+    def counts(self) -> "Counts":
+        """Returns what both stores have done. Statements count only if they are logged."""
+        return Counts(len(STATEMENT.findall(self.postgres.log)), self.valkey.commands_processed())
 
     @contextmanager
     def fleet(self, number: int, workers: int, **more: str) -> Iterator["Fleet"]:
@@ -82,7 +122,22 @@ class Stand:
         if contender is None:
             return self.env
         keys = str(self.keys / contender.algorithm) if contender.algorithm else ""
-        return self.env | {"DJANGO_SETTINGS_MODULE": SITE, "CONTENDER": contender.name, "JWT_KEYS": keys}
+        site = {"DJANGO_SETTINGS_MODULE": contender.site, "CONTENDER": contender.name, "JWT_KEYS": keys}
+        database = {"DATABASE_URL": self._stock_database} if contender.site == STOCK else {}
+        return self.env | site | database | contender.env
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Statements of PostgreSQL and commands of Valkey, so far or for each request."""
+
+    statements: float
+    redis_commands: float
+
+    def since(self, before: "Counts", requests: int) -> "Counts":
+        """Returns the counts for each of so many requests."""
+        commands = self.redis_commands - before.redis_commands - OWN_COMMANDS
+        return Counts((self.statements - before.statements) / requests, commands / requests)
 
 
 @dataclass(frozen=True)
@@ -134,14 +189,14 @@ def stands(number: int, **tuning: Any) -> Iterator[Sequence[Stand]]:
 def _stand(postgres: servers.Postgres, valkey: servers.Valkey, keys: Path, which: int) -> Stand:
     database_url = postgres.create_database(f"stand_{which}")
     env = {**ENVIRONMENT, "DATABASE_URL": database_url, "REDIS_URL": valkey.url}
-    # The tables of all sites: the settings without a contender include them.
-    subprocess.run(
-        [sys.executable, "manage.py", "migrate", "--verbosity=0", "--skip-checks"],
-        cwd=servers.ROOT,
-        env=os.environ | env | {"DJANGO_SETTINGS_MODULE": SITE, "CONTENDER": ""},
-        check=True,
-    )
+    # The tables of all bare sites: the settings without a contender include them.
+    _migrate(env | {"DJANGO_SETTINGS_MODULE": BARE, "CONTENDER": ""})
     return Stand(env, keys, postgres, valkey)
+
+
+def _migrate(env: Mapping[str, str]) -> None:
+    command = [sys.executable, "manage.py", "migrate", "--verbosity=0", "--skip-checks"]
+    subprocess.run(command, cwd=servers.ROOT, env=os.environ | env, check=True)
 
 
 def _write_keys(folder: Path) -> None:

@@ -8,6 +8,7 @@ from statistics import median
 from tests.benchmarks.output import table
 from tests.benchmarks.requests import Rates, measure
 from tests.benchmarks.site.contenders import FLOOR, STEPS, Contender
+from tests.benchmarks.stand import stand
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -17,7 +18,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> list[dict[str, object]]:
     contenders = list(dict.fromkeys(step for steps in STEPS.values() for step in steps))
-    rates = measure(contenders, options.rounds, options.seconds)
+    with stand() as here:
+        rates = measure(here, contenders, options.rounds, options.seconds)
     results = [result for mode, steps in STEPS.items() for result in _results(mode, steps, rates)]
     table(
         ["", "", "µs", "more than before", "min-max", "share of the floor"],

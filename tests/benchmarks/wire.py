@@ -8,11 +8,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 TIMEOUT_SECONDS = 30
+USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 # The header of a TLS-terminating proxy (TRUSTED_PROXIES).
 HTTPS = {"X-Forwarded-Proto": "https"}
+# The headers of a client and of the proxy before the server.
+PROXIED = HTTPS | {
+    "X-Forwarded-For": "203.0.113.9",
+    "Accept": "*/*",
+    "Accept-Language": "en-GB,en;q=0.7,de;q=0.3",
+    "User-Agent": USER_AGENT,
+}
 # The password of every user.
 PASSWORD = "violet anchor hums at dawn"
-USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
 class Failed(Exception):

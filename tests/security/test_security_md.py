@@ -13,9 +13,8 @@ from django.conf import settings
 from django.contrib.auth import password_validation as django_password_validation
 
 from accounts import addresses, models, password_validation, rate_limits
-from accounts.factors import second_step
+from accounts.factors import removals, second_step
 from accounts.http import request_context
-from accounts.models.factor_removals import REMOVAL_DELAY
 from accounts.models.factors import MAX_FAILURES
 from accounts.models.sign_ins import LAST_SEEN_PRECISION
 from accounts.rate_limits import LIMITS, Kind
@@ -206,7 +205,7 @@ def promises() -> Iterator[str]:
     yield f"| the proof given for an important step | | {words(settings.REAUTHENTICATION_TIMEOUT)} |"
     yield f"need a proof given in the last {words(settings.REAUTHENTICATION_TIMEOUT)}:"
     yield f"| the second step of a sign-in | | {words(second_step.MAX_AGE)} |"
-    yield f"| the delay of a removal of lost factors | | {REMOVAL_DELAY.total_seconds() / 3600:.0f} hours |"
+    yield f"| the delay of a removal of lost factors | | {removals.DELAY.total_seconds() / 3600:.0f} hours |"
     yield f"{MAX_FAILURES} in a row disable the factor"
     yield f"`SECOND_FACTOR` sets who can and must have one: `off`, `{settings.SECOND_FACTOR}` (the default)"
     yield f"| a link in a mail, valid once | | {words(timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT))} |"

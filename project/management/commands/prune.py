@@ -13,7 +13,7 @@ from accounts.factors import removals
 from accounts.models import AttemptCounter, FactorRemoval, SecurityEvent, Session, SignIn, User
 from api.blocklist.models import Entry
 
-PRUNED: list[Any] = [User, Session, SignIn, Entry, SecurityEvent, AttemptCounter]
+PRUNED: list[Any] = [User, Session, SignIn, Entry, SecurityEvent, AttemptCounter, FactorRemoval]
 
 
 class Command(BaseCommand):
@@ -34,7 +34,7 @@ class Command(BaseCommand):
         sign_ins = ngettext("%d sign-in", "%d sign-ins", ended) % ended
         self.stdout.write(f"unfinished revocations: {sign_ins} {'to be ' if dry_run else ''}ended")
         due = FactorRemoval.objects.due().count() if dry_run else run_throttled(removals.carry_out_all(), "removals")
-        self.stdout.write(f"removals of second factors: {due} {'to be ' if dry_run else ''}carried out")
+        self.stdout.write(f"due removals of second factors: {due} {'to be ' if dry_run else ''}carried out")
         for model in PRUNED:
             prunable = model.objects.prunable().count()
             pruned = prunable if dry_run else prune(model, prunable)

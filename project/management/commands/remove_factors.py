@@ -7,7 +7,6 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import ngettext
 
 from accounts.factors import removals
-from accounts.http import request_context
 from accounts.models import AccountChanged
 from project.management.commands.end_sign_ins import user_of
 
@@ -27,8 +26,7 @@ class Command(BaseCommand):
         if not why.strip():
             raise CommandError("--why: enter the reason. It is recorded in the security events.")
         try:
-            with request_context.acting(why):
-                removed = removals.remove_at_once(owner)
+            removed = removals.remove_at_once(owner, why)
         except AccountChanged as error:
             raise CommandError(f"{owner.username} is deactivated: its factors are not removed.") from error
         self.stdout.write(ngettext("%d factor removed.", "%d factors removed.", removed) % removed)

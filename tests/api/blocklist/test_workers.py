@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from tests import servers
@@ -99,3 +101,54 @@ def test_a_revocation_is_refused_under_asgi(stores: dict[str, str]) -> None:
         [sys.executable, "-c", UNDER_ASGI, *pair], cwd=servers.ROOT, env=env, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "{200} {401}", done.stderr
+
+
+# Raw SQL: no process publishes it, so that each worker reads it from the database.
+
+SIGN_IN = """
+from accounts.models import User
+for name in {names}:
+    User.objects.create_user(name, name + "@example.org", "violet anchor hums at dawn")
+"""
+SIGN_INS = "user_id = (SELECT id FROM accounts_user WHERE username = %s)"
+RAW_WAYS = {
+    "password": "UPDATE accounts_user SET password = 'md5$a$b' WHERE username = %s",
+    "deactivated": "UPDATE accounts_user SET is_active = false WHERE username = %s",
+    "ended": f"UPDATE accounts_signin SET ended_at = now() WHERE {SIGN_INS}",  # noqa: S608 (constants)
+    "deleted": f"""
+        WITH ended AS (SELECT id FROM accounts_signin WHERE {SIGN_INS}),
+        sessions AS (DELETE FROM accounts_session WHERE sign_in_id IN (SELECT id FROM ended))
+        DELETE FROM accounts_signin WHERE id IN (SELECT id FROM ended)
+    """,  # noqa: S608 (constants)
+}
+
+
+@pytest.mark.long
+@pytest.mark.once
+def test_every_worker_learns_of_raw_sql_within_a_second(stores: dict[str, str]) -> None:
+    names = [f"raw-{way}" for way in RAW_WAYS]
+    env = stores | {"TOKEN_RATE": "", "ACCOUNT_RATE": ""}
+    servers.manage(env, "shell", "--verbosity=0", "--command", SIGN_IN.format(names=names))
+    with servers.node(env) as node, ThreadPoolExecutor(8) as pool, psycopg.connect(stores["DATABASE_URL"]) as database:
+
+        def status(request: tuple[str, dict[str, str]]) -> int:
+            # A connection for each request, so that all workers are asked.
+            path, headers = request
+            return httpx.get(f"{node.url}{path}", headers=headers).status_code
+
+        for name, sql in zip(names, RAW_WAYS.values(), strict=True):
+            credentials = {"username": name, "password": "violet anchor hums at dawn"}
+            access = httpx.post(f"{node.url}/api/token/", json=credentials).json()["access"]
+            with httpx.Client(base_url=node.url) as browser:
+                browser.get("/accounts/login/")
+                form = credentials | {"csrfmiddlewaretoken": servers.csrf_token(browser.cookies)}
+                assert browser.post("/accounts/login/", data=form).status_code == 302
+                cookies = "; ".join(f"{key}={value}" for key, value in browser.cookies.items())
+            by_token = [("/api/me/", bearer(access))] * 16
+            by_session = [("/accounts/profile/", {"Cookie": cookies})] * 16
+            assert set(pool.map(status, by_token + by_session)) == {200}
+            database.execute(sql, [name])
+            database.commit()
+            time.sleep(1)
+            assert set(pool.map(status, by_token)) == {401}, name
+            assert set(pool.map(status, by_session)) == {302}, name

@@ -107,3 +107,9 @@ def test_incomplete_answers_get_no_advice(browser, answers):
     response = browser().get("/compare/", answers)
     assert response.status_code == 200
     assert response.context["recommendation"] is None
+
+
+def test_the_page_says_whether_a_session_is_read_each_time(browser, settings):
+    page = browser().get("/compare/").content.decode()
+    remembers, reads = "A process remembers a session", "so each check reads the row with one query"
+    assert (remembers in page, reads in page) == (bool(settings.REDIS_URL), not settings.REDIS_URL)

@@ -1,7 +1,10 @@
-"""The compared sites: each returns the user of a request, and they differ only in authentication."""
+"""
+The compared sites: each returns the user of a request. Bare sites differ only in authentication; deployed ones are
+the whole project, and each peer in a stock Django project.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any
@@ -11,6 +14,11 @@ DJANGO_REDIS = {"default": {"BACKEND": "django_redis.cache.RedisCache"}}
 SIMPLE_JWT = {"ACCESS_TOKEN_LIFETIME": timedelta(days=1)}
 BLACKLIST = "rest_framework_simplejwt.token_blacklist"
 
+# Settings modules: only the middlewares that the authentication needs; the whole project; a stock Django project.
+BARE = "tests.benchmarks.site.settings"
+WHOLE = "tests.benchmarks.site.deployed"
+STOCK = "tests.benchmarks.site.startproject.settings"
+
 
 @dataclass(frozen=True, eq=False)
 class Contender:
@@ -18,12 +26,16 @@ class Contender:
     # DRF's authentication class; without one, the user is ann.
     authentication: str = ""
     # A function in tests.benchmarks.site that returns the headers of a request by ann.
-    credentials: str = "credentials.none"
+    credentials: str = "peer_credentials.none"
     middleware: tuple[str, ...] = ()
     apps: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     # The algorithm of the signature, with a key in JWT_KEYS.
     algorithm: str = ""
+    # More of the environment.
+    env: Mapping[str, str] = field(default_factory=dict)
+    site: str = BARE
+    path: str = "/whoami/"
 
     @property
     def missing(self) -> list[str]:
@@ -36,7 +48,7 @@ WRISTBAND = Contender(
     "wristband",
     "api.authentication.SessionAuthentication",
     "credentials.wristband",
-    middleware=(SESSIONS, "accounts.http.middleware.AuthenticationMiddleware"),
+    middleware=("accounts.http.middleware.SessionMiddleware", "accounts.http.middleware.AuthenticationMiddleware"),
 )
 PASSPORT = Contender("passport HS256", "api.authentication.TokenAuthentication", "credentials.passport")
 PASSPORT_ES256 = Contender(
@@ -51,25 +63,25 @@ PASSPORT_RS256 = Contender(
 STATELESS = Contender(
     "SimpleJWT stateless, no revocation",
     "rest_framework_simplejwt.authentication.JWTStatelessUserAuthentication",
-    "credentials.simplejwt",
+    "peer_credentials.simplejwt",
     settings={"SIMPLE_JWT": SIMPLE_JWT},
 )
 STATELESS_AND_REDIS = Contender(
     "SimpleJWT stateless + Redis GET of a revoked jti",
     "tests.benchmarks.site.authentication.StatelessAndRedis",
-    "credentials.simplejwt",
+    "peer_credentials.simplejwt",
     settings={"SIMPLE_JWT": SIMPLE_JWT, "CACHES": DJANGO_REDIS},
 )
 SIMPLEJWT = Contender(
     "SimpleJWT default",
     "rest_framework_simplejwt.authentication.JWTAuthentication",
-    "credentials.simplejwt",
+    "peer_credentials.simplejwt",
     settings={"SIMPLE_JWT": SIMPLE_JWT},
 )
 SIMPLEJWT_AND_BLACKLIST = Contender(
     "SimpleJWT default + its blacklist, for access tokens",
     "rest_framework_simplejwt.authentication.JWTAuthentication",
-    "credentials.simplejwt",
+    "peer_credentials.simplejwt",
     apps=(BLACKLIST,),
     settings={
         "SIMPLE_JWT": SIMPLE_JWT
@@ -79,20 +91,20 @@ SIMPLEJWT_AND_BLACKLIST = Contender(
 SIMPLEJWT_ROTATION = Contender(
     "SimpleJWT, rotation and blacklist",
     "rest_framework_simplejwt.authentication.JWTAuthentication",
-    "credentials.simplejwt",
+    "peer_credentials.simplejwt",
     apps=(BLACKLIST,),
     settings={"SIMPLE_JWT": SIMPLE_JWT | {"ROTATE_REFRESH_TOKENS": True, "BLACKLIST_AFTER_ROTATION": True}},
 )
 DRF_TOKEN = Contender(
     "DRF TokenAuthentication",
     "rest_framework.authentication.TokenAuthentication",
-    "credentials.drf_token",
+    "peer_credentials.drf_token",
     apps=("rest_framework.authtoken",),
 )
 CACHED_SESSIONS = Contender(
     "sessions, cached_db on django-redis",
     "rest_framework.authentication.SessionAuthentication",
-    "credentials.django_session",
+    "peer_credentials.django_session",
     middleware=(SESSIONS, "django.contrib.auth.middleware.AuthenticationMiddleware"),
     apps=("django.contrib.sessions",),
     settings={"SESSION_ENGINE": "django.contrib.sessions.backends.cached_db", "CACHES": DJANGO_REDIS},
@@ -100,12 +112,12 @@ CACHED_SESSIONS = Contender(
 DB_SESSIONS = Contender(
     "sessions, db",
     "rest_framework.authentication.SessionAuthentication",
-    "credentials.django_session",
+    "peer_credentials.django_session",
     middleware=(SESSIONS, "django.contrib.auth.middleware.AuthenticationMiddleware"),
     apps=("django.contrib.sessions",),
     settings={"SESSION_ENGINE": "django.contrib.sessions.backends.db"},
 )
-KNOX = Contender("knox", "knox.auth.TokenAuthentication", "credentials.knox", apps=("knox",))
+KNOX = Contender("knox", "knox.auth.TokenAuthentication", "peer_credentials.knox", apps=("knox",))
 
 OURS = (WRISTBAND, PASSPORT, PASSPORT_ES256, PASSPORT_RS256)
 PEERS = (
@@ -120,6 +132,16 @@ PEERS = (
 )
 ALL = (FLOOR, *OURS, *PEERS)
 
+
+def deployed(contender: Contender) -> Contender:
+    """Returns the same as its documentation deploys it, with all middlewares of its site."""
+    return replace(contender, site=WHOLE if contender in OURS else STOCK, path="/api/whoami/")
+
+
+# A view without authentication: in a stock project, and behind all middlewares of this project.
+DEPLOYED_FLOOR = replace(FLOOR, site=STOCK, path="/api/anyone/")
+OPEN = Contender("ours, no authentication", site=WHOLE, path="/api/anyone/")
+
 # The steps from the baseline to this project.
 HEADER = Contender("floor, with the token in its header", credentials="credentials.passport")
 COOKIE = Contender("floor, with the session's cookie", credentials="credentials.wristband")
@@ -129,10 +151,13 @@ ANY_STATEMENT = Contender(
 OWN_STATEMENT = Contender(
     "the statement of session mode", "tests.benchmarks.site.authentication.OwnStatement", "credentials.wristband"
 )
+# Session mode that remembers no session.
+WRISTBAND_ASKING = replace(WRISTBAND, name="wristband that queries each time", env={"SESSION_RECHECK_SECONDS": "0"})
 STEPS = {
     "token mode": (FLOOR, HEADER, PASSPORT),
-    "session mode": (FLOOR, COOKIE, ANY_STATEMENT, OWN_STATEMENT, WRISTBAND),
+    "session mode": (FLOOR, COOKIE, WRISTBAND),
+    "session mode with a query": (FLOOR, COOKIE, ANY_STATEMENT, OWN_STATEMENT, WRISTBAND_ASKING),
 }
 
-OTHERS = (SIMPLEJWT_ROTATION, PASSPORT_BOUND, HEADER, COOKIE, ANY_STATEMENT, OWN_STATEMENT)
+OTHERS = (SIMPLEJWT_ROTATION, PASSPORT_BOUND, HEADER, COOKIE, ANY_STATEMENT, OWN_STATEMENT, WRISTBAND_ASKING)
 BY_NAME = {contender.name: contender for contender in (*ALL, *OTHERS)}

@@ -1,42 +1,28 @@
-"""The credentials of ann at each compared site."""
+"""The credentials of ann at the sites with the project's own authentication."""
 
 import time
 from collections.abc import Callable
 from hashlib import sha256
-from importlib import import_module
 from uuid import UUID, uuid4
 
 import jwt
-from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, login
+from django.contrib.auth import login
 from django.http import HttpRequest
 from django.utils import timezone
 from jwt.utils import base64url_encode
-from rest_framework_simplejwt import tokens as simplejwt_tokens
 
 from accounts import starting
-from accounts.models import SignIn, User
+from accounts.models import SignIn
 from tests.benchmarks import wire
 from tests.benchmarks.output import Progress
-
-
-def ann() -> User:
-    """Returns the first user."""
-    return User.objects.filter(username="ann").first() or User.objects.create_user(
-        "ann", "ann@example.org", wire.PASSWORD
-    )
-
-
-def none() -> dict[str, str]:
-    assert ann().pk == 1
-    return {}
+from tests.benchmarks.site.peer_credentials import ann, cookie, session_store
 
 
 def wristband() -> dict[str, str]:
     request = HttpRequest()
-    request.session = _session_store()
+    request.session = session_store()
     login(request, ann())
-    return _cookie(request.session)
+    return cookie(request.session)
 
 
 def wristbands(count: int) -> list[dict[str, str]]:
@@ -57,6 +43,14 @@ def passports(count: int) -> list[dict[str, str]]:
             pairs.append(pair(starting.start(user, SignIn.Kind.CLIENT)))
             progress.step()
     return pairs
+
+
+def signed_in(count: int) -> dict[str, dict[str, str]]:
+    """Returns the headers of a browser and of a client of ann, who has so many sign-ins."""
+    headers = {"session": wristband(), "token": passport()}
+    passports(count - len(headers))
+    ann().sign_ins.update(user_agent=wire.USER_AGENT, ip_address="203.0.113.9")
+    return headers
 
 
 def pair(sign_in: SignIn) -> dict[str, str]:
@@ -95,44 +89,3 @@ def bound_passport() -> Callable[[], dict[str, str]]:
 def pairs(sids: list[str]) -> list[dict[str, str]]:
     """Returns the tokens of these sign-ins."""
     return [pair(each) for each in SignIn.objects.filter(pk__in=map(UUID, sids)).select_related("user")]
-
-
-def simplejwt() -> dict[str, str]:
-    token = simplejwt_tokens.RefreshToken.for_user(ann()).access_token
-    token["username"] = "ann"
-    return wire.bearer(str(token))
-
-
-def simplejwt_pairs(count: int) -> list[dict[str, str]]:
-    return [{"refresh": str(simplejwt_tokens.RefreshToken.for_user(ann()))} for _ in range(count)]
-
-
-def drf_token() -> dict[str, str]:
-    from rest_framework.authtoken.models import Token
-
-    return {"Authorization": f"Token {Token.objects.get_or_create(user=ann())[0].key}"}
-
-
-def knox() -> dict[str, str]:
-    from knox.models import AuthToken
-
-    _, token = AuthToken.objects.create(ann())
-    return {"Authorization": f"Token {token}"}
-
-
-def django_session() -> dict[str, str]:
-    # The data that login() stores; login() itself would also create a sign-in.
-    user, session = ann(), _session_store()
-    session[SESSION_KEY] = str(user.pk)
-    session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
-    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
-    return _cookie(session)
-
-
-def _session_store():
-    return import_module(settings.SESSION_ENGINE).SessionStore()
-
-
-def _cookie(session) -> dict[str, str]:
-    session.save()
-    return {"Cookie": f"{settings.SESSION_COOKIE_NAME}={session.session_key}"}

@@ -2,7 +2,7 @@
 
 from project.settings import *  # noqa: F403
 from project.settings import AUTHENTICATION_BACKENDS, CACHES, INSTALLED_APPS, REDIS_URL, env
-from tests.benchmarks.site.contenders import BY_NAME, OURS, Contender
+from tests.benchmarks.site.contenders import BY_NAME, OURS, WRISTBAND_ASKING, Contender
 
 # Without a name: for `migrate`, which creates the tables of all sites.
 _named = BY_NAME.get(env.text("CONTENDER"))
@@ -12,7 +12,9 @@ INSTALLED_APPS = [*INSTALLED_APPS, *(app for app in _contender.apps if app not i
 MIDDLEWARE = list(_contender.middleware)
 ROOT_URLCONF = "tests.benchmarks.site.urls"
 AUTHENTICATION_BACKENDS = (
-    AUTHENTICATION_BACKENDS if _contender in OURS else ["django.contrib.auth.backends.ModelBackend"]
+    AUTHENTICATION_BACKENDS
+    if _contender in (*OURS, WRISTBAND_ASKING)
+    else ["django.contrib.auth.backends.ModelBackend"]
 )
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [_contender.authentication] if _contender.authentication else [],

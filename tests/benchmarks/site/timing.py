@@ -5,9 +5,10 @@ from collections.abc import Callable
 from timeit import Timer
 from unittest.mock import patch
 
+from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.core.handlers.wsgi import WSGIHandler
-from django.http import HttpRequest
+from django.http import HttpRequest, parse_cookie
 from django.test import RequestFactory
 from django.utils.module_loading import import_string
 
@@ -23,10 +24,13 @@ CALLS_PER_TURN = 100
 def dispatch(credentials: str, seconds: float) -> dict[str, list[float]]:
     """
     Returns the seconds of one call of the view, from the request to the unrendered response: without and with
-    authentication, in turns of a few milliseconds.
+    authentication and its middlewares, in turns of a few milliseconds.
     """
     floor = _timer(WhoAmI.as_view(authentication_classes=()), {})
-    ours = _timer(WhoAmI.as_view(), import_string(f"tests.benchmarks.site.{credentials}")())
+    view: Callable = WhoAmI.as_view()
+    for middleware in reversed(settings.MIDDLEWARE):
+        view = import_string(middleware)(view)
+    ours = _timer(view, import_string(f"tests.benchmarks.site.{credentials}")())
     _turns(floor, ours, WARM_UP_SECONDS)
     return _turns(floor, ours, seconds)
 
@@ -44,6 +48,7 @@ def _timer(view: Callable, credentials: dict[str, str] | Callable[[], dict[str, 
         request = HttpRequest()
         request.method, request.path = "GET", "/whoami/"
         request.META = metas.pop()
+        request.COOKIES = parse_cookie(request.META.get("HTTP_COOKIE", ""))
         response = view(request)
         assert response.data == {"id": 1, "username": "ann"}, response.data
 

@@ -1,4 +1,4 @@
-"""Removals of lost second factors that are pending, and the permission to request them."""
+"""Removals of second factors that staff requested, which are carried out after a day."""
 
 import uuid
 
@@ -14,28 +14,14 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AlterModelOptions(
-            name="user",
-            options={
-                "base_manager_name": "objects",
-                "permissions": [
-                    ("deactivate_user", "Can deactivate and reactivate users"),
-                    ("send_password_reset", "Can send password resets to users"),
-                    ("remove_factors", "Can remove the second factors of users"),
-                ],
-                "verbose_name": "user",
-                "verbose_name_plural": "users",
-            },
-        ),
         migrations.CreateModel(
             name="FactorRemoval",
             fields=[
                 ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ("why", models.CharField(max_length=200, verbose_name="reason")),
-                (
-                    "created_at",
-                    models.DateTimeField(db_index=True, default=django.utils.timezone.now, verbose_name="requested"),
-                ),
+                ("requested_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("due_at", models.DateTimeField()),
+                ("closed_at", models.DateTimeField(null=True)),
                 (
                     "requested_by",
                     models.ForeignKey(
@@ -43,24 +29,27 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.SET_NULL,
                         related_name="+",
                         to=settings.AUTH_USER_MODEL,
-                        verbose_name="by",
                     ),
                 ),
                 (
                     "user",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                        verbose_name="user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to=settings.AUTH_USER_MODEL
                     ),
                 ),
             ],
             options={
                 "verbose_name": "removal of second factors",
                 "verbose_name_plural": "removals of second factors",
-                "ordering": ["created_at", "pk"],
+                "permissions": [("remove_factors", "Can remove second factors of users")],
                 "default_permissions": [],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("closed_at__isnull", True)),
+                        fields=("user",),
+                        name="one_pending_factor_removal",
+                    )
+                ],
             },
         ),
     ]

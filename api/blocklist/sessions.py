@@ -1,0 +1,143 @@
+"""
+Session mode without a statement: a session store that remembers the sessions that the process has checked.
+
+A remembered session is accepted while the blocklist mirror is current and blocks neither its sign-in, its key nor its
+user. In all other cases the session is read from the database, as accounts.sessions does.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from accounts import sessions
+from accounts.compiled_queries import partial_instance
+from accounts.models import SignIn
+from accounts.models.sign_ins import LAST_SEEN_PRECISION
+from api.blocklist.mirror import mirror
+from api.blocklist.models import session_key_id
+
+# Each takes about 1.5 kB of memory.
+MAX_REMEMBERED = 10_000
+MAX_USERNAME_LENGTH = 150
+# The other fields are read from the database when they are accessed. None of them is a secret.
+SIGN_IN_FIELDS = ("id", "user_id", "kind", "created_at", "last_seen_at", "idle_timeout", "expires_at")
+USER_FIELDS = ("id", "username")
+
+
+class RememberedSession(NamedTuple):
+    """A live session of a signed-in user, as it was read. Immutable: each request builds its own instances."""
+
+    # Before the statement that read it, on the monotonic clock, in seconds; and the database that it was read from.
+    read_at: float
+    store_number: int
+    # When the session expires or its use has to be recorded, in seconds since 1970.
+    until: float
+    key_id: UUID
+    sign_in: Mapping[str, Any]
+    user: Mapping[str, Any]
+
+    def is_valid(self) -> bool:
+        """Whether the session can be accepted without a statement."""
+        return (
+            time.monotonic() - self.read_at < settings.SESSION_RECHECK.total_seconds()
+            and time.time() < self.until
+            and mirror.blocks_if_current(self.sign_in["id"], self.key_id, self.user["id"]) is False
+            # After the check, in which the mirror may detect another database.
+            and mirror.store_number == self.store_number
+        )
+
+    def build(self) -> SignIn:
+        """Returns a new instance of the sign-in, with its user."""
+        sign_in = partial_instance(SignIn, self.sign_in)
+        sign_in._state.fields_cache["user"] = partial_instance(get_user_model(), self.user)
+        return sign_in
+
+
+class RememberedSessions:
+    """The sessions that this process has checked, by the hash of the key. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        # In the order of their reads.
+        self._by_key: dict[str, RememberedSession] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def valid(self, stored_key: str) -> RememberedSession | None:
+        """Returns the session if it is remembered and valid. No statement."""
+        remembered = self._by_key.get(stored_key)
+        return remembered if remembered and remembered.is_valid() else None
+
+    def add(self, stored_key: str, remembered: RememberedSession) -> None:
+        with self._lock:
+            self._by_key.pop(stored_key, None)
+            self._drop_old(remembered.read_at - settings.SESSION_RECHECK.total_seconds())
+            self._by_key[stored_key] = remembered
+
+    def _drop_old(self, read_before: float) -> None:
+        for key in list(self._by_key):
+            if len(self._by_key) < MAX_REMEMBERED and self._by_key[key].read_at > read_before:
+                return
+            del self._by_key[key]
+
+    def clear(self) -> None:
+        with self._lock:
+            self._by_key = {}
+
+
+remembered_sessions = RememberedSessions()
+# A child process must not share the lock of its parent.
+os.register_at_fork(after_in_child=remembered_sessions.__init__)  # type: ignore[misc]
+
+
+class SessionStore(sessions.SessionStore):
+    """accounts.sessions.SessionStore, which reads a remembered session without a statement."""
+
+    def _find_sign_in(self) -> None:
+        if self._stored or self.session_key is None:
+            return
+        if remembered := remembered_sessions.valid(sessions.digest(self.session_key)):
+            self._sign_in = remembered.build()
+        else:
+            self._read_row()
+
+    def _read_row(self) -> None:
+        if self._stored or self.session_key is None:
+            return
+        read_at, store_number = time.monotonic(), mirror.store_number
+        super()._read_row()
+        if self._stored and self._stored.sign_in and _may_be_remembered():
+            _remember(sessions.digest(self.session_key), self._stored, self._stored.sign_in, read_at, store_number)
+
+
+def _may_be_remembered() -> bool:
+    # In a transaction, the row may be one that other processes do not see, or no longer.
+    return bool(settings.REDIS_URL and settings.SESSION_RECHECK and not connections[DEFAULT_DB_ALIAS].in_atomic_block)
+
+
+def _remember(
+    stored_key: str, stored: sessions.StoredSession, sign_in: SignIn, read_at: float, store_number: int
+) -> None:
+    use_recorded_until = sign_in.last_seen_at + LAST_SEEN_PRECISION
+    until = min(stored.expire_date, sign_in.expires_at, sign_in.max_expires_at, use_recorded_until)
+    if until.timestamp() <= time.time() or len(sign_in.user.username) > MAX_USERNAME_LENGTH:
+        return
+    remembered_sessions.add(
+        stored_key,
+        RememberedSession(
+            read_at,
+            store_number,
+            until.timestamp(),
+            session_key_id(stored_key),
+            {name: getattr(sign_in, name) for name in SIGN_IN_FIELDS},
+            {name: getattr(sign_in.user, name) for name in USER_FIELDS},
+        ),
+    )
