@@ -219,7 +219,7 @@ CSRF_COOKIE_SAMESITE = "Lax"
 # Marks a browser in which its user has signed in before (accounts.known_browsers).
 DEVICE_COOKIE_NAME = COOKIE_NAME.format("device")
 DEVICE_COOKIE_AGE = 365 * 24 * 3600
-# The user declined the offer to add a passkey (accounts.views.security).
+# The user declined the offer to add a passkey (accounts.passkey_offer).
 PASSKEY_OFFER_COOKIE_NAME = COOKIE_NAME.format("passkey_offer")
 PASSKEY_OFFER_COOKIE_AGE = 365 * 24 * 3600
 CSRF_FAILURE_VIEW = "project.error_pages.csrf_failure"

@@ -8,6 +8,7 @@ from django.templatetags.static import static
 from django.views.decorators.http import require_safe
 from django.views.generic import TemplateView
 
+from accounts import passkey_offer
 from accounts.models import SecurityEvent, SignIn
 from accounts.sessions import BrowserRequest
 
@@ -43,6 +44,7 @@ class HomeView(TemplateView):
         if sign_in:
             sign_ins = SignIn.objects.filter(user=sign_in.user).live()
             context |= {
+                "offers_passkey": passkey_offer.is_open(self.request),
                 "current_sign_in": sign_in,
                 "number": sign_ins.count(),
                 "sign_ins": sign_ins.current_first(sign_in)[:SIGN_INS_ON_HOME],

@@ -13,13 +13,14 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import FormView, View
 
+from accounts import passkey_offer
 from accounts.factors import changes, passkeys, requirements, second_step, totp
 from accounts.factors.errors import FactorRefused, StepNotValid
 from accounts.factors.forms import ConfirmAppForm, FactorNameForm, NewPasskeyForm
 from accounts.factors.second_step import Purpose
 from accounts.models import AuthenticatorApp, Method, User
 from accounts.sessions import SignedInRequest
-from accounts.views.second_step import OFFER, PasskeyOptionsView, StepMixin
+from accounts.views.second_step import PasskeyOptionsView, StepMixin
 from accounts.views.sign_in import ReauthenticationRequiredMixin, sid_of
 
 
@@ -40,11 +41,13 @@ class SignedInOwner(ReauthenticationRequiredMixin):
     def added(self, method: str, codes: list[str]) -> HttpResponse:
         """A factor that was just added was proved in this sign-in. Shows the recovery codes that are new."""
         self.request.session.mark_reauthenticated(method)
-        self.request.session.pop(OFFER, None)
         if codes:
-            return render_codes(self.request, codes)
-        messages.success(self.request, _("Added."))
-        return redirect_to_security()
+            response = render_codes(self.request, codes)
+        else:
+            messages.success(self.request, _("Added."))
+            response = redirect_to_security()
+        passkey_offer.close(self.request, response)
+        return response
 
 
 class EnrollingOwner(StepMixin):

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
 from django.contrib.auth.views import RedirectURLMixin, redirect_to_login
@@ -18,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import TemplateView, View
 
+from accounts import passkey_offer
 from accounts.factors import forms, passkeys, requirements, second_step
 from accounts.factors.errors import StepNotValid
 from accounts.factors.second_step import Purpose, Step
@@ -25,9 +25,8 @@ from accounts.models import Method, SecondFactorMissing, SecondStepRequired, Sig
 from accounts.sessions import BrowserRequest
 
 BACKEND = "accounts.backends.PasswordBackend"
-# Keys of the session.
+# Key of the session.
 STEP = "second_step"
-OFFER = "offers_passkey"
 FORMS: Mapping[str, type[forms.ProofForm]] = {
     Method.PASSKEY: forms.PasskeyForm,
     Method.TOTP: forms.AppCodeForm,
@@ -52,10 +51,12 @@ def sign_in(request: BrowserRequest, user: User, redirect_to: str, *, keep: bool
     return redirect(redirect_to)
 
 
-def offer_passkey(request: BrowserRequest, user: User) -> None:
-    """Offers the user of a new sign-in, who has no passkey, to add one, unless this browser has declined it before."""
-    if requirements.can_add(user) and settings.PASSKEY_OFFER_COOKIE_NAME not in request.COOKIES:
-        request.session[OFFER] = True
+def offer_passkey(request: BrowserRequest, response: HttpResponse, user: User, has_passkey: bool) -> None:
+    """Opens the offer to add a passkey in the response to a finished sign-in, or closes that of an earlier one."""
+    if not has_passkey and requirements.can_add(user):
+        passkey_offer.open_unless_declined(request, response)
+    else:
+        passkey_offer.close(request, response)
 
 
 def _begin(request: BrowserRequest, user: User, purpose: Purpose, redirect_to: str, keep: bool) -> HttpResponse:
@@ -189,8 +190,8 @@ class SecondStepView(StepMixin, ProofView):  # type: ignore[misc]
         except StepNotValid:
             return self.restart()
         response = self.sign_in(user)
-        if Method.PASSKEY not in self.methods and self.request.user.is_authenticated:
-            offer_passkey(self.request, user)
+        if self.request.user.is_authenticated:
+            offer_passkey(self.request, response, user, has_passkey=Method.PASSKEY in self.methods)
         return response
 
 

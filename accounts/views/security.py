@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.http import Http404, HttpRequest, HttpResponse
@@ -11,13 +10,13 @@ from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.views.generic import FormView, TemplateView, View
 
+from accounts import passkey_offer
 from accounts.factors import authenticators, changes, passkeys, recovery_codes, requirements
 from accounts.factors.errors import FactorRefused
 from accounts.factors.forms import FactorNameForm
 from accounts.models import AuthenticatorApp, Factor, Passkey, RecoveryCodeSet, User
 from accounts.sessions import SignedInRequest
 from accounts.views.enrolment import SignedInOwner, redirect_to_security, render_codes
-from accounts.views.second_step import OFFER
 
 # Key of the session: the argument of signalAllAcceptedCredentials() after the last passkey was removed.
 NO_PASSKEYS = "no_passkeys_left"
@@ -130,18 +129,9 @@ class NewRecoveryCodesView(SignedInOwner, TemplateView):  # type: ignore[misc]
 class DeclineOfferView(View):
     """Stores in the browser that the user declined the offer to add a passkey."""
 
-    request: SignedInRequest
     http_method_names = ["post", "options"]
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        self.request.session.pop(OFFER, None)
         response = redirect("home")
-        response.set_cookie(
-            settings.PASSKEY_OFFER_COOKIE_NAME,
-            "declined",
-            max_age=settings.PASSKEY_OFFER_COOKIE_AGE,
-            secure=settings.SESSION_COOKIE_SECURE,
-            httponly=True,
-            samesite="Lax",
-        )
+        passkey_offer.decline(response)
         return response

@@ -56,7 +56,7 @@ class SignInView(auth_views.LoginView):
             return self.form_invalid(form)
         if self.request.user.is_authenticated:
             # Signed in by the password alone: the account has no second factor.
-            offer_passkey(self.request, user)
+            offer_passkey(self.request, response, user, has_passkey=False)
         return response
 
     def sign_in_with_passkey(self) -> HttpResponse:
@@ -68,7 +68,9 @@ class SignInView(auth_views.LoginView):
         try:
             step = second_step.read(form.cleaned_data["step"], Purpose.PASSKEY_SIGN_IN, kind=SignIn.Kind.BROWSER)
             user = second_step.sign_in_with_passkey(step, credential)
-            return sign_in(self.request, user, self.get_success_url(), keep="keep" in self.request.POST)
+            response = sign_in(self.request, user, self.get_success_url(), keep="keep" in self.request.POST)
+            offer_passkey(self.request, response, user, has_passkey=True)
+            return response
         except UnknownPasskey as error:
             unknown = {"rpId": passkeys.rp_id(), "credentialId": credential["id"]}
             return self.refuse_passkey(error.message, 404, unknown=unknown)

@@ -102,5 +102,5 @@ def sign_in(page: Page, person: Person) -> None:
     main = page.get_by_role("main")
     main.get_by_label("Username").fill(person.username)
     main.get_by_label("Password").fill(person.password)
-    main.get_by_role("button", name="Sign in").click()
+    main.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("banner").get_by_role("button", name="Sign out")).to_be_visible()

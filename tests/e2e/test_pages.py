@@ -65,7 +65,7 @@ def test_a_wrong_password_is_reported_beside_the_form(page, ann, look_at):
     look_at(page, "login")
     main(page).get_by_label("Username").fill(ann.username)
     main(page).get_by_label("Password").fill("not the right passphrase")
-    main(page).get_by_role("button", name="Sign in").click()
+    main(page).get_by_role("button", name="Sign in", exact=True).click()
     expect(main(page)).to_contain_text("username, e-mail address or password is wrong")
     look_at(page, "login-refused")
 
@@ -87,7 +87,7 @@ def test_a_password_shown_by_its_button_is_sent_as_a_password(page, ann, look_at
     main(page).get_by_label("Username").fill(ann.username)
     # As it is when the form is sent, which is when the browser offers to store it.
     page.evaluate("addEventListener('submit', () => { name = document.querySelector('[name=password]').type })")
-    main(page).get_by_role("button", name="Sign in").click()
+    main(page).get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("banner").get_by_role("button", name="Sign out")).to_be_visible()
     assert page.evaluate("name") == "password"
 
@@ -99,7 +99,7 @@ def test_after_signing_out_the_back_button_shows_nothing_private(anns_page, ann)
     page.get_by_role("banner").get_by_role("button", name="Sign out").click()
     expect(main(page)).to_contain_text("You are signed out")
     page.go_back()
-    expect(main(page).get_by_role("button", name="Sign in")).to_be_visible()
+    expect(main(page).get_by_role("button", name="Sign in", exact=True)).to_be_visible()
     assert ann.email not in page.content()
 
 
@@ -323,7 +323,7 @@ def test_a_form_without_csrf_token_is_explained(page, page_errors, look_at):
     page.context.clear_cookies()
     main(page).get_by_label("Username").fill("ann")
     main(page).get_by_label("Password").fill("whatever it is")
-    main(page).get_by_role("button", name="Sign in").click()
+    main(page).get_by_role("button", name="Sign in", exact=True).click()
     expect(main(page)).to_contain_text("The form has expired")
     look_at(page, "error-csrf")
 
