@@ -1,6 +1,7 @@
 """
 The start of a sign-in. Every sign-in is created by start(): pages, sign-up, API, connected clients, the admin, the
-comparison, and login() in a view of another app. It refuses a sign-in that lacks a second factor.
+comparison, and login() in a view of another app. It refuses a sign-in that lacks a second factor, and first carries
+out a removal of lost factors that is due.
 """
 
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import sids
+from accounts.factors import removals
 from accounts.http import request_context
 from accounts.models import (
     DPoPRequired,
@@ -22,7 +24,6 @@ from accounts.models import (
     User,
     UserQuerySet,
 )
-from accounts.models.choices import level_of
 from accounts.models.sign_ins import joined_methods
 
 
@@ -43,34 +44,54 @@ def start(
     if it must have one; SignInRefused if since the proof the account was changed or deactivated, or its sign-ins ended.
     """
     check_allowed(user, kind, key_thumbprint)
-    proved = joined_methods(user.proved if methods is None else methods)
     now = timezone.now()
-    is_first = user.last_login is None
     idle_timeout = idle_timeout or SignIn.idle_timeout_of(kind)
+    sign_in = SignIn(
+        id=sids.new(now),
+        user=user,
+        kind=kind,
+        name=name,
+        user_agent=request_context.user_agent(),
+        ip_address=request_context.ip_address(),
+        auth_hash=user.get_session_auth_hash(),
+        created_at=now,
+        last_seen_at=now,
+        authenticated_at=authenticated_at or now,
+        methods=joined_methods(user.proved if methods is None else methods),
+        refreshed_at=now,
+        idle_timeout=idle_timeout,
+        expires_at=now + min(idle_timeout, settings.SIGN_IN_MAX),
+        audience=audience,
+        key_thumbprint=key_thumbprint,
+    )
+    try:
+        return _insert(sign_in, user)
+    except SecondStepRequired:
+        if not removals.carry_out_if_due(user):
+            raise
+    # With a new sid: the removal has revoked the sign-ins of the user up to now.
+    return start(
+        user,
+        kind,
+        audience=audience,
+        name=name,
+        key_thumbprint=key_thumbprint,
+        authenticated_at=authenticated_at,
+        idle_timeout=idle_timeout,
+        methods=methods,
+    )
+
+
+def _insert(sign_in: SignIn, user: User) -> SignIn:
+    """Inserts a sign-in, with its event and the notice of a new device. Raises as start()."""
+    is_first = user.last_login is None
     with transaction.atomic():
-        _mark_signed_in(user, now, level_of(proved.split()))
+        _mark_signed_in(user, sign_in.created_at, sign_in.level)
         known = SignIn.objects.filter(user=user.pk).devices()
-        sign_in = SignIn.objects.create(
-            id=sids.new(now),
-            user=user,
-            kind=kind,
-            name=name,
-            user_agent=request_context.user_agent(),
-            ip_address=request_context.ip_address(),
-            auth_hash=user.get_session_auth_hash(),
-            created_at=now,
-            last_seen_at=now,
-            authenticated_at=authenticated_at or now,
-            methods=proved,
-            refreshed_at=now,
-            idle_timeout=idle_timeout,
-            expires_at=now + min(idle_timeout, settings.SIGN_IN_MAX),
-            audience=audience,
-            key_thumbprint=key_thumbprint,
-        )
-        SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=kind)
-        if name or not (is_first or sign_in.is_known_device(known)):
-            user.notify("new_device", client=name, is_named=bool(name), kind=kind)
+        sign_in.save(force_insert=True)
+        SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=sign_in.kind)
+        if sign_in.name or not (is_first or sign_in.is_known_device(known)):
+            user.notify("new_device", client=sign_in.name, is_named=bool(sign_in.name), kind=sign_in.kind)
     return sign_in
 
 

@@ -17,7 +17,7 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.serializers import TokenObtainSerializer
 
 from accounts import password_validation, passwords, registration, starting
-from accounts.factors import passkeys, removals, requirements, second_step
+from accounts.factors import passkeys, requirements, second_step
 from accounts.forms import MAX_LOGIN_LENGTH
 from accounts.models import (
     DPoPRequired,
@@ -134,8 +134,6 @@ class TokenPairSerializer(TokenObtainSerializer):
         try:
             sign_in = start_client(user, audience, key_thumbprint)
         except SecondStepRequired as error:
-            if removals.carry_out_if_due(user):
-                return token_pair(start_client(user, audience, key_thumbprint), issued_at)
             if not code:
                 raise second_step_of(user, audience, key_thumbprint) from error
             with as_api_errors():

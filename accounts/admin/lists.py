@@ -123,13 +123,16 @@ class ReadOnlyList(BoundedList):
 
 
 class Panel:
-    """A short list of related objects on the page of an object, with a link to the complete list."""
+    """A short list of related objects on the page of an object, with a link to the complete list if it is longer."""
 
-    def __init__(self, title: Any, headings: Sequence[Any], rows: Sequence[Sequence[Any]], url: str) -> None:
+    def __init__(
+        self, title: Any, headings: Sequence[Any], rows: Sequence[Sequence[Any]], url: str = "", note: Any = ""
+    ) -> None:
         self.title = title
         self.headings = headings
         self.rows = rows
         self.url = url
+        self.note = note
 
 
 class ListFilter(admin.SimpleListFilter):

@@ -24,7 +24,7 @@ from accounts.admin.events import EVENT_HEADINGS, event_rows
 from accounts.admin.lists import ChoiceFilter, ListFilter, OneUserFilter, Panel, ReadOnlyList, WindowFilter, admin_link
 from accounts.admin.search import as_address, as_uuid
 from accounts.http import request_context
-from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
+from accounts.models import Method, SecurityEvent, SignIn, SignInQuerySet, User
 from accounts.pruning import run_batches
 from accounts.sessions import SignedInRequest
 
@@ -106,6 +106,8 @@ class SignInAdmin(ReadOnlyList):
         "created_at",
         "last_seen_at",
         "expires_at",
+        "proved",
+        "authenticated_at",
         "ended_at",
         "end_reason",
         "ended_by",
@@ -125,6 +127,10 @@ class SignInAdmin(ReadOnlyList):
     @admin.display(description=_("state"))
     def state(self, sign_in: SignIn) -> Any:
         return state_text(sign_in)
+
+    @admin.display(description=_("proved"))
+    def proved(self, sign_in: SignIn) -> str:
+        return ", ".join(str(Method(each).label) for each in sign_in.methods.split())
 
     def get_search_results(
         self, request: HttpRequest, queryset: SignInQuerySet, search_term: str

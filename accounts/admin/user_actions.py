@@ -1,6 +1,6 @@
 """Actions of staff on users: sign out everywhere, deactivate, reactivate, mail a reset link, unlock."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib import admin, messages
@@ -21,7 +21,7 @@ MAX_USERNAMES_SHOWN = 20
 
 @admin.action(description=_("Sign out everywhere"), permissions=["end"])
 def end_all_sign_ins(model_admin: admin.ModelAdmin, request: HttpRequest, users: UserQuerySet) -> HttpResponse | None:
-    return _confirm_and_run(
+    return confirm_and_run(
         model_admin,
         request,
         users.with_live_sign_ins(),
@@ -55,7 +55,7 @@ def _effects_of_end(users: list[User]) -> confirm.Effects:
 
 @admin.action(description=_("Deactivate account"), permissions=["deactivate"])
 def deactivate(model_admin: admin.ModelAdmin, request: HttpRequest, users: UserQuerySet) -> HttpResponse | None:
-    return _confirm_and_run(
+    return confirm_and_run(
         model_admin,
         request,
         # Staff members cannot deactivate their own account.
@@ -83,7 +83,7 @@ def _effects_of_deactivation(users: list[User]) -> confirm.Effects:
 
 @admin.action(description=_("Reactivate account"), permissions=["deactivate"])
 def reactivate(model_admin: admin.ModelAdmin, request: HttpRequest, users: UserQuerySet) -> HttpResponse | None:
-    return _confirm_and_run(
+    return confirm_and_run(
         model_admin,
         request,
         users.filter(is_active=False),
@@ -112,7 +112,7 @@ def _effects_of_reactivation(users: list[User]) -> confirm.Effects:
 def send_password_reset(
     model_admin: admin.ModelAdmin, request: HttpRequest, users: UserQuerySet
 ) -> HttpResponse | None:
-    return _confirm_and_run(
+    return confirm_and_run(
         model_admin,
         request,
         users.with_resettable_password(),
@@ -141,7 +141,7 @@ def _effects_of_reset(users: list[User]) -> confirm.Effects:
 
 @admin.action(description=_("Unlock account"), permissions=["unlock"])
 def unlock(model_admin: admin.ModelAdmin, request: HttpRequest, users: UserQuerySet) -> HttpResponse | None:
-    return _confirm_and_run(
+    return confirm_and_run(
         model_admin,
         request,
         users,
@@ -172,7 +172,7 @@ def _still_manageable(request: HttpRequest, users: list[User]) -> UserQuerySet:
     return queryset
 
 
-def _confirm_and_run(
+def confirm_and_run(
     model_admin: admin.ModelAdmin,
     request: HttpRequest,
     users: UserQuerySet,
@@ -182,6 +182,7 @@ def _confirm_and_run(
     title: Any,
     button: Any,
     form_class: type[confirm.Confirmation] = confirm.ConfirmationWithReason,
+    notes: Sequence[Any] = (),
 ) -> HttpResponse | None:
     """
     Runs the action on those of the users that the staff member may manage, and shows the message that `run` returns.
@@ -198,11 +199,11 @@ def _confirm_and_run(
             text = run(request, manageable)
         model_admin.message_user(request, text, messages.SUCCESS)
         return None
-    notes: list[Any] = [_usernames(manageable)]
+    all_notes: list[Any] = [_usernames(manageable), *notes]
     if not request.user.is_superuser and users.filter(is_superuser=True).exists():
-        notes.append(_("Selected superusers are not changed: only superusers can change them."))
+        all_notes.append(_("Selected superusers are not changed: only superusers can change them."))
     return confirm.page(
-        model_admin, request, form, title=title, button=button, effects=effects(manageable), notes=notes
+        model_admin, request, form, title=title, button=button, effects=effects(manageable), notes=all_notes
     )
 
 

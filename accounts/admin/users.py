@@ -18,12 +18,13 @@ from django.urls import URLPattern, reverse
 from django.utils.translation import gettext_lazy as _
 
 from accounts import addresses, email_addresses
-from accounts.admin import user_actions
+from accounts.admin import factors, user_actions
 from accounts.admin.changed_fields import UserForm
 from accounts.admin.events import EVENT_HEADINGS, event_rows
 from accounts.admin.lists import BoundedList, ChoiceFilter, ListFilter, Panel, admin_link
 from accounts.admin.search import as_address, as_uuid
-from accounts.models import AttemptCounter, SecurityEvent, SignIn, User, UserQuerySet
+from accounts.factors import removals
+from accounts.models import AttemptCounter, FactorRemoval, SecurityEvent, SignIn, User, UserQuerySet
 
 ROWS_IN_PANEL = 10
 RIGHTS = ("bound_tokens_only", "is_staff", "is_superuser", "groups", "user_permissions")
@@ -73,6 +74,8 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         user_actions.reactivate,
         user_actions.send_password_reset,
         user_actions.unlock,
+        factors.remove_factors,
+        factors.cancel_removal,
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
@@ -133,6 +136,9 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
     def has_unlock_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.lift_lock")
 
+    def has_remove_factors_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(removals.PERMISSION)
+
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         """
         Only superusers change permissions, and the e-mail address: the next reset link is sent to it, so that its owner
@@ -176,8 +182,8 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
     # The page of a user
 
     def panels(self, request: HttpRequest, obj: User) -> list[Panel]:
-        """The live sign-ins and the last events, as far as the staff member may view them."""
-        panels = []
+        """The second factors, and, as far as the staff member may view them, the live sign-ins and the last events."""
+        panels = [] if obj.is_service else [factors.panel(obj)]
         if request.user.has_perm("accounts.view_signin"):
             live = SignIn.objects.live().filter(user=obj).order_by("-last_seen_at")[:ROWS_IN_PANEL]
             rows = [[admin_link(each), each.ip_address, each.created_at, each.last_seen_at] for each in live]
@@ -198,8 +204,15 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             "deactivate": lambda: obj.is_active and obj.pk != request.user.pk,
             "reactivate": lambda: not obj.is_active,
             "send_password_reset": lambda: obj.may_reset_password,
+            "remove_factors": lambda: obj.is_active and obj.pk != request.user.pk and self._has_factors(obj),
+            "cancel_removal": FactorRemoval.objects.of(obj).pending().exists,
             "unlock": AttemptCounter.objects.of(obj).locked_out().exists,
         }[action]()
+
+    def _has_factors(self, user: User) -> bool:
+        """Whether a removal of second factors can be requested. Two statements."""
+        has_factors = User.objects.filter(pk=user.pk).with_second_factor().exists()
+        return has_factors and not FactorRemoval.objects.of(user).pending().exists()
 
 
 def _is_manageable(request: HttpRequest, user: User | None) -> bool:

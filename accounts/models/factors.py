@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models.choices import Method
+from accounts.pruning import PrunableQuerySet
 
 NAME_MAX_LENGTH = 60
 # NIST SP 800-63B-4, section 3.2.2: no more wrong codes in a row for one authenticator.
@@ -134,6 +135,28 @@ class RecoveryCode(models.Model):
         return str(self.number)
 
 
+class FactorRemovalQuerySet(PrunableQuerySet["FactorRemoval"]):
+    def of(self, user: Any) -> Self:
+        """Returns the removals of this user."""
+        return self.filter(user=user.pk)
+
+    def pending(self) -> Self:
+        """Returns the removals that were neither stopped nor carried out: at most one of each user."""
+        return self.filter(closed_at=None)
+
+    def due(self) -> Self:
+        """Returns the pending removals whose delay is over."""
+        return self.pending().filter(due_at__lte=timezone.now())
+
+    def manageable_by(self, staff: Any) -> Self:
+        """Returns the removals of users whom a staff member may manage."""
+        return self if staff.is_superuser else self.filter(user__is_superuser=False)
+
+    def prunable(self) -> Self:
+        """Returns the closed removals. Their events are kept."""
+        return self.filter(closed_at__isnull=False)
+
+
 class FactorRemoval(models.Model):
     """A removal of all second factors of a user that staff requested. The user can stop it until it is due."""
 
@@ -145,6 +168,8 @@ class FactorRemoval(models.Model):
     due_at = models.DateTimeField()
     # When it was stopped or carried out. Null: it is pending.
     closed_at = models.DateTimeField(null=True)
+
+    objects: ClassVar[Any] = FactorRemovalQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("removal of second factors")

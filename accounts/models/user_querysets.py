@@ -73,6 +73,10 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         """Returns the users with neither a passkey nor an authenticator app, disabled ones included."""
         return self.exclude(has_second_factor())
 
+    def with_second_factor(self) -> Self:
+        """Returns the users with a passkey or an authenticator app, disabled ones included."""
+        return self.filter(has_second_factor())
+
     def with_login(self, name: str) -> Self:
         """Returns the users with this username or e-mail address, ignoring case. Two look-ups by index."""
         return self.alias(lower_name=Lower("username"), lower_email=Lower("email")).filter(

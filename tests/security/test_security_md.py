@@ -13,7 +13,9 @@ from django.conf import settings
 from django.contrib.auth import password_validation as django_password_validation
 
 from accounts import addresses, models, password_validation, rate_limits
+from accounts.factors import removals, second_step
 from accounts.http import request_context
+from accounts.models.factors import MAX_FAILURES
 from accounts.models.sign_ins import LAST_SEEN_PRECISION
 from accounts.rate_limits import LIMITS, Kind
 from api import dpop
@@ -200,8 +202,12 @@ def promises() -> Iterator[str]:
     yield f'| a browser session with "keep me signed in" | {kept} | {most} |'
     yield f"| a client's sign-in, by its refresh token | {words(settings.REFRESH_TOKEN)} | {most} |"
     yield f"| an access token | | {words(settings.ACCESS_TOKEN)} |"
-    yield f"| the password given for an important step | | {words(settings.REAUTHENTICATION_TIMEOUT)} |"
-    yield f"need a password given in the last {words(settings.REAUTHENTICATION_TIMEOUT)}."
+    yield f"| the proof given for an important step | | {words(settings.REAUTHENTICATION_TIMEOUT)} |"
+    yield f"need a proof given in the last {words(settings.REAUTHENTICATION_TIMEOUT)}:"
+    yield f"| the second step of a sign-in | | {words(second_step.MAX_AGE)} |"
+    yield f"| the delay of a removal of lost factors | | {removals.DELAY.total_seconds() / 3600:.0f} hours |"
+    yield f"{MAX_FAILURES} in a row disable the factor"
+    yield f"`SECOND_FACTOR` sets who can and must have one: `off`, `{settings.SECOND_FACTOR}` (the default)"
     yield f"| a link in a mail, valid once | | {words(timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT))} |"
     for kind, whose in {
         Kind.PAIR: "at one account, from one address",
@@ -209,6 +215,7 @@ def promises() -> Iterator[str]:
         Kind.ADDRESS: "at any account, from one address",
         Kind.DEVICE: "at one account, from a known browser",
         Kind.INSIDE: "at one account, by a client or browser that is signed in to it",
+        Kind.CODE: "codes of one method of an account's second factor",
     }.items():
         limit = LIMITS[kind]
         waits = f"{limit.free_attempts} | {words(limit.longest_wait)} | {limit.max_attempts} | {words(limit.window)}"
@@ -281,8 +288,13 @@ def test_every_way_to_sign_in_is_documented():
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("login", "auth_login", "starting.start")
     }
     documented = {
-        "accounts/views/sign_in.py": ["/accounts/login/", "/accounts/signup/", "/admin/login/"],
-        "api/serializers.py": ["/api/token/"],
+        "accounts/views/second_step.py": [
+            "/accounts/login/",
+            "/accounts/signup/",
+            "/accounts/second-step/",
+            "/admin/login/",
+        ],
+        "api/serializers.py": ["/api/token/", "/api/token/second-step/", "/api/token/passkey/"],
         "api/connect_client.py": ["/accounts/clients/new/"],
         "api/compare/views.py": ["/compare/client/", "/compare/throw-away/"],
     }

@@ -9,15 +9,17 @@ from django.core.management.base import BaseCommand
 from django.utils.translation import ngettext
 from tqdm import tqdm
 
-from accounts.models import AttemptCounter, SecurityEvent, Session, SignIn, User
+from accounts.factors import removals
+from accounts.models import AttemptCounter, FactorRemoval, SecurityEvent, Session, SignIn, User
 from api.blocklist.models import Entry
 
-PRUNED: list[Any] = [User, Session, SignIn, Entry, SecurityEvent, AttemptCounter]
+PRUNED: list[Any] = [User, Session, SignIn, Entry, SecurityEvent, AttemptCounter, FactorRemoval]
 
 
 class Command(BaseCommand):
     help = (
-        "Finishes mass revocations that were interrupted: marks the rows of revoked sign-ins as ended. Then deletes, in"
+        "Finishes mass revocations that were interrupted: marks the rows of revoked sign-ins as ended."
+        " Carries out the removals of second factors that are due. Then deletes, in"
         " small batches beside traffic: expired sessions, sign-ins that ended SIGN_IN_KEEP_DAYS ago, expired blocklist"
         " entries, security events older than EVENT_KEEP_DAYS, outdated attempt counters, throw-away accounts after"
         " their day, and accounts that signed up UNCONFIRMED_KEEP_DAYS ago and were never confirmed or used."
@@ -31,6 +33,8 @@ class Command(BaseCommand):
         ended = Entry.objects.unfinished_count() if dry_run else run_throttled(Entry.objects.finish_ending(), "ends")
         sign_ins = ngettext("%d sign-in", "%d sign-ins", ended) % ended
         self.stdout.write(f"unfinished revocations: {sign_ins} {'to be ' if dry_run else ''}ended")
+        due = FactorRemoval.objects.due().count() if dry_run else run_throttled(removals.carry_out_all(), "removals")
+        self.stdout.write(f"due removals of second factors: {due} {'to be ' if dry_run else ''}carried out")
         for model in PRUNED:
             prunable = model.objects.prunable().count()
             pruned = prunable if dry_run else prune(model, prunable)
