@@ -26,7 +26,9 @@ from api.sign_in_steps import CREDENTIAL, MAX_RECOVERY_CODE_LENGTH, CredentialFi
 
 # The characters that validate_visible refuses, for a pattern in ECMAScript, which has no \U escapes.
 INVISIBLE = re.sub(
-    r"\\U([0-9a-f]{8})", lambda match: chr(int(match[1], 16)), str(validate_visible.regex.pattern).strip("[]")
+    r"\\U([0-9a-f]{8})",
+    lambda match: chr(int(match[1], 16)),
+    validate_visible.regex.pattern.strip("[]"),  # type: ignore[union-attr]
 )
 STEP_EXAMPLE = "eyJjaGFsbGVuZ2UiOiIifQ:1x"
 

@@ -21,7 +21,7 @@ MAX_SHOWN_CLAIMS = 30
 MAX_SHOWN_CHARACTERS = 120
 SHOWN_SIGNATURE_CHARACTERS = 8
 
-TIMES = ("exp", "iat", "nbf")
+TIMES = ("exp", "iat", "nbf", "auth_time")
 MEANINGS: Mapping[str, Promise] = {
     "alg": _("The algorithm of the signature. The server accepts only the algorithm of the key."),
     "kid": _("The id of the key that signed the token."),
@@ -34,6 +34,9 @@ MEANINGS: Mapping[str, Promise] = {
     "iat": _("When the token was issued."),
     "exp": _("When the token expires."),
     "nbf": _("From when on the token is valid."),
+    "auth_time": _("When the user last proved who they are."),
+    "acr": _("The level of the sign-in: aal2 with a second factor or a passkey, otherwise aal1."),
+    "amr": _("What the user proved: a password (pwd), a code (otp), a passkey (pop); several factors (mfa)."),
     "token_type": _("Access or refresh. Neither is accepted as the other."),
     "username": _("The username, which saves a look-up. Other fields are read from the database."),
 }

@@ -19,13 +19,16 @@ from api.blocklist import status_list
 from api.blocklist.mirror import mirror
 from api.blocklist.models import Entry
 from api.keys import keyring
-from api.tokens.backend import BACKEND_OPTIONS, MAX_CACHED_TOKENS, StrictTokenBackend
+from api.tokens.backend import BACKEND_OPTIONS, HEADER_TYPES, MAX_CACHED_TOKENS, StrictTokenBackend
 
 # Bytes of an access token without `cnf` and `status`. Optional claims that would exceed it are left out.
 MAX_BYTES = 499
 SIGNATURE_BYTES = {"HS256": 32, "ES256": 64, "EdDSA": 64}
 # RFC 8176. `pop` is a proof of possession of a key, which a passkey gives.
 AMR = {Method.PASSWORD: "pwd", Method.PASSKEY: "pop", Method.TOTP: "otp", Method.RECOVERY_CODE: "otp"}
+
+# As PyJWT encodes claims: ASCII.
+_encoder = json.JSONEncoder(separators=(",", ":"))
 
 # To parse a UUID takes a tenth of the time of the check of a cached token.
 _cached_uuid = lru_cache(maxsize=2 * MAX_CACHED_TOKENS)(uuid.UUID)
@@ -126,24 +129,28 @@ class AccessToken(SignInToken, tokens.AccessToken):
         # RFC 9470, section 6. Without `acr`, the level is the lowest.
         token["auth_time"] = datetime_to_epoch(sign_in.authenticated_at)
         acr = f"aal{sign_in.level}"
-        if sign_in.level > 1 or cls._fits(token, "acr", acr):
+        if sign_in.level > 1:
             token["acr"] = acr
-        for name, claim in (("amr", amr_of(sign_in)), ("username", sign_in.user.username)):
-            if claim and cls._fits(token, name, claim):
-                token[name] = claim
+        cls._add_what_fits(token, {"acr": acr, "amr": amr_of(sign_in), "username": sign_in.user.username})
         return token
 
     @classmethod
-    def _fits(cls, token: Self, name: str, claim: Any) -> bool:
-        """Returns whether the token stays under 500 bytes with one more claim, not counting `cnf` and `status`."""
+    def _add_what_fits(cls, token: Self, claims: dict[str, Any]) -> None:
+        """Adds the claims, in this order, with which the token stays under 500 bytes, not counting cnf and status."""
         key = keyring.signing_key
-        header = {"alg": key.algorithm, "kid": key.kid, "typ": "at+jwt"}
-        claims = {"aud": settings.JWT_AUDIENCE, "iss": cls._token_backend.issuer, **token.payload, name: claim}
-        counted = {name: value for name, value in claims.items() if name not in ("cnf", "status")}
+        header = _json_length({"alg": key.algorithm, "kid": key.kid, "typ": HEADER_TYPES[cls.token_type]})
         # RS256 signatures alone have 342 bytes: such a token gets the claims of one by ES256.
-        parts = [_json_bytes(header), _json_bytes(counted), SIGNATURE_BYTES.get(key.algorithm, 64)]
-        # Base64 without padding, and two dots.
-        return sum(-(-4 * size // 3) for size in parts) + 2 <= MAX_BYTES
+        signature = SIGNATURE_BYTES.get(key.algorithm, 64)
+        base64_left = MAX_BYTES - 2 - -(-4 * header // 3) - -(-4 * signature // 3)
+        others = {name: value for name, value in token.payload.items() if name not in ("cnf", "status")}
+        issued = {"aud": settings.JWT_AUDIENCE, "iss": cls._token_backend.issuer} | others
+        left = base64_left * 3 // 4 - _json_length(issued)
+        for name, claim in claims.items():
+            # Without the braces, with a comma.
+            length = _json_length({name: claim}) - 1
+            if claim and name not in token.payload and length <= left:
+                token[name] = claim
+                left -= length
 
 
 def amr_of(sign_in: SignIn) -> list[str]:
@@ -152,5 +159,5 @@ def amr_of(sign_in: SignIn) -> list[str]:
     return list(dict.fromkeys(AMR[Method(each)] for each in methods)) + (["mfa"] if sign_in.level == 2 else [])
 
 
-def _json_bytes(content: dict[str, Any]) -> int:
-    return len(json.dumps(content, separators=(",", ":")).encode())
+def _json_length(content: dict[str, Any]) -> int:
+    return len(_encoder.encode(content))

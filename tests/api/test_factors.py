@@ -8,7 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 import pyotp
 import pytest
 
-from accounts.models import AuthenticatorApp, Passkey, RecoveryCode, SecurityEvent, SignIn, User
+from accounts import registration
+from accounts.models import AuthenticatorApp, Passkey, RecoveryCode, SecurityEvent, SignIn
 from tests.authenticator import USER_PRESENT, USER_VERIFIED, Authenticator
 from tests.conftest import ApiClient, sign_in_of
 from tests.second_factors import SECOND_STEP, App, add_app, add_passkey, password_step, send_passkey
@@ -275,10 +276,11 @@ def test_each_change_writes_an_event_and_a_mail(hers, mails_of, change):
     assert SecurityEvent.objects.filter(type=type).count() == before + 1
 
 
-@pytest.mark.parametrize("field", ["is_service"])
-def test_a_service_can_have_no_factor(hers, ann, field):
-    User.objects.filter(pk=ann.pk).update(**{field: True})
-    assert refused(hers.post("/api/factors/totp/", {}), 403, "second_factor_unavailable")
+def test_a_service_can_have_no_factor(db):
+    user, secret = registration.create_service("billing", [])
+    client = ApiClient()
+    client.sign_in(user.username, secret)
+    assert refused(client.post("/api/factors/totp/", {}), 403, "second_factor_unavailable")
 
 
 def test_with_the_setting_off_none_can_be_added(settings, hers):
