@@ -138,14 +138,17 @@ def test_a_passkey_is_added_renamed_and_removed(anns_page, authenticator, look_a
     expect(main(page)).to_contain_text("You have no passkey")
 
 
+# The virtual authenticator answers at once, so that a test of the button must switch off the suggestions.
+NO_AUTOFILL = "PublicKeyCredential.isConditionalMediationAvailable = async () => false;"
+
+
 def test_the_button_signs_in_by_passkey(anns_page, authenticator, look_at):
     page = anns_page
     add_passkey(page)
     sign_out(page)
-    authenticator.send("setAutomaticPresenceSimulation", enabled=False)
+    page.add_init_script(NO_AUTOFILL)
     page.goto("/accounts/login/?next=/accounts/activity/")
     look_at(page, "login-passkey")
-    authenticator.send("setAutomaticPresenceSimulation", enabled=True)
     main(page).get_by_role("button", name="Sign in with a passkey").click()
     expect(main(page).get_by_role("heading", level=1)).to_have_text("Activity")
 
@@ -163,12 +166,11 @@ def test_a_passkey_is_the_second_step_of_a_password(anns_page, authenticator, an
     page = anns_page
     add_passkey(page)
     sign_out(page)
-    authenticator.send("setAutomaticPresenceSimulation", enabled=False)
+    page.add_init_script(NO_AUTOFILL)
     page.goto("/accounts/login/")
     enter_password(page, ann)
     expect(main(page)).to_contain_text("Your account also needs a second factor")
     look_at(page, "second-step-passkey")
-    authenticator.send("setAutomaticPresenceSimulation", enabled=True)
     main(page).get_by_role("button", name="Use your passkey").click()
     expect(main(page).get_by_role("heading", level=1)).to_have_text(SIGNED_IN)
 
@@ -177,12 +179,10 @@ def test_a_cancelled_passkey_is_explained(anns_page, authenticator, ann, look_at
     page = anns_page
     add_passkey(page)
     sign_out(page)
-    authenticator.send("setAutomaticPresenceSimulation", enabled=False)
+    page.add_init_script(NO_AUTOFILL)
     page.goto("/accounts/login/")
     enter_password(page, ann)
-    authenticator.send("setUserVerified", isUserVerified=False)
     authenticator.send("removeCredential", credentialId=authenticator.credentials[0]["credentialId"])
-    authenticator.send("setAutomaticPresenceSimulation", enabled=True)
     main(page).get_by_role("button", name="Use your passkey").click()
     expect(main(page).get_by_role("alert")).to_contain_text("No passkey was used")
     look_at(page, "second-step-cancelled")
@@ -254,9 +254,8 @@ def test_the_browser_learns_that_a_passkey_is_unknown(anns_page, authenticator, 
     code = f"from accounts.models import Passkey; Passkey.objects.filter(user__username={ann.username!r}).delete()"
     site.shell(code)
     page_errors.expect("status of 404")
-    authenticator.send("setAutomaticPresenceSimulation", enabled=False)
+    page.add_init_script(NO_AUTOFILL)
     page.goto("/accounts/login/")
-    authenticator.send("setAutomaticPresenceSimulation", enabled=True)
     main(page).get_by_role("button", name="Sign in with a passkey").click()
     expect(main(page).get_by_role("alert").first).to_contain_text("No account has this passkey")
     eventually(lambda: not authenticator.credentials)
