@@ -5,6 +5,7 @@ import sys
 import types
 
 import pytest
+from django.conf import settings
 from django.test import override_settings
 from django.urls import path
 
@@ -23,8 +24,11 @@ MODULES = {
 
 
 @pytest.fixture(autouse=True)
-def adopter(monkeypatch):
-    """The URL conf of a project with these views."""
+def adopter(monkeypatch, tmp_path):
+    """The URL conf of a project with these views, and a template."""
+    (tmp_path / "payments").mkdir()
+    (tmp_path / "payments" / "payment.html").write_text("Pay")
+    [engine] = settings.TEMPLATES
     views = {}
     for name, code in MODULES.items():
         module = types.ModuleType(f"documented_{name}")
@@ -38,7 +42,8 @@ def adopter(monkeypatch):
         *project_urls,
     ]
     monkeypatch.setitem(sys.modules, URLS, urls)
-    with override_settings(ROOT_URLCONF=URLS):
+    templates = [engine | {"DIRS": [tmp_path, *engine["DIRS"]]}]
+    with override_settings(ROOT_URLCONF=URLS, TEMPLATES=templates):
         yield
 
 

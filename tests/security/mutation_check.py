@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -115,6 +116,21 @@ def debug_by_default(boolean: Any) -> Any:
     return lambda self, name, default=False: boolean(self, name, default or name == "DEBUG")
 
 
+def accept_used_codes(swap_step: Any) -> Any:
+    def call(app: Any, step: int, **changes: Any) -> bool:
+        return swap_step(app, step, **changes) if changes else True
+
+    return call
+
+
+def store_plain_codes(new_codes: Any) -> Any:
+    def call() -> Any:
+        codes, _hashes = new_codes()
+        return codes, codes
+
+    return call
+
+
 CONTROLS = [
     Control(
         "3.3.1",
@@ -189,6 +205,13 @@ CONTROLS = [
         "accounts/rate_limits::after_too_many_guesses_the_right_password_is_refused",
     ),
     Control(
+        "6.3.3",
+        "a required second factor",
+        "accounts.models.User.must_have_second_factor",
+        value(False),
+        "api/second_step::who_must_have_a_factor_and_has_none_gets_no_tokens",
+    ),
+    Control(
         "6.3.4",
         "guesses count together in both modes",
         "accounts.backends.PasswordBackend.authenticate",
@@ -208,6 +231,62 @@ CONTROLS = [
         "django.conf.settings.PASSWORD_RESET_TIMEOUT",
         value(86400),
         "accounts/password_pages::the_reset_link_expires_after_an_hour",
+    ),
+    Control(
+        "6.4.4",
+        "lost factors are removed after a day",
+        "accounts.factors.removals.DELAY",
+        value(timedelta(0)),
+        "accounts/lost_factors::before_the_delay_nothing_is_removed",
+    ),
+    Control(
+        "6.5.1",
+        "a code is valid once",
+        "accounts.factors.totp._swap_step",
+        accept_used_codes,
+        "api/second_step::a_code_works_once",
+    ),
+    Control(
+        "6.5.2",
+        "recovery codes stored as hashes",
+        "accounts.factors.recovery_codes.new_codes",
+        store_plain_codes,
+        "api/factors::a_secret_is_stored_encrypted_and_codes_are_hashed",
+    ),
+    Control(
+        "6.5.4",
+        "recovery codes of 80 bits",
+        "accounts.factors.recovery_codes.RANDOM_BYTES",
+        value(5),
+        "accounts/factors/randomness::a_recovery_code_has_eighty_bits",
+    ),
+    Control(
+        "6.5.5",
+        "a second step expires after five minutes",
+        "accounts.factors.second_step.MAX_AGE",
+        value(timedelta(hours=1)),
+        "api/second_step::a_step_expires_after_five_minutes",
+    ),
+    Control(
+        "6.5.6",
+        "a removed factor is deleted",
+        "accounts.factors.changes.remove",
+        returns(None),
+        "api/factors::a_removed_factor_no_longer_signs_in",
+    ),
+    Control(
+        "6.5.8",
+        "codes of the server's time only",
+        "accounts.factors.totp.WINDOW",
+        value(10),
+        "accounts/factors/codes::one_step_of_clock_skew_is_accepted",
+    ),
+    Control(
+        "6.7.2",
+        "a challenge is valid once",
+        "accounts.factors.second_step.Step.consume",
+        returns(None),
+        "api/second_step::the_answer_of_a_passkey_works_once",
     ),
     Control(
         "7.2.4",
@@ -250,6 +329,20 @@ CONTROLS = [
         "accounts.models.SignIn.is_recently_authenticated",
         returns(True),
         "accounts/reauthentication::stale_authentication_asks_for_the_password_and_returns",
+    ),
+    Control(
+        "7.5.2",
+        "a recent proof to end sign-ins over the API",
+        "api.step_up.RecentAuthentication.has_permission",
+        returns(True),
+        "api/reauthentication::ending_one_or_all_sign_ins_asks_for_a_recent_proof",
+    ),
+    Control(
+        "7.5.3",
+        "a recent proof for changes in the admin",
+        "project.admin_site._with_recent_proof",
+        value(lambda view: view),
+        "accounts/staff_step_up::an_action_on_a_user_asks_for_a_recent_proof",
     ),
     Control(
         "8.2.1",
