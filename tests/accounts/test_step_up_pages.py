@@ -130,6 +130,16 @@ def test_a_passkey_confirms(stale, hers, app):
     assert stale.get("/accounts/email/").status_code == 200
 
 
+def test_the_answer_of_a_passkey_confirms_once(stale, hers, app):
+    hers.renew()
+    hers.post("/api/reauthenticate/", {"code": app.code()})
+    passkey = add_passkey(hers)
+    options = options_of(stale, "/accounts/confirm/passkey/")
+    form = {"step": options["step"], "credential": json.dumps(passkey.get(options["publicKey"]))}
+    assert leads_to(stale.post("/accounts/confirm/", form), "/")
+    assert "This step is not valid" in stale.post("/accounts/confirm/", form).content.decode()
+
+
 def test_an_old_sign_in_of_level_1_confirms_with_the_second_factor(browser_of, ann, hers):
     before = browser_of(ann)
     app, _codes = add_app(hers)
