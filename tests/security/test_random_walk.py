@@ -23,6 +23,7 @@ from tests.security import examples
 from tests.security.walk_rules import (
     AccountRules,
     EndRules,
+    FactorRules,
     NeutralRules,
     PasswordRules,
     RefreshRules,
@@ -32,7 +33,7 @@ from tests.security.walk_rules import (
 from tests.security.walk_state import WHO, send
 
 
-class Walk(SignInRules, RefreshRules, EndRules, PasswordRules, AccountRules, StaffRules, NeutralRules):
+class Walk(SignInRules, RefreshRules, EndRules, PasswordRules, AccountRules, StaffRules, FactorRules, NeutralRules):
     @invariant()
     def every_credential_is_as_expected(self) -> None:
         for cookie in self.cookies:
