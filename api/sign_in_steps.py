@@ -79,6 +79,8 @@ class PasskeyOptionsResponse(serializers.Serializer):
 class TokensResponse(serializers.Serializer):
     access = serializers.CharField()
     refresh = serializers.CharField()
+    token_type = serializers.ChoiceField(["DPoP"], help_text="Present if the tokens are bound to a key of the client.")
+    optional = ("token_type",)
 
 
 class SignInStepView(PublicView):

@@ -52,9 +52,21 @@ ERROR_RESPONSES = {
     ),
     "403": ErrorResponse(
         "Forbidden",
-        "The user is not allowed to do this, or must confirm the password first (`recent_sign_in_required`), or the "
-        "request has a session cookie without its CSRF token.",
-        {"not allowed": {"detail": "You do not have permission to perform this action.", "code": "permission_denied"}},
+        "The user is not allowed to do this, or must confirm who they are first (`recent_sign_in_required`, by one of "
+        "`methods`), or must finish the sign-in with a second factor (`second_step_required`, with `step` and "
+        "`methods`), or the request has a session cookie without its CSRF token.",
+        {
+            "not allowed": {
+                "detail": "You do not have permission to perform this action.",
+                "code": "permission_denied",
+            },
+            "second step": {
+                "detail": "Finish the sign-in with a second factor, at /api/token/second-step/, by one of the methods.",
+                "code": "second_step_required",
+                "step": "eyJjaGFsbGVuZ2UiOiIifQ:1x",
+                "methods": ["totp", "recovery_code"],
+            },
+        },
     ),
     "404": ErrorResponse(
         "NotFound",
@@ -127,7 +139,17 @@ SCHEMAS: dict[str, Json] = {
                 "type": "array",
                 "description": "With `token_not_valid`: the reason, for each type of token that was tried.",
                 "items": {"type": "object", "additionalProperties": {"type": "string"}},
-            }
+            },
+            "methods": {
+                "type": "array",
+                "description": "With `second_step_required` and `recent_sign_in_required`: what the user can prove.",
+                "items": {"type": "string", "enum": ["passkey", "totp", "recovery_code", "password"]},
+            },
+            "step": {"type": "string", "description": "With `second_step_required`: send it back with the proof."},
+            "passkey": {
+                "type": "object",
+                "description": "With `second_step_required`: the options for `navigator.credentials.get()`.",
+            },
         },
         "required": ["detail", "code"],
     },
@@ -187,6 +209,9 @@ INTROSPECTION: Json = {
         "iat": {"type": "integer"},
         "jti": {"type": "string"},
         "sid": {"type": "string", "format": "uuid"},
+        "acr": {"type": "string", "description": "The level of the sign-in.", "enum": ["aal1", "aal2"]},
+        "amr": {"type": "array", "description": "RFC 8176.", "items": {"type": "string"}},
+        "auth_time": {"type": "integer", "description": "When the user last proved who they are (RFC 9470)."},
     },
     "required": ["active"],
 }

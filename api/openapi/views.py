@@ -35,8 +35,9 @@ DESCRIPTIONS = {
     "TokenObtainPairView": extend_schema(
         operation_id="sign_in",
         description="Start a client's sign-in. With a proof in the header `DPoP` (RFC 9449), its tokens are bound to "
-        "the key of the proof.",
-        responses={200: TOKEN_PAIR, 429: None},
+        "the key of the proof. For an account with a second factor, the response is `second_step_required`, unless the "
+        "`code` of an authenticator app is sent along.",
+        responses={200: TOKEN_PAIR, 403: None, 429: None},
         examples=[
             OpenApiExample("alice", {"username": "alice", "password": "violet anchor hums at dawn"}, request_only=True)
         ],

@@ -8,7 +8,9 @@ import pytest
 
 from accounts import mail
 from accounts.models import SecurityEvent
+from tests.accounts.second_step_pages import SECOND_STEP, enter_password, leads_to
 from tests.accounts.sign_in_endpoints import SignInEndpoint
+from tests.second_factors import add_app, add_passkey
 
 LONG_AGO = timedelta(minutes=16)
 
@@ -35,6 +37,26 @@ def endpoint(request, browser, anonymous):
 @pytest.fixture
 def api_endpoint(browser, anonymous):
     return SignInEndpoint("/api/token/", browser, anonymous)
+
+
+@pytest.fixture
+def app(hers):
+    """Ann's authenticator app."""
+    return add_app(hers)[0]
+
+
+@pytest.fixture
+def passkey(hers):
+    """Ann's passkey."""
+    return add_passkey(hers)
+
+
+@pytest.fixture
+def half(ann, password, app):
+    """A browser in which Ann, who has an app, has entered her password."""
+    browser, response = enter_password(ann, password)
+    assert leads_to(response, SECOND_STEP)
+    return browser
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import base64
 import json
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 import pytest
 from django.db import connection
@@ -11,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.factors import recovery_codes
 from accounts.models import AuthenticatorApp, Passkey, SecurityEvent, SignIn
+from tests.accounts.second_step_pages import leads_to
 from tests.authenticator import USER_PRESENT, Authenticator
 from tests.conftest import sign_in_of
 from tests.second_factors import App, add_app, add_passkey
@@ -36,12 +36,6 @@ def with_app(hers, ann, browser, password):
     browser.post("/accounts/login/", {"username": ann.username, "password": password})
     browser.post("/accounts/second-step/", {"code": app.code()})
     return browser
-
-
-def leads_to(response, path):
-    assert response.status_code == 302, response.content.decode()
-    assert urlsplit(response.headers["Location"]).path == path
-    return True
 
 
 def text_of(response):
@@ -317,8 +311,9 @@ def test_after_a_password_a_passkey_is_offered(here):
 def test_the_offer_takes_no_statement(here, django_assert_num_queries):
     with CaptureQueriesContext(connection) as with_offer:
         here.get("/")
+    statements = len(with_offer)
     here.post(f"{SECURITY}offer/")
-    with django_assert_num_queries(len(with_offer)):
+    with django_assert_num_queries(statements):
         here.get("/")
 
 

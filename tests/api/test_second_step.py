@@ -7,7 +7,7 @@ import pytest
 from accounts.models import SecurityEvent, SignIn, User
 from tests.api.dpop_client import Holder
 from tests.authenticator import USER_PRESENT, USER_VERIFIED, Authenticator
-from tests.conftest import ApiClient, claims_of, sign_in_of
+from tests.conftest import ApiClient, Browser, bearer, claims_of, sign_in_of
 from tests.second_factors import SECOND_STEP, add_app, add_passkey, password_step
 
 pytestmark = pytest.mark.django_db
@@ -132,6 +132,16 @@ def test_the_tokens_say_how_the_user_signed_in(step, app, ann):
     claims = claims_of(finish(step, code=app.code()).json()["access"])
     assert (claims["amr"], claims["acr"]) == (["pwd", "otp", "mfa"], "aal2")
     assert claims["auth_time"] == int(sign_in_of(ann).authenticated_at.timestamp())
+
+
+def test_introspection_names_level_and_time(step, app, staff, client_of):
+    access = finish(step, code=app.code()).json()["access"]
+    form = f"token={access}"
+    headers = bearer(client_of(staff).access)
+    kind = "application/x-www-form-urlencoded"
+    answer = Browser().generic("POST", "/api/token/introspect/", form, kind, headers=headers).json()
+    assert (answer["acr"], answer["amr"]) == ("aal2", ["pwd", "otp", "mfa"])
+    assert answer["auth_time"] == claims_of(access)["auth_time"]
 
 
 def test_the_tokens_keep_their_level_when_they_are_refreshed(step, app):

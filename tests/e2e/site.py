@@ -78,8 +78,8 @@ class Site:
 
 
 @contextmanager
-def running(folder: Path, database_url: str) -> Iterator[Site]:
-    """Starts a node of two processes with four threads each, like `manage.py start`."""
+def running(folder: Path, database_url: str, **settings: str) -> Iterator[Site]:
+    """Starts a node of two processes with four threads each, like `manage.py start`, with other settings."""
     mails = folder / "mails"
     mails.mkdir()
     # DEBUG allows plain HTTP on loopback, and cookies that are not Secure.
@@ -90,6 +90,7 @@ def running(folder: Path, database_url: str) -> Iterator[Site]:
         "DEMO": "true",
         "ACCOUNT_RATE": "100000/hour",
         "EMAIL_URL": f"filemail:///{mails}",
+        **settings,
     }
     servers.manage(env, "migrate", "--verbosity=0")
     with servers.node(env, workers=2, args=["--threads=4"]) as node:

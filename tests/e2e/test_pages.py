@@ -348,7 +348,7 @@ def test_in_german_no_text_is_cut_off_and_axe_finds_nothing(new_page, site, ann,
     main(page).locator("#id_password").fill(ann.password)
     main(page).get_by_role("button", name="Anmelden").click()
     site.start_client(ann)
-    for path in ("/", "/accounts/sign-ins/", "/accounts/activity/", "/compare/"):
+    for path in ("/", "/accounts/sign-ins/", "/accounts/activity/", "/accounts/security/", "/compare/"):
         page.goto(path)
         expect(page.locator("html")).to_have_attribute("lang", "de")
         look_at(page, f"german-{path.strip('/').replace('/', '-') or 'home'}")

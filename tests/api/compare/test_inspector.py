@@ -113,7 +113,8 @@ def test_the_page_does_not_repeat_a_whole_token(paste, client_of, ann):
 
 def test_the_page_does_not_show_the_owner_of_a_token(paste, browser_of, client_of, ann, password):
     # The name is too long to be in the token.
-    owner = User.objects.create_user("somebody-with-a-long-name" * 3, "private@example.org", password, last_name="Secret")
+    name = "somebody-with-a-long-name" * 3
+    owner = User.objects.create_user(name, "private@example.org", password, last_name="Secret")
     token = client_of(owner).access
     page = paste(token, by=browser_of(ann)).content.decode()
     for private in (owner.username, owner.email, owner.last_name):
