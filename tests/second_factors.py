@@ -19,6 +19,11 @@ class App:
     def __init__(self, secret: bytes) -> None:
         self._totp = TOTP(secret, 6, SHA1(), 30)  # noqa: S303
 
+    @classmethod
+    def of_secret(cls, secret: str) -> "App":
+        """Returns the app with a secret in base32, as the API returns it."""
+        return cls(base64.b32decode(secret + "=" * (-len(secret) % 8)))
+
     def code(self, later: int = 0) -> str:
         """Returns the code of the time step that is `later` steps after the current one."""
         return self._totp.generate(int(time.time()) + 30 * later).decode()
@@ -33,8 +38,7 @@ def add_app(client: ApiClient) -> tuple[App, list[str]]:
     """Adds an authenticator app to the user of a client. Returns it and the recovery codes."""
     made = client.post("/api/factors/totp/", {})
     assert made.status_code == 201, made.content
-    secret = made.json()["secret"]
-    app = App(base64.b32decode(secret + "=" * (-len(secret) % 8)))
+    app = App.of_secret(made.json()["secret"])
     # The code of the step before, so that tests can use the current one.
     confirmed = client.post("/api/factors/totp/confirm/", {"id": made.json()["id"], "code": app.code(-1)})
     assert confirmed.status_code == 200, confirmed.content

@@ -25,6 +25,8 @@ class Person:
     old_passwords: list[str] = field(default_factory=list)
     is_active: bool = True
     exists: bool = True
+    # The authenticator app (tests.second_factors.App) that its sign-ins need.
+    app: Any = None
 
 
 @dataclass(eq=False)
@@ -39,6 +41,8 @@ class Stay:
     over: bool = False
     # Revoked by a wholesale end, whatever its row contains.
     is_revoked: bool = False
+    # 2 if a second factor was proved in it.
+    level: int = 1
 
     def __post_init__(self) -> None:
         self.proved = self.seen = self.began
@@ -46,6 +50,16 @@ class Stay:
 
     def is_good(self, now: datetime) -> bool:
         return not self.over and now < min(self.expires, self.began + LONGEST)
+
+    def is_proved(self, now: datetime) -> bool:
+        """Whether the user gave a proof at the level of the account recently."""
+        return now - self.proved < RECENT and self.level >= (2 if self.person.app else 1)
+
+    def prove(self, now: datetime, level: int) -> None:
+        """A proof of this level. A password proves nothing in a sign-in of level 2 while the account has a factor."""
+        if level >= self.level or not self.person.app:
+            self.level = level if not self.person.app else max(level, self.level)
+            self.proved = now
 
     def use(self, now: datetime) -> None:
         self.seen = now

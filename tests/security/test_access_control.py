@@ -1,6 +1,7 @@
 """Mass assignment, rows of other users, and manipulated URLs, methods and hosts."""
 
 import datetime
+import itertools
 import re
 import uuid
 
@@ -8,8 +9,9 @@ import pytest
 from django.conf import settings
 from django.db import models
 
-from accounts.models import SecurityEvent, SignIn, User
+from accounts.models import AuthenticatorApp, RecoveryCodeSet, SecurityEvent, SignIn, User
 from tests.conftest import Browser, bearer
+from tests.second_factors import add_app
 from tests.security.urls import all_rows, all_urls
 
 pytestmark = pytest.mark.django_db
@@ -159,20 +161,22 @@ def test_a_requested_address_is_not_set_before_confirmation(browser_of, ann):
 def test_no_url_with_an_id_returns_another_users_data(browser_of, client_of, ann, bob, hers):
     """URLs come from the URL conf, so that new ones are included."""
     his = client_of(bob)
-    ids = {"uuid": SignIn.objects.get(user=bob).pk, "int": SecurityEvent.objects.filter(user=bob).first().pk}
+    add_app(his)
+    uuids = [SignIn.objects.get(user=bob).pk, AuthenticatorApp.objects.get().pk, RecoveryCodeSet.objects.get().pk]
+    ids = {"uuid": uuids, "int": [SecurityEvent.objects.filter(user=bob).first().pk]}
     browser, before, tried = browser_of(ann), all_rows(), 0
     for place in all_urls():
         if place.parameters.get("pk") not in ids or place.is_admin:
             continue
         tried += 1
-        path = place.path(pk=ids[place.parameters["pk"]])
-        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
+        paths = [place.path(pk=pk) for pk in ids[place.parameters["pk"]]]
+        for path, method in itertools.product(paths, ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")):
             answers = [browser.generic(method, path, "name=evil", "application/x-www-form-urlencoded")]
             if place.is_api:
                 answers.append(hers.request(method, path, {"user": bob.pk}))
             for answer in answers:
                 assert answer.status_code in (404, 405), (method, path)
-    assert tried >= 4
+    assert tried >= 7
     assert all_rows() == before
     assert his.get("/api/me/").status_code == 200
 

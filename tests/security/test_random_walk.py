@@ -26,6 +26,7 @@ from tests.security.walk_raw_sql import RawSQLRules
 from tests.security.walk_rules import (
     AccountRules,
     EndRules,
+    FactorRules,
     NeutralRules,
     PasswordRules,
     RefreshRules,
@@ -35,7 +36,9 @@ from tests.security.walk_rules import (
 from tests.security.walk_state import WHO, send
 
 
-class Walk(SignInRules, RefreshRules, EndRules, PasswordRules, AccountRules, StaffRules, RawSQLRules, NeutralRules):
+class Walk(
+    SignInRules, RefreshRules, EndRules, PasswordRules, AccountRules, StaffRules, RawSQLRules, FactorRules, NeutralRules
+):
     # Requests that took no statement, since the process remembered the session of the step before.
     remembered = 0
 

@@ -17,16 +17,14 @@ from hypothesis.stateful import (
 )
 
 from accounts import ending, links
+from accounts.factors import removals
 from accounts.models import AttemptCounter, SignIn
 from api.blocklist.mirror import mirror
 from api.tokens import AccessToken
 from tests.api.test_bound_tokens import Holder
-from tests.security.model import (
-    RECENT,
-    Cookie,
-    Person,
-)
-from tests.security.walk_state import User, WalkState, key_in, numbers, send
+from tests.second_factors import App
+from tests.security.model import Cookie, Person
+from tests.security.walk_state import User, WalkState, numbers, send
 
 # Few long waits, since after them few sign-ins are live.
 WAITS = [
@@ -119,12 +117,19 @@ class EndRules(WalkState):
     """Ends of sign-ins and blocks of tokens by their user."""
 
     @precondition(has_live_sign_ins)
-    @rule(credential=pick, stay=pick)
-    def end_one(self, credential: int, stay: int) -> None:
+    @rule(credential=pick, stay=pick, prove=st.booleans())
+    def end_one(self, credential: int, stay: int, prove: bool) -> None:
         self.step("end one")
         by, target = self.some(self.credentials, credential), self.some(self.stays, stay)
+        if prove:
+            self.prove(by)
+            by = self.current(by)
+        is_proved = by.stay.is_proved(self.now)
         response = self.with_login(by, "DELETE", f"/api/sign-ins/{target.sid}/")
         if response is None:
+            return
+        if not is_proved:
+            assert response.status_code == 403, response.content
             return
         own = target.person.id == by.stay.person.id
         assert response.status_code == (204 if own and self.has_row(target) else 404), response.content
@@ -137,7 +142,8 @@ class EndRules(WalkState):
         by = self.some(self.credentials, credential)
         if prove:
             self.prove(by)
-        is_proved = self.now - by.stay.proved < RECENT
+            by = self.current(by)
+        is_proved = by.stay.is_proved(self.now)
         response = self.with_login(by, "POST", "/api/sign-ins/end-others/")
         if response is None:
             return
@@ -153,11 +159,19 @@ class EndRules(WalkState):
         self.prove(self.some(self.cookies, cookie))
 
     @precondition(has_live_sign_ins)
-    @rule(credential=pick)
-    def end_all(self, credential: int) -> None:
+    @rule(credential=pick, prove=st.booleans())
+    def end_all(self, credential: int, prove: bool) -> None:
         self.step("end all")
         by = self.some(self.credentials, credential)
-        if self.with_login(by, "POST", "/api/sign-ins/end-all/"):
+        if prove:
+            self.prove(by)
+            by = self.current(by)
+        is_proved = by.stay.is_proved(self.now)
+        response = self.with_login(by, "POST", "/api/sign-ins/end-all/")
+        if response is None:
+            return
+        assert response.status_code == (200 if is_proved else 403), response.content
+        if is_proved:
             self.end(self.of(by.stay.person))
 
     @precondition(has_live_sign_ins)
@@ -214,10 +228,8 @@ class PasswordRules(WalkState):
                 return
             assert response.status_code == 204, response.content
         self.has_new_password(person, new, keep=by.stay)
-        by.stay.proved = self.now
-        if isinstance(by, Cookie):
-            by.is_replaced = True
-            self.cookies.append(Cookie(by.stay, key_in(response)))
+        by.stay.prove(self.now, 1)
+        self.note_new_key(by, response)
 
     @precondition(has_live_sign_ins)
     @rule(person=pick, on_page=st.booleans())
@@ -275,9 +287,12 @@ class AccountRules(WalkState):
         by = self.some(self.cookies, cookie)
         whose, is_in = by.stay.person, by.is_good(self.now)
         if way == "page":
+            may_delete = is_in and (not whose.app or by.stay.is_proved(self.now))
             response = send("POST", "/accounts/delete/", {"password": whose.password}, by.key, form=True)
-            assert response.status_code == (200 if is_in else 302)
-            if not is_in:
+            assert response.status_code == (200 if may_delete else 302)
+            if is_in:
+                self.note_use(by.stay)
+            if not may_delete:
                 return
         elif way == "instance" and whose.exists:
             User.objects.get(pk=whose.id).delete()
@@ -347,6 +362,43 @@ class StaffRules(WalkState):
                 self.end(self.stays)
         elif whose.exists:
             list(ending.end_all_in_batches(User.objects.get(pk=whose.id), SignIn.Reason.ENDED_BY_STAFF))
+            self.end(self.of(whose))
+
+
+class FactorRules(WalkState):
+    """Second factors: a user adds an app, and staff remove it."""
+
+    @precondition(has_live_sign_ins)
+    @rule(credential=pick)
+    def add_an_app(self, credential: int) -> None:
+        self.step("add an app")
+        by = self.some(self.credentials, credential)
+        person = by.stay.person
+        if person.app:
+            return
+        self.prove(by)
+        by = self.current(by)
+        response = self.with_login(by, "POST", "/api/factors/totp/", {})
+        if response is None:
+            return
+        assert response.status_code == 201, response.content
+        made = response.json()
+        app = App.of_secret(made["secret"])
+        response = self.with_login(by, "POST", "/api/factors/totp/confirm/", {"id": made["id"], "code": app.code()})
+        assert response is not None
+        assert response.status_code == 200, response.content
+        person.app = app
+        by.stay.prove(self.now, 2)
+        self.note_new_key(by, response)
+
+    @precondition(lambda self: any(person.app for person in self.people))
+    @rule(person=pick)
+    def staff_remove_factors(self, person: int) -> None:
+        self.step("staff remove factors")
+        whose = self.people[person % 2]
+        if whose.app and whose.exists and whose.is_active:
+            removals.remove_at_once(User.objects.get(pk=whose.id), "Lost the phone.")
+            whose.app = None
             self.end(self.of(whose))
 
 

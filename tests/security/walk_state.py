@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 
 from accounts import mail
-from accounts.models import AttemptCounter, SignIn
+from accounts.models import AttemptCounter, AuthenticatorApp, SignIn
 from accounts.signals import session_keys_revoked
 from api.blocklist.mirror import FRESH_FOR_SECONDS
 from api.blocklist.models import Entry
@@ -152,9 +152,15 @@ class WalkState(RuleBasedStateMachine):
             return False
         assert response.status_code == 302, response.content
         key = key_in(response)
+        if person.app:
+            assert send("GET", WHO, cookie=key).status_code == 401
+            code = {"code": self.code_of(person)}
+            response = send("POST", response.headers["Location"], code, key, form=True)
+            assert response.status_code == 302, response.content
+            key = key_in(response)
         assert key not in {each.key for each in self.cookies}
         sid = send("GET", WHO, cookie=key).json()["sid"]
-        stay = Stay(person, sid, self.now, BROWSER_IDLE_KEPT if keep else BROWSER_IDLE)
+        stay = Stay(person, sid, self.now, BROWSER_IDLE_KEPT if keep else BROWSER_IDLE, level=2 if person.app else 1)
         self.stays.append(stay)
         self.cookies.append(Cookie(stay, key))
         return True
@@ -163,6 +169,9 @@ class WalkState(RuleBasedStateMachine):
         AttemptCounter.objects.all().delete()
         holder = Holder(algorithm) if algorithm else None
         credentials = {"username": whose.name, "password": whose.password}
+        if whose.app and whose.is_active and whose.exists:
+            assert send("POST", "/api/token/", credentials).status_code == 403
+            credentials["code"] = self.code_of(whose)
         if holder:
             response = holder.call("POST", "/api/token/", credentials, access="")
         else:
@@ -171,7 +180,15 @@ class WalkState(RuleBasedStateMachine):
             assert response.status_code == 401
             return
         assert response.status_code == 200, response.content
-        self.take_pair(response.json(), Stay(whose, "", self.now, CLIENT_IDLE, holder))
+        level = 2 if whose.app else 1
+        self.take_pair(response.json(), Stay(whose, "", self.now, CLIENT_IDLE, holder, level=level))
+
+    def code_of(self, person: Person) -> str:
+        """Returns a valid code of the person's app, as if it had not been used."""
+        AttemptCounter.objects.all().delete()
+        AuthenticatorApp.objects.filter(user=person.id).update(last_used_step=0)
+        code: str = person.app.code()
+        return code
 
     def take_pair(self, pair: dict[str, str], stay: Stay) -> str:
         """Stores a pair of tokens and returns the id of the refresh token."""
@@ -223,12 +240,24 @@ class WalkState(RuleBasedStateMachine):
 
     def prove(self, by: Any) -> None:
         AttemptCounter.objects.all().delete()
-        if response := self.with_login(by, "POST", "/api/password/confirm/", {"password": by.stay.person.password}):
+        person = by.stay.person
+        proof = {"code": self.code_of(person)} if person.app else {"password": person.password}
+        if response := self.with_login(by, "POST", "/api/reauthenticate/", proof):
             assert response.status_code == 204, response.content
-            by.stay.proved = self.now
-            if isinstance(by, Cookie):
-                by.is_replaced = True
-                self.cookies.append(Cookie(by.stay, key_in(response)))
+            by.stay.prove(self.now, 2 if person.app else 1)
+            self.note_new_key(by, response)
+
+    def current(self, by: Any) -> Any:
+        """The credential that replaced a cookie whose session got a new key; the credential itself otherwise."""
+        if isinstance(by, Cookie) and by.is_replaced:
+            return next(each for each in reversed(self.cookies) if each.stay is by.stay)
+        return by
+
+    def note_new_key(self, by: Any, response: Any) -> None:
+        """A browser gets a new session key with a proof."""
+        if isinstance(by, Cookie):
+            by.is_replaced = True
+            self.cookies.append(Cookie(by.stay, key_in(response)))
 
     def has_new_password(self, person: Person, new: str, keep: Stay | None = None) -> None:
         person.old_passwords.append(person.password)
