@@ -85,6 +85,11 @@ def with_policy(
     return decorate
 
 
+def set_safe(response: HttpResponseBase, name: str, value: str) -> None:
+    """Sets a header whose value is known to be printable ASCII. Writes as DefaultHeaders."""
+    response.headers._store[name.lower()] = (name, value)
+
+
 def add_vary(response: HttpResponseBase, name: str) -> None:
     """Adds a name to Vary as Django's patch_vary_headers() does, but remembers the result. Writes as DefaultHeaders."""
     stored = response.headers._store

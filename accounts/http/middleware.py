@@ -267,7 +267,7 @@ class RequestContextMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         with request_context.use_request(request):
             response = self.get_response(request)
-        response.headers["X-Request-ID"] = request_context.request_id(request)
+        headers.set_safe(response, "X-Request-ID", request_context.request_id(request))
         return response
 
 

@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from accounts import sessions
 from accounts.compiled_queries import partial_instance
-from accounts.models import SignIn
+from accounts.models import SignIn, User
 from accounts.models.sign_ins import LAST_SEEN_PRECISION
 from api.blocklist.mirror import mirror
 from api.blocklist.models import session_key_id
@@ -56,7 +55,7 @@ class RememberedSession(NamedTuple):
     def build(self) -> SignIn:
         """Returns a new instance of the sign-in, with its user."""
         sign_in = partial_instance(SignIn, self.sign_in)
-        sign_in._state.fields_cache["user"] = partial_instance(get_user_model(), self.user)
+        sign_in._state.fields_cache["user"] = partial_instance(User, self.user)
         return sign_in
 
 
