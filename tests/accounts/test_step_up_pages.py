@@ -36,13 +36,13 @@ def enrolling(hers, settings, ann, password):
     return browser
 
 
-def test_who_must_have_a_second_factor_is_not_signed_in_without(enrolling):
+def test_without_the_required_factor_no_sign_in_starts(enrolling):
     assert not is_signed_in(enrolling)
     assert enrolling.get(ENROL).status_code == 200
 
 
 @pytest.mark.parametrize("path", [*PRIVATE, SECOND_STEP])
-def test_who_must_have_one_reaches_only_the_page_to_add_it(enrolling, path):
+def test_without_it_only_the_page_to_add_it_is_reached(enrolling, path):
     assert enrolling.get(path).status_code == 302
 
 
@@ -101,7 +101,7 @@ def stale(clock, half, app):
     return half
 
 
-def test_a_password_does_not_confirm_an_account_with_a_second_factor(stale, password):
+def test_a_password_does_not_confirm_with_a_second_factor(stale, password):
     page = stale.get("/accounts/confirm/").content.decode()
     assert 'name="password"' not in page
     assert stale.post("/accounts/confirm/", {"password": password, "next": "/accounts/email/"}).status_code == 200
@@ -140,7 +140,7 @@ def test_the_answer_of_a_passkey_confirms_once(stale, hers, app):
     assert "This step is not valid" in stale.post("/accounts/confirm/", form).content.decode()
 
 
-def test_an_old_sign_in_of_level_1_confirms_with_the_second_factor(browser_of, ann, hers):
+def test_a_sign_in_of_level_1_confirms_with_the_second_factor(browser_of, ann, hers):
     before = browser_of(ann)
     app, _codes = add_app(hers)
     assert leads_to(before.get("/accounts/email/"), "/accounts/confirm/")

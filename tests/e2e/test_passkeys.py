@@ -386,7 +386,7 @@ def strict_site(tmp_path_factory):
         yield site
 
 
-def test_who_must_have_a_second_factor_adds_one_to_sign_in(new_page, strict_site, look_at):
+def test_a_user_adds_the_required_factor_to_sign_in(new_page, strict_site, look_at):
     page = new_page(base_url=strict_site.url.replace("127.0.0.1", "localhost"))
     authenticator = VirtualAuthenticator(page)
     page.goto("/accounts/login/?next=/accounts/activity/")
