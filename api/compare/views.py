@@ -19,6 +19,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import demo, starting
+from accounts.factors import requirements
 from accounts.models import SignIn, User
 from accounts.sessions import KEY_LENGTH, BrowserRequest
 from api.authentication import AuthenticatedRequest, SessionAuthentication, sid_of
@@ -129,7 +130,11 @@ class IsRecentlyAuthenticated(BasePermission):
     code = "proof_needed"
 
     def has_permission(self, request: AuthenticatedRequest, view: APIView) -> bool:
-        return isinstance(request.auth, SignIn) and not must_reauthenticate(request.user, request.auth)
+        """The page shows must_reauthenticate(); only this check also asks for a second factor, by a statement."""
+        user, sign_in = request.user, request.auth
+        if not isinstance(sign_in, SignIn) or must_reauthenticate(user, sign_in):
+            return False
+        return user.is_throw_away or requirements.is_recent(user, sign_in)
 
 
 class ClientView(APIView):

@@ -32,7 +32,7 @@ NEW_PASSWORD = "a quite different passphrase"
 # After the password
 
 
-def test_the_password_alone_signs_nobody_in(half):
+def test_the_password_alone_starts_no_sign_in(half):
     assert not is_signed_in(half)
     assert SignIn.objects.filter(kind="browser").count() == 0
 
@@ -116,7 +116,7 @@ def test_the_second_step_ends_the_sign_in_of_another_user(browser_of, ann, bob, 
 # Refusals
 
 
-def test_a_wrong_code_is_explained_and_signs_nobody_in(half, app):
+def test_a_wrong_code_is_explained_and_starts_no_sign_in(half, app):
     response = half.post(SECOND_STEP, {"code": app.wrong_code()})
     assert response.status_code == 200
     assert "The code or passkey is wrong" in response.content.decode()
@@ -192,7 +192,7 @@ def test_an_expired_step_leads_to_the_sign_in_page(clock, ann, password, app):
     assert not is_signed_in(half)
 
 
-def test_a_used_step_signs_nobody_in(half, app, browser, clock):
+def test_a_used_step_starts_no_sign_in(half, app, browser, clock):
     # Another browser with the same step in its session.
     copy, step = browser(), half.session["second_step"]
     half.post(SECOND_STEP, {"code": app.code()})
@@ -268,7 +268,7 @@ def test_a_reset_by_mail_does_not_replace_the_second_step(ann, app, reset_link, 
     assert not is_signed_in(other)
 
 
-def test_an_email_confirmation_signs_nobody_in(
+def test_an_email_confirmation_starts_no_sign_in(
     settings, half, ann, app, mailoutbox, django_capture_on_commit_callbacks
 ):
     settings.SITE_URL = "https://testserver"

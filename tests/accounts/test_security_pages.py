@@ -83,7 +83,7 @@ def test_the_list_has_factors_with_names_and_recovery_codes(with_app, hers):
     assert "10 codes are left." in page
 
 
-def test_the_name_of_the_user_comes_before_that_of_the_authenticator(with_app, hers, ann):
+def test_a_name_given_by_the_user_replaces_the_authenticators(with_app, hers, ann):
     add_passkey(hers)
     Passkey.objects.of(ann).update(aaguid=BITWARDEN, name="My vault")
     page = text_of(with_app.get(SECURITY))
@@ -168,7 +168,7 @@ def test_adding_a_factor_replaces_the_session_key(here, browser):
     assert leads_to(replay.get(SECURITY), "/accounts/login/")
 
 
-def test_a_second_passkey_shows_no_codes_and_offers_to_end_others(here, hers, ann):
+def test_a_second_passkey_shows_no_codes(here, hers, ann):
     send_new_passkey(here)
     response = send_new_passkey(here)
     assert response.headers["Location"] == f"{SECURITY}?changed"

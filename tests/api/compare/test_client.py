@@ -6,6 +6,7 @@ import pytest
 from django.conf import settings
 
 from accounts.models import SignIn
+from tests.second_factors import add_app
 
 pytestmark = pytest.mark.django_db
 
@@ -57,3 +58,11 @@ def test_another_site_gets_no_client(browser_of, ann):
     browser.handler.enforce_csrf_checks = True
     assert browser.post("/compare/client/").status_code == 403
     assert not SignIn.objects.filter(kind=SignIn.Kind.CLIENT).exists()
+
+
+def test_a_sign_in_without_the_second_factor_gets_no_client(browser_of, ann, hers):
+    browser = browser_of(ann)
+    add_app(hers)
+    response = browser.post("/compare/client/")
+    assert (response.status_code, response.json()["code"]) == (403, "proof_needed")
+    assert SignIn.objects.filter(kind=SignIn.Kind.CLIENT).count() == 1
