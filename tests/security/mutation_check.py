@@ -333,7 +333,7 @@ CONTROLS = [
     Control(
         "7.5.2",
         "a recent proof to end sign-ins over the API",
-        "api.step_up.RecentAuthentication.has_permission",
+        "accounts.factors.requirements.is_recent",
         returns(True),
         "api/reauthentication::ending_one_or_all_sign_ins_asks_for_a_recent_proof",
     ),
