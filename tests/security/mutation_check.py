@@ -251,7 +251,7 @@ CONTROLS = [
         "recovery codes stored as hashes",
         "accounts.factors.recovery_codes.new_codes",
         store_plain_codes,
-        "api/factors::a_secret_is_stored_encrypted_and_codes_are_hashed",
+        "security/stored_secrets::no_secret_is_stored_or_logged_and_no_stored_value_works",
     ),
     Control(
         "6.5.4",
@@ -333,7 +333,7 @@ CONTROLS = [
     Control(
         "7.5.2",
         "a recent proof to end sign-ins over the API",
-        "api.step_up.RecentAuthentication.has_permission",
+        "accounts.factors.requirements.is_recent",
         returns(True),
         "api/reauthentication::ending_one_or_all_sign_ins_asks_for_a_recent_proof",
     ),

@@ -220,6 +220,10 @@ class PasswordRules(WalkState):
             if not by.is_good(self.now):
                 assert "login" in response.headers["Location"]
                 return
+            if person.app and not by.stay.is_proved(self.now):
+                assert "confirm" in response.headers["Location"]
+                self.note_use(by.stay)
+                return
             self.note_use(by.stay)
         else:
             data = {"old_password": person.password, "new_password": new}
