@@ -77,6 +77,9 @@ class PasswordChangeView(APIView):
     def post(self, request: AuthenticatedRequest) -> Response:
         """Change the user's password. All other sign-ins end; the current one continues."""
         user = request.user.with_all_fields()
+        if requirements.has_second_factor(user):
+            # The old password proves one factor of two.
+            step_up.check_recent(request)
         serializer = serializers.PasswordChangeSerializer(user, data=request.data, context={"request": request})
         serializer.is_valid(raise_exception=True)
         passwords.change(serializer.instance, serializer.validated_data["new_password"], keep=_get_sign_in(request))

@@ -84,10 +84,17 @@ def test_a_view_can_answer_as_rfc_9470_does(hers):
     assert 'error="insufficient_user_authentication"' in response.headers["WWW-Authenticate"]
 
 
-def test_a_page_with_a_level_redirects_to_the_confirmation(browser_of, ann):
-    response = browser_of(ann).get("/payments/")
+def test_a_page_with_a_level_redirects_to_the_confirmation(browser_of, client_of, ann):
+    browser = browser_of(ann)
+    add_app(client_of(ann))
+    response = browser.get("/payments/")
     assert response.status_code == 302
     assert response.headers["Location"].startswith("/accounts/confirm/")
+
+
+def test_without_a_factor_a_page_with_a_level_redirects_to_add_one(browser_of, ann):
+    response = browser_of(ann).get("/payments/")
+    assert (response.status_code, response.headers["Location"]) == (302, "/accounts/security/")
 
 
 def test_the_permission_takes_one_statement(hers, django_assert_num_queries):
@@ -95,3 +102,22 @@ def test_the_permission_takes_one_statement(hers, django_assert_num_queries):
     # The other one reads the blocklist: the mirror of a test is not current.
     with django_assert_num_queries(2):
         hers.post("/api/payments/")
+
+
+CHANGE = {"old_password": "violet anchor hums at dawn", "new_password": "quiet copper lantern drifts"}
+
+
+def test_with_a_second_factor_the_old_password_alone_changes_nothing(hers, client_of, ann):
+    earlier = client_of(ann)
+    add_app(hers)
+    response = earlier.post("/api/password/change/", CHANGE)
+    assert (response.status_code, response.json()["code"]) == (403, "recent_sign_in_required")
+    ann.refresh_from_db()
+    assert ann.check_password(CHANGE["old_password"])
+
+
+def test_with_a_second_factor_the_password_changes_after_its_proof(hers, client_of, ann):
+    earlier = client_of(ann)
+    app, _codes = add_app(hers)
+    assert earlier.post("/api/reauthenticate/", {"code": app.code()}).status_code == 204
+    assert earlier.post("/api/password/change/", CHANGE).status_code == 204
