@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-OPEN, DECLINED = "open", "declined"
+OPEN, DECLINED = "show-offer", "declined-offer"
 
 
 def is_open(request: HttpRequest) -> bool:

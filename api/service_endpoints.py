@@ -175,8 +175,6 @@ class IntrospectView(FormView):
         if user is None or token["token_type"] != AccessToken.token_type:
             return Response({"active": False})
         claims = {name: token[name] for name in ("iss", "sub", "aud", "exp", "iat", "jti", "sid")}
-        # RFC 9470, section 6.2
-        claims |= {name: token[name] for name in ("acr", "amr", "auth_time") if name in token}
         if token.key_thumbprint:
             # RFC 9449, section 6.2
             claims["cnf"] = {"jkt": token.key_thumbprint}

@@ -209,9 +209,6 @@ INTROSPECTION: Json = {
         "iat": {"type": "integer"},
         "jti": {"type": "string"},
         "sid": {"type": "string", "format": "uuid"},
-        "acr": {"type": "string", "description": "The level of the sign-in.", "enum": ["aal1", "aal2"]},
-        "amr": {"type": "array", "description": "RFC 8176.", "items": {"type": "string"}},
-        "auth_time": {"type": "integer", "description": "When the user last proved who they are (RFC 9470)."},
     },
     "required": ["active"],
 }

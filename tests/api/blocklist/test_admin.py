@@ -184,7 +184,8 @@ def test_a_forged_finding_is_refused(page, finding):
     assert page.post(LEAKED, {"finding": finding, "do": "block", "why": "x"}).status_code == 400
 
 
-def test_a_finding_expires(page, client_of, ann):
+def test_a_finding_expires(page, client_of, ann, settings):
+    settings.REAUTHENTICATION_TIMEOUT = timedelta(hours=3)
     answer = show(page, client_of(ann).access)
     with time_machine.travel(timezone.now() + timedelta(hours=2), tick=False):
         assert do(page, answer, "block").status_code == 400
