@@ -67,8 +67,14 @@ def live(node: servers.Node) -> int:
     return status_of(node, f"GET /health/live{HEAD}{CLOSE}")
 
 
-def workers_of(node: servers.Node) -> list[psutil.Process]:
-    return psutil.Process(node.process.pid).children()
+def workers_of(node: servers.Node, number: int = 2) -> list[psutil.Process]:
+    """Waits for all workers: the first one answers before the others are forked."""
+    servers.wait_until(lambda: len(_alive_children(node)) >= number)
+    return _alive_children(node)
+
+
+def _alive_children(node: servers.Node) -> list[psutil.Process]:
+    return [each for each in psutil.Process(node.process.pid).children() if is_alive(each)]
 
 
 def is_alive(process: psutil.Process) -> bool:
@@ -131,14 +137,14 @@ def test_a_reload_refuses_no_request(fresh: servers.Node) -> None:
 def test_a_killed_worker_is_replaced(fresh: servers.Node) -> None:
     killed, _other = workers_of(fresh)
     killed.kill()
-    servers.wait_until(lambda: len([each for each in workers_of(fresh) if is_alive(each)]) == 2)
+    servers.wait_until(lambda: len(_alive_children(fresh)) == 2)
 
 
 def test_a_worker_without_heartbeat_is_replaced(fresh: servers.Node) -> None:
     stopped, _other = workers_of(fresh)
     stopped.send_signal(signal.SIGSTOP)
     servers.wait_until(lambda: not is_alive(stopped))
-    servers.wait_until(lambda: len([each for each in workers_of(fresh) if is_alive(each)]) == 2)
+    servers.wait_until(lambda: len(_alive_children(fresh)) == 2)
 
 
 def test_workers_end_after_their_parent_was_killed(fresh: servers.Node) -> None:
@@ -174,4 +180,4 @@ def test_the_number_of_workers_is_read_from_the_environment(env: dict[str, str],
             self.command = [each for each in self.command if "--workers" not in str(each)]
 
     with servers.running(AsDeployed(tmp_path, env | {"WEB_CONCURRENCY": "3"}, 1, ())) as node:
-        assert len(workers_of(node)) == 3
+        assert len(workers_of(node, 3)) == 3
