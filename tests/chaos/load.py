@@ -323,7 +323,11 @@ class Browser(Client):
         self.keep((await self.ask("call", "GET", path, self.patience()))[0])
 
     async def sign_out(self) -> None:
-        await self.end("sign out", "POST", "/accounts/logout/", {self.sid})
+        # A key that raw SQL has replaced or deleted names no sign-in: the browser is signed out, and no row ends.
+        is_known = not any(self.key in end.keys for end in self.history.ends if end.is_raw_sql)
+        await self.end("sign out", "POST", "/accounts/logout/", {self.sid} if is_known else ())
+        if not is_known:
+            self.forget()
 
     async def confirm_password(self) -> None:
         """Replaces the session key. Requests before, so that several workers remember the old one."""
