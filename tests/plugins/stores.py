@@ -124,6 +124,7 @@ LONG = "take long: python -m pytest -n auto --long"
 NEEDS_SERVERS = "need PostgreSQL and Valkey: --distributed, and the second part of a run of all"
 SQLITE_ONLY = "run on SQLite only, unless with --long"
 EVERYDAY = "are everyday tests: without --long"
+NO_STORE = "use no store, and ran in the first part"
 
 left_out: Counter[str] = Counter()
 
@@ -192,11 +193,21 @@ def reason_against(item: pytest.Item) -> str:
     if is_once and not option.distributed:
         return NEEDS_SERVERS
     is_everyday = not is_long and (not option.distributed or is_once or item.nodeid.startswith(ON_BOTH_STORES))
+    if option.long and option.distributed and is_of_all(item.config) and not (is_long or is_once or uses_store(item)):
+        return NO_STORE
     if option.long:
         return EVERYDAY if is_everyday else ""
     if is_long:
         return LONG
     return "" if is_everyday or not is_of_all(item.config) else SQLITE_ONLY
+
+
+def uses_store(item: pytest.Item) -> bool:
+    """Whether the test uses the database, itself or by a fixture."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return item.get_closest_marker("django_db") is not None or not fixtures.isdisjoint(
+        {"db", "transactional_db", "fleet"}
+    )
 
 
 # After pytest-randomly, which is loaded later.
