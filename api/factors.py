@@ -57,8 +57,17 @@ class ConfirmAppSerializer(serializers.Serializer):
     code = TextField(max_length=MAX_CODE_LENGTH)
 
 
+class StrictBooleanField(serializers.BooleanField):
+    """Takes true and false only; DRF's own also takes 0, "yes" and the like."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
 class NewPasskeyOptionsSerializer(serializers.Serializer):
-    conditional = serializers.BooleanField(
+    conditional = StrictBooleanField(
         required=False,
         help_text="For a conditional create after a sign-in by password: the authenticator need not ask the user.",
     )

@@ -325,7 +325,7 @@ def test_a_changed_password_is_no_proof_of_the_second_factor(hers, ann, password
     add_app(hers)
     stale(ann)
     body = {"old_password": password, "new_password": "quiet copper lantern drifts"}
-    assert hers.post("/api/password/change/", body).status_code == 204
+    assert hers.post("/api/password/change/", body).status_code == 403
     assert hers.post("/api/factors/totp/", {}).status_code == 403
 
 
