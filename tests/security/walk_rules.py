@@ -342,9 +342,12 @@ class StaffRules(WalkState):
             row.end(SignIn.Reason.ENDED_BY_STAFF)
         elif way == "queryset":
             rows.end(SignIn.Reason.ENDED_BY_STAFF)
-        elif way == "save":
+        elif way == "save" and row.ended_at is None:
+            # After the end, a change of it raises ValueError.
             row.ended_at = timezone.now()
             row.save(update_fields=["ended_at"])
+        elif way == "save":
+            return
         elif way == "update":
             rows.update(ended_at=timezone.now())
         elif way == "delete":
