@@ -1,15 +1,15 @@
 """Models of second factors: passkeys, authenticator apps, recovery codes, and the signed steps that were used."""
 
 import uuid
-from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from django.conf import settings
-from django.db import IntegrityError, models, transaction
+from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models.choices import Method
+from accounts.models.used_once import UsedOnce
 from accounts.pruning import PrunableQuerySet
 
 NAME_MAX_LENGTH = 60
@@ -69,7 +69,7 @@ class Factor(models.Model):
 
 
 class Passkey(Factor):
-    """A WebAuthn credential. The table has public keys only, so that a dump of it signs nobody in."""
+    """A WebAuthn credential. The table has public keys only, so that a dump of it gives no access."""
 
     METHOD = Method.PASSKEY
     KIND = "passkey"
@@ -149,7 +149,7 @@ class FactorRemovalQuerySet(PrunableQuerySet["FactorRemoval"]):
         return self.pending().filter(due_at__lte=timezone.now())
 
     def manageable_by(self, staff: Any) -> Self:
-        """Returns the removals of users whom a staff member may manage."""
+        """Returns the removals of the users that a staff member may manage."""
         return self if staff.is_superuser else self.filter(user__is_superuser=False)
 
     def prunable(self) -> Self:
@@ -191,29 +191,8 @@ class FactorRemoval(models.Model):
         return bool(type(self)._base_manager.filter(pk=self.pk, closed_at=None).update(closed_at=now))
 
 
-class UsedStepManager(models.Manager["UsedStep"]):
-    def add(self, step: uuid.UUID, until: datetime) -> bool:
-        """Returns whether the step is new. One statement; one in 1,000 calls also deletes expired rows."""
-        if step.int % 1000 == 0:
-            self.filter(until__lt=timezone.now()).delete()
-        try:
-            with transaction.atomic():
-                self.create(pk=step, until=until)
-        except IntegrityError:
-            return False
-        return True
-
-
-class UsedStep(models.Model):
-    """A signed step that was used (accounts.factors.second_step). The id is a hash; it cannot be used as a step."""
-
-    id = models.UUIDField(primary_key=True)
-    until = models.DateTimeField(db_index=True)
-
-    objects = UsedStepManager()
-
-    def __str__(self) -> str:
-        return str(self.pk)
+class UsedStep(UsedOnce):
+    """A signed step that was used (accounts.factors.second_step)."""
 
 
 def has_second_factor() -> models.Q:
