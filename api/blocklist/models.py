@@ -190,8 +190,7 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
         ]
         with transaction.atomic():
             self.bulk_create(entries, batch_size=1000)
-            if settings.REDIS_URL:
-                transaction.on_commit(partial(pubsub.publish, list(token_ids), until))
+            _publish_on_commit(list(token_ids), until)
 
 
 _blocking_row = CompiledQuery(
@@ -327,6 +326,10 @@ def block_sign_ins_before(before: datetime, user: User | None, **kwargs: Any) ->
 
 def publish_session_keys(stored_keys: Sequence[str], **kwargs: Any) -> None:
     """Runs in the transaction that replaces or deletes the keys. Triggers of the database add the entries."""
-    if settings.REDIS_URL and stored_keys:
-        ids = [session_key_id(each) for each in stored_keys]
-        transaction.on_commit(partial(pubsub.publish, ids, max_access_expiry()))
+    if stored_keys:
+        _publish_on_commit([session_key_id(each) for each in stored_keys], max_access_expiry())
+
+
+def _publish_on_commit(token_ids: list[uuid.UUID], until: datetime) -> None:
+    if settings.REDIS_URL:
+        transaction.on_commit(partial(pubsub.publish, token_ids, until))

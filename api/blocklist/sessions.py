@@ -101,12 +101,11 @@ class SessionStore(sessions.SessionStore):
     """accounts.sessions.SessionStore, which reads a remembered session without a statement."""
 
     def _find_sign_in(self) -> None:
-        if self._stored or self.session_key is None:
-            return
-        if remembered := remembered_sessions.valid(sessions.digest(self.session_key)):
+        remembered = self.session_key and remembered_sessions.valid(sessions.digest(self.session_key))
+        if remembered:
             self._sign_in = remembered.build()
         else:
-            self._read_row()
+            super()._find_sign_in()
 
     def _read_row(self) -> None:
         if self._stored or self.session_key is None:
