@@ -8,21 +8,21 @@ from django.http import Http404
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import serializers, status
-from rest_framework.exceptions import PermissionDenied, ValidationError
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.factors import changes, recovery_codes, requirements, second_step, totp
-from accounts.factors.errors import SecondStepFailed
-from accounts.factors.second_step import MAX_STEP_LENGTH, Purpose
+from accounts.factors import changes, recovery_codes, requirements, totp
+from accounts.factors.second_step import MAX_STEP_LENGTH
 from accounts.forms import validate_visible
-from accounts.models import AuthenticatorApp, Factor, Method, Passkey, RecoveryCodeSet, SignIn, User
+from accounts.models import AuthenticatorApp, Factor, Method, Passkey, RecoveryCodeSet, User
 from accounts.models.factors import NAME_MAX_LENGTH
-from api import errors, step_up
+from api import step_up
 from api.authentication import AuthenticatedRequest, sid_of
-from api.serializers import MAX_CODE_LENGTH, PasswordConfirmSerializer, PasswordField, TextField
-from api.sign_in_steps import CREDENTIAL, MAX_RECOVERY_CODE_LENGTH, CredentialField, PasskeyOptionsResponse
+from api.fields import StrictBooleanField, TextField
+from api.serializers import MAX_CODE_LENGTH
+from api.sign_in_steps import CREDENTIAL, CredentialField, PasskeyOptionsResponse
 
 # The characters that validate_visible refuses, for a pattern in ECMAScript, which has no \U escapes.
 INVISIBLE = re.sub(
@@ -55,15 +55,6 @@ class RenameSerializer(serializers.Serializer):
 class ConfirmAppSerializer(serializers.Serializer):
     id = serializers.UUIDField()
     code = TextField(max_length=MAX_CODE_LENGTH)
-
-
-class StrictBooleanField(serializers.BooleanField):
-    """Takes true and false only; DRF's own also takes 0, "yes" and the like."""
-
-    def to_internal_value(self, data: Any) -> bool:
-        if not isinstance(data, bool):
-            self.fail("invalid", input=data)
-        return data
 
 
 class NewPasskeyOptionsSerializer(serializers.Serializer):
@@ -112,25 +103,6 @@ class RecoveryCodesResponse(serializers.Serializer):
     recovery_codes = serializers.ListField(child=serializers.CharField())
 
 
-class ReauthenticationSerializer(serializers.Serializer):
-    """One proof. A passkey needs the `step` of its options."""
-
-    PROOFS = ("password", "code", "recovery_code", "credential")
-
-    password = PasswordField(required=False)
-    code = TextField(required=False, max_length=MAX_CODE_LENGTH)
-    recovery_code = TextField(required=False, max_length=MAX_RECOVERY_CODE_LENGTH)
-    credential = CredentialField(required=False)
-    step = TextField(required=False, max_length=MAX_STEP_LENGTH)
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if len(attrs.keys() & set(self.PROOFS)) != 1:
-            raise ValidationError("Send one of: password, code, recovery_code, credential.")
-        if ("credential" in attrs) != ("step" in attrs):
-            raise ValidationError("Send credential and step together.")
-        return attrs
-
-
 def representation(factor: Factor, **members: Any) -> dict[str, Any]:
     """A factor as the API returns it: no key, secret or hash."""
     own: dict[str, Any] = {}
@@ -170,7 +142,7 @@ class FactorAPIView(APIView):
     def mark_proved(self, method: str) -> None:
         """A factor that was just added was proved in this sign-in."""
         if sign_in := step_up.current_sign_in(self.request):
-            _mark_reauthenticated(self.request, sign_in, method)
+            step_up.mark_reauthenticated(self.request, sign_in, method)
 
 
 class FactorListView(FactorAPIView):
@@ -310,75 +282,3 @@ class RecoveryCodesView(FactorAPIView):
     def post(self, request: AuthenticatedRequest) -> Response:
         """Exchange the recovery codes for ten new ones. They are returned only once; the old ones become invalid."""
         return Response({"recovery_codes": changes.make_recovery_codes(self.owner())})
-
-
-# Reauthentication
-
-
-class ReauthenticationOptionsView(APIView):
-    @extend_schema(operation_id="reauthentication_options", request=None, responses={200: PasskeyOptionsResponse})
-    def post(self, request: AuthenticatedRequest) -> Response:
-        """Get the options of the user's passkeys, to confirm who the user is. Send the `step` back."""
-        user = request.user.with_all_fields()
-        return Response(second_step.options(Purpose.REAUTHENTICATE, user, sid=sid_of(request)))
-
-
-class ReauthenticateView(APIView):
-    @extend_schema(
-        operation_id="reauthenticate",
-        request=ReauthenticationSerializer,
-        responses={204: OpenApiResponse(description="The user is confirmed."), 400: None, 404: None, 429: None},
-        examples=[OpenApiExample("password", {"password": "violet anchor hums at dawn"}, request_only=True)],
-    )
-    def post(self, request: AuthenticatedRequest) -> Response:
-        """
-        Confirm who the user is. The error `recent_sign_in_required` lists the `methods`. Then repeat its request. For
-        an account with a second factor, a password is not enough.
-        """
-        serializer = ReauthenticationSerializer(data=request.data, context={"request": request})
-        serializer.is_valid(raise_exception=True)
-        sign_in = step_up.current_sign_in(request)
-        if sign_in is None:
-            raise Http404
-        _mark_reauthenticated(request, sign_in, _verify(request, serializer.validated_data))
-        return Response(status=status.HTTP_204_NO_CONTENT)
-
-
-def _verify(request: AuthenticatedRequest, proof: dict[str, Any]) -> str:
-    """The method that was proved. A wrong code or passkey is a 400: a 401 would make clients refresh their token."""
-    if "password" in proof:
-        check_password_is_enough(request)
-        password = PasswordConfirmSerializer(data={"password": proof["password"]}, context={"request": request})
-        password.is_valid(raise_exception=True)
-        return Method.PASSWORD
-    user = request.user.with_all_fields()
-    try:
-        if "credential" in proof:
-            return _verify_passkey(request, user, proof)
-        method = Method.TOTP if "code" in proof else Method.RECOVERY_CODE
-        second_step.check_code(
-            user, method, proof.get("code") or proof.get("recovery_code", ""), is_after_password=False
-        )
-    except SecondStepFailed as error:
-        raise errors.BadStep(error.message, error.code) from error
-    return method
-
-
-def _verify_passkey(request: AuthenticatedRequest, user: User, proof: dict[str, Any]) -> str:
-    step = second_step.read(proof["step"], Purpose.REAUTHENTICATE, sid=sid_of(request), user=user)
-    second_step.check_passkey(user, step, proof["credential"])
-    step.consume()
-    return Method.PASSKEY
-
-
-def check_password_is_enough(request: AuthenticatedRequest) -> None:
-    """Raises RecentSignInRequired for an account with a second factor. At most two statements."""
-    if requirements.has_second_factor(request.user):
-        step_up.refuse(request)
-
-
-def _mark_reauthenticated(request: AuthenticatedRequest, sign_in: SignIn, method: str) -> None:
-    """Records the proof, and replaces the session key of a browser (OWASP ASVS 7.2.4)."""
-    sign_in.mark_reauthenticated(method)
-    if isinstance(request.auth, SignIn):
-        request._request.session.cycle_key()

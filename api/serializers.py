@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.serializers import TokenObtainSerializer
 
-from accounts import password_validation, passwords, registration, starting
+from accounts import passwords, registration, starting
 from accounts.factors import passkeys, requirements, second_step
 from accounts.forms import MAX_LOGIN_LENGTH
 from accounts.models import (
@@ -34,49 +34,13 @@ from api import dpop, errors, metrics
 from api.authentication import sid_of
 from api.blocklist.models import StatusIndex
 from api.errors import as_api_errors, as_throttled
+from api.fields import AudienceField, EmailTextField, NewPasswordField, PasswordField, TextField, UsernameField
 from api.tokens import AccessToken, AnyToken, RefreshToken
 
 # Of the user id in a password reset link.
 MAX_UID_LENGTH = 64
 # Of a code of an authenticator app: room for white space.
 MAX_CODE_LENGTH = 16
-
-
-class TextField(serializers.CharField):
-    """A text, unchanged: numbers are refused, and white space is not trimmed."""
-
-    default_error_messages = {"not_text": _("Not a string.")}
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(trim_whitespace=False, **kwargs)
-
-    def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            self.fail("not_text")
-        return super().to_internal_value(data)
-
-
-class PasswordField(TextField):
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(write_only=True, style={"input_type": "password"}, **kwargs)
-
-
-class NewPasswordField(PasswordField):
-    """Checked by Django's password validators, together with the user's other fields."""
-
-    schema = {"minLength": settings.PASSWORD_MIN_LENGTH, "maxLength": password_validation.MAX_LENGTH}
-
-
-class UsernameField(TextField):
-    """Validated by the model."""
-
-    schema = {"pattern": "^[A-Za-z0-9_.@+-]+$"}
-
-
-class EmailTextField(TextField):
-    """Validated by the model."""
-
-    schema = {"format": "email"}
 
 
 def check_new_password(password: str, user: User | None = None) -> str:
@@ -89,12 +53,6 @@ def check_new_password(password: str, user: User | None = None) -> str:
 
 
 # Tokens
-
-
-class AudienceField(TextField):
-    @property
-    def schema(self) -> dict[str, Any]:
-        return {"enum": settings.JWT_AUDIENCES}
 
 
 class TokenPairSerializer(TokenObtainSerializer):

@@ -27,10 +27,10 @@ from accounts.models import User
 from api.authentication import AuthenticatedRequest
 from api.blocklist import status_list
 from api.blocklist.status_list import status_lists
+from api.fields import TextField
 from api.keys import keyring
 from api.openapi.responses import EMPTY, INTROSPECTION, JWK_SET
 from api.parsers import MAX_FORM_FIELDS, StrictFormParser
-from api.serializers import TextField
 from api.throttling import TokenThrottle
 from api.tokens import AccessToken, IssuedToken
 from api.views import PublicView

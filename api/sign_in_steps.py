@@ -10,14 +10,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework_simplejwt.authentication import AUTH_HEADER_TYPES
 
-from accounts.factors import second_step
+from accounts.factors import recovery_codes, second_step
 from accounts.factors.second_step import MAX_STEP_LENGTH, Purpose, Step
 from accounts.models import Method, SecondStepRequired, SignIn, SignInRefused, User
 from api.errors import as_api_errors
+from api.fields import AudienceField, TextField
 from api.serializers import (
     MAX_CODE_LENGTH,
-    AudienceField,
-    TextField,
     TokenPairSerializer,
     no_active_account,
     proven_key,
@@ -27,8 +26,6 @@ from api.serializers import (
 from api.throttling import TokenThrottle
 from api.views import PublicView
 
-# A digit, 16 characters, and room for hyphens and white space.
-MAX_RECOVERY_CODE_LENGTH = 40
 KIND = SignIn.Kind.CLIENT
 CREDENTIAL = {
     "id": "ZUq5cN0GqZ",
@@ -44,20 +41,30 @@ class CredentialField(serializers.DictField):
     schema = {"required": ["id", "rawId", "type", "response"]}
 
 
-class SecondStepSerializer(serializers.Serializer):
-    """A step, and one proof."""
+class ProofSerializer(serializers.Serializer):
+    """One proof of a second factor."""
 
-    PROOFS = ("code", "recovery_code", "credential")
+    PROOFS: tuple[str, ...] = ("code", "recovery_code", "credential")
 
-    step = TextField(max_length=MAX_STEP_LENGTH)
     code = TextField(required=False, max_length=MAX_CODE_LENGTH)
-    recovery_code = TextField(required=False, max_length=MAX_RECOVERY_CODE_LENGTH)
+    recovery_code = TextField(required=False, max_length=recovery_codes.MAX_LENGTH)
     credential = CredentialField(required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if len(attrs.keys() & set(self.PROOFS)) != 1:
-            raise ValidationError("Send one of: code, recovery_code, credential.")
+            raise ValidationError(f"Send one of: {', '.join(self.PROOFS)}.")
         return attrs
+
+
+def code_in(proof: dict[str, Any]) -> tuple[Method, str]:
+    """The method and the code of a proof that is no credential."""
+    return (Method.TOTP, proof["code"]) if "code" in proof else (Method.RECOVERY_CODE, proof["recovery_code"])
+
+
+class SecondStepSerializer(ProofSerializer):
+    """A step, and one proof."""
+
+    step = TextField(max_length=MAX_STEP_LENGTH)
 
 
 class PasskeySignInSerializer(serializers.Serializer):
@@ -109,8 +116,7 @@ def prove(step: Step, body: dict[str, Any]) -> User:
     """The user of a step with the proof of a valid SecondStepSerializer. Raises SecondStepFailed, StepNotValid."""
     if "credential" in body:
         return second_step.finish_with_passkey(step, body["credential"])
-    method = Method.TOTP if "code" in body else Method.RECOVERY_CODE
-    return second_step.finish_with_code(step, method, body.get("code") or body.get("recovery_code", ""))
+    return second_step.finish_with_code(step, *code_in(body))
 
 
 class SecondStepView(SignInStepView):

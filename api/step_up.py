@@ -12,12 +12,13 @@ from datetime import timedelta
 from typing import NoReturn
 
 from django.conf import settings
+from django.http import Http404
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.views import APIView
 
 from accounts.factors import requirements
-from accounts.models import SignIn
+from accounts.models import Method, SignIn
 from api.authentication import AuthenticatedRequest, sid_of
 from api.errors import RecentSignInRequired
 
@@ -81,3 +82,24 @@ def current_sign_in(request: AuthenticatedRequest) -> SignIn | None:
     if not request.user.is_authenticated:
         raise NotAuthenticated
     return SignIn.objects.filter(pk=sid_of(request), user=request.user.pk).first()
+
+
+def require_sign_in(request: AuthenticatedRequest) -> SignIn:
+    """As current_sign_in(). Raises Http404 without one."""
+    sign_in = current_sign_in(request)
+    if sign_in is None:
+        raise Http404
+    return sign_in
+
+
+def check_password_is_enough(request: AuthenticatedRequest) -> None:
+    """Raises RecentSignInRequired for an account with a second factor. At most two statements."""
+    if requirements.has_second_factor(request.user):
+        refuse(request)
+
+
+def mark_reauthenticated(request: AuthenticatedRequest, sign_in: SignIn, method: str = Method.PASSWORD) -> None:
+    """Records the proof, and replaces the session key of a browser (OWASP ASVS 7.2.4)."""
+    sign_in.mark_reauthenticated(method)
+    if isinstance(request.auth, SignIn):
+        request._request.session.cycle_key()

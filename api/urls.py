@@ -3,7 +3,7 @@
 from django.urls import path
 from rest_framework_simplejwt import views as simplejwt
 
-from api import factors, service_endpoints, sign_in_steps, views
+from api import factors, reauthentication, service_endpoints, sign_in_steps, views
 from api.openapi import views as openapi_views
 from api.throttling import TokenThrottle
 
@@ -32,8 +32,8 @@ urlpatterns = [
     path("factors/passkey/", factors.NewPasskeyView.as_view()),
     path("factors/recovery-codes/", factors.RecoveryCodesView.as_view()),
     path("factors/<uuid:pk>/", factors.FactorView.as_view()),
-    path("reauthenticate/", factors.ReauthenticateView.as_view()),
-    path("reauthenticate/options/", factors.ReauthenticationOptionsView.as_view()),
+    path("reauthenticate/", reauthentication.ReauthenticateView.as_view()),
+    path("reauthenticate/options/", reauthentication.ReauthenticationOptionsView.as_view()),
     path("password/change/", views.PasswordChangeView.as_view()),
     path("password/confirm/", views.PasswordConfirmView.as_view()),
     path("password/reset/", views.PasswordResetView.as_view()),

@@ -77,12 +77,12 @@ class PasswordChangeView(APIView):
     def post(self, request: AuthenticatedRequest) -> Response:
         """Change the user's password. All other sign-ins end; the current one continues."""
         user = request.user.with_all_fields()
-        if requirements.has_second_factor(user):
-            # The old password proves one factor of two.
-            step_up.check_recent(request)
+        # With a second factor, the old password proves one of two.
+        needs_proof = requirements.has_second_factor(user)
+        current = step_up.check_recent(request) if needs_proof else step_up.current_sign_in(request)
         serializer = serializers.PasswordChangeSerializer(user, data=request.data, context={"request": request})
         serializer.is_valid(raise_exception=True)
-        passwords.change(serializer.instance, serializer.validated_data["new_password"], keep=_get_sign_in(request))
+        passwords.change(serializer.instance, serializer.validated_data["new_password"], keep=current)
         if isinstance(request.auth, SignIn):
             update_session_auth_hash(request._request, serializer.instance)
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -102,12 +102,9 @@ class PasswordConfirmView(APIView):
         """
         serializer = serializers.PasswordConfirmSerializer(data=request.data, context={"request": request})
         serializer.is_valid(raise_exception=True)
-        sign_in = generics.get_object_or_404(SignIn, pk=sid_of(request), user=request.user.pk)
-        if requirements.has_second_factor(request.user):
-            step_up.refuse(request)
-        sign_in.mark_reauthenticated()
-        if isinstance(request.auth, SignIn):
-            request._request.session.cycle_key()
+        sign_in = step_up.require_sign_in(request)
+        step_up.check_password_is_enough(request)
+        step_up.mark_reauthenticated(request, sign_in)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -219,11 +216,6 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
         """Raises RecentSignInRequired (OWASP ASVS 7.5.2). After a test's force_authenticate() there is no sign-in."""
         if sid_of(request) is not None:
             step_up.check_recent(request)
-
-
-def _get_sign_in(request: AuthenticatedRequest) -> SignIn | None:
-    """The sign-in of the request, if it belongs to the user. One statement."""
-    return SignIn.objects.filter(pk=sid_of(request), user=request.user.pk).first()
 
 
 def _sign_out_headers(request: AuthenticatedRequest, ends_current: bool = True) -> dict[str, str]:

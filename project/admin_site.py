@@ -19,12 +19,11 @@ from django.views.decorators.cache import never_cache
 
 from accounts.factors import requirements
 from accounts.forms import StaffSignInForm
+from accounts.http.middleware import SAFE_METHODS
 from accounts.models import SignInRefused
 from accounts.sessions import BrowserRequest
 from accounts.views.second_step import sign_in
 from project import overview
-
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class StaffSignInView(LoginView):

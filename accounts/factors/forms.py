@@ -7,6 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
+from accounts.factors import recovery_codes
 from accounts.factors.second_step import MAX_STEP_LENGTH
 from accounts.forms import validate_visible
 from accounts.models import Method
@@ -14,8 +15,6 @@ from accounts.models.factors import NAME_MAX_LENGTH
 
 # White space between the digits, as some apps show them, is accepted.
 MAX_CODE_LENGTH = 20
-# A digit, 16 characters, and room for hyphens and white space.
-MAX_RECOVERY_CODE_LENGTH = 40
 # An answer with attestation "none" has less than 2,000 characters.
 MAX_CREDENTIAL_LENGTH = 16_384
 
@@ -70,7 +69,7 @@ class RecoveryCodeForm(ProofForm):
     recovery_code = forms.CharField(
         label=_("Recovery code"),
         help_text=_("Each code works once."),
-        max_length=MAX_RECOVERY_CODE_LENGTH,
+        max_length=recovery_codes.MAX_LENGTH,
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false"}),
     )
 

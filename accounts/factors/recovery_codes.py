@@ -12,6 +12,8 @@ from accounts.models import RecoveryCode, RecoveryCodeSet, User
 
 NUMBER_OF_CODES = 10
 RANDOM_BYTES = 10
+# A digit, 16 characters, and room for hyphens and white space.
+MAX_LENGTH = 40
 # A digit that selects the hash, so that a try costs one hash, and 16 characters of base32.
 CODE = re.compile(r"([0-9])([A-Z2-7]{16})")
 

@@ -204,6 +204,16 @@ def check_passkey(user: User, step: Step, credential: dict[str, Any]) -> None:
         raise SecondStepFailed from error
 
 
+def reauthenticate_with_passkey(user: User, sid: UUID | None, token: str, credential: dict[str, Any]) -> None:
+    """
+    Verifies a passkey of a user who is signed in with the sign-in `sid`, and consumes the REAUTHENTICATE step. Raises
+    StepNotValid and SecondStepFailed.
+    """
+    step = read(token, Purpose.REAUTHENTICATE, sid=sid, user=user)
+    check_passkey(user, step, credential)
+    step.consume()
+
+
 def _use(user: User, method: str, code: str) -> bool:
     if method == Method.TOTP:
         return totp.use(user, code) is not None

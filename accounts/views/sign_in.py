@@ -179,19 +179,18 @@ class ReauthenticateView(LoginRequiredMixin, ProofView):
         return super().make_form(method, data, has_focus)
 
     def prove(self, form: Any) -> HttpResponse:
-        proof = form.cleaned_data[form.field_name]
-        if form.method == Method.PASSKEY:
-            self.check_passkey(form.cleaned_data["step"], proof)
-        elif form.method != Method.PASSWORD:
-            second_step.check_code(self.request.user.with_all_fields(), form.method, proof, is_after_password=False)
+        # The form has verified a password.
+        if form.method != Method.PASSWORD:
+            self.verify(form)
         self.request.session.mark_reauthenticated(form.method)
         return redirect(self.get_success_url())
 
-    def check_passkey(self, token: str, credential: passkeys.Json) -> None:
-        user = self.request.user.with_all_fields()
-        step = second_step.read(token, Purpose.REAUTHENTICATE, sid=sid_of(self.request), user=user)
-        second_step.check_passkey(user, step, credential)
-        step.consume()
+    def verify(self, form: Any) -> None:
+        user, proof = self.request.user.with_all_fields(), form.cleaned_data[form.field_name]
+        if form.method == Method.PASSKEY:
+            second_step.reauthenticate_with_passkey(user, sid_of(self.request), form.cleaned_data["step"], proof)
+        else:
+            second_step.check_code(user, form.method, proof, is_after_password=False)
 
 
 class ReauthenticationOptionsView(LoginRequiredMixin, PasskeyOptionsView):

@@ -193,7 +193,7 @@ CONTROLS = [
     Control(
         "6.2.8",
         "a password taken exactly",
-        "api.serializers.TextField.__init__",
+        "api.fields.TextField.__init__",
         trim_white_space,
         "api/account_endpoints::a_similar_password_does_not_sign_in",
     ),
