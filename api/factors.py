@@ -37,11 +37,16 @@ STEP_EXAMPLE = "eyJjaGFsbGVuZ2UiOiIifQ:1x"
 
 
 class NameField(TextField):
-    # drf-spectacular would describe the characters that the validator refuses.
     schema = {"pattern": f"^[^{INVISIBLE}]*$"}
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=NAME_MAX_LENGTH, validators=[validate_visible], **kwargs)
+        super().__init__(max_length=NAME_MAX_LENGTH, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        # Not in `validators`: drf-spectacular would describe the characters that this one refuses.
+        text = super().to_internal_value(data)
+        validate_visible(text)
+        return text
 
 
 class NewAppSerializer(serializers.Serializer):

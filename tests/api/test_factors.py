@@ -393,3 +393,9 @@ def test_a_step_is_no_token(hers, ann, password):
     half = ApiClient(step)
     assert half.get("/api/factors/").status_code == 401
     assert half.post("/api/factors/totp/", {}).status_code == 401
+
+
+@pytest.mark.parametrize("name", ["a\u202eb", "a\nb", "\ufeff", "n" * 61])
+def test_a_name_with_invisible_characters_or_too_long_is_refused(hers, name):
+    response = hers.post("/api/factors/totp/", {"name": name})
+    assert (response.status_code, "name" in response.json()) == (400, True), response.content

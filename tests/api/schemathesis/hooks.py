@@ -48,11 +48,3 @@ def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool
         return False
     reasons = [each for name, field in response.json().items() if name not in ("detail", "code") for each in field]
     return not reasons or not all(reason.startswith(BEYOND_ANY_SCHEMA) for reason in reasons)
-
-
-@schemathesis.hook
-def filter_case(context: Any, case: Any) -> bool:
-    """Leaves out names of apps that are short enough: with their pattern, Schemathesis takes some for too long."""
-    name = case.body.get("name") if isinstance(case.body, dict) else None
-    is_app = case.operation.label == "POST /api/factors/totp/"
-    return not (is_app and isinstance(name, str) and len(name) <= 60)
