@@ -8,6 +8,7 @@ from typing import Any
 
 from tests import servers
 from tests.benchmarks import machine
+from tests.benchmarks.site.contenders import SIMPLEJWT_ROTATION
 from tests.benchmarks.stand import Stand, stand
 
 STOCK = "tests.benchmarks.site.stock"
@@ -41,7 +42,8 @@ def sites() -> Iterator[tuple[Site, Site]]:
         env = here.env | WRITES_BYTE_CODE
         ours = replace(here, env=env | {"DJANGO_SETTINGS_MODULE": OUR_SETTINGS})
         database = here.postgres.create_database("stock")
-        stock = replace(here, env=env | {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": STOCK_SETTINGS})
+        its_own = {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": STOCK_SETTINGS}
+        stock = replace(here, env=env | its_own | {"CONTENDER": SIMPLEJWT_ROTATION.name})
         stock.manage("migrate", "--verbosity=0")
         yield (
             Site(ours, "project.wsgi", "people"),

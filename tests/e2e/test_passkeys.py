@@ -11,7 +11,7 @@ from tests.e2e.site import running, sign_in
 from tests.second_factors import App
 
 # How a browser renders pages does not depend on the stores; test_harness runs on both.
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.long]
 
 SIGNED_IN = re.compile("^Hello, ")
 
