@@ -44,7 +44,15 @@ env.require(
     "SCRIPT_NAME must not be set: this project needs its own host name, not a path.",
 )
 # The base URL of links in mails, and of the examples for API clients.
-SITE_URL = env.site_url("SITE_URL", schemes=["https", "http"] if DEBUG else ["https"])
+WEB_SCHEMES = ["https", "http"] if DEBUG else ["https"]
+SITE_URL = env.site_url("SITE_URL", schemes=WEB_SCHEMES)
+# Where links in mails lead, if not to the project's own pages (accounts.links).
+EMAIL_CONFIRM_URL = env.link_url(
+    "EMAIL_CONFIRM_URL", WEB_SCHEMES, example="https://app.example.org/#/confirm/{uid}/{token}"
+)
+PASSWORD_RESET_URL = env.link_url(
+    "PASSWORD_RESET_URL", WEB_SCHEMES, example="https://app.example.org/#/reset/{uid}/{token}"
+)
 
 # Applications
 
