@@ -38,7 +38,7 @@ class SignInSerializer(serializers.ModelSerializer):
 
 
 class RenameSignInSerializer(serializers.Serializer):
-    name = NameField(max_length=NAME_MAX_LENGTH, allow_blank=True)
+    name = NameField(max_length=NAME_MAX_LENGTH, required=False, allow_blank=True)
 
     def validate_name(self, name: str) -> str:
         return name.strip()
@@ -108,7 +108,8 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
         sign_in = self.get_object()
         serializer = RenameSignInSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        sign_in.rename(serializer.validated_data["name"])
+        if "name" in serializer.validated_data:
+            sign_in.rename(serializer.validated_data["name"])
         return Response(self.get_serializer(sign_in).data)
 
     @extend_schema(operation_id="end_sign_in", responses={204: OpenApiResponse(description="The sign-in has ended.")})
