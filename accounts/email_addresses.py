@@ -13,29 +13,43 @@ from accounts.models import AccountChanged, AttemptCounter, SecurityEvent, User
 def send_confirmation(user: User) -> None:
     """
     Mails a link, valid once and for an hour, to the address that is to be confirmed, if the quota of confirmation mails
-    is not used up. The caller does not learn whether a mail was sent.
+    is not used up. For a new address that belongs to another account, the mail says so and has no link. The caller does
+    not learn which mail was sent, or whether one was.
     """
+    address, is_taken = user.address_to_confirm, _is_taken(user)
+    # Made for both mails, so that the work is the same.
+    link = links.url("email_confirm", user, links.email_confirmation)
     try:
-        AttemptCounter.objects.consume_quota(quotas.confirmation_mails(user, user.address_to_confirm))
+        AttemptCounter.objects.consume_quota(quotas.confirmation_mails(user, address, is_taken))
     except rate_limits.TooManyAttempts:
         return
-    link = links.url("email_confirm", user, links.email_confirmation)
-    mail.send_later("confirm_email", user, to=user.address_to_confirm, link=link)
+    mail.send_later("address_taken" if is_taken else "confirm_email", user, to=address, link=link)
+
+
+def _is_taken(user: User) -> bool:
+    """Whether the new address is an address or a username of another account. One statement if one is pending."""
+    return bool(user.new_email) and User.objects.with_login(user.new_email).exclude(pk=user.pk).exists()
+
+
+def resend_confirmation(user: User) -> str:
+    """Mails the link again as send_confirmation(), if an address is to be confirmed. Returns the address, or ""."""
+    if user.address_to_confirm:
+        send_confirmation(user)
+    return user.address_to_confirm
 
 
 def request_change(user: User, new_email: str) -> None:
     """
-    Mails a link to the new address; the address changes when the link is used. Raises ValidationError for an address
-    that is taken, TooManyAttempts, and AccountChanged if the account's sign-ins ended since this instance was read.
+    Mails a link to the new address; the address changes when the link is used. The caller does not learn whether
+    another account has the address. Raises ValidationError for an invalid address, TooManyAttempts, and AccountChanged
+    if the account's sign-ins ended since this instance was read.
     """
     if not user.has_mailbox:
         raise ValidationError(_("The e-mail address of this account cannot be changed."), code="no_mailbox")
-    AttemptCounter.objects.consume_quota(quotas.address_changes(user, request_context.ip_address()))
     new_email = User._meta.get_field("email").clean(User.objects.normalize_email(new_email), user)
+    AttemptCounter.objects.consume_quota(quotas.address_changes(user, request_context.ip_address()))
     if new_email == user.email:
         raise ValidationError(_("This is already your e-mail address."), code="email_same")
-    if User.objects.with_login(new_email).exclude(pk=user.pk).exists():
-        raise ValidationError(User.EMAIL_TAKEN, code="email_taken")
     with transaction.atomic():
         # The end of all sign-ins cancels a pending change. A request that began before must not restore it.
         unchanged = User.objects.filter(pk=user.pk, password=user.password, generation=user.generation)

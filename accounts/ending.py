@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
 
 from accounts import sids
-from accounts.models import Session, SignIn, SignInQuerySet, User
+from accounts.models import SecurityEvent, Session, SignIn, SignInQuerySet, User
 from accounts.pruning import REQUEST_SECONDS, run_batches
 from accounts.signals import sign_ins_revoked_before
 
@@ -70,6 +71,17 @@ def _end_many(user: User, reason: str) -> int:
     ended = SignIn.objects.filter(user_id=user.pk).unended().count()
     marked, is_complete = run_batches(end_all_in_batches(user, reason), REQUEST_SECONDS)
     return marked if is_complete else max(ended, marked)
+
+
+def end_disputed(event: SecurityEvent, keep: UUID | None) -> SignIn | None:
+    """
+    Ends the sign-in of an event that the account's owner disputes, unless its sid is `keep`: that of the request.
+    Returns the sign-in if it ended now.
+    """
+    if event.sid is None or event.sid == keep:
+        return None
+    sign_in: SignIn | None = SignIn.objects.filter(user=event.user_id, pk=event.sid).first()
+    return sign_in if sign_in and sign_in.end(SignIn.Reason.ENDED_BY_USER) else None
 
 
 def end_all_in_batches(user: User, reason: str) -> Iterator[int]:

@@ -2,12 +2,16 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.tokens import PasswordResetTokenGenerator, default_token_generator
 from django.urls import reverse
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
 from accounts.http import request_context
+
+# By view: the setting whose URL replaces that of the view.
+URL_SETTINGS = {"email_confirm": "EMAIL_CONFIRM_URL", "password_reset_confirm": "PASSWORD_RESET_URL"}
 
 password_reset = default_token_generator
 
@@ -48,6 +52,12 @@ email_confirmation = EmailConfirmation()
 
 
 def url(view: str, user: Any, tokens: PasswordResetTokenGenerator) -> str:
-    """Returns the absolute URL of a view with the user's id and a new token."""
-    uid = urlsafe_base64_encode(force_bytes(user.pk))
-    return request_context.absolute_url(reverse(view, args=[uid, tokens.make_token(user)]))
+    """
+    Returns the absolute URL of a view with the user's id and a new token, or that of the setting in URL_SETTINGS if it
+    has a value: a page of a browser app.
+    """
+    uid, token = urlsafe_base64_encode(force_bytes(user.pk)), tokens.make_token(user)
+    if app_url := getattr(settings, URL_SETTINGS.get(view, ""), ""):
+        # Both consist of characters that need no encoding in any part of a URL.
+        return str(app_url).replace("{uid}", uid).replace("{token}", token)
+    return request_context.absolute_url(reverse(view, args=[uid, token]))

@@ -11,10 +11,14 @@ def reset_mails(email: str, address: str | None) -> list[Source]:
     return [Source(Kind.RESET, digest(Kind.RESET, names.mailbox(email))), *of_address(Kind.RESETTING, address)]
 
 
-def confirmation_mails(user: AbstractBaseUser, email: str) -> list[Source]:
-    """Returns the sources of a confirmation mail: the mailbox, and the account."""
+def confirmation_mails(user: AbstractBaseUser, email: str, is_taken: bool = False) -> list[Source]:
+    """
+    Returns the sources of a confirmation mail: the mailbox, and the account. `is_taken`: the mail says that another
+    account has the address. It does not count against the confirmation mails of that account.
+    """
+    mailbox = [names.mailbox(email), "taken"] if is_taken else [names.mailbox(email)]
     return [
-        Source(Kind.CONFIRM, digest(Kind.CONFIRM, names.mailbox(email))),
+        Source(Kind.CONFIRM, digest(Kind.CONFIRM, *mailbox)),
         Source(Kind.CONFIRMING, digest(Kind.CONFIRMING, user.pk)),
     ]
 

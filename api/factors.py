@@ -1,6 +1,5 @@
 """Views of the user's second factors: list, add, rename, remove; and the proof that sensitive actions ask for."""
 
-import re
 from typing import Any
 from uuid import UUID
 
@@ -15,46 +14,26 @@ from rest_framework.views import APIView
 
 from accounts.factors import changes, recovery_codes, requirements, totp
 from accounts.factors.second_step import MAX_STEP_LENGTH
-from accounts.forms import validate_visible
 from accounts.models import AuthenticatorApp, Factor, Method, Passkey, RecoveryCodeSet, User
 from accounts.models.factors import NAME_MAX_LENGTH
 from api import step_up
 from api.authentication import AuthenticatedRequest, sid_of
-from api.fields import StrictBooleanField, TextField
+from api.fields import NameField, StrictBooleanField, TextField
 from api.serializers import MAX_CODE_LENGTH
 from api.sign_in_steps import CREDENTIAL, CredentialField, PasskeyOptionsResponse
 
-# The characters that validate_visible refuses, for a pattern in ECMAScript, which has no \U escapes.
-INVISIBLE = re.sub(
-    r"\\U([0-9a-f]{8})",
-    lambda match: chr(int(match[1], 16)),
-    validate_visible.regex.pattern.strip("[]"),  # type: ignore[union-attr]
-)
 STEP_EXAMPLE = "eyJjaGFsbGVuZ2UiOiIifQ:1x"
 
 
 # Serializers
 
 
-class NameField(TextField):
-    schema = {"pattern": f"^[^{INVISIBLE}]*$"}
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=NAME_MAX_LENGTH, **kwargs)
-
-    def to_internal_value(self, data: Any) -> str:
-        # Not in `validators`: drf-spectacular would describe the characters that this one refuses.
-        text = super().to_internal_value(data)
-        validate_visible(text)
-        return text
-
-
 class NewAppSerializer(serializers.Serializer):
-    name = NameField(required=False, allow_blank=True)
+    name = NameField(max_length=NAME_MAX_LENGTH, required=False, allow_blank=True)
 
 
 class RenameSerializer(serializers.Serializer):
-    name = NameField(allow_blank=True)
+    name = NameField(max_length=NAME_MAX_LENGTH, allow_blank=True)
 
 
 class ConfirmAppSerializer(serializers.Serializer):
@@ -72,7 +51,7 @@ class NewPasskeyOptionsSerializer(serializers.Serializer):
 class NewPasskeySerializer(serializers.Serializer):
     step = TextField(max_length=MAX_STEP_LENGTH)
     credential = CredentialField()
-    name = NameField(required=False, allow_blank=True)
+    name = NameField(max_length=NAME_MAX_LENGTH, required=False, allow_blank=True)
 
 
 class FactorSerializer(serializers.Serializer):

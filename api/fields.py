@@ -1,5 +1,6 @@
 """Fields of serializers: texts and booleans without conversion, passwords, names, audiences."""
 
+import re
 from typing import Any
 
 from django.conf import settings
@@ -7,6 +8,14 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 from accounts import password_validation
+from accounts.forms import validate_visible
+
+# The characters that validate_visible refuses, for a pattern in ECMAScript, which has no \U escapes.
+INVISIBLE = re.sub(
+    r"\\U([0-9a-f]{8})",
+    lambda match: chr(int(match[1], 16)),
+    validate_visible.regex.pattern.strip("[]"),  # type: ignore[union-attr]
+)
 
 
 class TextField(serializers.CharField):
@@ -44,6 +53,18 @@ class EmailTextField(TextField):
     """Validated by the model."""
 
     schema = {"format": "email"}
+
+
+class NameField(TextField):
+    """The name of a factor or a sign-in, with the rule of the pages: no invisible characters."""
+
+    schema = {"pattern": f"^[^{INVISIBLE}]*$"}
+
+    def to_internal_value(self, data: Any) -> str:
+        # Not in `validators`: drf-spectacular would describe the characters that this one refuses.
+        text = super().to_internal_value(data)
+        validate_visible(text)
+        return text
 
 
 class AudienceField(TextField):

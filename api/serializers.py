@@ -1,4 +1,4 @@
-"""Serializers of the API: tokens, the account, sign-ins and security events."""
+"""Serializers of the API: tokens and the account."""
 
 from datetime import datetime
 from typing import Any
@@ -25,20 +25,20 @@ from accounts.models import (
     RefreshRefused,
     SecondFactorMissing,
     SecondStepRequired,
-    SecurityEvent,
     SignIn,
     SignInRefused,
     User,
 )
 from api import dpop, errors, metrics
-from api.authentication import sid_of
 from api.blocklist.models import StatusIndex
 from api.errors import as_api_errors, as_throttled
 from api.fields import AudienceField, EmailTextField, NewPasswordField, PasswordField, TextField, UsernameField
 from api.tokens import AccessToken, AnyToken, RefreshToken
 
-# Of the user id in a password reset link.
+# Of the user id and of the token in a mailed link.
 MAX_UID_LENGTH = 64
+MAX_TOKEN_LENGTH = 128
+INVALID_LINK = _("The link is not valid: it was already used, or has expired.")
 # Of a code of an authenticator app: room for white space.
 MAX_CODE_LENGTH = 16
 
@@ -213,11 +213,27 @@ class TokenBlacklistSerializer(serializers.Serializer):
 class UserSerializer(serializers.ModelSerializer):
     first_name = TextField(max_length=150, required=False, allow_blank=True)
     last_name = TextField(max_length=150, required=False, allow_blank=True)
+    email_confirmed = serializers.SerializerMethodField(help_text="Whether `email` was confirmed by a mailed link.")
+    new_email = serializers.EmailField(
+        read_only=True, allow_blank=True, help_text="The address of a pending change, or an empty text."
+    )
 
     class Meta:
         model = User
-        fields = ["id", "username", "email", "first_name", "last_name", "date_joined"]
+        fields = [
+            "id",
+            "username",
+            "email",
+            "first_name",
+            "last_name",
+            "date_joined",
+            "email_confirmed",
+            "new_email",
+        ]
         read_only_fields = ["id", "username", "email", "date_joined"]
+
+    def get_email_confirmed(self, user: User) -> bool:
+        return user.email_confirmed_at is not None
 
 
 class RegistrationSerializer(serializers.Serializer):
@@ -288,13 +304,17 @@ class PasswordConfirmSerializer(serializers.Serializer):
         return password
 
 
+class DeletionSerializer(serializers.Serializer):
+    password = PasswordField(required=False)
+
+
 class PasswordResetSerializer(serializers.Serializer):
     email = serializers.EmailField(max_length=254)
 
 
 class PasswordResetConfirmSerializer(serializers.Serializer):
     uid = TextField(max_length=MAX_UID_LENGTH)
-    token = TextField(max_length=128)
+    token = TextField(max_length=MAX_TOKEN_LENGTH)
     new_password = NewPasswordField()
 
     @cached_property
@@ -307,7 +327,7 @@ class PasswordResetConfirmSerializer(serializers.Serializer):
 
     def validate_token(self, token: str) -> str:
         if self.link_user is None:
-            raise ValidationError(_("The link is not valid: it was already used, or has expired."))
+            raise ValidationError(INVALID_LINK)
         return token
 
     def validate_new_password(self, new_password: str) -> str:
@@ -315,27 +335,3 @@ class PasswordResetConfirmSerializer(serializers.Serializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         return attrs | {"user": self.link_user}
-
-
-# Sign-ins and events
-
-
-class SignInSerializer(serializers.ModelSerializer):
-    current = serializers.SerializerMethodField()
-
-    class Meta:
-        model = SignIn
-        fields = ["id", "kind", "device", "ip_address", "created_at", "last_seen_at", "expires_at", "current"]
-
-    def get_current(self, sign_in: SignIn) -> bool:
-        return sign_in.sid == sid_of(self.context["request"])
-
-
-class SecurityEventSerializer(serializers.ModelSerializer):
-    device = serializers.CharField(source="owners_device", read_only=True)
-    ip_address = serializers.IPAddressField(source="owners_ip_address", read_only=True, allow_null=True)
-    details = serializers.DictField(read_only=True)
-
-    class Meta:
-        model = SecurityEvent
-        fields = ["id", "type", "sid", "device", "ip_address", "created_at", "details"]

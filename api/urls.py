@@ -3,7 +3,16 @@
 from django.urls import path
 from rest_framework_simplejwt import views as simplejwt
 
-from api import browser_session, factors, reauthentication, service_endpoints, sign_in_steps, views
+from api import (
+    browser_session,
+    email_addresses,
+    factors,
+    reauthentication,
+    service_endpoints,
+    sign_in_steps,
+    sign_ins,
+    views,
+)
 from api.openapi import views as openapi_views
 from api.throttling import TokenThrottle
 
@@ -24,11 +33,14 @@ urlpatterns = [
     path("session/passkey/", browser_session.SessionPasskeyView.as_view()),
     path("session/token/", browser_session.SessionTokenView.as_view()),
     path("me/", views.MeView.as_view()),
-    path("sign-ins/", views.SignInViewSet.as_view({"get": "list"})),
-    path("sign-ins/end-others/", views.SignInViewSet.as_view({"post": "end_others"})),
-    path("sign-ins/end-all/", views.SignInViewSet.as_view({"post": "end_all"})),
-    path("sign-ins/<uuid:pk>/", views.SignInViewSet.as_view({"delete": "destroy"})),
-    path("events/", views.SecurityEventView.as_view()),
+    path("me/delete/", views.DeleteAccountView.as_view()),
+    path("sign-ins/", sign_ins.SignInViewSet.as_view({"get": "list"})),
+    path("sign-ins/end-others/", sign_ins.SignInViewSet.as_view({"post": "end_others"})),
+    path("sign-ins/end-all/", sign_ins.SignInViewSet.as_view({"post": "end_all"})),
+    path("sign-ins/<uuid:pk>/", sign_ins.SignInViewSet.as_view({"patch": "rename", "delete": "destroy"})),
+    path("sign-ins/ended/", sign_ins.EndedSignInView.as_view()),
+    path("events/", sign_ins.SecurityEventView.as_view()),
+    path("events/<int:pk>/not-me/", sign_ins.NotMeView.as_view()),
     path("register/", views.RegisterView.as_view()),
     path("factors/", factors.FactorListView.as_view()),
     path("factors/totp/", factors.NewAppView.as_view()),
@@ -39,6 +51,9 @@ urlpatterns = [
     path("factors/<uuid:pk>/", factors.FactorView.as_view()),
     path("reauthenticate/", reauthentication.ReauthenticateView.as_view()),
     path("reauthenticate/options/", reauthentication.ReauthenticationOptionsView.as_view()),
+    path("email/change/", email_addresses.EmailChangeView.as_view()),
+    path("email/confirm/", email_addresses.EmailConfirmView.as_view()),
+    path("email/resend/", email_addresses.EmailResendView.as_view()),
     path("password/change/", views.PasswordChangeView.as_view()),
     path("password/confirm/", views.PasswordConfirmView.as_view()),
     path("password/reset/", views.PasswordResetView.as_view()),

@@ -1,21 +1,20 @@
-"""Views of the API for the user's account: registration, password, sign-ins and security events."""
+"""Views of the API for the user's account: registration, names, password, deletion."""
 
-from django.contrib.auth import update_session_auth_hash
-from django.db.models import QuerySet
+from django.contrib.auth import logout, update_session_auth_hash
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_view
-from rest_framework import generics, mixins, status, viewsets
+from rest_framework import generics, status
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import ending, passwords
+from accounts import passwords
 from accounts.factors import requirements
-from accounts.http.headers import CLEAR_SITE_DATA
-from accounts.models import SecurityEvent, SignIn, SignInQuerySet, User
+from accounts.models import SignIn, User
 from api import serializers, step_up
-from api.authentication import AuthenticatedRequest, sid_of
+from api.authentication import AuthenticatedRequest
 from api.openapi.responses import EMPTY
+from api.sign_ins import sign_out_headers
 from api.throttling import AccountThrottle
 
 
@@ -152,86 +151,27 @@ class PasswordResetConfirmView(PublicView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-ENDED_RESPONSE = OpenApiResponse(
-    {"type": "object", "properties": {"ended": {"type": "integer", "minimum": 0}}, "required": ["ended"]},
-    "The number of sign-ins that have ended.",
-    examples=[OpenApiExample("two", {"ended": 2})],
-)
-OTHERS_ENDED_RESPONSE = OpenApiResponse(
-    {
-        "type": "object",
-        "properties": {"ended": {"type": "integer", "minimum": 0}, "left": {"type": "integer", "minimum": 1}},
-        "required": ["ended"],
-    },
-    "The number of sign-ins that have ended. `left`, if present, counts the rest: repeat the request.",
-    examples=[OpenApiExample("two", {"ended": 2})],
-)
-
-
-@extend_schema_view(
-    list=extend_schema(operation_id="sign_ins", description="List the user's live sign-ins, latest use first.")
-)
-class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
-    serializer_class = serializers.SignInSerializer
-
-    def get_queryset(self) -> SignInQuerySet:
-        return SignIn.objects.filter(user=self.request.user.pk).live()
-
-    @extend_schema(operation_id="end_sign_in", responses={204: OpenApiResponse(description="The sign-in has ended.")})
-    def destroy(self, request: AuthenticatedRequest, pk: str) -> Response:
-        """
-        End one of the user's sign-ins. It is no error if it has ended already. Refused with `recent_sign_in_required`
-        if the user was confirmed too long ago.
-        """
-        self._check_recent(request)
-        sign_in = generics.get_object_or_404(SignIn, user=request.user.pk, pk=pk)
-        sign_in.end(SignIn.Reason.ENDED_BY_USER)
-        return Response(status=status.HTTP_204_NO_CONTENT, headers=_sign_out_headers(request, sign_in == request.auth))
-
+class DeleteAccountView(APIView):
     @extend_schema(
-        operation_id="end_other_sign_ins",
-        description="End all of the user's sign-ins except the current one. Refused with `recent_sign_in_required` if "
-        "its user was confirmed too long ago: `POST /api/reauthenticate/`, then repeat the request.",
-        request=None,
-        responses=OTHERS_ENDED_RESPONSE,
+        operation_id="delete_me",
+        description="Delete the user's account, and end all of its sign-ins. Send the password, or first prove who the "
+        "user is at `/api/reauthenticate/`. For an account with a second factor, the password is not enough. This "
+        "cannot be undone.",
+        request=serializers.DeletionSerializer,
+        responses={204: OpenApiResponse(description="The account is deleted."), 429: None},
+        examples=[OpenApiExample("alice", {"password": "violet anchor hums at dawn"}, request_only=True)],
     )
-    def end_others(self, request: AuthenticatedRequest) -> Response:
-        if sid_of(request) is None:
-            # After a test's force_authenticate(), no sign-in is the current one.
-            return self.end_all(request)
-        current = step_up.check_recent(request)
-        ended, left = ending.end_others(request.user, SignIn.Reason.ENDED_BY_USER, current)
-        return Response({"ended": ended, "left": left} if left else {"ended": ended})
-
-    @extend_schema(
-        operation_id="end_all_sign_ins",
-        description="End all of the user's sign-ins, including the current one. Refused as for one.",
-        request=None,
-        responses=ENDED_RESPONSE,
-    )
-    def end_all(self, request: AuthenticatedRequest) -> Response:
-        self._check_recent(request)
-        ended = ending.end_all(request.user, SignIn.Reason.ENDED_BY_USER)
-        return Response({"ended": ended}, headers=_sign_out_headers(request))
-
-    def _check_recent(self, request: AuthenticatedRequest) -> None:
-        """Raises RecentSignInRequired (OWASP ASVS 7.5.2). After a test's force_authenticate() there is no sign-in."""
-        if sid_of(request) is not None:
+    def post(self, request: AuthenticatedRequest) -> Response:
+        serializer = serializers.DeletionSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        user = request.user.with_all_fields()
+        proof = serializer.validated_data
+        if "password" in proof and not requirements.has_second_factor(user):
+            password = serializers.PasswordConfirmSerializer(data=proof, context={"request": request})
+            password.is_valid(raise_exception=True)
+        else:
             step_up.check_recent(request)
-
-
-def _sign_out_headers(request: AuthenticatedRequest, ends_current: bool = True) -> dict[str, str]:
-    """The headers of a response that signs a browser out."""
-    return {"Clear-Site-Data": CLEAR_SITE_DATA} if ends_current and isinstance(request.auth, SignIn) else {}
-
-
-@extend_schema_view(
-    get=extend_schema(
-        operation_id="events", description="List the security events of the user's account, newest first."
-    )
-)
-class SecurityEventView(generics.ListAPIView):
-    serializer_class = serializers.SecurityEventSerializer
-
-    def get_queryset(self) -> QuerySet[SecurityEvent]:
-        return SecurityEvent.objects.filter(user=self.request.user.pk)
+        user.delete()
+        if isinstance(request.auth, SignIn):
+            logout(request._request)
+        return Response(status=status.HTTP_204_NO_CONTENT, headers=sign_out_headers(request))

@@ -30,6 +30,9 @@ SITE_HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]
 EMAIL_ADDRESS = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
 # For URLs and headers: no white space, quotes or control characters.
 WORD = re.compile(r"[!#-~]+")
+# The characters of a URL (RFC 3986), and braces for placeholders.
+LINK = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&'()*+,;=._~%{}-]+")
+LINK_PLACEHOLDERS = ("{uid}", "{token}")
 MAIL_SCHEMES = ("smtp", "smtp+tls", "smtp+ssl", "smtps", "consolemail", "filemail", "memorymail", "dummymail")
 WITHOUT_HOST = ("unix", "consolemail", "filemail", "memorymail", "dummymail")
 RATE_EXPECTED = "a number, a slash, and second, minute, hour or day, such as 600/minute"
@@ -232,6 +235,16 @@ class Environment:
             self.refuse(name, expected, value.rpartition("@")[2])
         return ""
 
+    def link_url(self, name: str, schemes: Sequence[str], example: str) -> str:
+        """A URL with the placeholders {uid} and {token}, each once and after the host."""
+        value = self.text(name)
+        if not value or _is_link(value, schemes):
+            return value
+        expected = f"{schemes[0]}:// and a host name, with {{uid}} and {{token}} once each after it, such as {example}"
+        # The part before "@" may contain a password.
+        self.refuse(name, expected, value.rpartition("@")[2])
+        return ""
+
     def url(self, name: str, schemes: Sequence[str], example: str) -> str:
         """A problem does not show the value, which may contain a password."""
         value = self.text(name)
@@ -266,6 +279,21 @@ def split_url(value: str, schemes: Sequence[str]) -> SplitResult | None:
     if parts.scheme not in schemes or "://" not in value or not value.isprintable() or " " in value:
         return None
     return parts if parts.hostname or parts.scheme in WITHOUT_HOST else None
+
+
+def _is_link(value: str, schemes: Sequence[str]) -> bool:
+    parts = split_url(value, schemes)
+    if parts is None or not LINK.fullmatch(value) or not value.startswith(f"{parts.scheme}://"):
+        return False
+    if "@" in parts.netloc or parts.port == 0 or not SITE_HOST.fullmatch(parts.hostname or ""):
+        return False
+    rest = value
+    for placeholder in LINK_PLACEHOLDERS:
+        if rest.count(placeholder) != 1:
+            return False
+        # A space, so that the rest does not contain a placeholder that the value does not have.
+        rest = rest.replace(placeholder, " ")
+    return not {"{", "}"} & set(rest)
 
 
 def _has_port_in_range(origin: str) -> bool:

@@ -40,7 +40,8 @@ CSRF_TRUSTED_ORIGINS = [canonical_origin(each) for each in env.origins("CSRF_TRU
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 CORS_ALLOWED_ORIGINS = [canonical_origin(each) for each in env.origins("CORS_ALLOWED_ORIGINS")]
 # The base URL of links in mails, and of the examples for API clients.
-SITE_URL = env.site_url("SITE_URL", schemes=["https", "http"] if DEBUG else ["https"])
+WEB_SCHEMES = ["https", "http"] if DEBUG else ["https"]
+SITE_URL = env.site_url("SITE_URL", schemes=WEB_SCHEMES)
 # Browser apps on other hosts or ports of this site, which may use the session cookie.
 SITE_HOSTS = [urlsplit(SITE_URL).hostname or "", *ALLOWED_HOSTS]
 APP_ORIGINS = [canonical_origin(each) for each in env.app_origins("APP_ORIGINS", SITE_HOSTS, debug=DEBUG)]
@@ -48,6 +49,13 @@ APP_ORIGINS = [canonical_origin(each) for each in env.app_origins("APP_ORIGINS",
 env.require(
     not os.environ.get("SCRIPT_NAME"),
     "SCRIPT_NAME must not be set: this project needs its own host name, not a path.",
+)
+# Where links in mails lead, if not to the project's own pages (accounts.links).
+EMAIL_CONFIRM_URL = env.link_url(
+    "EMAIL_CONFIRM_URL", WEB_SCHEMES, example="https://app.example.org/#/confirm/{uid}/{token}"
+)
+PASSWORD_RESET_URL = env.link_url(
+    "PASSWORD_RESET_URL", WEB_SCHEMES, example="https://app.example.org/#/reset/{uid}/{token}"
 )
 
 # Applications

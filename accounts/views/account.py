@@ -117,8 +117,7 @@ class SendConfirmationView(LoginRequiredMixin, View):
     """Mails the confirmation link again, if an address is waiting for confirmation."""
 
     def post(self, request: SignedInRequest) -> HttpResponse:
-        if address := request.user.address_to_confirm:
-            email_addresses.send_confirmation(request.user)
+        if address := email_addresses.resend_confirmation(request.user):
             messages.success(request, _("We are sending a link to %(address)s.") % {"address": address})
         return redirect("profile")
 

@@ -10,7 +10,8 @@ from django.shortcuts import get_object_or_404, redirect
 from django.utils.translation import gettext as _
 from django.views.generic import ListView, TemplateView
 
-from accounts.models import SecurityEvent, SignIn
+from accounts import ending
+from accounts.models import SecurityEvent
 from accounts.sessions import SignedInRequest
 from accounts.views.sign_in import ReauthenticationRequiredMixin
 
@@ -47,7 +48,8 @@ class NotMeView(ReauthenticationRequiredMixin, TemplateView):
         return super().get_context_data(**kwargs) | {"event": event, "sign_in": sign_in, "current_sign_in": current}
 
     def post(self, request: SignedInRequest, pk: int) -> HttpResponse:
-        sign_in = self.get_context_data()["sign_in"]
-        if sign_in and sign_in != request.session.sign_in and sign_in.end(SignIn.Reason.ENDED_BY_USER):
+        event = get_object_or_404(SecurityEvent, user=request.user, pk=pk)
+        current = request.session.sign_in
+        if sign_in := ending.end_disputed(event, keep=current.sid if current else None):
             messages.success(request, _("Sign-in ended: %(device)s.") % {"device": sign_in.label})
         return redirect("password_change")

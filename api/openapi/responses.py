@@ -264,6 +264,7 @@ REGISTRATION_LINKS = {
 }
 SIGN_INS_LINKS = {
     "endTheLatest": {"operationId": "end_sign_in", "parameters": {"id": "$response.body#/results/0/id"}},
+    "renameTheLatest": {"operationId": "rename_sign_in", "parameters": {"id": "$response.body#/results/0/id"}},
 }
 LINKS: dict[str, dict[str, Json]] = {
     "register": {"201": REGISTRATION_LINKS},

@@ -203,9 +203,9 @@ def test_an_address_taken_meanwhile_is_refused(request_change, browser, ann, bob
 
 
 @pytest.mark.parametrize(
-    "new", ["", "no address", "ann@example.org", "BOB@example.org", "änn@example.org", "a\x00@example.org", "x" * 300]
+    "new", ["", "no address", "ann@example.org", "änn@example.org", "a\x00@example.org", "x" * 300]
 )
-def test_a_bad_or_taken_address_is_refused(browser_of, ann, bob, mails_of, new):
+def test_a_bad_address_is_refused(browser_of, ann, mails_of, new):
     browser = browser_of(ann)
     assert mails_of(lambda: browser.post("/accounts/email/", {"new_email": new})) == []
     assert User.objects.get(pk=ann.pk).new_email == ""

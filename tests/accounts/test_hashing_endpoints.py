@@ -61,6 +61,7 @@ ENDPOINTS = {
         "/api/password/change/", {"old_password": ann.password, "new_password": NEW}
     ),
     "delete page": lambda ann: ann.browser.post("/accounts/delete/", {"password": ann.password}),
+    "delete, API": lambda ann: ann.client.post("/api/me/delete/", {"password": ann.password}),
     "reset page": lambda ann: Browser().post("/accounts/reset/{}/{}/".format(*ann.link), NEW_BOTH),
     "reset, API": lambda ann: ApiClient().post(
         "/api/password/reset/confirm/", {"uid": ann.link[0], "token": ann.link[1], "new_password": NEW}

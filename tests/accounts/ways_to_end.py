@@ -132,6 +132,14 @@ def delete_the_user(world):
     world.ann.delete()
 
 
+def delete_the_account_over_the_api(world):
+    world.her_program.post("/api/me/delete/", {"password": world.password})
+
+
+def delete_the_account_from_a_browser(world):
+    world.her_page.post("/api/me/delete/", {}, content_type="application/json")
+
+
 def delete_users_by_queryset(world):
     User.objects.filter(username="ann").delete()
 
@@ -230,6 +238,8 @@ WAYS = [
     set_a_password_by_the_base_manager,
     set_a_password_by_bulk_update,
     delete_the_user,
+    delete_the_account_over_the_api,
+    delete_the_account_from_a_browser,
     delete_users_by_queryset,
     delete_users_by_the_base_manager,
     delete_each_sign_in,

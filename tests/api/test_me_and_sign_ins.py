@@ -46,6 +46,8 @@ def test_me_has_the_documented_fields(anns_door):
         "first_name",
         "last_name",
         "date_joined",
+        "email_confirmed",
+        "new_email",
     }
 
 
@@ -235,6 +237,7 @@ def test_an_entry_has_the_documented_fields(anns_door):
     assert row.keys() == {
         "id",
         "kind",
+        "name",
         "device",
         "ip_address",
         "created_at",

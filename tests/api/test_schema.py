@@ -75,7 +75,22 @@ def test_every_endpoint_is_described():
     assert served - PAGES_FOR_PEOPLE == known
 
 
-VERBS = ["Change", "Check", "Confirm", "End", "Exchange", "Get", "List", "Register", "Revoke", "Send", "Set", "Start"]
+VERBS = [
+    "Cancel",
+    "Change",
+    "Check",
+    "Confirm",
+    "Delete",
+    "End",
+    "Exchange",
+    "Get",
+    "List",
+    "Register",
+    "Revoke",
+    "Send",
+    "Set",
+    "Start",
+]
 
 
 @pytest.mark.parametrize("operation", OUR_OPERATIONS)

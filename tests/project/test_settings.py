@@ -40,6 +40,36 @@ BOOLEANS = ("DATABASE_PGBOUNCER", "DEBUG", "DEMO", "JWT_STATUS_LIST", "REDIS_CLU
 LISTS = ("CORS_ALLOWED_ORIGINS", "CSRF_TRUSTED_ORIGINS")
 RATES = ("TOKEN_RATE", "ACCOUNT_RATE")
 URLS = ("DATABASE_URL", "EMAIL_URL", "REDIS_SENTINELS", "REDIS_URL")
+LINK_URLS = ("EMAIL_CONFIRM_URL", "PASSWORD_RESET_URL")
+APP = "https://app.example.org"
+WRONG_LINKS = (
+    "/#/confirm/{uid}/{token}",
+    "app.example.org/#/confirm/{uid}/{token}",
+    "http://app.example.org/#/confirm/{uid}/{token}",
+    "javascript://app.example.org/{uid}/{token}",
+    "https:///{uid}/{token}",
+    "https://{uid}.example.org/{token}",
+    "https://app.example.org:0/{uid}/{token}",
+    "https://app.example.org:port/{uid}/{token}",
+    f"https://{PASSWORD}@app.example.org/{{uid}}/{{token}}",
+    APP,
+    f"{APP}/{{uid}}",
+    f"{APP}/{{token}}",
+    f"{APP}/{{uid}}/{{uid}}/{{token}}",
+    f"{APP}/{{uid}}/{{token}}#{{token}}",
+    f"{APP}/{{uid}}/{{token}}/{{next}}",
+    f"{APP}/{{{{uid}}}}/{{token}}",
+    f"{APP}/{{uid.pk}}/{{token}}",
+    f"{APP}/{{to{{uid}}ken}}/{{token}}",
+    f"{APP}/{{}}/{{uid}}/{{token}}",
+    f"{APP}/{{uid}}/{{token}}}}",
+    f"{APP}/{{uid}}/ {{token}}",
+    f'{APP}/{{uid}}/"{{token}}',
+    f"{APP}/{{uid}}/<{{token}}>",
+    f"{APP}\\@evil.example/{{uid}}/{{token}}",
+    f"{APP}/{{uid}}/{{token}}\nBcc: b@example.org",
+    f"{APP}/\N{SNOWMAN}/{{uid}}/{{token}}",
+)
 
 WRONG = [
     *((name, value) for name in NUMBERS for value in NO_NUMBERS),
@@ -70,6 +100,7 @@ WRONG = [
         for value in ("app.example.org", "https://*.example.org", "*", "https://app.example.org/")
     ),
     *(("ALLOWED_HOSTS", value) for value in ("https://www.example.org", "www.example.org:8000", "a/b", "two words")),
+    *((name, value) for name in LINK_URLS for value in WRONG_LINKS),
     *((name, "garbage") for name in URLS),
     *((name, f"mysql://{PASSWORD}@db/wristband") for name in URLS),
     *((name, "http://[::1") for name in URLS),
@@ -130,6 +161,16 @@ RIGHT: list[tuple[str, str, str, Any]] = [
     ),
     ("JWT_AUDIENCES", "reports, billing", "JWT_AUDIENCES", ["api", "reports", "billing"]),
     ("DEFAULT_FROM_EMAIL", "noreply@localhost", "DEFAULT_FROM_EMAIL", "noreply@localhost"),
+    *(
+        (name, value, name, value)
+        for name in LINK_URLS
+        for value in (
+            f"{APP}/#/confirm/{{uid}}/{{token}}",
+            f"{APP}:8443/confirm?uid={{uid}}&token={{token}}&at=me@here",
+            f"{APP}/{{token}}/{{uid}}",
+            "https://[2001:db8::1]/{uid}{token}",
+        )
+    ),
     ("PASSWORD_MIN_LENGTH", " 20 ", "PASSWORD_MIN_LENGTH", 20),
     ("DEBUG", "Yes", "DEBUG", True),
     ("DEBUG", "off", "DEBUG", False),

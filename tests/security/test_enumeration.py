@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 from django.contrib.auth import hashers
 from django.core.cache import cache
 from django.db import connection
@@ -139,7 +140,30 @@ def test_a_reset_request_does_not_reveal_the_account(accounts, path):
         assert other_done == done, kind
 
 
-@pytest.mark.parametrize("path", ["/api/password/reset/confirm/", "/accounts/reset/{uid}/{token}/"])
+@pytest.mark.parametrize("path", ["/api/email/change/", "/accounts/email/"])
+def test_a_new_address_does_not_reveal_the_account(accounts, path, browser_of, ann):
+    """The mail goes to the mailbox of the address. The next page and /api/me/ show the pending address in any case."""
+    answers = {}
+    for kind, name in accounts.items():
+        AttemptCounter.objects.all().delete()
+        User.objects.filter(pk=ann.pk).update(new_email="")
+        browser, address = browser_of(ann), f"{name if name != 'ann' else 'bob'}@example.org"
+        with work() as done:
+            response = post(browser, path, {"new_email": address})
+        response.cookies.pop(settings.MESSAGE_COOKIE_NAME, None)
+        me, profile = browser.get("/api/me/"), browser.get("/accounts/profile/")
+        shown = re.sub(rf"{re.escape(address)}|\b\w{{64}}\b", "", profile.content.decode())
+        answers[kind] = seen_from_outside(response, address), done, me.json()["new_email"] == address, shown
+    expected = answers.pop("known")
+    assert expected[0][0] in (202, 302)
+    assert expected[2]
+    for kind, other in answers.items():
+        assert other == expected, kind
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/password/reset/confirm/", "/accounts/reset/{uid}/{token}/", "/api/email/confirm/"]
+)
 def test_an_invalid_link_does_not_reveal_the_account(accounts, path):
     """The ids of accounts are not secret, and neither are unused ids."""
     answers = {}
@@ -200,11 +224,15 @@ def test_another_users_id_is_answered_like_an_unknown_id(client_of, browser_of, 
         (f"/accounts/sign-ins/{sid_of_bob}/end/", f"/accounts/sign-ins/{uuid4()}/end/"),
         (f"/accounts/sign-ins/{sid_of_bob}/name/", f"/accounts/sign-ins/{uuid4()}/name/"),
         (f"/accounts/activity/{event_of_bob}/not-me/", "/accounts/activity/987654/not-me/"),
+        (f"/api/events/{event_of_bob}/not-me/", "/api/events/987654/not-me/"),
     ):
-        answers = []
-        for path in (theirs, nobodys):
-            with work() as done:
-                response = hers.delete(path) if path.startswith("/api/") else browser.post(path)
-            answers.append((seen_from_outside(response, path), done))
-        assert answers[0] == answers[1]
-        assert answers[0][0][0] == 404
+        is_api = theirs.startswith("/api/")
+        methods = ("POST",) if "not-me" in theirs or not is_api else ("DELETE", "PATCH")
+        for method in methods:
+            answers = []
+            for path in (theirs, nobodys):
+                with work() as done:
+                    response = (hers.request if is_api else browser.generic)(method, path)
+                answers.append((seen_from_outside(response, path), done))
+            assert answers[0] == answers[1]
+            assert answers[0][0][0] == 404

@@ -72,6 +72,9 @@ FIELDS = {
     "/api/password/confirm/": ["password"],
     "/api/password/reset/": ["email"],
     "/api/password/reset/confirm/": ["uid", "token", "new_password"],
+    "/api/email/change/": ["new_email"],
+    "/api/email/confirm/": ["uid", "token"],
+    "/api/me/delete/": ["password"],
 }
 PAGES = [place for place in all_urls() if not place.is_api]
 CONTENT_TYPES = [
