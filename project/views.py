@@ -18,7 +18,11 @@ from accounts.http import request_context
 from accounts.models import SecurityEvent, SignIn
 from accounts.sessions import BrowserRequest
 from project import theme
+from project.differences import differences
+from project.proofs import proofs
 
+# As in README.md.
+INSTALL = "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python manage.py start"
 EVENTS_ON_HOME = 5
 SIGN_INS_ON_HOME = 3
 # A client reads /.well-known/security.txt again before this has passed (RFC 9116, section 2.5.5: less than a year).
@@ -100,13 +104,17 @@ class HomeView(TemplateView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)
         sign_in = self.request.session.sign_in
-        if sign_in:
-            sign_ins = SignIn.objects.filter(user=sign_in.user).live()
-            context |= {
-                "offers_passkey": passkey_offer.is_open(self.request),
-                "current_sign_in": sign_in,
-                "number": sign_ins.count(),
-                "sign_ins": sign_ins.current_first(sign_in)[:SIGN_INS_ON_HOME],
-                "events": SecurityEvent.objects.filter(user=sign_in.user)[:EVENTS_ON_HOME],
-            }
-        return context
+        return context | (self._account(sign_in) if sign_in else self._site())
+
+    def _site(self) -> dict[str, Any]:
+        return {"install": INSTALL, "proofs": proofs(), "differences": differences()}
+
+    def _account(self, sign_in: SignIn) -> dict[str, Any]:
+        sign_ins = SignIn.objects.filter(user=sign_in.user).live()
+        return {
+            "offers_passkey": passkey_offer.is_open(self.request),
+            "current_sign_in": sign_in,
+            "number": sign_ins.count(),
+            "sign_ins": sign_ins.current_first(sign_in)[:SIGN_INS_ON_HOME],
+            "events": SecurityEvent.objects.filter(user=sign_in.user)[:EVENTS_ON_HOME],
+        }
