@@ -1,6 +1,7 @@
 """The template filter of relative times, with texts of our own: Django's `naturaltime` names two units."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django import template
 from django.utils import timezone
@@ -12,7 +13,7 @@ register = template.Library()
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 MONTH, YEAR = timedelta(days=30), timedelta(days=365)
 # Up to which distance each unit is used. Below two months, days are more exact: "45 days ago", not "1 month ago".
-UNITS = (
+UNITS: tuple[tuple[timedelta, timedelta, Any, Any], ...] = (
     (
         HOUR,
         MINUTE,
@@ -54,5 +55,5 @@ def relative_time(at: datetime) -> str:
     distance = abs(distance)
     if distance < MINUTE:
         return _("just now") if is_past else _("in less than a minute")
-    unit, past, future = next(texts for limit, *texts in UNITS if distance < limit)
+    _limit, unit, past, future = next(each for each in UNITS if distance < each[0])
     return str((past if is_past else future) % {"count": distance // unit})
