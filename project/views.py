@@ -38,6 +38,9 @@ class HomeView(TemplateView):
     request: BrowserRequest
     template_name = "home.html"
 
+    def get_template_names(self) -> list[str]:
+        return ["accounts/overview.html"] if self.request.session.sign_in else super().get_template_names()
+
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)
         sign_in = self.request.session.sign_in
