@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import assert_fits
-from tests.e2e.site import sign_in
+from tests.e2e.site import account_menu, sign_in, sign_out
 
 # How a browser renders pages does not depend on the stores; test_harness runs on both.
 pytestmark = pytest.mark.once
@@ -88,7 +88,7 @@ def test_a_password_shown_by_its_button_is_sent_as_a_password(page, ann, look_at
     # As it is when the form is sent, which is when the browser offers to store it.
     page.evaluate("addEventListener('submit', () => { name = document.querySelector('[name=password]').type })")
     main(page).get_by_role("button", name="Sign in", exact=True).click()
-    expect(page.get_by_role("banner").get_by_role("button", name="Sign out")).to_be_visible()
+    expect(account_menu(page)).to_be_visible()
     assert page.evaluate("name") == "password"
 
 
@@ -96,7 +96,7 @@ def test_after_signing_out_the_back_button_shows_nothing_private(anns_page, ann)
     page = anns_page
     page.goto("/accounts/profile/")
     expect(main(page)).to_contain_text(ann.email)
-    page.get_by_role("banner").get_by_role("button", name="Sign out").click()
+    sign_out(page)
     expect(main(page)).to_contain_text("You are signed out")
     page.go_back()
     expect(main(page).get_by_role("button", name="Sign in", exact=True)).to_be_visible()

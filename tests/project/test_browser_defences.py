@@ -56,9 +56,10 @@ def test_every_cookie_belongs_to_this_host_only(browser, staff, password):
     page = browser()
     page.get("/accounts/login/")
     page.post("/accounts/language/", {"language": "de"})
+    page.post("/accounts/theme/", {"theme": "dark"})
     page.post("/admin/login/?next=/admin/", {"username": staff.username, "password": password})
     kinds = {name.removeprefix("__Host-").partition("-")[0]: morsel for name, morsel in page.cookies.items()}
-    assert kinds.keys() == {"csrftoken", "language", "sessionid", "device"}
+    assert kinds.keys() == {"csrftoken", "language", "theme", "sessionid", "device"}
     assert all(name.startswith("__Host-") for name in page.cookies)
     for name, morsel in kinds.items():
         assert (morsel["secure"], morsel["path"], morsel["domain"], morsel["samesite"]) == (True, "/", "", "Lax"), name
