@@ -58,5 +58,6 @@ urlpatterns = [
     path("sign-ins/end-all/", sign_ins.EndAllSignInsView.as_view(), name="end_all_sign_ins"),
     path("factors/stop-removal/<token>/", factors.StopRemovalView.as_view(), name="stop_factor_removal"),
     path("activity/", activity.ActivityView.as_view(), name="activity"),
+    path("activity/download/", activity.DownloadActivityView.as_view(), name="download_activity"),
     path("activity/<int:pk>/not-me/", activity.NotMeView.as_view(), name="not_me"),
 ]
