@@ -8,7 +8,7 @@ from functools import cached_property
 from django.utils import timezone, translation
 
 from accounts import csv_export, devices
-from accounts.models import SecurityEvent, SignIn, User
+from accounts.models import SecurityEvent, User
 from accounts.models.event_sentences import TYPES_OF, Importance, plural, sentence
 
 ENTRIES_PER_PAGE = 25
@@ -156,7 +156,7 @@ class ActivityPage:
         shown = [event for entry in self.entries for event in entry.listed or entry.events]
         sign_ins = self.user.sign_ins.in_bulk({event.sid for event in shown if event.sid})
         for event in shown:
-            event.sign_in: SignIn | None = sign_ins.get(event.sid)
+            event.sign_in = sign_ins.get(event.sid)  # type: ignore[attr-defined]
 
 
 def icon_of(event: SecurityEvent) -> str:

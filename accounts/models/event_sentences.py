@@ -167,7 +167,7 @@ def sentence(type: EventType, details: Mapping[str, Any], count: int = 1) -> str
     if count > 1 and (several := plural(type, details)):
         return str(several % {"count": count})
     detail, exact = EXACT.get(type, ("", {}))
-    return str(exact.get(details.get(detail), SENTENCES[type]))
+    return str(exact.get(details.get(detail, ""), SENTENCES[type]))
 
 
 def plural(type: EventType, details: Mapping[str, Any]) -> Any:

@@ -21,10 +21,13 @@ from accounts.sessions import SignedInRequest
 from accounts.views.sign_in import ReauthenticationRequiredMixin
 
 
+FILTERS = [("", gettext_lazy("All")), *Importance.choices]
+
+
 class ActivityQuery(Form):
     """What an address of the activity page asks for."""
 
-    show = ChoiceField(choices=[("", gettext_lazy("All")), *Importance.choices], required=False)
+    show = ChoiceField(choices=FILTERS, required=False)
     # The largest id of PostgreSQL.
     before = IntegerField(min_value=1, max_value=2**63 - 1, required=False)
 
@@ -48,7 +51,7 @@ class ActivityView(LoginRequiredMixin, TemplateView):
         today = timezone.localdate()
         return super().get_context_data(**kwargs) | {
             "page": page,
-            "filters": query.fields["show"].choices,
+            "filters": FILTERS,
             "shown": shown,
             "is_first": before is None,
             "today": today,
