@@ -52,6 +52,7 @@ urlpatterns = [
         name="password_reset_complete",
     ),
     path("sign-ins/", sign_ins.SignInListView.as_view(), name="sign_ins"),
+    path("sign-ins/ended/", sign_ins.EndedSignInListView.as_view(), name="ended_sign_ins"),
     path("sign-ins/<uuid:pk>/name/", sign_ins.RenameSignInView.as_view(), name="rename_sign_in"),
     path("sign-ins/<uuid:pk>/end/", sign_ins.EndSignInView.as_view(), name="end_sign_in"),
     path("sign-ins/end-others/", sign_ins.EndOtherSignInsView.as_view(), name="end_other_sign_ins"),

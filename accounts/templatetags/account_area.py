@@ -1,4 +1,4 @@
-"""The template tag of the side navigation of the account area."""
+"""Template tags of the account area: its side navigation, names of proved methods."""
 
 from typing import Any, NamedTuple
 
@@ -6,6 +6,8 @@ from django import template
 from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Method
 
 register = template.Library()
 
@@ -58,3 +60,10 @@ def area_navigation(context: Any) -> dict[str, Any]:
         state = "page" if each.url_name == current else "true" if current in each.below else ""
         sections.append({"url": reverse(each.url_name), "label": each.label, "icon": each.icon, "current": state})
     return {"sections": sections}
+
+
+@register.filter
+def method_names(methods: str) -> str:
+    """Returns the names of SignIn.methods in the active language."""
+    labels = dict(Method.choices)
+    return ", ".join(str(labels[method]) for method in methods.split() if method in labels)
