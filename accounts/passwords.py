@@ -1,5 +1,8 @@
 """Passwords of accounts: change, reset by mail, and the check of the password of a signed-in user."""
 
+from datetime import datetime
+
+from django.conf import settings
 from django.contrib.auth import authenticate
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -25,6 +28,18 @@ def change(user: User, new_password: str, keep: SignIn | None = None) -> None:
         if keep:
             keep.auth_hash = user.get_session_auth_hash()
             keep.mark_reauthenticated()
+
+
+def changed_at(user: User) -> datetime | None:
+    """
+    Returns when the user's password was set, by the recorded events: at the latest change, or else with the account.
+    None if that is longer ago than events are kept. One statement.
+    """
+    types = (SecurityEvent.Type.PASSWORD_CHANGED, SecurityEvent.Type.PASSWORD_RESET)
+    latest = SecurityEvent.objects.filter(user=user, type__in=types).values_list("created_at", flat=True).first()
+    if latest:
+        return latest
+    return user.date_joined if user.date_joined > timezone.now() - settings.EVENT_KEEP else None
 
 
 def request_reset(email: str) -> None:

@@ -20,7 +20,6 @@ from accounts.models.event_sentences import Importance
 from accounts.sessions import SignedInRequest
 from accounts.views.sign_in import ReauthenticationRequiredMixin
 
-
 FILTERS = [("", gettext_lazy("All")), *Importance.choices]
 
 

@@ -99,8 +99,8 @@ def test_the_page_has_no_secret(with_app, hers, ann):
         assert base64.b64encode(bytes(secret)).decode() not in page
 
 
-def test_the_list_takes_six_statements(with_app, django_assert_num_queries):
-    with django_assert_num_queries(6):
+def test_the_page_takes_seven_statements(with_app, django_assert_num_queries):
+    with django_assert_num_queries(7):
         with_app.get(SECURITY)
 
 
