@@ -60,6 +60,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    "django.forms",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -111,6 +112,7 @@ TEMPLATES = [
         },
     },
 ]
+FORM_RENDERER = "project.form_rendering.Renderer"
 MESSAGE_STORAGE = "accounts.messages.CookieStorage"
 MESSAGE_COOKIE_NAME = COOKIE_NAME.format("messages")
 LANGUAGE_CODE = "en"

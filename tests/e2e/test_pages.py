@@ -46,7 +46,6 @@ def test_a_user_signs_up_confirms_the_address_and_sees_the_account(page, site, l
     main(page).get_by_label("Username").fill(person.username)
     main(page).get_by_label("E-mail address").fill(person.email)
     main(page).get_by_label("Password", exact=False).first.fill(person.password)
-    main(page).get_by_label("Password confirmation").fill(person.password)
     main(page).get_by_role("button", name="Sign up").click()
     expect(main(page)).to_contain_text("Confirm your e-mail address")
     look_at(page, "home-account")
@@ -118,7 +117,7 @@ def test_a_password_can_be_pasted_and_filled_by_managers(anns_page):
     new.press("Control+v")
     expect(new).to_have_value("pasted from a manager of passwords")
     kinds = anns_page.eval_on_selector_all("main input:not([type=hidden])", "all => all.map(each => each.autocomplete)")
-    assert kinds == ["username", "current-password", "new-password", "new-password"]
+    assert kinds == ["username", "current-password", "new-password"]
 
 
 def test_the_list_is_used_to_rename_and_end_sign_ins(anns_page, site, ann, look_at):
@@ -226,7 +225,6 @@ def test_a_user_ends_an_unknown_sign_in_and_changes_the_password(anns_page, site
     look_at(page, "password-change")
     main(page).get_by_label("Old password").fill(ann.password)
     main(page).get_by_label("New password", exact=False).first.fill(NEW_PASSWORD)
-    main(page).get_by_label("New password confirmation").fill(NEW_PASSWORD)
     main(page).get_by_role("button", name="Change password").click()
     expect(main(page)).to_contain_text("Password changed")
     look_at(page, "password-change-done")
@@ -244,7 +242,6 @@ def test_a_forgotten_password_is_reset(page, site, ann, look_at):
     page.goto(link)
     look_at(page, "password-reset-confirm")
     main(page).get_by_label("New password", exact=False).first.fill(NEW_PASSWORD)
-    main(page).get_by_label("New password confirmation").fill(NEW_PASSWORD)
     main(page).get_by_role("button", name="Set password").click()
     look_at(page, "password-reset-complete")
 

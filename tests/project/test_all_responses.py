@@ -34,8 +34,8 @@ NOWHERE = ["/nowhere/", "/api/nowhere/"]
 KEPT = {"/.well-known/jwks.json"}
 PASSWORD_PAGES = {
     "/accounts/login/": {"username", "password", "keep"},
-    "/accounts/signup/": {"username", "email", "password1", "password2"},
-    "/accounts/password_change/": {"old_password", "new_password1", "new_password2"},
+    "/accounts/signup/": {"username", "email", "password1"},
+    "/accounts/password_change/": {"old_password", "new_password1"},
     "/accounts/delete/": {"password"},
     "/accounts/confirm/": {"password"},
     "/accounts/password_reset/": {"email"},
