@@ -15,12 +15,10 @@ from django.views.generic import TemplateView, View
 
 from accounts import passkey_offer
 from accounts.http import request_context
-from accounts.models import SecurityEvent, SignIn
+from accounts.overview import Overview
 from accounts.sessions import BrowserRequest
 from project import theme
 
-EVENTS_ON_HOME = 5
-SIGN_INS_ON_HOME = 3
 # A client reads /.well-known/security.txt again before this has passed (RFC 9116, section 2.5.5: less than a year).
 SECURITY_TXT_AGE = timedelta(days=180)
 SECURITY_TXT = "/.well-known/security.txt"
@@ -102,14 +100,9 @@ class HomeView(TemplateView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)
-        sign_in = self.request.session.sign_in
-        if sign_in:
-            sign_ins = SignIn.objects.filter(user=sign_in.user).live()
+        if sign_in := self.request.session.sign_in:
             context |= {
                 "offers_passkey": passkey_offer.is_open(self.request),
-                "current_sign_in": sign_in,
-                "number": sign_ins.count(),
-                "sign_ins": sign_ins.current_first(sign_in)[:SIGN_INS_ON_HOME],
-                "events": SecurityEvent.objects.filter(user=sign_in.user)[:EVENTS_ON_HOME],
+                "overview": Overview(sign_in.user, sign_in),
             }
         return context

@@ -20,8 +20,8 @@ from accounts.sessions import SignedInRequest
 from accounts.views.sign_in import ReauthenticationRequiredMixin, sign_out_and_render
 
 
-class SignInListMixin(LoginRequiredMixin):
-    """For lists of sign-ins of the signed-in user: their numbers, on top of the page."""
+class SignInsView(LoginRequiredMixin, ListView):
+    """A list of sign-ins of the signed-in user, with their numbers on top of the page."""
 
     request: SignedInRequest
     context_object_name = "sign_ins"
@@ -36,7 +36,7 @@ class SignInListMixin(LoginRequiredMixin):
         return numbers | {"total": sum(numbers.values())}
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(**kwargs) | {  # type: ignore[misc]
+        return super().get_context_data(**kwargs) | {
             "numbers": self.numbers,
             "others": self.numbers["total"] - 1,
             "kind": self.kind,
@@ -45,7 +45,7 @@ class SignInListMixin(LoginRequiredMixin):
         }
 
 
-class SignInListView(SignInListMixin, ListView):
+class SignInListView(SignInsView):
     """The live sign-ins of the signed-in user, the current one first; `?kind=` selects browsers or clients."""
 
     template_name = "accounts/sign_ins.html"
@@ -64,7 +64,7 @@ class SignInListView(SignInListMixin, ListView):
         return paginator
 
 
-class EndedSignInListView(SignInListMixin, ListView):
+class EndedSignInListView(SignInsView):
     """The sign-ins of the signed-in user that ended or expired in the last SIGN_IN_KEEP_DAYS, the latest first."""
 
     template_name = "accounts/sign_ins_ended.html"

@@ -384,23 +384,6 @@ def test_the_home_page_describes_the_project_to_visitors(browser, django_assert_
     assert "The passport" in content
 
 
-def test_the_home_page_shows_a_user_the_state_of_the_account(page, django_assert_num_queries):
-    page.get("/")
-    # The session, the count of sign-ins, the first of them, the latest events.
-    with django_assert_num_queries(4):
-        content = page.get("/").content.decode()
-    assert "Hello, ann" in content
-    assert "2 sign-ins" in content
-    assert "A client signed in." in content
-
-
-def test_an_unconfirmed_address_is_shown_until_it_is_confirmed(page, ann):
-    User.objects.update(email_confirmed_at=None)
-    assert "Confirm your e-mail address ann@example.org" in page.get("/").content.decode()
-    User.objects.update(email_confirmed_at=ann.date_joined)
-    assert "Confirm your e-mail address" not in page.get("/").content.decode()
-
-
 # Deleting the account
 
 
