@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
-from accounts import devices
+from accounts import devices, passwords
 from accounts.factors import requirements
 from accounts.models import SecurityEvent, SignIn, User
 from accounts.models.sign_in_querysets import MAX_COMPARED_SIGN_INS
@@ -15,7 +15,6 @@ from accounts.models.sign_in_querysets import MAX_COMPARED_SIGN_INS
 # A device is new for this long.
 NEW_DEVICE = timedelta(days=7)
 MAX_LISTED_DEVICES = 3
-PASSWORD_TYPES = {SecurityEvent.Type.PASSWORD_CHANGED, SecurityEvent.Type.PASSWORD_RESET}
 # Events that happen every day, or that the owner has just caused without a change of the account.
 ROUTINE_TYPES = {
     SecurityEvent.Type.SIGNED_UP,
@@ -64,9 +63,7 @@ class Overview:
     @property
     def password_set_at(self) -> datetime | None:
         """When the password was set. None: before the events that are kept, which is EVENT_KEEP_DAYS ago."""
-        if self._password_event:
-            return self._password_event.created_at
-        return self.user.date_joined if self.user.date_joined > timezone.now() - settings.EVENT_KEEP else None
+        return passwords.set_by(self.user, self._password_event)
 
 
 def _new_devices(user: User, current: SignIn) -> list[str]:
@@ -93,10 +90,10 @@ def _device(sign_in: SignIn) -> tuple[str, ...]:
 
 def _latest_events(user: User) -> tuple[SecurityEvent | None, SecurityEvent | None]:
     """The latest important event, and the latest change of the password. One statement."""
-    latest = [Subquery(_latest(user, types)) for types in (IMPORTANT_TYPES, PASSWORD_TYPES)]
+    latest = [Subquery(_latest(user, types)) for types in (IMPORTANT_TYPES, passwords.SET_BY)]
     # Newest first. Any change of the password is important, so it is the first or the second row.
     rows: list[SecurityEvent] = list(SecurityEvent.objects.filter(pk__in=latest))
-    password = next((each for each in rows if each.type in PASSWORD_TYPES), None)
+    password = next((each for each in rows if each.type in passwords.SET_BY), None)
     return (rows[0] if rows else None), password
 
 

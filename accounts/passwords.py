@@ -15,6 +15,9 @@ from accounts import hashing, links, mail, quotas, rate_limits
 from accounts.http import request_context
 from accounts.models import AccountChanged, AttemptCounter, SecurityEvent, SignIn, User
 
+# Events that set a password.
+SET_BY = {SecurityEvent.Type.PASSWORD_CHANGED, SecurityEvent.Type.PASSWORD_RESET}
+
 
 def change(user: User, new_password: str, keep: SignIn | None = None) -> None:
     """
@@ -30,15 +33,18 @@ def change(user: User, new_password: str, keep: SignIn | None = None) -> None:
             keep.mark_reauthenticated()
 
 
-def changed_at(user: User) -> datetime | None:
+def set_at(user: User) -> datetime | None:
+    """Returns when the user's password was set, as set_by() does. One statement."""
+    return set_by(user, SecurityEvent.objects.filter(user=user, type__in=SET_BY).first())
+
+
+def set_by(user: User, latest: SecurityEvent | None) -> datetime | None:
     """
-    Returns when the user's password was set, by the recorded events: at the latest change, or else with the account.
-    None if that is longer ago than events are kept. One statement.
+    Returns the time of the latest event that set the password, or else that of the account. None if that is longer ago
+    than events are kept.
     """
-    types = (SecurityEvent.Type.PASSWORD_CHANGED, SecurityEvent.Type.PASSWORD_RESET)
-    latest = SecurityEvent.objects.filter(user=user, type__in=types).values_list("created_at", flat=True).first()
     if latest:
-        return latest
+        return latest.created_at
     return user.date_joined if user.date_joined > timezone.now() - settings.EVENT_KEEP else None
 
 

@@ -36,7 +36,7 @@ class SecurityView(LoginRequiredMixin, TemplateView):
         user = self.request.user.with_all_fields()
         context = super().get_context_data(**kwargs) | {
             "can_add": requirements.can_add(user),
-            "password_changed_at": passwords.changed_at(user),
+            "password_set_at": passwords.set_at(user),
             "event_days": settings.EVENT_KEEP.days,
         }
         if not context["can_add"]:

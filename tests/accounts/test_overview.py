@@ -180,7 +180,7 @@ def test_sign_ins_are_no_important_event(here, start):
 def test_an_important_event_is_shown_until_the_next_one(here, ann):
     record(ann, "password_changed")
     record(ann, "signed_in")
-    assert "The password was changed." in overview(here)
+    assert "Your password was changed." in overview(here)
     record(ann, "factor_added")
     page = overview(here)
     assert "A second factor was added." in page
