@@ -185,7 +185,7 @@ def test_an_important_event_is_shown_until_the_next_one(here, ann):
     page = overview(here)
     assert "A second factor was added." in page
     assert "This wasn't me" in page
-    assert "The password was changed." not in page
+    assert "Your password was changed." not in page
 
 
 def test_events_of_other_users_are_not_shown(here, bob):
