@@ -1,7 +1,7 @@
 """The activity of an account: its events by page, with equal acts merged into one entry, and as a file."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
 
@@ -16,8 +16,9 @@ ENTRIES_PER_PAGE = 25
 MAX_EVENTS_PER_PAGE = 500
 # Events that a page of one importance reads to find those of it. Older ones follow on the next page.
 MAX_EVENTS_SEARCHED = 10_000
-# Events that an entry lists.
+# Events that an entry lists, and that all entries of a page list, so that a page stays below 80 kB.
 MAX_LISTED = 25
+MAX_LISTED_PER_PAGE = 80
 # Two equal events that follow each other within this time are one act.
 SAME_ACT = timedelta(minutes=1)
 # Events of a file, and events that it reads in one statement.
@@ -53,6 +54,8 @@ class Entry:
     events: list[SecurityEvent]
     # Whether more events of the same act follow on the next page.
     is_continued: bool = False
+    # The events to list below the sentence; none if there is only one.
+    listed: list[SecurityEvent] = field(default_factory=list)
 
     @property
     def newest(self) -> SecurityEvent:
@@ -63,14 +66,9 @@ class Entry:
         return len(self.events) == 1
 
     @property
-    def listed(self) -> list[SecurityEvent]:
-        """The events to list below the sentence; none if there is only one."""
-        return [] if self.is_one else self.events[:MAX_LISTED]
-
-    @property
     def unlisted(self) -> int:
-        """How many events are not listed."""
-        return max(0, len(self.events) - MAX_LISTED)
+        """How many events of several are not listed."""
+        return 0 if self.is_one else len(self.events) - len(self.listed)
 
     @property
     def sentence(self) -> str:
@@ -126,6 +124,7 @@ class ActivityPage:
         read = list(events[: MAX_EVENTS_PER_PAGE + 1])
         self._is_more = len(read) > MAX_EVENTS_PER_PAGE
         self.entries = self._entries(read[:MAX_EVENTS_PER_PAGE])
+        self._list()
 
     def _entries(self, events: list[SecurityEvent]) -> list[Entry]:
         entries: list[Entry] = []
@@ -144,6 +143,13 @@ class ActivityPage:
             entries[-1].is_continued = True
         return entries
 
+    def _list(self) -> None:
+        left = MAX_LISTED_PER_PAGE
+        for entry in self.entries:
+            if not entry.is_one:
+                entry.listed = entry.events[: min(MAX_LISTED, left)]
+                left -= len(entry.listed)
+
     @cached_property
     def older(self) -> int | None:
         """The `before` of the next page; None on the last one."""
@@ -153,7 +159,7 @@ class ActivityPage:
 
     def mark_sign_ins(self) -> None:
         """Sets `sign_in` of each event that is shown. One statement."""
-        shown = [event for entry in self.entries for event in entry.listed or entry.events]
+        shown = [event for entry in self.entries for event in entry.listed or entry.events[:1]]
         sign_ins = self.user.sign_ins.in_bulk({event.sid for event in shown if event.sid})
         for event in shown:
             event.sign_in = sign_ins.get(event.sid)  # type: ignore[attr-defined]

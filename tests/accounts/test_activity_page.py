@@ -214,9 +214,18 @@ def test_a_page_lists_25_entries(here, ann):
 
 
 def test_the_page_of_many_events_is_small(here, ann):
-    for i in range(20):
-        insert(ann, "signed_in", 25, at=START + i * 3 * MINUTE, user_agent=f"tool-{i}/1", sid=uuid4())
-    assert len(here.get(PAGE).content) < 80_000 * 3
+    for i in range(25):
+        insert(ann, "signed_in", 19, at=START + i * 3 * MINUTE, user_agent=f"tool-{i}/1", sid=uuid4())
+    response = here.get(PAGE)
+    assert len(entries_of(response)) == 25
+    assert len(response.content) < 80_000
+
+
+def test_an_entry_says_how_many_events_it_does_not_list(here, ann):
+    insert(ann, "sign_in_failed", 40)
+    [entry] = [each for each in entries_of(here.get(PAGE)) if not each.is_one]
+    assert (len(entry.listed), entry.unlisted) == (25, 15)
+    assert "and 15 more" in here.get(PAGE).content.decode()
 
 
 # Filters
