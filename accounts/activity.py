@@ -22,7 +22,7 @@ MAX_LISTED_PER_PAGE = 80
 # Two equal events that follow each other within this time are one act.
 SAME_ACT = timedelta(minutes=1)
 # Events of a file, and events that it reads in one statement.
-MAX_EVENTS_IN_FILE = 50_000
+MAX_EVENTS_IN_FILE = 20_000
 EVENTS_PER_STATEMENT = 2000
 ICONS = {
     SecurityEvent.Type.SIGNED_UP: "person",
