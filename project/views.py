@@ -15,10 +15,15 @@ from django.views.generic import TemplateView, View
 
 from accounts import passkey_offer
 from accounts.http import request_context
+from accounts.models import SignIn
 from accounts.overview import Overview
 from accounts.sessions import BrowserRequest
 from project import theme
+from project.differences import differences
+from project.proofs import proofs
 
+# As in README.md.
+INSTALL = "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python manage.py start"
 # A client reads /.well-known/security.txt again before this has passed (RFC 9116, section 2.5.5: less than a year).
 SECURITY_TXT_AGE = timedelta(days=180)
 SECURITY_TXT = "/.well-known/security.txt"
@@ -100,9 +105,11 @@ class HomeView(TemplateView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)
-        if sign_in := self.request.session.sign_in:
-            context |= {
-                "offers_passkey": passkey_offer.is_open(self.request),
-                "overview": Overview(sign_in.user, sign_in),
-            }
-        return context
+        sign_in = self.request.session.sign_in
+        return context | (self._account(sign_in) if sign_in else self._site())
+
+    def _site(self) -> dict[str, Any]:
+        return {"install": INSTALL, "proofs": proofs(), "differences": differences()}
+
+    def _account(self, sign_in: SignIn) -> dict[str, Any]:
+        return {"offers_passkey": passkey_offer.is_open(self.request), "overview": Overview(sign_in.user, sign_in)}
