@@ -194,7 +194,7 @@ class EmailChangeForm(forms.Form):
 
 
 class ClientNameForm(forms.ModelForm):
-    """The name of a client in the list of sign-ins."""
+    """The name of a browser or client in the list of sign-ins."""
 
     class Meta:
         model = SignIn

@@ -1,5 +1,8 @@
 """Passwords of accounts: change, reset by mail, and the check of the password of a signed-in user."""
 
+from datetime import datetime
+
+from django.conf import settings
 from django.contrib.auth import authenticate
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -11,6 +14,9 @@ from django.utils.translation import gettext_lazy as _
 from accounts import hashing, links, mail, quotas, rate_limits
 from accounts.http import request_context
 from accounts.models import AccountChanged, AttemptCounter, SecurityEvent, SignIn, User
+
+# Events that set a password.
+SET_BY = {SecurityEvent.Type.PASSWORD_CHANGED, SecurityEvent.Type.PASSWORD_RESET}
 
 
 def change(user: User, new_password: str, keep: SignIn | None = None) -> None:
@@ -25,6 +31,21 @@ def change(user: User, new_password: str, keep: SignIn | None = None) -> None:
         if keep:
             keep.auth_hash = user.get_session_auth_hash()
             keep.mark_reauthenticated()
+
+
+def set_at(user: User) -> datetime | None:
+    """Returns when the user's password was set, as set_by() does. One statement."""
+    return set_by(user, SecurityEvent.objects.filter(user=user, type__in=SET_BY).first())
+
+
+def set_by(user: User, latest: SecurityEvent | None) -> datetime | None:
+    """
+    Returns the time of the latest event that set the password, or else that of the account. None if that is longer ago
+    than events are kept.
+    """
+    if latest:
+        return latest.created_at
+    return user.date_joined if user.date_joined > timezone.now() - settings.EVENT_KEEP else None
 
 
 def request_reset(email: str) -> None:

@@ -52,11 +52,13 @@ urlpatterns = [
         name="password_reset_complete",
     ),
     path("sign-ins/", sign_ins.SignInListView.as_view(), name="sign_ins"),
+    path("sign-ins/ended/", sign_ins.EndedSignInListView.as_view(), name="ended_sign_ins"),
     path("sign-ins/<uuid:pk>/name/", sign_ins.RenameSignInView.as_view(), name="rename_sign_in"),
     path("sign-ins/<uuid:pk>/end/", sign_ins.EndSignInView.as_view(), name="end_sign_in"),
     path("sign-ins/end-others/", sign_ins.EndOtherSignInsView.as_view(), name="end_other_sign_ins"),
     path("sign-ins/end-all/", sign_ins.EndAllSignInsView.as_view(), name="end_all_sign_ins"),
     path("factors/stop-removal/<token>/", factors.StopRemovalView.as_view(), name="stop_factor_removal"),
     path("activity/", activity.ActivityView.as_view(), name="activity"),
+    path("activity/download/", activity.DownloadActivityView.as_view(), name="download_activity"),
     path("activity/<int:pk>/not-me/", activity.NotMeView.as_view(), name="not_me"),
 ]

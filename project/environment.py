@@ -27,6 +27,8 @@ HOST = r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62}\.?)*|\[[0-9A-Fa-f:.]+\])"
 HOST_PATTERN = re.compile(rf"\*|\.?{HOST}")
 ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://(?:\*\.)?{HOST}(?::[0-9]{{1,5}})?")
 SITE_HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*")
+# The types of databases of MaxMind, DB-IP and IP2Location whose records have a city or a country.
+GEOIP_TYPE = re.compile(r"city|country|enterprise|location", re.IGNORECASE)
 EMAIL_ADDRESS = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
 # For URLs and headers: no white space, quotes or control characters.
 WORD = re.compile(r"[!#-~]+")
@@ -222,6 +224,15 @@ class Environment:
             self.refuse(name, "a folder that exists and that this process may write to", value)
         return value
 
+    def geoip_database(self, name: str) -> str:
+        """The path of a MaxMind DB file with cities or countries. Empty if it is unset."""
+        value = self.text(name)
+        if value and not _is_geoip_database(value):
+            expected = "a file in the format MaxMind DB with cities or countries, such as /srv/GeoLite2-City.mmdb"
+            self.refuse(name, expected, value)
+            return ""
+        return value
+
     def site_url(self, name: str, schemes: Sequence[str]) -> str:
         """A scheme, a host and a port. A final slash and a default port are removed."""
         value = self.text(name)
@@ -304,6 +315,17 @@ def _is_link(value: str, schemes: Sequence[str]) -> bool:
         # A space, so that the rest does not contain a placeholder that the value does not have.
         rest = rest.replace(placeholder, " ")
     return not {"{", "}"} & set(rest)
+
+
+def _is_geoip_database(path: str) -> bool:
+    # Needed with this setting only.
+    import maxminddb
+
+    try:
+        with maxminddb.open_database(path) as database:
+            return bool(GEOIP_TYPE.search(database.metadata().database_type))
+    except (OSError, ValueError, maxminddb.InvalidDatabaseError):
+        return False
 
 
 def _has_port_in_range(origin: str) -> bool:

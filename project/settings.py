@@ -221,6 +221,8 @@ SECOND_FACTOR = env.choice("SECOND_FACTOR", ["off", "offered", "staff", "all"]) 
 SIGN_IN_KEEP = timedelta(days=env.integer("SIGN_IN_KEEP_DAYS", default=30, low=0, high=36500))
 EVENT_KEEP = timedelta(days=env.integer("EVENT_KEEP_DAYS", default=365, low=0, high=36500))
 UNCONFIRMED_KEEP = timedelta(days=env.integer("UNCONFIRMED_KEEP_DAYS", default=30, low=1, high=36500))
+# A local database of places, which pages show for IP addresses. Unset: no places.
+GEOIP_PATH = env.geoip_database("GEOIP_PATH")
 JWT_LEEWAY = timedelta(seconds=env.integer("JWT_LEEWAY_SECONDS", default=15, low=0, high=600))
 env.require(REFRESH_GRACE < ACCESS_TOKEN, "REFRESH_GRACE_SECONDS must be less than ACCESS_TOKEN_MINUTES.")
 env.require(JWT_LEEWAY < ACCESS_TOKEN, "JWT_LEEWAY_SECONDS must be less than ACCESS_TOKEN_MINUTES.")

@@ -7,6 +7,7 @@ from django.views.generic import RedirectView
 from django.views.i18n import set_language
 
 from api.connect_client import ConnectClientView
+from api.developer import DeveloperView
 from api.service_endpoints import JWKSView
 from project import health, views
 from project.metrics_view import metrics_view
@@ -14,6 +15,7 @@ from project.metrics_view import metrics_view
 urlpatterns = [
     path("", views.HomeView.as_view(), name="home"),
     path("accounts/", include("accounts.urls")),
+    path("accounts/developer/", DeveloperView.as_view(), name="developer"),
     path("accounts/clients/new/", ConnectClientView.as_view(), name="connect_client"),
     path("accounts/language/", set_language, name="set_language"),
     path("accounts/theme/", views.ThemeView.as_view(), name="set_theme"),

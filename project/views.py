@@ -15,7 +15,8 @@ from django.views.generic import TemplateView, View
 
 from accounts import passkey_offer
 from accounts.http import request_context
-from accounts.models import SecurityEvent, SignIn
+from accounts.models import SignIn
+from accounts.overview import Overview
 from accounts.sessions import BrowserRequest
 from project import theme
 from project.differences import differences
@@ -23,8 +24,6 @@ from project.proofs import proofs
 
 # As in README.md.
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python manage.py start"
-EVENTS_ON_HOME = 5
-SIGN_INS_ON_HOME = 3
 # A client reads /.well-known/security.txt again before this has passed (RFC 9116, section 2.5.5: less than a year).
 SECURITY_TXT_AGE = timedelta(days=180)
 SECURITY_TXT = "/.well-known/security.txt"
@@ -101,6 +100,9 @@ class HomeView(TemplateView):
     request: BrowserRequest
     template_name = "home.html"
 
+    def get_template_names(self) -> list[str]:
+        return ["accounts/overview.html"] if self.request.session.sign_in else super().get_template_names()
+
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)
         sign_in = self.request.session.sign_in
@@ -110,11 +112,4 @@ class HomeView(TemplateView):
         return {"install": INSTALL, "proofs": proofs(), "differences": differences()}
 
     def _account(self, sign_in: SignIn) -> dict[str, Any]:
-        sign_ins = SignIn.objects.filter(user=sign_in.user).live()
-        return {
-            "offers_passkey": passkey_offer.is_open(self.request),
-            "current_sign_in": sign_in,
-            "number": sign_ins.count(),
-            "sign_ins": sign_ins.current_first(sign_in)[:SIGN_INS_ON_HOME],
-            "events": SecurityEvent.objects.filter(user=sign_in.user)[:EVENTS_ON_HOME],
-        }
+        return {"offers_passkey": passkey_offer.is_open(self.request), "overview": Overview(sign_in.user, sign_in)}

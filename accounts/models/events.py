@@ -15,7 +15,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts import devices
 from accounts.compiled_queries import chunks
 from accounts.http import request_context
-from accounts.models.choices import EndReason, EventType, SignInKind, event_types
+from accounts.models import event_sentences
+from accounts.models.choices import EndReason, EventType, event_types
 from accounts.pruning import BATCH_SIZE, PrunableQuerySet
 from accounts.signals import events_recorded
 
@@ -161,41 +162,7 @@ class SecurityEvent(models.Model):
 
     Type = EventType
 
-    SENTENCES = {
-        Type.SIGNED_UP: _("You created this account."),
-        Type.SIGNED_IN: _("A browser signed in."),
-        Type.SIGN_IN_FAILED: _("A sign-in attempt failed: wrong password."),
-        Type.SIGNED_OUT: _("Signed out."),
-        Type.SIGN_IN_ENDED: _("A sign-in was ended."),
-        Type.TOKEN_REUSED: _("A refresh token was used twice. Its sign-in was ended."),
-        Type.PASSWORD_CHANGED: _("The password was changed."),
-        Type.PASSWORD_RESET_ASKED: _("A link to set a new password was requested."),
-        Type.PASSWORD_RESET: _("A new password was set through the link in an e-mail."),
-        Type.EMAIL_CONFIRMED: _("The e-mail address was confirmed."),
-        Type.EMAIL_CHANGE_ASKED: _("A change of the e-mail address was requested."),
-        Type.EMAIL_CHANGE_CANCELLED: _("The pending change of the e-mail address was cancelled."),
-        Type.EMAIL_CHANGED: _("The e-mail address was changed."),
-        Type.USER_DEACTIVATED: _("The account was deactivated."),
-        Type.LOCKED: _("Sign-in was locked for a while after too many wrong passwords."),
-        Type.UNLOCKED: _("The lock on sign-in was removed."),
-        Type.USER_REACTIVATED: _("The account was reactivated."),
-        Type.USER_EDITED: _("A staff member edited the account."),
-        Type.RIGHTS_CHANGED: _("The account's permissions were changed."),
-        Type.TOKEN_REVOKED: _("An access token was revoked by its client."),
-        Type.TOKEN_BLOCKED: _("A leaked access token was blocked."),
-        Type.BLOCK_LIFTED: _("An access token was unblocked."),
-        Type.EVENTS_EXPORTED: _("You exported security events."),
-        Type.FACTOR_ADDED: _("A second factor was added."),
-        Type.FACTOR_RENAMED: _("A second factor was renamed."),
-        Type.FACTOR_REMOVED: _("A second factor was removed."),
-        Type.FACTOR_DISABLED: _("A second factor was disabled after too many wrong codes."),
-        Type.FACTOR_REMOVAL_ASKED: _("A staff member requested the removal of all second factors."),
-        Type.FACTOR_REMOVAL_STOPPED: _("The requested removal of second factors was stopped."),
-        Type.RECOVERY_CODES_MADE: _("New recovery codes were created."),
-        Type.RECOVERY_CODE_USED: _("A recovery code was used."),
-        Type.SECOND_STEP_FAILED: _("A second step failed after the right password."),
-        Type.PASSKEY_COUNTER: _("A passkey was used whose counter did not increase. There may be a copy of it."),
-    }
+    SENTENCES = event_sentences.SENTENCES
     # Types that the account's owner can report as not their own action.
     DISPUTABLE = {
         Type.SIGNED_IN,
@@ -273,9 +240,12 @@ class SecurityEvent(models.Model):
     @property
     def sentence(self) -> str:
         """A sentence about the event for the account's owner, in the active language."""
-        if self.type == self.Type.SIGNED_IN and self.details.get("kind") == SignInKind.CLIENT:
-            return str(_("A client signed in."))
-        return str(self.SENTENCES[self.Type(self.type)])
+        return event_sentences.sentence(self.Type(self.type), self.details)
+
+    @property
+    def importance(self) -> event_sentences.Importance:
+        """How much the event matters to the account's owner."""
+        return event_sentences.IMPORTANCE_OF[self.Type(self.type)]
 
     @property
     def is_by_another(self) -> bool:

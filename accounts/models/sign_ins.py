@@ -56,7 +56,7 @@ class SignIn(ChangedColumnsModel):
         blank=True,
         default="",
         db_default="",
-        help_text=_("Name that the user gave the client."),
+        help_text=_("Name that the user gave it."),
     )
     user_agent = models.CharField(max_length=request_context.USER_AGENT_MAX_LENGTH, blank=True)
     ip_address = models.GenericIPAddressField(null=True, blank=True)
@@ -269,7 +269,7 @@ class SignIn(ChangedColumnsModel):
         SignIn.objects.filter(pk=self.pk).update(authenticated_at=self.authenticated_at, methods=self.methods)
 
     def rename(self, name: str) -> None:
-        """Sets the name of a client. One statement."""
+        """Sets the name. One statement."""
         self.name = name
         SignIn.objects.filter(pk=self.pk).update(name=name)
 

@@ -1,8 +1,9 @@
-"""Pages of the second factors of an account: list, rename, remove, new recovery codes."""
+"""The security page: the password and the second factors of an account. Rename, remove, new recovery codes."""
 
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.http import Http404, HttpRequest, HttpResponse
@@ -10,7 +11,7 @@ from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.views.generic import FormView, TemplateView, View
 
-from accounts import passkey_offer
+from accounts import passkey_offer, passwords
 from accounts.factors import authenticators, changes, passkeys, recovery_codes, requirements
 from accounts.factors.errors import FactorRefused
 from accounts.factors.forms import FactorNameForm
@@ -23,14 +24,21 @@ NO_PASSKEYS = "no_passkeys_left"
 
 
 class SecurityView(LoginRequiredMixin, TemplateView):
-    """The second factors of the signed-in user, and what the browser is told about passkeys."""
+    """
+    The password and the second factors of the signed-in user, and what the browser is told about passkeys. Seven
+    statements, three of them for the factors.
+    """
 
     request: SignedInRequest
     template_name = "accounts/security.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         user = self.request.user.with_all_fields()
-        context = super().get_context_data(**kwargs) | {"can_add": requirements.can_add(user)}
+        context = super().get_context_data(**kwargs) | {
+            "can_add": requirements.can_add(user),
+            "password_set_at": passwords.set_at(user),
+            "event_days": settings.EVENT_KEEP.days,
+        }
         if not context["can_add"]:
             return context
         factors = changes.factors_of(user)

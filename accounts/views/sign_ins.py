@@ -1,13 +1,15 @@
 """Pages that list, rename and end the sign-ins of an account."""
 
-from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
-from django.http import HttpResponse
+from django.core.paginator import Paginator
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.generic import ListView, TemplateView, UpdateView
@@ -17,34 +19,66 @@ from accounts.models import SignIn, SignInQuerySet
 from accounts.sessions import SignedInRequest
 from accounts.views.sign_in import ReauthenticationRequiredMixin, sign_out_and_render
 
-ENDED_SHOWN_FOR = timedelta(days=30)
-MAX_ENDED_SHOWN = 15
 
-
-class SignInListView(LoginRequiredMixin, ListView):
-    """The live sign-ins of the signed-in user, the current one first, and those that ended lately."""
+class SignInsView(LoginRequiredMixin, ListView):
+    """A list of sign-ins of the signed-in user, with their numbers on top of the page."""
 
     request: SignedInRequest
-    template_name = "accounts/sign_ins.html"
     context_object_name = "sign_ins"
     paginate_by = 25
+    # The kind that the page shows: "" for all live sign-ins, None for ended ones.
+    kind: str | None = ""
 
-    def get_queryset(self) -> SignInQuerySet:
-        return SignIn.objects.filter(user=self.request.user).live().current_first(self.request.session.sign_in)
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """The number of live sign-ins of each kind, and of all. One statement."""
+        numbers = dict.fromkeys(SignIn.Kind.values, 0) | self.request.user.sign_ins.live().by_kind()
+        return numbers | {"total": sum(numbers.values())}
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        context = super().get_context_data(**kwargs)
-        ended = self.request.user.sign_ins.ended_since(timezone.now() - ENDED_SHOWN_FOR)
-        return context | {
+        return super().get_context_data(**kwargs) | {
+            "numbers": self.numbers,
+            "others": self.numbers["total"] - 1,
+            "kind": self.kind,
             # A template that reads request.session.sign_in also reads the session's data, by a statement.
             "current_sign_in": self.request.session.sign_in,
-            "others": context["paginator"].count - 1,
-            "ended": ended[:MAX_ENDED_SHOWN],
         }
 
 
+class SignInListView(SignInsView):
+    """The live sign-ins of the signed-in user, the current one first; `?kind=` selects browsers or clients."""
+
+    template_name = "accounts/sign_ins.html"
+
+    def get_queryset(self) -> SignInQuerySet:
+        self.kind = self.request.GET.get("kind", "")
+        live = SignIn.objects.filter(user=self.request.user).live().current_first(self.request.session.sign_in)
+        if self.kind and self.kind not in SignIn.Kind.values:
+            raise Http404
+        return live.filter(kind=self.kind) if self.kind else live
+
+    def get_paginator(self, *args: Any, **kwargs: Any) -> Paginator:
+        paginator = super().get_paginator(*args, **kwargs)
+        # So that the rows are not counted again.
+        paginator.count = self.numbers[self.kind or "total"]
+        return paginator
+
+
+class EndedSignInListView(SignInsView):
+    """The sign-ins of the signed-in user that ended or expired in the last SIGN_IN_KEEP_DAYS, the latest first."""
+
+    template_name = "accounts/sign_ins_ended.html"
+    kind = None
+
+    def get_queryset(self) -> SignInQuerySet:
+        return SignIn.objects.filter(user=self.request.user).ended_since(timezone.now() - settings.SIGN_IN_KEEP)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**kwargs) | {"kept_days": settings.SIGN_IN_KEEP.days}
+
+
 class RenameSignInView(LoginRequiredMixin, UpdateView):
-    """Renames a client of the signed-in user."""
+    """Renames a browser or client of the signed-in user."""
 
     request: SignedInRequest
     context_object_name = "sign_in"
@@ -52,7 +86,7 @@ class RenameSignInView(LoginRequiredMixin, UpdateView):
     template_name = "accounts/sign_in_name.html"
 
     def get_queryset(self) -> SignInQuerySet:
-        return SignIn.objects.filter(user=self.request.user, kind=SignIn.Kind.CLIENT).live()
+        return SignIn.objects.filter(user=self.request.user).live()
 
     def form_valid(self, form: forms.ClientNameForm) -> HttpResponse:
         self.object.rename(form.cleaned_data["name"])
@@ -76,7 +110,7 @@ class EndSignInView(ReauthenticationRequiredMixin, TemplateView):
         if sign_in == request.session.sign_in:
             return sign_out_and_render(request, "accounts/logged_out.html")
         sign_in.end(SignIn.Reason.ENDED_BY_USER)
-        messages.success(request, _("Sign-in ended: %(device)s.") % {"device": sign_in.label})
+        messages.success(request, _("Signed out: %(device)s.") % {"device": sign_in.label})
         return redirect("sign_ins")
 
 
@@ -95,12 +129,12 @@ class EndOtherSignInsView(ReauthenticationRequiredMixin, TemplateView):
             SignIn.Reason.ENDED_BY_USER,
             keep=request.session.sign_in,  # type: ignore[arg-type]
         )
-        text = ngettext("%(count)d other sign-in ended.", "%(count)d other sign-ins ended.", ended)
+        text = ngettext("%(count)d other was signed out.", "%(count)d others were signed out.", ended)
         messages.success(request, text % {"count": ended})
         if left:
             text = ngettext(
-                "%(count)d other sign-in has not ended yet. End the other sign-ins again.",
-                "%(count)d other sign-ins have not ended yet. End the other sign-ins again.",
+                "%(count)d other is still signed in. Sign out the others again.",
+                "%(count)d others are still signed in. Sign out the others again.",
                 left,
             )
             messages.warning(request, text % {"count": left})

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from accounts import mail
+from accounts import mail, places
 from accounts.models import SecurityEvent
+from tests import geoip_database
 from tests.accounts.second_step_pages import SECOND_STEP, enter_password, leads_to
 from tests.accounts.sign_in_endpoints import SignInEndpoint
 from tests.second_factors import add_app, add_passkey
@@ -49,6 +50,15 @@ def app(hers):
 def passkey(hers):
     """Ann's passkey."""
     return add_passkey(hers)
+
+
+@pytest.fixture
+def places_database(settings, tmp_path):
+    """GEOIP_PATH is set to a small database. Returns its module, with the addresses that it has."""
+    settings.GEOIP_PATH = str(geoip_database.write(tmp_path / "places.mmdb"))
+    yield geoip_database
+    places._of.cache_clear()
+    places._database.cache_clear()
 
 
 @pytest.fixture

@@ -91,6 +91,28 @@ def test_a_rule_of_another_validator_is_listed(browser, settings):
     assert "<li>Your password can’t be entirely numeric.</li>" in page
 
 
+LONG = "x" * 200
+
+
+@pytest.mark.parametrize(
+    ("address", "values", "wrong"),
+    [
+        ("/accounts/profile/", {"first_name": LONG, "last_name": LONG}, ["first_name", "last_name"]),
+        ("/accounts/email/", {"new_email": "no address"}, ["new_email"]),
+        ("/accounts/email/", {"new_email": ""}, ["new_email"]),
+        ("/accounts/password_change/", {"old_password": "wrong", "new_password1": WEAK}, ["old_password"]),
+        ("/accounts/delete/", {"password": "not the right passphrase"}, ["password"]),
+    ],
+)
+def test_an_error_is_at_its_field_and_the_first_has_the_focus(browser_of, ann, address, values, wrong):
+    page = browser_of(ann).post(address, values)
+    found = inputs(page)
+    refused = [name for name, field in found.items() if field.get("aria-invalid") == "true"]
+    assert refused[: len(wrong)] == wrong
+    assert all(f"id_{name}_error" in found[name]["aria-describedby"].split() for name in refused)
+    assert [name for name, field in found.items() if "autofocus" in field] == wrong[:1]
+
+
 # Autocomplete values
 
 

@@ -107,7 +107,7 @@ def test_no_mail_contains_the_address_of_staff(ann, staff, act, browser_of, clie
 
 def test_the_user_sees_the_action_and_the_reason(ann, act, client_of, browser_of):
     end_one(ann, act, client_of)
-    assert "A sign-in was ended." in browser_of(ann).get("/accounts/activity/").content.decode()
+    assert "A staff member signed out a device." in browser_of(ann).get("/accounts/activity/").content.decode()
     [event] = [each for each in client_of(ann).get("/api/events/").json()["results"] if each["type"] == "sign_in_ended"]
     assert (event["details"]["why"], event["ip_address"], event["device"]) == (WHY, None, "Unknown device")
 

@@ -222,7 +222,7 @@ def test_requesting_the_same_change_again_sends_no_mail(link, browser_of, ann, m
 def test_a_requested_change_is_an_event_that_can_be_disputed(link, browser_of, ann):
     event = SecurityEvent.objects.get(user=ann, type="email_change_asked")
     page = browser_of(ann).get("/accounts/activity/").content.decode()
-    assert "A change of the e-mail address was requested." in page
+    assert "A change of your e-mail address was requested." in page
     assert f"/accounts/activity/{event.pk}/not-me/" in page
 
 

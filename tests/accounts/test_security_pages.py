@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.factors import recovery_codes
-from accounts.models import AuthenticatorApp, Passkey, SecurityEvent, SignIn
+from accounts.models import AuthenticatorApp, Passkey, SecurityEvent, SignIn, User
 from tests.accounts.second_step_pages import leads_to
 from tests.authenticator import USER_PRESENT, Authenticator
 from tests.conftest import sign_in_of
@@ -74,6 +74,39 @@ def test_without_factors_the_page_offers_them(here):
     assert "You have no authenticator app" in page
 
 
+@pytest.mark.parametrize("type", ["password_changed", "password_reset"])
+def test_the_page_shows_when_the_password_was_set(clock, here, ann, type):
+    assert "Your password was set just now." in text_of(here.get(SECURITY))
+    SecurityEvent.objects.record(type, ann)
+    ann.refresh_from_db()
+    clock.shift(timedelta(days=3))
+    here.post("/accounts/login/", {"username": ann.username, "password": "violet anchor hums at dawn"})
+    assert "Your password was set 3 days ago." in text_of(here.get(SECURITY))
+
+
+def test_a_password_older_than_the_events_has_no_date(here, ann):
+    User.objects.update(date_joined=ann.date_joined - timedelta(days=400))
+    assert "Your password was set more than 365 days ago." in text_of(here.get(SECURITY))
+
+
+def test_the_page_names_the_protection_of_the_account(here, with_app, hers):
+    assert "Your account is protected by a second factor" in text_of(with_app.get(SECURITY))
+    add_passkey(hers)
+    assert "Your account is well protected" in text_of(with_app.get(SECURITY))
+
+
+def test_without_factors_the_page_warns(here):
+    assert "Your password alone is enough to sign in." in text_of(here.get(SECURITY))
+
+
+def test_each_change_is_reachable_from_the_page(with_app, ann):
+    page = text_of(with_app.get(SECURITY))
+    factor = f"{SECURITY}{factor_of(ann)}"
+    for path in ("/accounts/password_change/", NEW_PASSKEY, f"{SECURITY}app/new/", f"{SECURITY}recovery-codes/"):
+        assert f'"{path}"' in page
+    assert all(f'"{factor}/{action}/"' in page for action in ("name", "remove"))
+
+
 def test_the_list_has_factors_with_names_and_recovery_codes(with_app, hers):
     add_passkey(hers)
     Passkey.objects.update(aaguid=BITWARDEN)
@@ -99,8 +132,8 @@ def test_the_page_has_no_secret(with_app, hers, ann):
         assert base64.b64encode(bytes(secret)).decode() not in page
 
 
-def test_the_list_takes_six_statements(with_app, django_assert_num_queries):
-    with django_assert_num_queries(6):
+def test_the_page_takes_seven_statements(with_app, django_assert_num_queries):
+    with django_assert_num_queries(7):
         with_app.get(SECURITY)
 
 

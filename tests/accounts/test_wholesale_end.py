@@ -115,8 +115,8 @@ def test_the_page_shows_how_many_others_remain(browser_of, client_of, ann, no_ti
     for _ in range(4):
         client_of(ann)
     page = browser.post("/accounts/sign-ins/end-others/", follow=True).content.decode()
-    assert "1 other sign-in ended." in page
-    assert "3 other sign-ins have not ended yet. End the other sign-ins again." in page
+    assert "1 other was signed out." in page
+    assert "3 others are still signed in. Sign out the others again." in page
 
 
 def test_a_kept_sign_in_with_an_old_id_stays_valid(client_of, ann, no_time):

@@ -288,7 +288,7 @@ def test_the_client_is_listed_until_the_page_is_left(anns_page, look_at):
     expect(other_tab.get_by_role("main")).to_contain_text("Compare page")
     page.goto("/")
     # A page does not wait for the request that it sends on leaving, so the list may be read before it arrives.
-    button = other_tab.get_by_role("button", name="End sign-in: Compare page")
+    button = other_tab.get_by_role("button", name="Sign out: Compare page")
     for _ in range(50):
         other_tab.reload()
         if not button.count():

@@ -19,8 +19,8 @@ def test_a_user_signs_in_ends_a_client_and_signs_out(page, site, ann, look_at):
     main = page.get_by_role("main")
     expect(main.get_by_text("this device")).to_have_count(1)
     look_at(page, "sign-ins")
-    main.get_by_role("button", name="End sign-in: curl").click()
-    expect(main.get_by_role("button", name="End sign-in: curl")).to_have_count(0)
+    main.get_by_role("button", name="Sign out: curl").click()
+    expect(main.get_by_role("button", name="Sign out: curl")).to_have_count(0)
     expect(main.get_by_role("status")).to_contain_text("curl")
 
     sign_out(page)

@@ -125,24 +125,32 @@ def test_the_list_is_used_to_rename_and_end_sign_ins(anns_page, site, ann, look_
     for agent in ["curl/8.9.1", "your-app/2.1 (iPhone; iOS 17.2)", "python-httpx/0.28.1"]:
         site.start_client(ann, agent)
     page.goto("/accounts/sign-ins/")
+    expect(main(page).get_by_role("navigation", name="Filter")).to_contain_text(
+        re.compile(r"All\s+4\s+Browsers\s+1\s+Apps\s+3")
+    )
+    main(page).locator("summary").filter(has_text="curl").click()
     main(page).get_by_role("link", name="Rename curl").click()
     look_at(page, "sign-in-name")
     main(page).get_by_label("Name").fill("backup script")
     main(page).get_by_role("button", name="Save").click()
     expect(main(page).get_by_role("status")).to_contain_text("Saved: backup script.")
-
-    main(page).get_by_role("button", name="End sign-in: backup script").click()
-    expect(main(page).get_by_role("status")).to_contain_text("Sign-in ended: backup script.")
-    main(page).get_by_text("Ended in the last 30 days").click()
-    expect(main(page)).to_contain_text("Ended by the user")
-    main(page).get_by_text("User agent").first.click()
+    main(page).locator("summary").first.click()
+    expect(main(page)).to_contain_text("Mozilla/5.0")
     look_at(page, "sign-ins-open")
 
-    main(page).get_by_role("link", name="End the 2 other sign-ins").click()
-    expect(main(page)).to_contain_text("2 other sign-ins end at once. You stay signed in here.")
+    main(page).get_by_role("button", name="Sign out: backup script").click()
+    expect(main(page).get_by_role("status")).to_contain_text("Signed out: backup script.")
+    main(page).get_by_role("link", name="Ended").click()
+    expect(main(page)).to_contain_text("ended by the user")
+    look_at(page, "sign-ins-ended")
+    main(page).get_by_role("link", name="Apps").click()
+    expect(main(page).get_by_role("button", name="Sign out")).to_have_count(2)
+
+    main(page).get_by_role("link", name="Sign out all others").click()
+    expect(main(page)).to_contain_text("2 other browsers and apps are signed out at once. You stay signed in here.")
     look_at(page, "sign-ins-end-others")
-    main(page).get_by_role("button", name="End all other sign-ins").click()
-    expect(main(page).get_by_role("status")).to_contain_text("2 other sign-ins ended.")
+    main(page).get_by_role("button", name="Sign out all others").click()
+    expect(main(page).get_by_role("status")).to_contain_text("2 others were signed out.")
     expect(main(page)).to_contain_text("This is your only sign-in.")
 
     main(page).get_by_role("link", name="Sign out everywhere").click()
@@ -157,7 +165,7 @@ def test_reauthentication_returns_to_the_page(anns_page, site, ann, look_at):
     site.start_client(ann)
     site.shell(MORE_THAN_RECENT.format(name=ann.username))
     page.goto("/accounts/sign-ins/")
-    main(page).get_by_role("button", name="End sign-in: curl").click()
+    main(page).get_by_role("button", name="Sign out: curl").click()
     expect(main(page)).to_contain_text("Confirm your password")
     look_at(page, "confirm")
     main(page).get_by_label("Your password").fill("not the right passphrase")
@@ -165,10 +173,10 @@ def test_reauthentication_returns_to_the_page(anns_page, site, ann, look_at):
     expect(main(page)).to_contain_text("The password is wrong.")
     main(page).get_by_label("Your password").fill(ann.password)
     main(page).get_by_role("button", name="Confirm password").click()
-    expect(main(page)).to_contain_text("End the sign-in “curl”?")
+    expect(main(page)).to_contain_text("Sign out “curl”?")
     look_at(page, "sign-in-end")
-    main(page).get_by_role("button", name="End sign-in").click()
-    expect(main(page).get_by_role("status")).to_contain_text("Sign-in ended: curl.")
+    main(page).get_by_role("button", name="Sign out").click()
+    expect(main(page).get_by_role("status")).to_contain_text("Signed out: curl.")
 
 
 def test_a_client_is_connected_used_and_ended(anns_page, ann, look_at, tmp_path):
@@ -203,8 +211,12 @@ def test_a_client_is_connected_used_and_ended(anns_page, ann, look_at, tmp_path)
     assert all(file.stat().st_mode & 0o077 == 0 for file in tmp_path.iterdir())
 
     main(page).get_by_role("link", name="I have saved the tokens").click()
-    main(page).get_by_role("button", name="End sign-in: backup script").first.click()
-    expect(main(page).get_by_role("status")).to_contain_text("Sign-in ended: backup script.")
+    expect(main(page).get_by_role("heading", name="Developer")).to_be_visible()
+    expect(main(page)).to_contain_text("backup script")
+    look_at(page, "developer")
+    main(page).get_by_role("link", name="All 2 clients").click()
+    main(page).get_by_role("button", name="Sign out: backup script").first.click()
+    expect(main(page).get_by_role("status")).to_contain_text("Signed out: backup script.")
 
 
 def lines_of(page):
@@ -308,7 +320,7 @@ def test_the_pages_work_by_keyboard(page, ann):
     page.keyboard.press("Tab")
     page.keyboard.type(ann.password)
     page.keyboard.press("Enter")
-    expect(main(page)).to_contain_text("Where you're signed in")
+    expect(main(page)).to_contain_text("Hello, ")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(main(page)).to_be_focused()
@@ -378,7 +390,7 @@ def test_long_words_do_not_widen_a_page(page, site, ann, album):
     page.goto("/accounts/activity/")
     paths += [ending, main(page).locator("a[href$='/not-me/']").first.get_attribute("href")]
     accounts = ["profile/", "sign-ins/", "activity/", "email/", "delete/", "confirm/", "password_change/"]
-    accounts += ["clients/new/", "sign-ins/end-all/", "sign-ins/end-others/"]
+    accounts += ["clients/new/", "developer/", "sign-ins/ended/", "sign-ins/end-all/", "sign-ins/end-others/"]
     for path in ["/", "/compare/", *(f"/accounts/{each}" for each in accounts), *paths]:
         page.goto(path)
         page.evaluate("document.querySelectorAll('main details').forEach(each => { each.open = true; })")

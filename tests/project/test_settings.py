@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from tests import servers
+from tests import geoip_database, servers
 from tests.plugins import stores
 
 pytestmark = pytest.mark.once
@@ -122,6 +122,9 @@ WRONG = [
     ("EMAIL_URL", f"smtp://{PASSWORD}/2@mail.example.org"),
     ("EMAIL_URL", "smtp+tls://"),
     ("ENV_FILE", "/nowhere/at/all/.env"),
+    ("GEOIP_PATH", "/nowhere/at/all/GeoLite2-City.mmdb"),
+    ("GEOIP_PATH", __file__),
+    ("GEOIP_PATH", str(Path(__file__).parent)),
     ("JWT_AUDIENCE", "my api"),
     ("JWT_AUDIENCES", "reports, my api"),
     ("JWT_ISSUER", "my \N{SNOWMAN}"),
@@ -191,6 +194,17 @@ def settings_with(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> di
     for name, value in (stores.ENVIRONMENT | values).items():
         monkeypatch.setenv(name, value)
     return runpy.run_path(str(servers.ROOT / "project" / "settings.py"))
+
+
+def test_a_database_of_places_is_opened_at_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = geoip_database.write(tmp_path / "places.mmdb")
+    assert settings_with(monkeypatch, {"GEOIP_PATH": f" {path} "})["GEOIP_PATH"] == str(path)
+
+
+def test_a_database_without_places_stops_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = geoip_database.write(tmp_path / "networks.mmdb", type="GeoLite2-ASN")
+    with pytest.raises(ImproperlyConfigured, match=r"GEOIP_PATH is .* Expected: .* with cities or countries"):
+        settings_with(monkeypatch, {"GEOIP_PATH": str(path)})
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
