@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from accounts import addresses
-from accounts.admin.lists import ChoiceFilter, OneUserFilter, ReadOnlyList, WindowFilter, admin_link
+from accounts.admin.lists import ChoiceFilter, OneUserFilter, ReadOnlyList, WindowFilter, admin_link, short_time
 from accounts.admin.search import as_address, as_uuid
 from accounts.models import SecurityEvent, User
 
@@ -191,7 +191,7 @@ def event_rows(events: Iterable[SecurityEvent]) -> list[list[Any]]:
     """The rows of a panel with the columns EVENT_HEADINGS."""
     return [
         [
-            each.created_at,
+            short_time(each.created_at),
             each.get_type_display(),
             admin_link(each.actor),
             each.ip_address,

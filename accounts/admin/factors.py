@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from accounts.admin import confirm
-from accounts.admin.lists import Panel, ReadOnlyList, admin_link
+from accounts.admin.lists import Panel, ReadOnlyList, admin_link, short_time
 from accounts.admin.user_actions import confirm_and_run
 from accounts.factors import changes, removals
 from accounts.http import request_context
@@ -21,7 +21,7 @@ HEADINGS = [_("kind"), _("name"), _("added"), _("last used"), _("state")]
 def panel(user: User) -> Panel:
     """The factors of a user, without anything that is secret. Four statements."""
     rows = [
-        [each._meta.verbose_name, each.name, each.created_at, each.last_used_at, _state(each)]
+        [each._meta.verbose_name, each.name, short_time(each.created_at), short_time(each.last_used_at), _state(each)]
         for each in changes.factors_of(user)
     ]
     removal = FactorRemoval.objects.of(user).pending().first()

@@ -21,7 +21,16 @@ from django.utils.translation import ngettext
 from accounts import addresses, ending, sids
 from accounts.admin import confirm
 from accounts.admin.events import EVENT_HEADINGS, event_rows
-from accounts.admin.lists import ChoiceFilter, ListFilter, OneUserFilter, Panel, ReadOnlyList, WindowFilter, admin_link
+from accounts.admin.lists import (
+    Badge,
+    ChoiceFilter,
+    ListFilter,
+    OneUserFilter,
+    Panel,
+    ReadOnlyList,
+    WindowFilter,
+    admin_link,
+)
 from accounts.admin.search import as_address, as_uuid
 from accounts.http import request_context
 from accounts.models import Method, SecurityEvent, SignIn, SignInQuerySet, User
@@ -204,7 +213,11 @@ class SignInAdmin(ReadOnlyList):
             if is_exact
             else [_("The figures are estimates: there are too many sign-ins to count."), *notes],
             cancel_url=reverse("admin:accounts_signin_changelist"),
+            is_severe=True,
         )
+
+    def badges(self, obj: SignIn) -> list[Badge]:
+        return [Badge(self.state(obj)), Badge(obj.get_kind_display())]
 
     def panels(self, request: HttpRequest, obj: SignIn) -> list[Panel]:
         """The last events of the sign-in, if the staff member may view events."""
