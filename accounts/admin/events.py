@@ -66,6 +66,7 @@ class SecurityEventAdmin(ReadOnlyList):
     """The list of security events."""
 
     list_display = ["created_at", "type", "user_link", "actor_link", "sign_in", "ip_address", "device", "details_text"]
+    headings = {"created_at": _("time")}
     list_filter = [WindowFilter, TypeFilter, UserFilter, ActorFilter]
     list_select_related = ["user", "actor"]
     ordering = ["-created_at"]
@@ -195,7 +196,7 @@ def event_rows(events: Iterable[SecurityEvent]) -> list[list[Any]]:
             each.get_type_display(),
             admin_link(each.actor),
             each.ip_address,
-            each.device,
+            each.device if each.user_agent else None,
             details_text(each),
         ]
         for each in events

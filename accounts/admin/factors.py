@@ -97,8 +97,10 @@ def _effects_of_cancellation(users: list[User]) -> confirm.Effects:
 class FactorRemovalAdmin(ReadOnlyList):
     """The pending removals. A removal that was carried out, cancelled or stopped is an event."""
 
-    list_display = ["user_link", "requested_by", "why", "requested_at", "due_at"]
+    list_display = ["requested_at", "user_link", "requested_by", "why", "due_at"]
     list_select_related = ["user", "requested_by"]
+    list_display_links = ["requested_at"]
+    headings = {"requested_at": _("requested"), "due_at": _("takes effect")}
     ordering = ["requested_at"]
     fields = ["user_link", "requested_by", "why", "requested_at", "due_at"]
     actions = ["cancel"]

@@ -1,6 +1,6 @@
 """Base classes of lists, filters and panels of the admin. Every count, sort and search uses an index."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -63,6 +63,8 @@ class BoundedList(admin.ModelAdmin):
     sortable_by = ()
     change_list_template = "admin/bounded_list.html"
     change_form_template = "admin/object_with_actions.html"
+    # Headings of columns whose field has no verbose name.
+    headings: Mapping[str, Any] = {}
     # Names of actions that lock users out. Their buttons are red and apart from the others.
     severe_actions: frozenset[str] = frozenset()
 
@@ -71,7 +73,26 @@ class BoundedList(admin.ModelAdmin):
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """Shows the date and time fields of the list in short."""
-        return [_short_column(self.opts.model, name) for name in super().get_list_display(request)]
+        return [self._short_column(name) for name in super().get_list_display(request)]
+
+    def _short_column(self, name: Any) -> Any:
+        """The column of a list: for a date and time field a callable that shows the field in short."""
+        field = next((field for field in self.opts.concrete_fields if field.name == name), None)
+        if not isinstance(field, DateTimeField):
+            return name
+
+        @admin.display(description=self.headings.get(name, field.verbose_name))
+        def column(obj: Any) -> SafeString | None:
+            return short_time(getattr(obj, name))
+
+        # The name is the class of the column's cells.
+        column.__name__ = name
+        return column
+
+    def get_list_display_links(self, request: HttpRequest, list_display: Sequence[Any]) -> list[Any]:
+        """As Django's, for the columns that get_list_display() has replaced."""
+        names = list(super().get_list_display_links(request, list_display) or ())
+        return [each for each in list_display if each in names or getattr(each, "__name__", None) in names]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Removes the empty parameters of the form of filters from the URL."""
@@ -241,21 +262,6 @@ def short_time(moment: datetime | None) -> SafeString | None:
     return format_html(
         '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), complete, f"{moment:%Y-%m-%d %H:%M}"
     )
-
-
-def _short_column(model: type[Model], name: Any) -> Any:
-    """The column of a list: for a date and time field a callable that shows the field in short."""
-    field = next((field for field in model._meta.concrete_fields if field.name == name), None)
-    if not isinstance(field, DateTimeField):
-        return name
-
-    @admin.display(description=field.verbose_name)
-    def column(obj: Any) -> SafeString | None:
-        return short_time(getattr(obj, name))
-
-    # The name is the class of the column's cells.
-    column.__name__ = name
-    return column
 
 
 def admin_link(obj: Model | None) -> SafeString | None:
