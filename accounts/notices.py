@@ -75,8 +75,8 @@ def send_pause_later(account: UUID, user: Any, consume_quota: ConsumeQuota, by_s
     """
     letter = None
     if user and user.is_active and user.email_confirmed_at:
-        page = _page("password_reset")
-        letter = mail.letter("sign_in_paused", user, page=page, by_strangers=by_strangers, **mail.where())
+        context = {"page": _page("password_reset"), "by_strangers": by_strangers, **mail.where()}
+        letter = mail.letter("sign_in_paused", user, **context)
     transaction.on_commit(partial(_send_pause, account, user, consume_quota, letter), robust=True)
 
 

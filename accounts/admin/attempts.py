@@ -86,8 +86,8 @@ class AttemptCounterAdmin(ReadOnlyList):
                 self,
                 request,
                 form,
-                title=_("Reset counters?"),
-                button=_("Reset counters"),
+                title=ngettext("Reset counter?", "Reset counters?", count),
+                button=ngettext("Reset counter", "Reset counters", count),
                 effects=[
                     (ngettext("attempt counter is reset", "attempt counters are reset", count), count),
                     (_("of them locked"), locked),

@@ -89,7 +89,7 @@ class BoundedList(admin.ModelAdmin):
         column.__name__ = name
         return column
 
-    def get_list_display_links(self, request: HttpRequest, list_display: Sequence[Any]) -> list[Any]:
+    def get_list_display_links(self, request: HttpRequest, list_display: Any) -> list[Any]:
         """As Django's, for the columns that get_list_display() has replaced."""
         names = list(super().get_list_display_links(request, list_display) or ())
         return [each for each in list_display if each in names or getattr(each, "__name__", None) in names]

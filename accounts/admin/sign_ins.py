@@ -270,13 +270,15 @@ class SignInAdmin(ReadOnlyList):
         own = request.session.sign_in
         if own and manageable.filter(pk=own.pk).exists():
             notes.append(_("Your own sign-in in this browser is included. You will have to sign in again."))
+        count_of_kind = manageable.by_kind()
+        total = sum(count_of_kind.values())
         return confirm.page(
             self,
             request,
             form,
-            title=_("End sign-ins?"),
-            button=_("End sign-ins"),
-            effects=effects_of_end(manageable.by_kind()),
+            title=ngettext("End sign-in?", "End sign-ins?", total),
+            button=ngettext("End this sign-in", "End sign-ins", total),
+            effects=effects_of_end(count_of_kind),
             notes=notes,
         )
 

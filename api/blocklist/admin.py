@@ -176,8 +176,8 @@ class EntryAdmin(ReadOnlyList):
                 self,
                 request,
                 form,
-                title=_("Remove blocks?"),
-                button=_("Remove blocks"),
+                title=ngettext("Remove block?", "Remove blocks?", len(liftable)),
+                button=ngettext("Remove this block", "Remove blocks", len(liftable)),
                 effects=[(tokens, len(liftable))],
                 notes=[text % others] if others else [],
             )

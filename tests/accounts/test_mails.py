@@ -160,9 +160,9 @@ def test_the_deletion_of_other_accounts_sends_no_mail(ann, delete, deletion, cha
 
 def test_a_deletion_that_is_rolled_back_sends_no_mail(ann, mails_of):
     def work():
-        with pytest.raises(ZeroDivisionError), transaction.atomic():
+        with transaction.atomic():
             User.objects.get(pk=ann.pk).delete()
-            raise ZeroDivisionError
+            transaction.set_rollback(True)
 
     assert mails_of(work) == []
     assert User.objects.filter(pk=ann.pk).exists()
