@@ -121,7 +121,7 @@ def test_attempt_counters_are_viewed_and_reset(staff_page, site, ann, photograph
     staff_page.locator("select[name=action]").select_option(label="Reset counters")
     staff_page.get_by_role("button", name="Go").click()
     staff_page.get_by_label("Reason").fill("It was the owner.")
-    staff_page.get_by_role("button", name="Reset counters").click()
+    staff_page.get_by_role("button", name="Reset counter").click()
     expect(staff_page.get_by_text("1 lock removed.")).to_be_visible()
 
 
@@ -150,6 +150,7 @@ LISTS = [
 ]
 ROWS = """
 from datetime import timedelta
+from uuid import uuid4
 from django.utils import timezone
 from accounts import guess_limits, starting
 from accounts.models import AttemptCounter, FactorRemoval, SecurityEvent, SignIn, User
@@ -163,7 +164,7 @@ for number in range(3):
         sign_in.end("token_reused")
 rights = "is_staff, is_superuser, groups, user_permissions, bound_tokens_only"
 SecurityEvent.objects.record("rights_changed", user, sign_in, changed=rights, why="w" * 200)
-Entry.objects.block_leaked_token(sign_in.pk, "w" * 200, sign_in)
+Entry.objects.block_leaked_token(uuid4(), "w" * 200, sign_in)
 due_at = timezone.now() + timedelta(hours=24)
 FactorRemoval(user=user, requested_by=user, why="w" * 200, due_at=due_at).save(force_insert=True)
 address = "2001:db8:1234:5678:9abc:def0:1234:5678"
@@ -177,7 +178,8 @@ def test_lists_show_all_their_columns_at_1280_pixels(new_page, site, photograph,
     site.shell(ROWS.replace('"s" * 150', f'"{locale}" + "s" * 145').replace('"s" * 60', f'"{locale}" + "s" * 55'))
     for each in LISTS:
         staff_page.goto(f"/admin/{each}/")
-        photograph(staff_page, f"admin-list-{each.replace('/', '-')}-{locale}")
+        if locale == "en-GB":
+            photograph(staff_page, f"admin-list-{each.replace('/', '-')}")
         hidden = staff_page.locator("#changelist .results").evaluate("each => each.scrollWidth - each.clientWidth")
         assert hidden <= 0, f"{hidden} pixels of the list of {each} are out of sight"
         expect(staff_page.locator("#result_list tbody tr").first).to_be_visible()
