@@ -39,7 +39,7 @@ class AttemptCounterAdmin(ReadOnlyList):
     """The counters of attempts. A username without an account is stored as a digest only, which is not shown."""
 
     list_display = ["kind", "user_link", "ip_address", "count", "since", "until", "state"]
-    headings = {"since": _("first attempt")}
+    headings = {"kind": _("limit"), "since": _("first attempt")}
     list_filter = [StateFilter, KindFilter]
     list_select_related = ["user"]
     ordering = ["-until"]

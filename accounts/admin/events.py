@@ -66,7 +66,7 @@ class SecurityEventAdmin(ReadOnlyList):
     """The list of security events."""
 
     list_display = ["created_at", "type", "user_link", "actor_link", "sign_in", "ip_address", "device", "details_text"]
-    headings = {"created_at": _("time")}
+    headings = {"created_at": _("time"), "type": _("event"), "ip_address": _("IP address")}
     list_filter = [WindowFilter, TypeFilter, UserFilter, ActorFilter]
     list_select_related = ["user", "actor"]
     ordering = ["-created_at"]

@@ -72,18 +72,21 @@ class BoundedList(admin.ModelAdmin):
         return BoundedChangeList
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        """Shows the date and time fields of the list in short."""
-        return [self._short_column(name) for name in super().get_list_display(request)]
+        """Shows the date and time fields of the list in short, and the headings of `headings`."""
+        return [self._column(name) for name in super().get_list_display(request)]
 
-    def _short_column(self, name: Any) -> Any:
-        """The column of a list: for a date and time field a callable that shows the field in short."""
+    def _column(self, name: Any) -> Any:
+        """The column of a list: the name of a field or method, or a callable that shows the field."""
         field = next((field for field in self.opts.concrete_fields if field.name == name), None)
-        if not isinstance(field, DateTimeField):
+        is_time = isinstance(field, DateTimeField)
+        if field is None or not (is_time or name in self.headings):
             return name
 
         @admin.display(description=self.headings.get(name, field.verbose_name))
-        def column(obj: Any) -> SafeString | None:
-            return short_time(getattr(obj, name))
+        def column(obj: Any) -> Any:
+            if is_time:
+                return short_time(getattr(obj, name))
+            return getattr(obj, f"get_{name}_display")() if field.choices else getattr(obj, name)
 
         # The name is the class of the column's cells.
         column.__name__ = name

@@ -100,7 +100,13 @@ class SignInAdmin(ReadOnlyList):
     """The list of sign-ins, with the action that ends the selected ones and the page that ends all."""
 
     list_display = ["device", "user_link", "kind", "state", "ip_address", "created_at", "last_seen_at", "expires_at"]
-    headings = {"created_at": _("signed in"), "last_seen_at": _("last seen"), "expires_at": _("expires")}
+    headings = {
+        "kind": _("kind"),
+        "ip_address": _("IP address"),
+        "created_at": _("signed in"),
+        "last_seen_at": _("last seen"),
+        "expires_at": _("expires"),
+    }
     list_filter = [StateFilter, KindFilter, ReasonFilter, SignedInFilter, UserFilter]
     list_select_related = ["user", "ended_by"]
     ordering = ["-created_at"]

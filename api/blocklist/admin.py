@@ -67,7 +67,7 @@ class ReasonForm(forms.Form):
 @admin.register(Entry)
 class EntryAdmin(ReadOnlyList):
     list_display = ["subject", "kind", "owner", "reason", "by", "blocked_at", "until", "state"]
-    headings = {"blocked_at": _("blocked")}
+    headings = {"kind": _("kind"), "blocked_at": _("blocked")}
     list_filter = [StateFilter, KindFilter]
     list_select_related = ["blocked_by", "lifted_by"]
     search_fields = ["token_id"]
