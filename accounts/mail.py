@@ -11,6 +11,7 @@ from functools import partial
 from smtplib import SMTPNotSupportedError, SMTPRecipientsRefused, SMTPResponseException
 from threading import Timer
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from django.core.mail import EmailMultiAlternatives
 from django.db import connections, transaction
@@ -34,6 +35,10 @@ _waiting: set[Timer] = set()
 PLAIN = {"client": plain_words.words, "device": plain_words.words, "new_address": plain_words.address}
 
 
+# RFC 3834, section 5: mail servers and out-of-office programs do not reply.
+HEADERS = {"Auto-Submitted": "auto-generated"}
+
+
 class Letter(NamedTuple):
     """A mail that is not rendered yet: it is rendered in the background thread."""
 
@@ -51,7 +56,12 @@ def letter(template: str, user: Any, to: str = "", **context: Any) -> Letter | N
     address = to or user.email
     if not address or not user.has_mailbox:
         return None
-    context |= {"name": plain_words.username(user.username), "at": timezone.now()}
+    context |= {
+        "name": plain_words.username(user.username),
+        "at": timezone.now(),
+        "host": urlsplit(request_context.site()).netloc,
+        "template": template,
+    }
     for word, plain in PLAIN.items():
         context[word] = plain(context.get(word, ""))
     return Letter(template, address, context, request_context.language())
@@ -94,12 +104,25 @@ def _send(letter: Letter) -> None:
 
 def _written(letter: Letter) -> EmailMultiAlternatives:
     subject, _, body = render_to_string(f"mail/{letter.template}.txt", letter.context).partition("\n")
-    paragraphs = [_paragraph(text) for text in re.split(r"\n{2,}", body.strip())]
-    text = "\n\n".join(filter(None, (each["text"] for each in paragraphs))) + "\n"
-    html = render_to_string("mail/letter.html", {"subject": subject.strip(), "paragraphs": paragraphs})
-    message = EmailMultiAlternatives(subject.strip(), text, None, [letter.address])
-    message.attach_alternative(html, "text/html")
+    texts = [text.strip() for text in re.split(r"\n{2,}", body.strip()) if text.strip()]
+    footer = render_to_string("mail/footer.txt", letter.context).strip()
+    context = {
+        "subject": subject.strip(),
+        "preheader": _preheader(texts),
+        "paragraphs": [_paragraph(text) for text in texts],
+        "footer": footer,
+    }
+    # A line of "-- " separates the footer, and mail programs leave it out of replies (RFC 3676, section 4.3).
+    text = "\n\n".join([*texts, f"-- \n{footer}\n"])
+    message = EmailMultiAlternatives(subject.strip(), text, None, [letter.address], headers=HEADERS)
+    message.attach_alternative(render_to_string("mail/letter.html", context), "text/html")
     return message
+
+
+def _preheader(texts: Sequence[str]) -> str:
+    """Returns the line that mail programs show beside the subject: what happened. The first text is the greeting."""
+    what, *details = texts[1:3]
+    return " · ".join([what, *details[0].split("\n")]) if what.endswith(":") and details else what
 
 
 def _deliver(letter: EmailMultiAlternatives, template: str, pauses: Sequence[float]) -> None:
@@ -135,8 +158,8 @@ def _try_again(seconds: float, *letter: Any) -> None:
 
 
 def _paragraph(text: str) -> dict[str, str]:
-    """Returns the context of a paragraph. If its last line is a URL, the HTML version shows a button."""
-    label, _, link = text.strip().rpartition("\n")
+    """Returns the context of a paragraph. If its last line is a URL, the HTML version shows a button and the URL."""
+    label, _, link = text.rpartition("\n")
     if label and link.startswith(("http://", "https://")):
-        return {"text": text.strip(), "label": label.rstrip(":"), "link": link}
-    return {"text": text.strip()}
+        return {"label": label.rstrip(":"), "link": link}
+    return {"text": text}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db import models, transaction
 from django.urls import reverse
@@ -24,7 +25,7 @@ class Notice(NamedTuple):
     """A kind of notice."""
 
     template: str
-    # The view to which the mail links.
+    # The view to which the mail links, or "".
     page: str
     # One in an hour is sent even beyond the quota, so that a flood of other notices does not suppress it.
     is_urgent: bool = False
@@ -46,6 +47,7 @@ NOTICES = {
     "recovery_code_used": Notice("recovery_code_used", "password_reset", is_urgent=True, is_by_credential=True),
     "password_known": Notice("password_known", "password_reset", is_urgent=True, is_by_credential=True),
     "passkey_counter": Notice("passkey_counter", "activity", is_urgent=True, is_by_credential=True),
+    "account_deleted": Notice("account_deleted", "", is_urgent=True),
 }
 
 
@@ -65,8 +67,27 @@ def send_later(name: str, user: Any, consume_quota: ConsumeQuota, to: str = "", 
         transaction.on_commit(partial(_send, name, user, consume_quota, letter, summary), robust=True)
 
 
+def send_pause_later(account: UUID, user: Any, consume_quota: ConsumeQuota, by_strangers: bool) -> None:
+    """
+    Mails that sign-in is paused, when the transaction has committed: at most once a day for each username, of which
+    `account` is the digest. Two statements, also without an account (`user` is None), so that the response time of a
+    guess does not show whether there is one. `by_strangers`: known browsers of the user are not locked out.
+    """
+    letter = None
+    if user and user.is_active and user.email_confirmed_at:
+        context = {"page": _page("password_reset"), "by_strangers": by_strangers, **mail.where()}
+        letter = mail.letter("sign_in_paused", user, **context)
+    transaction.on_commit(partial(_send_pause, account, user, consume_quota, letter), robust=True)
+
+
+def _send_pause(account: UUID, user: Any, consume_quota: ConsumeQuota, letter: mail.Letter | None) -> None:
+    sources = [*quotas.pauses(account), *(quotas.notices(user, letter.address) if letter else [])]
+    if _is_within(consume_quota, sources) and letter:
+        mail.hand_over(letter)
+
+
 def _page(view: str) -> str:
-    return request_context.absolute_url_if_known(reverse(view))
+    return request_context.absolute_url_if_known(reverse(view)) if view else ""
 
 
 def _send(name: str, user: Any, consume_quota: ConsumeQuota, letter: mail.Letter, summary: mail.Letter) -> None:

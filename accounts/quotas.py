@@ -1,5 +1,7 @@
 """Sources of mails and sign-ups: by what they count against a quota."""
 
+from uuid import UUID
+
 from django.contrib.auth.models import AbstractBaseUser
 
 from accounts import names
@@ -39,6 +41,11 @@ def urgent_notices(user: AbstractBaseUser, email: str, name: str) -> list[Source
 def summaries(user: AbstractBaseUser, email: str) -> list[Source]:
     """Returns the sources of a summary of notices: the mailbox, and the account."""
     return [Source(Kind.SUMMARY, digest(Kind.SUMMARY, each)) for each in (user.pk, names.mailbox(email))]
+
+
+def pauses(account: UUID) -> list[Source]:
+    """Returns the source of a notice that sign-in is paused: the digest of a username, with or without an account."""
+    return [Source(Kind.PAUSE, digest(Kind.PAUSE, account))]
 
 
 def sign_ups(address: str | None) -> list[Source]:

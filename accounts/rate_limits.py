@@ -44,6 +44,7 @@ class Kind(models.TextChoices):
     NOTIFYING = "notifying", _("notices about one account")
     URGENT = "urgent", _("urgent notices of one type, in addition to other notices")
     SUMMARY = "summary", _("summaries that replace notices")
+    PAUSE = "pause", _("notices that sign-in to one account is paused")
 
 
 def kinds() -> list[tuple[str, Any]]:
@@ -114,10 +115,14 @@ QUOTAS = {
     Kind.NOTIFYING: _quota("10/hour"),
     Kind.URGENT: _quota("1/hour"),
     Kind.SUMMARY: _quota("1/hour"),
+    Kind.PAUSE: _quota("1/day"),
 }
 LIMITS = GUESS_LIMITS | QUOTAS
 # Kinds that identify a client by its address alone.
 BY_ADDRESS = frozenset({Kind.ADDRESS, Kind.RESETTING, Kind.SIGN_UP})
+# Kinds of password guesses at one account by strangers, which do not lock out the user's known browsers.
+BY_STRANGERS = frozenset({Kind.PAIR, Kind.ACCOUNT})
+PASSWORDS_OF_ACCOUNT = BY_STRANGERS | {Kind.DEVICE, Kind.INSIDE}
 
 
 class TooManyAttempts(ValidationError):

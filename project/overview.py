@@ -24,6 +24,9 @@ from api.keys import keyring
 from project import health
 
 HOURS_SHOWN = 48
+HOURS_PER_LABEL = 6
+# The vertical axis has at most this many steps, each a round number.
+MAX_STEPS = 5
 # Larger numbers of entries are shown as "more than".
 MAX_COUNTED_ENTRIES = 100_000
 
@@ -54,20 +57,41 @@ class Bar:
 
 @dataclass(frozen=True)
 class Hour:
+    start: datetime
     title: str
+    signed_in: int
+    failed: int
+    x: int
     bars: list[Bar]
 
 
 @dataclass(frozen=True)
+class TimeLabel:
+    """A label of the horizontal axis. The date is shown where a new day begins."""
+
+    hour: datetime
+    has_date: bool
+
+
+@dataclass(frozen=True)
 class Chart:
+    """Signed-in and failed per hour. The axes are HTML beside the drawing, so that their text keeps its size."""
+
     HEIGHT = 120
     STEP = 16
 
     hours: list[Hour]
-    max_count: int
-    since: datetime
+    # The labels of the vertical axis from the top, and the positions of their lines.
+    counts: list[int]
+    lines: list[int]
+    times: list[TimeLabel]
     width: int = HOURS_SHOWN * STEP
     height: int = HEIGHT
+    step: int = STEP
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(hour.signed_in or hour.failed for hour in self.hours)
 
 
 def context_for(user: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
@@ -126,28 +150,46 @@ def _event_figures(counts: Counts) -> list[Figure]:
 
 
 def _chart(counts: Counts, since: datetime) -> Chart:
-    max_count = max([1, *(count for (type, _hour), count in counts.items() if type != REUSED)])
+    step, steps = _scale(max([1, *(count for (type, _hour), count in counts.items() if type != REUSED)]))
+    starts = [since + timedelta(hours=each) for each in range(HOURS_SHOWN)]
+    labelled = starts[::HOURS_PER_LABEL]
     return Chart(
-        [_hour(counts, since + timedelta(hours=each), each, max_count) for each in range(HOURS_SHOWN)], max_count, since
+        hours=[_hour(counts, start, position, step * steps) for position, start in enumerate(starts)],
+        counts=[step * each for each in range(steps, -1, -1)],
+        lines=[Chart.HEIGHT * each // steps for each in range(steps)],
+        times=[
+            TimeLabel(start, before is None or before.date() != start.date())
+            for before, start in zip([None, *labelled], labelled, strict=False)
+        ],
     )
 
 
-def _hour(counts: Counts, hour: datetime, position: int, max_count: int) -> Hour:
-    signed_in, failed = counts.get((SIGNED_IN, hour), 0), counts.get((FAILED, hour), 0)
+def _scale(max_count: int) -> tuple[int, int]:
+    """Returns a round number (1, 2 or 5 with zeros), and how many of it reach `max_count`: at most MAX_STEPS."""
+    power = 1
+    while True:
+        for step in (power, 2 * power, 5 * power):
+            if (steps := -(-max_count // step)) <= MAX_STEPS:
+                return step, steps
+        power *= 10
+
+
+def _hour(counts: Counts, start: datetime, position: int, top: int) -> Hour:
+    signed_in, failed = counts.get((SIGNED_IN, start), 0), counts.get((FAILED, start), 0)
     title = ngettext(
         "%(hour)s: %(signed_in)d sign-in, %(failed)d failed",
         "%(hour)s: %(signed_in)d sign-ins, %(failed)d failed",
         signed_in,
     ) % {
-        "hour": date_format(hour, "DATETIME_FORMAT"),
+        "hour": date_format(start, "DATETIME_FORMAT"),
         "signed_in": signed_in,
         "failed": failed,
     }
     bars = []
     for kind, count, x in (("signed-in", signed_in, 1), ("failed", failed, 8)):
-        height = -(-count * Chart.HEIGHT // max_count)
+        height = -(-count * Chart.HEIGHT // top)
         bars.append(Bar(kind, position * Chart.STEP + x, Chart.HEIGHT - height, height))
-    return Hour(title, bars)
+    return Hour(start, title, signed_in, failed, position * Chart.STEP, bars)
 
 
 def _token_figures() -> list[Figure]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -37,7 +38,8 @@ class KindFilter(ChoiceFilter):
 class AttemptCounterAdmin(ReadOnlyList):
     """The counters of attempts. A username without an account is stored as a digest only, which is not shown."""
 
-    list_display = ["kind", "user_link", "ip_address", "count", "since", "until", "is_locked_now"]
+    list_display = ["kind", "user_link", "ip_address", "count", "since", "until", "state"]
+    headings = {"kind": _("limit"), "since": _("first attempt")}
     list_filter = [StateFilter, KindFilter]
     list_select_related = ["user"]
     ordering = ["-until"]
@@ -50,9 +52,9 @@ class AttemptCounterAdmin(ReadOnlyList):
     def user_link(self, counter: AttemptCounter) -> Any:
         return admin_link(counter.user)
 
-    @admin.display(description=_("locked"), boolean=True)
-    def is_locked_now(self, counter: AttemptCounter) -> bool:
-        return counter.is_locked_out
+    @admin.display(description=_("state"), empty_value="")
+    def state(self, counter: AttemptCounter) -> Any:
+        return format_html('<strong class="locked">{}</strong>', _("locked")) if counter.is_locked_out else None
 
     def get_search_results(
         self, request: HttpRequest, queryset: AttemptCounterQuerySet, search_term: str
@@ -84,8 +86,8 @@ class AttemptCounterAdmin(ReadOnlyList):
                 self,
                 request,
                 form,
-                title=_("Reset counters?"),
-                button=_("Reset counters"),
+                title=ngettext("Reset counter?", "Reset counters?", count),
+                button=ngettext("Reset counter", "Reset counters", count),
                 effects=[
                     (ngettext("attempt counter is reset", "attempt counters are reset", count), count),
                     (_("of them locked"), locked),

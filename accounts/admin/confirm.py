@@ -60,11 +60,13 @@ def page(
     effects: Effects,
     notes: Sequence[Any] = (),
     cancel_url: str = "",
+    is_severe: bool = False,
 ) -> TemplateResponse:
     """
     Returns the confirmation page. Its form sends the same action on the same selection again. The button is shown if
-    the first effect concerns at least one object.
+    the first effect concerns at least one object; it is red if `is_severe`, or for one of the severe_actions.
     """
+    is_severe = is_severe or request.POST.get("action") in getattr(model_admin, "severe_actions", ())
     context = {
         **model_admin.admin_site.each_context(request),
         "opts": model_admin.opts,
@@ -73,6 +75,7 @@ def page(
         "button": button,
         "effects": effects,
         "notes": notes,
+        "is_severe": is_severe,
         "has_effect": any(count for _text, count in effects[:1]),
         "hidden_fields": [
             (name, value)

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from accounts import addresses, csv_export
-from accounts.admin.lists import ChoiceFilter, OneUserFilter, ReadOnlyList, WindowFilter, admin_link
+from accounts.admin.lists import ChoiceFilter, OneUserFilter, ReadOnlyList, WindowFilter, admin_link, short_time
 from accounts.admin.search import as_address, as_uuid
 from accounts.models import SecurityEvent, User
 
@@ -58,6 +58,7 @@ class SecurityEventAdmin(ReadOnlyList):
     """The list of security events."""
 
     list_display = ["created_at", "type", "user_link", "actor_link", "sign_in", "ip_address", "device", "details_text"]
+    headings = {"created_at": _("time"), "type": _("event"), "ip_address": _("IP address")}
     list_filter = [WindowFilter, TypeFilter, UserFilter, ActorFilter]
     list_select_related = ["user", "actor"]
     ordering = ["-created_at"]
@@ -162,11 +163,11 @@ def event_rows(events: Iterable[SecurityEvent]) -> list[list[Any]]:
     """The rows of a panel with the columns EVENT_HEADINGS."""
     return [
         [
-            each.created_at,
+            short_time(each.created_at),
             each.get_type_display(),
             admin_link(each.actor),
             each.ip_address,
-            each.device,
+            each.device if each.user_agent else None,
             details_text(each),
         ]
         for each in events

@@ -5,10 +5,10 @@ from typing import Any
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, ngettext_lazy
 
 from accounts.admin import confirm
-from accounts.admin.lists import Panel, ReadOnlyList, admin_link
+from accounts.admin.lists import Panel, ReadOnlyList, admin_link, short_time
 from accounts.admin.user_actions import confirm_and_run
 from accounts.factors import changes, removals
 from accounts.http import request_context
@@ -21,7 +21,7 @@ HEADINGS = [_("kind"), _("name"), _("added"), _("last used"), _("state")]
 def panel(user: User) -> Panel:
     """The factors of a user, without anything that is secret. Four statements."""
     rows = [
-        [each._meta.verbose_name, each.name, each.created_at, each.last_used_at, _state(each)]
+        [each._meta.verbose_name, each.name, short_time(each.created_at), short_time(each.last_used_at), _state(each)]
         for each in changes.factors_of(user)
     ]
     removal = FactorRemoval.objects.of(user).pending().first()
@@ -45,8 +45,10 @@ def remove_factors(model_admin: admin.ModelAdmin, request: HttpRequest, users: U
         chosen.exclude(pk__in=FactorRemoval.objects.pending().values("user")),
         run=_request_removal,
         effects=_effects_of_removal,
-        title=_("Remove second factors?"),
-        button=_("Remove second factors"),
+        title=ngettext_lazy(
+            "Remove the second factors of this account?", "Remove the second factors of these accounts?"
+        ),
+        button=ngettext_lazy("Remove the second factors", "Remove second factors"),
         notes=[
             _("Make sure that the request comes from the user: after the removal, the password alone signs in."),
             _("The user gets an e-mail with a link that stops the removal. Using a second factor stops it too."),
@@ -77,8 +79,8 @@ def cancel_removal(model_admin: admin.ModelAdmin, request: HttpRequest, users: U
         users.filter(pk__in=FactorRemoval.objects.pending().values("user")),
         run=_cancel,
         effects=_effects_of_cancellation,
-        title=_("Cancel removals?"),
-        button=_("Cancel removals"),
+        title=ngettext_lazy("Cancel removal?", "Cancel removals?"),
+        button=ngettext_lazy("Cancel this removal", "Cancel removals"),
     )
 
 
@@ -97,8 +99,10 @@ def _effects_of_cancellation(users: list[User]) -> confirm.Effects:
 class FactorRemovalAdmin(ReadOnlyList):
     """The pending removals. A removal that was carried out, cancelled or stopped is an event."""
 
-    list_display = ["user_link", "requested_by", "why", "requested_at", "due_at"]
+    list_display = ["requested_at", "user_link", "requested_by", "why", "due_at"]
     list_select_related = ["user", "requested_by"]
+    list_display_links = ["requested_at"]
+    headings = {"requested_at": _("requested"), "due_at": _("takes effect")}
     ordering = ["requested_at"]
     fields = ["user_link", "requested_by", "why", "requested_at", "due_at"]
     actions = ["cancel"]
@@ -129,8 +133,8 @@ class FactorRemovalAdmin(ReadOnlyList):
                 self,
                 request,
                 form,
-                title=_("Cancel removals?"),
-                button=_("Cancel removals"),
+                title=ngettext("Cancel removal?", "Cancel removals?", len(users)),
+                button=ngettext("Cancel this removal", "Cancel removals", len(users)),
                 effects=_effects_of_cancellation(users),
             )
         with request_context.acting(form.cleaned_data["why"]):

@@ -1,9 +1,9 @@
 """Base classes of lists, filters and panels of the admin. Every count, sort and search uses an index."""
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -11,10 +11,11 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.core.paginator import Paginator
-from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.db.models import DateTimeField, Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -60,10 +61,50 @@ class BoundedList(admin.ModelAdmin):
     list_per_page = ROWS_PER_PAGE
     list_max_show_all = ROWS_PER_PAGE
     sortable_by = ()
+    change_list_template = "admin/bounded_list.html"
     change_form_template = "admin/object_with_actions.html"
+    # Headings of columns whose field has no verbose name.
+    headings: Mapping[str, Any] = {}
+    # Names of actions that lock users out. Their buttons are red and apart from the others.
+    severe_actions: frozenset[str] = frozenset()
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return BoundedChangeList
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Shows the date and time fields of the list in short, and the headings of `headings`."""
+        return [self._column(name) for name in super().get_list_display(request)]
+
+    def _column(self, name: Any) -> Any:
+        """The column of a list: the name of a field or method, or a callable that shows the field."""
+        field = next((field for field in self.opts.concrete_fields if field.name == name), None)
+        is_time = isinstance(field, DateTimeField)
+        if field is None or not (is_time or name in self.headings):
+            return name
+
+        @admin.display(description=self.headings.get(name, field.verbose_name))
+        def column(obj: Any) -> Any:
+            if is_time:
+                return short_time(getattr(obj, name))
+            return getattr(obj, f"get_{name}_display")() if field.choices else getattr(obj, name)
+
+        # The name is the class of the column's cells.
+        column.__name__ = name
+        return column
+
+    def get_list_display_links(self, request: HttpRequest, list_display: Any) -> list[Any]:
+        """As Django's, for the columns that get_list_display() has replaced."""
+        names = list(super().get_list_display_links(request, list_display) or ())
+        return [each for each in list_display if each in names or getattr(each, "__name__", None) in names]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Removes the empty parameters of the form of filters from the URL."""
+        if request.method == "GET" and "" in request.GET.values():
+            chosen = QueryDict(mutable=True)
+            for name, values in request.GET.lists():
+                chosen.setlist(name, [value for value in values if value])
+            return HttpResponseRedirect(f"{request.path}?{chosen.urlencode()}")
+        return super().changelist_view(request, extra_context)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Allows the parameters of the filters only: other look-ups in the URL have no index."""
@@ -95,7 +136,12 @@ class BoundedList(admin.ModelAdmin):
         obj = self.get_object(request, object_id) if object_id else None
         actions = self.get_actions(request).values() if obj else []
         context = {
-            "object_actions": [(name, text) for _, name, text in actions if self.is_available(request, name, obj)],
+            "object_actions": [
+                (name, text, name in self.severe_actions)
+                for _, name, text in actions
+                if self.is_available(request, name, obj)
+            ],
+            "badges": self.badges(obj) if obj else [],
             "panels": self.panels(request, obj) if obj and self.has_view_permission(request, obj) else [],
         }
         return super().changeform_view(request, object_id, form_url, context | (extra_context or {}))
@@ -103,6 +149,10 @@ class BoundedList(admin.ModelAdmin):
     def is_available(self, request: HttpRequest, action: str, obj: Any) -> bool:
         """Whether the action has an effect on this object. The page of the object shows a button only then."""
         return True
+
+    def badges(self, obj: Any) -> "list[Badge]":
+        """What staff must see of the object before anything else. No statement."""
+        return []
 
     def panels(self, request: HttpRequest, obj: Any) -> "list[Panel]":
         """The panels of related objects."""
@@ -120,6 +170,13 @@ class ReadOnlyList(BoundedList):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+class Badge(NamedTuple):
+    """A state of an object, shown below its name."""
+
+    text: Any
+    is_warning: bool = False
 
 
 class Panel:
@@ -198,6 +255,16 @@ class OneUserFilter(ListFilter):
 
     def narrow(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
         return queryset.filter((self.parameter_name, value))
+
+
+def short_time(moment: datetime | None) -> SafeString | None:
+    """The date and the minute in UTC, with the complete time as a tooltip; None for no time."""
+    if moment is None:
+        return None
+    complete = f"{date_format(moment, 'DATE_FORMAT')}, {moment:%H:%M:%S} UTC"
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), complete, f"{moment:%Y-%m-%d %H:%M}"
+    )
 
 
 def admin_link(obj: Model | None) -> SafeString | None:

@@ -21,7 +21,16 @@ from django.utils.translation import ngettext
 from accounts import addresses, ending, sids
 from accounts.admin import confirm
 from accounts.admin.events import EVENT_HEADINGS, event_rows
-from accounts.admin.lists import ChoiceFilter, ListFilter, OneUserFilter, Panel, ReadOnlyList, WindowFilter, admin_link
+from accounts.admin.lists import (
+    Badge,
+    ChoiceFilter,
+    ListFilter,
+    OneUserFilter,
+    Panel,
+    ReadOnlyList,
+    WindowFilter,
+    admin_link,
+)
 from accounts.admin.search import as_address, as_uuid
 from accounts.http import request_context
 from accounts.models import Method, SecurityEvent, SignIn, SignInQuerySet, User
@@ -91,6 +100,13 @@ class SignInAdmin(ReadOnlyList):
     """The list of sign-ins, with the action that ends the selected ones and the page that ends all."""
 
     list_display = ["device", "user_link", "kind", "state", "ip_address", "created_at", "last_seen_at", "expires_at"]
+    headings = {
+        "kind": _("kind"),
+        "ip_address": _("IP address"),
+        "created_at": _("signed in"),
+        "last_seen_at": _("last seen"),
+        "expires_at": _("expires"),
+    }
     list_filter = [StateFilter, KindFilter, ReasonFilter, SignedInFilter, UserFilter]
     list_select_related = ["user", "ended_by"]
     ordering = ["-created_at"]
@@ -204,7 +220,11 @@ class SignInAdmin(ReadOnlyList):
             if is_exact
             else [_("The figures are estimates: there are too many sign-ins to count."), *notes],
             cancel_url=reverse("admin:accounts_signin_changelist"),
+            is_severe=True,
         )
+
+    def badges(self, obj: SignIn) -> list[Badge]:
+        return [Badge(self.state(obj)), Badge(obj.get_kind_display())]
 
     def panels(self, request: HttpRequest, obj: SignIn) -> list[Panel]:
         """The last events of the sign-in, if the staff member may view events."""
@@ -256,13 +276,15 @@ class SignInAdmin(ReadOnlyList):
         own = request.session.sign_in
         if own and manageable.filter(pk=own.pk).exists():
             notes.append(_("Your own sign-in in this browser is included. You will have to sign in again."))
+        count_of_kind = manageable.by_kind()
+        total = sum(count_of_kind.values())
         return confirm.page(
             self,
             request,
             form,
-            title=_("End sign-ins?"),
-            button=_("End sign-ins"),
-            effects=effects_of_end(manageable.by_kind()),
+            title=ngettext("End sign-in?", "End sign-ins?", total),
+            button=ngettext("End this sign-in", "End sign-ins", total),
+            effects=effects_of_end(count_of_kind),
             notes=notes,
         )
 

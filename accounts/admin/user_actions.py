@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, ngettext_lazy
 
 from accounts import ending, passwords
 from accounts.admin import confirm
@@ -27,8 +27,8 @@ def end_all_sign_ins(model_admin: admin.ModelAdmin, request: HttpRequest, users:
         users.with_live_sign_ins(),
         run=_end_all_sign_ins,
         effects=_effects_of_end,
-        title=_("Sign out everywhere?"),
-        button=_("Sign out users"),
+        title=ngettext_lazy("Sign this user out everywhere?", "Sign these users out everywhere?"),
+        button=ngettext_lazy("Sign out user", "Sign out users"),
     )
 
 
@@ -62,8 +62,8 @@ def deactivate(model_admin: admin.ModelAdmin, request: HttpRequest, users: UserQ
         users.filter(is_active=True).exclude(pk=request.user.pk),
         run=_deactivate,
         effects=_effects_of_deactivation,
-        title=_("Deactivate accounts?"),
-        button=_("Deactivate accounts"),
+        title=ngettext_lazy("Deactivate account?", "Deactivate accounts?"),
+        button=ngettext_lazy("Deactivate this account", "Deactivate accounts"),
     )
 
 
@@ -89,8 +89,8 @@ def reactivate(model_admin: admin.ModelAdmin, request: HttpRequest, users: UserQ
         users.filter(is_active=False),
         run=_reactivate,
         effects=_effects_of_reactivation,
-        title=_("Reactivate accounts?"),
-        button=_("Reactivate accounts"),
+        title=ngettext_lazy("Reactivate account?", "Reactivate accounts?"),
+        button=ngettext_lazy("Reactivate this account", "Reactivate accounts"),
     )
 
 
@@ -118,8 +118,8 @@ def send_password_reset(
         users.with_resettable_password(),
         run=_send_password_reset,
         effects=_effects_of_reset,
-        title=_("Send password reset links?"),
-        button=_("Send links"),
+        title=ngettext_lazy("Send password reset link?", "Send password reset links?"),
+        button=ngettext_lazy("Send link", "Send links"),
         form_class=confirm.Confirmation,
     )
 
@@ -147,8 +147,8 @@ def unlock(model_admin: admin.ModelAdmin, request: HttpRequest, users: UserQuery
         users,
         run=_unlock,
         effects=_effects_of_unlock,
-        title=_("Unlock accounts?"),
-        button=_("Unlock accounts"),
+        title=ngettext_lazy("Unlock account?", "Unlock accounts?"),
+        button=ngettext_lazy("Unlock this account", "Unlock accounts"),
     )
 
 
@@ -186,7 +186,7 @@ def confirm_and_run(
 ) -> HttpResponse | None:
     """
     Runs the action on those of the users that the staff member may manage, and shows the message that `run` returns.
-    Before the confirmation: returns the confirmation page.
+    Before the confirmation: returns the confirmation page. `title` and `button` are lazy plurals.
     """
     manageable = list(users.manageable_by(request.user).order_by("pk")[: MAX_USERS_PER_ACTION + 1])
     if len(manageable) > MAX_USERS_PER_ACTION:
@@ -203,7 +203,13 @@ def confirm_and_run(
     if not request.user.is_superuser and users.filter(is_superuser=True).exists():
         all_notes.append(_("Selected superusers are not changed: only superusers can change them."))
     return confirm.page(
-        model_admin, request, form, title=title, button=button, effects=effects(manageable), notes=all_notes
+        model_admin,
+        request,
+        form,
+        title=title % len(manageable),
+        button=button % len(manageable),
+        effects=effects(manageable),
+        notes=all_notes,
     )
 
 

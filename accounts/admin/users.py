@@ -21,7 +21,7 @@ from accounts import addresses, email_addresses
 from accounts.admin import factors, user_actions
 from accounts.admin.changed_fields import UserForm
 from accounts.admin.events import EVENT_HEADINGS, event_rows
-from accounts.admin.lists import BoundedList, ChoiceFilter, ListFilter, Panel, admin_link
+from accounts.admin.lists import Badge, BoundedList, ChoiceFilter, ListFilter, Panel, admin_link, short_time
 from accounts.admin.search import as_address, as_uuid
 from accounts.factors import removals
 from accounts.models import AttemptCounter, FactorRemoval, SecurityEvent, SignIn, User, UserQuerySet
@@ -64,10 +64,11 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
     )
     fieldsets = [
         (None, {"fields": ["username", "email", "first_name", "last_name"]}),
-        (_("Permissions"), {"fields": ["is_active", *RIGHTS]}),
+        (_("Permissions"), {"fields": ["is_active", *RIGHTS], "classes": ["collapse"]}),
         (_("Dates"), {"fields": ["last_login", "date_joined"]}),
     ]
     readonly_fields = ["last_login", "date_joined"]
+    severe_actions = frozenset({"deactivate", "remove_factors"})
     actions: Sequence[Any] = [
         user_actions.end_all_sign_ins,
         user_actions.deactivate,
@@ -168,6 +169,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         if rights:
             SecurityEvent.objects.record(SecurityEvent.Type.RIGHTS_CHANGED, form.instance, changed=", ".join(rights))
         if "email" in form.changed_data:
+            _notify_old_address(form)
             email_addresses.require_confirmation(form.instance)
         if others:
             SecurityEvent.objects.record(SecurityEvent.Type.USER_EDITED, form.instance, changed=", ".join(others))
@@ -181,12 +183,27 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
 
     # The page of a user
 
+    def badges(self, obj: User) -> list[Badge]:
+        is_confirmed = obj.email_confirmed_at is not None
+        badges = [Badge(self.state(obj), is_warning=not obj.is_active)]
+        if role := self.role(obj):
+            badges.append(Badge(role))
+        if obj.is_service:
+            return [*badges, Badge(_("service account"))]
+        if obj.is_throw_away:
+            return [*badges, Badge(_("temporary account"))]
+        text = _("e-mail address confirmed") if is_confirmed else _("e-mail address not confirmed")
+        return [*badges, Badge(text, is_warning=not is_confirmed)]
+
     def panels(self, request: HttpRequest, obj: User) -> list[Panel]:
-        """The second factors, and, as far as the staff member may view them, the live sign-ins and the last events."""
-        panels = [] if obj.is_service else [factors.panel(obj)]
+        """The live sign-ins and the last events, as far as the staff member may view them, and the second factors."""
+        panels = []
         if request.user.has_perm("accounts.view_signin"):
             live = SignIn.objects.live().filter(user=obj).order_by("-last_seen_at")[:ROWS_IN_PANEL]
-            rows = [[admin_link(each), each.ip_address, each.created_at, each.last_seen_at] for each in live]
+            rows = [
+                [admin_link(each), each.ip_address, short_time(each.created_at), short_time(each.last_seen_at)]
+                for each in live
+            ]
             url = reverse("admin:accounts_signin_changelist", query={"user": obj.pk})
             headings = [_("sign-in"), _("IP address"), _("signed in"), _("last seen")]
             panels.append(Panel(_("Live sign-ins"), headings, rows, url))
@@ -194,7 +211,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             events = SecurityEvent.objects.filter(user=obj).select_related("actor")[:ROWS_IN_PANEL]
             url = reverse("admin:accounts_securityevent_changelist", query={"user": obj.pk})
             panels.append(Panel(_("Last events"), EVENT_HEADINGS, event_rows(events), url))
-        return panels
+        return panels if obj.is_service else [*panels, factors.panel(obj)]
 
     def is_available(self, request: HttpRequest, action: str, obj: User) -> bool:
         if not obj.is_manageable_by(request.user):
@@ -213,6 +230,12 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         """Whether a removal of second factors can be requested. Two statements."""
         has_factors = User.objects.filter(pk=user.pk).with_second_factor().exists()
         return has_factors and not FactorRemoval.objects.of(user).pending().exists()
+
+
+def _notify_old_address(form: Any) -> None:
+    """Mails the change to the address that the account had, if it was confirmed."""
+    if form.instance.email_confirmed_at and (old := form.initial.get("email")):
+        form.instance.notify("email_changed", to=old, new_address=form.instance.email)
 
 
 def _is_manageable(request: HttpRequest, user: User | None) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any, Self
 
@@ -14,10 +14,13 @@ from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts import guess_limits, hashing, rate_limits
+from accounts import guess_limits, hashing, notices, rate_limits
 from accounts.models.choices import EventType
 from accounts.models.events import SecurityEvent
 from accounts.pruning import PrunableQuerySet
+
+# The owner of an account gets a mail if the next guess has to wait this long. Shorter waits follow a few typing errors.
+REPORTED_WAIT = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,10 @@ class Attempt:
         )
 
     def failed(self, user: Any) -> None:
-        """Records a LOCKED event for each counter whose limit the guess has reached."""
+        """
+        Records a LOCKED event for each counter whose limit the guess has reached. Mails the owner of the account at
+        most once a day.
+        """
         locked = [counter for counter in self.counters if counter.is_locked_out]
         if not locked:
             return
@@ -73,6 +79,14 @@ class Attempt:
                 until = counter.until.isoformat(timespec="seconds")
                 owner = user if counter.account else None
                 SecurityEvent.objects.record(EventType.LOCKED, owner, kind=counter.kind, until=until)
+        self._report_pause(user, locked)
+
+    def _report_pause(self, user: Any, locked: Sequence["AttemptCounter"]) -> None:
+        # Wrong codes have a notice of their own.
+        reported = [each for each in locked if each.kind in rate_limits.PASSWORDS_OF_ACCOUNT and each.is_long]
+        if reported and (account := reported[0].account):
+            by_strangers = all(each.kind in rate_limits.BY_STRANGERS for each in reported)
+            notices.send_pause_later(account, user, AttemptCounter.objects.consume_quota, by_strangers)
 
 
 class AttemptCounterQuerySet(PrunableQuerySet["AttemptCounter"]):
@@ -219,6 +233,11 @@ class AttemptCounter(models.Model):
         """Whether the next attempt is refused."""
         # `until` alone is not enough: a node whose clock is ahead writes a future time for attempts that need not wait.
         return self.count >= self.limit.free_attempts and self.until > timezone.now()
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the next attempt has to wait for REPORTED_WAIT or longer."""
+        return self.limit.wait(self.count) >= REPORTED_WAIT
 
     def add(self, now: datetime) -> None:
         """Adds an attempt, and sets the time before which the next one is refused."""

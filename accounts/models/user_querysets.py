@@ -17,6 +17,7 @@ from django.utils.http import urlsafe_base64_decode
 from accounts import hashing, names
 from accounts.changed_columns import ChangedColumnsQuerySet
 from accounts.compiled_queries import chunks
+from accounts.http import request_context
 from accounts.models.attempts import AttemptCounter
 from accounts.models.choices import EndReason, EventType
 from accounts.models.events import SecurityEvent
@@ -50,6 +51,8 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
 
     # A change of one of these fields may end sign-ins.
     DECISIVE_FIELDS = frozenset({"is_active", "is_service", "password"})
+    # What notices read of a user.
+    FIELDS_OF_NOTICES = ("username", "email", "email_confirmed_at", "is_service", "delete_after")
 
     def lock(self) -> Self:
         """Locks the rows until the end of the transaction. Sign-ins that start wait, and then read the new values."""
@@ -179,11 +182,13 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
 
     def _end_before_deletion(self) -> None:
         """
-        Ends the sign-ins of these users. FOR UPDATE blocks inserts of sessions that refer to the sign-ins: they fail
-        after the deletion, which would otherwise fail itself.
+        Ends the sign-ins of these users, and mails a notice. FOR UPDATE blocks inserts of sessions that refer to the
+        sign-ins: they fail after the deletion, which would otherwise fail itself.
         """
-        users = list(self.lock().values_list("pk", flat=True))
-        for ids in chunks(users):
+        users = list(self.lock().only(*self.FIELDS_OF_NOTICES))
+        for user in users:
+            user.notify("account_deleted", is_by_another=request_context.is_by_another_user(user))
+        for ids in chunks([user.pk for user in users]):
             sign_ins = SignIn.objects.using(self.db).filter(user__in=ids)
             list(sign_ins.order_by("pk").select_for_update().values_list("pk", flat=True))
             sign_ins.end(EndReason.USER_DELETED)

@@ -67,6 +67,7 @@ class ReasonForm(forms.Form):
 @admin.register(Entry)
 class EntryAdmin(ReadOnlyList):
     list_display = ["subject", "kind", "owner", "reason", "by", "blocked_at", "until", "state"]
+    headings = {"kind": _("kind"), "blocked_at": _("blocked")}
     list_filter = [StateFilter, KindFilter]
     list_select_related = ["blocked_by", "lifted_by"]
     search_fields = ["token_id"]
@@ -175,8 +176,8 @@ class EntryAdmin(ReadOnlyList):
                 self,
                 request,
                 form,
-                title=_("Remove blocks?"),
-                button=_("Remove blocks"),
+                title=ngettext("Remove block?", "Remove blocks?", len(liftable)),
+                button=ngettext("Remove this block", "Remove blocks", len(liftable)),
                 effects=[(tokens, len(liftable))],
                 notes=[text % others] if others else [],
             )

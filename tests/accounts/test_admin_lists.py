@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from datetime import timedelta
 
 import pytest
@@ -125,6 +126,38 @@ def test_invalid_filter_values_redirect_to_the_list(page, query):
     assert answer.status_code in (200, 302)
     if answer.status_code == 302:
         assert page.get(answer["Location"]).status_code == 200
+
+
+@pytest.mark.parametrize("url", LISTS)
+def test_the_filters_are_above_the_list(page, url):
+    text = page.get(url).content.decode()
+    assert text.index('<select name="state"' if url != EVENTS else '<select name="type"') < text.index(
+        'id="changelist-form"'
+    )
+
+
+def test_the_chosen_filter_is_selected_and_can_be_cleared(page):
+    text = page.get(SIGN_INS, {"state": "live"}).content.decode()
+    assert '<option value="live" selected>Live</option>' in text
+    assert f'<a href="{SIGN_INS}">Clear</a>' in text
+
+
+@pytest.mark.parametrize(("query", "kept"), [("q=&state=live&kind=", "state=live"), ("q=&state=", ""), ("q=ann", None)])
+def test_empty_filters_are_removed_from_the_url(page, query, kept):
+    answer = page.get(f"{SIGN_INS}?{query}")
+    assert answer.get("Location") == (None if kept is None else f"{SIGN_INS}?{kept}")
+
+
+@pytest.mark.parametrize("url", LISTS)
+def test_times_in_a_list_are_short_and_complete_in_the_tooltip(page, client_of, ann, url):
+    client_of(ann)
+    User.objects.filter(pk=ann.pk).update(last_login=timezone.now())
+    sign_in_of(ann).end(SignIn.Reason.ENDED_BY_STAFF)
+    shown = re.findall(r'<time datetime="\S+" title="([^"]+)">([^<]+)</time>', page.get(url).content.decode())
+    assert shown
+    for complete, short in shown:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", short)
+        assert re.fullmatch(r"\w+\.? \d+, \d{4}, \d\d:\d\d:\d\d UTC", complete)
 
 
 @pytest.mark.parametrize("order", ["3", "-2.1", "0", "zzz"])

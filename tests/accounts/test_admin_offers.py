@@ -101,6 +101,54 @@ def test_users_who_cannot_reset_a_password_are_not_counted(browser_of, staff, an
     assert "1 user receives an e-mail" in text_of(act(page, USERS, "send_password_reset", ann, bob, agree=False))
 
 
+def test_actions_that_lock_out_are_marked_and_last(browser_of, client_of, staff, ann):
+    client_of(ann)
+    page = browser_of(staff).get(f"{USERS}{ann.pk}/change/").content.decode()
+    buttons = re.findall(r'<button name="action" value="(\w+)"( class="severe")?', page)
+    assert [name for name, is_severe in buttons if is_severe] == ["deactivate"]
+    assert buttons[-1][0] == "deactivate"
+
+
+@pytest.mark.parametrize(("action", "css"), [("deactivate", "severe"), ("end_all_sign_ins", "default")])
+def test_the_confirmation_of_a_severe_action_is_marked(browser_of, client_of, staff, ann, action, css):
+    client_of(ann)
+    page = act(browser_of(staff), USERS, action, ann, agree=False).content.decode()
+    assert f'<button class="{css}" name="confirmed"' in page
+
+
+@pytest.mark.parametrize(
+    ("number", "title", "button"),
+    [(1, "Deactivate account?", "Deactivate this account"), (2, "Deactivate accounts?", "Deactivate accounts")],
+)
+def test_a_confirmation_is_worded_for_one_and_for_several(browser_of, staff, ann, bob, number, title, button):
+    page = act(browser_of(staff), USERS, "deactivate", *[ann, bob][:number], agree=False).content.decode()
+    assert f"<h1>{title}</h1>" in page
+    assert f">{button}</button>" in page
+
+
+@pytest.mark.parametrize(
+    ("change", "badge"),
+    [
+        ({}, "<li>active</li>"),
+        ({"is_active": False}, '<li class="warning">deactivated</li>'),
+        ({"email_confirmed_at": None}, '<li class="warning">e-mail address not confirmed</li>'),
+        ({"is_service": True}, "<li>service account</li>"),
+        ({"is_superuser": True}, "<li>superuser</li>"),
+    ],
+)
+def test_the_page_of_a_user_shows_the_state_at_the_top(browser_of, staff, ann, change, badge):
+    User.objects.filter(pk=ann.pk).update(**change)
+    assert badge in browser_of(staff).get(f"{USERS}{ann.pk}/change/").content.decode()
+
+
+def test_sign_ins_and_events_come_first_and_permissions_are_folded(browser_of, client_of, staff, ann):
+    client_of(ann)
+    page = browser_of(staff).get(f"{USERS}{ann.pk}/change/").content.decode()
+    places = [page.index(each) for each in ("Live sign-ins", "Last events", "Second factors", 'id="id_username"')]
+    assert places == sorted(places)
+    assert re.search(r"<details><summary>\s*<h2[^>]*>Permissions</h2>", page)
+
+
 def test_the_sign_ins_of_a_user_are_above_the_form(browser_of, client_of, staff, ann):
     client_of(ann)
     page = browser_of(staff).get(f"{USERS}{ann.pk}/change/").content.decode()

@@ -226,6 +226,21 @@ def test_the_page_of_the_link_sends_no_path_as_referrer(request_change, browser)
     assert browser().get(link_in(request_change())).headers["Referrer-Policy"] == "strict-origin"
 
 
+# A change by staff
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_the_old_address_is_mailed_a_change_by_staff(browser_of, staff, ann, mails_of, confirmed):
+    if not confirmed:
+        User.objects.filter(pk=ann.pk).update(email_confirmed_at=None)
+    form = {"username": "ann", "email": NEW, "is_active": "on"}
+    mails = mails_of(lambda: browser_of(staff).post(f"/admin/accounts/user/{ann.pk}/change/", form))
+    assert User.objects.get(pk=ann.pk).email == NEW
+    assert [(mail.subject, mail.to) for mail in mails] == [("Your e-mail address was changed", ["ann@example.org"])][
+        : int(confirmed)
+    ]
+
+
 # Used links
 
 

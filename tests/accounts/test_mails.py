@@ -2,8 +2,10 @@
 
 import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
+from django.db import transaction
 
 from accounts import starting
 from accounts.models import SignIn, User
@@ -105,6 +107,67 @@ def test_starting_a_sign_in_takes_four_statements(ann, django_assert_num_queries
         start()
 
 
+# A deleted account
+
+
+def delete_by_page(ann, browser_of, password, **_):
+    assert browser_of(ann).post("/accounts/delete/", {"password": password}).status_code == 200
+
+
+def delete_by_staff(ann, browser_of, staff, **_):
+    assert browser_of(staff).post(f"/admin/accounts/user/{ann.pk}/delete/", {"post": "yes"}).status_code == 302
+
+
+def delete_by_query_set(ann, **_):
+    User.objects.filter(pk=ann.pk).delete()
+
+
+DELETIONS = [delete_by_page, delete_by_staff, delete_by_query_set]
+
+
+@pytest.fixture
+def delete(ann, browser_of, password, staff, mails_of):
+    def work(deletion):
+        mails = mails_of(lambda: deletion(ann=ann, browser_of=browser_of, password=password, staff=staff))
+        assert not User.objects.filter(username="ann").exists()
+        return mails
+
+    return work
+
+
+@pytest.mark.parametrize("deletion", DELETIONS)
+def test_a_deleted_account_gets_a_last_mail(delete, deletion):
+    [mail] = delete(deletion)
+    assert (mail.subject, mail.to) == ("Your account was deleted", ["ann@example.org"])
+    assert "This is the last e-mail about it." in mail.body
+    assert "Hello ann," in mail.body
+    assert "/accounts/" not in mail.body
+
+
+def test_the_mail_shows_neither_device_nor_address_of_staff(delete):
+    [mail] = delete(delete_by_staff)
+    assert "Our staff deleted your account." in mail.body
+    assert "IP address" not in mail.body
+    assert "sue" not in mail.body
+
+
+@pytest.mark.parametrize("deletion", DELETIONS)
+@pytest.mark.parametrize("change", [{"email_confirmed_at": None}, {"delete_after": "2999-01-01T00:00Z"}])
+def test_the_deletion_of_other_accounts_sends_no_mail(ann, delete, deletion, change):
+    User.objects.filter(pk=ann.pk).update(**change)
+    assert delete(deletion) == []
+
+
+def test_a_deletion_that_is_rolled_back_sends_no_mail(ann, mails_of):
+    def work():
+        with transaction.atomic():
+            User.objects.get(pk=ann.pk).delete()
+            transaction.set_rollback(True)
+
+    assert mails_of(work) == []
+    assert User.objects.filter(pk=ann.pk).exists()
+
+
 # Every mail
 
 MAILS = ["confirm", "reset", "changed", "email", "asked", "device", "reuse", "more"]
@@ -177,6 +240,48 @@ def test_no_mail_contains_a_gap_or_a_template_tag(letters, kind):
     [mail] = letters[kind]
     assert "\n\n\n" not in mail.body
     assert not re.search(r"[{}%]", mail.body)
+
+
+@pytest.mark.parametrize("kind", MAILS)
+def test_no_mail_server_replies_to_a_mail(letters, kind):
+    [mail] = letters[kind]
+    assert mail.message()["Auto-Submitted"] == "auto-generated"
+    assert mail.message()["From"] == "Wristband & Passport <noreply@localhost>"
+
+
+@pytest.mark.parametrize("kind", MAILS)
+def test_the_first_line_of_a_mail_says_what_happened(letters, kind):
+    [mail] = letters[kind]
+    html = mail.alternatives[0][0]
+    preheader = unescape(re.search(r"<body[^>]*>\s*<div style=\"display: none[^>]*>(.*?)</div>", html, re.DOTALL)[1])
+    assert preheader.split(" · ")[0] in mail.body
+    assert len(preheader) > 40
+    assert "://" not in preheader
+
+
+@pytest.mark.parametrize("kind", MAILS)
+def test_the_footer_of_a_mail_has_reason_account_and_site(letters, kind):
+    [mail] = letters[kind]
+    footer = mail.body.partition("\n-- \n")[2]
+    assert footer.startswith("You receive this e-mail because")
+    assert footer.endswith("Account: ann\nWristband & Passport · testserver\n")
+    assert "/accounts/" not in footer
+    for line in footer.splitlines():
+        assert line in unescape(mail.alternatives[0][0])
+
+
+@pytest.mark.parametrize("kind", MAILS)
+def test_the_link_is_also_text_in_the_html_of_a_mail(letters, kind):
+    html = letters[kind][0].alternatives[0][0]
+    [button, as_text] = re.findall(r'<a class="\w+" href="([^"]+)"', html)
+    assert button == as_text
+    assert f">{as_text}</a>" in html
+
+
+@pytest.mark.parametrize("kind", MAILS)
+def test_a_mail_loads_nothing(letters, kind):
+    html = letters[kind][0].alternatives[0][0]
+    assert not re.search(r"<img|<link|url\(|src=|@import", html)
 
 
 def test_the_user_agent_is_escaped_in_a_mail(sign_in, mails_of):

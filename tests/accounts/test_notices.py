@@ -4,6 +4,8 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts import email_addresses, notices, passwords, plain_words
 from accounts.models import AttemptCounter, SecurityEvent, SignIn, User
@@ -113,6 +115,7 @@ FLOODS = {
     notify_of("recovery_code_used", left=3): "A recovery code was used",
     notify_of("password_known"): "Someone knows your password",
     notify_of("passkey_counter"): "Check the passkeys of your account",
+    notify_of("account_deleted", is_by_another=False): "Your account was deleted",
 }
 
 
@@ -162,6 +165,90 @@ def test_an_unconfirmed_account_sends_no_notices(browser, mails_of, password):
     [confirm] = mails_of(lambda: page.post("/accounts/signup/", sign_up))
     assert confirm.subject == "Confirm your e-mail address"
     assert mails_of(lambda: [connect(page, f"win at evil.example/{number}") for number in range(30)]) == []
+
+
+# Paused sign-in
+
+PAUSED = "Sign-in to your account is paused"
+# With 11 wrong passwords the next guess from an address waits for a minute.
+GUESSES_OF_A_MINUTE = 11
+
+
+def guess(clock, name="ann", number=GUESSES_OF_A_MINUTE, client=None, **headers):
+    """Guesses passwords, and waits before each as long as it has to. Returns the answer to the last guess."""
+    client = client or ApiClient()
+    for _number in range(number):
+        answer = client.post("/api/token/", {"username": name, "password": "a wrong password"}, **headers)
+        assert answer.status_code == 401
+        clock.shift(timedelta(minutes=2))
+    return answer
+
+
+def test_the_owner_is_mailed_that_sign_in_is_paused(clock, ann, mails_of):
+    [mail] = mails_of(lambda: guess(clock, REMOTE_ADDR="192.0.2.7", headers={"user-agent": "curl/8.9.1"}))
+    assert (mail.subject, mail.to) == (PAUSED, ["ann@example.org"])
+    assert "IP address: 192.0.2.7" in mail.body
+    assert "Device: curl" in mail.body
+    assert "where you signed in before, you can still sign in" in mail.body
+    assert "https://testserver/accounts/password_reset/" in mail.body
+
+
+def test_a_few_typing_errors_send_no_mail(clock, ann, mails_of):
+    assert mails_of(lambda: guess(clock, number=GUESSES_OF_A_MINUTE - 1)) == []
+
+
+def test_guesses_from_many_addresses_send_one_mail(clock, ann, mails_of):
+    def work():
+        for number in range(26):
+            guess(clock, number=1, REMOTE_ADDR=f"192.0.2.{number}")
+
+    assert subjects(mails_of(work)) == [PAUSED]
+
+
+def test_a_paused_sign_in_is_mailed_once_a_day(clock, ann, mails_of):
+    assert subjects(mails_of(lambda: guess(clock))) == [PAUSED]
+    assert mails_of(lambda: guess(clock, REMOTE_ADDR="192.0.2.9")) == []
+    clock.shift(timedelta(days=1))
+    assert subjects(mails_of(lambda: guess(clock))) == [PAUSED]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"email_confirmed_at": None}, {"is_active": False}, {"is_service": True}, {"delete_after": "2999-01-01T00:00Z"}],
+)
+def test_a_pause_is_not_mailed_to_other_accounts(clock, ann, mails_of, change):
+    User.objects.filter(pk=ann.pk).update(**change)
+    assert mails_of(lambda: guess(clock)) == []
+
+
+def test_a_pause_shows_no_difference_to_the_guesser(clock, ann, django_capture_on_commit_callbacks):
+    """The statements, and the answers, for an account and for a name without one."""
+
+    def last_guess(name):
+        guess(clock, name, GUESSES_OF_A_MINUTE - 1)
+        with CaptureQueriesContext(connection) as captured, django_capture_on_commit_callbacks(execute=True):
+            answer = guess(clock, name, 1)
+        return [each["sql"].split()[0] for each in captured], answer.json()
+
+    assert last_guess("ann") == last_guess("nobody")
+
+
+def test_a_mail_about_a_pause_counts_as_a_notice(clock, ann, flood, mails_of):
+    flood(connect_clients)
+    assert mails_of(lambda: guess(clock, number=5)) == []
+
+
+def test_wrong_passwords_of_the_signed_in_user_are_mailed(clock, ann, browser_of, mails_of):
+    page = browser_of(ann)
+
+    def work():
+        for _number in range(GUESSES_OF_A_MINUTE):
+            page.post("/accounts/confirm/", {"password": "a wrong password"})
+            clock.shift(timedelta(minutes=2))
+
+    [mail] = mails_of(work)
+    assert mail.subject == PAUSED
+    assert "where you signed in before" not in mail.body
 
 
 # Limits by kind, account and mailbox

@@ -62,6 +62,30 @@ def test_it_counts_sign_ins_and_failures_of_two_days_by_the_hour(browser_of, sta
     assert heights[-1][1] > 0
 
 
+@pytest.mark.parametrize(
+    ("most", "axis"), [(1, [1, 0]), (3, [3, 2, 1, 0]), (7, [8, 6, 4, 2, 0]), (146, [150, 100, 50, 0])]
+)
+def test_the_axis_of_the_chart_has_round_numbers(page, ann, most, axis):
+    SecurityEvent.objects.bulk_create(SecurityEvent(type="sign_in_failed", user=ann) for _ in range(most))
+    assert page.get("/admin/").context["chart"].counts == axis
+
+
+def test_the_chart_has_a_label_every_six_hours(browser_of, staff, clock):
+    clock.move_to("2026-11-29T10:30:00+00:00")
+    labels = browser_of(staff).get("/admin/").context["chart"].times
+    assert [label.hour.hour for label in labels] == [11, 17, 23, 5, 11, 17, 23, 5]
+    assert [label.has_date for label in labels] == [True, False, False, True, False, False, False, True]
+
+
+def test_the_figures_of_the_chart_are_also_a_table(page, ann):
+    SecurityEvent.objects.record(SecurityEvent.Type.SIGN_IN_FAILED, ann)
+    rows = re.findall(
+        r'<tr><th scope="row">[^<]+</th><td>(\d+)</td><td>(\d+)</td></tr>', page.get("/admin/").content.decode()
+    )
+    assert len(rows) == 48
+    assert rows[0][1] == "1"
+
+
 def test_it_shows_reused_tokens(page, ann):
     SecurityEvent.objects.record(SecurityEvent.Type.TOKEN_REUSED, ann)
     assert figures_of(page.get("/admin/"))["Refresh tokens used twice"].value == "1"
