@@ -1,4 +1,4 @@
-"""The three lanes of a browser app on /compare/ (DESIGN.md, "Browser apps"): what each of them sends, and could lose."""
+"""The three lanes of a browser app on /compare/: what each of them sends, and what a script could steal."""
 
 from dataclasses import dataclass
 from datetime import timedelta

@@ -36,7 +36,7 @@ CLIENT_IDLE_TIMEOUT = timedelta(hours=1)
 MAX_COUNTED_ENTRIES = 1_000
 # The acts of the page, by the `act` of the form that starts it.
 ACTS = ("who", "tamper", "out", "tabs", "lanes", "theft", "run")
-# Of the sentence about costs.
+# Of the sentence about statements.
 CONTENDERS = ("wristband", "passport", "django_sessions", "simplejwt_blacklist")
 # By the header X-Compare.
 PARTS = {"recommendation": "compare/recommendation.html", "inspection": "compare/result.html"}
@@ -61,7 +61,6 @@ class CompareView(TemplateView):
             "meters": meters(),
             "hatches": MODES,
             "statements": {name: figures.number(f"requests_statements_{name}") for name in CONTENDERS},
-            "shares": {name: figures.share(f"requests_share_{name}") for name in CONTENDERS},
             "measured_on": figures.measured_on(),
             "recorded": recorded.acts(),
             "lanes": lanes(),

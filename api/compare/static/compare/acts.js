@@ -1,20 +1,20 @@
 // The five acts. The tokens are only in the memory of this module; their sign-in ends when the page is left.
 
 import { ask, claimsOf, stage, Unexpected, urls, words } from "./http.js";
+import { measure, showCosts } from "./costs.js";
+import { change, showLetters, showTiles } from "./letters.js";
+import { showAlarm, showKept, showLane, showTrace } from "./results.js";
 import { begin, ended, say, stamp, swarm, thief, travel } from "./stage.js";
-import { showCosts, measure } from "./costs.js";
 
-const SHOWN_SIGNATURE = 8;
 const cue = { start: document.getElementById("start"), out: document.getElementById("cue-out"), after: document.getElementById("cue-after") };
-const letters = document.getElementById("letters");
-const picker = document.getElementById("letter");
 const tabs = document.getElementById("tabs");
 
 let tokens = null;
 let expiresAt = 0;
-let changed = null;
 let busy = false;
 
+// An act takes less time, in milliseconds.
+const SPARE = 30_000;
 const REFRESH = "/api/token/refresh/";
 const SIGN_OUT = "/api/token/blacklist/";
 const byCookie = () => ask("wristband", "GET", urls.who);
@@ -31,10 +31,9 @@ function expect(exchange) {
 function keep(data) {
   const { exp, iat } = claimsOf(data.access);
   tokens = data;
-  changed = null;
   // By the lifetime, and not by the clock of the computer.
   expiresAt = performance.now() + (data.expires_in ?? exp - iat) * 1000;
-  showLetters();
+  showLetters(data.access);
   showQuestion("signed-in");
   document.dispatchEvent(new CustomEvent("compare:token", { detail: data.access }));
 }
@@ -43,6 +42,18 @@ async function getPassport() {
   begin();
   const exchange = await ask("wristband", "POST", urls.client);
   keep(expect(exchange));
+}
+
+// Each act starts with a valid passport.
+async function renewPassport() {
+  if (!tokens) {
+    say("starting");
+    await getPassport();
+  } else if (performance.now() > expiresAt - SPARE) {
+    const { answer, data } = await refreshWith(tokens.refresh);
+    if (answer.ok) keep(data);
+    else await getPassport();
+  }
 }
 
 // Its sign-in has ended.
@@ -66,50 +77,6 @@ setInterval(() => {
   if (tokens) for (const each of document.querySelectorAll("[data-left]")) each.textContent = left();
 }, 250);
 
-// The letters of act 2
-
-function places() {
-  const [header, payload, signature] = tokens.access.split(".");
-  const parts = [["header", header], ["claims", payload], ["signature", signature.slice(0, SHOWN_SIGNATURE)]];
-  return parts.flatMap(([part, text], at) => [...(at ? [[null, "."]] : []), ...[...text].map((letter) => [part, letter])]);
-}
-
-function showLetters() {
-  letters.replaceChildren(...places().map(([part, letter], at) => {
-    const each = document.createElement("span");
-    each.textContent = letter;
-    each.className = part ? `t-${part}` : "";
-    if (part) each.dataset.at = at;
-    return each;
-  }), "…");
-  picker.max = letters.children.length;
-  showPicked();
-}
-
-function showPicked() {
-  const all = places();
-  const [part, letter] = all[picker.value - 1];
-  for (const each of letters.querySelectorAll(".at")) each.classList.remove("at");
-  letters.children[picker.value - 1].classList.add("at");
-  document.getElementById("letter-shown").textContent = `${picker.value}: “${letter}”${part ? ` (${words[`place${part[0].toUpperCase()}${part.slice(1)}`]})` : ""}`;
-}
-
-async function showTiles(token) {
-  const form = document.getElementById("decoder");
-  const data = new FormData(form);
-  data.set("token", token);
-  const answer = await fetch(form.action, { method: "POST", body: data, headers: { "X-Compare": "inspection" } });
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const states = document.getElementById("tiles").dataset;
-  for (const tile of document.querySelectorAll("#act-tamper [data-check]")) {
-    const state = page.querySelector(`[data-check=${tile.dataset.check}]`)?.className;
-    if (!state) continue;
-    tile.className = `${state} flips`;
-    tile.querySelector("dd").textContent = states[state];
-    tile.addEventListener("animationend", () => tile.classList.remove("flips"), { once: true });
-  }
-}
-
 // Actions of the buttons. Each returns its exchanges, and the name and values of its sentence.
 
 const actions = {
@@ -128,22 +95,10 @@ const actions = {
   },
 
   async tamper() {
-    const at = picker.value - 1;
-    const before = changed;
-    showLetters();
-    changed = null;
-    let token = tokens.access;
-    if (before?.at !== at && token[at] !== ".") {
-      const letter = token[at] === "x" ? "y" : "x";
-      changed = { at, letter };
-      token = token.slice(0, at) + letter + token.slice(at + 1);
-      letters.children[at].textContent = letter;
-      letters.children[at].classList.add("changed");
-    }
-    const exchange = await travel("passport", () => byToken(token), { gate: Boolean(changed) });
-    await showTiles(token);
-    const exchanges = [exchange];
-    return changed ? { exchanges, name: "tamper", values: { place: at + 1, letter: changed.letter } } : { exchanges, name: "mended" };
+    const { sent, changed } = change();
+    const exchanges = [await travel("passport", () => byToken(sent), { gate: Boolean(changed) })];
+    await showTiles(sent);
+    return changed ? { exchanges, name: "tamper", values: { place: changed.at + 1, letter: changed.letter } } : { exchanges, name: "mended" };
   },
 
   async out({ guess }) {
@@ -219,62 +174,13 @@ function raced(exchanges) {
   return { good: accepted.length, successors, last: accepted.at(-1) };
 }
 
-// Results beside the acts
-
-function showLane(lane, exchanges) {
-  const row = document.querySelector(`[data-lane=${lane}]`);
-  row.querySelector("[data-slot=requests]").textContent = exchanges.length;
-  row.querySelector("[data-slot=refreshes]").textContent = exchanges.filter(({ url }) => url === REFRESH).length;
-  row.classList.add("is-live");
-}
-
-async function showAlarm() {
-  const { data } = await ask("wristband", "GET", urls.alarm);
-  const letter = document.getElementById("alarm");
-  letter.querySelector(".subject").textContent = data.subject;
-  letter.querySelector(".mail-text").textContent = data.text;
-  letter.classList.add("arrives");
-}
-
-async function showKept() {
-  const answer = await fetch(urls.kept, { credentials: "same-origin" });
-  const kept = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("kept");
-  if (kept) document.getElementById("kept").replaceChildren(...kept.childNodes);
-}
-
-function showTrace(act, exchanges) {
-  const trace = act.querySelector(".trace");
-  if (!trace || !exchanges.length) return;
-  const lines = new Map();
-  for (const { mode, method, url, answer, costs } of exchanges) {
-    const key = `${mode} ${method} ${url} ${answer.status}`;
-    const line = lines.get(key) ?? { mode, method, url, answer, costs, times: 0 };
-    lines.set(key, { ...line, times: line.times + 1 });
-  }
-  trace.replaceChildren(...[...lines.values()].map(({ mode, method, url, answer, costs, times }) => {
-    const item = document.createElement("li");
-    item.className = `${mode} ${answer.ok ? "ok" : "no"} is-live`;
-    const parts = [["code", `${method} ${url}`], ["strong", answer.status], ...(times > 1 ? [["b", `× ${times}`]] : []), ["span", costs ? `${costs.statements} SQL` : ""]];
-    item.append(...parts.flatMap(([name, text]) => {
-      const part = document.createElement(name);
-      part.textContent = text;
-      if (name === "span") part.className = "muted";
-      return [part, " "];
-    }));
-    return item;
-  }));
-}
-
 // Buttons
 
 async function perform(action, options, act) {
   busy = true;
   stage.setAttribute("aria-busy", "true");
   try {
-    if (!tokens) {
-      say("starting");
-      await getPassport();
-    }
+    await renewPassport();
     cue.out.hidden = false;
     cue.start.classList.add("quiet");
     cue.start.textContent = cue.start.dataset.again;
@@ -296,17 +202,10 @@ function actOf(button) {
 }
 
 document.addEventListener("click", ({ target }) => {
-  const letter = target.closest("#letters [data-at]");
-  if (letter && !busy) {
-    picker.value = Number(letter.dataset.at) + 1;
-    perform("tamper", {}, document.getElementById("act-tamper"));
-  }
   const button = target.closest("[data-do]");
   if (!button || busy || button.dataset.do === "stop") return;
   perform(button.dataset.do, button.dataset, actOf(button));
 });
-
-picker.addEventListener("input", () => tokens && showPicked());
 
 addEventListener("pagehide", () => {
   if (!tokens) return;

@@ -48,6 +48,7 @@ function show() {
   const claims = parts.slice(0, 2).map(read);
   const isToken = parts.length === 3 && claims.every(Boolean);
   decoded.hidden = !input.value.trim();
+  document.getElementById("take-apart").classList.toggle("is-decoding", isToken);
   problem.hidden = isToken;
   problem.textContent = words.noToken;
   text.hidden = !isToken;
