@@ -54,6 +54,7 @@ async function fly(lane, request, { shift = 0, delay = 0, gate = false } = {}) {
   const dot = make("g", { class: `dot of-${lane}` }, make("circle", { r: 8 }));
   if (!calm.matches) sky.append(dot);
   const [exchange] = await Promise.all([request(), animate(dot, frames(lane, 0, end, shift), { duration: LEG, delay })]);
+  if (lane !== "wristband") picture.classList.toggle("is-broken", gate);
   dot.classList.add(exchange.answer.ok ? "ok" : "no");
   await animate(dot, frames(lane, end, 0.1, shift), { duration: LEG });
   dot.remove();
@@ -83,7 +84,7 @@ export async function swarm(lane, requests) {
 const chips = [];
 
 export function begin() {
-  picture.classList.remove("is-ended", "has-thief");
+  picture.classList.remove("is-ended", "is-broken", "has-thief");
   sky.replaceChildren();
   for (const chip of chips) sky.append(chip);
 }
