@@ -8,7 +8,7 @@ from django.contrib.auth import forms as auth_forms
 from django.core.validators import MaxLengthValidator, RegexValidator
 from django.utils.translation import gettext_lazy as _
 
-from accounts import passwords, registration
+from accounts import password_rules, passwords, registration
 from accounts.factors import requirements
 from accounts.models import Method, SignIn, User
 from accounts.sessions import SignedInRequest
@@ -24,8 +24,24 @@ validate_visible = RegexValidator(
 )
 
 
-class NewPasswordErrorsMixin:
-    """Shows the errors of a new password at the first of its two fields."""
+class NewPasswordField(forms.CharField):
+    """A new password. Without a second field to confirm it: the page has a button that shows the password."""
+
+    def __init__(self, **options: Any) -> None:
+        widget = forms.PasswordInput(attrs={"autocomplete": "new-password"})
+        help_text = _("The password must meet these rules:")
+        super().__init__(strip=False, widget=widget, help_text=help_text, **options)
+        self.template_name = "forms/new_password.html"
+
+    def rules(self) -> list[password_rules.Rule]:
+        return password_rules.rules()
+
+
+class OnePasswordMixin:
+    """For Django's forms with two fields for a new password, in place of which only the first exists."""
+
+    def validate_passwords(self, *args: str) -> None:
+        """There is nothing to compare."""
 
     def validate_password_for_user(self, user: User, *args: str) -> None:
         first = "new_password1" if "new_password1" in self.fields else "password1"  # type: ignore[attr-defined]
@@ -75,12 +91,13 @@ def _user_field(name: str, **options: Any) -> forms.Field:
     return form_field
 
 
-class SignUpForm(NewPasswordErrorsMixin, auth_forms.SetPasswordMixin, forms.Form):
+class SignUpForm(OnePasswordMixin, auth_forms.SetPasswordMixin, forms.Form):
     """Not a ModelForm, which would check that the name is unique before sign_up() has counted the attempt."""
 
     username = _user_field("username", form_class=auth_forms.UsernameField)
     email = _user_field("email")
-    password1, password2 = auth_forms.SetPasswordMixin.create_password_fields()
+    # Named as in Django's forms.
+    password1 = NewPasswordField(label=_("Password"))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -89,7 +106,6 @@ class SignUpForm(NewPasswordErrorsMixin, auth_forms.SetPasswordMixin, forms.Form
 
     def clean(self) -> dict[str, Any]:
         data = self.cleaned_data
-        self.validate_passwords()
         self.validate_password_for_user(User(username=data.get("username", ""), email=data.get("email", "")))
         return data
 
@@ -132,7 +148,10 @@ class ReauthenticationForm(forms.Form):
         return password
 
 
-class PasswordChangeForm(NewPasswordErrorsMixin, auth_forms.PasswordChangeForm):
+class PasswordChangeForm(OnePasswordMixin, auth_forms.PasswordChangeForm):
+    new_password1 = NewPasswordField(label=_("New password"))
+    new_password2 = None  # type: ignore[assignment]
+
     def __init__(self, user: User, *args: Any, request: SignedInRequest, **kwargs: Any) -> None:
         super().__init__(user, *args, **kwargs)
         self.request = request
@@ -157,7 +176,10 @@ class PasswordResetForm(forms.Form):
         passwords.request_reset(self.cleaned_data["email"])
 
 
-class SetPasswordForm(NewPasswordErrorsMixin, auth_forms.SetPasswordForm):
+class SetPasswordForm(OnePasswordMixin, auth_forms.SetPasswordForm):
+    new_password1 = NewPasswordField(label=_("New password"))
+    new_password2 = None  # type: ignore[assignment]
+
     def save(self, commit: bool = True) -> User:
         passwords.reset(self.user, self.cleaned_data["new_password1"])
         return self.user

@@ -30,6 +30,8 @@ SITE_HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]
 EMAIL_ADDRESS = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
 # For URLs and headers: no white space, quotes or control characters.
 WORD = re.compile(r"[!#-~]+")
+# RFC 9116, section 2.5.3.
+CONTACT = re.compile(rf"(?:mailto:{EMAIL_ADDRESS.pattern}|https://{WORD.pattern}|tel:\+[0-9-]+)")
 MAIL_SCHEMES = ("smtp", "smtp+tls", "smtp+ssl", "smtps", "consolemail", "filemail", "memorymail", "dummymail")
 WITHOUT_HOST = ("unix", "consolemail", "filemail", "memorymail", "dummymail")
 RATE_EXPECTED = "a number, a slash, and second, minute, hour or day, such as 600/minute"
@@ -239,6 +241,14 @@ class Environment:
             return value
         self.refuse(name, URL_EXPECTED.format(example=example))
         return ""
+
+    def contact(self, name: str) -> str:
+        """A URL that people can reach: mailto:, https: or tel:."""
+        value = self.text(name)
+        if value and not CONTACT.fullmatch(value):
+            self.refuse(name, "a mailto:, https: or tel: URL, such as mailto:security@example.org", value)
+            return ""
+        return value
 
     def urls(self, name: str, schemes: Sequence[str], example: str) -> list[str]:
         values = self.items(name)

@@ -17,6 +17,8 @@ from api.authentication import log_refused_form
 from api.errors import RETRY_AFTER_SECONDS
 from api.outages import Outage
 from api.parsers import TooLarge
+from project import site_context
+from project.theme import theme_of
 
 # Clients of these paths are programs: they get JSON.
 FOR_PROGRAMS = ("/api/", "/.well-known/", "/health/", "/metrics")
@@ -32,9 +34,11 @@ def _error_page(request: HttpRequest, code: str, http_status: HTTPStatus, detail
     # Browsers treat "//host" and "/\\host" as another site, and ignore tabs and line breaks in a URL.
     own_path = escape_leading_slashes(escape_uri_path(request.path))
     context = {"code": code, "status": http_status.value, "path": own_path, "form_page": None} | extra
+    if http_status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return HttpResponse(render_to_string("error.html", context, request), status=http_status)
     # A page about an error of the server is rendered without session and database, which may be unavailable.
-    from_request = request if http_status < HTTPStatus.INTERNAL_SERVER_ERROR else None
-    return HttpResponse(render_to_string("error.html", context, from_request), status=http_status)
+    context |= site_context.links() | {"theme": theme_of(request)}
+    return HttpResponse(render_to_string("error.html", context), status=http_status, headers={"Vary": "Cookie"})
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

@@ -64,6 +64,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    "django.forms",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -110,10 +111,12 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "project.site_context.site",
             ],
         },
     },
 ]
+FORM_RENDERER = "project.form_rendering.Renderer"
 MESSAGE_STORAGE = "accounts.messages.CookieStorage"
 MESSAGE_COOKIE_NAME = COOKIE_NAME.format("messages")
 LANGUAGE_CODE = "en"
@@ -124,6 +127,13 @@ LANGUAGE_COOKIE_SECURE = not DEBUG
 LANGUAGE_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_SAMESITE = "Lax"
 LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
+# The choice of the light or dark theme (project.theme).
+THEME_COOKIE_NAME = COOKIE_NAME.format("theme")
+THEME_COOKIE_SECURE = not DEBUG
+THEME_COOKIE_AGE = 365 * 24 * 3600
+# Links of the footer; without them the footer has none. The contact is also in /.well-known/security.txt (RFC 9116).
+SOURCE_URL = env.url("SOURCE_URL", ["https", "http"], example="https://git.example.org/wristband")
+SECURITY_CONTACT = env.contact("SECURITY_CONTACT")
 USE_TZ = True
 TIME_ZONE = "UTC"
 

@@ -16,6 +16,7 @@ urlpatterns = [
     path("accounts/", include("accounts.urls")),
     path("accounts/clients/new/", ConnectClientView.as_view(), name="connect_client"),
     path("accounts/language/", set_language, name="set_language"),
+    path("accounts/theme/", views.ThemeView.as_view(), name="set_theme"),
     # The admin's own form would end the current sign-in.
     path("admin/password_change/", RedirectView.as_view(pattern_name="password_change")),
     path("admin/", admin.site.urls),
@@ -23,7 +24,9 @@ urlpatterns = [
     path(".well-known/jwks.json", JWKSView.as_view()),
     # Password managers link to it (W3C, "A Well-Known URL for Changing Passwords").
     path(".well-known/change-password", RedirectView.as_view(pattern_name="password_change")),
+    path(".well-known/security.txt", views.security_txt, name="security_txt"),
     path("favicon.ico", views.favicon),
+    path("site.webmanifest", views.manifest, name="manifest"),
     path("robots.txt", views.robots),
     path("health/live", health.live),
     path("health/ready", health.ready, name="ready"),

@@ -3,6 +3,8 @@
 import re
 
 import pytest
+from django.conf import settings
+from django.contrib.auth.password_validation import get_default_password_validators
 from django.utils.http import urlsafe_base64_encode
 
 from accounts import links
@@ -30,28 +32,63 @@ def inputs(response):
 # Errors
 
 
-@pytest.mark.parametrize(
-    ("kind", "first", "second"),
-    [
-        ("signup", "password1", "password2"),
-        ("change", "new_password1", "new_password2"),
-        ("reset", "new_password1", "new_password2"),
-    ],
-)
-@pytest.mark.parametrize(("word", "again"), [(WEAK, WEAK), ("short", "short"), (WEAK, "something else entirely")])
-def test_a_password_error_is_shown_at_its_own_field(
-    browser, browser_of, ann, password, kind, first, second, word, again
-):
-    if kind == "signup":
-        send, address, rest = browser(), "/accounts/signup/", {"username": "zoe", "email": "zoe@example.org"}
-    elif kind == "change":
-        send, address, rest = browser_of(ann), "/accounts/password_change/", {"old_password": password}
-    else:
-        send, address, rest = browser(), reset_path_of(ann), {}
-    errors = send.post(address, rest | {first: word, second: again}).context["form"].errors.as_data()
-    assert [error.code for error in errors[first]] != []
-    assert {error.code for error in errors.get(second, [])} <= {"password_mismatch"}
-    assert (second in errors) == (word != again)
+@pytest.fixture(params=["signup", "change", "reset"])
+def new_password_form(request, browser, browser_of, ann, password):
+    """A browser, the address of a form for a new password, the name of its field, and the values of the others."""
+    if request.param == "signup":
+        return browser(), "/accounts/signup/", "password1", {"username": "zoe", "email": "zoe@example.org"}
+    if request.param == "change":
+        return browser_of(ann), "/accounts/password_change/", "new_password1", {"old_password": password}
+    return browser(), reset_path_of(ann), "new_password1", {}
+
+
+@pytest.mark.parametrize("word", [WEAK, "short"])
+def test_a_password_error_is_shown_at_its_own_field(new_password_form, word):
+    visitor, address, name, rest = new_password_form
+    response = visitor.post(address, rest | {name: word})
+    assert response.context["form"].errors.keys() == {name}
+    field = inputs(response)[name]
+    assert field["aria-invalid"] == "true"
+    assert field["aria-describedby"].split() == [f"id_{name}_helptext", f"id_{name}_error"]
+    assert f'id="id_{name}_error"' in response.content.decode()
+    assert "autofocus" in field
+
+
+def test_there_is_one_field_for_a_new_password_and_its_rules(new_password_form):
+    visitor, address, name, _rest = new_password_form
+    page = visitor.get(address)
+    assert [each for each, field in inputs(page).items() if field.get("autocomplete") == "new-password"] == [name]
+    rules = re.search(rf'<ul class="rules" data-for="id_{name}".*?</ul>', page.content.decode(), re.DOTALL)[0]
+    assert '<li data-check="least" data-length="15">At least 15 characters</li>' in rules
+    assert '<li data-check="most" data-length="128">At most 128 characters</li>' in rules
+    assert rules.count("<li") == len(settings.AUTH_PASSWORD_VALIDATORS)
+
+
+def test_the_first_invalid_field_has_the_focus_and_all_are_named(browser):
+    form = {"username": "zoe", "email": "no address", "password1": "short"}
+    response = browser().post("/accounts/signup/", form)
+    assert [name for name, field in inputs(response).items() if "autofocus" in field] == ["email"]
+    summary = re.search(r'<div class="wrong" role="alert">.*?</div>', response.content.decode(), re.DOTALL)[0]
+    assert re.findall(r'href="#(\w+)"', summary) == ["id_email", "id_password1"]
+
+
+def test_one_wrong_field_needs_no_summary(browser):
+    form = {"username": "zoe", "email": "zoe@example.org", "password1": "short"}
+    assert 'class="wrong"' not in browser().post("/accounts/signup/", form).content.decode()
+
+
+def test_a_new_form_has_the_focus_on_its_first_field(browser):
+    found = inputs(browser().get("/accounts/signup/"))
+    assert [name for name, field in found.items() if "autofocus" in field] == ["username"]
+
+
+def test_a_rule_of_another_validator_is_listed(browser, settings):
+    name = "django.contrib.auth.password_validation.NumericPasswordValidator"
+    settings.AUTH_PASSWORD_VALIDATORS = [{"NAME": name}]
+    get_default_password_validators.cache_clear()
+    page = browser().get("/accounts/signup/").content.decode()
+    get_default_password_validators.cache_clear()
+    assert "<li>Your password can’t be entirely numeric.</li>" in page
 
 
 # Autocomplete values
@@ -74,8 +111,8 @@ def test_each_field_has_an_autocomplete_value(browser_of, ann, address, expected
 
 def test_sign_up_fields_have_autocomplete_values(browser):
     found = inputs(browser().get("/accounts/signup/"))
-    kinds = {name: found[name].get("autocomplete") for name in ("username", "email", "password1", "password2")}
-    assert kinds == {"username": "username", "email": "email", "password1": "new-password", "password2": "new-password"}
+    kinds = {name: found[name].get("autocomplete") for name in ("username", "email", "password1")}
+    assert kinds == {"username": "username", "email": "email", "password1": "new-password"}
 
 
 def test_the_reset_form_contains_the_username(browser, ann, bob):

@@ -18,7 +18,7 @@ def _still(clock, settings):
 
 
 def sign_up(browser, username, email):
-    form = {"username": username, "email": email, "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+    form = {"username": username, "email": email, "password1": NEW_PASSWORD}
     return browser().post("/accounts/signup/", form)
 
 

@@ -39,7 +39,7 @@ def test_registering_is_an_event(anonymous):
 
 
 def test_signing_up_on_the_page_is_an_event(browser):
-    passwords = dict.fromkeys(["password", "password1", "password2"], NEW_PASSWORD)
+    passwords = dict.fromkeys(["password", "password1"], NEW_PASSWORD)
     browser().post("/accounts/signup/", {"username": "carol", "email": "carol@example.com"} | passwords)
     assert types_of(User.objects.get(username="carol")).count("signed_up") == 1
 
@@ -173,7 +173,7 @@ def test_a_password_change_over_the_api_is_an_event(client_of, ann, password):
 
 
 def test_a_password_change_on_the_page_is_an_event(browser_of, ann, password):
-    form = {"old_password": password, "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
+    form = {"old_password": password, "new_password1": NEW_PASSWORD}
     browser_of(ann).post("/accounts/password_change/", form)
     assert types_of(ann).count("password_changed") == 1
 
@@ -201,7 +201,7 @@ def test_a_reset_over_the_api_is_an_event(anonymous, reset_link, ann):
 
 def test_a_reset_on_the_page_is_an_event(browser, reset_link, ann):
     uid, token = reset_link(ann)
-    form = {"new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
+    form = {"new_password1": NEW_PASSWORD}
     browser().post(f"/accounts/reset/{uid}/{token}/", form)
     assert types_of(ann).count("password_reset") == 1
 
@@ -255,7 +255,7 @@ def secrets(browser, browser_of, client_of, anonymous, reset_link, ann, password
     client.renew()
     seen |= {"an access token": client.access, "a refresh token": client.refresh}
     anonymous.post("/api/token/refresh/", {"refresh": seen["the first refresh token"]})
-    form = {"old_password": password, "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
+    form = {"old_password": password, "new_password1": NEW_PASSWORD}
     page.post("/accounts/password_change/", form)
     seen |= {"the next session key": page.cookies[settings.SESSION_COOKIE_NAME].value}
     page.post("/accounts/logout/")

@@ -96,7 +96,7 @@ def test_the_page_asks_to_try_again(overload, browser, ann, password):
 def test_a_sign_up_without_a_slot_is_refused_and_not_counted(overload, browser, anonymous, password):
     form = {"username": "ann", "email": "ann@example.org", "password": password}
     assert anonymous.post("/api/register/", form).status_code == 429
-    form |= {"password1": password, "password2": password}
+    form |= {"password1": password}
     assert browser().post("/accounts/signup/", form).status_code == 429
     assert not User.objects.exists()
     assert not AttemptCounter.objects.exists()

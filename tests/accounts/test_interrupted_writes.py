@@ -111,7 +111,7 @@ def confirm_address(world: World) -> Callable[[], Any]:
 
 def reset_page(world: World) -> Callable[[], Any]:
     path = world.link("/accounts/reset/{}/{}/", default_token_generator)
-    return lambda: Browser().post(path, {"new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD})
+    return lambda: Browser().post(path, {"new_password1": NEW_PASSWORD})
 
 
 def reset_api(world: World) -> Callable[[], Any]:
@@ -186,9 +186,7 @@ def command(*arguments: str) -> Write:
 
 WRITES: dict[str, Write] = {
     "profile": page("/accounts/profile/", first_name="zz", last_name="z"),
-    "password change": page(
-        "/accounts/password_change/", old_password=PASSWORD, new_password1=NEW_PASSWORD, new_password2=NEW_PASSWORD
-    ),
+    "password change": page("/accounts/password_change/", old_password=PASSWORD, new_password1=NEW_PASSWORD),
     "confirm the password": page("/accounts/confirm/", password=PASSWORD),
     "ask for another address": page("/accounts/email/", new_email="another@example.net"),
     "ask for the confirmation": page("/accounts/email/ask/"),

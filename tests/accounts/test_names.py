@@ -84,7 +84,7 @@ def test_the_address_of_another_user_is_refused_as_username(username, bob, anony
     form = {"username": username, "email": "mallory@example.net", "password": password}
     answer = anonymous.post("/api/register/", form)
     assert (answer.status_code, "username" in answer.json()) == (400, True)
-    page = browser().post("/accounts/signup/", form | {"password1": password, "password2": password})
+    page = browser().post("/accounts/signup/", form | {"password1": password})
     assert "must be the account’s own e-mail address" in page.content.decode().replace("&#x27;", "’")
     with pytest.raises(CommandError, match="own e-mail address"):
         call_command("createsuperuser", interactive=False, username=username, email="mallory@example.net")
@@ -205,7 +205,7 @@ def test_an_address_is_found_by_its_international_host(anonymous, password, mail
 def test_an_unusual_spelling_is_refused_as_address(address, anonymous, browser, browser_of, ann, password):
     form = {"username": "carol", "email": address, "password": password}
     assert "email" in anonymous.post("/api/register/", form).json()
-    browser().post("/accounts/signup/", form | {"password1": password, "password2": password})
+    browser().post("/accounts/signup/", form | {"password1": password})
     browser_of(ann).post("/accounts/email/", {"new_email": address})
     assert not User.objects.filter(username="carol").exists()
     assert User.objects.get(pk=ann.pk).new_email == ""

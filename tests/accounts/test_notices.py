@@ -158,7 +158,7 @@ def test_every_notice_has_a_flood_test():
 
 def test_an_unconfirmed_account_sends_no_notices(browser, mails_of, password):
     page = browser()
-    sign_up = {"username": "carol", "email": "victim@example.org", "password1": password, "password2": password}
+    sign_up = {"username": "carol", "email": "victim@example.org", "password1": password}
     [confirm] = mails_of(lambda: page.post("/accounts/signup/", sign_up))
     assert confirm.subject == "Confirm your e-mail address"
     assert mails_of(lambda: [connect(page, f"win at evil.example/{number}") for number in range(30)]) == []
@@ -284,7 +284,7 @@ def test_a_device_name_that_becomes_a_link_is_not_mailed(ann, mails_of, password
 def test_a_username_that_becomes_a_link_is_not_mailed(mails_of, password, bait, path):
     # A username that looks like an address must be the account's own address.
     email = bait if "@" in bait else "victim@example.org"
-    sign_up = {"username": bait, "email": email, "password1": password, "password2": password}
+    sign_up = {"username": bait, "email": email, "password1": password}
     page = Browser()
     mails = mails_of(lambda: page.post("/accounts/signup/", sign_up))
     if path != "/accounts/signup/":

@@ -129,7 +129,7 @@ def test_every_password_form_refuses_a_guessable_password(
     [mail] = mails_of(lambda: anonymous.post("/api/password/reset/", {"email": ann.email}))
     uid, token = re.search(r"/accounts/reset/([^/]+)/([^/]+)/", mail.body).groups()
     carol = {"username": "margaret", "email": "thompson@example.org"}
-    new = {"new_password1": BAD, "new_password2": BAD}
+    new = {"new_password1": BAD}
     # Before the others, since a sign-in invalidates the link.
     pages = [browser().post(f"/accounts/reset/{uid}/{token}/", new)]
     answers = [
@@ -140,7 +140,7 @@ def test_every_password_form_refuses_a_guessable_password(
     for answer in answers:
         assert (answer.status_code, PERSONAL in answer.content.decode()) == (400, True)
     pages += [
-        browser().post("/accounts/signup/", carol | {"password1": BAD, "password2": BAD}),
+        browser().post("/accounts/signup/", carol | {"password1": BAD}),
         browser_of(ann).post("/accounts/password_change/", {"old_password": password, **new}),
     ]
     for page in pages:
@@ -192,7 +192,7 @@ def test_a_sign_in_upgrades_the_hash_and_ends_no_sign_in(
 
 
 def change_on_page(browser_of, client_of, user, old, new):
-    form = {"old_password": old, "new_password1": new, "new_password2": new}
+    form = {"old_password": old, "new_password1": new}
     assert browser_of(user).post("/accounts/password_change/", form).status_code == 302
 
 

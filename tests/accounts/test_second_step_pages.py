@@ -261,7 +261,7 @@ def test_a_half_signed_in_browser_changes_no_factor(half, hers):
 def test_a_reset_by_mail_does_not_replace_the_second_step(ann, app, reset_link, browser):
     uid, token = reset_link(ann)
     other = browser()
-    other.post(f"/accounts/reset/{uid}/{token}/", {"new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD})
+    other.post(f"/accounts/reset/{uid}/{token}/", {"new_password1": NEW_PASSWORD})
     assert not is_signed_in(other)
     other, response = enter_password(ann, NEW_PASSWORD, other)
     assert leads_to(response, SECOND_STEP)

@@ -86,7 +86,7 @@ def test_a_step_to_enrol_adds_no_second_factor_later(settings, enrolling, hers, 
 def test_a_sign_up_leads_to_the_page_to_add_one(settings, browser, password):
     settings.SECOND_FACTOR = "all"
     here = browser()
-    form = {"username": "zoe", "email": "zoe@example.org", "password1": password, "password2": password}
+    form = {"username": "zoe", "email": "zoe@example.org", "password1": password}
     assert leads_to(here.post("/accounts/signup/", form), ENROL)
     assert not is_signed_in(here)
 

@@ -44,7 +44,7 @@ def end_all_from_a_browser(world):
 
 
 def change_the_password_on_the_page(world):
-    form = {"old_password": world.password, "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
+    form = {"old_password": world.password, "new_password1": NEW_PASSWORD}
     world.her_page.post("/accounts/password_change/", form)
 
 
@@ -55,7 +55,7 @@ def change_the_password_over_the_api(world):
 
 def reset_the_password_on_the_page(world):
     uid, token = world.reset_link()
-    form = {"new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
+    form = {"new_password1": NEW_PASSWORD}
     world.stranger.post(f"/accounts/reset/{uid}/{token}/", form)
 
 

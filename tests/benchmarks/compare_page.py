@@ -51,6 +51,8 @@ FIGURES: dict[str, Figure] = {
             ("seconds_without_redis", "silent", "seconds_until_refused.max"),
         )
     },
+    **{f"race_{value}": ("races", {"what": "race"}, value) for value in ("families", "at_once", "successors")},
+    **{f"replay_{value}": ("races", {"what": "replay"}, value) for value in ("families", "ended")},
     **{
         f"check_share_million_blocked_{name}": ("growth", {"what": what, "rows": 1_000_000}, "share")
         for name, what in CHECKS.items()

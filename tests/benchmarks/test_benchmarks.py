@@ -112,6 +112,12 @@ def test_revocation_counts_who_refused(results: Any) -> None:
     assert all(each["seconds_until_refused"]["max"] < 30 for each in trouble)
 
 
+def test_races_have_one_successor_and_replays_end_the_family(results: Any) -> None:
+    race, replay = results("races", "--families", "3", "--at-once", "4")
+    assert race == {"what": "race", "families": 3, "at_once": 4, "successors": 1}
+    assert replay == {"what": "replay", "families": 3, "ended": 3}
+
+
 def test_guessing_measures_every_kind_of_account(results: Any) -> None:
     measured = results("guessing", "--tries", "3")
     assert [each["kind"] for each in measured] == ["known", "unknown", "inactive", "unusable"]

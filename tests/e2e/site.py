@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests import servers
 
@@ -104,4 +104,15 @@ def sign_in(page: Page, person: Person) -> None:
     main.get_by_label("Username").fill(person.username)
     main.get_by_label("Password").fill(person.password)
     main.get_by_role("button", name="Sign in", exact=True).click()
-    expect(page.get_by_role("banner").get_by_role("button", name="Sign out")).to_be_visible()
+    expect(account_menu(page)).to_be_visible()
+
+
+def account_menu(page: Page) -> Locator:
+    """Returns the button of the menu in the header, which only signed-in users have."""
+    return page.get_by_role("banner").locator("summary")
+
+
+def sign_out(page: Page) -> None:
+    """Signs out by the menu in the header."""
+    account_menu(page).click()
+    page.get_by_role("banner").get_by_role("button", name="Sign out").click()

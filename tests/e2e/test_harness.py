@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import PageErrors
-from tests.e2e.site import sign_in
+from tests.e2e.site import sign_in, sign_out
 
 
 def test_a_user_signs_in_ends_a_client_and_signs_out(page, site, ann, look_at):
@@ -23,7 +23,7 @@ def test_a_user_signs_in_ends_a_client_and_signs_out(page, site, ann, look_at):
     expect(main.get_by_role("button", name="End sign-in: curl")).to_have_count(0)
     expect(main.get_by_role("status")).to_contain_text("curl")
 
-    page.get_by_role("banner").get_by_role("button", name="Sign out").click()
+    sign_out(page)
     page.goto("/accounts/sign-ins/")
     expect(page).to_have_url(re.compile("/accounts/login/"))
 

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.site import running, sign_in
+from tests.e2e.site import sign_out as use_sign_out_button
 from tests.second_factors import App
 
 # How a browser renders pages does not depend on the stores; test_harness runs on both.
@@ -99,7 +100,7 @@ def confirm_app(page):
 
 
 def sign_out(page):
-    page.get_by_role("banner").get_by_role("button", name="Sign out").click()
+    use_sign_out_button(page)
     expect(main(page)).to_contain_text("You are signed out")
 
 

@@ -34,8 +34,8 @@ NOWHERE = ["/nowhere/", "/api/nowhere/"]
 KEPT = {"/.well-known/jwks.json"}
 PASSWORD_PAGES = {
     "/accounts/login/": {"username", "password", "keep"},
-    "/accounts/signup/": {"username", "email", "password1", "password2"},
-    "/accounts/password_change/": {"old_password", "new_password1", "new_password2"},
+    "/accounts/signup/": {"username", "email", "password1"},
+    "/accounts/password_change/": {"old_password", "new_password1"},
     "/accounts/delete/": {"password"},
     "/accounts/confirm/": {"password"},
     "/accounts/password_reset/": {"email"},
@@ -100,8 +100,9 @@ def test_every_cookie_is_host_only_secure_and_small(browser, ann, password):
     for path in ["/accounts/login/", "/admin/login/"]:
         visitor.get(path)
     visitor.post("/accounts/language/", {"language": "en"})
+    visitor.post("/accounts/theme/", {"theme": "dark"})
     visitor.post("/accounts/login/", {"username": "ann", "password": password, "keep": "on"})
-    assert len(visitor.cookies) == 5
+    assert len(visitor.cookies) == 6
     for name, morsel in visitor.cookies.items():
         assert name.startswith("__Host-")
         assert (morsel["secure"], morsel["samesite"], morsel["path"], morsel["domain"]) == (True, "Lax", "/", ""), name

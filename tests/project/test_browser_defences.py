@@ -56,9 +56,10 @@ def test_every_cookie_belongs_to_this_host_only(browser, staff, password):
     page = browser()
     page.get("/accounts/login/")
     page.post("/accounts/language/", {"language": "de"})
+    page.post("/accounts/theme/", {"theme": "dark"})
     page.post("/admin/login/?next=/admin/", {"username": staff.username, "password": password})
     kinds = {name.removeprefix("__Host-").partition("-")[0]: morsel for name, morsel in page.cookies.items()}
-    assert kinds.keys() == {"csrftoken", "language", "sessionid", "device"}
+    assert kinds.keys() == {"csrftoken", "language", "theme", "sessionid", "device"}
     assert all(name.startswith("__Host-") for name in page.cookies)
     for name, morsel in kinds.items():
         assert (morsel["secure"], morsel["path"], morsel["domain"], morsel["samesite"]) == (True, "/", "", "Lax"), name
@@ -128,7 +129,7 @@ def test_a_token_can_make_changes_from_any_origin(client_of, ann, password):
 def test_a_cross_site_page_cannot_sign_a_browser_in(browser, staff, password, address):
     """Login CSRF: a user must not work in the account of an attacker."""
     form = {"username": staff.username, "password": password, "email": "x@example.org"}
-    form |= {"password1": "a quite different passphrase", "password2": "a quite different passphrase"}
+    form |= {"password1": "a quite different passphrase"}
     visitor = browser()
     assert visitor.post(address, form, headers={"sec-fetch-site": "cross-site"}).status_code == 403
     strict = Browser(enforce_csrf_checks=True)
@@ -268,12 +269,12 @@ def test_an_error_report_has_no_password_token_or_cookie(
     page.raise_request_exception = False
     visitor = Browser(raise_request_exception=False)
     json = {"content_type": "application/json"}
-    new = {"new_password1": SECRET, "new_password2": SECRET}
+    new = {"new_password1": SECRET}
     answers = [
         page.post("/accounts/password_change/", {"old_password": password} | new),
         visitor.post("/accounts/login/", {"username": "ann", "password": SECRET}),
         visitor.post("/admin/login/", {"username": "ann", "password": SECRET}),
-        visitor.post("/accounts/signup/", {"username": "x", "password1": SECRET, "password2": SECRET}),
+        visitor.post("/accounts/signup/", {"username": "x", "password1": SECRET}),
         visitor.post(link, new),
         visitor.post("/api/token/", {"username": "ann", "password": SECRET}, **json),
         visitor.post("/api/register/", {"username": "x", "email": "x@example.org", "password": SECRET}, **json),

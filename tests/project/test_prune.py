@@ -51,7 +51,7 @@ def register(name, password):
 def sign_up(name, password):
     """Signs up on the page and returns the signed-in browser."""
     browser = Browser()
-    form = {"username": name, "email": f"{name}@example.org", "password1": password, "password2": password}
+    form = {"username": name, "email": f"{name}@example.org", "password1": password}
     assert browser.post("/accounts/signup/", form).status_code == 302
     return browser
 

@@ -50,6 +50,11 @@ WRONG = [
     ("PASSWORD_MIN_LENGTH", "500"),
     ("MAX_FORM_KILOBYTES", "1"),
     ("SITE_URL", "www.example.org"),
+    ("SOURCE_URL", "git.example.org/wristband"),
+    ("SOURCE_URL", "javascript:alert(1)"),
+    ("SECURITY_CONTACT", "security@example.org"),
+    ("SECURITY_CONTACT", "javascript:alert(1)"),
+    ("SECURITY_CONTACT", "http://example.org/report"),
     ("WEB_CONCURRENCY", "0"),
     *((name, value) for name in BOOLEANS for value in ("yes please", "2", "wahr")),
     *(

@@ -181,7 +181,7 @@ NEW_PASSWORD = "a quite different passphrase"
 def test_a_csrf_token_from_before_a_sign_in_is_refused(door, staff, password):
     form = {"username": staff.username, "password": password}
     if door == "/accounts/signup/":
-        form = CAROL | {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+        form = CAROL | {"password1": NEW_PASSWORD}
     visitor = Visitor()
     # A page open in another tab, and the secret as an attacker who can read or set the cookie knows it.
     open_page, planted = visitor.token_of("/accounts/login/"), visitor.cookie

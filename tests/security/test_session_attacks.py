@@ -109,7 +109,7 @@ def test_a_similar_digest_does_not_find_the_row_of_another_key(ann, browser_of):
 def test_a_session_key_from_before_a_sign_in_is_refused(door, ann, staff, bob, password, browser_of):
     victims, form = staff, {"username": staff.username, "password": password}
     if door == "/accounts/signup/":
-        form = {"username": "carol", "email": "carol@example.org", "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+        form = {"username": "carol", "email": "carol@example.org", "password1": NEW_PASSWORD}
     # Chosen by the attacker; of the attacker's own sign-in; of another live sign-in of the victim.
     for planted in ("a" * 32, key_of(browser_of(ann)), key_of(browser_of(victims))):
         browser = Browser()
@@ -137,7 +137,7 @@ def test_the_next_user_of_a_browser_gets_no_data_of_the_last(ann, bob, password,
 
 
 def change_password(browser, password):
-    form = {"old_password": password, "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
+    form = {"old_password": password, "new_password1": NEW_PASSWORD}
     return browser.post("/accounts/password_change/", form)
 
 

@@ -91,7 +91,7 @@ class Hour:
         for path in ("/", "/accounts/profile/", "/accounts/sign-ins/", "/accounts/activity/", "/api/me/", "/compare/"):
             assert anns.get(path).status_code == 200
         anns.post("/accounts/profile/", {"first_name": "Ann", "last_name": "Ayres"})
-        form = {"old_password": self.password, "new_password1": CHANGED, "new_password2": CHANGED}
+        form = {"old_password": self.password, "new_password1": CHANGED}
         assert anns.post("/accounts/password_change/", form).status_code == 302
         self.keep_cookies(anns)
         anns.post("/accounts/language/", {"language": "de"})
@@ -148,7 +148,7 @@ class Hour:
         assert ApiClient().post("/api/register/", carol).status_code == 201
         assert self.browser("carol").post(self.mailed("email_confirm")).status_code == 200
         dave = {"username": "dave", "email": "dave@example.com"}
-        Browser().post("/accounts/signup/", dave | {"password1": self.password, "password2": self.password})
+        Browser().post("/accounts/signup/", dave | {"password1": self.password})
         self.good["confirmation link"] = self.mailed("email_confirm")
         carols = self.browser("carol")
         assert carols.post("/accounts/email/", {"new_email": "carol@cancelled.example.com"}).status_code == 302
@@ -159,7 +159,7 @@ class Hour:
             if is_followed:
                 assert Browser().post(self.good["e-mail change link"]).status_code == 200
         Browser().post("/accounts/password_reset/", {"email": "eve@example.org"})
-        reset = {"new_password1": RESET, "new_password2": RESET}
+        reset = {"new_password1": RESET}
         assert Browser().post(self.mailed("password_reset_confirm"), reset).status_code == 302
         assert ApiClient().post("/api/password/reset/", {"email": "ann@example.org"}).status_code == 202
         self.good["reset link"] = self.mailed("password_reset_confirm")

@@ -214,7 +214,7 @@ class PasswordRules(WalkState):
         by = self.some(self.credentials, credential)
         person, new = by.stay.person, f"passphrase number {next(numbers)}"
         if isinstance(by, Cookie) and on_page:
-            form = {"old_password": person.password, "new_password1": new, "new_password2": new}
+            form = {"old_password": person.password, "new_password1": new}
             response = send("POST", "/accounts/password_change/", form, by.key, form=True)
             assert response.status_code == 302, response.content
             if not by.is_good(self.now):
@@ -250,7 +250,7 @@ class PasswordRules(WalkState):
         for works in (whose.is_active, False):
             # The second time the link is spent.
             if on_page:
-                form = {"new_password1": new, "new_password2": new}
+                form = {"new_password1": new}
                 response = send("POST", reverse("password_reset_confirm", args=[uid, token]), form, form=True)
                 assert response.status_code == (302 if works else 400)
             else:

@@ -9,7 +9,7 @@ function addButton(field, show) {
   button.setAttribute("aria-controls", field.id);
   const whose = document.createElement("span");
   whose.className = "unseen";
-  whose.textContent = ` ${field.labels[0].textContent.replace(/:\s*$/, "")}`;
+  whose.textContent = ` ${field.labels[0].textContent}`;
   button.append(whose);
 
   function reveal(shown) {

@@ -86,7 +86,7 @@ def change_the_password(world):
 
 
 def change_the_password_on_the_page(world):
-    form = {"old_password": world.password, "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
+    form = {"old_password": world.password, "new_password1": NEW_PASSWORD}
     world.page.post("/accounts/password_change/", form)
 
 

@@ -87,3 +87,10 @@ def test_pages_link_to_the_comparison_only_with_demo(browser, settings, urls_wit
     assert page.status_code == 200
     assert ("/compare/" in page.content.decode()) is demo
     assert browser(raise_request_exception=False).get("/compare/").status_code == (200 if demo else 404)
+
+
+def test_without_the_demo_the_first_button_creates_an_account(browser, settings, urls_without_demo):
+    settings.ROOT_URLCONF = urls_without_demo
+    page = browser().get("/").content.decode()
+    assert "Try it, one click" not in page
+    assert '<a class="button large" href="/accounts/signup/">Create an account</a>' in page
