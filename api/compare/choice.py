@@ -109,14 +109,16 @@ class Recommendation:
 
 
 def recommend(answers: Mapping[str, str]) -> Recommendation | None:
-    """None unless every question has a valid answer."""
+    """None unless the first question has a valid answer: the others refine the recommendation."""
     chosen = {}
     for question in QUESTIONS:
         option = next((each for each in question.options if each.name == answers.get(question.name)), None)
-        if option is None:
-            return None
-        chosen[question.name] = option
-    kind = _kind(chosen["client"].name, chosen["origin"].name, chosen["services"].name)
+        if option:
+            chosen[question.name] = option
+    if "client" not in chosen:
+        return None
+    names = {"origin": "same", "services": "one"} | {name: option.name for name, option in chosen.items()}
+    kind = _kind(names["client"], names["origin"], names["services"])
     return Recommendation(kind, [option.reason for option in chosen.values()])
 
 

@@ -23,6 +23,8 @@ MEASURED_PATHS = frozenset(
         "/compare/who/",
     }
 )
+# A POST to the first one is a sign-in.
+MEASURED_CALLS = frozenset({("GET", "/api/session/"), ("POST", "/api/session/token/")})
 
 
 class Costs:
@@ -91,7 +93,8 @@ class CostMiddleware:
 
 
 def _is_measured(request: HttpRequest) -> bool:
-    return request.path in MEASURED_PATHS and request.headers.get("Sec-Fetch-Site") == "same-origin"
+    is_listed = request.path in MEASURED_PATHS or (request.method, request.path) in MEASURED_CALLS
+    return is_listed and request.headers.get("Sec-Fetch-Site") == "same-origin"
 
 
 def _bytes_sent(request: HttpRequest) -> int:

@@ -49,13 +49,19 @@ def rows() -> list[Row]:
     ]
 
 
-def _number(figure: str, decimals: int = 0, factor: int = 1) -> str:
+def value(figure: str) -> float | None:
+    """None if it was not measured."""
+    found: float | None = measured()["figures"][figure]
+    return found
+
+
+def number(figure: str, decimals: int = 0, factor: int = 1) -> str:
     """Empty if it was not measured."""
-    value = measured()["figures"][figure]
-    if value is None:
+    found = value(figure)
+    if found is None:
         return ""
     # number_format() truncates: the number is rounded before.
-    return number_format(round(factor * value, decimals), decimals, use_l10n=True, force_grouping=True)
+    return number_format(round(factor * found, decimals), decimals, use_l10n=True, force_grouping=True)
 
 
 def _text(text: str, **numbers: str) -> str:
@@ -63,24 +69,24 @@ def _text(text: str, **numbers: str) -> str:
     return text % numbers if all(numbers.values()) else ""
 
 
-def _share(figure: str) -> str:
-    return _text(_("%(share)s %%"), share=_number(figure, factor=100))
+def share(figure: str) -> str:
+    return _text(_("%(share)s %%"), share=number(figure, factor=100))
 
 
 def _speed() -> Row:
     return Row(
         _("Requests per second as deployed, as a share of a view without authentication in a stock Django project"),
-        _share("requests_share_wristband"),
-        _share("requests_share_passport"),
+        share("requests_share_wristband"),
+        share("requests_share_passport"),
         _text(
             _(
                 "Django sessions %(sessions)s, SimpleJWT %(jwt)s, with its blacklist %(blacklist)s, "
                 "without revocation %(stateless)s"
             ),
-            sessions=_share("requests_share_django_sessions"),
-            jwt=_share("requests_share_simplejwt"),
-            blacklist=_share("requests_share_simplejwt_blacklist"),
-            stateless=_share("requests_share_simplejwt_stateless"),
+            sessions=share("requests_share_django_sessions"),
+            jwt=share("requests_share_simplejwt"),
+            blacklist=share("requests_share_simplejwt_blacklist"),
+            stateless=share("requests_share_simplejwt_stateless"),
         ),
         "requests",
     )
@@ -89,13 +95,13 @@ def _speed() -> Row:
 def _statements() -> Row:
     return Row(
         _("SQL statements for each request"),
-        _number("requests_statements_wristband"),
-        _number("requests_statements_passport"),
+        number("requests_statements_wristband"),
+        number("requests_statements_passport"),
         _text(
             _("Django sessions %(sessions)s, SimpleJWT %(jwt)s, with its blacklist %(blacklist)s"),
-            sessions=_number("requests_statements_django_sessions"),
-            jwt=_number("requests_statements_simplejwt"),
-            blacklist=_number("requests_statements_simplejwt_blacklist"),
+            sessions=number("requests_statements_django_sessions"),
+            jwt=number("requests_statements_simplejwt"),
+            blacklist=number("requests_statements_simplejwt_blacklist"),
         ),
         "requests",
     )
@@ -103,7 +109,7 @@ def _statements() -> Row:
 
 def _check() -> Row:
     def added(figure: str) -> str:
-        return _text(_("%(number)s µs"), number=_number(figure))
+        return _text(_("%(number)s µs"), number=number(figure))
 
     return Row(
         _("Time to authenticate a client that the process has seen before"),
@@ -118,15 +124,15 @@ def _refresh() -> Row:
     return Row(
         _("Refreshes per second"),
         _("no refresh needed"),
-        _number("refreshes_per_second_passport"),
-        _text(_("SimpleJWT %(number)s"), number=_number("refreshes_per_second_simplejwt")),
+        number("refreshes_per_second_passport"),
+        _text(_("SimpleJWT %(number)s"), number=number("refreshes_per_second_simplejwt")),
         "refresh",
     )
 
 
 def _end() -> Row:
     def counts(mode: str) -> str:
-        refused, every = (_number(f"revocation_{each}_{mode}") for each in ("refused", "requests"))
+        refused, every = (number(f"revocation_{each}_{mode}") for each in ("refused", "requests"))
         return _text(_("%(refused)s of %(all)s"), refused=refused, all=every)
 
     return Row(
@@ -140,7 +146,7 @@ def _end() -> Row:
 
 def _end_without_redis() -> Row:
     def at_most(mode: str) -> str:
-        return _text(_("%(seconds)s s at most"), seconds=_number(f"revocation_seconds_without_redis_{mode}", 2))
+        return _text(_("%(seconds)s s at most"), seconds=number(f"revocation_seconds_without_redis_{mode}", 2))
 
     return Row(
         _("Time until a request is refused, while Redis does not answer"),
@@ -154,19 +160,19 @@ def _end_without_redis() -> Row:
 def _blocklist() -> Row:
     return Row(
         _("Speed with one million revoked sign-ins on the blocklist"),
-        _share("check_share_million_blocked_wristband"),
-        _share("check_share_million_blocked_passport"),
+        share("check_share_million_blocked_wristband"),
+        share("check_share_million_blocked_passport"),
         "",
         "growth",
     )
 
 
 def _sign_ins() -> Row:
-    share = _share("end_share_million_sign_ins")
-    return Row(_("Speed of ending one sign-in among one million"), share, share, "", "growth")
+    speed = share("end_share_million_sign_ins")
+    return Row(_("Speed of ending one sign-in among one million"), speed, speed, "", "growth")
 
 
 def _sign_in() -> Row:
-    times = {"hash": _number("sign_in_milliseconds_hash"), "rest": _number("sign_in_milliseconds_rest")}
+    times = {"hash": number("sign_in_milliseconds_hash"), "rest": number("sign_in_milliseconds_rest")}
     cost = _text(_("%(hash)s ms for the password hash, %(rest)s ms for the rest"), **times)
     return Row(_("Sign-in"), cost, cost, "", "in_process")

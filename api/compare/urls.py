@@ -9,5 +9,6 @@ urlpatterns = [
     path("token/", views.InspectView.as_view(), name="compare_token"),
     path("throw-away/", views.ThrowAwayView.as_view(), name="compare_throw_away"),
     path("client/", views.ClientView.as_view(), name="compare_client"),
+    path("alarm/", views.AlarmView.as_view(), name="compare_alarm"),
     path("who/", views.WhoView.as_view(), name="compare_who"),
 ]

@@ -10,28 +10,36 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import TemplateView
 from rest_framework import status
-from rest_framework.permissions import BasePermission, IsAuthenticated
+from rest_framework.exceptions import NotFound
+from rest_framework.permissions import IsAuthenticated
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import demo, starting
-from accounts.factors import requirements
-from accounts.models import SignIn, User
+from accounts.models import Method, SignIn, User
 from accounts.sessions import KEY_LENGTH, BrowserRequest
 from api.authentication import AuthenticatedRequest, SessionAuthentication, sid_of
 from api.blocklist.models import Entry
-from api.compare import choice, figures
-from api.compare.inspector import MAX_BYTES, inspect
+from api.compare import alarm, choice, figures, recorded, throw_away
+from api.compare.inspector import MAX_BYTES, MEANINGS, inspect
+from api.compare.lanes import lanes
+from api.compare.meters import MODES, meters
+from api.errors import as_throttled
 from api.serializers import token_pair
 
 # The tokens are only in the memory of the page: after the page is closed the sign-in should end soon.
 CLIENT_IDLE_TIMEOUT = timedelta(hours=1)
 # The page is public: it shows larger numbers of entries as "more than".
 MAX_COUNTED_ENTRIES = 1_000
+# The acts of the page, by the `act` of the form that starts it.
+ACTS = ("who", "tamper", "out", "tabs", "lanes", "theft", "run")
+# Of the sentence about statements.
+CONTENDERS = ("wristband", "passport", "django_sessions", "simplejwt_blacklist")
+# By the header X-Compare.
+PARTS = {"recommendation": "compare/recommendation.html", "inspection": "compare/result.html"}
 # The four answers need less than 100 bytes; a longer query string is not parsed.
 MAX_QUERY_BYTES = 500
 
@@ -50,7 +58,15 @@ class CompareView(TemplateView):
             "answers": answers,
             "recommendation": choice.recommend(answers),
             "rows": figures.rows(),
+            "meters": meters(),
+            "hatches": MODES,
+            "statements": {name: figures.number(f"requests_statements_{name}") for name in CONTENDERS},
             "measured_on": figures.measured_on(),
+            "recorded": recorded.acts(),
+            "lanes": lanes(),
+            "recorded_mail": alarm.rendered(recorded.alarm()),
+            "recorded_expired": recorded.expired_token(),
+            "meanings": MEANINGS,
             "redis": bool(settings.REDIS_URL),
             # Without Redis each request reads the session.
             "recheck_seconds": settings.SESSION_RECHECK // timedelta(seconds=1) if settings.REDIS_URL else 0,
@@ -61,6 +77,10 @@ class CompareView(TemplateView):
             context |= self._wristband()
         return super().get_context_data(**context | kwargs)
 
+    def get_template_names(self) -> list[str]:
+        """One part of the page for a script of the page, which names it in a header."""
+        return [PARTS.get(self.request.headers.get("X-Compare", ""), self.template_name)]
+
     def _answers(self) -> dict[str, str]:
         if len(self.request.META["QUERY_STRING"]) > MAX_QUERY_BYTES:
             return {}
@@ -70,11 +90,9 @@ class CompareView(TemplateView):
         """The visitor's session, without its key."""
         name = settings.SESSION_COOKIE_NAME
         current: SignIn = self.request.session.sign_in  # type: ignore[assignment]
-        sign_in = SignIn.objects.get(pk=current.pk)
         keeps = not self.request.session.get_expire_at_browser_close()
         return {
-            "sign_in": sign_in,
-            "must_prove": must_reauthenticate(current.user, sign_in),
+            "sign_in": SignIn.objects.get(pk=current.pk),
             "cookie": {
                 "name": name,
                 "size": len(f"{name}=") + KEY_LENGTH,
@@ -111,52 +129,61 @@ class InspectView(ResultView):
 
 class ThrowAwayView(ResultView):
     def post(self, request: BrowserRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Without a redirect: the password is only in this response."""
+        """Without a redirect: the password is only in this response. `act` is the act that the page starts with."""
         if request.user.is_authenticated and not request.user.is_throw_away:
             # A new account would sign the user out of their own.
             return redirect("compare")
         user, password = demo.make_throw_away()
         login(request, user)
-        return self.render(password=password)
-
-
-def must_reauthenticate(user: User, sign_in: SignIn) -> bool:
-    """A client may outlast the browser session, so a cookie is not enough; throw-away users have nothing to protect."""
-    return not (user.is_throw_away or sign_in.is_recently_authenticated())
-
-
-class IsRecentlyAuthenticated(BasePermission):
-    message = gettext_lazy("Enter your password again first.")
-    code = "proof_needed"
-
-    def has_permission(self, request: AuthenticatedRequest, view: APIView) -> bool:
-        """The page shows must_reauthenticate(); only this check also asks for a second factor, by a statement."""
-        user, sign_in = request.user, request.auth
-        if not isinstance(sign_in, SignIn) or must_reauthenticate(user, sign_in):
-            return False
-        return user.is_throw_away or requirements.is_recent(user, sign_in)
+        act = request.POST.get("act", "")
+        return self.render(password=password, opening=act if act in ACTS else ACTS[0])
 
 
 class ClientView(APIView):
-    """Starts a client sign-in for the visitor. The page has its tokens in memory."""
+    """
+    Starts a client sign-in, whose tokens the page has in memory: of the visitor if it is a throw-away user, or else of
+    a throw-away user that belongs to the visitor's session.
+    """
 
     schema = None
     authentication_classes = (SessionAuthentication,)
-    permission_classes = (IsAuthenticated, IsRecentlyAuthenticated)
+    permission_classes = (IsAuthenticated,)
 
     def post(self, request: AuthenticatedRequest) -> Response:
+        visitor: Any = request._request
+        with as_throttled():
+            user = throw_away.user_of(visitor) or throw_away.make_for(visitor)
         requested_at = timezone.now()
-        name = _("Compare page")
-        current: SignIn = request.auth  # type: ignore[assignment]
         sign_in = starting.start(
-            request.user,
+            user,
             SignIn.Kind.CLIENT,
-            name=name,
-            authenticated_at=current.authenticated_at,
-            methods=current.methods.split(),
+            name=_("Compare page"),
             idle_timeout=CLIENT_IDLE_TIMEOUT,
+            **self._proof(user, request),
         )
         return Response(token_pair(sign_in, requested_at), status=status.HTTP_201_CREATED)
+
+    def _proof(self, user: User, request: AuthenticatedRequest) -> dict[str, Any]:
+        """What the user has proved, and when: a new client is not a new authentication."""
+        current: SignIn = request.auth  # type: ignore[assignment]
+        if user.pk == current.user_id:
+            return {"authenticated_at": current.authenticated_at, "methods": current.methods.split()}
+        return {"authenticated_at": user.date_joined, "methods": [Method.PASSWORD]}
+
+
+class AlarmView(APIView):
+    """The text of the mail about the latest reused refresh token of the visitor's throw-away user."""
+
+    schema = None
+    authentication_classes = (SessionAuthentication,)
+    permission_classes = (IsAuthenticated,)
+
+    def get(self, request: AuthenticatedRequest) -> Response:
+        user = throw_away.user_of(request._request)  # type: ignore[arg-type]
+        mail = alarm.latest(user) if user else None
+        if mail is None:
+            raise NotFound
+        return Response({"subject": mail.subject, "text": mail.text})
 
 
 class WhoView(APIView):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.benchmarks import (
+    acts,
     at_size,
     compare_page,
     costs,
@@ -58,6 +59,7 @@ COMMANDS = {
     "soak": soak,
     "reckon": reckon,
     "compare_page": compare_page,
+    "acts": acts,
     "tables": tables,
 }
 

@@ -28,3 +28,11 @@ def urls_without_demo():
 def end():
     """Ends the sign-in of a client."""
     return lambda client: SignIn.objects.get(pk=claims_of(client.access)["sid"]).end(SignIn.Reason.SIGNED_OUT)
+
+
+@pytest.fixture
+def guest(browser):
+    """A browser signed in as a new throw-away user; `page` is the response with the password."""
+    guest = browser()
+    guest.page = guest.post("/compare/throw-away/")
+    return guest

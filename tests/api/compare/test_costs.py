@@ -44,10 +44,17 @@ def test_costs_are_sent_only_to_the_compare_page(client_of, ann, headers):
         ("/api/register/", {"username": "ann", "email": "ann@example.org", "password": "x"}),
         ("/api/token/verify/", {"token": "x"}),
         ("/accounts/login/", {}),
+        ("/api/session/", {"username": "ann", "password": "a wrong one, quite wrong"}),
     ],
 )
 def test_costs_are_not_sent_where_they_reveal_an_account(anonymous, ann, path, data):
     assert "Server-Timing" not in anonymous.post(path, data, headers=FROM_THE_PAGE)
+
+
+def test_the_calls_of_a_browser_app_are_measured(browser_of, ann):
+    browser = browser_of(ann)
+    assert "Server-Timing" in browser.get("/api/session/", headers=FROM_THE_PAGE)
+    assert "Server-Timing" in browser.post("/api/session/token/", headers=FROM_THE_PAGE)
 
 
 def test_a_browser_costs_one_statement(browser_of, ann):

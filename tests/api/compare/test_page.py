@@ -1,7 +1,10 @@
 """The page /compare/ and its advice."""
 
+import gzip
+import re
 from datetime import timedelta
 from itertools import product
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -11,9 +14,14 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from api.blocklist.models import Entry
-from api.compare import choice
+from api.compare import choice, recorded
+from api.compare.meters import meters
 
 pytestmark = pytest.mark.django_db
+
+STATIC = settings.BASE_DIR / "api" / "compare" / "static" / "compare"
+MAX_BYTES = 80_000
+MAX_SCRIPT_BYTES = 9_500
 
 
 @pytest.mark.parametrize("path", ["/compare/", "/compare/?client=pages&origin=same&services=one&end=at_once"])
@@ -38,7 +46,8 @@ def test_a_long_blocklist_is_counted_up_to_a_limit(browser):
     until = timezone.now() + timedelta(hours=1)
     Entry.objects.bulk_create(Entry(kind=Entry.Kind.TOKEN, token_id=uuid4(), until=until) for _ in range(1_003))
     page = browser().get("/compare/")
-    assert "more than <strong>1000</strong> entries on the blocklist now" in page.content.decode()
+    assert "on the blocklist of this server now: <strong>1000</strong>" in page.content.decode()
+    assert "(There are more.)" in page.content.decode()
     with CaptureQueriesContext(connection) as statements:
         browser().get("/compare/")
     assert any("LIMIT 1001" in each["sql"] for each in statements)
@@ -101,9 +110,31 @@ def test_every_combination_of_answers_gets_reasoned_advice():
 
 
 @pytest.mark.parametrize(
-    "answers", [{}, {"client": "pages"}, {"client": "\0", "origin": "x"}, {"services": "🛂" * 999}]
+    ("client", "kind"), [("pages", "wristband"), ("script", "wristband"), ("program", "passport"), ("mixed", "both")]
 )
-def test_incomplete_answers_get_no_advice(browser, answers):
+def test_the_first_answer_is_enough_for_advice(browser, client, kind):
+    advice = browser().get("/compare/", {"client": client}).context["recommendation"]
+    assert advice.kind == kind
+    assert len(advice.reasons) == 1
+
+
+def test_each_recommendation_has_code(browser):
+    for client, code in (("pages", "fetch("), ("program", "Authorization"), ("mixed", "fetch(")):
+        assert code in browser().get("/compare/", {"client": client}).content.decode()
+
+
+def test_a_script_of_the_page_gets_one_part(browser):
+    answers = {"client": "program"}
+    part = browser().get("/compare/", answers, headers={"X-Compare": "recommendation"}).content.decode()
+    assert "The passport: tokens" in part
+    assert "<html" not in part
+    assert "<html" in browser().get("/compare/", answers, headers={"X-Compare": "unknown"}).content.decode()
+
+
+@pytest.mark.parametrize(
+    "answers", [{}, {"origin": "same", "services": "one"}, {"client": "\0", "origin": "x"}, {"services": "🛂" * 999}]
+)
+def test_without_the_first_answer_there_is_no_advice(browser, answers):
     response = browser().get("/compare/", answers)
     assert response.status_code == 200
     assert response.context["recommendation"] is None
@@ -113,3 +144,56 @@ def test_the_page_says_whether_a_session_is_read_each_time(browser, settings):
     page = browser().get("/compare/").content.decode()
     remembers, reads = "A process remembers a session", "so each check reads the row with one query"
     assert (remembers in page, reads in page) == (bool(settings.REDIS_URL), not settings.REDIS_URL)
+
+
+# Without JavaScript
+
+
+def test_a_visitor_sees_the_recorded_exchanges_of_each_act(browser):
+    page = browser().get("/compare/").content.decode()
+    for act, exchanges in recorded.acts().items():
+        trace = page.partition(f'data-trace="{act}"')[2].partition("</ol>")[0]
+        assert trace.count("<li") == len(exchanges)
+        assert all(f"<strong>{each.status}</strong>" in trace for each in exchanges)
+
+
+def test_each_act_has_a_still_picture(browser):
+    page = browser().get("/compare/").content.decode()
+    assert page.count('<noscript><figure class="still"><svg') == len(recorded.acts())
+
+
+def test_each_button_of_a_visitor_starts_the_demo(browser):
+    page = browser().get("/compare/").content.decode()
+    acts = re.findall(r'<button(?: form="begin")? name="act" value="(\w+)"', page)
+    assert {"who", "tamper", "out", "tabs", "lanes", "theft", "run"} == set(acts)
+    assert "disabled" not in page
+
+
+def test_the_mail_of_the_recording_is_that_of_the_template(browser):
+    page = browser().get("/compare/").content.decode()
+    assert "We ended one of your sign-ins" in page
+    assert "A refresh token of your sign-in &quot;Compare page&quot; was used a second time" in page
+
+
+def test_the_costs_name_what_is_live_and_what_is_measured(browser, settings):
+    page = browser().get("/compare/").content.decode()
+    has, has_not = "This server has Redis: your requests show it live.", "This server has no Redis"
+    assert (has in page, has_not in page) == (bool(settings.REDIS_URL), not settings.REDIS_URL)
+    assert page.count('class="hatched"') == 1 + sum(not bar.live for meter in meters() for bar in meter.bars)
+    assert page.count("data-live-bar=") == 6
+
+
+# Sizes
+
+
+def test_the_page_is_small(browser, guest):
+    """As transferred: WhiteNoise compresses the static files."""
+    statics = [*Path(STATIC).glob("*.js"), settings.BASE_DIR / "accounts/static/accounts/site.css"]
+    compressed = sum(len(gzip.compress(each.read_bytes())) for each in statics)
+    for page in (browser().get("/compare/"), guest.page):
+        assert 10_000 < len(page.content) + compressed < MAX_BYTES
+
+
+@pytest.mark.parametrize("module", sorted(Path(STATIC).glob("*.js")), ids=lambda path: path.name)
+def test_each_script_is_small(module):
+    assert module.stat().st_size < MAX_SCRIPT_BYTES

@@ -10,14 +10,6 @@ from accounts.models import User
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def guest(browser):
-    """A browser signed in as a new throw-away user; `page` is the response with the password."""
-    guest = browser()
-    guest.page = guest.post("/compare/throw-away/")
-    return guest
-
-
 def test_one_click_creates_and_signs_in_a_user(guest):
     user = User.objects.get()
     assert guest.page.status_code == 200
@@ -70,6 +62,13 @@ def test_a_signed_in_user_stays_signed_in(browser_of, ann):
     assert browser.post("/compare/throw-away/").status_code == 302
     assert browser.get("/api/me/").json()["username"] == ann.username
     assert User.objects.count() == 1
+
+
+@pytest.mark.parametrize(("act", "opening"), [("out", "out"), ("", "who"), ("<script>", "who")])
+def test_the_page_starts_with_the_act_of_the_form(browser, act, opening):
+    page = browser().post("/compare/throw-away/", {"act": act})
+    assert page.context["opening"] == opening
+    assert f'data-opening="{opening}"' in page.content.decode()
 
 
 def test_a_get_request_creates_no_throw_away_user(browser):

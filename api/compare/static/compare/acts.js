@@ -1,0 +1,239 @@
+// The five acts. The tokens are only in the memory of this module; their sign-in ends when the page is left.
+
+import { ask, claimsOf, stage, Unexpected, urls, words } from "./http.js";
+import { measure, showCosts } from "./costs.js";
+import { change, showLetters, showTiles } from "./letters.js";
+import { showAlarm, showKept, showLane, showTrace } from "./results.js";
+import { begin, ended, say, stamp, swarm, thief, travel } from "./stage.js";
+
+const cue = { start: document.getElementById("start"), out: document.getElementById("cue-out"), after: document.getElementById("cue-after") };
+const tabs = document.getElementById("tabs");
+
+let tokens = null;
+let expiresAt = 0;
+let busy = false;
+
+// An act takes less time, in milliseconds.
+const SPARE = 30_000;
+const REFRESH = "/api/token/refresh/";
+const SIGN_OUT = "/api/token/blacklist/";
+const byCookie = () => ask("wristband", "GET", urls.who);
+const byToken = (bearer) => ask("passport", "GET", urls.who, { bearer });
+const refreshWith = (refresh) => ask("passport", "POST", REFRESH, { body: { refresh } });
+
+function expect(exchange) {
+  if (!exchange.answer.ok) throw new Unexpected(exchange);
+  return exchange.data;
+}
+
+// The passport
+
+function keep(data) {
+  const { exp, iat } = claimsOf(data.access);
+  tokens = data;
+  // By the lifetime, and not by the clock of the computer.
+  expiresAt = performance.now() + (data.expires_in ?? exp - iat) * 1000;
+  showLetters(data.access);
+  showQuestion("signed-in");
+  document.dispatchEvent(new CustomEvent("compare:token", { detail: data.access }));
+}
+
+async function getPassport() {
+  begin();
+  const exchange = await ask("wristband", "POST", urls.client);
+  keep(expect(exchange));
+}
+
+// Each act starts with a valid passport.
+async function renewPassport() {
+  if (!tokens) {
+    say("starting");
+    await getPassport();
+  } else if (performance.now() > expiresAt - SPARE) {
+    const { answer, data } = await refreshWith(tokens.refresh);
+    if (answer.ok) keep(data);
+    else await getPassport();
+  }
+}
+
+// Its sign-in has ended.
+function lose() {
+  tokens = null;
+  ended(words.script);
+  cue.after.hidden = false;
+  showQuestion("ended");
+}
+
+function showQuestion(when) {
+  for (const each of document.querySelectorAll("[data-when]")) each.hidden = each.dataset.when !== when;
+}
+
+function left() {
+  const seconds = Math.max(0, Math.round((expiresAt - performance.now()) / 1000));
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+}
+
+setInterval(() => {
+  if (tokens) for (const each of document.querySelectorAll("[data-left]")) each.textContent = left();
+}, 250);
+
+// Actions of the buttons. Each returns its exchanges, and the name and values of its sentence.
+
+const actions = {
+  async who() {
+    const wristband = await travel("wristband", byCookie);
+    const passport = await travel("passport", () => byToken(tokens.access));
+    expect(wristband);
+    showCosts([wristband, passport]);
+    const exchanges = [wristband, passport];
+    if (!passport.answer.ok) {
+      lose();
+      return { exchanges, name: "elsewhere" };
+    }
+    const statements = ({ costs }) => costs?.statements ?? "?";
+    return { exchanges, name: "who", values: { wristband: statements(wristband), passport: statements(passport) } };
+  },
+
+  async tamper() {
+    const { sent, changed } = change();
+    const exchanges = [await travel("passport", () => byToken(sent), { gate: Boolean(changed) })];
+    await showTiles(sent);
+    return changed ? { exchanges, name: "tamper", values: { place: changed.at + 1, letter: changed.letter } } : { exchanges, name: "mended" };
+  },
+
+  async out({ guess }) {
+    const { access, refresh } = tokens;
+    say("ending");
+    const end = await travel("passport", () => ask("passport", "POST", SIGN_OUT, { body: { refresh } }));
+    expect(end);
+    lose();
+    const again = await travel("passport", () => byToken(access));
+    if (again.answer.status !== 401) throw new Unexpected(again);
+    await stamp(words.revoked);
+    showKept();
+    return { exchanges: [end, again], name: guess ? `out-${guess}` : "out", values: { left: left() } };
+  },
+
+  async tabs() {
+    const { refresh } = tokens;
+    const exchanges = await swarm("passport", Array.from({ length: tabs.value }, () => () => refreshWith(refresh)));
+    const { good, successors, last } = raced(exchanges);
+    if (last) keep(last);
+    if (good < exchanges.length) lose();
+    return { exchanges, name: "tabs", values: { tabs: exchanges.length, good, successors } };
+  },
+
+  async lanes() {
+    const each = (call) => Array.from({ length: tabs.value }, () => call);
+    const values = { tabs: tabs.value };
+    const a = await swarm("wristband", each(() => ask("wristband", "GET", "/api/session/")));
+    showLane("a", a);
+    say("lane-a", values);
+    const minted = await swarm("wristband", each(() => ask("wristband", "POST", "/api/session/token/", { body: {} })));
+    const b = [...minted, ...(await swarm("wristband", minted.map((one) => () => byToken(expect(one).access))))];
+    showLane("b", b);
+    say("lane-b", values);
+    const { refresh } = tokens;
+    const renewed = await swarm("passport", each(() => refreshWith(refresh)));
+    const { successors, last } = raced(renewed);
+    const c = [...renewed, ...(await swarm("passport", renewed.map((one) => () => byToken(expect(one).access))))];
+    showLane("c", c);
+    keep(last);
+    return { exchanges: [], name: "lane-c", values: { ...values, successors } };
+  },
+
+  async theft({ thief: order }) {
+    const { refresh } = tokens;
+    const [first, second] = order === "after" ? ["passport", "thief"] : ["thief", "passport"];
+    thief();
+    say("stolen");
+    const one = await travel(first, () => refreshWith(refresh));
+    say(order === "after" ? "you-first" : "thief-first");
+    const two = await travel(first, () => refreshWith(expect(one).refresh));
+    const newest = expect(two).access;
+    const replay = await travel(second, () => refreshWith(refresh));
+    if (replay.answer.status !== 401) throw new Unexpected(replay);
+    lose();
+    const refused = await travel(first, () => byToken(newest));
+    if (refused.answer.status !== 401) throw new Unexpected(refused);
+    await stamp(words.revoked);
+    await showAlarm();
+    showKept();
+    return { exchanges: [one, two, replay, refused], name: order === "after" ? "theft-after" : "theft-before" };
+  },
+
+  async run() {
+    return measure(byCookie, () => byToken(tokens.access));
+  },
+};
+
+// Refreshes with one token: how many were accepted, and how many different refresh tokens they returned.
+function raced(exchanges) {
+  const accepted = exchanges.filter(({ answer }) => answer.ok).map(({ data }) => data);
+  const successors = new Set(accepted.map((data) => claimsOf(data.refresh).jti)).size;
+  return { good: accepted.length, successors, last: accepted.at(-1) };
+}
+
+// Buttons
+
+async function perform(action, options, act) {
+  busy = true;
+  stage.setAttribute("aria-busy", "true");
+  try {
+    await renewPassport();
+    cue.out.hidden = false;
+    cue.start.classList.add("quiet");
+    cue.start.textContent = cue.start.dataset.again;
+    const { exchanges, name, values } = await actions[action](options);
+    const said = act.querySelector(".said");
+    said.replaceChildren(...say(name, values));
+    said.hidden = false;
+    showTrace(act, exchanges);
+  } catch (error) {
+    say("trouble", { trouble: error.message });
+  }
+  busy = false;
+  stage.setAttribute("aria-busy", "false");
+}
+
+// A button beside the stage belongs to the act of its name.
+function actOf(button) {
+  return button.closest(".lanes, .act, .part") ?? document.getElementById(`act-${button.dataset.do}`);
+}
+
+document.addEventListener("click", ({ target }) => {
+  const button = target.closest("[data-do]");
+  if (!button || busy || button.dataset.do === "stop") return;
+  perform(button.dataset.do, button.dataset, actOf(button));
+});
+
+addEventListener("pagehide", () => {
+  if (!tokens) return;
+  // This request continues after the page is closed.
+  fetch(SIGN_OUT, {
+    method: "POST",
+    keepalive: true,
+    credentials: "omit",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ refresh: tokens.refresh }),
+  });
+  tokens = null;
+});
+
+// The page was restored from the browser's cache: its tokens are revoked.
+addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
+
+async function open(name) {
+  // The response to the form shows the password once; a reload must not send the form again.
+  history.replaceState(null, "", urls.kept);
+  await perform("who", {}, document.getElementById("act-who"));
+  if (name === "who") return;
+  const panel = { lanes: "lanes", run: "costs" }[name] ?? `act-${name}`;
+  document.getElementById(panel).scrollIntoView();
+  // The reader chooses in the others.
+  if (["tamper", "tabs", "lanes", "run"].includes(name)) await perform(name, {}, document.getElementById(panel));
+}
+
+document.getElementById("without").remove();
+for (const each of document.querySelectorAll("[data-live]")) each.hidden = false;
+if (urls.opening) open(urls.opening);
