@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from asgiref.sync import sync_to_async
+from django.contrib.auth import login
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.backends.base import VALID_KEY_CHARS, UpdateError
@@ -18,6 +19,9 @@ from accounts.models import Method, SecurityEvent, Session, SignIn, SignInRefuse
 from accounts.signals import session_keys_revoked
 
 KEY_LENGTH = 32
+BACKEND = "accounts.backends.PasswordBackend"
+# The key in the session of the signed step of a sign-in on the pages (accounts.views.second_step).
+STEP = "second_step"
 KEY_CHARACTERS = frozenset(VALID_KEY_CHARS)
 
 
@@ -192,6 +196,18 @@ def signed_in_user(request: BrowserRequest) -> User | AnonymousUser:
         return AnonymousUser()
     sign_in.touch()
     return sign_in.user
+
+
+def sign_in(request: BrowserRequest, user: User, *, remember: bool = False) -> SignIn:
+    """
+    Signs in a user with the methods in User.proved: a new sign-in and session key, in place of the one of the request.
+    `remember`: the session lasts after the browser is closed. Raises SignInRefused; the request is then signed out.
+    """
+    login(request, user, backend=BACKEND)
+    request.session.pop(STEP, None)
+    if remember:
+        request.session.remember_me()
+    return request.session.sign_in  # type: ignore[return-value]
 
 
 def start_browser_sign_in(request: BrowserRequest, user: User, **kwargs: Any) -> None:

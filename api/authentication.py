@@ -1,15 +1,17 @@
-"""Authentication of API requests: by access token from anywhere, or by session cookie from the project's own pages."""
+"""Authentication of API requests: by access token from anywhere, or by session cookie from the site and its apps."""
 
 import logging
 import re
 from http import HTTPStatus
+from typing import Any, NoReturn
 from uuid import UUID
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from rest_framework import authentication, status
-from rest_framework.exceptions import PermissionDenied
-from rest_framework.permissions import SAFE_METHODS
+from rest_framework.exceptions import PermissionDenied, UnsupportedMediaType
+from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken
@@ -23,6 +25,8 @@ from api.tokens import AccessToken
 logger = logging.getLogger(__name__)
 
 MAX_REASON_LENGTH = 300
+# What a form of any site can send without a preflight request (Fetch, "CORS-safelisted request-header").
+FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 URL_PATH = re.compile(r"(://[^/?#\s]*)[/?#]\S*")
 
 
@@ -92,14 +96,26 @@ def sid_of(request: Request) -> UUID | None:
     return getattr(request.auth, "sid", None)
 
 
+class CsrfFailed(PermissionDenied):
+    """An unsafe request with the session cookie, or a sign-in, that another site may have sent."""
+
+    default_code = "csrf_failed"
+
+
 class SessionAuthentication(authentication.SessionAuthentication):
-    """Sets `request.auth` to the sign-in. The cookie of a cross-site request is ignored."""
+    """
+    Sets `request.auth` to the sign-in. Without the headers of the project's own pages or of APP_ORIGINS, the cookie of
+    a cross-site request is ignored if the method is safe, and refused otherwise.
+    """
 
     def authenticate(self, request: Request) -> tuple[User, SignIn] | None:
-        if cross_site.is_cross_site(request):
+        http: Any = request._request
+        if cross_site.is_cross_site(http) and not cross_site.is_from_app(http):
+            if request.method not in SAFE_METHODS and settings.SESSION_COOKIE_NAME in http.COOKIES:
+                refuse_source(http, cross_site.describe_source(http))
             return None
         # Not request.user, a lazy object, of which DRF's own method reads `is_active`: that would be a statement.
-        sign_in: SignIn | None = request._request.session.sign_in if hasattr(request._request, "session") else None  # type: ignore[attr-defined]
+        sign_in: SignIn | None = http.session.sign_in if hasattr(http, "session") else None
         if sign_in is None:
             return None
         self.enforce_csrf(request)
@@ -107,14 +123,44 @@ class SessionAuthentication(authentication.SessionAuthentication):
         return sign_in.user, sign_in
 
     def enforce_csrf(self, request: Request) -> None:
-        """Skips safe methods, for which DRF would build a middleware that does nothing."""
+        """
+        Raises CsrfFailed for an unsafe request, unless its headers show that a page of the site or of APP_ORIGINS sent
+        it, or it has neither header, and a CSRF token. A form needs the token in any case.
+        """
+        http = request._request
         if request.method in SAFE_METHODS:
             return
+        if cross_site.is_own(http) or cross_site.is_from_app(http):
+            if http.content_type not in FORM_TYPES:
+                return
+            if request.negotiator.select_parser(request, request.parsers) is None:  # type: ignore[union-attr, arg-type]
+                raise UnsupportedMediaType(request.content_type)
+        elif not cross_site.needs_token(http):
+            refuse_source(http, cross_site.describe_source(http))
         try:
             super().enforce_csrf(request)
         except PermissionDenied as refusal:
-            log_refused_form(request._request, str(refusal.detail))
-            raise
+            log_refused_form(http, str(refusal.detail))
+            raise CsrfFailed(refusal.detail) from None
+
+
+class IsFromOwnSite(BasePermission):
+    """
+    For requests that start or end the session of a browser, signed in or not. Raises CsrfFailed as
+    SessionAuthentication does, except for a client without cookies and without both headers, which is no browser.
+    """
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        http = request._request
+        if "HTTP_COOKIE" in http.META or not cross_site.has_no_source(http):
+            SessionAuthentication().enforce_csrf(request)
+        return True
+
+
+def refuse_source(request: HttpRequest, reason: str) -> NoReturn:
+    """Logs and raises CsrfFailed for a request of another site."""
+    log_refused_form(request, f"cross-site request: {reason}")
+    raise CsrfFailed("CSRF Failed: a page of another site sent the request.")
 
 
 def log_refused_form(request: HttpRequest, reason: str) -> None:

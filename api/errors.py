@@ -10,17 +10,17 @@ from django.http import Http404
 from rest_framework import exceptions, status, views
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework_simplejwt.exceptions import InvalidToken
 
 from accounts.factors import errors as factors
 from accounts.models import User
 from accounts.rate_limits import TooManyAttempts
 from api import dpop, metrics, outages
 from api.outages import Outage
+from api.tokens import SignInEnded
 
 RETRY_AFTER_SECONDS = 2
 # The codes of a 401 for a token that the client sent.
-REFUSED_TOKEN_CODES = {"token_not_valid", "bad_authorization_header"}
+REFUSED_TOKEN_CODES = {"token_not_valid", "sign_in_ended", "bad_authorization_header"}
 FACTOR_ERRORS = (
     factors.SecondStepFailed,
     factors.UnknownPasskey,
@@ -63,11 +63,10 @@ class RecentSignInRequired(exceptions.PermissionDenied):
 class SecondStepRequired(exceptions.PermissionDenied):
     """The password is right, and the account has a second factor. Nothing was started."""
 
-    default_detail = "Finish the sign-in with a second factor, at /api/token/second-step/, by one of the methods."
     default_code = "second_step_required"
 
-    def __init__(self, **members: Any) -> None:
-        super().__init__()
+    def __init__(self, path: str, **members: Any) -> None:
+        super().__init__(f"Finish the sign-in with a second factor, at {path}, by one of the methods.")
         self.members = members
 
 
@@ -162,7 +161,8 @@ def _deleted_user_response(context: dict[str, Any]) -> Response:
     """A 401, as for every later request: the user's tokens are blocked."""
     challenge = context["view"].get_authenticate_header(context["request"])
     headers = {"WWW-Authenticate": f'{challenge}, error="invalid_token"'}
-    return Response(InvalidToken().detail, status=status.HTTP_401_UNAUTHORIZED, headers=headers)
+    body = {"detail": SignInEnded.default_detail, "code": SignInEnded.default_code}
+    return Response(body, status=status.HTTP_401_UNAUTHORIZED, headers=headers)
 
 
 # The body: `detail` is a text and `code` a word, for any arguments of the exception

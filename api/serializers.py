@@ -55,6 +55,13 @@ def check_new_password(password: str, user: User | None = None) -> str:
 # Tokens
 
 
+def check_audience(audience: str) -> str:
+    """Returns the audience as SignIn.audience. Raises ValidationError if no tokens are issued for it."""
+    if audience not in settings.JWT_AUDIENCES:
+        raise ValidationError(_("No tokens are issued for this audience."), "audience_unknown")
+    return "" if audience == settings.JWT_AUDIENCE else audience
+
+
 class TokenPairSerializer(TokenObtainSerializer):
     """Starts a client's sign-in. If the request has a DPoP proof, its tokens are bound to the key of the proof."""
 
@@ -75,11 +82,9 @@ class TokenPairSerializer(TokenObtainSerializer):
         self.fields["audience"] = AudienceField(write_only=True, required=False, max_length=255)
 
     def validate_audience(self, audience: str) -> str:
-        if audience not in settings.JWT_AUDIENCES:
-            raise ValidationError(_("No tokens are issued for this audience."), "audience_unknown")
-        return "" if audience == settings.JWT_AUDIENCE else audience
+        return check_audience(audience)
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         kind = SignIn.Kind.CLIENT
         audience, code = attrs.pop("audience", ""), attrs.pop("code", "")
         request = self.context["request"]
@@ -124,24 +129,23 @@ def start_client(user: User, audience: str, key_thumbprint: str) -> SignIn:
 
 
 def second_step_of(user: User, audience: str, key_thumbprint: str) -> errors.SecondStepRequired:
+    """The error that asks a client for the second step, as step_error()."""
+    return step_error(user, kind=SignIn.Kind.CLIENT, audience=audience, key_thumbprint=key_thumbprint)
+
+
+def step_error(user: User, path: str = "/api/token/second-step/", **bindings: Any) -> errors.SecondStepRequired:
     """The error that asks for the second step: with the signed step, and options if the user has a passkey."""
     methods = requirements.methods_of(user)
-    step, challenge = second_step.begin(
-        second_step.Purpose.SIGN_IN,
-        user,
-        kind=SignIn.Kind.CLIENT,
-        audience=audience,
-        key_thumbprint=key_thumbprint,
-    )
+    step, challenge = second_step.begin(second_step.Purpose.SIGN_IN, user, **bindings)
     options = {"passkey": passkeys.request_options(challenge, user)} if Method.PASSKEY in methods else {}
-    return errors.SecondStepRequired(step=step, methods=methods, **options)
+    return errors.SecondStepRequired(path, step=step, methods=methods, **options)
 
 
 class TokenRefreshSerializer(serializers.Serializer):
     refresh = TextField()
     access = TextField(read_only=True)
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         token = RefreshToken(attrs["refresh"])
         if token.key_thumbprint:
             # Before the rotation: a thief without the key neither uses the token up nor ends the sign-in.
@@ -156,21 +160,35 @@ class TokenRefreshSerializer(serializers.Serializer):
         return token_pair(sign_in, issued_at)
 
 
-def token_pair(sign_in: SignIn, issued_at: datetime) -> dict[str, str]:
+def token_pair(sign_in: SignIn, issued_at: datetime) -> dict[str, Any]:
     """
-    The access and refresh token of a sign-in. `issued_at` is a time before its row was read. Raises TokenError if the
-    sign-in has ended meanwhile, or if its audience is no longer configured.
+    The access and refresh token of a sign-in, and the seconds until each expires. `issued_at` is a time before its row
+    was read. Raises TokenError if the sign-in has ended meanwhile, or if its audience is no longer configured.
     """
+    access = access_token(sign_in, issued_at)
+    refresh = RefreshToken.for_sign_in(sign_in)
+    pair = {
+        "access": str(access),
+        "refresh": str(refresh),
+        "expires_in": seconds_left(access),
+        "refresh_expires_in": seconds_left(refresh),
+    }
+    # RFC 9449, section 5
+    return pair | {"token_type": "DPoP"} if sign_in.key_thumbprint else pair
+
+
+def access_token(sign_in: SignIn, issued_at: datetime) -> AccessToken:
+    """A new access token of a sign-in, with its index in the status list if there are lists. As token_pair()."""
     if sign_in.audience and sign_in.audience not in settings.JWT_AUDIENCES:
         raise TokenError(_("Token is invalid"))
     if settings.JWT_STATUS_LIST and sign_in.status_index is None and not StatusIndex.objects.assign(sign_in):
         raise TokenError(_("Token is blacklisted"))
-    pair = {
-        "access": str(AccessToken.for_sign_in(sign_in, issued_at)),
-        "refresh": str(RefreshToken.for_sign_in(sign_in)),
-    }
-    # RFC 9449, section 5
-    return pair | {"token_type": "DPoP"} if sign_in.key_thumbprint else pair
+    return AccessToken.for_sign_in(sign_in, issued_at)
+
+
+def seconds_left(token: AccessToken | RefreshToken) -> int:
+    """The whole seconds until a token expires: never more than there are."""
+    return max(0, int(token["exp"] - timezone.now().timestamp()))
 
 
 class TokenVerifySerializer(serializers.Serializer):

@@ -15,6 +15,7 @@ from accounts.factors.second_step import MAX_STEP_LENGTH, Purpose, Step
 from accounts.models import Method, SecondStepRequired, SignIn, SignInRefused, User
 from api.errors import as_api_errors
 from api.fields import AudienceField, TextField
+from api.openapi.views import TokenPair
 from api.serializers import (
     MAX_CODE_LENGTH,
     TokenPairSerializer,
@@ -83,13 +84,6 @@ class PasskeyOptionsResponse(serializers.Serializer):
     publicKey = serializers.DictField()
 
 
-class TokensResponse(serializers.Serializer):
-    access = serializers.CharField()
-    refresh = serializers.CharField()
-    token_type = serializers.ChoiceField(["DPoP"], help_text="Present if the tokens are bound to a key of the client.")
-    optional = ("token_type",)
-
-
 class SignInStepView(PublicView):
     throttle_classes = (TokenThrottle,)
 
@@ -123,7 +117,7 @@ class SecondStepView(SignInStepView):
     @extend_schema(
         operation_id="finish_sign_in",
         request=SecondStepSerializer,
-        responses={200: TokensResponse, 400: None, 401: None},
+        responses={200: TokenPair, 400: None, 401: None},
         examples=[OpenApiExample("code", {"step": "eyJjaGFsbGVuZ2UiOiIifQ:1x", "code": "123456"}, request_only=True)],
     )
     def post(self, request: Request) -> Response:
@@ -159,7 +153,7 @@ class PasskeySignInView(SignInStepView):
     @extend_schema(
         operation_id="passkey_sign_in",
         request=PasskeySignInSerializer,
-        responses={200: TokensResponse, 400: None, 401: None, 404: OpenApiResponse(description="Unknown passkey.")},
+        responses={200: TokenPair, 400: None, 401: None, 404: OpenApiResponse(description="Unknown passkey.")},
         examples=[
             OpenApiExample(
                 "passkey", {"step": "eyJjaGFsbGVuZ2UiOiIifQ:1x", "credential": CREDENTIAL}, request_only=True

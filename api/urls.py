@@ -3,7 +3,7 @@
 from django.urls import path
 from rest_framework_simplejwt import views as simplejwt
 
-from api import factors, reauthentication, service_endpoints, sign_in_steps, views
+from api import browser_session, factors, reauthentication, service_endpoints, sign_in_steps, views
 from api.openapi import views as openapi_views
 from api.throttling import TokenThrottle
 
@@ -18,6 +18,11 @@ urlpatterns = [
     path("token/second-step/", sign_in_steps.SecondStepView.as_view()),
     path("token/passkey/options/", sign_in_steps.PasskeyOptionsView.as_view()),
     path("token/passkey/", sign_in_steps.PasskeySignInView.as_view()),
+    path("session/", browser_session.SessionView.as_view()),
+    path("session/second-step/", browser_session.SessionSecondStepView.as_view()),
+    path("session/passkey/options/", browser_session.SessionPasskeyOptionsView.as_view()),
+    path("session/passkey/", browser_session.SessionPasskeyView.as_view()),
+    path("session/token/", browser_session.SessionTokenView.as_view()),
     path("me/", views.MeView.as_view()),
     path("sign-ins/", views.SignInViewSet.as_view({"get": "list"})),
     path("sign-ins/end-others/", views.SignInViewSet.as_view({"post": "end_others"})),

@@ -167,6 +167,24 @@ class Environment:
         expected = "a scheme and a host without path, such as https://www.example.org, separated by commas"
         return self._list(name, is_valid, expected)
 
+    def app_origins(self, name: str, hosts: Sequence[str], *, debug: bool) -> list[str]:
+        """
+        Origins that can be same-site with one of these hosts (Django's ALLOWED_HOSTS; "" is ignored): to others,
+        browsers send no cookie. They use https unless DEBUG is on.
+        """
+        known = [host for host in hosts if host]
+        schemes = ("https", "http") if debug else ("https",)
+        found = []
+        for origin in self.origins(name):
+            scheme, _separator, _host = origin.partition("://")
+            host = urlsplit(origin).hostname or ""
+            if scheme in schemes and (not known or any(_may_be_same_site(host, each) for each in known)):
+                found.append(origin)
+                continue
+            expected = f"origins such as {schemes[0]}://app.example.org, on the same site as SITE_URL or ALLOWED_HOSTS"
+            self.refuse(name, expected, origin)
+        return found
+
     def networks(self, name: str) -> list[str]:
         """IP addresses and networks. IPv4-mapped IPv6 networks are converted to IPv4."""
         found = []
@@ -255,6 +273,19 @@ def _has_port_in_range(origin: str) -> bool:
         return urlsplit(origin.replace("*", "any")).port != 0
     except ValueError:
         return False
+
+
+def _may_be_same_site(host: str, allowed: str) -> bool:
+    """
+    Whether both hosts can have the same registrable domain: they are equal, or names with the same last two labels.
+    Only the list of public suffixes shows more: example.co.uk and other.co.uk are not the same site, and pass.
+    """
+    allowed = allowed.lower().strip("[]").removeprefix(".")
+    if allowed in ("*", host):
+        return True
+    labels, others = host.split("."), allowed.split(".")
+    is_name = ":" not in host and not labels[-1].isdigit()
+    return is_name and len(labels) > 1 and labels[-2:] == others[-2:]
 
 
 def _network(value: str) -> str:

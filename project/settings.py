@@ -4,6 +4,7 @@ import os
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import environ
 from django.utils.translation import gettext_lazy as _
@@ -38,13 +39,16 @@ ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[
 CSRF_TRUSTED_ORIGINS = [canonical_origin(each) for each in env.origins("CSRF_TRUSTED_ORIGINS", wildcards=True)]
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 CORS_ALLOWED_ORIGINS = [canonical_origin(each) for each in env.origins("CORS_ALLOWED_ORIGINS")]
+# The base URL of links in mails, and of the examples for API clients.
+SITE_URL = env.site_url("SITE_URL", schemes=["https", "http"] if DEBUG else ["https"])
+# Browser apps on other hosts or ports of this site, which may use the session cookie.
+SITE_HOSTS = [urlsplit(SITE_URL).hostname or "", *ALLOWED_HOSTS]
+APP_ORIGINS = [canonical_origin(each) for each in env.app_origins("APP_ORIGINS", SITE_HOSTS, debug=DEBUG)]
 # Cookies with the prefix __Host- are valid for a whole host, and the paths of the API and the pages are fixed.
 env.require(
     not os.environ.get("SCRIPT_NAME"),
     "SCRIPT_NAME must not be set: this project needs its own host name, not a path.",
 )
-# The base URL of links in mails, and of the examples for API clients.
-SITE_URL = env.site_url("SITE_URL", schemes=["https", "http"] if DEBUG else ["https"])
 
 # Applications
 
@@ -328,7 +332,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * env.integer("MAX_FORM_KILOBYTES", default=2
 # No page accepts files: a large one is discarded, never written to a temporary folder.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 
-# Pages of other origins use a token; the session cookie is not accepted from them (api.authentication).
+# Pages of other origins use a token; the session cookie is not accepted from them (api.authentication), except from
+# APP_ORIGINS, which api.middleware adds.
 CORS_URLS_REGEX = r"^/(api|\.well-known)/"
 CORS_ALLOW_CREDENTIALS = False
 CORS_ALLOW_METHODS = ["GET", "POST", "PATCH", "DELETE", "OPTIONS"]

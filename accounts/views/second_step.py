@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth import login
 from django.contrib.auth.views import RedirectURLMixin, redirect_to_login
 from django.core.exceptions import ValidationError
 from django.forms import Form
@@ -17,16 +16,13 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import TemplateView, View
 
-from accounts import passkey_offer
+from accounts import passkey_offer, sessions
 from accounts.factors import forms, passkeys, requirements, second_step
 from accounts.factors.errors import StepNotValid
 from accounts.factors.second_step import Purpose, Step
 from accounts.models import Method, SecondFactorMissing, SecondStepRequired, SignIn, SignInRefused, User
-from accounts.sessions import BrowserRequest
+from accounts.sessions import STEP, BrowserRequest
 
-BACKEND = "accounts.backends.PasswordBackend"
-# Key of the session.
-STEP = "second_step"
 FORMS: Mapping[str, type[forms.ProofForm]] = {
     Method.PASSKEY: forms.PasskeyForm,
     Method.TOTP: forms.AppCodeForm,
@@ -40,14 +36,11 @@ def sign_in(request: BrowserRequest, user: User, redirect_to: str, *, keep: bool
     and redirects to its page instead. `keep`: the session lasts after the browser is closed. Raises SignInRefused.
     """
     try:
-        login(request, user, backend=BACKEND)
+        sessions.sign_in(request, user, remember=keep)
     except SecondStepRequired:
         return _begin(request, user, Purpose.SIGN_IN, redirect_to, keep)
     except SecondFactorMissing:
         return _begin(request, user, Purpose.ENROL, redirect_to, keep)
-    request.session.pop(STEP, None)
-    if keep:
-        request.session.remember_me()
     return redirect(redirect_to)
 
 

@@ -25,12 +25,15 @@ class TokenPair(serializers.Serializer):
 
     access = serializers.CharField(help_text="The access token, valid for minutes.")
     refresh = serializers.CharField(help_text="The refresh token, valid for one refresh, for days.")
+    expires_in = serializers.IntegerField(min_value=0, help_text="The seconds until the access token expires.")
+    refresh_expires_in = serializers.IntegerField(min_value=0, help_text="The same of the refresh token.")
     token_type = serializers.ChoiceField(["DPoP"], help_text="Present if the tokens are bound to a key of the client.")
     optional = ["token_type"]
 
 
 TOKEN = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"  # noqa: S105
-TOKEN_PAIR = OpenApiResponse(TokenPair, examples=[OpenApiExample("tokens", {"access": TOKEN, "refresh": TOKEN})])
+EXAMPLE_PAIR = {"access": TOKEN, "refresh": TOKEN, "expires_in": 300, "refresh_expires_in": 1209600}
+TOKEN_PAIR = OpenApiResponse(TokenPair, examples=[OpenApiExample("tokens", EXAMPLE_PAIR)])
 DESCRIPTIONS = {
     "TokenObtainPairView": extend_schema(
         operation_id="sign_in",

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 from rest_framework_simplejwt import tokens
-from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.exceptions import AuthenticationFailed, TokenError
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.utils import datetime_to_epoch
 
@@ -32,6 +32,16 @@ _encoder = json.JSONEncoder(separators=(",", ":"))
 
 # To parse a UUID takes a tenth of the time of the check of a cached token.
 _cached_uuid = lru_cache(maxsize=2 * MAX_CACHED_TOKENS)(uuid.UUID)
+
+
+class SignInEnded(AuthenticationFailed):
+    """
+    The sign-in of an access token has ended: a refresh cannot help, the user must sign in again. Not a TokenError:
+    SimpleJWT's authentication converts those to `token_not_valid`.
+    """
+
+    default_detail = "The sign-in has ended. Sign in again."
+    default_code = "sign_in_ended"
 
 
 class SignInToken(tokens.Token):
@@ -94,8 +104,15 @@ class AccessToken(SignInToken, tokens.AccessToken):
     """An access token, which is valid until it expires, or its id or sign-in is on the blocklist."""
 
     def verify(self) -> None:
+        """As check_not_revoked(). Raises SignInEnded if the sign-in has ended, which takes a statement at most."""
         super().verify()
-        self.check_not_revoked()
+        try:
+            self.check_not_revoked()
+        except TokenError:
+            # The sign-in alone, or all of the user: no token has its id.
+            if mirror.blocks(self.sid, self.sid, self.user_id):
+                raise SignInEnded from None
+            raise
 
     def check_not_revoked(self) -> None:
         """No statement, or one if the mirror is not current. Raises TokenError."""
@@ -120,7 +137,7 @@ class AccessToken(SignInToken, tokens.AccessToken):
         A new access token. `issued_at` is a time before the row of the sign-in was read: if it ends meanwhile, its
         blocklist entry then outlasts the token.
         """
-        expires_at = min(issued_at + settings.ACCESS_TOKEN, sign_in.max_expires_at)
+        expires_at = min(issued_at + settings.ACCESS_TOKEN, sign_in.expires_at, sign_in.max_expires_at)
         token = cls._build(sign_in, uuid.uuid4(), issued_at, expires_at)
         if sign_in.audience:
             token["aud"] = sign_in.audience

@@ -23,6 +23,18 @@ def _family(sid: uuid.UUID, user_id: int) -> SignInQuerySet:
 _family_row = CompiledQuery(lambda: _family(uuid.UUID(int=2), 1).order_by().values_list(*SignIn.columns()))
 
 
+def find_sign_in(sid: uuid.UUID, user_id: int) -> SignIn | None:
+    """
+    The sign-in with its user, read from the database; None if it is of another user, or on the blocklist. It may have
+    ended: call is_live(). One statement.
+    """
+    # The first parameter is the constant that EXISTS selects.
+    blocking = (1, *blocking_parameters(sid, user_id))
+    row = _family_row.first(*blocking, SIGN_IN_PK.get_db_prep_value(sid, connection))
+    sign_in = SignIn.from_columns(row) if row else None
+    return sign_in if sign_in and sign_in.user_id == user_id else None
+
+
 class RefreshToken(SignInToken, tokens.RefreshToken):
     """A refresh token, which is valid for one refresh of its sign-in."""
 
@@ -40,11 +52,7 @@ class RefreshToken(SignInToken, tokens.RefreshToken):
 
     def get_sign_in(self) -> SignIn | None:
         """The sign-in of the token; None as in `family`. One statement."""
-        # The first parameter is the constant that EXISTS selects.
-        blocking = (1, *blocking_parameters(self.sid, self.user_id))
-        row = _family_row.first(*blocking, SIGN_IN_PK.get_db_prep_value(self.sid, connection))
-        sign_in = SignIn.from_columns(row) if row else None
-        return sign_in if sign_in and sign_in.user_id == self.user_id else None
+        return find_sign_in(self.sid, self.user_id)
 
     def revoke(self) -> None:
         """Ends the sign-in of the token. Raises TokenError if it has ended already."""

@@ -164,7 +164,7 @@ def test_a_caller_deleted_during_the_view_is_signed_out(client, monkeypatch, ann
 
     monkeypatch.setattr(Asking, "do", delete_and_go_on)
     answer = client.get("/api/asking/")
-    assert (answer.status_code, answer.json()["code"]) == (401, "token_not_valid")
+    assert (answer.status_code, answer.json()["code"]) == (401, "sign_in_ended")
     assert 'error="invalid_token"' in answer["WWW-Authenticate"]
 
 

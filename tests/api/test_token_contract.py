@@ -16,7 +16,7 @@ WRONG_PASSWORD = "not the right passphrase at all"
 def test_the_right_password_returns_a_pair_of_tokens(anonymous, ann, password):
     response = anonymous.post("/api/token/", {"username": ann.username, "password": password})
     assert response.status_code == 200
-    assert response.json().keys() == {"access", "refresh"}
+    assert response.json().keys() == {"access", "refresh", "expires_in", "refresh_expires_in"}
 
 
 def test_the_access_token_is_accepted(client_of, browser, ann):
@@ -195,7 +195,7 @@ def test_a_new_name_is_returned_whatever_the_token_contains(client_of, ann):
 def test_a_refresh_returns_a_new_pair(client_of, anonymous, ann):
     response = anonymous.post("/api/token/refresh/", {"refresh": client_of(ann).refresh})
     assert response.status_code == 200
-    assert response.json().keys() == {"access", "refresh"}
+    assert response.json().keys() == {"access", "refresh", "expires_in", "refresh_expires_in"}
 
 
 def test_verify_returns_an_empty_200_for_a_valid_access_token(client_of, anonymous, ann):
