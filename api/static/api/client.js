@@ -1,4 +1,4 @@
-// A client for browser apps, without dependencies. client.d.ts describes it.
+// A client for browser apps. client.d.ts describes it.
 
 // Less than REFRESH_GRACE_SECONDS: another tab may send the same refresh token.
 const LOCK_WAIT_MS = 4000;
@@ -16,7 +16,7 @@ export function createClient({ mode = "session", dpop = mode === "token", ...opt
   const site = new URL(baseUrl).origin;
   const inTab = storage === "memory" && crypto.randomUUID();
   const name = ["wristband", mode, site, audience, dpop, inTab].join(" ");
-  const update = inTab ? inMemory() : inDatabase(name);
+  const update = inTab || !(dpop || hasTokens) ? inMemory() : inDatabase(name);
   const channel = new BroadcastChannel(name);
   const listeners = new Set();
   const running = new Map();
@@ -46,7 +46,6 @@ export function createClient({ mode = "session", dpop = mode === "token", ...opt
 
   const announce = () => channel.postMessage(known && { sid: known.sid });
 
-  // Not if another sign-in has replaced the one that has ended.
   async function forget(ended, at = generation) {
     if (hasTokens) await stored((value) => (value?.sid === ended.sid ? undefined : value));
     else if (at === generation) learn(await update(() => undefined));
@@ -65,10 +64,11 @@ export function createClient({ mode = "session", dpop = mode === "token", ...opt
     const next = keys && response.headers.get("DPoP-Nonce");
     if (!next || next === nonce) return response;
     nonces.set(origin, next);
-    return !isRepeated && [400, 401].includes(response.status) ? send(request, { access, keys }, true) : response;
+    const isAsked = response.status === 400 || response.status === 401;
+    return isAsked && !isRepeated ? send(request, { access, keys }, true) : response;
   }
 
-  async function ask(path, data, keys, method = "POST") {
+  async function ask(method, path, data, keys) {
     const signal = AbortSignal.timeout(ANSWER_WAIT_MS);
     return bodyOf(await send(newRequest(path, { method, signal, ...json(data) }, hasTokens), { keys }));
   }
@@ -87,7 +87,7 @@ export function createClient({ mode = "session", dpop = mode === "token", ...opt
     try {
       const { refresh, keys } = held;
       const path = hasTokens ? "/api/token/refresh/" : "/api/session/token/";
-      const next = withSid(await ask(path, { refresh, audience: service }, keys), keys);
+      const next = withSid(await ask("POST", path, { refresh, audience: service }, keys), keys);
       if (hasTokens) await stored((value) => (value?.refresh === refresh ? next : value));
       else if (at === generation) {
         learn({ sid: next.sid });
@@ -95,21 +95,21 @@ export function createClient({ mode = "session", dpop = mode === "token", ...opt
       }
     } catch (error) {
       if (error.retryAfter) pause = { until: performance.now() + error.retryAfter * 1000, error };
-      if (!isEnd(error)) throw error;
+      throwUnlessEnd(error);
       await forget(held, at);
     }
   }
 
   function withSid(answer, keys) {
-    const { access, expires_in } = answer;
-    if (!access || !(expires_in > 0) || (hasTokens && !answer.refresh)) throw failure("bad_answer", 200, answer);
+    const { access, refresh, expires_in } = answer;
+    if (!access || !(expires_in > 0) || (hasTokens && !refresh)) throw failure("bad_answer", 200, answer);
     return { ...answer, keys, sid: JSON.parse(atob(access.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).sid };
   }
 
   function isDue({ access, expires_in }) {
-    const now = performance.now();
-    if (!dueTimes.has(access)) dueTimes.set(access, now + expires_in * USED_MS_PER_SECOND);
-    return now >= dueTimes.get(access);
+    const dueAt = dueTimes.get(access) ?? performance.now() + expires_in * USED_MS_PER_SECOND;
+    dueTimes.set(access, dueAt);
+    return performance.now() >= dueAt;
   }
 
   async function token(service, sid = known?.sid, stale) {
@@ -128,7 +128,7 @@ export function createClient({ mode = "session", dpop = mode === "token", ...opt
   }
 
   async function fetchAs(path, { audience: service = audience, ...init } = {}) {
-    if (init.body instanceof ReadableStream) throw failure("stream_body");
+    if (init.body?.getReader) throw failure("stream_body");
     const isOurs = new URL(path, site).origin === site;
     if (!isOurs && !service) throw failure("audience_needed");
     const at = generation;
@@ -138,7 +138,7 @@ export function createClient({ mode = "session", dpop = mode === "token", ...opt
     const response = await send(request, first);
     if (response.status !== 401 || (hasToken && incurable.get(request.url) === first.access)) return response;
     const { code } = await bodyOf(response.clone()).catch((error) => error);
-    if (isOurs && ["sign_in_ended", "not_authenticated"].includes(code)) {
+    if (isOurs && /^(sign_in_ended|not_authenticated)$/.test(code)) {
       await forget(first, at);
       throw failure("signed_out", 401);
     }
@@ -155,7 +155,7 @@ export function createClient({ mode = "session", dpop = mode === "token", ...opt
 
   async function start(path, data, keys) {
     try {
-      const answer = await ask(`/api/${mode}/${path}`, data, keys);
+      const answer = await ask("POST", `/api/${mode}/${path}`, data, keys);
       if (hasTokens) await stored(() => withSid(answer, keys));
       else learn({ sid: answer.sign_in.id });
       announce();
@@ -178,22 +178,22 @@ export function createClient({ mode = "session", dpop = mode === "token", ...opt
       return start("", { username, password, audience, remember }, await newKeys(hasTokens && dpop));
     },
 
-    async signInWithPasskey() {
+    async signInWithPasskey({ remember } = {}) {
       const keys = await newKeys(hasTokens && dpop);
-      const { step, publicKey } = await ask(`/api/${mode}/passkey/options/`, { audience }, keys);
-      return start("passkey/", { step, ...(await credential(publicKey)) }, keys);
+      const { step, publicKey } = await ask("POST", `/api/${mode}/passkey/options/`, { audience }, keys);
+      return start("passkey/", { step, remember, ...(await credential(publicKey)) }, keys);
     },
 
     async whoAmI() {
       const at = generation;
       try {
         if (hasTokens) return await call("/api/me/");
-        const { user, sign_in } = await ask("/api/session/", undefined, undefined, "GET");
+        const { user, sign_in } = await ask("GET", "/api/session/");
         if (at !== generation) return this.whoAmI();
         learn({ sid: sign_in.id });
         return user;
       } catch (error) {
-        if (!isEnd(error)) throw error;
+        throwUnlessEnd(error);
         if (!hasTokens) await forget({}, at);
         return null;
       }
@@ -201,18 +201,13 @@ export function createClient({ mode = "session", dpop = mode === "token", ...opt
 
     async signOut() {
       const last = hasTokens && (await stored());
-      try {
-        if (last) await forget(last);
-        if (last) await ask("/api/token/blacklist/", { refresh: last.refresh });
-        if (!hasTokens) await ask("/api/session/", undefined, undefined, "DELETE");
-      } catch (error) {
-        if (!isEnd(error)) throw error;
-      }
-      if (!hasTokens) await forget();
+      if (!hasTokens) await ask("DELETE", "/api/session/");
+      if (last || !hasTokens) await forget(last);
+      if (last) await ask("POST", "/api/token/blacklist/", { refresh: last.refresh }).catch(throwUnlessEnd);
     },
 
     async signOutEverywhere() {
-      await call("/api/sign-ins/end-all/", undefined, "POST");
+      await call("/api/sign-ins/end-all/", {});
       await forget(known);
     },
 
@@ -223,7 +218,10 @@ export function createClient({ mode = "session", dpop = mode === "token", ...opt
   };
 }
 
-const isEnd = (error) => error.status === 401 && error.code !== "bad_answer";
+function throwUnlessEnd(error) {
+  if (error.status !== 401 || error.code === "bad_answer") throw error;
+}
+
 const json = (data) => data && { headers: { "Content-Type": "application/json" }, body: JSON.stringify(data) };
 
 async function bodyOf(response) {
@@ -236,9 +234,9 @@ async function bodyOf(response) {
 // One tab at a time: a lock ends with its tab, and a tab that hangs loses it.
 function alone(name, work) {
   return new Promise((resolve, reject) => {
-    const run = () => work().then(resolve, reject);
-    const take = (error) => error.name === "TimeoutError" && navigator.locks.request(name, { steal: true }, run);
-    navigator.locks.request(name, { signal: AbortSignal.timeout(LOCK_WAIT_MS) }, run).catch(take).catch(() => {});
+    const lock = (init) => navigator.locks.request(name, init, () => work().then(resolve, reject));
+    const take = (error) => error.name === "TimeoutError" && lock({ steal: true });
+    lock({ signal: AbortSignal.timeout(LOCK_WAIT_MS) }).catch(take).catch(() => {});
   });
 }
 
@@ -271,7 +269,6 @@ const utf8 = (text) => new TextEncoder().encode(text);
 const base64url = (bytes) =>
   btoa(String.fromCharCode(...new Uint8Array(bytes))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=/g, "");
 
-// DPoP (RFC 9449). With a nonce, the server does not use the time.
 async function proof({ publicKey, privateKey }, htm, htu, nonce, access) {
   const { kty, crv, x, y } = await crypto.subtle.exportKey("jwk", publicKey);
   const ath = access && base64url(await crypto.subtle.digest("SHA-256", utf8(access)));
