@@ -141,7 +141,7 @@ class SessionAuthentication(authentication.SessionAuthentication):
             super().enforce_csrf(request)
         except PermissionDenied as refusal:
             log_refused_form(http, str(refusal.detail))
-            raise CsrfFailed(refusal.detail) from None
+            raise CsrfFailed(str(refusal.detail)) from None
 
 
 class IsFromOwnSite(BasePermission):
@@ -152,7 +152,7 @@ class IsFromOwnSite(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         http = request._request
-        if "HTTP_COOKIE" in http.META or not cross_site.has_no_source(http):
+        if http.META.get("HTTP_COOKIE") or not cross_site.has_no_source(http):
             SessionAuthentication().enforce_csrf(request)
         return True
 

@@ -75,6 +75,13 @@ class SecondFactorMissing(exceptions.PermissionDenied):
     default_code = "second_factor_missing"
 
 
+class SessionRequired(exceptions.PermissionDenied):
+    """An access token of a browser's sign-in cannot do this: the request must have the session cookie."""
+
+    default_detail = "This needs the session cookie: its key is replaced. Send no access token."
+    default_code = "session_required"
+
+
 class SecondStepFailed(exceptions.AuthenticationFailed):
     default_code = "second_step_failed"
 

@@ -145,8 +145,9 @@ class FactorAPIView(APIView):
         return user
 
     def mark_proved(self, method: str) -> None:
-        """A factor that was just added was proved in this sign-in."""
-        if sign_in := step_up.current_sign_in(self.request):
+        """A factor that was just added was proved in this sign-in. That is not recorded if its key cannot change."""
+        sign_in = step_up.current_sign_in(self.request)
+        if sign_in and step_up.can_change_key(self.request, sign_in):
             step_up.mark_reauthenticated(self.request, sign_in, method)
 
 

@@ -57,6 +57,7 @@ class ReauthenticateView(APIView):
         serializer = ReauthenticationSerializer(data=request.data, context={"request": request})
         serializer.is_valid(raise_exception=True)
         sign_in = step_up.require_sign_in(request)
+        step_up.check_key_can_change(request, sign_in)
         step_up.mark_reauthenticated(request, sign_in, _verify(request, serializer.validated_data))
         return Response(status=status.HTTP_204_NO_CONTENT)
 

@@ -20,7 +20,7 @@ from rest_framework.views import APIView
 from accounts.factors import requirements
 from accounts.models import Method, SignIn
 from api.authentication import AuthenticatedRequest, sid_of
-from api.errors import RecentSignInRequired
+from api.errors import RecentSignInRequired, SessionRequired
 
 
 class RecentAuthentication(BasePermission):
@@ -90,6 +90,20 @@ def require_sign_in(request: AuthenticatedRequest) -> SignIn:
     if sign_in is None:
         raise Http404
     return sign_in
+
+
+def can_change_key(request: AuthenticatedRequest, sign_in: SignIn) -> bool:
+    """
+    Returns whether the session key can be replaced, if the sign-in has one: an access token of a browser's session
+    cannot do what needs that. A proof and a new password make a stolen cookie worthless (OWASP ASVS 7.2.4).
+    """
+    return sign_in.kind != SignIn.Kind.BROWSER or isinstance(request.auth, SignIn)
+
+
+def check_key_can_change(request: AuthenticatedRequest, sign_in: SignIn | None) -> None:
+    """Raises SessionRequired if can_change_key() is false. None: after a test's force_authenticate()."""
+    if sign_in and not can_change_key(request, sign_in):
+        raise SessionRequired
 
 
 def check_password_is_enough(request: AuthenticatedRequest) -> None:

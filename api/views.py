@@ -80,6 +80,7 @@ class PasswordChangeView(APIView):
         # With a second factor, the old password proves one of two.
         needs_proof = requirements.has_second_factor(user)
         current = step_up.check_recent(request) if needs_proof else step_up.current_sign_in(request)
+        step_up.check_key_can_change(request, current)
         serializer = serializers.PasswordChangeSerializer(user, data=request.data, context={"request": request})
         serializer.is_valid(raise_exception=True)
         passwords.change(serializer.instance, serializer.validated_data["new_password"], keep=current)
@@ -103,6 +104,7 @@ class PasswordConfirmView(APIView):
         serializer = serializers.PasswordConfirmSerializer(data=request.data, context={"request": request})
         serializer.is_valid(raise_exception=True)
         sign_in = step_up.require_sign_in(request)
+        step_up.check_key_can_change(request, sign_in)
         step_up.check_password_is_enough(request)
         step_up.mark_reauthenticated(request, sign_in)
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -63,7 +63,7 @@ def attacks(victim, attacker):
 
 
 def attacks_on(place, victim, attacker):
-    """The attacks that the place refuses. Browsers send Origin, by which the API knows its own pages without a token."""
+    """The attacks that the place refuses. For the API, the Origin of the site is enough without a token."""
     found = attacks(victim, attacker)
     return {name: each for name, each in found.items() if not (place.is_api and each.get("origin") == OWN)}
 

@@ -279,13 +279,16 @@ def sources() -> Iterator[tuple[str, ast.Module]]:
             yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
 
 
+SIGN_IN_CALLS = ("login", "auth_login", "starting.start", "sessions.sign_in")
+
+
 def test_every_way_to_sign_in_is_documented():
     """SECURITY.md names the URL of each view that starts a sign-in, directly or by Django."""
     starts = {
         path
         for path, tree in sources()
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("login", "auth_login", "starting.start")
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in SIGN_IN_CALLS
     }
     documented = {
         "accounts/views/second_step.py": [
@@ -295,6 +298,7 @@ def test_every_way_to_sign_in_is_documented():
             "/admin/login/",
         ],
         "api/serializers.py": ["/api/token/", "/api/token/second-step/", "/api/token/passkey/"],
+        "api/browser_session.py": ["/api/session/", "/api/session/second-step/", "/api/session/passkey/"],
         "api/connect_client.py": ["/accounts/clients/new/"],
         "api/compare/views.py": ["/compare/client/", "/compare/throw-away/"],
     }
