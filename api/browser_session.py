@@ -101,11 +101,6 @@ class SessionResponse(serializers.ModelSerializer):
         return sign_in.methods.split()
 
 
-class CookieAuthentication(SessionAuthentication):
-    def authenticate_header(self, request: Request) -> str:
-        return CHALLENGE
-
-
 class SessionEndpoint(APIView):
     """The base of the endpoints that start or end a session. They authenticate no request, but check its origin."""
 
@@ -141,7 +136,7 @@ class SessionEndpoint(APIView):
 class SessionView(SessionEndpoint):
     """The session. Reading it needs a signed-in user; starting and ending it does not."""
 
-    authentication_classes = (CookieAuthentication,)
+    authentication_classes = (SessionAuthentication,)
     permission_classes = (IsAuthenticated,)
 
     def get_authenticators(self) -> list[Any]:
@@ -292,7 +287,7 @@ class SessionPasskeyView(PasskeyEndpoint):
 
 
 class SessionTokenView(SessionEndpoint):
-    authentication_classes = (CookieAuthentication,)
+    authentication_classes = (SessionAuthentication,)
     permission_classes = (IsAuthenticated,)
     throttle_classes = (TokenThrottle,)
 

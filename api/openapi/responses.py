@@ -38,11 +38,12 @@ ERROR_RESPONSES = {
     ),
     "401": ErrorResponse(
         "Unauthorized",
-        "The request has no sign-in, or its token or password is invalid. If the challenge contains `invalid_token`, "
-        "refresh the token and repeat the request.",
+        "The request has no sign-in, or its token or password is invalid. After `token_not_valid`, refresh the token and "
+        "repeat the request; after `sign_in_ended`, the user must sign in again.",
         {
             "no sign-in": {"detail": "Authentication credentials were not provided.", "code": "not_authenticated"},
             "bad token": {"detail": "Token is blacklisted", "code": "token_not_valid"},
+            "ended": {"detail": "The sign-in has ended. Sign in again.", "code": "sign_in_ended"},
             "bad password": {
                 "detail": "No active account found with the given credentials",
                 "code": "no_active_account",
@@ -54,7 +55,8 @@ ERROR_RESPONSES = {
         "Forbidden",
         "The user is not allowed to do this, or must confirm who they are first (`recent_sign_in_required`, by one of "
         "`methods`), or must finish the sign-in with a second factor (`second_step_required`, with `step` and "
-        "`methods`), or the request has a session cookie without its CSRF token.",
+        "`methods`), or another site may have sent the request with the session cookie (`csrf_failed`), or it has an "
+        "access token of a session instead of the cookie (`session_required`).",
         {
             "not allowed": {
                 "detail": "You do not have permission to perform this action.",
@@ -212,7 +214,7 @@ INTROSPECTION: Json = {
     },
     "required": ["active"],
 }
-CHALLENGE = r'^(Bearer realm="api"|DPoP (error="[a-z_]+", )?algs="ES256 EdDSA")(, error="invalid_token")?$'
+CHALLENGE = r'^((Bearer|Session) realm="api"|DPoP (error="[a-z_]+", )?algs="ES256 EdDSA")(, error="invalid_token")?$'
 HEADERS: dict[str, Json] = {
     "Nonce": {
         "description": "The nonce for the next proof, sent with `use_dpop_nonce` (RFC 9449, section 8).",

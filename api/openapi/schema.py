@@ -79,7 +79,7 @@ class AutoSchema(openapi.AutoSchema):
         if authenticators or isinstance(self.view, TokenViewBase):
             yield "401"
         if authenticators and self.method not in SAFE_METHODS:
-            # The session cookie needs a CSRF token.
+            # A page of another site may have sent the session cookie.
             yield "403"
         if any(type(each) not in UNRESTRICTED_PERMISSIONS for each in self.view.get_permissions()):
             yield "403"
@@ -149,8 +149,9 @@ class SessionScheme(OpenApiAuthenticationExtension):
             "type": "apiKey",
             "in": "cookie",
             "name": settings.SESSION_COOKIE_NAME,
-            "description": "For the project's own pages: the session cookie of a browser. "
-            "Requests that write need the CSRF token too, in `X-CSRFToken`.",
+            "description": "For the project's own pages, and browser apps of `APP_ORIGINS`: the session cookie of a "
+            "browser. A request that writes must show by `Sec-Fetch-Site` or `Origin` that such a page sent it, or have "
+            "the CSRF token in `X-CSRFToken`.",
         }
 
 

@@ -19,6 +19,7 @@ from tests.accounts.ways_to_end import (
     goes_to_sign_in,
     refresh,
 )
+from tests.conftest import ApiClient
 
 pytestmark = pytest.mark.django_db
 
@@ -36,13 +37,18 @@ def test_each_way_revokes_the_sign_ins_of_one_user_only(world, way, subtests):
     assert not goes_to_sign_in(world.browser)
     assert world.client.get("/api/me/").status_code == 200
     assert renewed.get("/api/me/").status_code == 200
+    of_session = world.browser.post("/api/session/token/", {}, content_type="application/json").json()["access"]
+    assert ApiClient(of_session).get("/api/me/").status_code == 200
     way(world)
     with subtests.test("the browser is refused by the API"):
         assert world.browser.get("/api/me/").status_code in {401, 403}
     with subtests.test("the browser has to sign in again"):
         assert goes_to_sign_in(world.browser)
-    with subtests.test("the access token is refused"):
-        assert world.client.get("/api/me/").status_code == 401
+    with subtests.test("the access token is refused, and the client asks the user to sign in"):
+        refusal = world.client.get("/api/me/")
+        assert (refusal.status_code, refusal.json()["code"]) == (401, "sign_in_ended")
+    with subtests.test("the access token of the session is refused"):
+        assert ApiClient(of_session).get("/api/me/").status_code == 401
     with subtests.test("the access token no longer verifies"):
         assert world.anonymous.post("/api/token/verify/", {"token": world.client.access}).status_code == 401
     with subtests.test("the refresh token is refused"):

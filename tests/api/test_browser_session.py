@@ -9,7 +9,7 @@ from django.utils.dateparse import parse_datetime
 from accounts.models import AttemptCounter, Passkey, SecurityEvent, Session, SignIn, User
 from accounts.sessions import digest
 from tests.accounts.second_step_pages import options_of
-from tests.conftest import ApiClient, Browser, bearer, sign_in_of
+from tests.conftest import Browser, bearer, sign_in_of
 from tests.second_factors import add_app, add_passkey, password_step
 
 pytestmark = pytest.mark.django_db

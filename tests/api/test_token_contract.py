@@ -1,9 +1,14 @@
 """The contract of the four token endpoints: bodies, codes, headers and claims."""
 
+import time
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 
 from accounts.models import SecurityEvent, SignIn, User
-from tests.conftest import bearer, claims_of, header_of
+from api.tokens import AccessToken, SignInEnded
+from tests.conftest import ApiClient, bearer, claims_of, header_of
 
 pytestmark = pytest.mark.django_db
 
@@ -17,6 +22,83 @@ def test_the_right_password_returns_a_pair_of_tokens(anonymous, ann, password):
     response = anonymous.post("/api/token/", {"username": ann.username, "password": password})
     assert response.status_code == 200
     assert response.json().keys() == {"access", "refresh", "expires_in", "refresh_expires_in"}
+
+
+def test_the_answer_says_how_long_each_token_is_valid(anonymous, ann, password, clock, settings):
+    answer = anonymous.post("/api/token/", {"username": ann.username, "password": password}).json()
+    assert answer["expires_in"] == settings.ACCESS_TOKEN.total_seconds()
+    assert answer["refresh_expires_in"] == settings.REFRESH_TOKEN.total_seconds()
+    now = timezone.now().timestamp()
+    assert claims_of(answer["access"])["exp"] - now == answer["expires_in"]
+    assert claims_of(answer["refresh"])["exp"] - now == answer["refresh_expires_in"]
+
+
+def test_an_answer_never_promises_more_than_there_is(anonymous, ann, password):
+    answer = anonymous.post("/api/token/", {"username": ann.username, "password": password}).json()
+    assert isinstance(answer["expires_in"], int)
+    assert isinstance(answer["refresh_expires_in"], int)
+    assert answer["expires_in"] <= claims_of(answer["access"])["exp"] - time.time() + 1
+
+
+def test_a_second_answer_in_the_grace_period_says_what_is_left(client_of, ann, clock, settings):
+    client = client_of(ann)
+    clock.shift(timedelta(days=1))
+    used = client.refresh
+    first = client.renew().json()
+    clock.shift(timedelta(seconds=7))
+    second = ApiClient().post("/api/token/refresh/", {"refresh": used}).json()
+    assert second["refresh"] == first["refresh"]
+    assert second["refresh_expires_in"] == first["refresh_expires_in"] - 7
+    assert (first["expires_in"], second["expires_in"]) == (300, 300)
+
+
+def test_near_the_end_of_a_sign_in_the_tokens_expire_with_it(client_of, ann, clock, settings):
+    client = client_of(ann)
+    left = timedelta(seconds=90)
+    SignIn.objects.update(created_at=timezone.now() - settings.SIGN_IN_MAX + left)
+    answer = client.renew().json()
+    assert (answer["expires_in"], answer["refresh_expires_in"]) == (90, 90)
+
+
+# Codes of a refused access token
+
+
+def test_a_client_can_tell_an_ended_sign_in_from_an_expired_token(client_of, ann, clock, settings):
+    ended, expired = client_of(ann), client_of(ann)
+    SignIn.objects.filter(pk=claims_of(ended.access)["sid"]).end("ended_by_user")
+    refusal = ended.get("/api/me/")
+    assert (refusal.status_code, refusal.json()["code"]) == (401, "sign_in_ended")
+    assert refusal.headers["WWW-Authenticate"] == 'Bearer realm="api", error="invalid_token"'
+    clock.shift(settings.ACCESS_TOKEN + settings.JWT_LEEWAY)
+    # Of a token that has expired and whose sign-in has ended, the refresh shows it.
+    assert [each.get("/api/me/").json()["code"] for each in (ended, expired)] == ["token_not_valid"] * 2
+    assert [each.renew().status_code for each in (ended, expired)] == [401, 200]
+
+
+def test_a_token_that_was_revoked_alone_can_be_replaced(client_of, ann):
+    client = client_of(ann)
+    AccessToken(client.access).revoke()
+    refusal = client.get("/api/me/")
+    assert (refusal.status_code, refusal.json()["code"]) == (401, "token_not_valid")
+    assert client.renew().status_code == 200
+    assert client.get("/api/me/").status_code == 200
+
+
+def test_a_revoked_token_of_an_ended_sign_in_cannot_be_replaced(client_of, ann):
+    client = client_of(ann)
+    AccessToken(client.access).revoke()
+    SignIn.objects.all().end("ended_by_user")
+    assert client.get("/api/me/").json()["code"] == "sign_in_ended"
+
+
+def test_only_a_refused_token_costs_statements(client_of, ann, django_assert_num_queries):
+    """Without Redis, each check of the blocklist is a statement."""
+    client = client_of(ann)
+    with django_assert_num_queries(1):
+        AccessToken(client.access)
+    SignIn.objects.all().end("ended_by_user")
+    with django_assert_num_queries(2), pytest.raises(SignInEnded):
+        AccessToken(client.access)
 
 
 def test_the_access_token_is_accepted(client_of, browser, ann):

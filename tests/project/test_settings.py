@@ -65,6 +65,10 @@ WRONG = [
     *((name, value) for name in LISTS for value in ("www.example.org", "https://www.example.org/", "https://", "*")),
     ("CORS_ALLOWED_ORIGINS", "https://*.example.org"),
     ("CORS_ALLOWED_ORIGINS", "https://www.example.org:99999"),
+    *(
+        ("APP_ORIGINS", value)
+        for value in ("app.example.org", "https://*.example.org", "*", "https://app.example.org/")
+    ),
     *(("ALLOWED_HOSTS", value) for value in ("https://www.example.org", "www.example.org:8000", "a/b", "two words")),
     *((name, "garbage") for name in URLS),
     *((name, f"mysql://{PASSWORD}@db/wristband") for name in URLS),
@@ -198,6 +202,60 @@ def test_the_example_with_every_line_uncommented_starts(monkeypatch: pytest.Monk
     for name in ("REDIS_CLUSTER", "REDIS_SENTINELS", "SECRET_KEY"):
         values.pop(name)
     settings_with(monkeypatch, values)
+
+
+# APP_ORIGINS: browsers send no cookie to an origin of another site
+
+SITE = {"SITE_URL": "https://www.example.org", "ALLOWED_HOSTS": "www.example.org, .example.net, 192.0.2.7"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://app.example.org",
+        "https://example.org, https://www.example.org:8443",
+        "https://a.b.example.org",
+        "https://app.example.net",
+        "https://192.0.2.7:8443",
+    ],
+)
+def test_an_app_on_the_same_site_is_accepted(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    expected = [each.strip() for each in value.split(",")]
+    assert settings_with(monkeypatch, SITE | {"APP_ORIGINS": value})["APP_ORIGINS"] == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://app.example.com",
+        "https://www.example.org.evil.example",
+        "https://evilexample.org",
+        "http://app.example.org",
+        "https://192.0.2.8",
+        "https://7.192.0.2.7",
+        "https://localhost",
+        "capacitor://localhost",
+    ],
+)
+def test_an_app_that_cannot_be_on_the_same_site_stops_the_start(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="APP_ORIGINS"):
+        settings_with(monkeypatch, SITE | {"APP_ORIGINS": value})
+
+
+def test_an_app_is_written_as_browsers_send_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = SITE | {"APP_ORIGINS": "https://App.Example.org:443"}
+    assert settings_with(monkeypatch, values)["APP_ORIGINS"] == ["https://app.example.org"]
+
+
+def test_any_allowed_host_leaves_the_judgement_to_browsers(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"ALLOWED_HOSTS": "*", "APP_ORIGINS": "https://app.example.com"}
+    assert settings_with(monkeypatch, values)["APP_ORIGINS"] == ["https://app.example.com"]
+
+
+def test_in_debug_an_app_may_be_on_another_port_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = "http://localhost:5173,http://127.0.0.1:5173,http://[::1]:5173"
+    values = {"DEBUG": "true", "ALLOWED_HOSTS": "", "APP_ORIGINS": value}
+    assert settings_with(monkeypatch, values)["APP_ORIGINS"] == value.split(",")
 
 
 # Commands and servers

@@ -173,6 +173,36 @@ def test_the_number_of_remembered_sessions_is_bounded(monkeypatch, browser_of, a
     assert [statements(browser) > 0 for browser in browsers[:2]] == [True, True]
 
 
+# The endpoints of the session (api.browser_session)
+
+
+def mint(browser: Any) -> Any:
+    return browser.post("/api/session/token/", {}, content_type="application/json")
+
+
+def test_a_token_of_a_remembered_session_takes_one_statement(hers, django_assert_num_queries):
+    with django_assert_num_queries(1):
+        assert mint(hers).status_code == 200
+    assert statements(hers, "/api/session/") == 1
+
+
+def test_no_token_is_minted_after_the_end_of_a_remembered_session(hers):
+    """The sign-in ends after the request was authenticated from memory, and before the token is made."""
+
+    def end_first(execute, sql, *arguments):
+        if "FROM accounts_signin" in sql.replace('"', "") and not sql.startswith("UPDATE") and not ended:
+            ended.append(sql)
+            SignIn.objects.all().end(SignIn.Reason.ENDED_BY_USER)
+        return execute(sql, *arguments)
+
+    ended: list[str] = []
+    assert_remembered(hers)
+    with connection.execute_wrapper(end_first):
+        response = mint(hers)
+    assert ended
+    assert (response.status_code, response.json()["code"]) == (401, "not_authenticated")
+
+
 # When a session is looked up again
 
 
