@@ -27,14 +27,14 @@ def continue_all(routes):
 def test_two_tabs_refresh_once_and_both_go_on(lab):
     first = lab.signed_in_tab()
     second = lab.tab()
-    assert second.me()["status"] == 200
+    assert second.me().get("status") == 200
     first.revoke_access()
     with lab.held(REFRESH) as refreshes:
         calls = [first.begin_me(), second.begin_me()]
         lab.wait_for(lambda: refreshes)
         lab.pass_time(400)
         continue_all(refreshes)
-    assert [call()["status"] for call in calls] == [200, 200]
+    assert [call().get("status") for call in calls] == [200, 200]
     assert len(lab.requests(REFRESH)) == 1
 
 
@@ -53,7 +53,7 @@ def test_several_401_cause_one_refresh_and_each_call_is_repeated(lab):
 def test_a_401_that_a_refresh_does_not_cure_causes_no_loop(lab):
     tab = lab.signed_in_tab()
     lab.answer(ME, **json_answer(401, {"detail": "", "code": "token_not_valid"}))
-    assert [tab.me()["status"] for _each in range(3)] == [401] * 3
+    assert [tab.me().get("status") for _each in range(3)] == [401] * 3
     assert len(lab.requests(REFRESH)) == 1
     assert len(lab.requests(ME)) == 4
 
@@ -71,7 +71,7 @@ def test_a_tab_that_is_closed_in_a_refresh_leaves_no_lock(lab):
         closed.page.close()
         lab.wait_for(lambda: len(refreshes) == 2)
         refreshes[1].continue_()
-        assert call()["status"] == 200
+        assert call().get("status") == 200
 
 
 def test_a_tab_that_hangs_in_a_refresh_loses_its_lock(lab):
@@ -83,7 +83,7 @@ def test_a_tab_that_hangs_in_a_refresh_loses_its_lock(lab):
         call = other.begin_me()
         lab.wait_for(lambda: len(refreshes) == 2)
         refreshes[1].continue_()
-        assert call()["status"] == 200
+        assert call().get("status") == 200
         assert len(refreshes) == 2
 
 
@@ -113,7 +113,7 @@ def test_an_error_of_the_server_does_not_sign_out(lab, error):
     lab.answer(REFRESH, **answer)
     assert tab.me() == {**expected, "retryAfter": 0}
     lab.let_through(REFRESH)
-    assert tab.me()["status"] == 200
+    assert tab.me().get("status") == 200
     assert tab.changes() == ["signed_in"]
 
 
@@ -121,12 +121,12 @@ def test_offline_is_not_signed_out(lab):
     tab = lab.signed_in_tab()
     tab.revoke_access()
     lab.context.route(lab.site.url + REFRESH, lambda route: route.abort("internetdisconnected"))
-    assert tab.me()["code"] == "offline"
+    assert tab.me().get("code") == "offline"
     lab.context.set_offline(True)
-    assert tab.me()["code"] == "offline"
+    assert tab.me().get("code") == "offline"
     lab.context.set_offline(False)
     lab.let_through(REFRESH)
-    assert tab.me()["status"] == 200
+    assert tab.me().get("status") == 200
     assert tab.changes() == ["signed_in"]
 
 
@@ -138,7 +138,7 @@ def test_retry_after_is_kept(lab):
     assert len(lab.requests(REFRESH)) == 1
     lab.let_through(REFRESH)
     lab.pass_time(2100)
-    assert tab.me()["status"] == 200
+    assert tab.me().get("status") == 200
 
 
 @pytest.mark.parametrize("answer", BAD_ANSWERS)
@@ -146,9 +146,9 @@ def test_a_bad_answer_to_a_refresh_does_not_sign_out(lab, answer):
     tab = lab.signed_in_tab()
     tab.revoke_access()
     lab.answer(REFRESH, **BAD_ANSWERS[answer])
-    assert tab.me()["code"] == "bad_answer"
+    assert tab.me().get("code") == "bad_answer"
     lab.let_through(REFRESH)
-    assert tab.me()["status"] == 200
+    assert tab.me().get("status") == 200
     assert tab.changes() == ["signed_in"]
 
 
@@ -165,14 +165,14 @@ def test_a_wrong_clock_changes_nothing(lab, hours):
     tab.page.evaluate(SHIFT_CLOCK, hours)
     tab.sign_in(lab.ann())
     tab.page.evaluate(SHIFT_CLOCK, -hours)
-    assert tab.me()["status"] == 200
+    assert tab.me().get("status") == 200
     tab.page.evaluate(SHIFT_CLOCK, hours)
-    assert tab.me()["status"] == 200
+    assert tab.me().get("status") == 200
     assert lab.requests(REFRESH) == []
     tab.page.evaluate(SHIFT_CLOCK, -hours)
     # A token of five minutes is due.
     tab.page.evaluate(SHIFT_MONOTONIC_CLOCK, 290_000)
-    assert tab.me()["status"] == 200
+    assert tab.me().get("status") == 200
     assert (len(lab.requests(REFRESH)), len(lab.requests(ME))) == (1, 3)
 
 
@@ -180,7 +180,7 @@ def test_a_token_that_expired_while_the_computer_slept_is_renewed(lab):
     tab = lab.signed_in_tab()
     tab.page.evaluate("() => { const now = performance.now(); performance.now = () => now }")
     tab.revoke_access()
-    assert tab.me()["status"] == 200
+    assert tab.me().get("status") == 200
 
 
 # 7: a late refresh
@@ -197,7 +197,7 @@ def test_a_late_refresh_does_not_undo_a_sign_out(lab):
         assert other.run("() => client.signOut()") == {"value": None}
         for route, answer in zip(refreshes, answers, strict=True):
             route.fulfill(response=answer)
-        assert call()["code"] == "signed_out"
+        assert call().get("code") == "signed_out"
     assert [each.username() for each in (tab, other)] == [None, None]
     assert lab.tab().username() is None
     assert tab.changes() == ["signed_in", "signed_out"]
@@ -211,7 +211,7 @@ def test_a_late_refresh_does_not_replace_a_newer_sign_in(lab):
         lab.wait_for(lambda: refreshes)
         other.sign_in(bob)
         continue_all(refreshes)
-        assert call()["code"] == "user_changed"
+        assert call().get("code") == "user_changed"
     assert [each.username() for each in (tab, other, lab.tab())] == [bob.username] * 3
 
 
@@ -224,7 +224,7 @@ def test_a_late_refusal_of_a_refresh_does_not_end_a_newer_sign_in(lab):
         other.sign_in(bob)
         refused = json_answer(401, {"detail": "", "code": "token_not_valid"})
         [each.fulfill(**refused) for each in refreshes]
-        assert call()["code"] == "user_changed"
+        assert call().get("code") == "user_changed"
     assert [each.username() for each in (tab, other)] == [bob.username] * 2
 
 
@@ -246,13 +246,13 @@ def test_a_repeated_request_keeps_its_body(lab, body):
     tab = lab.signed_in_tab()
     tab.revoke_access()
     outcome = tab.run(PATCH, BODIES[body])
-    assert (outcome["status"], outcome["body"].get("first_name")) == (200, "Ada")
+    assert (outcome.get("status"), outcome.get("body", {}).get("first_name")) == (200, "Ada")
     assert len(lab.requests(ME)) == 2
 
 
 def test_a_stream_as_body_is_refused_before_it_is_sent(lab):
     tab = lab.signed_in_tab()
-    assert tab.run(PATCH, "() => new Blob(['{}']).stream()")["code"] == "stream_body"
+    assert tab.run(PATCH, "() => new Blob(['{}']).stream()").get("code") == "stream_body"
     assert lab.requests(ME) == []
 
 
@@ -264,7 +264,7 @@ def test_a_repeated_request_is_not_sent_as_another_user(lab):
         lab.wait_for(lambda: calls)
         other.sign_in(bob)
         continue_all(calls)
-        assert call()["code"] == "user_changed"
+        assert call().get("code") == "user_changed"
     assert other.me()["body"]["first_name"] == ""
 
 
@@ -274,7 +274,7 @@ def test_a_first_request_is_not_sent_as_another_user(lab):
     tab.page.evaluate("() => { BroadcastChannel.prototype.dispatchEvent = () => true }")
     other.page.evaluate("() => { BroadcastChannel.prototype.postMessage = () => {} }")
     other.sign_in(bob)
-    assert tab.run(PATCH, BODIES["text"])["code"] == "user_changed"
+    assert tab.run(PATCH, BODIES["text"]).get("code") == "user_changed"
     assert other.me()["body"]["first_name"] == ""
     assert tab.changes() == ["signed_in", "signed_in"]
 
@@ -293,12 +293,12 @@ def test_other_tabs_learn_of_sign_in_and_sign_out(lab):
 
 def test_other_tabs_learn_of_a_refused_refresh(lab):
     tab, other = lab.signed_in_tab(), lab.tab()
-    assert other.me()["status"] == 200
+    assert other.me().get("status") == 200
     tab.revoke_access()
     lab.answer(REFRESH, **json_answer(401, {"detail": "", "code": "token_not_valid"}))
-    assert tab.me()["code"] == "signed_out"
+    assert tab.me().get("code") == "signed_out"
     lab.wait_for(lambda: other.changes() == ["signed_in", "signed_out"])
-    assert other.me()["code"] == "signed_out"
+    assert other.me().get("code") == "signed_out"
 
 
 # Bound tokens
@@ -309,11 +309,11 @@ INVALID_ACCESS = 15
 
 def test_a_bound_client_signs_in_calls_and_refreshes(lab):
     tab = lab.signed_in_tab(dpop=True)
-    assert tab.me()["status"] == 200
+    assert tab.me().get("status") == 200
     tab.revoke_access()
-    assert tab.me()["status"] == 200
+    assert tab.me().get("status") == 200
     assert all(each.headers["authorization"].startswith("DPoP ") for each in lab.requests(ME))
-    assert lab.tab(dpop=True).me()["status"] == 200
+    assert lab.tab(dpop=True).me().get("status") == 200
     assert tab.run("() => client.signOut()") == {"value": None}
     assert tab.username() is None
 
@@ -329,19 +329,19 @@ def test_the_stored_key_cannot_be_exported(lab):
     })"""
     export = f"async () => crypto.subtle.exportKey('jwk', (await ({read})()).keys.%s)"
     assert "value" in tab.run(export % "publicKey")
-    assert tab.run(export % "privateKey")["code"] == INVALID_ACCESS
+    assert tab.run(export % "privateKey").get("code") == INVALID_ACCESS
 
 
 def test_with_a_wrong_clock_a_proof_has_a_nonce_of_the_server(lab):
     tab = lab.tab(dpop=True)
     tab.page.evaluate(SHIFT_CLOCK, 24 * 365)
     tab.sign_in(lab.ann())
-    assert tab.me()["status"] == 200
+    assert tab.me().get("status") == 200
     assert len(lab.requests(ME)) == 1
 
 
 def test_tokens_in_memory_are_not_stored_nor_shared(lab):
     tab = lab.signed_in_tab(storage="memory")
-    assert tab.me()["status"] == 200
+    assert tab.me().get("status") == 200
     assert lab.tab(storage="memory").username() is None
     assert tab.run("async () => (await indexedDB.databases()).length")["value"] == 0

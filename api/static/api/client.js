@@ -113,6 +113,7 @@ export function createClient({ mode = "session", dpop = mode === "token", ...opt
   }
 
   async function token(service, sid = known?.sid, stale) {
+    if (hasTokens && service !== audience) throw failure("audience_needed");
     const current = async () => (hasTokens ? stored() : minted.get(service));
     let held = await current();
     if (!held || held.access === stale || isDue(held)) {
