@@ -99,9 +99,9 @@ class Lab:
         self.context.route("**/static/api/client.js", self._serve_module)
         self.context.on("request", lambda request: self.sent.append(request))
 
-    def tab(self, **options: Any) -> Tab:
-        """A new tab. By default without DPoP, whose nonces would repeat some requests."""
-        return Tab(self.context.new_page(), self.site, {"mode": "token", "dpop": False} | options)
+    def tab(self, page: Page | None = None, **options: Any) -> Tab:
+        """A tab, by default a new one. Without DPoP, whose nonces would repeat some requests."""
+        return Tab(page or self.context.new_page(), self.site, {"mode": "token", "dpop": False} | options)
 
     def ann(self) -> Person:
         return self.site.sign_up("ann")

@@ -6,7 +6,7 @@ import pytest
 from tests.e2e.client_lab import ME, REFRESH, Lab, html_answer, json_answer
 
 # How a browser runs the client does not depend on the stores.
-pytestmark = [pytest.mark.once, pytest.mark.long]
+pytestmark = pytest.mark.once
 
 
 @pytest.fixture
@@ -38,6 +38,7 @@ def test_two_tabs_refresh_once_and_both_go_on(lab):
     assert len(lab.requests(REFRESH)) == 1
 
 
+@pytest.mark.long
 def test_several_401_cause_one_refresh_and_each_call_is_repeated(lab):
     tab = lab.signed_in_tab()
     tab.revoke_access()
@@ -50,6 +51,7 @@ def test_several_401_cause_one_refresh_and_each_call_is_repeated(lab):
 # 3: no loop
 
 
+@pytest.mark.long
 def test_a_401_that_a_refresh_does_not_cure_causes_no_loop(lab):
     tab = lab.signed_in_tab()
     lab.answer(ME, **json_answer(401, {"detail": "", "code": "token_not_valid"}))
@@ -61,6 +63,7 @@ def test_a_401_that_a_refresh_does_not_cure_causes_no_loop(lab):
 # 4: no lock outlives its tab
 
 
+@pytest.mark.long
 def test_a_tab_that_is_closed_in_a_refresh_leaves_no_lock(lab):
     closed, other = lab.signed_in_tab(), lab.tab()
     closed.revoke_access()
@@ -74,6 +77,7 @@ def test_a_tab_that_is_closed_in_a_refresh_leaves_no_lock(lab):
         assert call().get("status") == 200
 
 
+@pytest.mark.long
 def test_a_tab_that_hangs_in_a_refresh_loses_its_lock(lab):
     hung, other = lab.signed_in_tab(), lab.tab()
     hung.revoke_access()
@@ -105,6 +109,7 @@ BAD_ANSWERS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("error", ERRORS)
 def test_an_error_of_the_server_does_not_sign_out(lab, error):
     answer, expected = ERRORS[error]
@@ -117,6 +122,7 @@ def test_an_error_of_the_server_does_not_sign_out(lab, error):
     assert tab.changes() == ["signed_in"]
 
 
+@pytest.mark.long
 def test_offline_is_not_signed_out(lab):
     tab = lab.signed_in_tab()
     tab.revoke_access()
@@ -130,6 +136,7 @@ def test_offline_is_not_signed_out(lab):
     assert tab.changes() == ["signed_in"]
 
 
+@pytest.mark.long
 def test_retry_after_is_kept(lab):
     tab = lab.signed_in_tab()
     tab.revoke_access()
@@ -141,6 +148,7 @@ def test_retry_after_is_kept(lab):
     assert tab.me().get("status") == 200
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("answer", BAD_ANSWERS)
 def test_a_bad_answer_to_a_refresh_does_not_sign_out(lab, answer):
     tab = lab.signed_in_tab()
@@ -159,6 +167,7 @@ SHIFT_CLOCK = "hours => { const now = Date.now; Date.now = () => now() + hours *
 SHIFT_MONOTONIC_CLOCK = "ms => { const now = performance.now.bind(performance); performance.now = () => now() + ms }"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("hours", [24 * 365, -24 * 365])
 def test_a_wrong_clock_changes_nothing(lab, hours):
     tab = lab.tab()
@@ -176,6 +185,7 @@ def test_a_wrong_clock_changes_nothing(lab, hours):
     assert (len(lab.requests(REFRESH)), len(lab.requests(ME))) == (1, 3)
 
 
+@pytest.mark.long
 def test_a_token_that_expired_while_the_computer_slept_is_renewed(lab):
     tab = lab.signed_in_tab()
     tab.page.evaluate("() => { const now = performance.now(); performance.now = () => now }")
@@ -203,6 +213,7 @@ def test_a_late_refresh_does_not_undo_a_sign_out(lab):
     assert tab.changes() == ["signed_in", "signed_out"]
 
 
+@pytest.mark.long
 def test_a_late_refresh_does_not_replace_a_newer_sign_in(lab):
     tab, other, bob = lab.signed_in_tab(), lab.tab(), lab.bob()
     tab.revoke_access()
@@ -215,6 +226,7 @@ def test_a_late_refresh_does_not_replace_a_newer_sign_in(lab):
     assert [each.username() for each in (tab, other, lab.tab())] == [bob.username] * 3
 
 
+@pytest.mark.long
 def test_a_late_refusal_of_a_refresh_does_not_end_a_newer_sign_in(lab):
     tab, other, bob = lab.signed_in_tab(), lab.tab(), lab.bob()
     tab.revoke_access()
@@ -241,6 +253,7 @@ PATCH = """body => client.fetch('/api/me/', {
 })"""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("body", BODIES)
 def test_a_repeated_request_keeps_its_body(lab, body):
     tab = lab.signed_in_tab()
@@ -250,12 +263,14 @@ def test_a_repeated_request_keeps_its_body(lab, body):
     assert len(lab.requests(ME)) == 2
 
 
+@pytest.mark.long
 def test_a_stream_as_body_is_refused_before_it_is_sent(lab):
     tab = lab.signed_in_tab()
     assert tab.run(PATCH, "() => new Blob(['{}']).stream()").get("code") == "stream_body"
     assert lab.requests(ME) == []
 
 
+@pytest.mark.long
 def test_a_repeated_request_is_not_sent_as_another_user(lab):
     tab, other, bob = lab.signed_in_tab(), lab.tab(), lab.bob()
     tab.revoke_access()
@@ -268,6 +283,7 @@ def test_a_repeated_request_is_not_sent_as_another_user(lab):
     assert other.me()["body"]["first_name"] == ""
 
 
+@pytest.mark.long
 def test_a_first_request_is_not_sent_as_another_user(lab):
     tab, other, bob = lab.signed_in_tab(), lab.tab(), lab.bob()
     # As if the message to the other tab were late.
@@ -291,6 +307,7 @@ def test_other_tabs_learn_of_sign_in_and_sign_out(lab):
     assert tab.changes() == other.changes()
 
 
+@pytest.mark.long
 def test_other_tabs_learn_of_a_refused_refresh(lab):
     tab, other = lab.signed_in_tab(), lab.tab()
     assert other.me().get("status") == 200
@@ -307,6 +324,7 @@ def test_other_tabs_learn_of_a_refused_refresh(lab):
 INVALID_ACCESS = 15
 
 
+@pytest.mark.long
 def test_a_bound_client_signs_in_calls_and_refreshes(lab):
     tab = lab.signed_in_tab(dpop=True)
     assert tab.me().get("status") == 200
@@ -318,6 +336,7 @@ def test_a_bound_client_signs_in_calls_and_refreshes(lab):
     assert tab.username() is None
 
 
+@pytest.mark.long
 def test_the_stored_key_cannot_be_exported(lab):
     tab = lab.signed_in_tab(dpop=True)
     read = """() => new Promise(resolve => {
@@ -332,6 +351,7 @@ def test_the_stored_key_cannot_be_exported(lab):
     assert tab.run(export % "privateKey").get("code") == INVALID_ACCESS
 
 
+@pytest.mark.long
 def test_with_a_wrong_clock_a_proof_has_a_nonce_of_the_server(lab):
     tab = lab.tab(dpop=True)
     tab.page.evaluate(SHIFT_CLOCK, 24 * 365)
@@ -340,6 +360,7 @@ def test_with_a_wrong_clock_a_proof_has_a_nonce_of_the_server(lab):
     assert len(lab.requests(ME)) == 1
 
 
+@pytest.mark.long
 def test_tokens_in_memory_are_not_stored_nor_shared(lab):
     tab = lab.signed_in_tab(storage="memory")
     assert tab.me().get("status") == 200

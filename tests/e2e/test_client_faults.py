@@ -1,25 +1,26 @@
-"""Puts a fault into the client, and checks that its test in test_client.py fails by an assertion."""
+"""Puts a fault into the client, and checks that its test fails by an assertion."""
 
 from typing import NamedTuple
 
 import pytest
 
-from tests.e2e import test_client
+from tests.e2e import test_client, test_client_session
 from tests.e2e.client_lab import MODULE, Lab
+from tests.e2e.test_client_session import SessionLab
 
 pytestmark = [pytest.mark.once, pytest.mark.long]
 
 
 class Fault(NamedTuple):
     what: str
-    # The name in test_client.py without `test_`, and the values of its parameters.
+    # The name in test_client.py or test_client_session.py without `test_`, and the values of its parameters.
     test: str
     # Texts of the client, and what replaces each.
     changes: dict[str, str]
     arguments: tuple[object, ...] = ()
 
 
-# The first number is that of the fault in issue lists of other clients: api/README.md has the list.
+# The number is that of the list in api/README.md.
 FAULTS = [
     Fault(
         "1 each tab refreshes",
@@ -174,13 +175,48 @@ FAULTS = [
         for answer in ("html", "no token", "no refresh token", "null")
     ),
 ]
-
-
-@pytest.fixture
-def lab(chromium, site):
-    lab = Lab(chromium, site)
-    yield lab
-    lab.close()
+IN_SESSION_MODE = [
+    Fault(
+        "2 each call asks for a token",
+        "a_service_gets_one_token_for_several_calls",
+        {"running.get(service) ??": ""},
+    ),
+    Fault(
+        "3 each 401 of a service is answered with a new token",
+        "a_token_that_a_service_refuses_is_renewed_once",
+        {"incurable.set(request.url, next.access)": ""},
+    ),
+    Fault(
+        "5 an error signs out",
+        "errors_and_offline_are_not_signed_out",
+        {'if (error.status !== 401 || error.code === "bad_answer") throw error;': ""},
+    ),
+    Fault(
+        "7 a late answer undoes a sign-out",
+        "a_late_answer_does_not_undo_a_sign_out",
+        {"if (at !== generation) return this.whoAmI();": ""},
+    ),
+    Fault(
+        "7 a late token undoes a sign-out",
+        "a_late_token_does_not_undo_a_sign_out",
+        {"else if (at === generation) {": "else {"},
+    ),
+    Fault(
+        "8 a call is sent as another user",
+        "a_user_who_signed_in_on_a_page_is_not_mistaken",
+        {"sid = known?.sid, stale": "sid, stale"},
+    ),
+    Fault(
+        "9 other tabs do not learn of a sign-in",
+        "sign_in_and_sign_out_reach_other_tabs",
+        {"channel.postMessage(known && { sid: known.sid })": "undefined"},
+    ),
+    Fault(
+        "a token goes to any origin",
+        "a_token_goes_to_no_other_origin_without_an_audience",
+        {'if (!isOurs && !service) throw failure("audience_needed");': ""},
+    ),
+]
 
 
 def with_fault(source: str, fault: Fault) -> str:
@@ -190,18 +226,30 @@ def with_fault(source: str, fault: Fault) -> str:
     return source
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.what)
-def test_the_test_of_a_fault_fails_with_it(lab, fault):
+def expect_failure(lab, module, fault):
     lab.module = with_fault(lab.module, fault)
-    test = getattr(test_client, f"test_{fault.test}")
-    with pytest.raises(AssertionError):
-        test(lab, *fault.arguments)
+    test = getattr(module, f"test_{fault.test}")
+    try:
+        with pytest.raises(AssertionError):
+            test(lab, *fault.arguments)
+    finally:
+        lab.close()
 
 
-def test_the_eleven_faults_are_in_the_table():
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.what)
+def test_the_test_of_a_fault_fails_with_it(chromium, site, fault):
+    expect_failure(Lab(chromium, site), test_client, fault)
+
+
+@pytest.mark.parametrize("fault", IN_SESSION_MODE, ids=lambda fault: fault.what)
+def test_the_test_of_a_fault_in_session_mode_fails_with_it(chromium, site, fault):
+    expect_failure(SessionLab(chromium, site), test_client_session, fault)
+
+
+def test_each_of_the_eleven_faults_is_in_the_table():
     assert {fault.what.split()[0] for fault in FAULTS} == {str(number) for number in range(1, 12)}
 
 
 def test_each_fault_changes_the_client():
     source = MODULE.read_text()
-    assert [fault.what for fault in FAULTS if with_fault(source, fault) == source] == []
+    assert [fault.what for fault in FAULTS + IN_SESSION_MODE if with_fault(source, fault) == source] == []
