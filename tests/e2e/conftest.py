@@ -13,7 +13,7 @@ from tests.e2e.site import Person, Site, running, sign_in
 from tests.plugins import chromium as program
 
 NARROWEST, NARROW, WIDE = 320, 360, 1280
-# Pages load everything from the project: other hosts cannot be resolved.
+# Pages load everything from the project: other hosts cannot be resolved. Those of tests/e2e/places.py are this machine.
 FLAGS = [
     "--no-sandbox",
     "--disable-background-networking",
@@ -21,7 +21,7 @@ FLAGS = [
     "--disable-domain-reliability",
     "--disable-sync",
     "--no-first-run",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+    "--host-resolver-rules=MAP *.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
 
 
