@@ -65,6 +65,16 @@ def check_recent(
     refuse(request, level, within, status_code)
 
 
+def check_confirmed(request: AuthenticatedRequest) -> None:
+    """
+    As check_recent(), for what cannot be undone: the sign-in itself is no proof. Raises RecentSignInRequired unless its
+    user has confirmed who they are since.
+    """
+    sign_in = check_recent(request)
+    if sign_in.authenticated_at <= sign_in.created_at:
+        refuse(request)
+
+
 def refuse(
     request: AuthenticatedRequest, level: int | None = None, within: timedelta | None = None, status_code: int = 403
 ) -> NoReturn:

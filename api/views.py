@@ -155,7 +155,7 @@ class DeleteAccountView(APIView):
     @extend_schema(
         operation_id="delete_me",
         description="Delete the user's account, and end all of its sign-ins. Send the password, or first prove who the "
-        "user is at `/api/reauthenticate/`. For an account with a second factor, the password is not enough. This "
+        "user is at `/api/reauthenticate/`: the sign-in itself is not enough. For an account with a second factor, the password is not enough. This "
         "cannot be undone.",
         request=serializers.DeletionSerializer,
         responses={204: OpenApiResponse(description="The account is deleted."), 429: None},
@@ -170,7 +170,7 @@ class DeleteAccountView(APIView):
             password = serializers.PasswordConfirmSerializer(data=proof, context={"request": request})
             password.is_valid(raise_exception=True)
         else:
-            step_up.check_recent(request)
+            step_up.check_confirmed(request)
         user.delete()
         if isinstance(request.auth, SignIn):
             logout(request._request)

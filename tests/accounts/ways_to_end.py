@@ -137,7 +137,7 @@ def delete_the_account_over_the_api(world):
 
 
 def delete_the_account_from_a_browser(world):
-    world.her_page.post("/api/me/delete/", {}, content_type="application/json")
+    world.her_page.post("/api/me/delete/", {"password": world.password}, "application/json")
 
 
 def delete_users_by_queryset(world):

@@ -79,6 +79,12 @@ def test_without_a_password_a_recent_proof_is_needed(late, ann, password):
     assert not still_exists(ann)
 
 
+def test_a_sign_in_just_now_is_no_proof(hers, ann):
+    refused = hers.post(DELETE, {})
+    assert (refused.status_code, refused.json()["code"]) == (403, "recent_sign_in_required")
+    assert still_exists(ann)
+
+
 def test_with_a_second_factor_a_password_is_not_enough(client_of, ann, password):
     old, owner = client_of(ann), client_of(ann)
     app, _codes = add_app(owner)

@@ -55,6 +55,8 @@ def access_token_of_a_new_account() -> str:
     with httpx.Client(base_url=os.environ["SITE"], verify=tls, headers=headers, timeout=30, trust_env=False) as client:
         assert client.post("/api/register/", json=account).status_code == 201
         access: str = client.post("/api/token/", json=account).json()["access"]
+        proof, by_token = {"password": account["password"]}, {"Authorization": f"Bearer {access}"}
+        assert client.post("/api/reauthenticate/", json=proof, headers=by_token).status_code == 204
         return access
 
 
