@@ -10,23 +10,15 @@ from django.utils import timezone
 from accounts import devices, passwords
 from accounts.factors import requirements
 from accounts.models import SecurityEvent, SignIn, User
+from accounts.models.event_sentences import TYPES_OF, Importance
 from accounts.models.sign_in_querysets import MAX_COMPARED_SIGN_INS
 
 # A device is new for this long.
 NEW_DEVICE = timedelta(days=7)
 MAX_LISTED_DEVICES = 3
-# Events that happen every day, or that the owner has just caused without a change of the account.
-ROUTINE_TYPES = {
-    SecurityEvent.Type.SIGNED_UP,
-    SecurityEvent.Type.SIGNED_IN,
-    SecurityEvent.Type.SIGN_IN_FAILED,
-    SecurityEvent.Type.SIGNED_OUT,
-    SecurityEvent.Type.SIGN_IN_ENDED,
-    SecurityEvent.Type.TOKEN_REVOKED,
-    SecurityEvent.Type.EVENTS_EXPORTED,
-    SecurityEvent.Type.FACTOR_RENAMED,
-}
-IMPORTANT_TYPES = set(SecurityEvent.Type) - ROUTINE_TYPES
+# Of the changes of the account, not those without consequence.
+ROUTINE_TYPES = {SecurityEvent.Type.EVENTS_EXPORTED, SecurityEvent.Type.FACTOR_RENAMED}
+IMPORTANT_TYPES = (TYPES_OF[Importance.SECURITY] | TYPES_OF[Importance.ALARM]) - ROUTINE_TYPES
 
 
 class Overview:

@@ -41,19 +41,27 @@ def _name(part: Any, language: str) -> str:
 
 
 def _record(address: Any) -> Any:
-    """The record of an address, or None. A page is shown without places if the file was damaged after the start."""
+    """The record of an address, or None."""
     import maxminddb
 
+    database = _database()
     try:
-        return _database().get(address)
-    except (OSError, maxminddb.InvalidDatabaseError):
-        log.exception("GEOIP_PATH cannot be read")
+        return database.get(address) if database else None
+    except maxminddb.InvalidDatabaseError:
+        log.exception("GEOIP_PATH has an invalid record")
         return None
 
 
 @cache
-def _database() -> "Reader":
-    """The database of this process. The file is mapped into memory, which all processes share."""
+def _database() -> "Reader | None":
+    """
+    The database of this process. The file is mapped into memory, which all processes share. None if it was removed or
+    damaged after the start: pages then show no places.
+    """
     import maxminddb
 
-    return maxminddb.open_database(settings.GEOIP_PATH)
+    try:
+        return maxminddb.open_database(settings.GEOIP_PATH)
+    except (OSError, maxminddb.InvalidDatabaseError):
+        log.exception("GEOIP_PATH cannot be read")
+        return None

@@ -50,7 +50,7 @@ def test_ended_clients_are_not_listed(here, hers):
 
 @pytest.mark.parametrize("path", ["/api/me/", "/api/token/refresh/", "/api/token/blacklist/"])
 def test_the_examples_call_endpoints_of_this_site(here, hers, path):
-    examples = [unescape(each) for each in re.findall(r"<code>(curl .*)</code>", content(here))]
+    examples = [unescape(each) for each in re.findall(r"<code>(curl .*?)</code>", content(here), re.DOTALL)]
     assert len([each for each in examples if each.startswith(f"curl https://testserver{path} ")]) == 1
     data = None if path == "/api/me/" else {"refresh": hers.refresh}
     assert (hers.get(path) if data is None else hers.post(path, data)).status_code == 200
