@@ -75,7 +75,7 @@ def send_pause_later(account: UUID, user: Any, consume_quota: ConsumeQuota, by_s
     """
     letter = None
     if user and user.is_active and user.email_confirmed_at:
-        context = {"page": _page("password_reset"), "by_strangers": by_strangers, **mail.where()}
+        context: dict[str, Any] = {"page": _page("password_reset"), "by_strangers": by_strangers, **mail.where()}
         letter = mail.letter("sign_in_paused", user, **context)
     transaction.on_commit(partial(_send_pause, account, user, consume_quota, letter), robust=True)
 
