@@ -74,7 +74,9 @@ def tiles(page: Page):
 
 
 @pytest.mark.parametrize("by", ["mouse", "keyboard"])
-def test_a_token_dies_after_two_clicks_from_the_home_page(page, page_errors, by):
+def test_a_token_dies_after_two_clicks_from_the_home_page(new_page, page_errors, by):
+    """With motion, and without waiting for the first act."""
+    page = new_page(reduced_motion="no-preference")
     page_errors.expect(REFUSED)
     answers = exchanges(page, "/compare/who/")
 
