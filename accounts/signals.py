@@ -12,5 +12,6 @@ events_recorded = Signal()
 # sign-ins that started earlier are revoked. Their rows are marked later, without `sign_ins_ended`.
 sign_ins_revoked_before = Signal()
 
-# Sent inside the transaction, with `stored_keys`: the stored forms of session keys that are replaced or deleted.
+# Sent inside the transaction, with `stored_keys`: the stored forms of session keys that are replaced or deleted, and
+# for deleted sessions whose sign-ins are known, with `sids`: the ids of those sign-ins.
 session_keys_revoked = Signal()

@@ -110,9 +110,8 @@ class SessionEndpoint(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuses an Authorization header, even a valid one: the cookie is never a fallback."""
         if "HTTP_AUTHORIZATION" in request.META:
-            raise AuthenticationFailed(
-                _("The session has a cookie: send no Authorization header."), code="bad_authorization_header"
-            )
+            text = "Here only the session cookie counts: send no Authorization header."
+            raise AuthenticationFailed(text, "bad_authorization_header")
         super().initial(request, *args, **kwargs)
 
     def get_authenticate_header(self, request: Request) -> str:

@@ -19,11 +19,11 @@ class SessionQuerySet(PrunableQuerySet["Session"]):
         return self.filter(expire_date__lt=timezone.now())
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        """As Django's. Also revokes the keys, which processes may remember."""
+        """As Django's. Also revokes the keys, which processes may remember, and the tokens of the sessions."""
         with transaction.atomic(using=self.db):
-            stored_keys = list(self.exclude(sign_in=None).values_list("pk", flat=True))
+            sids = dict(self.exclude(sign_in=None).values_list("pk", "sign_in"))
             deleted = super().delete()
-            session_keys_revoked.send(sender=self.model, stored_keys=stored_keys)
+            session_keys_revoked.send(sender=self.model, stored_keys=list(sids), sids=list(sids.values()))
         return deleted
 
     delete.alters_data = True  # type: ignore[attr-defined]
@@ -38,7 +38,10 @@ class SessionQuerySet(PrunableQuerySet["Session"]):
 
 class SessionManager(BaseSessionManager.from_queryset(SessionQuerySet)):  # type: ignore[misc]
     def delete_stored(self, stored_key: str) -> None:
-        """Deletes the session with this stored key, if there is one, and revokes the key. One statement."""
+        """
+        Deletes the session with this stored key, if there is one, and revokes the key. One statement. Processes refuse
+        its tokens within a second: a trigger blocks its sign-in, which is not read here.
+        """
         if self.filter(pk=stored_key).delete_silently():
             session_keys_revoked.send(sender=self.model, stored_keys=[stored_key])
 
@@ -52,9 +55,10 @@ class Session(AbstractBaseSession):
     objects: ClassVar[SessionManager] = SessionManager()
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """As Django's. Also revokes the key."""
+        """As Django's. Also revokes the key, and the tokens of the session."""
         stored_key, deleted = self.pk, super().delete(*args, **kwargs)
-        session_keys_revoked.send(sender=Session, stored_keys=[stored_key])
+        sids = [self.sign_in_id] if self.sign_in_id else []
+        session_keys_revoked.send(sender=Session, stored_keys=[stored_key], sids=sids)
         return deleted
 
     @classmethod

@@ -324,10 +324,13 @@ def block_sign_ins_before(before: datetime, user: User | None, **kwargs: Any) ->
     Entry.objects.block_all(before, user.pk if user else None)
 
 
-def publish_session_keys(stored_keys: Sequence[str], **kwargs: Any) -> None:
-    """Runs in the transaction that replaces or deletes the keys. Triggers of the database add the entries."""
+def publish_session_keys(stored_keys: Sequence[str], sids: Sequence[uuid.UUID] = (), **kwargs: Any) -> None:
+    """
+    Runs in the transaction that replaces the keys, or deletes the sessions of these sign-ins. Triggers of the database
+    add the entries.
+    """
     if stored_keys:
-        _publish_on_commit([session_key_id(each) for each in stored_keys], max_access_expiry())
+        _publish_on_commit([*map(session_key_id, stored_keys), *sids], max_access_expiry())
 
 
 def _publish_on_commit(token_ids: list[uuid.UUID], until: datetime) -> None:

@@ -38,8 +38,8 @@ ERROR_RESPONSES = {
     ),
     "401": ErrorResponse(
         "Unauthorized",
-        "The request has no sign-in, or its token or password is invalid. After `token_not_valid`, refresh the token and "
-        "repeat the request; after `sign_in_ended`, the user must sign in again.",
+        "The request has no sign-in, or its token or password is invalid. After `token_not_valid`, refresh the token "
+        "and repeat the request; after `sign_in_ended`, the user must sign in again.",
         {
             "no sign-in": {"detail": "Authentication credentials were not provided.", "code": "not_authenticated"},
             "bad token": {"detail": "Token is blacklisted", "code": "token_not_valid"},

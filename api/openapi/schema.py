@@ -150,8 +150,8 @@ class SessionScheme(OpenApiAuthenticationExtension):
             "in": "cookie",
             "name": settings.SESSION_COOKIE_NAME,
             "description": "For the project's own pages, and browser apps of `APP_ORIGINS`: the session cookie of a "
-            "browser. A request that writes must show by `Sec-Fetch-Site` or `Origin` that such a page sent it, or have "
-            "the CSRF token in `X-CSRFToken`.",
+            "browser. A request that writes must show by `Sec-Fetch-Site` or `Origin` that such a page sent it, or "
+            "have the CSRF token in `X-CSRFToken`.",
         }
 
 

@@ -78,6 +78,29 @@ def test_an_acknowledged_end_is_effective_in_every_process(http: httpx.Client, u
     assert set(concurrently([lambda: me(http, tokens["access"])] * 20)) == {401}
 
 
+def test_no_token_of_a_session_outlives_a_sign_out_in_another_process(http: httpx.Client, username: str) -> None:
+    """Twenty requests ask for a token of the session while one signs it out."""
+    ours = {"Origin": str(http.base_url).rstrip("/")}
+    signed_in = http.post("/api/session/", json={"username": username, "password": PASSWORD}, headers=ours)
+    cookies = {name: value for name, value in signed_in.cookies.items() if name.startswith("sessionid")}
+    http.cookies.clear()
+    headers = ours | {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
+    assert {http.get("/api/session/", headers=headers).status_code for _ in range(8)} == {200}
+
+    def mint() -> httpx.Response:
+        return http.post("/api/session/token/", json={}, headers=headers)
+
+    def end() -> httpx.Response:
+        return http.delete("/api/session/", headers=headers)
+
+    *minted, ended = concurrently([mint] * 20 + [end])
+    assert ended.status_code == 204
+    assert {each.status_code for each in minted} <= {200, 401}
+    tokens = [each.json()["access"] for each in minted if each.status_code == 200]
+    assert {me(http, token) for token in tokens} <= {401}
+    assert {mint().status_code for _ in range(8)} == {401}
+
+
 @pytest.mark.parametrize("round", range(5))
 def test_tokens_of_a_concurrent_refresh_do_not_survive_the_end(http: httpx.Client, username: str, round: int) -> None:
     tokens = sign_in(http, username).json()

@@ -72,4 +72,4 @@ def test_a_generated_client_signs_in_calls_refreshes_and_revokes(generated: Any,
 
     assert call("token.revoke", body=models.TokenFormRequest(token=pair.refresh)).status_code == HTTPStatus.OK
     refused = me(pair)
-    assert (refused.status_code, refused.parsed.code) == (HTTPStatus.UNAUTHORIZED, "token_not_valid")
+    assert (refused.status_code, refused.parsed.code) == (HTTPStatus.UNAUTHORIZED, "sign_in_ended")

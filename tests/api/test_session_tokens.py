@@ -9,7 +9,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts import ending
-from accounts.models import SecurityEvent, SignIn, User
+from accounts.models import SecurityEvent, Session, SignIn, User
 from api.blocklist.models import Entry, StatusIndex
 from api.tokens import AccessToken
 from api.tokens.refresh import find_sign_in
@@ -176,6 +176,19 @@ def by_deletion_of_the_sign_in(browser, ann):
     SignIn.objects.all().delete()
 
 
+def by_deletion_of_sessions(browser, ann):
+    Session.objects.all().delete()
+
+
+def by_deletion_of_each_session(browser, ann):
+    for session in Session.objects.all():
+        session.delete()
+
+
+def by_the_store(browser, ann):
+    Session.get_session_store_class()(browser.cookies[django_settings.SESSION_COOKIE_NAME].value).delete()
+
+
 def wholesale(browser, ann):
     list(ending.end_all_in_batches(ann, "ended_by_user"))
 
@@ -204,10 +217,15 @@ ENDS = {
     "a deactivation": by_deactivation,
     "a deletion of the user": by_deletion_of_the_user,
     "a deletion of the sign-in": by_deletion_of_the_sign_in,
+    "a deletion of all sessions": by_deletion_of_sessions,
+    "a deletion of each session": by_deletion_of_each_session,
+    "a deletion by the session store": by_the_store,
     "an end of all of a user": wholesale,
     "an end of everything": of_everybody,
     "SQL: end": by_sql("UPDATE accounts_signin SET ended_at = CURRENT_TIMESTAMP"),
     "SQL: password": by_sql("UPDATE accounts_user SET password = 'x'"),
+    "SQL: deletion of sessions": by_sql("DELETE FROM accounts_session"),
+    "SQL: sessions without a sign-in": by_sql("UPDATE accounts_session SET sign_in_id = NULL"),
     "SQL: deactivation": by_sql("UPDATE accounts_user SET is_active = FALSE"),
 }
 

@@ -19,6 +19,7 @@ from tests.accounts.ways_to_end import WAYS as WAYS_OF_CODE
 from tests.accounts.ways_to_end import goes_to_sign_in, refresh
 from tests.api.blocklist import raw_sql
 from tests.api.blocklist.raw_sql import execute
+from tests.conftest import ApiClient
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,6 +42,10 @@ def is_accepted(client):
     return client.get("/api/me/").status_code == 200
 
 
+def mint(browser):
+    return browser.post("/api/session/token/", {}, content_type="application/json")
+
+
 def key_of(browser):
     return hashlib.sha256(browser.session.session_key.encode()).hexdigest()
 
@@ -52,7 +57,11 @@ def key_of(browser):
 def test_raw_sql_revokes_in_both_modes(world, subtests, end, back):  # noqa: F811
     assert not goes_to_sign_in(world.browser)
     assert is_accepted(world.client)
+    of_session = ApiClient(mint(world.browser).json()["access"])
+    assert is_accepted(of_session)
     end(world.ann)
+    with subtests.test("the access token of the session is refused"):
+        assert is_soon_refused(of_session)
     with subtests.test("the browser has to sign in again"):
         assert is_soon_signed_out(world.browser)
     with subtests.test("the access token is refused"):
@@ -135,8 +144,12 @@ def take_the_sign_in(user):
 @pytest.mark.parametrize("end", [raw_sql.delete_sessions, change_the_keys, take_the_sign_in])
 def test_raw_sql_on_sessions_signs_browsers_out(world, end):  # noqa: F811
     keys = {key_of(each) for each in (world.browser, world.her_page)}
+    of_session = ApiClient(mint(world.browser).json()["access"])
+    assert is_accepted(of_session)
     end(world.ann)
     assert is_soon_signed_out(world.browser)
+    # With another key, the session goes on.
+    assert end == change_the_keys or is_soon_refused(of_session)
     assert is_accepted(world.client)
     assert not goes_to_sign_in(world.bobs_browser)
     entries = Entry.objects.filter(kind=Entry.Kind.SESSION_KEY)

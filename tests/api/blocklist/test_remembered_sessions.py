@@ -29,6 +29,7 @@ from api.blocklist.sessions import remembered_sessions
 from tests import servers
 from tests.accounts import test_django_idioms
 from tests.api.blocklist.test_mirror import eventually, use
+from tests.conftest import bearer
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(__name__)]
 
@@ -350,10 +351,15 @@ WAYS = [
 
 @pytest.mark.parametrize("end", WAYS)
 def test_an_end_takes_effect_at_the_next_request(hers, other, ann, end):
-    thief = with_key(hers, key_of(hers))
+    thief, of_session = with_key(hers, key_of(hers)), bearer(mint(hers).json()["access"])
     assert_remembered(thief)
+    assert thief.get(API, headers=of_session).status_code == 200
     end(hers, other, ann)
     assert_refused(thief)
+    if end == delete_by_the_store:
+        # By a trigger alone.
+        eventually(lambda: thief.get(API, headers=of_session).status_code == 401)
+    assert thief.get(API, headers=of_session).status_code == 401
 
 
 def test_a_rolled_back_end_ends_nothing(hers, ann):
