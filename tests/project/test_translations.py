@@ -79,7 +79,7 @@ def found_by_search():
 
 
 PUBLIC = [
-    ("/", "Sitzungen oder JWT?"),
+    ("/", "Jede Anmeldung sofort beenden"),
     ("/accounts/login/", "Anmelden"),
     ("/accounts/signup/", "Registrieren"),
     ("/accounts/password_reset/", "Link senden"),
