@@ -38,4 +38,6 @@ def lanes() -> list[Lane]:
         ),
         "c": (_("Refresh tokens"), "passport", "POST /api/token/refresh/", refresh % {"number": days}),
     }
-    return [Lane(name, *text, **recorded.lane(name)) for name, text in texts.items()]
+    return [
+        Lane(name, title, mode, path, loss, **recorded.lane(name)) for name, (title, mode, path, loss) in texts.items()
+    ]

@@ -94,7 +94,7 @@ SIGNED_IN = [
     ("/accounts/clients/new/", "Client verbinden"),
     ("/accounts/password_change/", "Passwort ändern"),
     ("/accounts/delete/", "Ihr Konto löschen?"),
-    ("/compare/", "Live ausprobieren"),
+    ("/compare/", "Was es kostet"),
 ]
 
 

@@ -197,3 +197,13 @@ def test_the_page_is_small(browser, guest):
 @pytest.mark.parametrize("module", sorted(Path(STATIC).glob("*.js")), ids=lambda path: path.name)
 def test_each_script_is_small(module):
     assert module.stat().st_size < MAX_SCRIPT_BYTES
+
+
+def test_a_script_is_loaded_by_the_page_or_by_another_script(browser, guest):
+    """One that is loaded in both ways runs twice: the page names files with a hash, the scripts without."""
+    modules = {path.name: path.read_text() for path in Path(STATIC).glob("*.js")}
+    imported = {name for text in modules.values() for name in re.findall(r'^import .* from "\./(.+)";$', text, re.M)}
+    loaded = set(re.findall(r"/static/compare/(\w+\.js)", guest.page.content.decode()))
+    assert imported | loaded == modules.keys()
+    assert not imported & loaded
+    assert "acts.js" not in browser().get("/compare/").content.decode()

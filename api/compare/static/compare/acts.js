@@ -12,6 +12,8 @@ const tabs = document.getElementById("tabs");
 let tokens = null;
 let expiresAt = 0;
 let busy = false;
+// A button that was pressed during an act: its act follows.
+let next = null;
 
 // An act takes less time, in milliseconds.
 const SPARE = 30_000;
@@ -193,18 +195,23 @@ async function perform(action, options, act) {
     say("trouble", { trouble: error.message });
   }
   busy = false;
-  stage.setAttribute("aria-busy", "false");
+  const button = next;
+  next = null;
+  if (button) await press(button);
+  else stage.setAttribute("aria-busy", "false");
 }
 
 // A button beside the stage belongs to the act of its name.
-function actOf(button) {
-  return button.closest(".lanes, .act, .part") ?? document.getElementById(`act-${button.dataset.do}`);
+function press(button) {
+  const act = button.closest(".lanes, .act, .part") ?? document.getElementById(`act-${button.dataset.do}`);
+  return perform(button.dataset.do, button.dataset, act);
 }
 
 document.addEventListener("click", ({ target }) => {
   const button = target.closest("[data-do]");
-  if (!button || busy || button.dataset.do === "stop") return;
-  perform(button.dataset.do, button.dataset, actOf(button));
+  if (!button || button.dataset.do === "stop") return;
+  if (busy) next = button;
+  else press(button);
 });
 
 addEventListener("pagehide", () => {

@@ -64,13 +64,14 @@ const written = (data) => (data ? `\n\n${shortened(JSON.stringify(data, null, 2)
 function show(exchange) {
   const { mode, method, url, headers, body, answer, costs, data } = exchange;
   const shown = document.getElementById("exchange").content.firstElementChild.cloneNode(true);
-  const credential = mode === "wristband" ? `Cookie: ${urls.cookie}=… (${urls.byBrowser})` : headers.Authorization;
+  const bearer = headers.Authorization && `Authorization: ${shortened(headers.Authorization)}`;
+  const credential = mode === "wristband" ? `Cookie: ${urls.cookie}=… (${urls.byBrowser})` : bearer;
   const fill = (name, text) => { shown.querySelector(`[data-slot=${name}]`).textContent = text; };
   shown.classList.add(mode, answer.ok ? "ok" : "no");
   shown.querySelector("code").textContent = `${method} ${url}`;
   shown.querySelector("strong").textContent = answer.status;
   shown.querySelector("summary span").textContent = costsText(costs);
-  fill("request", [`${method} ${url}`, shortened(credential ?? "")].filter(Boolean).join("\n") + written(body));
+  fill("request", [`${method} ${url}`, credential].filter(Boolean).join("\n") + written(body));
   fill("sent", Object.entries(headers).map(([name, value]) => `${name}: ${name === "X-CSRFToken" ? "…" : shortened(value)}`).join("\n"));
   fill("answer", `${answer.status} ${answer.statusText}${written(data)}`);
   fill("received", [...answer.headers].map((each) => each.join(": ")).join("\n"));

@@ -102,7 +102,8 @@ export function ended(name) {
 }
 
 export async function stamp(text) {
-  const label = make("text", { y: 7, "text-anchor": "middle" });
+  // The frame has one size in every language.
+  const label = make("text", { y: 7, "text-anchor": "middle", textLength: 122, lengthAdjust: "spacingAndGlyphs" });
   label.textContent = text;
   const inner = make("g", {}, make("rect", { x: -72, y: -17, width: 144, height: 34, rx: 5 }), label);
   sky.append(make("g", { class: "stamp", transform: "translate(246 236) rotate(-7)" }, inner));
