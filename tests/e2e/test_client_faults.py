@@ -194,7 +194,7 @@ IN_SESSION_MODE = [
     Fault(
         "7 a late answer undoes a sign-out",
         "a_late_answer_does_not_undo_a_sign_out",
-        {"if (at !== generation) return this.whoAmI();": ""},
+        {"if (at !== generation) return whoAmI();": ""},
     ),
     Fault(
         "7 a late token undoes a sign-out",
