@@ -115,7 +115,7 @@ FAULTS = [
     Fault(
         "7 a late refusal ends a newer sign-in",
         "a_late_refusal_of_a_refresh_does_not_end_a_newer_sign_in",
-        {"(value?.sid === ended.sid ? undefined : value)": "undefined"},
+        {"(value?.sid === ended?.sid ? undefined : value)": "undefined"},
     ),
     *(
         Fault(

@@ -36,7 +36,8 @@ export function createClient({ mode = "session", dpop = mode === "token", ...opt
     if (next && next.sid === before?.sid) return;
     generation += 1;
     minted.clear();
-    if (next || before) for (const listener of listeners) listener(next ? "signed_in" : "signed_out");
+    const change = next ? "signed_in" : "signed_out";
+    if (next || before) for (const listener of listeners) queueMicrotask(() => listener(change));
   }
 
   async function stored(change = (value) => value) {
@@ -47,7 +48,7 @@ export function createClient({ mode = "session", dpop = mode === "token", ...opt
   const announce = () => channel.postMessage(known && { sid: known.sid });
 
   async function forget(ended, at = generation) {
-    if (hasTokens) await stored((value) => (value?.sid === ended.sid ? undefined : value));
+    if (hasTokens) await stored((value) => (value?.sid === ended?.sid ? undefined : value));
     else if (at === generation) learn(await update(() => undefined));
     announce();
   }
