@@ -9,6 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
 from tests import servers
+from tests.e2e import places
 from tests.e2e.site import Person, Site, running, sign_in
 from tests.plugins import chromium as program
 
@@ -44,6 +45,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     database_url = servers.create_database(server_url, name) if server_url else f"sqlite:///{folder / name}.sqlite3"
     with running(folder, database_url) as site:
         yield site
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[places.Shop]:
+    """The site by HTTPS, with servers for apps on other hosts."""
+    program.require()
+    with places.running(tmp_path_factory.mktemp("shop")) as shop:
+        yield shop
 
 
 class PageErrors:

@@ -366,3 +366,12 @@ def test_tokens_in_memory_are_not_stored_nor_shared(lab):
     assert tab.me().get("status") == 200
     assert lab.tab(storage="memory").username() is None
     assert tab.run("async () => (await indexedDB.databases()).length")["value"] == 0
+
+
+@pytest.mark.long
+def test_an_error_in_a_listener_does_not_stop_the_client(lab):
+    tab = lab.tab()
+    tab.page.evaluate("() => { client.onChange(() => { throw new Error('of the app') }) }")
+    tab.sign_in(lab.ann())
+    assert tab.me()["status"] == 200
+    assert tab.changes() == ["signed_in"]

@@ -115,7 +115,7 @@ FAULTS = [
     Fault(
         "7 a late refusal ends a newer sign-in",
         "a_late_refusal_of_a_refresh_does_not_end_a_newer_sign_in",
-        {"(value?.sid === ended.sid ? undefined : value)": "undefined"},
+        {"(value?.sid === ended?.sid ? undefined : value)": "undefined"},
     ),
     *(
         Fault(
@@ -194,7 +194,7 @@ IN_SESSION_MODE = [
     Fault(
         "7 a late answer undoes a sign-out",
         "a_late_answer_does_not_undo_a_sign_out",
-        {"if (at !== generation) return this.whoAmI();": ""},
+        {"if (at !== generation) return whoAmI();": ""},
     ),
     Fault(
         "7 a late token undoes a sign-out",

@@ -85,7 +85,7 @@ def test_an_ended_sign_in_is_noticed_in_all_tabs(lab):
     lab.site.shell(
         f"from accounts.models import SignIn; SignIn.objects.filter(user__username={ann.username!r}).end('x')"
     )
-    assert tab.me()["code"] == "signed_out"
+    assert tab.me().get("code") == "signed_out"
     lab.wait_for(lambda: other.changes() == ["signed_in", "signed_out"])
 
 
@@ -93,13 +93,13 @@ def test_errors_and_offline_are_not_signed_out(lab):
     tab = lab.tab()
     tab.sign_in(lab.ann())
     lab.answer(SESSION, **json_answer(503, {"detail": "", "code": "unavailable"}))
-    assert tab.run("() => client.whoAmI()")["code"] == "unavailable"
+    assert tab.run("() => client.whoAmI()").get("code") == "unavailable"
     lab.let_through(SESSION)
     lab.context.set_offline(True)
-    assert tab.run("() => client.whoAmI()")["code"] == "offline"
-    assert tab.run(SIGN_OUT)["code"] == "offline"
+    assert tab.run("() => client.whoAmI()").get("code") == "offline"
+    assert tab.run(SIGN_OUT).get("code") == "offline"
     lab.context.set_offline(False)
-    assert tab.me()["status"] == 200
+    assert tab.me().get("status") == 200
     assert tab.changes() == ["signed_in"]
 
 
@@ -146,19 +146,19 @@ def test_a_token_that_a_service_refuses_is_renewed_once(lab):
     tab = lab.tab()
     tab.sign_in(lab.ann())
     seen = lab.serve_report(401)
-    assert tab.run(REPORT)["status"] == 200
+    assert tab.run(REPORT).get("status") == 200
     assert len({each.headers["authorization"] for each in seen}) == 2
     lab.serve_report(*[401] * 9)
     assert [tab.run(REPORT)["status"] for _each in range(3)] == [401] * 3
     assert len(lab.requests(MINT)) == 3
-    assert tab.me()["status"] == 200
+    assert tab.me().get("status") == 200
 
 
 def test_a_token_for_a_service_is_bound_to_a_key_if_asked_for(lab):
     tab = lab.tab(dpop=True)
     tab.sign_in(lab.ann())
     seen = lab.serve_report()
-    assert tab.run(REPORT)["status"] == 200
+    assert tab.run(REPORT).get("status") == 200
     assert seen[0].headers["authorization"].startswith("DPoP ")
     assert seen[0].headers["dpop"].count(".") == 2
     access = tab.access()
@@ -169,7 +169,7 @@ def test_a_token_goes_to_no_other_origin_without_an_audience(lab):
     tab = lab.tab()
     tab.sign_in(lab.ann())
     seen = lab.serve_report()
-    assert tab.run(f"() => client.fetch('{SERVICE}')")["code"] == "audience_needed"
+    assert tab.run(f"() => client.fetch('{SERVICE}')").get("code") == "audience_needed"
     assert seen == lab.requests(MINT) == []
 
 

@@ -21,12 +21,6 @@ SECTION = (servers.ROOT / "api" / "README.md").read_text().partition("## A brows
 MODES = {places.HOST: "session", places.APP: "session", places.LISTED_SITE: "token"}
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory):
-    with places.running(tmp_path_factory.mktemp("shop")) as shop:
-        yield shop
-
-
 @pytest.fixture(params=MODES)
 def host(request):
     return request.param

@@ -51,12 +51,6 @@ MATRIX = {
 CREDENTIALS = ("cookie", "token", "both")
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory):
-    with places.running(tmp_path_factory.mktemp("shop")) as shop:
-        yield shop
-
-
 @pytest.fixture
 def tab(chromium, shop):
     context = chromium.new_context(base_url=shop.origin, ignore_https_errors=True)

@@ -55,7 +55,8 @@ class Issuer(servers.Node):
             trust_env=False,
         )
         assert answer.status_code == 200, answer.text
-        return Tokens(**answer.json())
+        pair = answer.json()
+        return Tokens(pair["access"], pair["refresh"])
 
     def sign_out(self, tokens: "Tokens") -> None:
         answer = httpx.post(

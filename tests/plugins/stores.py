@@ -86,6 +86,8 @@ TOGETHER = {
         "tests/api/test_schema_client.py",
     ),
     "issuer": ("tests/interop/",),
+    "app": ("tests/e2e/test_documented_app.py", "tests/e2e/test_origins.py"),
+    "client": ("tests/e2e/test_client_",),
     "site": ("tests/e2e/",),
     "workers": ("tests/api/blocklist/test_workers.py",),
 }

@@ -15,7 +15,7 @@ export function createClient({ mode = "session", dpop = mode === "token", ...opt
   const hasTokens = mode === "token";
   const site = new URL(baseUrl).origin;
   const inTab = storage === "memory" && crypto.randomUUID();
-  const name = ["wristband", mode, site, audience, dpop, inTab].join(" ");
+  const name = JSON.stringify([mode, site, audience, dpop, inTab]);
   const update = inTab || !(dpop || hasTokens) ? inMemory() : inDatabase(name);
   const channel = new BroadcastChannel(name);
   const listeners = new Set();
@@ -36,7 +36,8 @@ export function createClient({ mode = "session", dpop = mode === "token", ...opt
     if (next && next.sid === before?.sid) return;
     generation += 1;
     minted.clear();
-    if (next || before) for (const listener of listeners) listener(next ? "signed_in" : "signed_out");
+    const change = next ? "signed_in" : "signed_out";
+    if (next || before) for (const listener of listeners) queueMicrotask(() => listener(change));
   }
 
   async function stored(change = (value) => value) {
@@ -47,7 +48,7 @@ export function createClient({ mode = "session", dpop = mode === "token", ...opt
   const announce = () => channel.postMessage(known && { sid: known.sid });
 
   async function forget(ended, at = generation) {
-    if (hasTokens) await stored((value) => (value?.sid === ended.sid ? undefined : value));
+    if (hasTokens) await stored((value) => (value?.sid === ended?.sid ? undefined : value));
     else if (at === generation) learn(await update(() => undefined));
     announce();
   }
@@ -170,9 +171,25 @@ export function createClient({ mode = "session", dpop = mode === "token", ...opt
     }
   }
 
+  async function whoAmI() {
+    const at = generation;
+    try {
+      if (hasTokens) return await call("/api/me/");
+      const { user, sign_in } = await ask("GET", "/api/session/");
+      if (at !== generation) return whoAmI();
+      learn({ sid: sign_in.id });
+      return user;
+    } catch (error) {
+      throwUnlessEnd(error);
+      if (!hasTokens) await forget({}, at);
+      return null;
+    }
+  }
+
   return {
     fetch: fetchAs,
     call,
+    whoAmI,
     accessToken: async ({ audience: service = audience } = {}) => (await token(service)).access,
 
     async signIn({ username, password, remember }) {
@@ -183,21 +200,6 @@ export function createClient({ mode = "session", dpop = mode === "token", ...opt
       const keys = await newKeys(hasTokens && dpop);
       const { step, publicKey } = await ask("POST", `/api/${mode}/passkey/options/`, { audience }, keys);
       return start("passkey/", { step, remember, ...(await credential(publicKey)) }, keys);
-    },
-
-    async whoAmI() {
-      const at = generation;
-      try {
-        if (hasTokens) return await call("/api/me/");
-        const { user, sign_in } = await ask("GET", "/api/session/");
-        if (at !== generation) return this.whoAmI();
-        learn({ sid: sign_in.id });
-        return user;
-      } catch (error) {
-        throwUnlessEnd(error);
-        if (!hasTokens) await forget({}, at);
-        return null;
-      }
     },
 
     async signOut() {
@@ -228,8 +230,8 @@ const json = (data) => data && { headers: { "Content-Type": "application/json" }
 async function bodyOf(response) {
   const body = await response.json().catch(() => undefined);
   if (response.ok && (body || response.status === 204)) return body;
-  const wait = response.headers.get("Retry-After");
-  throw failure(body?.code ?? "bad_answer", response.status, body, wait ? Number(wait) || 1 : 0);
+  const seconds = Number(response.headers.get("Retry-After")) || 0;
+  throw failure(body?.code ?? "bad_answer", response.status, body, seconds);
 }
 
 // One tab at a time: a lock ends with its tab, and a tab that hangs loses it.
