@@ -1,6 +1,5 @@
 """Typed readers of environment variables. They collect the problems, so that the start reports all of them at once."""
 
-import ipaddress
 import math
 import os
 import re
@@ -9,10 +8,21 @@ from email.utils import parseaddr
 from io import StringIO
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+
+from project.setting_values import (
+    SITE_HOST,
+    has_port_in_range,
+    is_geoip_database,
+    is_link,
+    may_be_same_site,
+    network,
+    networks_expected,
+    split_url,
+)
 
 ValueT = TypeVar("ValueT")
 
@@ -26,19 +36,12 @@ RATE = re.compile(r"[1-9][0-9]{0,8}/(s|sec|second|m|min|minute|h|hour|d|day)s?")
 HOST = r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62}\.?)*|\[[0-9A-Fa-f:.]+\])"
 HOST_PATTERN = re.compile(rf"\*|\.?{HOST}")
 ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://(?:\*\.)?{HOST}(?::[0-9]{{1,5}})?")
-SITE_HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*")
-# The types of databases of MaxMind, DB-IP and IP2Location whose records have a city or a country.
-GEOIP_TYPE = re.compile(r"city|country|enterprise|location", re.IGNORECASE)
 EMAIL_ADDRESS = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
 # For URLs and headers: no white space, quotes or control characters.
 WORD = re.compile(r"[!#-~]+")
-# The characters of a URL (RFC 3986), and braces for placeholders.
-LINK = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&'()*+,;=._~%{}-]+")
-LINK_PLACEHOLDERS = ("{uid}", "{token}")
 # RFC 9116, section 2.5.3.
 CONTACT = re.compile(rf"(?:mailto:{EMAIL_ADDRESS.pattern}|https://{WORD.pattern}|tel:\+[0-9-]+)")
 MAIL_SCHEMES = ("smtp", "smtp+tls", "smtp+ssl", "smtps", "consolemail", "filemail", "memorymail", "dummymail")
-WITHOUT_HOST = ("unix", "consolemail", "filemail", "memorymail", "dummymail")
 RATE_EXPECTED = "a number, a slash, and second, minute, hour or day, such as 600/minute"
 URL_EXPECTED = "a URL such as {example}; characters such as / # ? @ in a user name or password are percent-encoded"
 
@@ -169,7 +172,7 @@ class Environment:
         """Origins as browsers send them."""
 
         def is_valid(value: str) -> bool:
-            return bool(ORIGIN.fullmatch(value)) and _has_port_in_range(value) and (wildcards or "*" not in value)
+            return bool(ORIGIN.fullmatch(value)) and has_port_in_range(value) and (wildcards or "*" not in value)
 
         expected = "a scheme and a host without path, such as https://www.example.org, separated by commas"
         return self._list(name, is_valid, expected)
@@ -185,7 +188,7 @@ class Environment:
         for origin in self.origins(name):
             scheme, _separator, _host = origin.partition("://")
             host = urlsplit(origin).hostname or ""
-            if scheme in schemes and (not known or any(_may_be_same_site(host, each) for each in known)):
+            if scheme in schemes and (not known or any(may_be_same_site(host, each) for each in known)):
                 found.append(origin)
                 continue
             expected = f"origins such as {schemes[0]}://app.example.org, on the same site as SITE_URL or ALLOWED_HOSTS"
@@ -197,9 +200,9 @@ class Environment:
         found = []
         for value in self.items(name):
             try:
-                found.append(_network(value))
+                found.append(network(value))
             except ValueError:
-                self.refuse(name, _networks_expected(value), value)
+                self.refuse(name, networks_expected(value), value)
         return found
 
     def email_address(self, name: str, default: str) -> str:
@@ -227,7 +230,7 @@ class Environment:
     def geoip_database(self, name: str) -> str:
         """The path of a MaxMind DB file with cities or countries. Empty if it is unset."""
         value = self.text(name)
-        if value and not _is_geoip_database(value):
+        if value and not is_geoip_database(value):
             expected = "a file in the format MaxMind DB with cities or countries, such as /srv/GeoLite2-City.mmdb"
             self.refuse(name, expected, value)
             return ""
@@ -251,7 +254,7 @@ class Environment:
     def link_url(self, name: str, schemes: Sequence[str], example: str) -> str:
         """A URL with the placeholders {uid} and {token}, each once and after the host."""
         value = self.text(name)
-        if not value or _is_link(value, schemes):
+        if not value or is_link(value, schemes):
             return value
         expected = f"{schemes[0]}:// and a host name, with {{uid}} and {{token}} once each after it, such as {example}"
         # The part before "@" may contain a password.
@@ -287,81 +290,3 @@ class Environment:
             if not is_valid(value):
                 self.refuse(name, expected, value)
         return [value for value in values if is_valid(value)]
-
-
-def split_url(value: str, schemes: Sequence[str]) -> SplitResult | None:
-    """None if it is no valid URL of one of these schemes."""
-    try:
-        parts = urlsplit(value)
-        # Raises ValueError if the port is no number.
-        parts.port  # noqa: B018
-    except ValueError:
-        return None
-    if parts.scheme not in schemes or "://" not in value or not value.isprintable() or " " in value:
-        return None
-    return parts if parts.hostname or parts.scheme in WITHOUT_HOST else None
-
-
-def _is_link(value: str, schemes: Sequence[str]) -> bool:
-    parts = split_url(value, schemes)
-    if parts is None or not LINK.fullmatch(value) or not value.startswith(f"{parts.scheme}://"):
-        return False
-    if "@" in parts.netloc or parts.port == 0 or not SITE_HOST.fullmatch(parts.hostname or ""):
-        return False
-    rest = value
-    for placeholder in LINK_PLACEHOLDERS:
-        if rest.count(placeholder) != 1:
-            return False
-        # A space, so that the rest does not contain a placeholder that the value does not have.
-        rest = rest.replace(placeholder, " ")
-    return not {"{", "}"} & set(rest)
-
-
-def _is_geoip_database(path: str) -> bool:
-    # Needed with this setting only.
-    import maxminddb
-
-    try:
-        with maxminddb.open_database(path) as database:
-            return bool(GEOIP_TYPE.search(database.metadata().database_type))
-    except (OSError, ValueError, maxminddb.InvalidDatabaseError):
-        return False
-
-
-def _has_port_in_range(origin: str) -> bool:
-    try:
-        return urlsplit(origin.replace("*", "any")).port != 0
-    except ValueError:
-        return False
-
-
-def _may_be_same_site(host: str, allowed: str) -> bool:
-    """
-    Whether both hosts can have the same registrable domain: they are equal, or names with the same last two labels.
-    Only the list of public suffixes shows more: example.co.uk and other.co.uk are not the same site, and pass.
-    """
-    allowed = allowed.lower().strip("[]").removeprefix(".")
-    if allowed in ("*", host):
-        return True
-    labels, others = host.split("."), allowed.split(".")
-    is_name = ":" not in host and not labels[-1].isdigit()
-    return is_name and len(labels) > 1 and labels[-2:] == others[-2:]
-
-
-def _network(value: str) -> str:
-    """Raises ValueError."""
-    network = ipaddress.ip_network(value)
-    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
-        mapped = network.network_address.ipv4_mapped
-        if mapped:
-            return str(ipaddress.ip_network(f"{mapped}/{network.prefixlen - 96}")).removesuffix("/32")
-    return value
-
-
-def _networks_expected(value: str) -> str:
-    expected = "IP addresses or networks, such as 10.0.0.5 or 10.0.0.0/8, separated by commas"
-    try:
-        meant = ipaddress.ip_network(value, strict=False)
-    except ValueError:
-        return expected
-    return f"{expected}; did you mean {meant}, or {value.partition('/')[0]}?"

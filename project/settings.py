@@ -11,9 +11,10 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.http.hosts import canonical_origin
 from project import stores
-from project.environment import MAIL_SCHEMES, Environment, split_url
+from project.environment import MAIL_SCHEMES, Environment
 from project.logging_config import logging_config
 from project.secret_key import secret_key, secret_key_fallbacks
+from project.setting_values import split_url
 from project.stores import REDIS_TIMEOUT_SECONDS as REDIS_TIMEOUT_SECONDS
 
 BASE_DIR = Path(__file__).resolve().parent.parent

@@ -16,7 +16,8 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 from redis.sentinel import SentinelManagedSSLConnection
 
-from project.environment import URL_EXPECTED, Environment, split_url
+from project.environment import URL_EXPECTED, Environment
+from project.setting_values import split_url
 
 POSTGRESQL = ("postgres", "postgresql", "psql", "pgsql")
 DATABASE_EXAMPLE = "postgres://user:password@db.example.org/wristband or sqlite:////srv/wristband.sqlite3"
