@@ -93,11 +93,13 @@ class Lab:
         self.site = site
         self.module = MODULE.read_text()
         self.sent: list[Request] = []
+        self.finished: list[Request] = []
         self.context: BrowserContext = browser.new_context(base_url=site.url)
         self.context.set_default_timeout(20_000)
         self.context.route("**/lab", lambda route: route.fulfill(**HTML))
         self.context.route("**/static/api/client.js", self._serve_module)
         self.context.on("request", lambda request: self.sent.append(request))
+        self.context.on("requestfinished", lambda request: self.finished.append(request))
 
     def tab(self, page: Page | None = None, **options: Any) -> Tab:
         """A tab, by default a new one. Without DPoP, whose nonces would repeat some requests."""
@@ -116,6 +118,10 @@ class Lab:
 
     def requests(self, path: str) -> list[Request]:
         return [each for each in self.sent if each.url == self.site.url + path]
+
+    def responses(self, path: str) -> int:
+        """The number of requests for a path that the site has answered."""
+        return sum(each.url == self.site.url + path for each in self.finished)
 
     def answer(self, path: str, **answer: Any) -> None:
         """Answers the requests for a path instead of the site; as of now, one at a time."""
