@@ -15,6 +15,7 @@ from rest_framework.exceptions import AuthenticationFailed, ValidationError
 from rest_framework.request import Request
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.serializers import TokenObtainSerializer
+from rest_framework_simplejwt.utils import datetime_to_epoch
 
 from accounts import passwords, registration, starting
 from accounts.factors import passkeys, requirements, second_step
@@ -187,8 +188,8 @@ def access_token(sign_in: SignIn, issued_at: datetime) -> AccessToken:
 
 
 def seconds_left(token: AccessToken | RefreshToken) -> int:
-    """The whole seconds until a token expires: never more than there are."""
-    return max(0, int(token["exp"] - timezone.now().timestamp()))
+    """The seconds until a token expires, in the whole seconds of its claims: 300 for a new one of five minutes."""
+    return max(0, token["exp"] - datetime_to_epoch(timezone.now()))
 
 
 class TokenVerifySerializer(serializers.Serializer):
