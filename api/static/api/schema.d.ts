@@ -24,6 +24,52 @@ export interface paths {
             };
         };
     };
+    "/api/email/change/": {
+        post: {
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["EmailChangeRequest"];
+                };
+            };
+            responses: {
+                202: {
+                    content: {
+                        "application/json": Record<string, never>;
+                    };
+                };
+            };
+        };
+        delete: {
+            responses: {
+                204: {
+                };
+            };
+        };
+    };
+    "/api/email/confirm/": {
+        post: {
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["EmailConfirmRequest"];
+                };
+            };
+            responses: {
+                204: {
+                };
+            };
+        };
+    };
+    "/api/email/resend/": {
+        post: {
+            responses: {
+                202: {
+                    content: {
+                        "application/json": Record<string, never>;
+                    };
+                };
+            };
+        };
+    };
     "/api/events/": {
         get: {
             parameters: {
@@ -36,6 +82,24 @@ export interface paths {
                 200: {
                     content: {
                         "application/json": components["schemas"]["PaginatedSecurityEventList"];
+                    };
+                };
+            };
+        };
+    };
+    "/api/events/{id}/not-me/": {
+        post: {
+            parameters: {
+                path: {
+                    id: number;
+                };
+            };
+            responses: {
+                200: {
+                    content: {
+                        "application/json": {
+                            ended: number;
+                        };
                     };
                 };
             };
@@ -180,6 +244,19 @@ export interface paths {
                     content: {
                         "application/json": components["schemas"]["User"];
                     };
+                };
+            };
+        };
+    };
+    "/api/me/delete/": {
+        post: {
+            requestBody?: {
+                content: {
+                    "application/json": components["schemas"]["DeletionRequest"];
+                };
+            };
+            responses: {
+                204: {
                 };
             };
         };
@@ -417,6 +494,25 @@ export interface paths {
                 };
             };
         };
+        patch: {
+            parameters: {
+                path: {
+                    id: string;
+                };
+            };
+            requestBody?: {
+                content: {
+                    "application/json": components["schemas"]["PatchedRenameSignInRequest"];
+                };
+            };
+            responses: {
+                200: {
+                    content: {
+                        "application/json": components["schemas"]["SignIn"];
+                    };
+                };
+            };
+        };
     };
     "/api/sign-ins/end-all/": {
         post: {
@@ -440,6 +536,23 @@ export interface paths {
                             ended: number;
                             left?: number;
                         };
+                    };
+                };
+            };
+        };
+    };
+    "/api/sign-ins/ended/": {
+        get: {
+            parameters: {
+                query?: {
+                    page?: number | "last";
+                    page_size?: number;
+                };
+            };
+            responses: {
+                200: {
+                    content: {
+                        "application/json": components["schemas"]["PaginatedEndedSignInList"];
                     };
                 };
             };
@@ -660,6 +773,32 @@ export interface components {
             /** Format: uuid */
             id: string;
         };
+        DeletionRequest: {
+            password?: string;
+        };
+        EmailChangeRequest: {
+            /** Format: email */
+            new_email: string;
+        };
+        EmailConfirmRequest: {
+            token: string;
+            uid: string;
+        };
+        EndedSignIn: {
+            /** Format: date-time */
+            created_at: string;
+            readonly device: string;
+            readonly end_reason: string;
+            /** Format: date-time */
+            readonly ended_at: string;
+            /** Format: uuid */
+            readonly id: string;
+            ip_address: string | null;
+            kind: components["schemas"]["SignInKind"];
+            /** Format: date-time */
+            last_seen_at: string;
+            name: string;
+        };
         Error: {
             code: string;
             detail: string;
@@ -722,6 +861,14 @@ export interface components {
             name?: string;
             step: string;
         };
+        PaginatedEndedSignInList: {
+            count: number;
+            /** Format: uri */
+            next: string | null;
+            /** Format: uri */
+            previous: string | null;
+            results: components["schemas"]["EndedSignIn"][];
+        };
         PaginatedSecurityEventList: {
             count: number;
             /** Format: uri */
@@ -772,6 +919,9 @@ export interface components {
         PatchedRenameRequest: {
             name?: string;
         };
+        PatchedRenameSignInRequest: {
+            name?: string;
+        };
         PatchedUserRequest: {
             first_name?: string;
             last_name?: string;
@@ -811,6 +961,7 @@ export interface components {
             readonly device: string;
             readonly id: number;
             readonly ip_address: string | null;
+            readonly is_disputable: boolean;
             /** Format: uuid */
             sid: string | null;
             type: components["schemas"]["SecurityEventType"];
@@ -869,6 +1020,7 @@ export interface components {
             kind: components["schemas"]["SignInKind"];
             /** Format: date-time */
             last_seen_at: string;
+            name: string;
         };
         /** @enum {string} */
         SignInKind: "browser" | "client";
@@ -910,9 +1062,11 @@ export interface components {
              * Format: email
              */
             readonly email: string;
+            readonly email_confirmed: boolean;
             first_name: string;
             readonly id: number;
             last_name: string;
+            readonly new_email: string;
             readonly username: string;
         };
     };
