@@ -366,7 +366,35 @@ def test_an_old_sign_in_must_be_confirmed_in_the_browser(hers, ann, password, cl
     assert refused(client.post("/api/sign-ins/end-others/", {}), 403, "recent_sign_in_required")
     confirmed = hers.post("/api/reauthenticate/", {"password": password}, content_type="application/json")
     assert confirmed.status_code == 204
-    assert client.post("/api/sign-ins/end-others/", {}).status_code == 200
+    assert client_of_session(hers).post("/api/sign-ins/end-others/", {}).status_code == 200
+
+
+def by_the_api(browser, password):
+    return browser.post("/api/reauthenticate/", {"password": password}, content_type="application/json")
+
+
+def by_the_confirm_page(browser, password):
+    return browser.post("/accounts/confirm/", {"password": password})
+
+
+def by_a_new_password(browser, password):
+    body = {"old_password": password, "new_password": NEW_PASSWORD}
+    return browser.post("/api/password/change/", body, content_type="application/json")
+
+
+SENSITIVE = ["/api/email/change/", "/api/factors/totp/", "/api/sign-ins/end-others/", "/api/me/delete/"]
+
+
+@pytest.mark.parametrize("prove", [by_the_api, by_the_confirm_page, by_a_new_password])
+@pytest.mark.parametrize("path", SENSITIVE)
+def test_a_token_from_before_a_proof_gains_nothing_by_it(hers, ann, password, clock, prove, path):
+    """A thief of the cookie may have minted it: the proof replaced the cookie, and is not for the thief."""
+    clock.shift(django_settings.REAUTHENTICATION_TIMEOUT + timedelta(seconds=1))
+    stolen = client_of_session(hers)
+    assert prove(hers, password).status_code in (204, 302)
+    body = {"new_email": "ann@example.net"} if "email" in path else {}
+    assert refused(stolen.post(path, body), 403, "recent_sign_in_required")
+    assert User.objects.filter(pk=ann.pk, new_email="").exists()
 
 
 @pytest.mark.parametrize("path", ["/api/reauthenticate/", "/api/password/confirm/"])
