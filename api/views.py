@@ -155,8 +155,8 @@ class DeleteAccountView(APIView):
     @extend_schema(
         operation_id="delete_me",
         description="Delete the user's account, and end all of its sign-ins. Send the password, or first prove who the "
-        "user is at `/api/reauthenticate/`: the sign-in itself is not enough. For an account with a second factor, the password is not enough. This "
-        "cannot be undone.",
+        "user is at `/api/reauthenticate/`: the sign-in itself is not enough. For an account with a second factor, the "
+        "password is not enough. This cannot be undone.",
         request=serializers.DeletionSerializer,
         responses={204: OpenApiResponse(description="The account is deleted."), 429: None},
         examples=[OpenApiExample("alice", {"password": "violet anchor hums at dawn"}, request_only=True)],
