@@ -137,7 +137,10 @@ def check_password_is_enough(request: AuthenticatedRequest) -> None:
 
 
 def mark_reauthenticated(request: AuthenticatedRequest, sign_in: SignIn, method: str = Method.PASSWORD) -> None:
-    """Records the proof, and replaces the session key of a browser (OWASP ASVS 7.2.4)."""
-    sign_in.mark_reauthenticated(method)
+    """
+    Replaces the session key of a browser (OWASP ASVS 7.2.4), and records the proof: in this order, so that the old key
+    never has it.
+    """
     if isinstance(request.auth, SignIn):
         request._request.session.cycle_key()
+    sign_in.mark_reauthenticated(method)

@@ -274,6 +274,49 @@ def test_a_sign_in_that_ends_before_the_row_is_read_gets_no_token(hers, ann):
         assert refused(mint(hers), 401, "not_authenticated")
 
 
+def copy_of(browser):
+    """A browser with a stolen cookie."""
+    thief = Browser()
+    thief.cookies[django_settings.SESSION_COOKIE_NAME] = browser.cookies[django_settings.SESSION_COOKIE_NAME].value
+    return thief
+
+
+def test_a_key_that_is_replaced_before_the_row_is_read_gets_no_token(hers, password):
+    thief, statements = copy_of(hers), []
+
+    def prove_before_second(execute, *statement):
+        statements.append(statement)
+        if len(statements) == 2:
+            assert by_the_api(hers, password).status_code == 204
+        return execute(*statement)
+
+    with connection.execute_wrapper(prove_before_second):
+        assert refused(mint(thief), 401, "not_authenticated")
+
+
+@pytest.mark.parametrize("path", ["/api/reauthenticate/", "/accounts/confirm/"])
+def test_the_key_is_replaced_before_a_proof_is_recorded(hers, ann, password, clock, path):
+    """A thief who asks for a token before each statement of the proof gets none with the proof."""
+    clock.shift(django_settings.REAUTHENTICATION_TIMEOUT + timedelta(seconds=1))
+    thief, minted, is_minting = copy_of(hers), [], []
+
+    def mint_before(execute, *statement):
+        if not is_minting:
+            is_minting.append(True)
+            minted.append(mint(thief))
+            is_minting.clear()
+        return execute(*statement)
+
+    with connection.execute_wrapper(mint_before):
+        body, kind = ({"password": password}, {"content_type": "application/json"} if "api" in path else {})
+        assert hers.post(path, body, **kind).status_code in (204, 302)
+    proved_at = int(sign_in_of(ann).authenticated_at.timestamp())
+    tokens = [each.json()["access"] for each in minted if each.status_code == 200]
+    assert tokens
+    assert len(tokens) < len(minted)
+    assert all(claims_of(token)["auth_time"] < proved_at for token in tokens)
+
+
 def test_a_replaced_session_key_keeps_the_token(hers, password):
     """Re-authentication replaces the key, and the sign-in goes on."""
     client = client_of_session(hers)
