@@ -10,12 +10,13 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from rest_framework import authentication, status
-from rest_framework.exceptions import PermissionDenied, UnsupportedMediaType
+from rest_framework.exceptions import NotAuthenticated, PermissionDenied, UnsupportedMediaType
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken
 
+from accounts import sessions
 from accounts.compiled_queries import partial_instance
 from accounts.http import cross_site
 from accounts.models import SignIn, User
@@ -100,6 +101,18 @@ class CsrfFailed(PermissionDenied):
     """An unsafe request with the session cookie, or a sign-in, that another site may have sent."""
 
     default_code = "csrf_failed"
+
+
+def read_sign_in(request: AuthenticatedRequest) -> SignIn:
+    """
+    The sign-in of a request with the cookie, read again with its user. Raises NotAuthenticated if it has ended, or if
+    its session key was replaced: a thief of the old key must not get what the user proved meanwhile. One statement.
+    """
+    stored = sessions.stored_session(request._request.session.session_key or "")
+    sign_in = stored.sign_in if stored else None
+    if sign_in is None or sign_in != request.auth or not sign_in.is_live():
+        raise NotAuthenticated
+    return sign_in
 
 
 class SessionAuthentication(authentication.SessionAuthentication):

@@ -26,7 +26,7 @@ from accounts.forms import MAX_LOGIN_LENGTH
 from accounts.http.headers import CLEAR_SITE_DATA
 from accounts.models import DPoPRequired, Method, SecondFactorMissing, SecondStepRequired, SignIn, SignInRefused, User
 from api import dpop, errors
-from api.authentication import AuthenticatedRequest, IsFromOwnSite, SessionAuthentication
+from api.authentication import AuthenticatedRequest, IsFromOwnSite, SessionAuthentication, read_sign_in
 from api.errors import as_api_errors, as_throttled
 from api.fields import AudienceField, PasswordField, StrictBooleanField, TextField
 from api.openapi.views import TOKEN
@@ -195,18 +195,6 @@ def current_sign_in(request: AuthenticatedRequest) -> SignIn:
     """
     sign_in: SignIn = request.auth  # type: ignore[assignment]
     return read_sign_in(request) if "methods" in sign_in.get_deferred_fields() else sign_in
-
-
-def read_sign_in(request: AuthenticatedRequest) -> SignIn:
-    """
-    The sign-in, read again with its user. Raises NotAuthenticated if it has ended, or if its session key was replaced:
-    a thief of the old key must not get what the user proved meanwhile. One statement.
-    """
-    stored = sessions.stored_session(request._request.session.session_key or "")
-    sign_in = stored.sign_in if stored else None
-    if sign_in is None or sign_in != request.auth or not sign_in.is_live():
-        raise NotAuthenticated
-    return sign_in
 
 
 class SessionSecondStepView(SessionEndpoint):

@@ -294,6 +294,23 @@ def test_a_key_that_is_replaced_before_the_row_is_read_gets_no_token(hers, passw
         assert refused(mint(thief), 401, "not_authenticated")
 
 
+@pytest.mark.parametrize("path", ["/api/factors/totp/", "/api/sign-ins/end-others/", "/api/me/delete/"])
+def test_a_key_that_is_replaced_during_a_request_has_no_proof(hers, ann, password, clock, path):
+    """A thief can send a body slowly: authenticated with the old key, it must not gain the proof of the new one."""
+    clock.shift(django_settings.REAUTHENTICATION_TIMEOUT + timedelta(seconds=1))
+    thief, statements = copy_of(hers), []
+
+    def prove_before_second(execute, *statement):
+        statements.append(statement)
+        if len(statements) == 2:
+            assert by_the_api(hers, password).status_code == 204
+        return execute(*statement)
+
+    with connection.execute_wrapper(prove_before_second):
+        assert refused(thief.post(path, {}, content_type="application/json"), 401, "not_authenticated")
+    assert User.objects.filter(pk=ann.pk).exists()
+
+
 @pytest.mark.parametrize("path", ["/api/reauthenticate/", "/accounts/confirm/"])
 def test_the_key_is_replaced_before_a_proof_is_recorded(hers, ann, password, clock, path):
     """A thief who asks for a token before each statement of the proof gets none with the proof."""
