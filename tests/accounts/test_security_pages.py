@@ -205,7 +205,7 @@ def test_a_second_passkey_shows_no_codes(here, hers, ann):
     send_new_passkey(here)
     response = send_new_passkey(here)
     assert response.headers["Location"] == f"{SECURITY}?changed"
-    assert "1 other sign-in continues as before" in text_of(here.get(response.headers["Location"]))
+    assert "1 other browser or app stays signed in" in text_of(here.get(response.headers["Location"]))
     assert Passkey.objects.of(ann).count() == 2
 
 
