@@ -89,9 +89,12 @@ class SessionStore(db.SessionStore):
         self.sign_in.remember_me()  # type: ignore[union-attr]
 
     def mark_reauthenticated(self, method: str = Method.PASSWORD) -> None:
-        """Records that the user has just proved `method` again, and replaces the session key (OWASP ASVS 7.2.4)."""
-        self.sign_in.mark_reauthenticated(method)  # type: ignore[union-attr]
+        """
+        Replaces the session key (OWASP ASVS 7.2.4), and records that the user has just proved `method` again: in this
+        order, so that the old key never has the proof.
+        """
         self.cycle_key()
+        self.sign_in.mark_reauthenticated(method)  # type: ignore[union-attr]
 
     def cycle_key(self) -> None:
         """

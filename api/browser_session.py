@@ -41,7 +41,6 @@ from api.serializers import (
 )
 from api.sign_in_steps import CREDENTIAL, CredentialField, PasskeyOptionsResponse, SecondStepSerializer, prove
 from api.throttling import TokenThrottle
-from api.tokens.refresh import find_sign_in
 
 # A scheme without a meaning to browsers, which show no dialog for it.
 CHALLENGE = 'Session realm="api"'
@@ -195,13 +194,17 @@ def current_sign_in(request: AuthenticatedRequest) -> SignIn:
     remembered one, otherwise none. Raises NotAuthenticated.
     """
     sign_in: SignIn = request.auth  # type: ignore[assignment]
-    return read_sign_in(sign_in) if "methods" in sign_in.get_deferred_fields() else sign_in
+    return read_sign_in(request) if "methods" in sign_in.get_deferred_fields() else sign_in
 
 
-def read_sign_in(remembered: SignIn) -> SignIn:
-    """The sign-in, read again with its user. Raises NotAuthenticated if it has ended. One statement."""
-    sign_in = find_sign_in(remembered.pk, remembered.user_id)
-    if sign_in is None or not sign_in.is_live():
+def read_sign_in(request: AuthenticatedRequest) -> SignIn:
+    """
+    The sign-in, read again with its user. Raises NotAuthenticated if it has ended, or if its session key was replaced:
+    a thief of the old key must not get what the user proved meanwhile. One statement.
+    """
+    stored = sessions.stored_session(request._request.session.session_key or "")
+    sign_in = stored.sign_in if stored else None
+    if sign_in is None or sign_in != request.auth or not sign_in.is_live():
         raise NotAuthenticated
     return sign_in
 
@@ -311,7 +314,7 @@ class SessionTokenView(SessionEndpoint):
         key_thumbprint = proven_key(request)
         # Before the row is read, which a remembered session was not: an end from now on outlasts the token.
         issued_at = timezone.now()
-        sign_in = read_sign_in(request.auth)  # type: ignore[arg-type]
+        sign_in = read_sign_in(request)
         try:
             starting.check_allowed(sign_in.user, SignIn.Kind.CLIENT, key_thumbprint)
         except DPoPRequired as error:

@@ -16,6 +16,7 @@ from django.http import Http404
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.views import APIView
+from rest_framework_simplejwt.utils import datetime_to_epoch
 
 from accounts.factors import requirements
 from accounts.models import Method, SignIn
@@ -56,13 +57,15 @@ def check_recent(
     request: AuthenticatedRequest, level: int | None = None, within: timedelta | None = None, status_code: int = 403
 ) -> SignIn:
     """
-    Returns the sign-in of the request if its user proved who they are recently. Raises RecentSignInRequired. One
-    statement, and one more for a sign-in of level 1.
+    Returns the sign-in of the request if its user proved who they are recently. Raises RecentSignInRequired, also for a
+    token of a browser's session from before that proof. One statement, and one more for a sign-in of level 1.
     """
     sign_in = current_sign_in(request)
-    if sign_in is not None and requirements.is_recent(request.user, sign_in, level, within):
-        return sign_in
-    refuse(request, level, within, status_code)
+    if sign_in is None or _is_from_before_proof(request, sign_in):
+        refuse(request, level, within, status_code)
+    if not requirements.is_recent(request.user, sign_in, level, within):
+        refuse(request, level, within, status_code)
+    return sign_in
 
 
 def check_confirmed(request: AuthenticatedRequest) -> None:
@@ -110,6 +113,17 @@ def can_change_key(request: AuthenticatedRequest, sign_in: SignIn) -> bool:
     return sign_in.kind != SignIn.Kind.BROWSER or isinstance(request.auth, SignIn)
 
 
+def _is_from_before_proof(request: AuthenticatedRequest, sign_in: SignIn) -> bool:
+    """
+    Whether the request has an access token of a browser's session that is older than the latest proof. A thief of the
+    cookie may have it: the proof replaced the session key, and the token must not gain the proof.
+    """
+    if can_change_key(request, sign_in):
+        return False
+    proved_at: int = request.auth.get("auth_time", 0)  # type: ignore[union-attr]
+    return proved_at < datetime_to_epoch(sign_in.authenticated_at)
+
+
 def check_key_can_change(request: AuthenticatedRequest, sign_in: SignIn | None) -> None:
     """Raises SessionRequired if can_change_key() is false. None: after a test's force_authenticate()."""
     if sign_in and not can_change_key(request, sign_in):
@@ -123,7 +137,10 @@ def check_password_is_enough(request: AuthenticatedRequest) -> None:
 
 
 def mark_reauthenticated(request: AuthenticatedRequest, sign_in: SignIn, method: str = Method.PASSWORD) -> None:
-    """Records the proof, and replaces the session key of a browser (OWASP ASVS 7.2.4)."""
-    sign_in.mark_reauthenticated(method)
+    """
+    Replaces the session key of a browser (OWASP ASVS 7.2.4), and records the proof: in this order, so that the old key
+    never has it.
+    """
     if isinstance(request.auth, SignIn):
         request._request.session.cycle_key()
+    sign_in.mark_reauthenticated(method)

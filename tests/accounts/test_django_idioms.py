@@ -212,7 +212,7 @@ def test_djangos_reset_view_can_sign_in_after_a_reset(
     uid = urlsafe_base64_encode(force_bytes(ann.pk))
     token = default_token_generator.make_token(User.objects.get(pk=ann.pk))
     form = here.get(f"/shop/reset/{uid}/{token}/", follow=True).request["PATH_INFO"]
-    answer = here.post(form, {"new_password1": NEW_PASSWORD})
+    answer = here.post(form, {"new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD})
     assert answer.status_code == 302, answer.content.decode()
     assert is_signed_in(here)
     assert not is_signed_in(elsewhere)

@@ -54,7 +54,7 @@ def test_a_reset_link_leads_to_the_app(settings, anonymous, ann, mails_of):
 
 def test_the_html_of_the_mail_escapes_the_link(confirmation):
     mail = confirmation(f"{APP}/confirm?uid={{uid}}&token={{token}}")
-    [href] = re.findall(r'href="([^"]+)"', html_of(mail))
+    [href] = set(re.findall(r'href="([^"]+)"', html_of(mail)))
     assert "&amp;token=" in href
     assert unescape(href) in mail.body.splitlines()
 

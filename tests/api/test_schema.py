@@ -17,7 +17,7 @@ OPERATIONS = [
 ]
 OUR_PACKAGES = {"accounts", "api", "project", "rest_framework_simplejwt"}
 # Their responses are not API responses.
-PAGES_FOR_PEOPLE = {"/api/docs/", "/.well-known/change-password"}
+PAGES_FOR_PEOPLE = {"/api/docs/", "/.well-known/change-password", "/.well-known/security.txt"}
 
 
 def is_ours(place):

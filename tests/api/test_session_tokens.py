@@ -274,6 +274,49 @@ def test_a_sign_in_that_ends_before_the_row_is_read_gets_no_token(hers, ann):
         assert refused(mint(hers), 401, "not_authenticated")
 
 
+def copy_of(browser):
+    """A browser with a stolen cookie."""
+    thief = Browser()
+    thief.cookies[django_settings.SESSION_COOKIE_NAME] = browser.cookies[django_settings.SESSION_COOKIE_NAME].value
+    return thief
+
+
+def test_a_key_that_is_replaced_before_the_row_is_read_gets_no_token(hers, password):
+    thief, statements = copy_of(hers), []
+
+    def prove_before_second(execute, *statement):
+        statements.append(statement)
+        if len(statements) == 2:
+            assert by_the_api(hers, password).status_code == 204
+        return execute(*statement)
+
+    with connection.execute_wrapper(prove_before_second):
+        assert refused(mint(thief), 401, "not_authenticated")
+
+
+@pytest.mark.parametrize("path", ["/api/reauthenticate/", "/accounts/confirm/"])
+def test_the_key_is_replaced_before_a_proof_is_recorded(hers, ann, password, clock, path):
+    """A thief who asks for a token before each statement of the proof gets none with the proof."""
+    clock.shift(django_settings.REAUTHENTICATION_TIMEOUT + timedelta(seconds=1))
+    thief, minted, is_minting = copy_of(hers), [], []
+
+    def mint_before(execute, *statement):
+        if not is_minting:
+            is_minting.append(True)
+            minted.append(mint(thief))
+            is_minting.clear()
+        return execute(*statement)
+
+    with connection.execute_wrapper(mint_before):
+        body, kind = ({"password": password}, {"content_type": "application/json"} if "api" in path else {})
+        assert hers.post(path, body, **kind).status_code in (204, 302)
+    proved_at = int(sign_in_of(ann).authenticated_at.timestamp())
+    tokens = [each.json()["access"] for each in minted if each.status_code == 200]
+    assert tokens
+    assert len(tokens) < len(minted)
+    assert all(claims_of(token)["auth_time"] < proved_at for token in tokens)
+
+
 def test_a_replaced_session_key_keeps_the_token(hers, password):
     """Re-authentication replaces the key, and the sign-in goes on."""
     client = client_of_session(hers)
@@ -366,7 +409,35 @@ def test_an_old_sign_in_must_be_confirmed_in_the_browser(hers, ann, password, cl
     assert refused(client.post("/api/sign-ins/end-others/", {}), 403, "recent_sign_in_required")
     confirmed = hers.post("/api/reauthenticate/", {"password": password}, content_type="application/json")
     assert confirmed.status_code == 204
-    assert client.post("/api/sign-ins/end-others/", {}).status_code == 200
+    assert client_of_session(hers).post("/api/sign-ins/end-others/", {}).status_code == 200
+
+
+def by_the_api(browser, password):
+    return browser.post("/api/reauthenticate/", {"password": password}, content_type="application/json")
+
+
+def by_the_confirm_page(browser, password):
+    return browser.post("/accounts/confirm/", {"password": password})
+
+
+def by_a_new_password(browser, password):
+    body = {"old_password": password, "new_password": NEW_PASSWORD}
+    return browser.post("/api/password/change/", body, content_type="application/json")
+
+
+SENSITIVE = ["/api/email/change/", "/api/factors/totp/", "/api/sign-ins/end-others/", "/api/me/delete/"]
+
+
+@pytest.mark.parametrize("prove", [by_the_api, by_the_confirm_page, by_a_new_password])
+@pytest.mark.parametrize("path", SENSITIVE)
+def test_a_token_from_before_a_proof_gains_nothing_by_it(hers, ann, password, clock, prove, path):
+    """A thief of the cookie may have minted it: the proof replaced the cookie, and is not for the thief."""
+    clock.shift(django_settings.REAUTHENTICATION_TIMEOUT + timedelta(seconds=1))
+    stolen = client_of_session(hers)
+    assert prove(hers, password).status_code in (204, 302)
+    body = {"new_email": "ann@example.net"} if "email" in path else {}
+    assert refused(stolen.post(path, body), 403, "recent_sign_in_required")
+    assert User.objects.filter(pk=ann.pk, new_email="").exists()
 
 
 @pytest.mark.parametrize("path", ["/api/reauthenticate/", "/api/password/confirm/"])

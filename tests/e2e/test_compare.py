@@ -90,7 +90,7 @@ def test_a_token_dies_after_two_clicks_from_the_home_page(new_page, page_errors,
     page.goto("/")
     since = time.monotonic()
     use(page.get_by_role("button", name="Try it, one click"))
-    sign_out = page.locator("#stage").get_by_role("button", name="Sign it out: yes")
+    sign_out = page.locator("#stage").get_by_role("button", name="Yes. Sign it out")
     expect(sign_out).to_be_in_viewport(ratio=1)
     if by == "keyboard":
         page.keyboard.press("Tab")
@@ -143,7 +143,7 @@ def test_a_clicked_letter_breaks_the_signature_and_can_be_put_back(guest, page_e
 def test_the_sign_out_is_real(guest, page_errors, site):
     page_errors.expect(REFUSED)
     answers = exchanges(guest, "/compare/who/")
-    press(guest, "Sign out", "Sign it out: no")
+    press(guest, "Sign out", "No. Sign it out")
     expect_caption(guest, "REVOKED. You are right")
     assert answers == [401]
     assert trace(guest, "Sign out") == [("POST /api/token/blacklist/", "200"), ("GET /compare/who/", "401")]
@@ -205,7 +205,7 @@ def test_the_theft_ends_the_family_and_shows_the_mail(guest, page_errors, site, 
 @pytest.mark.long
 def test_the_next_act_gets_a_new_passport(guest, page_errors):
     page_errors.expect(REFUSED)
-    press(guest, "Sign out", "Sign it out: yes")
+    press(guest, "Sign out", "Yes. Sign it out")
     expect(guest.get_by_text("Once more, with a new passport?").first).to_be_visible()
     press(guest, "Who are you?", "Send both requests")
     assert trace(guest, "Who are you?") == [("GET /compare/who/", "200")] * 2
@@ -239,7 +239,7 @@ def test_playing_with_an_ordinary_account_raises_no_alarm(anns_page, ann, site, 
     page.get_by_role("button", name="Start", exact=True).click()
     expect_caption(page, "Both are accepted.")
     at_rest(page)
-    press(page, "Sign out", "Sign it out: yes")
+    press(page, "Sign out", "Yes. Sign it out")
     press(page, "The thief", "The thief, after you")
     expect(page.get_by_text("you get no e-mail")).to_be_visible()
     assert site.shell(EVENTS.format(name=ann.username)).split() == events
@@ -296,7 +296,7 @@ def test_no_secret_is_shown(guest, page_errors):
     page_errors.expect(REFUSED)
     guest.locator(f"#letters [data-at='{LETTER}']").click()
     at_rest(guest)
-    press(guest, "Sign out", "Sign it out: yes")
+    press(guest, "Sign out", "Yes. Sign it out")
     shown = guest.get_by_role("main").inner_html()
     [session_key] = [each["value"] for each in guest.context.cookies() if each["name"].startswith("sessionid")]
     assert session_key not in shown
@@ -333,7 +333,7 @@ def test_the_page_fits_and_axe_finds_nothing(page, look_at, page_errors):
     page.goto("/compare/")
     look_at(page, "compare-guest")
     started(page)
-    press(page, "Sign out", "Sign it out: yes")
+    press(page, "Sign out", "Yes. Sign it out")
     page.evaluate("document.querySelectorAll('main details').forEach(each => { each.open = true; })")
     look_at(page, "compare-out")
 
@@ -369,7 +369,7 @@ BUTTONS = [
     "Start again",
     "Send both requests",
     "Change it",
-    "Sign it out: yes",
+    "Yes. Sign it out",
     "Refresh in all tabs",
     "Open the tabs, three ways",
     "The thief, before you",
@@ -469,7 +469,7 @@ def test_the_link_to_an_answer_is_copied(new_page):
 def test_the_link_to_the_third_act_is_copied(new_page, page_errors):
     page = started(new_page(permissions=["clipboard-read", "clipboard-write"]))
     page_errors.expect(REFUSED)
-    press(page, "Sign out", "Sign it out: no")
+    press(page, "Sign out", "No. Sign it out")
     act(page, "Sign out").get_by_role("button", name="Copy the link").click()
     expect(act(page, "Sign out").get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()").endswith("/compare/#act-out")

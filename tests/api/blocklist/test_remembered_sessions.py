@@ -191,7 +191,7 @@ def test_no_token_is_minted_after_the_end_of_a_remembered_session(hers):
     """The sign-in ends after the request was authenticated from memory, and before the token is made."""
 
     def end_first(execute, sql, *arguments):
-        if "FROM accounts_signin" in sql.replace('"', "") and not sql.startswith("UPDATE") and not ended:
+        if "FROM accounts_session " in sql.replace('"', "") and not sql.startswith("UPDATE") and not ended:
             ended.append(sql)
             SignIn.objects.all().end(SignIn.Reason.ENDED_BY_USER)
         return execute(sql, *arguments)
