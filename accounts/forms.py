@@ -87,7 +87,7 @@ def _user_field(name: str, **options: Any) -> forms.Field:
     """The form field of a field of User, with the validators of the model field."""
     field: Any = User._meta.get_field(name)
     form_field: forms.Field = field.formfield(**options)
-    form_field.validators = [*form_field.validators, *field.validators]
+    form_field.validators += [each for each in field.validators if each not in form_field.validators]
     return form_field
 
 

@@ -60,6 +60,6 @@ def _replayed() -> Proof:
     ended, families = _number("replay_ended"), _number("replay_families")
     return Proof(
         _("%(ended)s of %(all)s") % {"ended": ended, "all": families},
-        _("replayed refresh tokens revoked their whole family, and the user gets a mail"),
+        _("replayed refresh tokens revoked their whole family, and the user gets an e-mail"),
         "act-theft",
     )

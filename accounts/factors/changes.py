@@ -99,7 +99,7 @@ def add_passkey(user: User, passkey: Passkey, user_handle: bytes, name: str = ""
             with transaction.atomic():
                 passkey.save(force_insert=True)
         except IntegrityError as error:
-            raise FactorRefused(_("This passkey was added before."), "passkey_exists") from error
+            raise FactorRefused(_("This passkey is already added."), "passkey_exists") from error
         return _record_added(user, passkey, codes, hashes)
 
 

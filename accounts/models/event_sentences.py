@@ -48,7 +48,7 @@ SENTENCES = {
     EventType.SIGN_IN_FAILED: _("A sign-in attempt failed: wrong password."),
     EventType.SIGNED_OUT: _("A device signed out."),
     EventType.SIGN_IN_ENDED: _("A device was signed out."),
-    EventType.TOKEN_REUSED: _("A refresh token was used twice: there may be a copy of it. Its client was signed out."),
+    EventType.TOKEN_REUSED: _("A refresh token was used twice: there may be a copy of it. Its app was signed out."),
     EventType.PASSWORD_CHANGED: _("Your password was changed."),
     EventType.PASSWORD_RESET_ASKED: _("A link to set a new password was requested."),
     EventType.PASSWORD_RESET: _("A new password was set with a link from an e-mail."),
@@ -57,12 +57,12 @@ SENTENCES = {
     EventType.EMAIL_CHANGE_CANCELLED: _("The pending change of your e-mail address was cancelled."),
     EventType.EMAIL_CHANGED: _("Your e-mail address was changed."),
     EventType.USER_DEACTIVATED: _("Your account was deactivated."),
-    EventType.LOCKED: _("Sign-in was locked for a while after too many wrong passwords."),
-    EventType.UNLOCKED: _("The lock on sign-in was removed."),
+    EventType.LOCKED: _("Sign-in was paused for a while after too many wrong passwords."),
+    EventType.UNLOCKED: _("Sign-in is no longer paused."),
     EventType.USER_REACTIVATED: _("Your account was reactivated."),
     EventType.USER_EDITED: _("A staff member edited your account."),
     EventType.RIGHTS_CHANGED: _("A staff member changed the permissions of your account."),
-    EventType.TOKEN_REVOKED: _("A client revoked an access token."),
+    EventType.TOKEN_REVOKED: _("An app revoked an access token."),
     EventType.TOKEN_BLOCKED: _("A staff member blocked a leaked access token."),
     EventType.BLOCK_LIFTED: _("A staff member unblocked an access token."),
     EventType.EVENTS_EXPORTED: _("You downloaded your activity."),
@@ -79,10 +79,10 @@ SENTENCES = {
 }
 # More exact sentences, by a detail of the event and its value.
 EXACT: dict[EventType, tuple[str, dict[str, Any]]] = {
-    EventType.SIGNED_IN: ("kind", {SignInKind.CLIENT: _("A client signed in.")}),
+    EventType.SIGNED_IN: ("kind", {SignInKind.CLIENT: _("An app signed in.")}),
     EventType.SIGNED_OUT: (
         "kind",
-        {SignInKind.BROWSER: _("A browser signed out."), SignInKind.CLIENT: _("A client signed out.")},
+        {SignInKind.BROWSER: _("A browser signed out."), SignInKind.CLIENT: _("An app signed out.")},
     ),
     EventType.FACTOR_ADDED: (
         "factor_kind",
@@ -110,7 +110,7 @@ PLURALS = {
     ),
     EventType.SIGNED_OUT: ngettext_lazy("%(count)d device signed out.", "%(count)d devices signed out.", "count"),
     EventType.TOKEN_REVOKED: ngettext_lazy(
-        "A client revoked %(count)d access token.", "A client revoked %(count)d access tokens.", "count"
+        "An app revoked %(count)d access token.", "An app revoked %(count)d access tokens.", "count"
     ),
     EventType.TOKEN_BLOCKED: ngettext_lazy(
         "A staff member blocked %(count)d leaked access token.",
@@ -130,7 +130,7 @@ PLURALS = {
 }
 SIGNED_IN_PLURALS = {
     SignInKind.BROWSER: ngettext_lazy("%(count)d browser signed in.", "%(count)d browsers signed in.", "count"),
-    SignInKind.CLIENT: ngettext_lazy("%(count)d client signed in.", "%(count)d clients signed in.", "count"),
+    SignInKind.CLIENT: ngettext_lazy("%(count)d app signed in.", "%(count)d apps signed in.", "count"),
 }
 # The end of sign-ins, by its reason.
 ENDS = {

@@ -68,7 +68,7 @@ def _speed() -> Meter:
 
 
 def _bytes() -> Meter:
-    return Meter(_("Bytes of a request and its answer"), _live("bytes"))
+    return Meter(_("Bytes of a request and its response"), _live("bytes"))
 
 
 def _measured(figure: str, name: str, label: str, scale: float, percent: bool = False) -> Bar:

@@ -43,7 +43,7 @@ def test_every_event_has_its_own_sentence(ann, type):
 
 def test_the_page_describes_what_happened(page):
     content = page.get(PAGE).content.decode()
-    assert content.index("A browser signed in.") < content.index("A client signed in.")
+    assert content.index("A browser signed in.") < content.index("An app signed in.")
 
 
 def test_the_page_shows_why_a_sign_in_ended(page):

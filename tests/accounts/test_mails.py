@@ -92,7 +92,7 @@ def test_a_connected_client_sends_a_mail_with_its_name(browser_of, ann, mails_of
     browser = browser_of(ann)
     for name in ["backup script", "another script"]:
         [mail] = mails_of(lambda name=name: browser.post("/accounts/clients/new/", {"name": name}))
-        assert mail.subject == "A new client was connected to your account"
+        assert mail.subject == "A new app was connected to your account"
         assert name in mail.body
 
 

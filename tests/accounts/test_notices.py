@@ -101,9 +101,9 @@ def notify_of(notice, **context):
 
 
 FLOODS = {
-    connect_clients: "A new client was connected to your account",
+    connect_clients: "A new app was connected to your account",
     sign_in_on_new_devices: "A new device signed in to your account",
-    use_tokens_twice: "We ended one of your sign-ins",
+    use_tokens_twice: "We signed out one of your apps",
     change_the_password: "Your password was changed",
     reset_the_password: "Your password was changed",
     ask_for_addresses: "A change of your e-mail address was requested",
@@ -264,7 +264,7 @@ def test_a_flood_of_clients_does_not_suppress_other_notices(ann, flood, client_o
         client.renew()
         ApiClient().post("/api/token/refresh/", {"refresh": stolen})
 
-    assert "We ended one of your sign-ins" in subjects(mails_of(theft))
+    assert "We signed out one of your apps" in subjects(mails_of(theft))
     user = User.objects.get(pk=ann.pk)
     assert "Your password was changed" in subjects(
         mails_of(lambda: passwords.change(user, "another passphrase at dawn"))
@@ -299,7 +299,7 @@ def test_accounts_of_one_mailbox_share_a_count(ann, bob, flood, browser_of, mail
     AttemptCounter.objects.filter(kind__in=[Kind.NOTIFYING, Kind.SUMMARY]).delete()
     User.objects.filter(pk=ann.pk).update(email="annabel@example.org")
     User.objects.filter(pk=bob.pk).update(email="Ann@Example.org")
-    assert "A new client was connected to your account" not in subjects(
+    assert "A new app was connected to your account" not in subjects(
         mails_of(lambda: connect(browser_of(User.objects.get(pk=bob.pk)), "script"))
     )
 

@@ -147,7 +147,7 @@ def test_factors_of_others_are_not_found(here, bob, client_of):
 
 def test_an_account_that_can_have_none_is_told_so(settings, here):
     settings.SECOND_FACTOR = "off"
-    assert "This account can have no second factor" in text_of(here.get(SECURITY))
+    assert "This account cannot have a second factor" in text_of(here.get(SECURITY))
     for path in (NEW_PASSKEY, f"{SECURITY}app/", f"{SECURITY}recovery-codes/"):
         assert leads_to(here.get(path), SECURITY)
     assert leads_to(here.post(f"{SECURITY}app/new/"), SECURITY)
@@ -205,7 +205,7 @@ def test_a_second_passkey_shows_no_codes(here, hers, ann):
     send_new_passkey(here)
     response = send_new_passkey(here)
     assert response.headers["Location"] == f"{SECURITY}?changed"
-    assert "1 other sign-in continues as before" in text_of(here.get(response.headers["Location"]))
+    assert "1 other browser or app stays signed in" in text_of(here.get(response.headers["Location"]))
     assert Passkey.objects.of(ann).count() == 2
 
 
@@ -219,7 +219,7 @@ def test_the_same_passkey_for_two_accounts_is_refused(here, browser_of, bob):
     authenticator = Authenticator()
     send_new_passkey(here, authenticator)
     response = send_new_passkey(browser_of(bob), authenticator)
-    assert "This passkey was added before" in text_of(response)
+    assert "This passkey is already added" in text_of(response)
 
 
 def test_a_conditional_create_needs_no_user_presence(here, ann):

@@ -104,7 +104,7 @@ def test_the_user_agent_and_the_name_are_escaped(here, start, hostile):
 
 
 def test_the_only_sign_in_offers_no_end_of_others(here):
-    assert "This is your only sign-in." in text(here.get(PAGE))
+    assert "You are signed in only here." in text(here.get(PAGE))
     assert "/end-others/" not in here.get(PAGE).content.decode()
 
 
@@ -154,7 +154,7 @@ def test_a_page_of_one_kind_leads_to_the_next_of_that_kind(here, start):
 
 
 def test_without_a_client_the_page_offers_to_connect_one(here):
-    assert "No app uses your account. Connect a client" in text(here.get(f"{PAGE}?kind=client"))
+    assert "No app uses your account. Connect an app" in text(here.get(f"{PAGE}?kind=client"))
 
 
 def test_sign_ins_of_other_users_are_not_listed(here, start, bob):
@@ -336,7 +336,7 @@ def test_ending_all_others_keeps_this_one_and_shows_the_count(here, start):
 def test_signing_out_everywhere_ends_this_sign_in_too(here, start):
     start()
     response = here.post(f"{PAGE}end-all/")
-    assert "2 sign-ins have ended" in text(response)
+    assert "2 browsers and apps were signed out" in text(response)
     assert response.headers["Clear-Site-Data"] == '"cache"'
     assert not SignIn.objects.live().exists()
     assert here.get(PAGE).status_code == 302

@@ -39,7 +39,7 @@ def test_the_clients_that_were_used_last_are_listed(here, client_of, ann, bob):
     client_of(bob)
     page = content(here)
     assert re.findall(r"script \d", page) == [f"script {number}" for number in (5, 4, 3, 2, 1)]
-    assert '<a href="/accounts/sign-ins/?kind=client">All 6 clients</a>' in page
+    assert '<a href="/accounts/sign-ins/?kind=client">All 6 apps</a>' in page
 
 
 def test_ended_clients_are_not_listed(here, hers):

@@ -196,7 +196,7 @@ def test_the_theft_ends_the_family_and_shows_the_mail(guest, page_errors, site, 
     expect_caption(guest, said)
     statuses = [status for _line, status in trace(guest, "The thief")]
     assert statuses == ["200", "401", "401"]
-    mail = guest.get_by_role("figure").filter(has_text="The mail that the owner gets")
+    mail = guest.get_by_role("figure").filter(has_text="The e-mail to the account owner")
     expect(mail).to_contain_text("Device: Chrome on Linux")
     assert "token_reused" in site.shell(EVENTS.format(name=name_of(guest))).split()
     look_at(guest, f"compare-theft-{order}")
@@ -241,7 +241,7 @@ def test_playing_with_an_ordinary_account_raises_no_alarm(anns_page, ann, site, 
     at_rest(page)
     press(page, "Sign out", "Yes. Sign it out")
     press(page, "The thief", "The thief, after you")
-    expect(page.get_by_text("you get no mail")).to_be_visible()
+    expect(page.get_by_text("you get no e-mail")).to_be_visible()
     assert site.shell(EVENTS.format(name=ann.username)).split() == events
     assert page.request.get("/api/me/").json()["username"] == ann.username
     kinds = [each["kind"] for each in page.request.get("/api/sign-ins/").json()["results"]]
@@ -373,7 +373,7 @@ BUTTONS = [
     "Refresh in all tabs",
     "Open the tabs, three ways",
     "The thief, before you",
-    "Ask the server",
+    "Check on the server",
 ]
 
 
@@ -496,10 +496,10 @@ def test_the_server_is_asked_by_a_button(page, site, ann, look_at):
     page.on("request", lambda request: asked.append(request.url))
     page.goto("/compare/")
     page.get_by_label("Token", exact=True).fill(token)
-    page.get_by_role("button", name="Ask the server").click()
+    page.get_by_role("button", name="Check on the server").click()
     found = page.locator("#inspected")
     expect(found.locator(".verdicts dd")).to_have_text([re.compile(each) for each in ("Valid", "not expired", "Yes")])
-    expect(page.locator("#announced")).to_have_text(re.compile("^The answer of the server: Valid"))
+    expect(page.locator("#announced")).to_have_text(re.compile("^The response of the server: Valid"))
     timer = found.get_by_role("timer")
     expect(timer).to_have_text(re.compile(r"^13 days, 23:\d\d:\d\d$"))
     before = timer.inner_text()
@@ -520,7 +520,7 @@ def test_the_server_is_asked_by_a_button(page, site, ann, look_at):
 )
 def test_the_examples_are_judged_by_the_server(guest, example, verdict):
     guest.get_by_role("button", name=example, exact=True).click()
-    guest.get_by_role("button", name="Ask the server").click()
+    guest.get_by_role("button", name="Check on the server").click()
     first = guest.locator("#inspected .verdicts dd").first
     expect(first).to_contain_text(verdict)
     expect(guest.locator("#decoded .claims")).to_contain_text("username")
@@ -531,7 +531,7 @@ def test_too_long_input_is_refused_with_a_message(page, page_errors):
     page_errors.expect("status of 413")
     page.goto("/compare/")
     page.get_by_label("Token", exact=True).fill("e" * 9000)
-    page.get_by_role("button", name="Ask the server").click()
+    page.get_by_role("button", name="Check on the server").click()
     expect(page.locator("#inspected")).to_have_text(re.compile("longer than 8 kB"))
 
 
@@ -545,9 +545,9 @@ def test_the_page_works_without_javascript(new_page, site, ann):
     expect(page.get_by_text("need JavaScript. Below are recorded exchanges")).to_be_visible()
     expect(page.get_by_role("button", name="Send both requests")).to_have_count(0)
     expect(act(page, "Sign out").locator(".trace li")).to_have_count(2)
-    expect(page.get_by_text("We ended one of your sign-ins")).to_be_visible()
+    expect(page.get_by_text("We signed out one of your apps")).to_be_visible()
     page.get_by_label("Token", exact=True).fill(token)
-    page.get_by_role("button", name="Ask the server").click()
+    page.get_by_role("button", name="Check on the server").click()
     expect(page.locator("#inspected .verdicts dd").first).to_contain_text("Valid")
     page.get_by_label("Browsers, with pages rendered by the server").check()
     page.get_by_role("button", name="Show the recommendation").click()

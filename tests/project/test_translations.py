@@ -79,19 +79,19 @@ def found_by_search():
 
 
 PUBLIC = [
-    ("/", "Jede Anmeldung sofort beenden"),
+    ("/", "Jedes Gerät sofort abmelden"),
     ("/accounts/login/", "Anmelden"),
     ("/accounts/signup/", "Registrieren"),
     ("/accounts/password_reset/", "Link senden"),
-    ("/compare/", "Armband oder Reisepass?"),
+    ("/compare/", "Festivalbändchen oder Reisepass?"),
     ("/nowhere/", "Unter dieser Adresse gibt es keine Seite"),
 ]
 SIGNED_IN = [
     ("/", "Guten Tag, ann"),
-    ("/accounts/sign-ins/", "Wo Sie angemeldet sind"),
+    ("/accounts/sign-ins/", "Anmeldungen"),
     ("/accounts/activity/", "Aktivitäten"),
     ("/accounts/profile/", "Ihr Name"),
-    ("/accounts/clients/new/", "Client verbinden"),
+    ("/accounts/clients/new/", "App verbinden"),
     ("/accounts/password_change/", "Passwort ändern"),
     ("/accounts/delete/", "Ihr Konto löschen?"),
     ("/compare/", "Was es kostet"),

@@ -104,7 +104,7 @@ CURL_LINES = """
       -d '{{"username": "{name}", "password": "{password}"}}'
     curl {base}/api/me/ -H 'Authorization: Bearer ACCESS'
     curl {base}/api/sign-ins/ -H 'Authorization: Bearer ACCESS'
-  Then end that sign-in at {base}/accounts/sign-ins/ and send the last request again.
+  Then sign it out at {base}/accounts/sign-ins/ and send the last request again.
 
 """
 

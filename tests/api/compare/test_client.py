@@ -148,8 +148,8 @@ def test_the_page_shows_the_mail_about_the_theft(browser_of, ann, guest, ordinar
     browser = browser_of(ann) if ordinary else guest
     steal(client_by(browser))
     mail = browser.get("/compare/alarm/").json()
-    assert mail["subject"] == "We ended one of your sign-ins"
-    assert 'A refresh token of your sign-in "Compare page" was used a second time' in mail["text"]
+    assert mail["subject"] == "We signed out one of your apps"
+    assert 'A refresh token of your app "Compare page" was used a second time' in mail["text"]
     assert "IP address: 127.0.0.1" in mail["text"]
 
 

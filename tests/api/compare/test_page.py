@@ -171,8 +171,8 @@ def test_each_button_of_a_visitor_starts_the_demo(browser):
 
 def test_the_mail_of_the_recording_is_that_of_the_template(browser):
     page = browser().get("/compare/").content.decode()
-    assert "We ended one of your sign-ins" in page
-    assert "A refresh token of your sign-in &quot;Compare page&quot; was used a second time" in page
+    assert "We signed out one of your apps" in page
+    assert "A refresh token of your app &quot;Compare page&quot; was used a second time" in page
 
 
 def test_the_costs_name_what_is_live_and_what_is_measured(browser, settings):

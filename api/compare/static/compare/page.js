@@ -36,7 +36,7 @@ questions.addEventListener("submit", (event) => {
   recommend();
 });
 
-// The answer of the server about a token.
+// The response of the server about a token.
 const decoder = document.getElementById("decoder");
 
 decoder.addEventListener("submit", async (event) => {
