@@ -88,6 +88,7 @@ def test_changes_of_the_address_count_with_sign_ups(ann, bob, browser, browser_o
     assert page.post("/accounts/email/", {"new_email": "bob@example.org"}).status_code == 429
 
 
+@pytest.mark.long
 def test_throw_away_accounts_are_limited(db, browser):
     answers = [browser().post("/compare/throw-away/") for _ in range(MOST + 1)]
     assert [answer.status_code for answer in answers] == [200] * MOST + [429]

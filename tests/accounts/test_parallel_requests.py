@@ -115,6 +115,7 @@ def test_sign_ins_requested_before_an_end_of_all_are_ended(http: httpx.Client, p
     assert me(http, sign_in(http, people[0]).json()["access"]) == 200
 
 
+@pytest.mark.long
 def test_two_prune_commands_can_run_in_parallel(http: httpx.Client, people: list[str], fleet: Any) -> None:
     age = (
         "from datetime import timedelta; from django.utils import timezone; from accounts.models import SignIn;"

@@ -85,6 +85,7 @@ def test_a_flush_fires_no_triggers(ann: User, client_of: Callable[[User], Any]) 
     assert triggers_of(connection) == before
 
 
+@pytest.mark.long
 def test_all_migrations_can_be_reversed_and_applied_again(tmp_path: Path) -> None:
     env = {"DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}", "DEBUG": "true", "REDIS_URL": ""}
     servers.manage(env, "migrate", "--verbosity=0")

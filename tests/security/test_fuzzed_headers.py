@@ -102,6 +102,7 @@ some_headers = st.lists(st.sampled_from(sorted(HEADERS)), min_size=1, max_size=4
 )
 
 
+@pytest.mark.long
 @hypothesis_settings(max_examples=examples(150), suppress_health_check=list(HealthCheck))
 @given(request=st.sampled_from(REQUESTS), headers=some_headers, peer=st.sampled_from([PROXY, "203.0.113.9", ""]))
 def test_no_header_raises_an_exception(

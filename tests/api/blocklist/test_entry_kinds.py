@@ -222,6 +222,7 @@ def database(tmp_path):
     return env
 
 
+@pytest.mark.long
 def test_entries_of_the_last_release_migrate_both_ways(database):
     def read(columns):
         return json.loads(servers.manage(database, "shell", "--verbosity=0", "--command", READ.format(columns=columns)))
