@@ -34,12 +34,14 @@ def test_the_navigation_leads_to_each_page_and_marks_it(anns_page):
         expect(navigation(anns_page).locator("[aria-current]")).to_have_count(1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["/accounts/clients/new/", "/accounts/developer/"])
 def test_a_page_below_a_section_marks_the_section(anns_page, path):
     anns_page.goto(path)
     expect(navigation(anns_page).locator("[aria-current]")).to_have_text("Developer")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["/", "/accounts/sign-ins/", "/accounts/sign-ins/ended/", "/accounts/developer/"])
 def test_the_pages_fit_and_axe_finds_nothing(anns_page, site, ann, look_at, path):
     site.start_client(ann)
@@ -47,6 +49,7 @@ def test_the_pages_fit_and_axe_finds_nothing(anns_page, site, ann, look_at, path
     look_at(anns_page, f"area-{path.strip('/').replace('/', '-') or 'overview'}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [320, 360])
 def test_on_phones_the_sections_are_tabs_that_are_all_visible(anns_page, width):
     anns_page.set_viewport_size({"width": width, "height": 800})
@@ -57,6 +60,7 @@ def test_on_phones_the_sections_are_tabs_that_are_all_visible(anns_page, width):
         assert box["height"] < 50, f"{section} is broken into lines"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("width", "limit"), [(1280, MAX_ROW_PIXELS), (360, MAX_ROW_PIXELS_ON_PHONES)])
 def test_a_row_is_low_until_its_details_are_opened(anns_page, site, ann, width, limit):
     site.shell(MANY.format(name=ann.username))
@@ -71,6 +75,7 @@ def test_a_row_is_low_until_its_details_are_opened(anns_page, site, ann, width, 
     assert_accessible(anns_page)
 
 
+@pytest.mark.long
 def test_the_buttons_of_rows_have_names_of_their_own(anns_page, site, ann):
     site.start_client(ann)
     site.start_client(ann, "python-httpx/0.28.1")
@@ -80,6 +85,7 @@ def test_the_buttons_of_rows_have_names_of_their_own(anns_page, site, ann):
     assert all(name.startswith("Sign out") for name in names)
 
 
+@pytest.mark.long
 def test_a_row_is_opened_and_signed_out_by_keyboard(anns_page, site, ann):
     site.start_client(ann)
     anns_page.goto("/accounts/sign-ins/")
@@ -94,6 +100,7 @@ def test_a_row_is_opened_and_signed_out_by_keyboard(anns_page, site, ann):
     expect(anns_page.get_by_role("main").get_by_role("status")).to_contain_text("Signed out: curl.")
 
 
+@pytest.mark.long
 def test_the_pages_work_without_javascript(new_page, site, ann):
     page = new_page(java_script_enabled=False)
     page.goto("/accounts/login/")

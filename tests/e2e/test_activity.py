@@ -32,6 +32,7 @@ def activity(anns_page, site, ann):
     return anns_page
 
 
+@pytest.mark.long
 def test_an_act_is_unfolded_by_keyboard(activity, look_at):
     act = main(activity).get_by_role("listitem").filter(has_text="You signed out 3 devices.")
     look_at(activity, "activity-merged")
@@ -50,6 +51,7 @@ def test_alarms_are_filtered(activity, look_at):
     look_at(activity, "activity-alarms")
 
 
+@pytest.mark.long
 def test_the_activity_is_downloaded(activity):
     with activity.expect_download() as download:
         main(activity).get_by_role("button", name="Download as CSV").click()

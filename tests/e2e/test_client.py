@@ -201,6 +201,7 @@ def test_a_token_that_expired_while_the_computer_slept_is_renewed(lab):
 # 7: a late refresh
 
 
+@pytest.mark.long
 def test_a_late_refresh_does_not_undo_a_sign_out(lab):
     tab, other = lab.signed_in_tab(), lab.tab()
     tab.revoke_access()
@@ -303,6 +304,7 @@ def test_a_first_request_is_not_sent_as_another_user(lab):
 # 9: other tabs
 
 
+@pytest.mark.long
 def test_other_tabs_learn_of_sign_in_and_sign_out(lab):
     tab, other = lab.tab(), lab.tab()
     tab.sign_in(lab.ann())

@@ -123,6 +123,7 @@ def test_the_first_act_runs_by_itself(guest):
     assert requests == 3
 
 
+@pytest.mark.long
 def test_a_clicked_letter_breaks_the_signature_and_can_be_put_back(guest, page_errors):
     page_errors.expect(REFUSED)
     answers = exchanges(guest, "/compare/who/")
@@ -140,6 +141,7 @@ def test_a_clicked_letter_breaks_the_signature_and_can_be_put_back(guest, page_e
     assert answers == [401, 200]
 
 
+@pytest.mark.long
 def test_the_sign_out_is_real(guest, page_errors, site):
     page_errors.expect(REFUSED)
     answers = exchanges(guest, "/compare/who/")
@@ -231,6 +233,7 @@ def test_each_button_of_a_visitor_starts_with_its_act(page, page_errors, button,
 # An ordinary account
 
 
+@pytest.mark.long
 def test_playing_with_an_ordinary_account_raises_no_alarm(anns_page, ann, site, page_errors):
     page_errors.expect(REFUSED)
     page = anns_page
@@ -443,6 +446,7 @@ def test_fifty_requests_can_be_cancelled(guest, how):
 # The rest of the page
 
 
+@pytest.mark.long
 def test_the_recommendation_follows_each_choice(page):
     page.goto("/compare/")
     page.get_by_label("Browsers and programs").check()
@@ -475,6 +479,7 @@ def test_the_link_to_the_third_act_is_copied(new_page, page_errors):
     assert page.evaluate("navigator.clipboard.readText()").endswith("/compare/#act-out")
 
 
+@pytest.mark.long
 def test_a_token_is_decoded_while_it_is_typed_and_not_sent(page, site, ann):
     token = site.start_client(ann)["refresh"]
     page.goto("/compare/", wait_until="networkidle")

@@ -8,7 +8,7 @@ from tests import servers
 from tests.e2e.site import sign_in
 from tests.e2e.test_passkeys import NO_AUTOFILL, VirtualAuthenticator, add_passkey, sign_out
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.long]
 
 SECTION = (servers.ROOT / "api" / "README.md").read_text().partition("### Second step\n")[2].partition("\n### ")[0]
 [CODE] = re.findall(r"^```js\n(.*?)^```", SECTION, re.DOTALL | re.MULTILINE)

@@ -59,6 +59,7 @@ def test_a_user_signs_up_confirms_the_address_and_sees_the_account(page, site, l
     expect(main(page)).not_to_contain_text("Confirm your e-mail address")
 
 
+@pytest.mark.long
 def test_a_wrong_password_is_reported_beside_the_form(page, ann, look_at):
     page.goto("/accounts/login/")
     look_at(page, "login")
@@ -69,6 +70,7 @@ def test_a_wrong_password_is_reported_beside_the_form(page, ann, look_at):
     look_at(page, "login-refused")
 
 
+@pytest.mark.long
 def test_a_password_shown_by_its_button_is_sent_as_a_password(page, ann, look_at):
     page.goto("/accounts/login/")
     field, button = main(page).get_by_label("Password"), main(page).get_by_role("button", name="Show Password")
@@ -102,6 +104,7 @@ def test_after_signing_out_the_back_button_shows_nothing_private(anns_page, ann)
     assert ann.email not in page.content()
 
 
+@pytest.mark.long
 def test_without_javascript_only_working_buttons_are_shown(new_page, ann):
     page = new_page(java_script_enabled=False)
     page.goto("/accounts/login/")
@@ -109,6 +112,7 @@ def test_without_javascript_only_working_buttons_are_shown(new_page, ann):
     sign_in(page, ann)
 
 
+@pytest.mark.long
 def test_a_password_can_be_pasted_and_filled_by_managers(anns_page):
     anns_page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     anns_page.goto("/accounts/password_change/")
@@ -160,6 +164,7 @@ def test_the_list_is_used_to_rename_and_end_sign_ins(anns_page, site, ann, look_
     look_at(page, "logged-out")
 
 
+@pytest.mark.long
 def test_reauthentication_returns_to_the_page(anns_page, site, ann, look_at):
     page = anns_page
     site.start_client(ann)
@@ -179,6 +184,7 @@ def test_reauthentication_returns_to_the_page(anns_page, site, ann, look_at):
     expect(main(page).get_by_role("status")).to_contain_text("Signed out: curl.")
 
 
+@pytest.mark.long
 def test_a_client_is_connected_used_and_ended(anns_page, ann, look_at, tmp_path):
     page = anns_page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -224,6 +230,7 @@ def lines_of(page):
     return {each.get_attribute("aria-label"): each.text_content() for each in page.locator("main pre").all()}
 
 
+@pytest.mark.long
 def test_a_user_ends_an_unknown_sign_in_and_changes_the_password(anns_page, site, ann, look_at):
     page = anns_page
     confirm_address(page, site, ann)
@@ -243,6 +250,7 @@ def test_a_user_ends_an_unknown_sign_in_and_changes_the_password(anns_page, site
     assert "changed" in site.next_mail(ann, "Your password was changed")["Subject"]
 
 
+@pytest.mark.long
 def test_a_forgotten_password_is_reset(page, site, ann, look_at):
     page.goto("/accounts/login/")
     main(page).get_by_role("link", name="Forgot your password?").click()
@@ -258,6 +266,7 @@ def test_a_forgotten_password_is_reset(page, site, ann, look_at):
     look_at(page, "password-reset-complete")
 
 
+@pytest.mark.long
 def test_a_spent_link_is_explained(page, site, ann, page_errors, look_at):
     link = link_in(site.next_mail(ann, "Confirm your e-mail address"))
     page.goto(link)
@@ -271,6 +280,7 @@ def test_a_spent_link_is_explained(page, site, ann, page_errors, look_at):
     look_at(page, "link-not-valid")
 
 
+@pytest.mark.long
 def test_the_address_is_changed_by_a_link_to_the_new_one(anns_page, site, ann, look_at):
     page = anns_page
     there = ann.__class__(ann.username, f"new-{ann.email}", ann.password)
@@ -293,6 +303,7 @@ def test_the_address_is_changed_by_a_link_to_the_new_one(anns_page, site, ann, l
     site.next_mail(ann, "Your e-mail address was changed")
 
 
+@pytest.mark.long
 def test_an_account_is_deleted(anns_page, ann, look_at):
     page = anns_page
     page.goto("/accounts/profile/")
@@ -304,6 +315,7 @@ def test_an_account_is_deleted(anns_page, ann, look_at):
     look_at(page, "deleted")
 
 
+@pytest.mark.long
 def test_the_language_is_switched_and_kept(page):
     page.goto("/accounts/login/")
     page.get_by_role("contentinfo").get_by_role("button", name="Deutsch").click()
@@ -313,6 +325,7 @@ def test_the_language_is_switched_and_kept(page):
     expect(page.locator("html")).to_have_attribute("lang", "de")
 
 
+@pytest.mark.long
 def test_the_pages_work_by_keyboard(page, ann):
     page.goto("/accounts/login/")
     expect(page.locator("#id_username")).to_be_focused()
@@ -326,6 +339,7 @@ def test_the_pages_work_by_keyboard(page, ann):
     expect(main(page)).to_be_focused()
 
 
+@pytest.mark.long
 def test_a_form_without_csrf_token_is_explained(page, page_errors, look_at):
     page_errors.expect("status of 403")
     page.goto("/accounts/login/")
@@ -337,6 +351,7 @@ def test_a_form_without_csrf_token_is_explained(page, page_errors, look_at):
     look_at(page, "error-csrf")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["/", "/accounts/login/", "/accounts/sign-ins/", "/accounts/activity/"])
 def test_a_page_is_small_self_contained_and_works_without_scripts(new_page, site, ann, path):
     page = new_page(java_script_enabled=False)
@@ -349,6 +364,7 @@ def test_a_page_is_small_self_contained_and_works_without_scripts(new_page, site
     expect(page.get_by_role("main")).to_be_visible()
 
 
+@pytest.mark.long
 def test_in_german_no_text_is_cut_off_and_axe_finds_nothing(new_page, site, ann, look_at):
     page = new_page(locale="de-DE")
     page.goto("/accounts/login/")
@@ -381,6 +397,7 @@ for end in (False, True):
 """
 
 
+@pytest.mark.long
 def test_long_words_do_not_widen_a_page(page, site, ann, album):
     sign_in(page, ann)
     site.shell(LONG_WORDS.format(name=ann.username))

@@ -50,16 +50,19 @@ def refusal(folder: Path, *options: str, prefix: Sequence[str] = (), **env: str)
     return line
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("port", ["70000", "-1", "0", "65536", "eighty", "80.5", "٨٠"])
 def test_an_invalid_port_is_refused(copy: Path, port: str) -> None:
     assert refusal(copy, f"--port={port}") == f"CommandError: --port {port}: expected a whole number from 1 to 65535."
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("nodes", ["0", "-2", "many", "1000"])
 def test_an_invalid_fleet_size_is_refused(copy: Path, nodes: str) -> None:
     assert "--fleet" in refusal(copy, f"--fleet={nodes}", f"--port={servers.free_port()}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("port", [None, 65535])
 def test_a_taken_port_is_reported_with_a_free_one(copy: Path, port: int | None) -> None:
     with closing(socket.socket()) as taken:
@@ -72,6 +75,7 @@ def test_a_taken_port_is_reported_with_a_free_one(copy: Path, port: int | None) 
     assert start.is_free(int(named))
 
 
+@pytest.mark.long
 def test_a_privileged_port_is_reported_with_another_one(copy: Path) -> None:
     if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 80:
         pytest.skip("every user can listen on port 80 here")
@@ -82,6 +86,7 @@ def test_a_privileged_port_is_reported_with_another_one(copy: Path) -> None:
     assert "This account may not listen on port 80. Try --port " in line
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("url", "where"), [(UNREACHABLE, "The database (DATABASE_URL)"), ("sqlite:////dev/null/x", "DATABASE_URL")]
 )
