@@ -192,6 +192,11 @@ IN_SESSION_MODE = [
         {'if (error.status !== 401 || error.code === "bad_answer") throw error;': ""},
     ),
     Fault(
+        "5 a replaced session key signs out",
+        "a_key_that_another_tab_replaced_is_not_signed_out",
+        {"if (!hasToken && (await whoAmI()) && at === generation) return send(request);": ""},
+    ),
+    Fault(
         "7 a late answer undoes a sign-out",
         "a_late_answer_does_not_undo_a_sign_out",
         {"if (at !== generation) return whoAmI();": ""},

@@ -89,6 +89,27 @@ def test_an_ended_sign_in_is_noticed_in_all_tabs(lab):
     lab.wait_for(lambda: other.changes() == ["signed_in", "signed_out"])
 
 
+def test_a_key_that_another_tab_replaced_is_not_signed_out(lab):
+    """A call with the old session key is refused, while the browser has the new one."""
+    tab = lab.tab()
+    tab.sign_in(lab.ann())
+    refused = []
+
+    def refuse_once(route):
+        is_first = not refused
+        refused.append(route.request.post_data)
+        if is_first:
+            route.fulfill(**json_answer(401, {"detail": "", "code": "not_authenticated"}))
+        else:
+            route.continue_()
+
+    lab.context.route(lab.site.url + ME, refuse_once)
+    answer = tab.run(PATCH, "() => JSON.stringify({first_name: 'Ada'})")
+    assert (answer["status"], answer["body"]["first_name"]) == (200, "Ada")
+    assert len(refused) == 2
+    assert tab.changes() == ["signed_in"]
+
+
 def test_errors_and_offline_are_not_signed_out(lab):
     tab = lab.tab()
     tab.sign_in(lab.ann())

@@ -141,6 +141,8 @@ export function createClient({ mode = "session", dpop = mode === "token", ...opt
     if (response.status !== 401 || (hasToken && incurable.get(request.url) === first.access)) return response;
     const { code } = await bodyOf(response.clone()).catch((error) => error);
     if (isOurs && /^(sign_in_ended|not_authenticated)$/.test(code)) {
+      // Another tab may have replaced the session key.
+      if (!hasToken && (await whoAmI()) && at === generation) return send(request);
       await forget(first, at);
       throw failure("signed_out", 401);
     }
