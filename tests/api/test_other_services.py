@@ -75,7 +75,7 @@ def test_the_owner_gets_one_mail_about_a_revoked_access_token(send, client_of, b
     claims = claims_of(client.access)
     assert (event["sid"], event["ip_address"]) == (claims["sid"], "127.0.0.1")
     assert event["details"]["jti"] != claims["jti"]
-    assert "A client revoked an access token." in browser_of(ann).get("/accounts/activity/").content.decode()
+    assert "An app revoked an access token." in browser_of(ann).get("/accounts/activity/").content.decode()
     assert client.access not in str(list(SecurityEvent.objects.values()))
 
 
