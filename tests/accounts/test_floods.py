@@ -13,7 +13,8 @@ import pytest
 from tests import servers
 from tests.benchmarks import wire
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+# The slots of the hasher do not depend on the stores.
+pytestmark = [pytest.mark.once, pytest.mark.long, pytest.mark.timeout(300)]
 
 WRONG = "not the right passphrase at all"
 OTHERS = 36

@@ -141,6 +141,7 @@ def kid_of(token: str) -> Any:
     return header_of(token)["kid"]
 
 
+@pytest.mark.once
 @pytest.mark.long
 def test_a_rotation_under_load_ends_no_sign_in(cluster: Cluster) -> None:
     load = Load(cluster)
@@ -163,6 +164,7 @@ def test_a_rotation_under_load_ends_no_sign_in(cluster: Cluster) -> None:
     assert set(load.answers) == {200}
 
 
+@pytest.mark.once
 @pytest.mark.long
 def test_every_worker_refuses_a_dropped_key_at_the_next_request(cluster: Cluster) -> None:
     stolen = cluster.sign_in(cluster.urls[0])
@@ -178,6 +180,7 @@ def test_every_worker_refuses_a_dropped_key_at_the_next_request(cluster: Cluster
     cluster.everywhere(lambda url: cluster.me(url, stolen["access"]) == 401)
 
 
+@pytest.mark.once
 @pytest.mark.long
 def test_a_broken_key_on_one_node_stops_no_client(cluster: Cluster) -> None:
     tokens = cluster.sign_in(cluster.urls[0])

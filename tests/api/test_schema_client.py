@@ -48,6 +48,7 @@ def generated(fleet: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
     return lambda name: importlib.import_module(f"{PACKAGE}.{name}")
 
 
+@pytest.mark.once
 @pytest.mark.long
 def test_a_generated_client_signs_in_calls_refreshes_and_revokes(generated: Any, fleet: Any) -> None:
     models = generated("models")

@@ -108,6 +108,7 @@ def test_security_events_and_refreshes_are_counted(settings: Any, ann: Any, pass
     assert value_of(after, name) - value_of(before, name) == 2
 
 
+@pytest.mark.once
 @pytest.mark.long
 def test_the_counts_of_workers_are_summed_and_survive_a_restart(tmp_path: Path) -> None:
     with servers.valkey() as valkey:

@@ -341,6 +341,7 @@ def test_a_refresh_with_status_list_takes_two_statements(client_of, ann, anonymo
         assert anonymous.post("/api/token/refresh/", {"refresh": client.refresh}).status_code == 200
 
 
+@pytest.mark.once
 @pytest.mark.long
 def test_a_list_of_a_million_is_built_in_under_a_second(read):
     until = timezone.now() + timezone.timedelta(minutes=10)
