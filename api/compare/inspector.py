@@ -1,12 +1,16 @@
 """Decodes a token for display. Its claims are shown unverified; only api.tokens decides whether it is valid."""
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import jwt
 from django.utils.functional import Promise
+from django.utils.timesince import timesince
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from jwt.utils import base64url_decode
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
@@ -20,6 +24,8 @@ MAX_BYTES = 8 * 1024
 MAX_SHOWN_CLAIMS = 30
 MAX_SHOWN_CHARACTERS = 120
 SHOWN_SIGNATURE_CHARACTERS = 8
+# In seconds.
+MAX_SHOWN_AS_MINUTES = 2 * 60 * 60
 
 TIMES = ("exp", "iat", "nbf", "auth_time")
 MEANINGS: Mapping[str, Promise] = {
@@ -54,14 +60,14 @@ class Claim:
 @dataclass(frozen=True)
 class Verdict:
     state: str
-    text: Promise
+    text: Promise | str
 
 
 def passed(text: Promise) -> Verdict:
     return Verdict("good", text)
 
 
-def failed(text: Promise) -> Verdict:
+def failed(text: Promise | str) -> Verdict:
     return Verdict("bad", text)
 
 
@@ -86,9 +92,7 @@ WRONG_ALGORITHM = Verdicts(
     failed(_("The token names another algorithm than that of its key.")), NOT_CHECKED, NOT_CHECKED
 )
 BROKEN = Verdicts(failed(_("Not valid: the token was changed, or signed with another key.")), NOT_CHECKED, NOT_CHECKED)
-EXPIRED = Verdicts(
-    SIGNED, failed(_("The token has expired.")), unchecked(_("Not checked, since the token has expired."))
-)
+EXPIRED = failed(_("No: it has expired."))
 TOO_EARLY = Verdicts(
     SIGNED, failed(_("The token is not valid yet.")), unchecked(_("Not checked, since the token is not valid yet."))
 )
@@ -112,7 +116,7 @@ def verdicts_on(raw: str) -> Verdicts:
     try:
         token = AnyToken(raw)  # type: ignore[arg-type]
     except ExpiredTokenError:
-        return EXPIRED
+        return Verdicts(SIGNED, failed(_time_since_expiry(raw)), EXPIRED)
     except TokenError as error:
         return _verdicts_for(error, raw)
     try:
@@ -120,6 +124,19 @@ def verdicts_on(raw: str) -> Verdicts:
     except TokenError:
         return REVOKED
     return Verdicts(SIGNED, IN_TIME, HONOURED)
+
+
+def _time_since_expiry(raw: str) -> str:
+    """`raw` has a valid signature."""
+    expired_at = next((claim.moment for claim in _read(raw.split(".")[1]) if claim.name == "exp"), None)
+    if expired_at is None:
+        return gettext("The token has expired.")
+    seconds = int(time.time()) - expired_at
+    if seconds < MAX_SHOWN_AS_MINUTES:
+        minutes = seconds // 60
+        text = ngettext("Expired %(minutes)d minute ago.", "Expired %(minutes)d minutes ago.", minutes)
+        return text % {"minutes": minutes}
+    return gettext("Expired %(time)s ago.") % {"time": timesince(datetime.fromtimestamp(expired_at, UTC))}
 
 
 def _verdicts_for(error: TokenError, raw: str) -> Verdicts:

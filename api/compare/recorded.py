@@ -42,12 +42,6 @@ def lane(name: str) -> dict[str, int]:
     return kept
 
 
-def expired_token() -> str:
-    """An access token of the recording."""
-    token: str = _kept()["expired"]
-    return token
-
-
 def alarm() -> dict[str, Any]:
     """The context of the mail about the theft: name, client, device, ip_address, at."""
     kept: dict[str, Any] = _kept()["alarm"]

@@ -24,6 +24,7 @@ from accounts.sessions import KEY_LENGTH, BrowserRequest
 from api.authentication import AuthenticatedRequest, SessionAuthentication, sid_of
 from api.blocklist.models import Entry
 from api.compare import alarm, choice, figures, recorded, throw_away
+from api.compare.expired_example import expired_token
 from api.compare.inspector import MAX_BYTES, MEANINGS, inspect
 from api.compare.lanes import lanes
 from api.compare.meters import MODES, meters
@@ -65,7 +66,7 @@ class CompareView(TemplateView):
             "recorded": recorded.acts(),
             "lanes": lanes(),
             "recorded_mail": alarm.rendered(recorded.alarm()),
-            "recorded_expired": recorded.expired_token(),
+            "expired_token": expired_token(),
             "meanings": MEANINGS,
             "redis": bool(settings.REDIS_URL),
             # Without Redis each request reads the session.

@@ -110,7 +110,6 @@ def _play(visitor: Visitor) -> dict[str, Any]:
         "recorded_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "acts": {name: _grouped(exchanges) for name, exchanges in acts.items()},
         "lanes": _lanes(visitor, client(), by_token, refresh),
-        "expired": tokens["access"],
         "alarm": _alarm(visitor),
     }
 

@@ -518,7 +518,7 @@ def test_the_server_is_asked_by_a_button(page, site, ann, look_at):
     ("example", "verdict"),
     [
         ("good", "Valid: one of our keys"),
-        ("expired", ""),
+        ("expired", "Valid: one of our keys"),
         ("tampered", "Not valid"),
         ("alg: none", "not in the format"),
     ],

@@ -1,6 +1,7 @@
 """The token inspector of /compare/."""
 
 import json
+from datetime import timedelta
 
 import jwt
 import pytest
@@ -65,7 +66,33 @@ def test_a_spent_refresh_token_is_only_revoked(verdicts, client_of, ann, clock):
 def test_an_expired_token_has_only_a_valid_signature(verdicts, client_of, ann, clock):
     access = client_of(ann).access
     clock.shift(settings.ACCESS_TOKEN + settings.JWT_LEEWAY)
-    assert verdicts(access) == ("good", "bad", "unasked")
+    assert verdicts(access) == ("good", "bad", "bad")
+
+
+@pytest.mark.parametrize(
+    ("age", "text"),
+    [
+        (timedelta(minutes=1), "Expired 1 minute ago."),
+        (timedelta(minutes=92), "Expired 92 minutes ago."),
+        (timedelta(days=3), "Expired 3\xa0days ago."),
+    ],
+)
+def test_the_age_of_an_expired_token_is_shown(paste, client_of, ann, clock, age, text):
+    access = client_of(ann).access
+    clock.shift(settings.ACCESS_TOKEN + age)
+    assert text == paste(access).context["inspection"].verdicts.time.text
+
+
+def test_the_expired_example_is_by_the_key_of_this_server(browser, verdicts):
+    assert verdicts(browser().get("/compare/").context["expired_token"]) == ("good", "bad", "bad")
+
+
+def test_the_expired_example_is_of_no_user_and_no_sign_in(browser, anonymous):
+    anonymous.access = browser().get("/compare/").context["expired_token"]
+    claims = claims_of(anonymous.access)
+    assert anonymous.get("/api/me/").status_code == 401
+    assert not User.objects.filter(pk=claims["sub"]).exists()
+    assert not SignIn.objects.filter(pk=claims["sid"]).exists()
 
 
 def test_a_token_issued_in_the_future_has_only_a_valid_signature(verdicts, client_of, ann):
