@@ -532,6 +532,19 @@ def test_the_examples_are_judged_by_the_server(guest, example, verdict):
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("change", ["example", "typing"])
+def test_another_token_has_no_verdict_yet(guest, change):
+    guest.get_by_role("button", name="good", exact=True).click()
+    guest.get_by_role("button", name="Check on the server").click()
+    expect(guest.locator("#inspected")).to_contain_text("Yes: neither the token")
+    if change == "example":
+        guest.get_by_role("button", name="tampered", exact=True).click()
+    else:
+        guest.get_by_label("Token", exact=True).press_sequentially("x")
+    expect(guest.locator("#inspected")).to_have_text("Not checked yet.")
+
+
+@pytest.mark.long
 def test_too_long_input_is_refused_with_a_message(page, page_errors):
     page_errors.expect("status of 413")
     page.goto("/compare/")

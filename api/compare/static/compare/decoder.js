@@ -98,7 +98,7 @@ for (const button of document.querySelectorAll("[data-example]")) {
       return;
     }
     input.value = token;
-    show();
+    input.dispatchEvent(new Event("input", { bubbles: true }));
   });
 }
 

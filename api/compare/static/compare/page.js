@@ -38,14 +38,24 @@ questions.addEventListener("submit", (event) => {
 
 // The response of the server about a token.
 const decoder = document.getElementById("decoder");
+const inspected = document.getElementById("inspected");
 
 decoder.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const inspected = document.getElementById("inspected");
   const headers = { "X-Compare": "inspection" };
   await show(decoder.action, "inspection", inspected, { method: "POST", body: new FormData(decoder), headers });
   const first = inspected.querySelector(".notice, .verdicts dd");
-  document.getElementById("announced").textContent = `${inspected.getAttribute("aria-label")}: ${first?.textContent.trim() ?? ""}`;
+  if (!first) return;
+  document.getElementById("announced").textContent = `${inspected.getAttribute("aria-label")}: ${first.textContent.trim()}`;
+});
+
+// It is about the token that was sent: another token has none, and a response on its way is ignored.
+decoder.addEventListener("input", () => {
+  latest.set(inspected, {});
+  const unchecked = document.createElement("p");
+  unchecked.className = "muted";
+  unchecked.textContent = inspected.dataset.unchecked;
+  inspected.replaceChildren(unchecked);
 });
 
 // Links to copy: to a part of the page, or with the answers.
