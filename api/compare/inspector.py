@@ -86,16 +86,22 @@ SIGNED = passed(_("Valid: one of our keys signed this token."))
 IN_TIME = passed(_("The token has not expired."))
 HONOURED = passed(_("Yes: neither the token nor its sign-in was revoked."))
 NOT_CHECKED = unchecked(_("Not checked, since the signature is not valid."))
-NOT_OURS = Verdicts(failed(_("This is not in the format of our tokens.")), NOT_CHECKED, NOT_CHECKED)
-WRONG_KEY = Verdicts(failed(_("The token names no key of ours.")), NOT_CHECKED, NOT_CHECKED)
-WRONG_ALGORITHM = Verdicts(
-    failed(_("The token names another algorithm than that of its key.")), NOT_CHECKED, NOT_CHECKED
+NOT_SIGNED_BY_US = failed(_("No: its signature is not valid."))
+
+
+def _wrong_signature(text: Promise) -> Verdicts:
+    return Verdicts(failed(text), NOT_CHECKED, NOT_SIGNED_BY_US)
+
+
+NOT_OURS = _wrong_signature(_("This is not in the format of our tokens."))
+UNSIGNED = _wrong_signature(
+    _("Refused: alg is none, so there is no signature. Only the key's own algorithm is accepted.")
 )
-BROKEN = Verdicts(failed(_("Not valid: the token was changed, or signed with another key.")), NOT_CHECKED, NOT_CHECKED)
+WRONG_KEY = _wrong_signature(_("The token names no key of ours."))
+WRONG_ALGORITHM = _wrong_signature(_("The token names another algorithm than that of its key."))
+BROKEN = _wrong_signature(_("Not valid: the token was changed, or signed with another key."))
 EXPIRED = failed(_("No: it has expired."))
-TOO_EARLY = Verdicts(
-    SIGNED, failed(_("The token is not valid yet.")), unchecked(_("Not checked, since the token is not valid yet."))
-)
+TOO_EARLY = Verdicts(SIGNED, failed(_("The token is not valid yet.")), failed(_("No: it is not valid yet.")))
 FOREIGN = Verdicts(
     SIGNED, unchecked(_("Not checked.")), failed(_("No: the claims are not those of a token of this server."))
 )
@@ -140,11 +146,18 @@ def _time_since_expiry(raw: str) -> str:
 
 
 def _verdicts_for(error: TokenError, raw: str) -> Verdicts:
+    if _names_no_algorithm(raw):
+        return UNSIGNED
     reason = error.__cause__ and error.__cause__.__cause__
     if reason is None:
         # Too long or in another format; or signed by us with claims that we do not issue.
         return FOREIGN if _has_our_format(raw) else NOT_OURS
     return next((verdicts for kind, verdicts in BY_REASON.items() if isinstance(reason, kind)), NOT_OURS)
+
+
+def _names_no_algorithm(raw: str) -> bool:
+    algorithm = next((claim.value for claim in _read(raw.partition(".")[0]) if claim.name == "alg"), "")
+    return algorithm.lower() == "none"
 
 
 def _has_our_format(raw: str) -> bool:

@@ -520,7 +520,7 @@ def test_the_server_is_asked_by_a_button(page, site, ann, look_at):
         ("good", "Valid: one of our keys"),
         ("expired", "Valid: one of our keys"),
         ("tampered", "Not valid"),
-        ("alg: none", "not in the format"),
+        ("alg: none", "Refused: alg is none"),
     ],
 )
 def test_the_examples_are_judged_by_the_server(guest, example, verdict):

@@ -97,20 +97,29 @@ def test_the_expired_example_is_of_no_user_and_no_sign_in(browser, anonymous):
 
 def test_a_token_issued_in_the_future_has_only_a_valid_signature(verdicts, client_of, ann):
     claims = claims_of(client_of(ann).access)
-    assert verdicts(signed(claims | {"iat": claims["iat"] + 3600})) == ("good", "bad", "unasked")
+    assert verdicts(signed(claims | {"iat": claims["iat"] + 3600})) == ("good", "bad", "bad")
 
 
 @pytest.mark.parametrize("part", [0, 1, 2])
 def test_a_changed_letter_breaks_the_signature(verdicts, client_of, ann, part):
     parts = client_of(ann).access.split(".")
     parts[part] = parts[part][:9] + ("x" if parts[part][9] != "x" else "y") + parts[part][10:]
-    assert verdicts(".".join(parts)) == ("bad", "unasked", "unasked")
+    assert verdicts(".".join(parts)) == ("bad", "unasked", "bad")
 
 
 def test_a_token_of_another_key_has_an_invalid_signature(verdicts, client_of, ann, settings):
     access = client_of(ann).access
     settings.SECRET_KEY = "another-key-of-another-site-3Kd8sLq0Zx7Vb5Nm2Ty9Rw4"
-    assert verdicts(access) == ("bad", "unasked", "unasked")
+    assert verdicts(access) == ("bad", "unasked", "bad")
+
+
+@pytest.mark.parametrize("signature", ["", "e30"])
+@pytest.mark.parametrize("algorithm", ["none", "None", "NONE"])
+def test_a_token_without_algorithm_is_refused_for_it(paste, client_of, ann, algorithm, signature):
+    header = jwt.utils.base64url_encode(json.dumps({"alg": algorithm, "typ": "at+jwt"}).encode()).decode()
+    inspection = paste(f"{header}.{client_of(ann).access.split('.')[1]}.{signature}").context["inspection"]
+    assert str(inspection.verdicts.signature.text).startswith("Refused: alg is none")
+    assert str(inspection.verdicts.honoured.text) == "No: its signature is not valid."
 
 
 @pytest.mark.parametrize("claims", [{"aud": "elsewhere"}, {"iss": "elsewhere"}, {"sid": "not an id"}, {"sub": 1}])
