@@ -29,8 +29,9 @@ class Question:
     clients: tuple[str, ...] = ()
 
 
-def _always(reason: Promise) -> Mapping[str, Promise]:
-    return dict.fromkeys((WRISTBAND, PASSPORT, BOTH), reason)
+def _reasons(reason: Promise, **others: Promise) -> Mapping[str, Promise]:
+    """`reason` for each recommendation but those of `others`."""
+    return {WRISTBAND: reason, PASSPORT: reason, BOTH: reason, **others}
 
 
 _REVOKED_AT_ONCE = _(
@@ -47,7 +48,7 @@ QUESTIONS = (
             Option(
                 "pages",
                 _("Browsers, with pages rendered by the server"),
-                _always(
+                _reasons(
                     _(
                         "The browser stores a cookie that no script can read, and sends it automatically: nothing to "
                         "build."
@@ -57,25 +58,23 @@ QUESTIONS = (
             Option(
                 "script",
                 _("Browsers, with an app in JavaScript"),
-                _always(
-                    _("An injected script can steal what scripts can read; a cookie it can use only while it runs.")
-                )
-                | {
-                    PASSPORT: _(
+                _reasons(
+                    _("An injected script can steal what scripts can read; a cookie it can use only while it runs."),
+                    passport=_(
                         "The app needs tokens. The client binds them to a key that no script can export (DPoP): "
                         "a stolen token cannot be used elsewhere."
-                    )
-                },
+                    ),
+                ),
             ),
             Option(
                 "program",
                 _("Programs: mobile apps, scripts, other services"),
-                _always(_("Few programs store cookies. A token is one header, in any programming language.")),
+                _reasons(_("Few programs store cookies. A token is one header, in any programming language.")),
             ),
             Option(
                 "mixed",
                 _("Browsers and programs"),
-                _always(_("Browsers and programs can use different modes: here they share only the list of sign-ins."))
+                _reasons(_("Browsers and programs can use different modes: here they share only the list of sign-ins."))
                 | {PASSPORT: _("Programs need tokens, and so does the JavaScript app: all clients use one mode.")},
             ),
         ),
@@ -87,12 +86,14 @@ QUESTIONS = (
             Option(
                 "same",
                 _("No"),
-                _always(_("The browser sends the cookie, and SameSite prevents other sites from using it.")),
+                _reasons(_("The browser sends the cookie, and SameSite prevents other sites from using it.")),
             ),
             Option(
                 "cross",
                 _("Yes"),
-                _always(_("Browsers increasingly block cookies between sites. They do not block a token in a header.")),
+                _reasons(
+                    _("Browsers increasingly block cookies between sites. They do not block a token in a header.")
+                ),
             ),
         ),
         clients=WITH_SCRIPT,
@@ -113,7 +114,7 @@ QUESTIONS = (
             Option(
                 "many",
                 _("Several"),
-                _always(
+                _reasons(
                     _(
                         "Each service verifies a token itself, with the public key (JWT_KEYS); only one has the list "
                         "of sessions."
@@ -129,14 +130,17 @@ QUESTIONS = (
             Option(
                 "at_once",
                 _("At once"),
-                _always(_REVOKED_AT_ONCE)
-                | {WRISTBAND: _("A session that was signed out is refused at its next request.")},
+                _reasons(
+                    _REVOKED_AT_ONCE, wristband=_("A session that was signed out is refused at its next request.")
+                ),
             ),
             Option(
                 "minutes",
                 _("Within minutes"),
-                _always(_SIGNATURE_ONLY)
-                | {WRISTBAND: _("You get more: a session that was signed out is refused at its next request.")},
+                _reasons(
+                    _SIGNATURE_ONLY,
+                    wristband=_("You get more: a session that was signed out is refused at its next request."),
+                ),
             ),
         ),
         note=_("This changes how other services check tokens, not the recommendation."),
