@@ -24,7 +24,7 @@ def differences() -> list[Difference]:
             _("about 400 bytes and a signature: checked in memory with Redis, otherwise one SQL statement"),
         ),
         Difference(_("Revocation"), _("at the next request"), _("at the next request, before the token expires")),
-        Difference(_("Several services"), _("no, the cookie is for one host"), _("yes, all that have the public key")),
+        Difference(_("Several services"), _("no, the cookie is for one host"), _("yes, with a signing key")),
         Difference(_("Best for"), _("people in browsers, and staff"), _("scripts, mobile apps and other services")),
     ]
 

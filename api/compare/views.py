@@ -29,6 +29,7 @@ from api.compare.inspector import MAX_BYTES, MEANINGS, inspect
 from api.compare.lanes import lanes
 from api.compare.meters import MODES, meters
 from api.errors import as_throttled
+from api.keys import keyring
 from api.serializers import token_pair
 
 # The tokens are only in the memory of the page: after the page is closed the sign-in should end soon.
@@ -68,6 +69,7 @@ class CompareView(TemplateView):
             "recorded_mail": alarm.rendered(recorded.alarm()),
             "expired_token": expired_token(),
             "meanings": MEANINGS,
+            "has_public_keys": keyring.signing_key.is_public,
             "redis": bool(settings.REDIS_URL),
             # Without Redis each request reads the session.
             "recheck_seconds": settings.SESSION_RECHECK // timedelta(seconds=1) if settings.REDIS_URL else 0,

@@ -16,6 +16,7 @@ from django.utils import timezone
 from api.blocklist.models import Entry
 from api.compare import choice, recorded
 from api.compare.meters import meters
+from api.keys import Key
 
 pytestmark = pytest.mark.django_db
 
@@ -179,6 +180,16 @@ def test_the_page_says_whether_a_session_is_read_each_time(browser, settings):
     page = browser().get("/compare/").content.decode()
     remembers, reads = "A process remembers a session", "so each check reads the row with one query"
     assert (remembers in page, reads in page) == (bool(settings.REDIS_URL), not settings.REDIS_URL)
+
+
+@pytest.mark.parametrize("is_public", [False, True])
+def test_the_page_says_who_can_check_a_token(browser, settings, tmp_path, is_public):
+    if is_public:
+        (tmp_path / "1.pem").write_bytes(Key.generate("ES256").pem)
+        settings.JWT_KEYS = str(tmp_path)
+    page = browser().get("/compare/").content.decode()
+    assert ("Each service that has our public keys." in page) == is_public
+    assert ("it signs with a secret (HS256)" in page) == (not is_public)
 
 
 # Without JavaScript
