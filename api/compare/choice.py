@@ -74,8 +74,10 @@ QUESTIONS = (
             Option(
                 "mixed",
                 _("Browsers and programs"),
-                _reasons(_("Browsers and programs can use different modes: here they share only the list of sign-ins."))
-                | {PASSPORT: _("Programs need tokens, and so does the JavaScript app: all clients use one mode.")},
+                _reasons(
+                    _("Browsers and programs can use different modes: here they share only the list of sign-ins."),
+                    passport=_("Programs need tokens, and so does the JavaScript app: all clients use one mode."),
+                ),
             ),
         ),
     ),
