@@ -159,7 +159,7 @@ def _end_without_redis() -> Row:
 
 def _blocklist() -> Row:
     return Row(
-        _("Speed with one million revoked sign-ins on the blocklist"),
+        _("Speed with one million revoked sign-ins on the blocklist, relative to an empty blocklist"),
         share("check_share_million_blocked_wristband"),
         share("check_share_million_blocked_passport"),
         "",
@@ -169,7 +169,8 @@ def _blocklist() -> Row:
 
 def _sign_ins() -> Row:
     speed = share("end_share_million_sign_ins")
-    return Row(_("Speed of ending one sign-in among one million"), speed, speed, "", "growth")
+    what = _("Speed of ending one sign-in among one million, relative to one among a thousand")
+    return Row(what, speed, speed, "", "growth")
 
 
 def _sign_in() -> Row:

@@ -49,6 +49,7 @@ def _statements() -> Meter:
         "passport": _("passport, with Redis"),
         "django_sessions": _("Django sessions"),
         "simplejwt_blacklist": _("SimpleJWT, blacklist"),
+        "simplejwt_stateless": _("SimpleJWT without revocation"),
     }
     scale = max(filter(None, (figures.value(f"requests_statements_{name}") for name in names)), default=1)
     bars = [_measured(f"requests_statements_{name}", name, label, scale) for name, label in names.items()]
@@ -62,6 +63,7 @@ def _speed() -> Meter:
         "django_sessions": _("Django sessions"),
         "simplejwt": _("SimpleJWT"),
         "simplejwt_blacklist": _("SimpleJWT, blacklist"),
+        "simplejwt_stateless": _("SimpleJWT without revocation"),
     }
     bars = [_measured(f"requests_share_{name}", name, label, 1, percent=True) for name, label in names.items()]
     return Meter(_("Requests per second, as a share of those without authentication"), bars, 1)

@@ -420,9 +420,16 @@ def test_fifty_requests_with_each_give_medians(guest, look_at):
     statements = guest.locator("[data-live-bar=statements] b").all_inner_texts()
     # With Redis, both are checked in memory.
     assert statements in (["1", "1"], ["0", "0"])
+    assert "–" not in guest.locator("[data-live-bar=milliseconds] b").all_inner_texts()
     assert float(guest.locator("[data-live-bar=bytes].passport .fill").get_attribute("width")) == 100
     assert 0 < float(guest.locator("[data-live-bar=bytes].wristband .fill").get_attribute("width")) < 100
     look_at(guest, "compare-run")
+
+
+@pytest.mark.long
+def test_the_time_of_one_request_is_not_shown_as_a_median(guest):
+    expect(guest.locator("[data-live-bar=bytes] b").first).not_to_have_text("–")
+    expect(guest.locator("[data-live-bar=milliseconds] b")).to_have_text(["–", "–"])
 
 
 @pytest.mark.long

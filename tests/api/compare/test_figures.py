@@ -68,6 +68,12 @@ def test_a_figure_that_was_not_measured_is_left_out(monkeypatch):
         assert not any(list(shown(cell)) for cell in (row.wristband, row.passport, row.usual)), row.what
 
 
+def test_a_mode_that_was_not_measured_is_named(browser):
+    page = browser().get("/compare/").content.decode()
+    row = page.partition("After a sign-out: next requests")[2].partition("</tr>")[0]
+    assert ("not measured" in row) == (figures.value("revocation_requests_wristband") is None)
+
+
 def test_the_figures_on_the_page_are_the_stored_results():
     kept = json.loads(figures.FILE.read_text())
     assert kept == compare_page.collect(), "Run: python -m tests.benchmarks compare_page"

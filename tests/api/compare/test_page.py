@@ -229,6 +229,11 @@ def test_the_costs_name_what_is_live_and_what_is_measured(browser, settings):
     assert page.count("data-live-bar=") == 6
 
 
+def test_simplejwt_without_revocation_is_among_the_bars():
+    labels = [bar.label for meter in meters() for bar in meter.bars]
+    assert labels.count("SimpleJWT without revocation") == 2
+
+
 # Sizes
 
 

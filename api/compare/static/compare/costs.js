@@ -4,6 +4,8 @@ import { say } from "./stage.js";
 
 const MODES = ["wristband", "passport"];
 const RUN = 50;
+// Of fewer requests, the median of this cost is not shown.
+const LEAST = { milliseconds: 10 };
 const numbers = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: 1 });
 const section = document.getElementById("costs");
 const progress = section.querySelector("progress");
@@ -26,12 +28,14 @@ function draw() {
   for (const meter of section.querySelectorAll(".meter")) {
     const bars = [...meter.querySelectorAll("[data-live-bar]")].map((bar) => {
       const mode = MODES.find((each) => bar.classList.contains(each));
-      return [bar, median(costs[mode].map((each) => each[bar.dataset.liveBar]))];
+      const cost = bar.dataset.liveBar;
+      const isShown = costs[mode].length >= (LEAST[cost] ?? 1);
+      return [bar, isShown ? median(costs[mode].map((each) => each[cost])) : null];
     });
     const scale = Number(meter.dataset.scale) || Math.max(...bars.map(([, value]) => value), 1e-9);
     for (const [bar, value] of bars) {
       bar.querySelector(".fill").setAttribute("width", Math.min(100, (100 * value) / scale));
-      bar.querySelector("b").textContent = numbers.format(value);
+      bar.querySelector("b").textContent = value === null ? "–" : numbers.format(value);
     }
   }
 }
