@@ -19,7 +19,7 @@ PROPAGATION_TIME = timedelta(minutes=10)
 
 
 def next_minute(at: datetime) -> datetime:
-    """The first full minute that is not before a time. Times are shown in minutes, and a step works at the time shown."""
+    """The first full minute that is not before a time. Times are shown in minutes, and a step works then."""
     minute = at.replace(second=0, microsecond=0)
     return minute if minute == at else minute + timedelta(minutes=1)
 
