@@ -18,6 +18,12 @@ from api.keys.key import Key, derived_keys
 PROPAGATION_TIME = timedelta(minutes=10)
 
 
+def next_minute(at: datetime) -> datetime:
+    """The first full minute that is not before a time. Times are shown in minutes, and a step works then."""
+    minute = at.replace(second=0, microsecond=0)
+    return minute if minute == at else minute + timedelta(minutes=1)
+
+
 class StepRefused(Exception):
     """The step does not apply to the state of the key, or would sign users out."""
 
@@ -70,15 +76,15 @@ class Rotation:
                 path.unlink()
 
     def next_step_at(self, status: KeyStatus) -> datetime | None:
-        """The time from which the key can be promoted or retired without signing users out; None if it signs."""
+        """The full minute from which the key can be promoted or retired without signing users out; None if it signs."""
         if status.state == KeyState.SIGNING:
             return None
         known_everywhere = status.since + PROPAGATION_TIME
         if status.state == KeyState.PUBLISHED:
-            return known_everywhere
+            return next_minute(known_everywhere)
         last_access = known_everywhere + settings.ACCESS_TOKEN
         last_refresh = SignIn.objects.last_expiry_of_refresh_tokens(made_before=known_everywhere)
-        return max(last_access, last_refresh or last_access) + settings.JWT_LEEWAY
+        return next_minute(max(last_access, last_refresh or last_access) + settings.JWT_LEEWAY)
 
     def _check_is_safe(self, status: KeyStatus, force: bool, reason: str) -> None:
         safe_at = self.next_step_at(status)

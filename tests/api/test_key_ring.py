@@ -5,7 +5,7 @@ import os
 import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import jwt
 import pytest
@@ -81,7 +81,17 @@ def test_a_key_is_not_promoted_before_it_has_propagated(folder, ring, command):
 
 def test_a_key_is_promoted_after_it_has_propagated(folder, ring, command):
     [[kid, *_]] = command("new")
-    with time_machine.travel(timezone.now() + timedelta(minutes=10, seconds=1)):
+    with time_machine.travel(timezone.now() + timedelta(minutes=11)):
+        command("promote", kid)
+    assert ring()[kid] == "signing"
+
+
+def test_a_key_is_promoted_at_the_minute_that_the_refusal_names(folder, ring, command):
+    with time_machine.travel(datetime(2030, 1, 1, 12, 0, 59, 500_000, UTC), tick=False):
+        [[kid, *_]] = command("new")
+        with pytest.raises(CommandError, match="Safe from 2030-01-01 12:11 UTC"):
+            command("promote", kid)
+    with time_machine.travel(datetime(2030, 1, 1, 12, 11, tzinfo=UTC), tick=False):
         command("promote", kid)
     assert ring()[kid] == "signing"
 

@@ -148,6 +148,50 @@ def test_a_service_gets_a_token_of_the_session(open_tab, shop, host):
     assert "Cookie" not in call
 
 
+def test_a_failed_first_call_can_be_tried_again(open_tab, shop):
+    ann = shop.sign_up("ann")
+    page = open_tab()
+    sign_in(page, ann)
+    expect_user(page, ann)
+    page.context.route("**/api/**", lambda route: route.abort())
+    page.reload()
+    expect(page.get_by_role("status")).to_have_text("There is no connection. Try again.")
+    page.context.unroute("**/api/**")
+    page.get_by_role("button", name="Try again").click()
+    expect_user(page, ann)
+    expect(page.get_by_role("button", name="Try again")).to_be_hidden()
+
+
+def test_an_error_of_the_service_is_shown(open_tab, shop, host):
+    if MODES[host] == "token":
+        pytest.skip("the app has no button for the service")
+    ann = shop.sign_up("ann")
+    page = open_tab()
+    sign_in(page, ann)
+    error = {"status": 503, "headers": {"Access-Control-Allow-Origin": "*"}, "json": {"code": "down"}}
+    page.context.route("**/today", lambda route: route.fulfill(**error))
+    page.get_by_role("button", name="Get today's report").click()
+    expect(page.get_by_role("status")).to_have_text("There is no report now (503).")
+
+
+def test_controls_without_effect_are_hidden(open_tab, host):
+    page = open_tab()
+    expect(page.get_by_label("Username")).to_be_visible()
+    expect(page.get_by_label("Keep me signed in")).to_be_visible(visible=MODES[host] == "session")
+    expect(page.get_by_role("button", name="Sign in with a passkey")).to_be_visible(visible=host == places.HOST)
+
+
+def test_a_cancelled_passkey_is_shown_in_words(open_tab, host):
+    if host != places.HOST:
+        pytest.skip("a passkey works on the host of the site only")
+    page = open_tab()
+    page.evaluate(
+        "() => { navigator.credentials.get = async () => { throw new DOMException('…', 'NotAllowedError') } }"
+    )
+    page.get_by_role("button", name="Sign in with a passkey").click()
+    expect(page.get_by_role("status")).to_have_text("No passkey was used. Try again, or use your password.")
+
+
 def add_app(shop, person):
     """Adds an authenticator app over the API, as tests.second_factors.add_app()."""
     headers = {"Authorization": f"Bearer {shop.start_client(person)['access']}"}

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from requests_oauth2client import DPoPKey
 
 from tests import servers
 from tests.plugins import nodejs
@@ -45,15 +46,20 @@ class Issuer(servers.Node):
         self.keys("promote", self.keys("new"), "--force")
         return signed[1]
 
-    def sign_in(self) -> "Tokens":
-        """Signs a new user in and returns the tokens."""
-        name = f"ann-{next(self.unused_users)}"
-        answer = httpx.post(
-            f"{self.url}/api/token/",
-            json={"username": name, "password": PASSWORD, "audience": AUDIENCE},
-            timeout=30,
-            trust_env=False,
-        )
+    def sign_in(self, key: DPoPKey | None = None) -> "Tokens":
+        """Signs a new user in and returns the tokens, bound to the key if there is one."""
+        name, url, nonce = f"ann-{next(self.unused_users)}", f"{self.url}/api/token/", None
+        for _attempt in range(2):
+            answer = httpx.post(
+                url,
+                json={"username": name, "password": PASSWORD, "audience": AUDIENCE},
+                headers={"DPoP": str(key.proof("POST", url, nonce=nonce))} if key else None,
+                timeout=30,
+                trust_env=False,
+            )
+            nonce = answer.headers.get("DPoP-Nonce")
+            if answer.status_code != 400 or not nonce:
+                break
         assert answer.status_code == 200, answer.text
         pair = answer.json()
         return Tokens(pair["access"], pair["refresh"])

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jwt
 import pytest
+from requests_oauth2client import DPoPKey
 
 from tests import servers
 from tests.interop.conftest import AUDIENCE, Issuer
@@ -93,6 +95,13 @@ def test_a_service_refuses_tokens_that_are_not_for_it(accepts: Callable[[str], b
     assert accepts(tokens.access)
     for token in ("none", "x.y.z", tokens.refresh, f"{header}.{of_another[1]}.{signature}", f"{header}.{claims}."):
         assert not accepts(token)
+
+
+def test_a_service_refuses_a_bound_token_sent_without_a_proof(accepts: Callable[[str], bool], issuer: Issuer) -> None:
+    bound, bearer = issuer.sign_in(DPoPKey.generate(alg="ES256")), issuer.sign_in()
+    assert "cnf" in jwt.decode(bound.access, options={"verify_signature": False})
+    assert not accepts(bound.access)
+    assert accepts(bearer.access)
 
 
 def test_the_readme_states_that_this_is_not_an_oauth_server() -> None:

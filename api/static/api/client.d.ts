@@ -60,7 +60,10 @@ type Data<Path extends keyof paths, Method extends string> =
   Operation<Path, Method> extends { requestBody?: infer Body } ? Json<NonNullable<Body>> : object;
 
 export interface Client {
-  /** Signs in by password. Returns null, or the second step if the account has one: finish it. */
+  /**
+   * Signs in by password. Returns null, or the second step if the account has one: finish it. `remember` keeps the session
+   * after the browser is closed. In token mode it has no effect: there the sign-in lasts as long as its refresh token.
+   */
   signIn(who: { username: string; password: string; remember?: boolean }): Promise<Step | null>;
   /** Signs in by a passkey. Only on the host of the site, to which passkeys are bound. */
   signInWithPasskey(options?: { remember?: boolean }): Promise<null>;
