@@ -282,6 +282,45 @@ def test_a_client_ended_elsewhere_is_refused(guest, page_errors):
     assert [status for _line, status in trace(guest, "Who are you?")] == ["200", "401"]
 
 
+SIGN_OUT = """() => fetch("/api/session/", {
+    method: "DELETE",
+    headers: { "X-CSRFToken": document.querySelector("[name=csrfmiddlewaretoken]").value },
+})"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("act_name", "button", "said"),
+    [
+        ("Who are you?", "Send both requests", "Both are refused: this browser was signed out elsewhere"),
+        ("Tabs race", "Refresh in all tabs", "Both are refused: this browser was signed out elsewhere"),
+        ("Tabs race", "Open the tabs, three ways", "Both are refused: this browser was signed out elsewhere"),
+        ("The thief", "The thief, before you", "Both are refused: this browser was signed out elsewhere"),
+    ],
+)
+def test_a_browser_signed_out_elsewhere_starts_anew(guest, page_errors, act_name, button, said):
+    page_errors.expect(REFUSED)
+    guest.evaluate(SIGN_OUT)
+    press(guest, act_name, button)
+    expect_caption(guest, said)
+    assert guest.locator("#picture").get_attribute("class").split()[-1] == "is-out"
+    assert guest.locator("#sky .stamp").count() == 1
+    guest.get_by_role("button", name="Start", exact=True).click()
+    expect_caption(guest, "Both are accepted.")
+    at_rest(guest)
+
+
+@pytest.mark.long
+def test_a_wristband_refused_alone_is_named(anns_page, page_errors):
+    """The passport is that of a temporary account."""
+    page_errors.expect(REFUSED)
+    page = started(anns_page)
+    page.evaluate(SIGN_OUT)
+    press(page, "Who are you?", "Send both requests")
+    expect_caption(page, "The wristband is refused: this browser was signed out elsewhere.")
+    assert [status for _line, status in trace(page, "Who are you?")] == ["401", "200"]
+
+
 @pytest.mark.long
 def test_a_passport_that_expires_is_renewed_for_the_next_act(guest):
     guest.clock.install()

@@ -1,6 +1,6 @@
 // Results beside the acts: the requests of an act, the lanes of a browser app, the mail, the length of the blocklist.
 
-import { ask, urls } from "./http.js";
+import { ask, expect, urls } from "./http.js";
 
 export function showLane(lane, exchanges) {
   const row = document.querySelector(`[data-lane=${lane}]`);
@@ -10,7 +10,7 @@ export function showLane(lane, exchanges) {
 }
 
 export async function showAlarm() {
-  const { data } = await ask("wristband", "GET", urls.alarm);
+  const data = expect(await ask("wristband", "GET", urls.alarm));
   const letter = document.getElementById("alarm");
   letter.querySelector(".subject").textContent = data.subject;
   letter.querySelector(".mail-text").textContent = data.text;

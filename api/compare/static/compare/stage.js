@@ -84,7 +84,7 @@ export async function swarm(lane, requests) {
 const chips = [];
 
 export function begin() {
-  picture.classList.remove("is-ended", "is-broken", "has-thief");
+  picture.classList.remove("is-ended", "is-out", "is-broken", "has-thief");
   sky.replaceChildren();
   for (const chip of chips) sky.append(chip);
 }
@@ -106,8 +106,15 @@ export async function stamp(text) {
   const label = make("text", { y: 7, "text-anchor": "middle", textLength: 122, lengthAdjust: "spacingAndGlyphs" });
   label.textContent = text;
   const inner = make("g", {}, make("rect", { x: -72, y: -17, width: 144, height: 34, rx: 5 }), label);
+  sky.querySelector(".stamp")?.remove();
   sky.append(make("g", { class: "stamp", transform: "translate(246 236) rotate(-7)" }, inner));
   await animate(inner, [{ transform: "scale(2.4)", opacity: 0 }, { transform: "scale(1)", opacity: 1 }], { duration: 260, easing: "ease-in" });
+}
+
+// The sign-in of the browser has ended too.
+export async function signedOut(text) {
+  picture.classList.add("is-out");
+  await stamp(text);
 }
 
 export function thief() {
