@@ -3,7 +3,7 @@
 import { ask, claimsOf, expect, stage, Unexpected, urls, words } from "./http.js";
 import { measure, showCosts } from "./costs.js";
 import { change, showTiles } from "./letters.js";
-import { keep, left, lose, refreshWith, renewPassport, showQuestion, SIGN_OUT, tokens } from "./passport.js";
+import { keep, left, lose, refreshWith, renewPassport, showQuestion, SIGN_OUT, tokens, question } from "./passport.js";
 import { showAlarm, showKept, showLane, showTrace } from "./results.js";
 import { say, signedOut, stamp, swarm, thief, travel } from "./stage.js";
 
@@ -127,7 +127,6 @@ async function refusal(wristband, passport) {
 
 // "Start" submits its form, which works without a sign-in.
 function startAnew() {
-  showQuestion("out");
   cue.start.textContent = first;
   cue.start.classList.remove("quiet");
   cue.start.removeAttribute("data-do");
@@ -155,7 +154,11 @@ function raced(exchanges) {
 
 async function begin(action, options) {
   await renewPassport();
+  if (question === "none") showQuestion("signed-in");
+  const isFirst = cue.out.hidden;
   cue.out.hidden = false;
+  // The form of "Start" has replaced the page, and with it the focus.
+  if (isFirst && document.activeElement === document.body) cue.out.querySelector(".question").focus();
   if (cue.start.dataset.do) {
     cue.start.classList.add("quiet");
     cue.start.textContent = cue.start.dataset.again;
@@ -163,11 +166,17 @@ async function begin(action, options) {
   return actions[action](options);
 }
 
+function nowAsked() {
+  if (!cue.start.dataset.do) return "out";
+  return tokens ? "signed-in" : "ended";
+}
+
 async function perform(action, options, act) {
   busy = true;
   stage.setAttribute("aria-busy", "true");
   try {
     const { exchanges, name, values } = await begin(action, options).catch(explain);
+    showQuestion(nowAsked());
     const said = act.querySelector(".said");
     said.replaceChildren(...say(name, values));
     said.hidden = false;

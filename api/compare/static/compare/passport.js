@@ -19,7 +19,6 @@ export function keep(data) {
   // By the lifetime, and not by the clock of the computer.
   expiresAt = performance.now() + (data.expires_in ?? exp - iat) * 1000;
   showLetters(data.access);
-  showQuestion("signed-in");
   document.dispatchEvent(new CustomEvent("compare:token", { detail: data.access }));
 }
 
@@ -46,11 +45,17 @@ export function lose() {
   tokens = null;
   ended(words.script);
   document.getElementById("cue-after").hidden = false;
-  showQuestion("ended");
 }
 
+// The question at the stage and in its act, with the buttons of its answers. The focus stays beside the question.
+export let question = "none";
+
 export function showQuestion(when) {
-  for (const each of document.querySelectorAll("[data-when]")) each.hidden = each.dataset.when !== when;
+  if (when === question) return;
+  question = when;
+  const focused = document.activeElement.closest("[data-when]")?.parentElement;
+  for (const each of document.querySelectorAll("[data-when]")) each.hidden = !each.dataset.when.split(" ").includes(when);
+  focused?.querySelector(".actions:not([hidden]) button")?.focus();
 }
 
 export function left() {
@@ -59,7 +64,9 @@ export function left() {
 }
 
 setInterval(() => {
-  if (tokens) for (const each of document.querySelectorAll("[data-left]")) each.textContent = left();
+  if (!tokens) return;
+  if (performance.now() > expiresAt && question === "signed-in") showQuestion("expired");
+  for (const each of document.querySelectorAll("[data-left]")) each.textContent = left();
 }, 250);
 
 addEventListener("pagehide", () => {
