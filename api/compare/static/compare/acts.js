@@ -35,22 +35,25 @@ const actions = {
   async tamper() {
     const { sent, changed } = change();
     const exchanges = [await travel("passport", () => byToken(sent), { gate: Boolean(changed) })];
-    await showTiles(sent);
     if (!changed) expect(exchanges[0]);
-    return changed ? { exchanges, name: "tamper", values: { place: changed.at + 1, letter: changed.letter } } : { exchanges, name: "mended" };
+    const after = () => showTiles(sent);
+    if (!changed) return { exchanges, after, name: "mended" };
+    return { exchanges, after, name: "tamper", values: { place: changed.at + 1, letter: changed.letter } };
   },
 
   async out({ guess }) {
     const { access, refresh } = tokens;
-    say("ending");
-    const end = await travel("passport", () => ask("passport", "POST", SIGN_OUT, { body: { refresh } }));
+    const landed = ({ answer }) => {
+      if (!answer.ok) return;
+      lose();
+      say("ending");
+    };
+    const end = await travel("passport", () => ask("passport", "POST", SIGN_OUT, { body: { refresh } }), { landed });
     expect(end);
-    lose();
     const again = await travel("passport", () => byToken(access));
     if (again.answer.status !== 401) throw new Unexpected(again);
     await stamp(words.revoked);
-    showKept();
-    return { exchanges: [end, again], name: guess ? `out-${guess}` : "out", values: { left: left() } };
+    return { exchanges: [end, again], after: showKept, name: guess ? `out-${guess}` : "out", values: { left: left() } };
   },
 
   async tabs() {
@@ -87,19 +90,18 @@ const actions = {
     const [first, second] = order === "after" ? ["passport", "thief"] : ["thief", "passport"];
     thief();
     say("stolen");
-    const one = await travel(first, () => refreshWith(refresh));
-    say(order === "after" ? "you-first" : "thief-first");
+    const landed = ({ answer }) => answer.ok && say(order === "after" ? "you-first" : "thief-first");
+    const one = await travel(first, () => refreshWith(refresh), { landed });
     const two = await travel(first, () => refreshWith(expect(one).refresh));
     const newest = expect(two).access;
-    const replay = await travel(second, () => refreshWith(refresh));
+    const caught = ({ answer }) => answer.status === 401 && lose();
+    const replay = await travel(second, () => refreshWith(refresh), { landed: caught });
     if (replay.answer.status !== 401) throw new Unexpected(replay);
-    lose();
     const refused = await travel(first, () => byToken(newest));
     if (refused.answer.status !== 401) throw new Unexpected(refused);
     await stamp(words.revoked);
-    await showAlarm();
-    showKept();
-    return { exchanges: [one, two, replay, refused], name: order === "after" ? "theft-after" : "theft-before" };
+    const after = () => Promise.all([showAlarm(), showKept()]);
+    return { exchanges: [one, two, replay, refused], after, name: order === "after" ? "theft-after" : "theft-before" };
   },
 
   async run() {
@@ -135,7 +137,8 @@ function startAnew() {
 
 // After a response that an act does not expect.
 async function explain(error) {
-  if (error.exchange?.answer.status !== 401) throw error;
+  // Without a session a POST is refused with 403.
+  if (![401, 403].includes(error.exchange?.answer.status)) throw error;
   const wristband = await travel("wristband", byCookie);
   const passport = tokens && (await travel("passport", () => byToken(tokens.access)));
   const name = await refusal(wristband, passport);
@@ -175,12 +178,13 @@ async function perform(action, options, act) {
   busy = true;
   stage.setAttribute("aria-busy", "true");
   try {
-    const { exchanges, name, values } = await begin(action, options).catch(explain);
+    const { exchanges, name, values, after } = await begin(action, options).catch(explain);
     showQuestion(nowAsked());
     const said = act.querySelector(".said");
     said.replaceChildren(...say(name, values));
     said.hidden = false;
     showTrace(act, exchanges);
+    await after?.();
   } catch (error) {
     say("trouble", { trouble: error.message });
   }

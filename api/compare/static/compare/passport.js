@@ -23,9 +23,9 @@ export function keep(data) {
 }
 
 async function getPassport() {
+  const data = expect(await ask("wristband", "POST", urls.client));
   begin();
-  const exchange = await ask("wristband", "POST", urls.client);
-  keep(expect(exchange));
+  keep(data);
 }
 
 // Each act starts with a valid passport.
