@@ -332,6 +332,32 @@ def test_a_passport_that_expires_is_renewed_for_the_next_act(guest):
     assert answers == [200, 200]
 
 
+@pytest.mark.long
+def test_an_expired_passport_is_named_and_a_missing_one_too(guest):
+    question = guest.locator("#act-out .question")
+    guest.clock.install()
+    guest.clock.fast_forward(310_000)
+    expect(question).to_have_text(re.compile("The passport has expired. The next act renews it."), use_inner_text=True)
+    guest.reload()
+    expect(question).to_have_text("Press Start for a passport.", use_inner_text=True)
+
+
+@pytest.mark.long
+def test_the_tiles_are_empty_until_the_act_and_the_change_is_shown(guest, page_errors):
+    page_errors.expect(REFUSED)
+    assert guest.locator(".tiles dd").all_inner_texts() == ["–", "–", "–"]
+    press(guest, "Change a letter", "Change it")
+    expect(guest.locator("#letter-shown")).to_have_text(re.compile("^120: “.” → “[xy]”"))
+    press(guest, "Change a letter", "Change it back")
+    expect(guest.locator("#letter-shown")).not_to_contain_text("→")
+
+
+@pytest.mark.long
+def test_the_statements_of_a_line_are_those_of_all_its_requests(guest):
+    press(guest, "Tabs race", "Refresh in all tabs")
+    expect(act(guest, "Tabs race").locator(".trace li.is-live").first).to_contain_text("SQL in total")
+
+
 # What is shown
 
 
