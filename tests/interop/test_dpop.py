@@ -1,5 +1,6 @@
 """Bound tokens (DPoP) with clients of other vendors."""
 
+import ast
 import json
 import re
 import subprocess
@@ -48,4 +49,4 @@ def test_the_readmes_requests_oauth2client_example_runs(
         code = code.replace(old, new)
     (tmp_path / "client.py").write_text(code)
     run = subprocess.run([sys.executable, tmp_path / "client.py"], capture_output=True, text=True)
-    assert json.loads(run.stdout.replace("'", '"'))["username"] == ann, run.stderr
+    assert ast.literal_eval(run.stdout)["username"] == ann, run.stderr

@@ -1,83 +1,22 @@
-// The five acts. The tokens are only in the memory of this module; their sign-in ends when the page is left.
+// The five acts, and their buttons.
 
-import { ask, claimsOf, stage, Unexpected, urls, words } from "./http.js";
+import { ask, claimsOf, expect, stage, Unexpected, urls, words } from "./http.js";
 import { measure, showCosts } from "./costs.js";
-import { change, showLetters, showTiles } from "./letters.js";
+import { change, showTiles } from "./letters.js";
+import { keep, left, lose, refreshWith, renewPassport, showQuestion, SIGN_OUT, tokens, question } from "./passport.js";
 import { showAlarm, showKept, showLane, showTrace } from "./results.js";
-import { begin, ended, say, stamp, swarm, thief, travel } from "./stage.js";
+import { say, signedOut, stamp, swarm, thief, travel } from "./stage.js";
 
-const cue = { start: document.getElementById("start"), out: document.getElementById("cue-out"), after: document.getElementById("cue-after") };
+const cue = { start: document.getElementById("start"), out: document.getElementById("cue-out") };
+const first = cue.start.textContent;
 const tabs = document.getElementById("tabs");
 
-let tokens = null;
-let expiresAt = 0;
 let busy = false;
 // A button that was pressed during an act: its act follows.
 let next = null;
 
-// An act takes less time, in milliseconds.
-const SPARE = 30_000;
-const REFRESH = "/api/token/refresh/";
-const SIGN_OUT = "/api/token/blacklist/";
 const byCookie = () => ask("wristband", "GET", urls.who);
 const byToken = (bearer) => ask("passport", "GET", urls.who, { bearer });
-const refreshWith = (refresh) => ask("passport", "POST", REFRESH, { body: { refresh } });
-
-function expect(exchange) {
-  if (!exchange.answer.ok) throw new Unexpected(exchange);
-  return exchange.data;
-}
-
-// The passport
-
-function keep(data) {
-  const { exp, iat } = claimsOf(data.access);
-  tokens = data;
-  // By the lifetime, and not by the clock of the computer.
-  expiresAt = performance.now() + (data.expires_in ?? exp - iat) * 1000;
-  showLetters(data.access);
-  showQuestion("signed-in");
-  document.dispatchEvent(new CustomEvent("compare:token", { detail: data.access }));
-}
-
-async function getPassport() {
-  begin();
-  const exchange = await ask("wristband", "POST", urls.client);
-  keep(expect(exchange));
-}
-
-// Each act starts with a valid passport.
-async function renewPassport() {
-  if (!tokens) {
-    say("starting");
-    await getPassport();
-  } else if (performance.now() > expiresAt - SPARE) {
-    const { answer, data } = await refreshWith(tokens.refresh);
-    if (answer.ok) keep(data);
-    else await getPassport();
-  }
-}
-
-// Its sign-in has ended.
-function lose() {
-  tokens = null;
-  ended(words.script);
-  cue.after.hidden = false;
-  showQuestion("ended");
-}
-
-function showQuestion(when) {
-  for (const each of document.querySelectorAll("[data-when]")) each.hidden = each.dataset.when !== when;
-}
-
-function left() {
-  const seconds = Math.max(0, Math.round((expiresAt - performance.now()) / 1000));
-  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-}
-
-setInterval(() => {
-  if (tokens) for (const each of document.querySelectorAll("[data-left]")) each.textContent = left();
-}, 250);
 
 // Actions of the buttons. Each returns its exchanges, and the name and values of its sentence.
 
@@ -85,13 +24,10 @@ const actions = {
   async who() {
     const wristband = await travel("wristband", byCookie);
     const passport = await travel("passport", () => byToken(tokens.access));
-    expect(wristband);
-    showCosts([wristband, passport]);
     const exchanges = [wristband, passport];
-    if (!passport.answer.ok) {
-      lose();
-      return { exchanges, name: "elsewhere" };
-    }
+    const refused = await refusal(wristband, passport);
+    if (refused) return { exchanges, name: refused };
+    showCosts(exchanges);
     const statements = ({ costs }) => costs?.statements ?? "?";
     return { exchanges, name: "who", values: { wristband: statements(wristband), passport: statements(passport) } };
   },
@@ -99,21 +35,25 @@ const actions = {
   async tamper() {
     const { sent, changed } = change();
     const exchanges = [await travel("passport", () => byToken(sent), { gate: Boolean(changed) })];
-    await showTiles(sent);
-    return changed ? { exchanges, name: "tamper", values: { place: changed.at + 1, letter: changed.letter } } : { exchanges, name: "mended" };
+    if (!changed) expect(exchanges[0]);
+    const after = () => showTiles(sent);
+    if (!changed) return { exchanges, after, name: "mended" };
+    return { exchanges, after, name: "tamper", values: { place: changed.at + 1, letter: changed.letter } };
   },
 
   async out({ guess }) {
     const { access, refresh } = tokens;
-    say("ending");
-    const end = await travel("passport", () => ask("passport", "POST", SIGN_OUT, { body: { refresh } }));
+    const landed = ({ answer }) => {
+      if (!answer.ok) return;
+      lose();
+      say("ending");
+    };
+    const end = await travel("passport", () => ask("passport", "POST", SIGN_OUT, { body: { refresh } }), { landed });
     expect(end);
-    lose();
     const again = await travel("passport", () => byToken(access));
     if (again.answer.status !== 401) throw new Unexpected(again);
     await stamp(words.revoked);
-    showKept();
-    return { exchanges: [end, again], name: guess ? `out-${guess}` : "out", values: { left: left() } };
+    return { exchanges: [end, again], after: showKept, name: guess ? `out-${guess}` : "out", values: { left: left() } };
   },
 
   async tabs() {
@@ -121,7 +61,7 @@ const actions = {
     const exchanges = await swarm("passport", Array.from({ length: tabs.value }, () => () => refreshWith(refresh)));
     const { good, successors, last } = raced(exchanges);
     if (last) keep(last);
-    if (good < exchanges.length) lose();
+    if (good < exchanges.length) exchanges.forEach(expect);
     return { exchanges, name: "tabs", values: { tabs: exchanges.length, good, successors } };
   },
 
@@ -129,6 +69,7 @@ const actions = {
     const each = (call) => Array.from({ length: tabs.value }, () => call);
     const values = { tabs: tabs.value };
     const a = await swarm("wristband", each(() => ask("wristband", "GET", "/api/session/")));
+    a.forEach(expect);
     showLane("a", a);
     say("lane-a", values);
     const minted = await swarm("wristband", each(() => ask("wristband", "POST", "/api/session/token/", { body: {} })));
@@ -149,25 +90,61 @@ const actions = {
     const [first, second] = order === "after" ? ["passport", "thief"] : ["thief", "passport"];
     thief();
     say("stolen");
-    const one = await travel(first, () => refreshWith(refresh));
-    say(order === "after" ? "you-first" : "thief-first");
+    const landed = ({ answer }) => answer.ok && say(order === "after" ? "you-first" : "thief-first");
+    const one = await travel(first, () => refreshWith(refresh), { landed });
     const two = await travel(first, () => refreshWith(expect(one).refresh));
     const newest = expect(two).access;
-    const replay = await travel(second, () => refreshWith(refresh));
+    const caught = ({ answer }) => answer.status === 401 && lose();
+    const replay = await travel(second, () => refreshWith(refresh), { landed: caught });
     if (replay.answer.status !== 401) throw new Unexpected(replay);
-    lose();
     const refused = await travel(first, () => byToken(newest));
     if (refused.answer.status !== 401) throw new Unexpected(refused);
     await stamp(words.revoked);
-    await showAlarm();
-    showKept();
-    return { exchanges: [one, two, replay, refused], name: order === "after" ? "theft-after" : "theft-before" };
+    const after = () => Promise.all([showAlarm(), showKept()]);
+    return { exchanges: [one, two, replay, refused], after, name: order === "after" ? "theft-after" : "theft-before" };
   },
 
   async run() {
-    return measure(byCookie, () => byToken(tokens.access));
+    return measure(() => accepted(byCookie()), () => accepted(byToken(tokens.access)));
   },
 };
+
+async function accepted(request) {
+  const exchange = await request;
+  expect(exchange);
+  return exchange;
+}
+
+// The name of the sentence about a refused wristband or passport: its sign-in was ended elsewhere.
+async function refusal(wristband, passport) {
+  if (passport?.answer.status === 401) lose();
+  if (wristband.answer.status === 401) {
+    await signedOut(words.revoked);
+    startAnew();
+    return passport?.answer.status === 401 ? "out-both" : "out-band";
+  }
+  expect(wristband);
+  return passport?.answer.ok ? null : "elsewhere";
+}
+
+// "Start" submits its form, which works without a sign-in.
+function startAnew() {
+  cue.start.textContent = first;
+  cue.start.classList.remove("quiet");
+  cue.start.removeAttribute("data-do");
+  cue.start.type = "submit";
+}
+
+// After a response that an act does not expect.
+async function explain(error) {
+  // Without a session a POST is refused with 403.
+  if (![401, 403].includes(error.exchange?.answer.status)) throw error;
+  const wristband = await travel("wristband", byCookie);
+  const passport = tokens && (await travel("passport", () => byToken(tokens.access)));
+  const name = await refusal(wristband, passport);
+  if (!name) throw error;
+  return { exchanges: passport ? [wristband, passport] : [wristband], name };
+}
 
 // Refreshes with one token: how many were accepted, and how many different refresh tokens they returned.
 function raced(exchanges) {
@@ -178,19 +155,36 @@ function raced(exchanges) {
 
 // Buttons
 
+async function begin(action, options) {
+  await renewPassport();
+  if (question === "none") showQuestion("signed-in");
+  const isFirst = cue.out.hidden;
+  cue.out.hidden = false;
+  // The form of "Start" has replaced the page, and with it the focus.
+  if (isFirst && document.activeElement === document.body) cue.out.querySelector(".question").focus();
+  if (cue.start.dataset.do) {
+    cue.start.classList.add("quiet");
+    cue.start.textContent = cue.start.dataset.again;
+  }
+  return actions[action](options);
+}
+
+function nowAsked() {
+  if (!cue.start.dataset.do) return "out";
+  return tokens ? "signed-in" : "ended";
+}
+
 async function perform(action, options, act) {
   busy = true;
   stage.setAttribute("aria-busy", "true");
   try {
-    await renewPassport();
-    cue.out.hidden = false;
-    cue.start.classList.add("quiet");
-    cue.start.textContent = cue.start.dataset.again;
-    const { exchanges, name, values } = await actions[action](options);
+    const { exchanges, name, values, after } = await begin(action, options).catch(explain);
+    showQuestion(nowAsked());
     const said = act.querySelector(".said");
     said.replaceChildren(...say(name, values));
     said.hidden = false;
     showTrace(act, exchanges);
+    await after?.();
   } catch (error) {
     say("trouble", { trouble: error.message });
   }
@@ -212,19 +206,6 @@ document.addEventListener("click", ({ target }) => {
   if (!button || button.dataset.do === "stop") return;
   if (busy) next = button;
   else press(button);
-});
-
-addEventListener("pagehide", () => {
-  if (!tokens) return;
-  // This request continues after the page is closed.
-  fetch(SIGN_OUT, {
-    method: "POST",
-    keepalive: true,
-    credentials: "omit",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ refresh: tokens.refresh }),
-  });
-  tokens = null;
 });
 
 // The page was restored from the browser's cache: its tokens are revoked.

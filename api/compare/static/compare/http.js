@@ -9,9 +9,15 @@ const MOST_SHOWN = 30;
 let isRecording = true;
 
 export class Unexpected extends Error {
-  constructor({ method, url, answer }) {
-    super(`${method} ${url} ${answer.status}`);
+  constructor(exchange) {
+    super(`${exchange.method} ${exchange.url} ${exchange.answer.status}`);
+    this.exchange = exchange;
   }
+}
+
+export function expect(exchange) {
+  if (!exchange.answer.ok) throw new Unexpected(exchange);
+  return exchange.data;
 }
 
 export const claimsOf = (token) => JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));

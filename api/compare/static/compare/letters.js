@@ -17,9 +17,24 @@ function shown() {
   return parts.flatMap(([part, text], at) => [...(at ? [["", "."]] : []), ...[...text].map((letter) => [part, letter])]);
 }
 
+const button = document.querySelector("[data-do=tamper]");
+const { change: changeIt, back } = button.dataset;
+const tiles = document.querySelectorAll("#act-tamper [data-check]");
+
+// The act has not run with this passport yet.
+function clearTiles() {
+  for (const tile of tiles) {
+    tile.className = "unasked";
+    tile.querySelector("dd").textContent = "–";
+  }
+}
+
+clearTiles();
+
 export function showLetters(access) {
   token = access;
   changed = null;
+  clearTiles();
   draw();
 }
 
@@ -38,9 +53,11 @@ function draw() {
 function point() {
   const at = picker.value - 1;
   const [part, letter] = shown()[at];
+  const isChanged = changed?.at === at;
+  button.textContent = isChanged ? back : changeIt;
   letters.querySelector(".at")?.classList.remove("at");
   letters.children[at].classList.add("at");
-  document.getElementById("letter-shown").textContent = `${at + 1}: “${letter}”${part && ` (${place[part]})`}`;
+  document.getElementById("letter-shown").textContent = `${at + 1}: “${letter}”${isChanged ? ` → “${changed.letter}”` : ""}${part && ` (${place[part]})`}`;
 }
 
 // Changes the letter that is picked, or changes it back. Returns the token to send, and the change.
@@ -63,7 +80,7 @@ export async function showTiles(sent) {
   const answer = await fetch(form.action, { method: "POST", body: data, headers: { "X-Compare": "inspection" } });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const states = document.getElementById("tiles").dataset;
-  for (const tile of document.querySelectorAll("#act-tamper [data-check]")) {
+  for (const tile of tiles) {
     const state = page.querySelector(`[data-check=${tile.dataset.check}]`)?.className;
     if (!state) continue;
     tile.className = `${state} flips`;

@@ -1,6 +1,6 @@
 // Results beside the acts: the requests of an act, the lanes of a browser app, the mail, the length of the blocklist.
 
-import { ask, urls } from "./http.js";
+import { ask, expect, urls, words } from "./http.js";
 
 export function showLane(lane, exchanges) {
   const row = document.querySelector(`[data-lane=${lane}]`);
@@ -10,7 +10,7 @@ export function showLane(lane, exchanges) {
 }
 
 export async function showAlarm() {
-  const { data } = await ask("wristband", "GET", urls.alarm);
+  const data = expect(await ask("wristband", "GET", urls.alarm));
   const letter = document.getElementById("alarm");
   letter.querySelector(".subject").textContent = data.subject;
   letter.querySelector(".mail-text").textContent = data.text;
@@ -29,13 +29,13 @@ export function showTrace(act, exchanges) {
   const lines = new Map();
   for (const { mode, method, url, answer, costs } of exchanges) {
     const key = `${mode} ${method} ${url} ${answer.status}`;
-    const line = lines.get(key) ?? { mode, method, url, answer, costs, times: 0 };
-    lines.set(key, { ...line, times: line.times + 1 });
+    const line = lines.get(key) ?? { mode, method, url, answer, times: 0, statements: 0 };
+    lines.set(key, { ...line, times: line.times + 1, statements: line.statements + (costs?.statements ?? NaN) });
   }
-  trace.replaceChildren(...[...lines.values()].map(({ mode, method, url, answer, costs, times }) => {
+  trace.replaceChildren(...[...lines.values()].map(({ mode, method, url, answer, times, statements }) => {
     const item = document.createElement("li");
     item.className = `${mode} ${answer.ok ? "ok" : "no"} is-live`;
-    const parts = [["code", `${method} ${url}`], ["strong", answer.status], ...(times > 1 ? [["b", `× ${times}`]] : []), ["span", costs ? `${costs.statements} SQL` : ""]];
+    const parts = [["code", `${method} ${url}`], ["strong", answer.status], ...(times > 1 ? [["b", `× ${times}`]] : []), ["span", Number.isNaN(statements) ? "" : `${statements} ${times > 1 ? words.inTotal : "SQL"}`]];
     item.append(...parts.flatMap(([name, text]) => {
       const part = document.createElement(name);
       part.textContent = text;

@@ -1,5 +1,7 @@
 // Draws the stage: a dot for each request, its answer, the lists of the server, the counters and the caption.
 
+import { words } from "./http.js";
+
 const picture = document.getElementById("picture");
 const sky = document.getElementById("sky");
 const caption = document.getElementById("caption");
@@ -48,12 +50,19 @@ function pill(lane, text, ok) {
   sky.append(make("g", { class: `pill ${ok ? "ok" : "no"}`, transform: `translate(${x} ${y})`, "data-pill": lane }, box, label));
 }
 
-// Sends a request while its dot travels. The dot of a refused request turns at the gate or at the blocklist.
-async function fly(lane, request, { shift = 0, delay = 0, gate = false } = {}) {
+// Dots on their way to the server.
+let flying = 0;
+
+// Sends a request while its dot travels, and calls `landed` with the exchange when it arrives. The dot of a refused request turns at the gate or at the blocklist.
+async function fly(lane, request, { shift = 0, delay = 0, gate = false, landed } = {}) {
   const end = gate ? GATE[lane] : 1;
   const dot = make("g", { class: `dot of-${lane}` }, make("circle", { r: 8 }));
   if (!calm.matches) sky.append(dot);
-  const [exchange] = await Promise.all([request(), animate(dot, frames(lane, 0, end, shift), { duration: LEG, delay })]);
+  flying += 1;
+  const arrived = Promise.all([request(), animate(dot, frames(lane, 0, end, shift), { duration: LEG, delay })]);
+  const [exchange] = await arrived.finally(() => { flying -= 1; });
+  countOf(exchange);
+  landed?.(exchange);
   if (lane !== "wristband") picture.classList.toggle("is-broken", gate);
   dot.classList.add(exchange.answer.ok ? "ok" : "no");
   await animate(dot, frames(lane, end, 0.1, shift), { duration: LEG });
@@ -82,9 +91,19 @@ export async function swarm(lane, requests) {
 // The lists of the server
 
 const chips = [];
+const CHIP_WIDTH = 146;
+
+// A text that is too long for its entry is condensed.
+function write(label, text) {
+  label.textContent = text;
+  if (label.getComputedTextLength() < CHIP_WIDTH) return;
+  label.setAttribute("textLength", CHIP_WIDTH);
+  label.setAttribute("lengthAdjust", "spacingAndGlyphs");
+}
 
 export function begin() {
-  picture.classList.remove("is-ended", "is-broken", "has-thief");
+  for (const chip of chips) write(chip.querySelector("text"), words.oldPassport);
+  picture.classList.remove("is-ended", "is-out", "is-broken", "has-thief");
   sky.replaceChildren();
   for (const chip of chips) sky.append(chip);
 }
@@ -92,12 +111,12 @@ export function begin() {
 export function ended(name) {
   picture.classList.add("is-ended", "has-chips");
   const label = make("text", { x: 364, y: 20 });
-  label.textContent = name;
   const chip = make("g", { class: "chip" }, make("rect", { x: 354, width: 166, height: 28, rx: 6 }), label);
   chips.unshift(chip);
   if (chips.length > MOST_CHIPS) chips.pop().remove();
   chips.forEach((each, at) => each.setAttribute("transform", `translate(0 ${194 + at * 34})`));
   sky.append(chip);
+  write(label, name);
   animate(label, [{ opacity: 0 }, { opacity: 1 }], { duration: LEG });
 }
 
@@ -106,8 +125,15 @@ export async function stamp(text) {
   const label = make("text", { y: 7, "text-anchor": "middle", textLength: 122, lengthAdjust: "spacingAndGlyphs" });
   label.textContent = text;
   const inner = make("g", {}, make("rect", { x: -72, y: -17, width: 144, height: 34, rx: 5 }), label);
+  sky.querySelector(".stamp")?.remove();
   sky.append(make("g", { class: "stamp", transform: "translate(246 236) rotate(-7)" }, inner));
   await animate(inner, [{ transform: "scale(2.4)", opacity: 0 }, { transform: "scale(1)", opacity: 1 }], { duration: 260, easing: "ease-in" });
+}
+
+// The sign-in of the browser has ended too.
+export async function signedOut(text) {
+  picture.classList.add("is-out");
+  await stamp(text);
 }
 
 export function thief() {
@@ -131,9 +157,12 @@ export function say(name, values = {}) {
 const counters = Object.fromEntries([...document.querySelectorAll("[data-count]")].map((each) => [each.dataset.count, each]));
 const count = (name, number) => { counters[name].textContent = Number(counters[name].textContent) + number; };
 
-document.addEventListener("compare:exchange", ({ detail: { answer, costs } }) => {
+function countOf({ answer, costs }) {
   count("requests", 1);
   count("refused", answer.status === 401 ? 1 : 0);
   count("statements", costs?.statements ?? 0);
   count("trips", costs?.trips ?? 0);
-});
+}
+
+// The counters follow the dots: a request with a dot counts when its dot arrives.
+document.addEventListener("compare:exchange", ({ detail }) => flying || countOf(detail));
