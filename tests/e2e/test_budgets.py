@@ -155,6 +155,7 @@ def test_no_page_prints_its_header_menu_and_footer(every_page):
     assert printed == {}
 
 
+@pytest.mark.named
 def test_the_first_paint_takes_under_100_milliseconds(every_page):
     """Up to PAINTS times, since other programs on the machine only delay it."""
     slow = {}

@@ -8,7 +8,7 @@ from tests.e2e import test_client, test_client_session
 from tests.e2e.client_lab import MODULE, Lab
 from tests.e2e.test_client_session import SessionLab
 
-pytestmark = [pytest.mark.once, pytest.mark.long, pytest.mark.mutation]
+pytestmark = [pytest.mark.once, pytest.mark.long, pytest.mark.named]
 
 
 class Fault(NamedTuple):

@@ -130,7 +130,7 @@ NEEDS_SERVERS = "need PostgreSQL and Valkey: --distributed, and the second part 
 SQLITE_ONLY = "run on SQLite only, unless with --long"
 EVERYDAY = "are everyday tests: without --long"
 NO_STORE = "use no store, and ran in the first part"
-MUTATION = "put faults into the code: name their file, with --long"
+NAMED = "put faults into the code, or measure time: name their file, with --long"
 
 left_out: Counter[str] = Counter()
 
@@ -198,8 +198,8 @@ def reason_against(item: pytest.Item) -> str:
     option, is_long, is_once = item.config.option, *(bool(item.get_closest_marker(each)) for each in ("long", "once"))
     if is_once and not option.distributed:
         return NEEDS_SERVERS
-    if item.get_closest_marker("mutation") and is_of_all(item.config):
-        return MUTATION
+    if item.get_closest_marker("named") and is_of_all(item.config):
+        return NAMED
     is_everyday = not is_long and (not option.distributed or is_once or item.nodeid.startswith(ON_BOTH_STORES))
     if option.long and option.distributed and is_of_all(item.config) and not (is_long or is_once or uses_store(item)):
         return NO_STORE
