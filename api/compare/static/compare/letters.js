@@ -80,9 +80,13 @@ export async function showTiles(sent) {
   const answer = await fetch(form.action, { method: "POST", body: data, headers: { "X-Compare": "inspection" } });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const states = document.getElementById("tiles").dataset;
+  let isRefused = false;
   for (const tile of tiles) {
-    const state = page.querySelector(`[data-check=${tile.dataset.check}]`)?.className;
-    if (!state) continue;
+    const found = page.querySelector(`[data-check=${tile.dataset.check}]`)?.className;
+    if (!found) continue;
+    // The server stops at the first check that fails.
+    const state = isRefused ? "unasked" : found;
+    isRefused ||= state === "bad";
     tile.className = `${state} flips`;
     tile.querySelector("dd").textContent = states[state];
     tile.addEventListener("animationend", () => tile.classList.remove("flips"), { once: true });
