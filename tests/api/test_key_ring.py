@@ -136,7 +136,7 @@ def test_a_sign_in_extended_under_an_older_setting_counts_too(folder, of, comman
 def test_an_ended_sign_in_does_not_delay_a_retirement(folder, of, command, client_of, ann):
     client_of(ann).post("/api/sign-ins/end-all/", {})
     command("promote", of("published"))
-    with time_machine.travel(timezone.now() + timedelta(minutes=16)):
+    with time_machine.travel(timezone.now() + timedelta(minutes=17)):
         command("retire", of("verifying"))
 
 
