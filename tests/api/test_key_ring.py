@@ -120,7 +120,7 @@ def test_a_key_is_not_retired_while_its_refresh_tokens_are_valid(folder, of, com
 def test_a_key_is_retired_once_its_last_refresh_token_has_expired(folder, of, ring, command, client_of, ann):
     client_of(ann)
     command("promote", of("published"))
-    with time_machine.travel(timezone.now() + timedelta(days=14, minutes=1)):
+    with time_machine.travel(timezone.now() + timedelta(days=14, minutes=2)):
         command("retire", of("verifying"))
     assert list(ring().values()) == ["signing"]
 
