@@ -65,19 +65,13 @@ def _new_devices(user: User, current: SignIn) -> list[str]:
     """
     newest = SignIn.objects.filter(user=user).order_by("-created_at").only("kind", "name", "user_agent", "created_at")
     since = timezone.now() - NEW_DEVICE
-    seen = {_device(current)}
+    seen = {(current.kind, devices.of(current.user_agent))}
     new: list[str] = []
     for sign_in in reversed(newest[:MAX_COMPARED_SIGN_INS]):
-        device = _device(sign_in)
-        if device not in seen and sign_in.created_at > since:
+        if sign_in.created_at > since and not sign_in.is_known_device(seen):
             new.insert(0, sign_in.label)
-        seen.add(device)
+        seen.add((sign_in.kind, devices.of(sign_in.user_agent)))
     return new
-
-
-def _device(sign_in: SignIn) -> tuple[str, ...]:
-    device = devices.of(sign_in.user_agent)
-    return sign_in.kind, device.product, device.system
 
 
 def _latest_events(user: User) -> tuple[SecurityEvent | None, SecurityEvent | None]:

@@ -5,7 +5,6 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpResponse
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.text import slugify
 from django.views.generic import FormView
@@ -45,7 +44,7 @@ class ConnectClientView(ReauthenticationRequiredMixin, FormView):
             methods=current.methods.split(),
         )
         self.template_name = "accounts/client_connected.html"
-        base = request_context.absolute_url(reverse("home")).rstrip("/")
+        base = request_context.absolute_url("")
         return self.render_to_response(
             self.get_context_data(
                 form=None,

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.contrib.auth.mixins import LoginRequiredMixin
-from django.urls import reverse
 from django.views.generic import TemplateView
 
 from accounts.http import request_context
@@ -24,5 +23,5 @@ class DeveloperView(LoginRequiredMixin, TemplateView):
         return super().get_context_data(**kwargs) | {
             "clients": clients.order_by("-last_seen_at", "pk")[:MAX_CLIENTS],
             "number": clients.count(),
-            "base": request_context.absolute_url(reverse("home")).rstrip("/"),
+            "base": request_context.absolute_url(""),
         }
