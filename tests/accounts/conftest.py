@@ -14,6 +14,7 @@ from tests.accounts.sign_in_endpoints import SignInEndpoint
 from tests.second_factors import add_app, add_passkey
 
 LONG_AGO = timedelta(minutes=16)
+FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:125.0) Gecko/20100101 Firefox/125.0"
 
 
 def is_accepted(client):
@@ -26,8 +27,22 @@ def is_revoked(client):
     return client.get("/api/me/").status_code == 401 and client.renew().status_code == 401
 
 
+def text_of(response):
+    """Returns the text of a page in one line."""
+    main = re.search(r"<main.*</main>", response.content.decode(), re.DOTALL).group()
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", main)).replace("&#x27;", "'")
+
+
 def latest_event(type):
     return SecurityEvent.objects.filter(type=type).latest("id")
+
+
+@pytest.fixture
+def here(browser, ann, password):
+    """Ann's browser, a Firefox."""
+    firefox = browser(headers={"user-agent": FIREFOX})
+    firefox.post("/accounts/login/", {"username": ann.username, "password": password}, REMOTE_ADDR="192.0.2.7")
+    return firefox
 
 
 @pytest.fixture(params=["/api/token/", "/accounts/login/", "/admin/login/"])

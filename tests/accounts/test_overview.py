@@ -1,6 +1,5 @@
 """The overview of an account: the check-up, this device, the last event that matters."""
 
-import re
 from datetime import timedelta
 
 import pytest
@@ -8,20 +7,12 @@ from django.utils import timezone
 
 from accounts import demo, passwords, starting
 from accounts.models import SecurityEvent, SignIn, User
+from tests.accounts.conftest import text_of
 from tests.second_factors import add_app
 
 pytestmark = pytest.mark.django_db
 
-FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:125.0) Gecko/20100101 Firefox/125.0"
 OTHER_PASSWORD = "amber lanterns drift past noon"
-
-
-@pytest.fixture
-def here(browser, ann, password):
-    """Ann's browser, a Firefox."""
-    firefox = browser(headers={"user-agent": FIREFOX})
-    firefox.post("/accounts/login/", {"username": ann.username, "password": password}, REMOTE_ADDR="192.0.2.7")
-    return firefox
 
 
 @pytest.fixture
@@ -39,8 +30,7 @@ def start(ann):
 
 def overview(browser):
     """Returns the text of the page in one line."""
-    main = re.search(r"<main.*</main>", browser.get("/").content.decode(), re.DOTALL).group()
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", main)).replace("&#x27;", "'")
+    return text_of(browser.get("/"))
 
 
 def record(user, type):

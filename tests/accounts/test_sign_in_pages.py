@@ -13,20 +13,12 @@ from django.utils.html import escape
 
 from accounts import starting
 from accounts.models import SignIn, User
+from tests.accounts.conftest import FIREFOX, text_of
 
 pytestmark = pytest.mark.django_db
 
 PAGE = "/accounts/sign-ins/"
 ENDED = "/accounts/sign-ins/ended/"
-FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:125.0) Gecko/20100101 Firefox/125.0"
-
-
-@pytest.fixture
-def here(browser, ann, password):
-    """Ann's browser, a Firefox."""
-    firefox = browser(headers={"user-agent": FIREFOX})
-    firefox.post("/accounts/login/", {"username": ann.username, "password": password}, REMOTE_ADDR="192.0.2.7")
-    return firefox
 
 
 @pytest.fixture
@@ -39,12 +31,6 @@ def start(ann):
         return SignIn.objects.get(pk=sign_in.pk)
 
     return start
-
-
-def text(response):
-    """Returns the text of a page in one line."""
-    main = re.search(r"<main.*</main>", response.content.decode(), re.DOTALL).group()
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", main)).replace("&#x27;", "'")
 
 
 def rows(response):
@@ -104,7 +90,7 @@ def test_the_user_agent_and_the_name_are_escaped(here, start, hostile):
 
 
 def test_the_only_sign_in_offers_no_end_of_others(here):
-    assert "You are signed in only here." in text(here.get(PAGE))
+    assert "You are signed in only here." in text_of(here.get(PAGE))
     assert "/end-others/" not in here.get(PAGE).content.decode()
 
 
@@ -114,7 +100,7 @@ def test_ending_the_others_asks_for_confirmation(here, start):
     assert not re.search(r"<form[^>]*end-others", page)
     assert re.search(r'<a [^>]*href="/accounts/sign-ins/end-others/"', page)
     question = here.get("/accounts/sign-ins/end-others/")
-    assert "2 other browsers and apps are signed out at once." in text(question)
+    assert "2 other browsers and apps are signed out at once." in text_of(question)
     assert all(map(is_live, others))
     here.post("/accounts/sign-ins/end-others/")
     assert not any(map(is_live, others))
@@ -124,12 +110,12 @@ def test_sign_ins_are_counted_by_kind(here, start):
     start()
     start()
     start(kind=SignIn.Kind.BROWSER)
-    assert "All 4 Browsers 2 Apps 2 Ended" in text(here.get(PAGE))
+    assert "All 4 Browsers 2 Apps 2 Ended" in text_of(here.get(PAGE))
 
 
 def test_sign_ins_are_counted_in_german(here, start):
     start()
-    assert "Alle 2 Browser 1 Apps 1 Beendet" in text(here.get(PAGE, headers={"accept-language": "de"}))
+    assert "Alle 2 Browser 1 Apps 1 Beendet" in text_of(here.get(PAGE, headers={"accept-language": "de"}))
 
 
 def test_one_kind_is_shown_with_the_counts_of_all(here, start):
@@ -138,7 +124,7 @@ def test_one_kind_is_shown_with_the_counts_of_all(here, start):
     assert [len(rows(page)) for page in (clients, browsers)] == [1, 1]
     assert "backup script" in rows(clients)[0]
     assert "this device" in rows(browsers)[0]
-    assert "All 2 Browsers 1 Apps 1 Ended" in text(clients)
+    assert "All 2 Browsers 1 Apps 1 Ended" in text_of(clients)
 
 
 def test_an_unknown_kind_is_not_found(here):
@@ -154,7 +140,7 @@ def test_a_page_of_one_kind_leads_to_the_next_of_that_kind(here, start):
 
 
 def test_without_a_client_the_page_offers_to_connect_one(here):
-    assert "No app uses your account. Connect an app" in text(here.get(f"{PAGE}?kind=client"))
+    assert "No app uses your account. Connect an app" in text_of(here.get(f"{PAGE}?kind=client"))
 
 
 def test_sign_ins_of_other_users_are_not_listed(here, start, bob):
@@ -165,7 +151,7 @@ def test_sign_ins_of_other_users_are_not_listed(here, start, bob):
 def test_the_page_lists_25_sign_ins(here, start):
     for _ in range(25):
         start()
-    first = text(here.get(PAGE))
+    first = text_of(here.get(PAGE))
     assert "page 1 of 2" in first
     assert "All 26" in first
     assert len(rows(here.get(PAGE))) == 25
@@ -212,26 +198,26 @@ def test_the_longest_page_stays_under_64_kilobytes(here, start):
 
 def test_an_ended_sign_in_is_listed_with_its_reason(here, start):
     start().end(SignIn.Reason.TOKEN_REUSED)
-    assert "curl refresh token used twice App · ended just now" in text(here.get(ENDED))
+    assert "curl refresh token used twice App · ended just now" in text_of(here.get(ENDED))
 
 
 def test_an_expired_sign_in_is_listed(clock, here, start):
     start(expires_at=timezone.now() + timedelta(minutes=1))
     clock.shift(timedelta(minutes=2))
-    assert "unused for too long" in text(here.get(ENDED))
+    assert "unused for too long" in text_of(here.get(ENDED))
 
 
 def test_a_live_sign_in_is_not_listed_as_ended(here):
-    assert "No sign-in has ended in this time." in text(here.get(ENDED))
+    assert "No sign-in has ended in this time." in text_of(here.get(ENDED))
 
 
 def test_after_the_time_of_keeping_no_ended_sign_in_is_listed(clock, settings, browser_of, ann, start):
     settings.SIGN_IN_KEEP = timedelta(days=7)
     start().end(SignIn.Reason.TOKEN_REUSED)
     clock.shift(timedelta(days=6, hours=23))
-    assert "refresh token used twice" in text(browser_of(ann).get(ENDED))
+    assert "refresh token used twice" in text_of(browser_of(ann).get(ENDED))
     clock.shift(timedelta(hours=2))
-    page = text(browser_of(ann).get(ENDED))
+    page = text_of(browser_of(ann).get(ENDED))
     assert "ended in the last 7 days" in page
     assert "refresh token used twice" not in page
 
@@ -279,7 +265,7 @@ def test_an_approximate_place_replaces_the_address_in_the_row(here, start, place
     assert len([each for each in summaries if "London, United Kingdom" in each]) == 1
     assert len([each for each in summaries if places_database.LONDON in each]) == 0
     assert f"<samp>{places_database.LONDON}</samp>" in page.content.decode()
-    assert "London, United Kingdom (approximate, by the IP address)" in text(page)
+    assert "London, United Kingdom (approximate, by the IP address)" in text_of(page)
 
 
 def test_ended_sign_ins_have_places(here, start, places_database):
@@ -294,12 +280,12 @@ def test_ending_a_sign_in_shows_its_name(here, start):
     other = start()
     response = here.post(f"{PAGE}{other.pk}/end/", follow=True)
     assert not is_live(other)
-    assert "Signed out: curl." in text(response)
+    assert "Signed out: curl." in text_of(response)
 
 
 def test_the_message_shows_the_name_of_the_client(here, start):
     other = start(name="backup script")
-    assert "Signed out: backup script." in text(here.post(f"{PAGE}{other.pk}/end/", follow=True))
+    assert "Signed out: backup script." in text_of(here.post(f"{PAGE}{other.pk}/end/", follow=True))
 
 
 def test_a_get_of_the_end_page_ends_no_sign_in(here, start):
@@ -329,14 +315,14 @@ def test_ending_the_current_sign_in_signs_out(here):
 def test_ending_all_others_keeps_this_one_and_shows_the_count(here, start):
     start()
     start()
-    assert "2 others were signed out." in text(here.post(f"{PAGE}end-others/", follow=True))
+    assert "2 others were signed out." in text_of(here.post(f"{PAGE}end-others/", follow=True))
     assert SignIn.objects.live().count() == 1
 
 
 def test_signing_out_everywhere_ends_this_sign_in_too(here, start):
     start()
     response = here.post(f"{PAGE}end-all/")
-    assert "2 browsers and apps were signed out" in text(response)
+    assert "2 browsers and apps were signed out" in text_of(response)
     assert response.headers["Clear-Site-Data"] == '"cache"'
     assert not SignIn.objects.live().exists()
     assert here.get(PAGE).status_code == 302
@@ -363,14 +349,14 @@ def test_every_change_requires_a_csrf_token(here, start, path):
 def test_a_client_can_be_given_a_name(here, start):
     other = start()
     response = here.post(f"{PAGE}{other.pk}/name/", {"name": "backup script"}, follow=True)
-    assert "Saved: backup script." in text(response)
+    assert "Saved: backup script." in text_of(response)
     assert "<strong>backup script</strong>" in rows(response)[1]
 
 
 def test_a_browser_can_be_given_a_name(here):
     response = here.post(f"{PAGE}{SignIn.objects.get().pk}/name/", {"name": "work laptop"}, follow=True)
     assert "<strong>work laptop</strong>" in rows(response)[0]
-    assert "Device Firefox on Windows" in text(response)
+    assert "Device Firefox on Windows" in text_of(response)
 
 
 def test_a_name_writes_one_column(here):

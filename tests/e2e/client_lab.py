@@ -69,7 +69,7 @@ class Tab:
         return self.begin("() => client.fetch('/api/me/')")
 
     def username(self) -> str | None:
-        """The name of the user, by whoAmI(); None if nobody is signed in."""
+        """The name of the user, by whoAmI(); None without a signed-in user."""
         outcome = self.run("async () => (await client.whoAmI())?.username ?? null")
         assert "value" in outcome, outcome
         return outcome["value"]

@@ -44,7 +44,7 @@ def is_page(answer):
 
 
 def paths_of(page, ids):
-    """Returns the paths that answer GET with a page, for whoever uses the browser."""
+    """Returns the paths that answer GET with a page, for the visitor or the signed-in user."""
     routes = [url for url in all_urls() if not url.route.startswith(NOT_OURS)]
     paths = {url.path(**{name: ids[kind] for name, kind in url.parameters.items() if kind in ids}) for url in routes}
     return sorted(path for path in paths if is_page(page.request.get(path, max_redirects=0)))
