@@ -67,7 +67,7 @@ export interface Client {
   signIn(who: { username: string; password: string; remember?: boolean }): Promise<Step | null>;
   /** Signs in by a passkey. Only on the host of the site, to which passkeys are bound. */
   signInWithPasskey(options?: { remember?: boolean }): Promise<null>;
-  /** The user, or null if nobody is signed in. Not with the `audience` of another service in token mode. */
+  /** The user, or null without a signed-in user. Not with the `audience` of another service in token mode. */
   whoAmI(): Promise<User | null>;
   /**
    * As fetch(), with the cookie or a token. `path` is a path of the site, or a URL of the service of `audience`. A token
