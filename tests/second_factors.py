@@ -25,7 +25,15 @@ class App:
         return cls(base64.b32decode(secret + "=" * (-len(secret) % 8)))
 
     def code(self, later: int = 0) -> str:
-        """Returns the code of the time step that is `later` steps after the current one."""
+        """
+        Returns the code of the time step that is `later` steps after the current one.
+
+        It waits for the next step if the current one ends within three seconds: the code is still the one of that
+        step when the server checks it.
+        """
+        left = 30 - time.time() % 30
+        if left < 3:
+            time.sleep(left)
         return self._totp.generate(int(time.time()) + 30 * later).decode()
 
     def wrong_code(self) -> str:
