@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -18,8 +19,9 @@ from django.db import connection
 from django.test import Client, override_settings
 from django.utils import timezone, translation
 
-from accounts import mail, rate_limits
-from accounts.models import SignIn
+from accounts import rate_limits
+from accounts.mail_worker import Worker
+from accounts.models import QueuedMail, SignIn
 from api.blocklist.mirror import mirror
 from api.blocklist.sessions import remembered_sessions
 from tests import servers
@@ -136,6 +138,31 @@ def no_refusals() -> None:
     rate_limits.recent_refusals.clear()
 
 
+def send_mails() -> None:
+    """Sends the mails that are due, as `manage.py db_worker --batch` does, in this process."""
+    worker = Worker(
+        queue_names=["default"],
+        excluded_queue_names=[],
+        interval=0,
+        batch=True,
+        backend_name="default",
+        startup_delay=False,
+        max_tasks=None,
+        worker_id="tests",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        if connection.in_atomic_block:
+            # The worker would drop a connection whose transaction is the test. Django's test client does the same.
+            patch.setattr(connection, "close_if_unusable_or_obsolete", lambda: None)
+        worker.run()
+
+
+def newest_link(mails: Sequence[Any], pattern: str) -> re.Match[str]:
+    """Sends the mails that are due, and returns the first match in the newest mail with one."""
+    send_mails()
+    return next(found for each in reversed(mails) if (found := re.search(pattern, each.body)))
+
+
 def claims_of(token: str) -> dict[str, Any]:
     """Returns the claims of a token, without verification."""
     return jwt.decode(token, options={"verify_signature": False})
@@ -166,13 +193,15 @@ def clock() -> Iterator[Any]:
 def mails_of(
     mailoutbox: list[Any], django_capture_on_commit_callbacks: Any
 ) -> Callable[[Callable[[], Any]], list[Any]]:
-    """Returns a function that runs a piece of work and returns the mails sent."""
+    """Returns a function that runs a piece of work and returns its mails, in the order in which they are sent."""
 
     def run(work: Callable[[], Any]) -> list[Any]:
         mailoutbox.clear()
+        # Mails of what happened before.
+        QueuedMail.objects.all().delete()
         with django_capture_on_commit_callbacks(execute=True):
             work()
-        mail.wait()
+        send_mails()
         return list(mailoutbox)
 
     return run
