@@ -20,6 +20,7 @@ from accounts.models.factors import (
     RecoveryCodeSet,
     UsedStep,
 )
+from accounts.models.restores import Restore
 from accounts.models.sessions import Session
 from accounts.models.sign_in_querysets import SignInQuerySet
 from accounts.models.sign_ins import SignIn
@@ -41,6 +42,7 @@ __all__ = [
     "RecoveryCode",
     "RecoveryCodeSet",
     "RefreshRefused",
+    "Restore",
     "SecondFactorMissing",
     "SecondStepRequired",
     "SecurityEvent",

@@ -91,6 +91,11 @@ TOGETHER = {
     "stage": ("tests/e2e/test_compare.py", "tests/e2e/test_budgets.py"),
     "site": ("tests/e2e/",),
     "workers": ("tests/api/blocklist/test_workers.py",),
+    "restored": (
+        "tests/project/test_restored_nodes.py::test_a_dump",
+        "tests/project/test_restored_nodes.py::test_rows",
+        "tests/project/test_restored_nodes.py::test_a_fail_over",
+    ),
 }
 
 
