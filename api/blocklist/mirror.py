@@ -124,8 +124,8 @@ class Mirror:
     def blocks_if_current(self, sid: UUID, token_id: UUID, user_id: int) -> bool | None:
         """
         Whether the token or session key `token_id` of this sign-in is refused; None if only the database shows that:
-        the mirror is not current, or a transaction may have added entries. No statement. A sign-in whose end was read is
-        refused in any case: the database may have lost it since.
+        the mirror is not current, or a transaction may have added entries. No statement. A sign-in that the process
+        knows to have ended is refused in any case: the database may have lost its end.
         """
         if not settings.REDIS_URL or connections[DEFAULT_DB_ALIAS].in_atomic_block:
             return None

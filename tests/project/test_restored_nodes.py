@@ -21,11 +21,6 @@ pytestmark = [pytest.mark.once, pytest.mark.long]
 
 README = (servers.ROOT / "project/README.md").read_text()
 PASSWORD = "violet anchor hums at dawn"
-MAKE = f"""
-from accounts.models import User
-for name in ("ann", "bob"):
-    User.objects.create_user(name, name + "@example.org", {PASSWORD!r})
-"""
 # Each node has two workers.
 CALLS_PER_NODE = 6
 LEEWAY_SECONDS = 1
@@ -43,19 +38,25 @@ class Stand:
     def __init__(self, stack, folder, url):
         self.folder = folder
         (folder / "backups").mkdir()
+        self.valkey = stack.enter_context(servers.valkey())
         self.env = {
             "DATABASE_URL": url,
-            "REDIS_URL": stack.enter_context(servers.valkey()).url,
+            "REDIS_URL": self.valkey.url,
             "DEBUG": "true",
             "TOKEN_RATE": "",
             "JWT_LEEWAY_SECONDS": str(LEEWAY_SECONDS),
         }
         servers.manage(self.env, "migrate", "--verbosity=0")
-        servers.manage(self.env, "shell", "--verbosity=0", "--command", MAKE)
         self.nodes = [stack.enter_context(servers.node(self.env, workers=2)) for _ in range(2)]
         self.https = [
             stack.enter_context(httpx.Client(base_url=node.url, timeout=30, trust_env=False)) for node in self.nodes
         ]
+        for name in ("ann", "bob"):
+            account = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
+            assert self.https[0].post("/api/register/", json=account).status_code == 201
+
+    def kill(self):
+        servers.kill_all([*self.nodes, self.valkey])
 
     def run(self, commands, **env):
         """Runs documented commands, with the paths and names of this stand. Returns their output."""
@@ -126,13 +127,17 @@ class OnSQLite(Stand):
 @pytest.fixture(scope="module")
 def on_postgres(tmp_path_factory):
     with ExitStack() as stack:
-        yield OnPostgres(stack, tmp_path_factory.mktemp("postgres"))
+        stand = OnPostgres(stack, tmp_path_factory.mktemp("postgres"))
+        yield stand
+        stand.kill()
 
 
 @pytest.fixture(scope="module")
 def on_sqlite(tmp_path_factory):
     with ExitStack() as stack:
-        yield OnSQLite(stack, tmp_path_factory.mktemp("sqlite"))
+        stand = OnSQLite(stack, tmp_path_factory.mktemp("sqlite"))
+        yield stand
+        stand.kill()
 
 
 class Client:
@@ -261,7 +266,7 @@ def test_rows_restored_in_place_under_nodes(on_postgres):
 
 def restore_rows(stand):
     tables = stand.value("SELECT string_agg(tablename, ' ') FROM pg_tables WHERE schemaname = 'public'").split()
-    statements = ["SET session_replication_role = replica", *(f"DELETE FROM {table}" for table in tables)]
+    statements = ["SET session_replication_role = replica", *(f"DELETE FROM {each}" for each in tables)]  # noqa: S608
     commands = [f'--command="{each}"' for each in statements]
     rows = stand.folder / "rows.sql"
     psql = "psql --dbname=wristband --quiet --single-transaction --set=ON_ERROR_STOP=1"

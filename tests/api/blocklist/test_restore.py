@@ -56,6 +56,17 @@ class TestStore:
             unread.read()
         assert noticed.value.is_older
 
+    @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no TRUNCATE")
+    def test_a_truncated_table_is_noticed(self):
+        """As by `pg_restore --data-only` after TRUNCATE, with the same last id."""
+        unread = RowCursor()
+        Entry.objects.block_sign_ins([SignIn().pk])
+        unread.read()
+        with connection.cursor() as cursor:
+            cursor.execute("TRUNCATE blocklist_entry")
+        with pytest.raises(StoreReplaced):
+            unread.read()
+
     def test_the_command_makes_no_mirror_report_lost_entries(self):
         """Run in the restored database, before a process reads it."""
         unread = RowCursor()
