@@ -4,11 +4,12 @@ import time
 from datetime import datetime
 from typing import NamedTuple
 
-from django.db import transaction
+from django.db import models, transaction
 from django.utils import timezone
 
 from accounts.factors import removals, totp
 from accounts.models import AuthenticatorApp, FactorRemoval, Restore, SecurityEvent, User
+from accounts.models.restores import RESTORED
 
 
 class Found(NamedTuple):
@@ -25,7 +26,10 @@ def refuse_what_was_used() -> Found:
     are deleted: they may have been used.
     """
     with transaction.atomic():
-        last_event_at = SecurityEvent.objects.order_by("-pk").values_list("created_at", flat=True).first()
+        # Without the events of this command, which may be repeated.
+        of_others = models.Q(details__why__isnull=True) | ~models.Q(details__why=RESTORED)
+        events = SecurityEvent.objects.filter(of_others).order_by("-pk")
+        last_event_at = events.values_list("created_at", flat=True).first()
         Restore.objects.record()
         AuthenticatorApp.objects.update(last_used_step=int(time.time()) // totp.STEP_SECONDS + totp.WINDOW)
         User.objects.exclude(unused_since=None).update(unused_since=timezone.now())

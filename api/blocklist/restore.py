@@ -18,17 +18,16 @@ SKIPPED_INDEXES = 2**23
 def refuse_everything() -> restored.Found:
     """
     Refuses all that was issued up to now: sign-ins of the backup may have ended or refreshed since, and later ones are
-    not in it. An earlier refresh token is refused without an event `token_reused`. One transaction, which can be
-    repeated. ending.end_everything() then ends the rows.
+    not in it. An earlier refresh token is refused without an event `token_reused`. Can be repeated.
+    ending.end_everything() then ends the rows.
     """
     with transaction.atomic():
-        found = restored.refuse_what_was_used()
         Store.objects.renew()
         # Mirrors have read entries that the database has lost.
         skip_ids("blocklist_entry")
         below = _skip_indexes()
         Entry.objects.block_all(sids.just_after(timezone.now()), places_below=below)
-    return found
+    return restored.refuse_what_was_used()
 
 
 def _skip_indexes() -> int:

@@ -168,5 +168,10 @@ def test_ids_of_lost_rows_are_not_assigned_again(ann, hers, model):
     assert model.objects.latest("pk").pk > lost
 
 
-def test_the_command_shows_the_time_of_the_last_event(clock, hers):
-    assert f"Changes since {timezone.now():%Y-%m-%d %H:%M:%S} UTC" in after_restore()
+@pytest.mark.parametrize("times", [1, 2])
+def test_the_command_shows_the_time_of_the_last_event(clock, hers, times):
+    last = timezone.now()
+    for _ in range(times):
+        clock.shift(MINUTE)
+        output = after_restore()
+    assert f"Changes since {last:%Y-%m-%d %H:%M:%S} UTC" in output

@@ -9,11 +9,23 @@ from api.blocklist.restore import SKIPPED_INDEXES, refuse_everything
 from api.blocklist.row_cursor import RowCursor, StoreReplaced
 from api.blocklist.store import MarkedRows
 
-LOSE_AN_ID = {
-    "postgresql": "SELECT setval(pg_get_serial_sequence('blocklist_entry', 'id'), max(id) - 1) FROM blocklist_entry",
-    "sqlite": "UPDATE sqlite_sequence SET seq = seq - 1 WHERE name = 'blocklist_entry'",
+LOSE_IDS = {
+    "postgresql": "SELECT setval(pg_get_serial_sequence('blocklist_entry', 'id'), 1)",
+    "sqlite": "UPDATE sqlite_sequence SET seq = 1 WHERE name = 'blocklist_entry'",
 }
 FIELDS = ("id", "token_id", "until", "before", "lifted_at", "kind", "owner_id")
+
+
+@pytest.fixture
+def older(transactional_db):
+    """A cursor that has read entries, after which the database was restored to a state without them."""
+    unread = RowCursor()
+    Entry.objects.block_sign_ins(SignIn().pk for _ in range(4))
+    assert len(unread.read()[0]) == 4
+    Entry.objects.all()._raw_delete("default")
+    with connection.cursor() as cursor:
+        cursor.execute(LOSE_IDS[connection.vendor])
+    return unread
 
 
 @pytest.mark.django_db(transaction=True)
@@ -46,14 +58,9 @@ class TestStore:
             unread.read()
         assert len(unread.read()[0]) == 2
 
-    def test_lost_entries_are_noticed(self):
-        unread = RowCursor()
-        Entry.objects.block_sign_ins([SignIn().pk, SignIn().pk])
-        unread.read()
-        with connection.cursor() as cursor:
-            cursor.execute(LOSE_AN_ID[connection.vendor])
+    def test_lost_entries_are_noticed(self, older):
         with pytest.raises(StoreReplaced) as noticed:
-            unread.read()
+            older.read()
         assert noticed.value.is_older
 
     @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no TRUNCATE")
@@ -67,16 +74,11 @@ class TestStore:
         with pytest.raises(StoreReplaced):
             unread.read()
 
-    def test_the_command_makes_no_mirror_report_lost_entries(self):
+    def test_the_command_makes_no_mirror_report_lost_entries(self, older):
         """Run in the restored database, before a process reads it."""
-        unread = RowCursor()
-        Entry.objects.block_sign_ins([SignIn().pk, SignIn().pk])
-        unread.read()
-        with connection.cursor() as cursor:
-            cursor.execute(LOSE_AN_ID[connection.vendor])
         refuse_everything()
         with pytest.raises(StoreReplaced) as noticed:
-            unread.read()
+            older.read()
         assert not noticed.value.is_older
 
     def test_no_index_is_assigned_twice_after_a_restore(self, ann, settings):
