@@ -101,6 +101,7 @@ TOGETHER = {
 
 # Tests that depend on the stores: everyday tests of both parts. (Tests marked "once" run in the second part only.)
 ON_BOTH_STORES = (
+    "tests/accounts/test_after_restore.py",
     "tests/accounts/test_changed_columns.py",
     "tests/accounts/test_end_sign_ins_command.py",
     "tests/accounts/test_ending_in_batches.py",
