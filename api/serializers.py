@@ -153,7 +153,7 @@ class TokenRefreshSerializer(serializers.Serializer):
             dpop.verify_proof(self.context["request"], key_thumbprint=token.key_thumbprint)
         issued_at = timezone.now()
         try:
-            sign_in = SignIn.objects.rotate(token.get_sign_in, token.jti)
+            sign_in = SignIn.objects.rotate(token.get_sign_in, token.jti, token.issued_at)
         except RefreshRefused as error:
             metrics.refreshes.labels("refused").inc()
             raise TokenError(_("Token is blacklisted")) from error

@@ -7,7 +7,7 @@ client's key. The functions that end with the user set User.proved, which starti
 import hashlib
 import secrets
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -27,6 +27,7 @@ from accounts.models import (
     AuthenticatorApp,
     Method,
     RecoveryCodeSet,
+    Restore,
     SecurityEvent,
     SignInRefused,
     UsedStep,
@@ -115,7 +116,7 @@ def read(
         raise StepNotValid
     if user is not None and content["user"] != user.pk:
         raise StepNotValid
-    if UsedStep.objects.filter(pk=_id_of(challenge)).exists():
+    if _may_be_used(challenge, issued_at=signing.b62_decode(token.split(":")[-2])):
         raise StepNotValid
     owner = _owner(content)
     return Step(challenge, owner, tuple(content["proved"]), content["audience"], content["extra"])
@@ -241,6 +242,16 @@ def _finish(step: Step, user: User, method: str) -> User:
     step.consume()
     user.proved = (*step.proved, str(method))
     return user
+
+
+def _may_be_used(challenge: bytes, issued_at: int) -> bool:
+    """
+    Returns whether the step was used, or issued before the database was restored: then the record of its use may be
+    lost. `issued_at` is in seconds since 1970. One statement.
+    """
+    used = UsedStep.objects.filter(pk=_id_of(challenge)).values_list("until")
+    restored = Restore.objects.since(datetime.fromtimestamp(issued_at, UTC)).values_list("restored_at")
+    return used.union(restored, all=True).exists()
 
 
 def _require_user(step: Step) -> User:

@@ -21,6 +21,7 @@ from accounts.models.factors import (
     UsedStep,
 )
 from accounts.models.mails import QueuedMail
+from accounts.models.restores import Restore
 from accounts.models.sessions import Session
 from accounts.models.sign_in_querysets import SignInQuerySet
 from accounts.models.sign_ins import SignIn
@@ -43,6 +44,7 @@ __all__ = [
     "RecoveryCode",
     "RecoveryCodeSet",
     "RefreshRefused",
+    "Restore",
     "SecondFactorMissing",
     "SecondStepRequired",
     "SecurityEvent",

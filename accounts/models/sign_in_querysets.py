@@ -1,8 +1,10 @@
 """Query set and manager of sign-ins: selections, ends of several, rotation of refresh tokens, counts for the admin."""
 
+import logging
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Self
 
 from django.conf import settings
@@ -17,9 +19,12 @@ from accounts.http import request_context
 from accounts.models.choices import EndReason, SignInKind
 from accounts.models.errors import RefreshRefused
 from accounts.models.events import SecurityEvent
+from accounts.models.restores import RESTORED, RUN_AFTER_RESTORE
 from accounts.models.sessions import Session
 from accounts.pruning import BATCH_SIZE, PrunableQuerySet
 from accounts.signals import sign_ins_ended
+
+log = logging.getLogger(__name__)
 
 # Sign-ins of one user that end in one transaction. Most users have fewer than ten.
 MAX_ENDED_PER_TRANSACTION = 1000
@@ -195,11 +200,12 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
             cursor.execute(sql.replace(f'FROM "{table}"', sample), parameters)
             return {kind: count * SAMPLE_ONE_IN for kind, count in cursor.fetchall()}, False
 
-    def rotate(self, find: Callable[[], Any], refresh_id: uuid.UUID) -> Any:
+    def rotate(self, find: Callable[[], Any], refresh_id: uuid.UUID, issued_at: datetime) -> Any:
         """
         Rotates the refresh token of the sign-in that `find` reads with one statement, and returns the sign-in with the
         id of the successor: the same one for each use in the grace period. Two statements without a lock. Raises
-        RefreshRefused; a use after the grace period also ends the sign-in as stolen.
+        RefreshRefused; a use after the grace period also ends the sign-in as stolen, or as restored if the row is older
+        than the token.
         """
         now = timezone.now()
         while True:
@@ -213,5 +219,24 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
                 continue
             if sign_in.is_in_grace(refresh_id, now):
                 return sign_in
-            sign_in.end_as_stolen()
+            if issued_at - sign_in.refreshed_at > settings.JWT_LEEWAY:
+                _end_as_restored(sign_in)
+            else:
+                sign_in.end_as_stolen()
             raise RefreshRefused
+
+
+def _end_as_restored(sign_in: Any) -> None:
+    """
+    Ends a sign-in whose row is older than its refresh token, by more than clocks may differ: the database has lost a
+    refresh. The client is no thief, but a refresh token that was used since is valid again.
+    """
+    _log_lost_changes()
+    with request_context.acting(RESTORED):
+        sign_in.end(EndReason.ENDED_BY_STAFF)
+
+
+@cache
+def _log_lost_changes() -> None:
+    """Logs it once for each process."""
+    log.error("A refresh token is newer than its sign-in: the database has lost changes. %s", RUN_AFTER_RESTORE)

@@ -21,6 +21,7 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 
 from accounts import sids
+from accounts.models.restores import RUN_AFTER_RESTORE
 from api import metrics
 from api.blocklist import pubsub
 from api.blocklist.models import Entry, max_access_expiry
@@ -123,7 +124,8 @@ class Mirror:
     def blocks_if_current(self, sid: UUID, token_id: UUID, user_id: int) -> bool | None:
         """
         Whether the token or session key `token_id` of this sign-in is refused; None if only the database shows that:
-        the mirror is not current, or a transaction may have added entries. No statement.
+        the mirror is not current, or a transaction may have added entries. No statement. A sign-in that the process
+        knows to have ended is refused in any case: the database may have lost its end.
         """
         if not settings.REDIS_URL or connections[DEFAULT_DB_ALIAS].in_atomic_block:
             return None
@@ -134,6 +136,9 @@ class Mirror:
                 blocked = self._ids.contains_any(sid.int, token_id.int)
                 if not blocked or not self._lifted.contains_any(sid.int, token_id.int):
                     return blocked or self._revoked_before.covers(sid, user_id)
+            elif self._ids.contains_any(sid.int, sid.int):
+                # No token alone: its block may have been lifted since.
+                return True
         metrics.database_checks.inc()
         return None
 
@@ -201,8 +206,8 @@ class Mirror:
         except Error:
             self._handle_failed_read(started)
             return
-        except StoreReplaced:
-            self._reset_after_store_change()
+        except StoreReplaced as error:
+            self._reset_after_store_change(error.is_older)
             return
         with self._lock:
             self._apply_read(rows, more, started)
@@ -242,11 +247,12 @@ class Mirror:
             self._fresh_until = started + FRESH_FOR_SECONDS
         self._finish_read()
 
-    def _reset_after_store_change(self) -> None:
+    def _reset_after_store_change(self, is_older: bool) -> None:
         """Blocked ids stay blocked; checks of others query the database until all of the new one was read."""
-        logger.warning(
-            "The database of the blocklist was replaced or restarted; the blocklist is read again from the beginning"
-        )
+        if is_older:
+            logger.error("The database has lost entries of the blocklist. %s", RUN_AFTER_RESTORE)
+        else:
+            logger.warning("The database was replaced or restarted; the blocklist is read again from the beginning")
         with self._lock:
             self.store_number += 1
             self._invalidate()

@@ -1,14 +1,13 @@
-"""Ends all sign-ins after the database was restored from a backup."""
-
-from collections.abc import Iterator
+"""Refuses all tokens and sessions after the database was restored from a backup."""
 
 from django.core.management.color import no_style
 from django.db import connection, transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from accounts import ending, sids
+from accounts import restored, sids
 from accounts.models import SignIn
+from accounts.models.restores import skip_ids
 from api.blocklist.models import Entry, StatusIndex
 from api.blocklist.store import Store
 
@@ -16,18 +15,19 @@ from api.blocklist.store import Store
 SKIPPED_INDEXES = 2**23
 
 
-def end_restored_sign_ins(reason: str) -> Iterator[int]:
+def refuse_everything() -> restored.Found:
     """
-    Ends all sign-ins up to now: those of the backup may have ended or refreshed since, and later ones are not in it.
-    From the first step on no token or session works, and an earlier refresh token is refused without an event
-    `token_reused`. Yields the number that each step ended.
+    Refuses all that was issued up to now: sign-ins of the backup may have ended or refreshed since, and later ones are
+    not in it. An earlier refresh token is refused without an event `token_reused`. Can be repeated.
+    ending.end_everything() then ends the rows.
     """
     with transaction.atomic():
         Store.objects.renew()
+        # Mirrors have read entries that the database has lost.
+        skip_ids("blocklist_entry")
         below = _skip_indexes()
         Entry.objects.block_all(sids.just_after(timezone.now()), places_below=below)
-    yield 0
-    yield from ending.end_everything(reason)
+    return restored.refuse_what_was_used()
 
 
 def _skip_indexes() -> int:

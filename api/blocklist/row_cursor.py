@@ -25,7 +25,11 @@ MAX_GAPS = 50
 
 
 class StoreReplaced(Exception):
-    """The database is not the one that the cursor has read before."""
+    """The database is not the one that the cursor has read before; `is_older`: it has lost entries since."""
+
+    def __init__(self, is_older: bool) -> None:
+        super().__init__()
+        self.is_older = is_older
 
 
 class RowCursor:
@@ -55,7 +59,7 @@ class RowCursor:
         previous, self._mark = self._mark, mark
         if previous and mark.differs_from(previous):
             self._last, self._gaps, self._is_behind = 0, [], False
-            raise StoreReplaced
+            raise StoreReplaced(mark.has_lost_ids_of(previous))
         self._advance([row[0] for row in rows], now, was_behind)
         self._is_behind = len(rows) == MAX_ROWS_PER_READ
         return [row[1:] for row in rows], was_behind or self._is_behind

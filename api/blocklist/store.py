@@ -55,7 +55,11 @@ class StoreMark(NamedTuple):
     last_id: int | None
 
     def differs_from(self, earlier: "StoreMark") -> bool:
-        return self.store != earlier.store or (self.last_id or 0) < (earlier.last_id or 0)
+        return self.store != earlier.store or self.has_lost_ids_of(earlier)
+
+    def has_lost_ids_of(self, earlier: "StoreMark") -> bool:
+        """Whether ids that were assigned are not assigned any more: the database was restored to an older state."""
+        return (self.last_id or 0) < (earlier.last_id or 0)
 
 
 class MarkedRows:

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Self
 
@@ -67,6 +67,10 @@ class SignInToken(tokens.Token):
     @property
     def user_id(self) -> int:
         return int(self.payload["sub"])
+
+    @property
+    def issued_at(self) -> datetime:
+        return datetime.fromtimestamp(self.payload["iat"], UTC)
 
     @property
     def key_thumbprint(self) -> str:

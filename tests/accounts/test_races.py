@@ -53,7 +53,7 @@ def test_a_refresh_that_read_its_sign_in_before_the_end_is_refused(ann: User, en
     end(ann)
     assert not sign_in.swap_refresh_id(sign_in.refreshed_at)
     with pytest.raises(RefreshRefused):
-        SignIn.objects.rotate(RefreshToken.for_sign_in(sign_in).get_sign_in, sign_in.refresh_id)
+        SignIn.objects.rotate(RefreshToken.for_sign_in(sign_in).get_sign_in, sign_in.refresh_id, sign_in.refreshed_at)
 
 
 def test_a_password_check_before_a_deactivation_is_refused(ann: User, password: str) -> None:

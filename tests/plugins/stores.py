@@ -91,11 +91,17 @@ TOGETHER = {
     "stage": ("tests/e2e/test_compare.py", "tests/e2e/test_budgets.py"),
     "site": ("tests/e2e/",),
     "workers": ("tests/api/blocklist/test_workers.py",),
+    "restored": (
+        "tests/project/test_restored_nodes.py::test_a_dump",
+        "tests/project/test_restored_nodes.py::test_rows",
+        "tests/project/test_restored_nodes.py::test_a_fail_over",
+    ),
 }
 
 
 # Tests that depend on the stores: everyday tests of both parts. (Tests marked "once" run in the second part only.)
 ON_BOTH_STORES = (
+    "tests/accounts/test_after_restore.py",
     "tests/accounts/test_changed_columns.py",
     "tests/accounts/test_end_sign_ins_command.py",
     "tests/accounts/test_ending_in_batches.py",

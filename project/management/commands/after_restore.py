@@ -1,40 +1,57 @@
-"""manage.py after_restore: ends all sign-ins after a restore from a backup."""
+"""manage.py after_restore: ends all sign-ins after a restore from a backup, and prints what has to be checked."""
 
 from typing import Any
 
 from django.core.management.base import BaseCommand
 from tqdm import tqdm
 
+from accounts import ending
 from accounts.http import request_context
 from accounts.models import SignIn
-from api.blocklist.restore import end_restored_sign_ins
+from accounts.models.restores import RESTORED
+from accounts.restored import Found
+from api.blocklist.restore import refuse_everything
 
-REASON_TEXT = "The database was restored from a backup."
 CHANGES_TO_CHECK = """
-Changes since the backup are not in this database. Check them in your logs and in the reports of users:
-  - Passwords and addresses that were changed since have their old values. If passwords leaked, reset them.
-  - Users who were deactivated, demoted or deleted since are active, have their permissions, or exist again.
-  - Users who signed up since do not exist, and their names are available.
-  - Links in mails that were used since work again, until an hour after they were sent.
-  - Security events and attempt counters since are lost.
+Changes since {since} are not in this database. Find them in the logs, and in a copy of the database that was
+replaced. Then do them again:
+  - Passwords and e-mail addresses that were changed have their old values. If passwords leaked, reset them.
+  - Users who were deactivated, demoted or deleted are active, have their permissions, or exist again.
+  - Users who signed up do not exist, and their names are available.
+  - Second factors and recovery codes that were removed or used work again. Those that were added are missing: a user
+    who added the first one signs in by the password alone.
+  - Removals of second factors that staff requested were stopped ({stopped}). Request them again.
+  - Service accounts that lost scopes or the duty to bind tokens have the old ones.
+  - Security events and counters of guesses are lost. Mails that were queued are sent again.
+  - Keys in JWT_KEYS that were retired must not be restored with the files.
 """
+LAST_EVENT = "{:%Y-%m-%d %H:%M:%S} UTC, the last security event,"
 
 
 class Command(BaseCommand):
     help = (
         "Run it once after the database was restored from a backup, before clients connect again. It ends all sign-ins,"
-        " in both modes, without mails, since revocations and refreshes since the backup are unknown. Each process then"
-        " reads the blocklist again. Can be stopped and repeated."
+        " in both modes, without mails, since revocations and refreshes since the backup are unknown. Links, codes and"
+        " steps that were issued before are refused, and ids that were assigned since are not assigned again. Each"
+        " process then reads the blocklist again. Can be stopped and repeated."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        with request_context.acting(RESTORED):
+            found = refuse_everything()
+            ended = self._end_rows()
+        self.stdout.write(f"{ended} sign-ins ended. All users have to sign in again.")
+        self.stdout.write(changes_to_check(found).rstrip())
+
+    def _end_rows(self) -> int:
         ended = 0
-        with (
-            request_context.acting(REASON_TEXT),
-            tqdm(total=SignIn.objects.unended().count(), unit="", disable=None) as bar,
-        ):
-            for number in end_restored_sign_ins(SignIn.Reason.ENDED_BY_STAFF):
+        with tqdm(total=SignIn.objects.unended().count(), unit="", disable=None) as bar:
+            for number in ending.end_everything(SignIn.Reason.ENDED_BY_STAFF):
                 ended += number
                 bar.update(number)
-        self.stdout.write(f"{ended} sign-ins ended. All users have to sign in again.")
-        self.stdout.write(CHANGES_TO_CHECK.rstrip())
+        return ended
+
+
+def changes_to_check(found: Found) -> str:
+    since = LAST_EVENT.format(found.last_event_at) if found.last_event_at else "the backup"
+    return CHANGES_TO_CHECK.format(since=since, stopped=found.stopped_removals)

@@ -1,6 +1,7 @@
 """Each way to end a sign-in, checked in each reader of the blocklist: at once, and in the next status list."""
 
 import re
+from io import StringIO
 from types import SimpleNamespace
 from urllib.parse import urlencode
 from uuid import UUID
@@ -15,7 +16,7 @@ from accounts.models import SignIn, User
 from api.blocklist.leaks import identify
 from api.blocklist.mirror import Mirror
 from api.blocklist.models import Entry
-from api.blocklist.restore import end_restored_sign_ins
+from api.blocklist.restore import refuse_everything
 from tests import servers
 from tests.accounts.admin_pages import BLOCKLIST, SIGN_INS, USERS, act, text_of
 from tests.api.blocklist.test_admin import do, show
@@ -200,8 +201,8 @@ ENDS_OF_EVERYBODY = {
     "everyone, left half-way": first_step_of(lambda world: ending.end_everything(REASON)),
     "before a moment, left half-way": first_step_of(lambda world: ending.end_before(timezone.now(), REASON)),
     "everyone, then a row deleted": wholesale_and_then_the_row_deleted,
-    "after a restore": lambda world: list(end_restored_sign_ins(REASON)),
-    "after a restore, left half-way": first_step_of(lambda world: end_restored_sign_ins(REASON)),
+    "after a restore": lambda world: call_command("after_restore", stdout=StringIO()),
+    "after a restore, left half-way": lambda world: refuse_everything(),
 }
 ENDS = ENDS_OF_ANN | ENDS_OF_EVERYBODY
 
