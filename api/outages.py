@@ -7,6 +7,7 @@ import threading
 import time
 from enum import StrEnum
 from functools import cached_property
+from http import HTTPStatus
 
 import psycopg
 from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, ProgrammingError
@@ -16,6 +17,10 @@ from django.db.migrations.recorder import MigrationRecorder
 logger = logging.getLogger(__name__)
 
 LOG_EVERY_SECONDS = 60.0
+# An outage is over if it was not seen for this time: while some requests fail and others do not, it goes on.
+QUIET_SECONDS = 5.0
+# How long the migrations that were found in the database are not asked for again.
+MIGRATIONS_FRESH_SECONDS = 60.0
 # Raised for: unreachable, timeout, no free connection, deadlock, serialization failure; closed connection; read-only.
 UNAVAILABLE = (OperationalError, InterfaceError, InternalError)
 # SQLite: https://www.sqlite.org/rescode.html
@@ -29,6 +34,14 @@ class Outage(StrEnum):
     UNREACHABLE = "The service cannot reach its database. Try again in a moment."
     CANNOT_WRITE = "The service cannot write to its database at the moment. Try again later."
     NOT_MIGRATED = "The service is being updated. Try again in a moment."
+
+
+# The log lines of the end of each outage.
+RECOVERIES = {
+    Outage.UNREACHABLE: "The database is available again",
+    Outage.CANNOT_WRITE: "The database accepts writes again",
+    Outage.NOT_MIGRATED: "The database has all migrations of this code now",
+}
 
 
 def outage_of(error: BaseException | None) -> Outage | None:
@@ -51,18 +64,22 @@ class AppliedMigrations:
     """
 
     def __init__(self) -> None:
-        self._are_applied = False
+        # On the monotonic clock, in seconds.
+        self._applied_until = -math.inf
 
     def are_missing(self) -> bool:
-        """True also if the database cannot be read. One statement until all are applied, then none."""
-        if self._are_applied:
+        """True also if the database cannot be read. One statement until all are applied, then one a minute."""
+        if time.monotonic() < self._applied_until:
             return False
         try:
             names = set(MigrationRecorder.Migration.objects.values_list("app", "name"))
         except DatabaseError:
             return True
-        self._are_applied = all(key in names or (old and old <= names) for key, old in self._required)
-        return not self._are_applied
+        if not all(key in names or (old and old <= names) for key, old in self._required):
+            return True
+        # Not for ever: the database may be migrated back, or restored, while this process runs.
+        self._applied_until = time.monotonic() + MIGRATIONS_FRESH_SECONDS
+        return False
 
     @cached_property
     def _required(self) -> list[tuple[tuple[str, str], frozenset[tuple[str, str]]]]:
@@ -134,10 +151,53 @@ def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-database_outages = OutageLog("The database is not available; requests get 503", repeat_seconds=LOG_EVERY_SECONDS)
+class DatabaseOutageLog(OutageLog):
+    """Logs the exception of each kind of database failure once a minute, and the end of each outage once."""
+
+    def __init__(self) -> None:
+        super().__init__("The database is not available; requests get 503", repeat_seconds=LOG_EVERY_SECONDS)
+        # When each outage that has not ended was seen last, and when a connection was opened last.
+        self._seen: dict[Outage, float] = {}
+        self._connected_at = -math.inf
+
+    @property
+    def is_active(self) -> bool:
+        return bool(self._seen)
+
+    def add(self, error: BaseException, outage: Outage) -> None:
+        """Call it for each failed request: in an outage, all of them fail."""
+        self._seen[outage] = time.monotonic()
+        self.failed_with_traceback(error, f"{outage.name} {type(error.__cause__ or error).__name__}")
+
+    def end(self, outage: Outage) -> None:
+        """Call it when the database has done what it could not do in this outage."""
+        if time.monotonic() - self._seen.get(outage, math.inf) < QUIET_SECONDS or self._seen.pop(outage, None) is None:
+            return
+        self._next = {kind: due for kind, due in self._next.items() if not kind.startswith(outage.name)}
+        logger.warning(RECOVERIES[outage])
+
+    def note_connection(self, **kwargs: object) -> None:
+        """A receiver of Django's signal connection_created."""
+        self._connected_at = time.monotonic()
+
+    def note_request(self, **kwargs: object) -> None:
+        """A receiver of Django's signal request_finished: ends an outage after which a connection was opened."""
+        if self._seen and self._connected_at > self._seen.get(Outage.UNREACHABLE, math.inf):
+            self.end(Outage.UNREACHABLE)
+
+    def note_write(self, **kwargs: object) -> None:
+        """A receiver of signals of successful writes."""
+        if self._seen:
+            self.end(Outage.CANNOT_WRITE)
 
 
-def log_database_outage(error: BaseException, outage: Outage) -> None:
-    """Logs the exception once a minute for each kind: in an outage, every request fails."""
-    kind = f"{outage.name} {type(error.__cause__ or error).__name__}"
-    database_outages.failed_with_traceback(error, kind)
+database_outages = DatabaseOutageLog()
+log_database_outage = database_outages.add
+
+
+class OutageFilter(logging.Filter):
+    """Drops Django's line for each request that got 503 while the log has the cause."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        is_unavailable = getattr(record, "status_code", None) == HTTPStatus.SERVICE_UNAVAILABLE
+        return not (is_unavailable and database_outages.is_active)

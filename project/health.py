@@ -13,8 +13,14 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from api import metrics, outages
+from api.keys import keyring
+from api.outages import Outage
+from project import static_files
 
 logger = logging.getLogger(__name__)
+
+# The states in which a node gets no requests.
+NOT_READY = {"down", "not migrated", "missing", "unreadable"}
 
 
 @csrf_exempt
@@ -27,25 +33,27 @@ def live(request: HttpRequest) -> JsonResponse:
 @require_safe
 def ready(request: HttpRequest) -> JsonResponse:
     """
-    503 while the database is unavailable or lacks migrations of this code. The state of Redis is included, and does not
-    change the status: without Redis the node is only slower.
+    503 while the database is unavailable or lacks migrations of this code, or while this node lacks its static files or
+    cannot read JWT_KEYS. The state of Redis is included, and does not change the status: without Redis the node is only
+    slower.
     """
-    database = database_state()
-    status = "down" if database in ("down", "not migrated") else "up"
-    state = {"status": status, "database": database, "redis": redis_state()}
-    return JsonResponse(state, status=200 if status == "up" else 503)
+    needed = {"database": database_state(), "static_files": static_files_state(), "keys": keys_state()}
+    status = "up" if NOT_READY.isdisjoint(needed.values()) else "down"
+    return JsonResponse({"status": status} | needed | {"redis": redis_state()}, status=200 if status == "up" else 503)
 
 
 def database_state() -> str:
-    """One statement; a second one until all migrations are applied."""
+    """One statement; a second one until all migrations are applied, and then once a minute."""
     try:
         with connection.cursor() as cursor:
             is_writable = clock.check(cursor) if connection.vendor == "postgresql" else is_sqlite_writable(cursor)
     except Error as error:
-        outages.log_database_outage(error, outages.Outage.UNREACHABLE)
+        outages.log_database_outage(error, Outage.UNREACHABLE)
         return "down"
+    outages.database_outages.end(Outage.UNREACHABLE)
     if outages.migrations.are_missing():
         return "not migrated"
+    outages.database_outages.end(Outage.NOT_MIGRATED)
     # Requests that only read still succeed.
     return "up" if is_writable else "read-only"
 
@@ -92,6 +100,15 @@ class ClockComparison:
 
 
 clock = ClockComparison()
+
+
+def static_files_state() -> str:
+    return "missing" if static_files.collected_files.are_missing() else "up"
+
+
+def keys_state() -> str:
+    """A ring that cannot be reloaded goes on with its keys: it refuses tokens of new ones, and accepts removed ones."""
+    return "up" if keyring.is_current() else "unreadable"
 
 
 def redis_state() -> str:

