@@ -138,6 +138,25 @@ def test_no_file_contains_a_password() -> None:
             assert secret.startswith(("$", '"$', ":'", "…")), f"{path.name}: {secret}"
 
 
+def test_the_readme_writes_each_variable_of_compose() -> None:
+    [block] = re.findall(r"```sh\n(cd project/deploy\n.*?)```", README, re.DOTALL)
+    [names] = re.findall(r"for name in ([A-Z ]+);", block)
+    needed = set(re.findall(r"\$\{(\w+):\?\}", (DEPLOY / "compose.yaml").read_text()))
+    assert {f"{name}_PASSWORD" for name in names.split()} == needed
+    settings_file = block.partition("<<END\n")[2].partition("END\n")[0]
+    listed = (servers.ROOT / ".env.example").read_text()
+    for name in (line.partition("=")[0] for line in settings_file.splitlines()):
+        assert f"\n# {name}=" in listed
+    assert "SECRET_KEY" in settings_file
+    assert re.findall(r"python manage.py (\w+)", block) == ["createsuperuser"]
+
+
+def test_the_readme_names_each_file() -> None:
+    table = README.partition("### The files in project/deploy/")[2].partition("**With Docker")[0]
+    for path in DEPLOY.iterdir():
+        assert f"`{path.name}`" in table or (path.suffix == ".service" and "`wristband-*.service`" in table)
+
+
 # Versions
 
 
@@ -247,6 +266,16 @@ def test_systemd_accepts_each_unit(path: Path, tmp_path: Path) -> None:
     )
     about_it = [line for line in (made.stdout + made.stderr).splitlines() if "wristband" in line]
     assert (made.returncode, about_it) == (0, [])
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_systemd_sees_little_exposure(path: Path, tmp_path: Path) -> None:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd-analyze is missing")
+    command = [program, "security", "--offline=true", "--threshold=20", path]
+    made = subprocess.run(command, capture_output=True, text=True)
+    assert made.returncode == 0, made.stdout + made.stderr
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
