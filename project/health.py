@@ -14,13 +14,17 @@ from django.views.decorators.http import require_safe
 
 from api import metrics, outages
 from api.keys import keyring
-from api.outages import Outage
+from api.outages import Outage, OutageLog
 from project import static_files
 
 logger = logging.getLogger(__name__)
 
 # The states in which a node gets no requests.
 NOT_READY = {"down", "not migrated", "missing", "unreadable"}
+MAX_MIGRATIONS_LOGGED = 10
+migrations_log = OutageLog(
+    "The database lacks migrations of this code", "The database has all migrations of this code now"
+)
 
 
 @csrf_exempt
@@ -51,9 +55,13 @@ def database_state() -> str:
         outages.log_database_outage(error, Outage.UNREACHABLE)
         return "down"
     outages.database_outages.end(Outage.UNREACHABLE)
-    if outages.migrations.are_missing():
+    if missing := outages.migrations.missing():
+        migrations_log.failed(
+            LookupError(f"{', '.join(missing[:MAX_MIGRATIONS_LOGGED])}. Run: python manage.py migrate")
+        )
         return "not migrated"
     outages.database_outages.end(Outage.NOT_MIGRATED)
+    migrations_log.recovered()
     # Requests that only read still succeed.
     return "up" if is_writable else "read-only"
 

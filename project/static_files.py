@@ -6,11 +6,14 @@ import os
 import time
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.staticfiles.finders import AppDirectoriesFinder
 from django.contrib.staticfiles.storage import ManifestFilesMixin, staticfiles_storage
+from django.http import HttpRequest, HttpResponseNotFound
+from django.http.response import HttpResponseBase
+from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 from accounts.http import request_context
@@ -59,6 +62,18 @@ class Storage(CompressedManifestStaticFilesStorage):
                 raise
             log_missing(name)
             return name
+
+
+class Middleware(WhiteNoiseMiddleware):
+    """Answers 404 for a file that was deleted since the start, and logs it once. WhiteNoise raises an error."""
+
+    @staticmethod
+    def serve(static_file: Any, request: HttpRequest) -> HttpResponseBase:
+        try:
+            return cast(HttpResponseBase, WhiteNoiseMiddleware.serve(static_file, request))
+        except FileNotFoundError:
+            log_missing(request.path_info.removeprefix(f"/{settings.STATIC_URL.strip('/')}/"))
+            return HttpResponseNotFound()
 
 
 @lru_cache

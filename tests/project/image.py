@@ -7,18 +7,19 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
 
 from tests import servers
 
 DEPLOY = servers.ROOT / "project" / "deploy"
 # Folders of a checkout that no pattern needs to look into.
 SKIPPED = {".git", ".venv", "node_modules", "var"}
-# Options of pip from the environment of the test run, such as an index.
-PASSED_ON = re.compile(r"PIP_|SSL_|REQUESTS_|(HTTPS?|NO)_PROXY$", re.IGNORECASE)
 # As `docker run --read-only`: a mount namespace in which only file systems in memory, as /dev/shm, are writable.
 READ_ONLY = ["unshare", "--mount", "sh", "-c", 'mount -o remount,bind,ro / && exec "$@"', "sh"]
 # The interpreter of a developer may be in a home folder: the account may read every file, and write none.
@@ -62,6 +63,23 @@ def build_context() -> Iterator[str]:
         for path in (os.path.relpath(os.path.join(folder, each), servers.ROOT) for each in files):
             if not is_ignored(path, patterns):
                 yield path
+
+
+def needed(requirements: Iterable[str]) -> Iterator[metadata.Distribution]:
+    """Yields the installed packages that these lines require, directly or not."""
+    seen: set[tuple[str, str]] = set()
+    waiting = [Requirement(line.partition("#")[0].strip()) for line in requirements if not line.startswith("#")]
+    while waiting:
+        requirement = waiting.pop()
+        package = metadata.distribution(requirement.name)
+        for extra in ("", *requirement.extras):
+            if (requirement.name, extra) in seen:
+                continue
+            if not extra:
+                yield package
+            seen.add((requirement.name, extra))
+            others = map(Requirement, package.requires or [])
+            waiting += [each for each in others if each.marker is None or each.marker.evaluate({"extra": extra})]
 
 
 class Image:
@@ -111,11 +129,12 @@ class Image:
             self.env |= {key: self._mapped(value).replace("$PATH", self.env["PATH"]) for key, value in pairs.items()}
         elif name == "COPY":
             self._copy(rest)
+        elif name == "RUN" and "pip install" in rest:
+            assert rest.endswith(" --requirement requirements.txt")
+            self._install()
         elif name == "RUN":
-            passed_on = {key: value for key, value in os.environ.items() if PASSED_ON.match(key)}
-            env = {"HOME": os.path.expanduser("~")} | passed_on | self.env
             shell = ["sh", "-ec", self._mapped(without_options(rest))]
-            subprocess.run(shell, cwd=self.folder_of_code, env=env, check=True, capture_output=True, text=True)
+            subprocess.run(shell, cwd=self.folder_of_code, env=self.env, check=True, capture_output=True, text=True)
         elif name == "USER":
             self.user = rest
         elif name == "HEALTHCHECK":
@@ -136,6 +155,24 @@ class Image:
                 copy = self.folder_of_code / path
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(servers.ROOT / path, copy)
+
+    def _install(self) -> None:
+        """Copies what pip would install from the packages of the tests: pip itself takes a minute on a busy machine."""
+        venv = self.folder_of_code / ".venv"
+        [site] = venv.glob("lib/*/site-packages")
+        for package in needed((self.folder_of_code / "requirements.txt").read_text().splitlines()):
+            for file in package.files or []:
+                source = Path(str(package.locate_file(file)))
+                if not source.exists():
+                    continue
+                target = (
+                    venv / "bin" / source.name if source.parent.name == "bin" and ".." in file.parts else site / file
+                )
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+                if is_script:
+                    target.write_text(re.sub(r"^#!.*", f"#!{venv}/bin/python", target.read_text()))
+                    target.chmod(0o755)
 
     def _mapped(self, text: str) -> str:
         return text.replace("/srv/", f"{self.folder}/srv/")

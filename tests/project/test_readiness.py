@@ -25,7 +25,9 @@ def ready() -> tuple[int, dict[str, str]]:
 # Migrations
 
 
-def test_migrations_that_are_taken_back_are_missed_a_minute_later(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_migrations_that_are_taken_back_are_missed_a_minute_later(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(outages, "migrations", outages.AppliedMigrations())
     assert ready()[0] == 200
     last = MigrationRecorder.Migration.objects.filter(app="accounts").latest("pk")
@@ -33,10 +35,14 @@ def test_migrations_that_are_taken_back_are_missed_a_minute_later(monkeypatch: p
     assert ready()[0] == 200
     now = outages.time.monotonic()
     monkeypatch.setattr(outages.time, "monotonic", lambda: now + outages.MIGRATIONS_FRESH_SECONDS + 1)
-    code, state = ready()
-    assert (code, state["status"], state["database"]) == (503, "down", "not migrated")
+    for _ in range(3):
+        code, state = ready()
+        assert (code, state["status"], state["database"]) == (503, "down", "not migrated")
     last.save(force_insert=True)
     assert ready()[0] == 200
+    missing, complete = caplog.messages
+    assert missing.endswith(f"accounts.{last.name}. Run: python manage.py migrate")
+    assert complete == "The database has all migrations of this code now"
 
 
 # Static files
@@ -85,6 +91,19 @@ def test_static_files_are_not_looked_for_with_each_probe(collected: Path, monkey
     assert ready()[0] == 200
     (collected / "staticfiles.json").unlink()
     assert ready()[0] == 200
+
+
+def test_a_deleted_file_is_404_and_logged_once(collected: Path, caplog: pytest.LogCaptureFixture) -> None:
+    static_files.log_missing.cache_clear()
+    browser = Browser()
+    url = static_files.staticfiles_storage.url("accounts/site.css")
+    assert browser.get(url).status_code == 200
+    for file in (collected / "accounts").glob("site.*"):
+        file.unlink()
+    for _ in range(3):
+        assert browser.get(url).status_code == 404
+    [line] = [each for each in caplog.messages if "was not collected" in each]
+    assert url.removeprefix("/static/") in line
 
 
 # Keys
