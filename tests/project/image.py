@@ -165,9 +165,8 @@ class Image:
                 source = Path(str(package.locate_file(file)))
                 if not source.exists():
                     continue
-                target = (
-                    venv / "bin" / source.name if source.parent.name == "bin" and ".." in file.parts else site / file
-                )
+                is_script = source.parent.name == "bin" and ".." in file.parts
+                target = venv / "bin" / source.name if is_script else site / file
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, target)
                 if is_script:
