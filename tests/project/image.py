@@ -157,21 +157,18 @@ class Image:
                 shutil.copyfile(servers.ROOT / path, copy)
 
     def _install(self) -> None:
-        """Copies what pip would install from the packages of the tests: pip itself takes a minute on a busy machine."""
+        """Links what pip would install to the packages of the tests: pip itself takes a minute on a busy machine."""
         venv = self.folder_of_code / ".venv"
         [site] = venv.glob("lib/*/site-packages")
         for package in needed((self.folder_of_code / "requirements.txt").read_text().splitlines()):
-            for file in package.files or []:
-                source = Path(str(package.locate_file(file)))
-                if not source.exists():
-                    continue
-                is_script = source.parent.name == "bin" and ".." in file.parts
-                target = venv / "bin" / source.name if is_script else site / file
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, target)
-                if is_script:
-                    target.write_text(re.sub(r"^#!.*", f"#!{venv}/bin/python", target.read_text()))
-                    target.chmod(0o755)
+            files = package.files or []
+            for name in {file.parts[0] for file in files} - {"..", "__pycache__"}:
+                if not (site / name).exists():
+                    (site / name).symlink_to(str(package.locate_file(name)))
+            for script in (Path(str(package.locate_file(file))) for file in files if file.parts[-2:-1] == ("bin",)):
+                text = re.sub(r"^#!.*", f"#!{venv}/bin/python", script.read_text())
+                (venv / "bin" / script.name).write_text(text)
+                (venv / "bin" / script.name).chmod(0o755)
 
     def _mapped(self, text: str) -> str:
         return text.replace("/srv/", f"{self.folder}/srv/")

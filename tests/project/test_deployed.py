@@ -215,6 +215,8 @@ def test_static_files_are_collected_without_a_secret(image: Image) -> None:
 
 def test_the_account_of_the_image_can_read_all_files(image: Image) -> None:
     for path in image.path("/srv/wristband").rglob("*"):
+        if path.is_symlink():
+            continue
         mode = path.stat().st_mode
         needed = stat.S_IROTH | (stat.S_IXOTH if path.is_dir() else 0)
         assert mode & needed == needed, path
