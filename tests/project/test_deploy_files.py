@@ -199,11 +199,25 @@ def test_only_migrate_has_the_role_that_owns_the_tables() -> None:
     roles = {
         name: re.findall("//(.*?):", environment_of(each)["DATABASE_URL"]) for name, each in OF_THE_PROJECT.items()
     }
-    assert roles == {key: ["wristband"] for key in ("web", "worker", "prune")} | {"migrate": ["wristband_owner"]}
+    assert roles == {
+        "web": ["wristband"],
+        "worker": ["wristband"],
+        "prune": ["wristband_prune"],
+        "migrate": ["wristband_owner"],
+    }
     for name in ("web", "worker", "prune"):
         assert "OWNER" not in str(SERVICES[name])
-    with_owner = [path.name for path in UNITS if "/etc/wristband/migrate.env" in Unit(path).all("EnvironmentFile")]
-    assert with_owner == ["wristband-migrate.service"]
+    for role in ("migrate", "prune"):
+        named = [path.name for path in UNITS if f"/etc/wristband/{role}.env" in Unit(path).all("EnvironmentFile")]
+        assert named == [f"wristband-{role}.service"]
+
+
+def test_the_rights_are_set_before_the_first_migration_and_after_each() -> None:
+    mounted = [path.split(":")[:2] for path in SERVICES["database"]["volumes"] if path.startswith("./")]
+    assert [path for path, _target in sorted(mounted, key=lambda pair: pair[1])] == ["./roles.sql", "./passwords.sql"]
+    assert SERVICES["rights"]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
+    for name in ("web", "worker", "prune"):
+        assert SERVICES[name]["depends_on"]["rights"] == {"condition": "service_completed_successfully"}
 
 
 def test_the_stores_reach_no_other_host() -> None:

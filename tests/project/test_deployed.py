@@ -35,7 +35,8 @@ PASSPHRASE = "violet anchor hums at dawn"
 SERVICES: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
 # The file .env of compose.yaml.
 PASSWORDS = {
-    f"{name}_PASSWORD": f"{name.lower()}0123456789abcdef" for name in ("POSTGRES", "OWNER", "DATABASE", "VALKEY")
+    f"{name}_PASSWORD": f"{name.lower()}0123456789abcdef"
+    for name in ("POSTGRES", "OWNER", "DATABASE", "PRUNE", "VALKEY")
 }
 # The file wristband.env, without SECRET_KEY.
 SETTINGS = {"ALLOWED_HOSTS": HOST, "SITE_URL": f"https://{HOST}", "EMAIL_URL": "smtp://127.0.0.1:9"}
@@ -56,7 +57,13 @@ class Stores:
         return SETTINGS | {"SECRET_KEY": os.environ["SECRET_KEY"]} | found | {"TRUSTED_PROXIES": "127.0.0.1"}
 
     def connect(self, role: str) -> psycopg.Connection[Any]:
-        return psycopg.connect(re.sub("//postgres@(.*)/postgres", rf"//{role}@\1/wristband", self.postgres.url))
+        url = re.sub("//postgres@(.*)/postgres", rf"//{role}@\1/wristband", self.postgres.url)
+        return psycopg.connect(url, autocommit=True)
+
+    def run(self, script: str) -> None:
+        """Runs a script as a superuser, as psql does."""
+        with self.connect("postgres") as connection:
+            connection.execute(as_sql((DEPLOY / script).read_text()))
 
 
 class ValkeyOfCompose(servers.Valkey):
@@ -135,12 +142,11 @@ def interpolated(value: str) -> str:
     return re.sub(r"\$\{(\w+):\?\}", lambda found: PASSWORDS[found[1]], value)
 
 
-def statements(script: str) -> Iterator[str]:
-    """Yields the statements of a script for psql, with the values of the variables that \\getenv sets."""
+def as_sql(script: str) -> str:
+    """Returns the statements of a script for psql, with the values of the variables that \\getenv sets."""
     variables = {name: PASSWORDS[value] for name, value in re.findall(r"^\\getenv (\w+) (\w+)$", script, re.MULTILINE)}
-    sql = re.sub(r"^(\\|--).*", "", script, flags=re.MULTILINE)
-    sql = re.sub(r":'(\w+)'", lambda found: f"'{variables[found[1]]}'", sql)
-    yield from filter(None, map(str.strip, sql.split(";")))
+    sql = re.sub(r"^\\.*", "", script, flags=re.MULTILINE)
+    return re.sub(r":'(\w+)'", lambda found: f"'{variables[found[1]]}'", sql)
 
 
 # What is set up once
@@ -161,11 +167,12 @@ def stores(image: Image) -> Iterator[Stores]:
         postgres = stack.enter_context(servers.postgres())
         postgres.create_database("wristband")
         found = Stores(postgres, valkey := stack.enter_context(running(ValkeyOfCompose)), valkey.port)
-        with found.connect("postgres") as connection:
-            for statement in statements((DEPLOY / "roles.sql").read_text()):
-                connection.execute(statement)
+        found.run("roles.sql")
+        found.run("passwords.sql")
         made = image.run(SERVICES["migrate"]["command"], found.env("migrate"))
         assert made.returncode == 0, made.stderr
+        # The service `rights`.
+        found.run("roles.sql")
         yield found
 
 
@@ -272,9 +279,11 @@ def test_the_health_check_follows_the_server_until_its_end(image: Image, stores:
         assert health_check(image, server.port) != 0
 
 
-@pytest.mark.parametrize("command", ["prune", "after_restore", "check", "migrate --check"])
-def test_a_command_works_with_the_role_that_serves(image: Image, stores: Stores, command: str) -> None:
-    made = image.run(["python", "manage.py", *command.split()], stores.env("prune"))
+@pytest.mark.parametrize(
+    ("service", "command"), [("prune", "prune"), ("web", "after_restore"), ("web", "check"), ("web", "migrate --check")]
+)
+def test_a_command_works_with_its_role(image: Image, stores: Stores, service: str, command: str) -> None:
+    made = image.run(["python", "manage.py", *command.split()], stores.env(service))
     assert made.returncode == 0, made.stderr
     assert made.stderr == ""
 
@@ -303,7 +312,6 @@ def test_missing_rights_are_an_outage_that_the_log_names_once(web: Web, stores: 
     before = len(web.log)
     headers = {"Host": HOST, "X-Forwarded-Proto": "https"}
     with stores.connect("wristband_owner") as connection:
-        connection.autocommit = True
         connection.execute("REVOKE ALL ON accounts_user FROM wristband")
         try:
             for _ in range(6):
