@@ -214,7 +214,7 @@ def test_only_migrate_has_the_role_that_owns_the_tables() -> None:
 
 def test_the_rights_are_set_before_the_first_migration_and_after_each() -> None:
     mounted = [path.split(":")[:2] for path in SERVICES["database"]["volumes"] if path.startswith("./")]
-    assert [path for path, _target in sorted(mounted, key=lambda pair: pair[1])] == ["./roles.sql", "./passwords.sql"]
+    assert [path for path, _target in sorted(mounted, key=lambda pair: pair[1])] == ["./prune-role.sql", "./roles.sql"]
     assert SERVICES["rights"]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
     for name in ("web", "worker", "prune"):
         assert SERVICES[name]["depends_on"]["rights"] == {"condition": "service_completed_successfully"}

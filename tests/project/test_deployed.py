@@ -48,8 +48,8 @@ def stores(image: Image) -> Iterator[Stores]:
         postgres = stack.enter_context(servers.postgres())
         postgres.create_database("wristband")
         found = Stores(postgres, valkey := stack.enter_context(running(ValkeyOfCompose)), valkey.port)
+        found.run("prune-role.sql")
         found.run("roles.sql")
-        found.run("passwords.sql")
         made = image.run(SERVICES["migrate"]["command"], found.env("migrate"))
         assert made.returncode == 0, made.stderr
         # The service `rights`.
