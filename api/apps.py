@@ -1,6 +1,8 @@
 """The configuration of the app `api`."""
 
 from django.apps import AppConfig
+from django.core.signals import request_finished
+from django.db.backends.signals import connection_created
 
 
 class ApiConfig(AppConfig):
@@ -10,6 +12,7 @@ class ApiConfig(AppConfig):
         from accounts.models import SecurityEvent
         from accounts.signals import events_recorded
         from api import metrics
+        from api.outages import database_outages
 
         # Each label is exported from the start, so that Prometheus sees the first event as an increase.
         for type in SecurityEvent.Type.values:
@@ -17,3 +20,7 @@ class ApiConfig(AppConfig):
         for outcome in ("rotated", "refused"):
             metrics.refreshes.labels(outcome)
         events_recorded.connect(metrics.count_events)
+        # Most changes are recorded as events.
+        events_recorded.connect(database_outages.note_write)
+        connection_created.connect(database_outages.note_connection)
+        request_finished.connect(database_outages.note_request)

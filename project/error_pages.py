@@ -9,7 +9,6 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.utils.encoding import escape_uri_path
 from django.utils.http import escape_leading_slashes
-from django.utils.log import log_response
 
 from accounts.http import post_only
 from api import outages
@@ -92,8 +91,6 @@ def too_many_requests(request: HttpRequest, seconds: int) -> HttpResponse:
 def _unavailable(request: HttpRequest, outage: Outage) -> HttpResponse:
     response = _error_page(request, "unavailable", HTTPStatus.SERVICE_UNAVAILABLE, outage, trouble=outage.name)
     response["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    # Logged here: Django would log the exception for each request.
-    log_response("%s: %s", response.reason_phrase, request.path, response=response, request=request)
     return response
 
 

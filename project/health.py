@@ -16,9 +16,18 @@ from django.views.decorators.http import require_safe
 
 from accounts.models import QueuedMail
 from api import metrics, outages
+from api.keys import keyring
+from api.outages import Outage, OutageLog
+from project import static_files
 
 logger = logging.getLogger(__name__)
 
+# The states in which a node gets no requests.
+NOT_READY = {"down", "not migrated", "missing", "unreadable"}
+MAX_MIGRATIONS_LOGGED = 10
+migrations_log = OutageLog(
+    "The database lacks migrations of this code", "The database has all migrations of this code now"
+)
 # A mail waits for a second, or for the first attempts after a temporary refusal.
 LATE_MAIL = timedelta(minutes=5)
 
@@ -33,26 +42,33 @@ def live(request: HttpRequest) -> JsonResponse:
 @require_safe
 def ready(request: HttpRequest) -> JsonResponse:
     """
-    503 while the database is unavailable or lacks migrations of this code. The states of Redis and of the queue of
-    mails are included, and do not change the status: without Redis the node is only slower, and no node sends mails.
+    503 while the database is unavailable or lacks migrations of this code, or while this node lacks its static files or
+    cannot read JWT_KEYS. The states of Redis and of the queue of mails are included, and do not change the status:
+    without Redis the node is only slower, and no node sends mails.
     """
-    database = database_state()
-    status = "down" if database in ("down", "not migrated") else "up"
+    needed = {"database": database_state(), "static_files": static_files_state(), "keys": keys_state()}
+    status = "up" if NOT_READY.isdisjoint(needed.values()) else "down"
     mail = mail_queue.state() if status == "up" else "unknown"
-    state = {"status": status, "database": database, "redis": redis_state(), "mail": mail}
+    state = {"status": status} | needed | {"redis": redis_state(), "mail": mail}
     return JsonResponse(state, status=200 if status == "up" else 503)
 
 
 def database_state() -> str:
-    """One statement; a second one until all migrations are applied."""
+    """One statement; a second one until all migrations are applied, and then once a minute."""
     try:
         with connection.cursor() as cursor:
             is_writable = clock.check(cursor) if connection.vendor == "postgresql" else is_sqlite_writable(cursor)
     except Error as error:
-        outages.log_database_outage(error, outages.Outage.UNREACHABLE)
+        outages.log_database_outage(error, Outage.UNREACHABLE)
         return "down"
-    if outages.migrations.are_missing():
+    outages.database_outages.end(Outage.UNREACHABLE)
+    if missing := outages.migrations.missing():
+        migrations_log.failed(
+            LookupError(f"{', '.join(missing[:MAX_MIGRATIONS_LOGGED])}. Run: python manage.py migrate")
+        )
         return "not migrated"
+    outages.database_outages.end(Outage.NOT_MIGRATED)
+    migrations_log.recovered()
     # Requests that only read still succeed.
     return "up" if is_writable else "read-only"
 
@@ -99,6 +115,15 @@ class ClockComparison:
 
 
 clock = ClockComparison()
+
+
+def static_files_state() -> str:
+    return "missing" if static_files.collected_files.are_missing() else "up"
+
+
+def keys_state() -> str:
+    """A ring that cannot be reloaded goes on with its keys: it refuses tokens of new ones, and accepts removed ones."""
+    return "up" if keyring.is_current() else "unreadable"
 
 
 class MailQueue:

@@ -15,6 +15,7 @@ def logging_config(*, debug: bool) -> dict[str, Any]:
         "filters": {
             "paths": {"()": "project.error_reports.PathFilter"},
             "one_line": {"()": "project.logs.OneLineFilter"},
+            "outages": {"()": "api.outages.OutageFilter"},
         },
         "handlers": {
             "console": {
@@ -27,7 +28,7 @@ def logging_config(*, debug: bool) -> dict[str, Any]:
         "loggers": {
             "django": {"handlers": [], "level": "WARNING"},
             # A refused request is no error of the server.
-            "django.request": {"level": "ERROR"},
+            "django.request": {"level": "ERROR", "filters": ["outages"]},
             "django.security.DisallowedHost": {"filters": ["one_line"]},
             "django.security.RequestDataTooBig": {"filters": ["one_line"]},
             "django.security.TooManyFieldsSent": {"filters": ["one_line"]},

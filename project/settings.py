@@ -90,7 +90,7 @@ MIDDLEWARE = [
     "accounts.http.middleware.SecurityHeadersMiddleware",
     "accounts.http.middleware.HostMiddleware",
     "accounts.http.middleware.HttpsRedirectMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "project.static_files.Middleware",
     # Before each middleware that may refuse a request, so that pages of other origins can read the error; and before
     # sessions, since a preflight request has none.
     "api.middleware.CorsMiddleware",

@@ -31,6 +31,9 @@ from accounts.sessions import BrowserRequest, signed_in_user
 logger = logging.getLogger(__name__)
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
+# How many peers that are no trusted proxies, and send its headers, are logged by a process.
+MAX_LOGGED_PEERS = 5
+_logged_peers: set[str] = set()
 
 
 class TrustedProxyMiddleware(RequestLayer):
@@ -61,6 +64,8 @@ class TrustedProxyMiddleware(RequestLayer):
             _set_scheme(request, "http")
         trusted = settings.TRUSTED_PROXIES
         if not addresses.is_within(peer, trusted):
+            if "HTTP_X_FORWARDED_PROTO" in meta:
+                self._log_unknown_proxy(peer)
             for header in self.FORWARDED_HEADERS:
                 meta.pop(header, None)
             return
@@ -68,6 +73,14 @@ class TrustedProxyMiddleware(RequestLayer):
             meta["HTTP_X_FORWARDED_PROTO"] = proto.lower()
         if (hops := meta.get("HTTP_X_FORWARDED_FOR")) is not None:
             meta["REMOTE_ADDR"] = addresses.last_untrusted(hops, peer, trusted) or ""
+
+    def _log_unknown_proxy(self, peer: str) -> None:
+        """Logs each peer once: if it is a proxy, its pages are redirected for ever. Any client can send the header."""
+        if peer in _logged_peers or len(_logged_peers) >= MAX_LOGGED_PEERS:
+            return
+        _logged_peers.add(peer)
+        name = peer or "a peer without an address"
+        logger.warning("X-Forwarded-Proto of %s is ignored, since TRUSTED_PROXIES does not contain this address", name)
 
     def _claims_https(self, request: HttpRequest) -> bool:
         """Whether the server took HTTPS from a header alone. Django reads the header of a trusted proxy by itself."""

@@ -82,6 +82,8 @@ class KeyFolder:
 
     def load(self) -> tuple[dict[str, Key], Key]:
         """Returns the keys by kid, and the key that signs. Raises ImproperlyConfigured."""
+        if isinstance(error := self.fingerprint(), str):
+            raise ImproperlyConfigured(f"The folder JWT_KEYS cannot be read ({error}).")
         keys, statuses = self.keys(), self.statuses()
         if statuses is not None:
             # After a change from SECRET_KEY, ring.json contains derived keys. A key without a file is skipped: it has

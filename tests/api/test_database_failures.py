@@ -5,9 +5,10 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.management import call_command
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, ProgrammingError, connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
 
 from accounts.models import User
@@ -22,6 +23,7 @@ is_postgresql = connection.vendor == "postgresql"
 @pytest.fixture(autouse=True)
 def nothing_is_known_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outages.database_outages, "_next", {})
+    monkeypatch.setattr(outages.database_outages, "_seen", {})
     monkeypatch.setattr(outages, "migrations", outages.AppliedMigrations())
 
 
@@ -127,11 +129,11 @@ def test_a_node_is_not_ready_before_its_migrations(not_migrated: None) -> None:
 
 def test_migrations_are_missing_when_djangos_own_check_says_so(request: pytest.FixtureRequest) -> None:
     call_command("migrate", check_unapplied=True, verbosity=0)
-    assert not outages.AppliedMigrations().are_missing()
+    assert not outages.AppliedMigrations().missing()
     request.getfixturevalue("not_migrated")
     with pytest.raises(SystemExit):
         call_command("migrate", check_unapplied=True, verbosity=0)
-    assert outages.AppliedMigrations().are_missing()
+    assert outages.AppliedMigrations().missing()
 
 
 def test_a_database_without_any_table_is_not_ready(request: pytest.FixtureRequest) -> None:
@@ -188,6 +190,67 @@ def test_an_outage_is_logged_once_a_minute_with_its_exception(
     for seconds in (1000.0, 1001.0, 1059.0, 1061.0):
         trouble_at(seconds, f"refused at {seconds}")
     assert causes(caplog) == ["refused at 1000.0", "refused at 1061.0"]
+
+
+def away(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    raise OperationalError("the database is away")
+
+
+def test_the_end_of_an_outage_is_logged_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connection.execute_wrapper(away):
+        for _ in range(5):
+            assert Browser().get("/health/ready").status_code == 503
+    # Too early: an outage may concern some requests only.
+    assert Browser().get("/health/ready").status_code == 200
+    now = outages.time.monotonic()
+    monkeypatch.setattr(outages.time, "monotonic", lambda: now + outages.QUIET_SECONDS)
+    for _ in range(2):
+        assert Browser().get("/health/ready").status_code == 200
+    [failure, recovery] = [each for each in caplog.records if each.name == "api.outages"]
+    assert failure.exc_info
+    assert recovery.getMessage() == "The database is available again"
+
+
+def test_without_a_probe_requests_show_the_end_of_an_outage(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connection.execute_wrapper(away):
+        assert ApiClient().post("/api/token/", {"username": "ann", "password": "x"}).status_code == 503
+    outages.database_outages.note_connection()
+    now = outages.time.monotonic()
+    monkeypatch.setattr(outages.time, "monotonic", lambda: now + outages.QUIET_SECONDS)
+    for _ in range(2):
+        outages.database_outages.note_request()
+    assert [each for each in caplog.messages if "again" in each] == ["The database is available again"]
+
+
+def test_the_end_of_a_full_disk_is_logged_once(
+    ann: User, password: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(outages.database_outages._seen, outages.Outage.CANNOT_WRITE, outages.time.monotonic() - 60)
+    for _ in range(2):
+        assert ApiClient().post("/api/token/", {"username": "ann", "password": password}).status_code == 200
+    assert [each for each in caplog.messages if "again" in each] == ["The database accepts writes again"]
+
+
+def test_a_request_of_an_outage_has_no_line_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    with connection.execute_wrapper(away):
+        for _ in range(5):
+            assert ApiClient().post("/api/token/refresh/", {"refresh": "x"}).status_code in (401, 503)
+            assert Browser(raise_request_exception=False).get("/accounts/login/").status_code in (200, 503)
+            assert ApiClient().post("/api/token/", {"username": "ann", "password": "x"}).status_code == 503
+            assert Browser(raise_request_exception=False).get("/nowhere/").status_code == 404
+    assert [each.name for each in caplog.records if each.levelno >= logging.ERROR] == ["api.outages"]
+
+
+def test_a_role_without_rights_is_an_outage_whose_cause_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    def denied(*args: Any) -> Any:
+        raise ProgrammingError("permission denied for table") from psycopg.errors.InsufficientPrivilege()
+
+    with connection.execute_wrapper(denied):
+        for _ in range(3):
+            assert ApiClient().post("/api/token/", {"username": "ann", "password": "x"}).status_code == 503
+    assert causes(caplog) == ["permission denied for table"]
 
 
 def test_a_transaction_that_failed_on_a_full_disk_left_nothing(

@@ -88,6 +88,7 @@ TOGETHER = {
     "issuer": ("tests/interop/",),
     "app": ("tests/e2e/test_documented_app.py", "tests/e2e/test_origins.py"),
     "client": ("tests/e2e/test_client_",),
+    "deployed": ("tests/project/test_deployed.py",),
     "stage": ("tests/e2e/test_compare.py", "tests/e2e/test_budgets.py"),
     "site": ("tests/e2e/",),
     "workers": ("tests/api/blocklist/test_workers.py",),

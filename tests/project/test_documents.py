@@ -49,3 +49,18 @@ def test_a_document_stays_within_its_line_limit(document: str, lines: int) -> No
 def test_the_readme_links_to_every_document() -> None:
     named = {file for file, _anchor in LINK.findall(text_of(servers.ROOT / "README.md").partition("## Other doc")[2])}
     assert {*DOCUMENTS[1:]} <= named
+
+
+def test_each_log_line_of_the_table_of_causes_is_in_the_code() -> None:
+    readme = (servers.ROOT / "project/README.md").read_text()
+    rows = readme.partition("### Causes in the log")[2].partition("\n`/metrics`")[0].splitlines()
+    cells = [cell for row in rows if row.startswith("| ") for cell in row.split(" | ")[1:3]]
+    lines = [line for cell in cells for line in re.findall(r"`([^`]+)`", cell)]
+    code = "\n".join(
+        path.read_text() for app in ("accounts", "api", "project") for path in (servers.ROOT / app).rglob("*.py")
+    )
+    assert len(lines) > 15
+    for line in lines:
+        # Up to the first part that differs.
+        fixed = re.split("[…:0-9]", line)[0].strip()
+        assert fixed in code, line
