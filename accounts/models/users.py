@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, ClassVar, Self
 
 from asgiref.sync import sync_to_async
@@ -12,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import DEFAULT_DB_ALIAS, models, transaction
 from django.db.models.functions import Lower
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts import hashing, names, notices
@@ -24,6 +26,10 @@ from accounts.models.errors import AccountChanged
 from accounts.models.events import SecurityEvent
 from accounts.models.sign_ins import user_columns
 from accounts.models.user_querysets import RAISED_GENERATION, AccountManager, UserQuerySet, retry_deletion
+
+# The first characters of each password that make_service prints, and for how long such a password is valid.
+INITIAL_PASSWORD_PREFIX = "initial-"  # noqa: S105
+INITIAL_PASSWORD_LIFETIME = timedelta(days=3)
 
 
 def check_scopes(scopes: str) -> None:
@@ -280,8 +286,18 @@ class User(ChangedColumnsModel, AbstractUser):
         self._password = raw_password
 
     def check_password(self, raw_password: str) -> bool:
-        """As Django's, with a hashing slot as in set_password(). An upgrade of the hash ends no sign-ins."""
-        return hashing.is_right(raw_password, self.password, self._upgrade_password_hash)
+        """
+        As Django's, with a hashing slot as in set_password(). An upgrade of the hash ends no sign-ins. False for an
+        initial password that has expired.
+        """
+        is_right = hashing.is_right(raw_password, self.password, self._upgrade_password_hash)
+        return is_right and not self._is_expired(raw_password)
+
+    def _is_expired(self, password: str) -> bool:
+        """Whether this is the initial password of a service account whose lifetime is over."""
+        if not self.is_service or not password.startswith(INITIAL_PASSWORD_PREFIX):
+            return False
+        return self.date_joined + INITIAL_PASSWORD_LIFETIME < timezone.now()
 
     async def acheck_password(self, raw_password: str) -> bool:
         return await sync_to_async(self.check_password)(raw_password)

@@ -8,10 +8,11 @@ from django.core.management.base import BaseCommand, CommandError
 
 from accounts import registration
 from accounts.models import User
+from accounts.models.users import INITIAL_PASSWORD_LIFETIME
 
 
 class Command(BaseCommand):
-    help = "Creates an account for another service and prints its password once."
+    help = "Creates an account for another service and prints an initial password, which expires after three days."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name")
@@ -19,7 +20,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, name: str, scopes: list[str], **options: Any) -> None:
         try:
-            _service, password = registration.create_service(name, scopes)
+            service, password = registration.create_service(name, scopes)
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error
         self.stdout.write(password)
+        until = service.date_joined + INITIAL_PASSWORD_LIFETIME
+        self.stderr.write(
+            f"This password expires at {until:%Y-%m-%d %H:%M} UTC. Until then the service changes it at "
+            f"/api/password/change/, or you do: manage.py changepassword {service.username}"
+        )
