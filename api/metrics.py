@@ -32,6 +32,7 @@ clock_ahead = Gauge(
     "How far the clock of this node was ahead of PostgreSQL's at the last readiness check",
     multiprocess_mode="mostrecent",
 )
+csp_reports = Counter("wristband_csp_reports", "Reported violations of the Content Security Policy", ["directive"])
 database_timeouts = Counter("wristband_database_silences", "Waits for PostgreSQL that timed out")
 
 
