@@ -1,0 +1,161 @@
+"""PostgreSQL with the roles of project/deploy/roles.sql: nodes serve as a role that cannot migrate."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+import redis
+from psycopg import sql
+
+from tests import servers
+from tests.conftest import bearer
+from tests.topologies.test_stores import PASSPHRASE, WORKERS, assert_contract, site, together
+
+pytestmark = [pytest.mark.once, pytest.mark.long, pytest.mark.django_db(transaction=True)]
+
+ROLES = (servers.ROOT / "project" / "deploy" / "roles.sql").read_text()
+DATABASE = "wristband_roles"
+# Statements that only the owner may run.
+FORBIDDEN = [
+    "CREATE TABLE mine (id int)",
+    "CREATE TEMPORARY TABLE mine (id int)",
+    "CREATE SCHEMA mine",
+    "CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "ALTER TABLE accounts_user ADD COLUMN mine int",
+    "ALTER TABLE accounts_securityevent DISABLE TRIGGER ALL",
+    "DROP TABLE accounts_signin",
+    "DROP TRIGGER security_event_append_only ON accounts_securityevent",
+    "CREATE OR REPLACE FUNCTION refuse_change_of_security_event() RETURNS trigger LANGUAGE plpgsql AS "
+    "'BEGIN RETURN NEW; END'",
+    "TRUNCATE blocklist_entry",
+    "TRUNCATE accounts_securityevent",
+    "UPDATE accounts_securityevent SET type = 'signed_out'",
+    "DELETE FROM accounts_securityevent",
+    "DELETE FROM django_migrations",
+    "SET ROLE wristband_owner",
+    "SET session_replication_role = 'replica'",
+    "COPY accounts_user TO PROGRAM 'cat'",
+]
+
+
+class Database:
+    """A new database with the roles, migrated by its owner."""
+
+    def __init__(self) -> None:
+        self.superuser_url = servers.create_database(os.environ["DATABASE_URL"], DATABASE)
+        self.execute("postgres", ROLES)
+        self.migrate("wristband_owner")
+        self.execute("postgres", ROLES)
+
+    def url(self, role: str) -> str:
+        parts = urlsplit(self.superuser_url)
+        return parts._replace(netloc=f"{role}@{parts.netloc.rpartition('@')[2]}").geturl()
+
+    def env(self, role: str) -> dict[str, str]:
+        return {"DATABASE_URL": self.url(role), "ALLOWED_HOSTS": "localhost,127.0.0.1"}
+
+    def migrate(self, role: str) -> None:
+        servers.manage(self.env(role), "migrate", "--verbosity=0")
+
+    def limit(self, connections: int) -> None:
+        """The maximum number of connections of nodes; -1: none."""
+        self.execute("postgres", f"ALTER ROLE wristband CONNECTION LIMIT {connections}")
+
+    def connections(self) -> int:
+        [[number]] = self.execute("postgres", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'wristband'")
+        return int(str(number))
+
+    def execute(self, role: str, statement: str) -> list[tuple[object, ...]]:
+        with psycopg.connect(self.url(role), autocommit=True) as connection:
+            cursor = connection.execute(sql.SQL(statement))  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Database]:
+    database = Database()
+    yield database
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("statement", FORBIDDEN)
+def test_the_serving_role_may_not(database: Database, statement: str) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        database.execute("wristband", statement)
+
+
+def test_nodes_serve_as_a_role_that_cannot_migrate(database: Database, tmp_path: Path) -> None:
+    with site(tmp_path, database.env("wristband")) as node:
+        assert_contract(node)
+        name = node.register()
+        tokens, others = node.tokens(name), node.tokens(name)
+        # A trigger revokes a sign-in that ends by SQL.
+        ended = (
+            "UPDATE accounts_signin SET ended_at = now() WHERE id = (SELECT max(id::text)::uuid FROM accounts_signin)"
+        )
+        database.execute("wristband", ended)
+        servers.wait_until(lambda: node.statuses(headers=bearer(others["access"])) == {401})
+        assert node.statuses(headers=bearer(tokens["access"])) == {200}
+        delete = node.http.post("/api/me/delete/", json={"password": PASSPHRASE}, headers=bearer(tokens["access"]))
+        assert delete.status_code == 204
+        assert node.statuses(headers=bearer(tokens["access"])) == {401}
+
+
+def test_only_the_role_of_prune_deletes_old_events(database: Database) -> None:
+    database.execute(
+        "wristband",
+        "INSERT INTO accounts_securityevent (type, created_at, user_agent, details)"
+        " VALUES ('signed_in', now() - interval '800 days', '', '{}')",
+    )
+    old = "SELECT count(*) FROM accounts_securityevent WHERE created_at < now() - interval '700 days'"
+    output = servers.manage(database.env("wristband_prune"), "prune")
+    assert "security events: 1 deleted" in output
+    assert database.execute("wristband", old) == [(0,)]
+
+
+def test_the_roles_can_be_set_up_in_a_database_in_use(database: Database) -> None:
+    database.execute("postgres", "CREATE TABLE of_before (id int); ALTER TABLE of_before OWNER TO wristband")
+    database.execute("postgres", ROLES)
+    owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'of_before'"
+    assert database.execute("postgres", owner) == [("wristband_owner",)]
+    database.execute("wristband", "INSERT INTO of_before VALUES (1)")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        database.execute("wristband", "DROP TABLE of_before")
+    database.migrate("wristband_owner")
+
+
+# Connections, as project/README.md has them
+
+
+THREADS = 3
+# The threads that serve, and the one that reads the blocklist.
+EACH_WORKER = THREADS + 1
+
+
+def test_nodes_stay_within_the_documented_connections(database: Database, tmp_path: Path) -> None:
+    with site(tmp_path, database.env("wristband"), f"--threads={THREADS}") as node:
+        together(node)
+        assert WORKERS < database.connections() <= WORKERS * EACH_WORKER
+        clients = redis.Redis.from_url(os.environ["REDIS_URL"]).client_list()
+        # With the one that asks.
+        assert WORKERS < len(clients) <= WORKERS * (THREADS + 2) + 1
+
+
+def test_without_free_connections_the_answer_is_503_until_one_is_free(database: Database, tmp_path: Path) -> None:
+    with site(tmp_path, database.env("wristband"), f"--threads={THREADS}") as node:
+        name = node.register()
+        access = bearer(node.tokens(name)["access"])
+        assert node.statuses(headers=access) == {200}
+        database.limit(0)
+        database.execute(
+            "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'wristband'"
+        )
+        refused = node.http.post("/api/token/", json={"username": name, "password": PASSPHRASE})
+        assert (refused.status_code, "Retry-After" in refused.headers) == (503, True)
+        assert node.http.get("/api/sign-ins/", headers=access).status_code == 503
+        database.limit(-1)
+        servers.wait_until(lambda: node.http.get("/api/sign-ins/", headers=access).status_code == 200)
