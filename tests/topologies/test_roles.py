@@ -14,13 +14,16 @@ from psycopg import sql
 
 from tests import servers
 from tests.conftest import bearer
-from tests.topologies.test_stores import PASSPHRASE, WORKERS, assert_contract, site, together
+from tests.topologies.test_stores import PASSPHRASE, WORKERS, Site, assert_contract, site, together
 
 pytestmark = [pytest.mark.once, pytest.mark.long, pytest.mark.django_db(transaction=True)]
 
 ROLES = servers.ROOT / "project" / "deploy" / "roles.sql"
 PASSWORDS = {"OWNER_PASSWORD": "s3cret'of \"owner", "DATABASE_PASSWORD": "s3cret;of serving"}
 DATABASE = "wristband_roles"
+THREADS = 3
+# The threads that serve, and the one that reads the blocklist.
+EACH_WORKER = THREADS + 1
 # Statements that only the owner may run.
 FORBIDDEN = [
     "CREATE TABLE mine (id int)",
@@ -92,27 +95,37 @@ def database() -> Iterator[Database]:
         connection.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")  # type: ignore[arg-type]
 
 
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[servers.Valkey]:
+    with servers.valkey() as valkey:
+        yield valkey
+
+
+@pytest.fixture(scope="module")
+def node(database: Database, valkey: servers.Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    env = database.env("wristband") | {"REDIS_URL": valkey.url}
+    with site(tmp_path_factory.mktemp("node"), env, f"--threads={THREADS}") as node:
+        yield node
+
+
 @pytest.mark.parametrize("statement", FORBIDDEN)
 def test_the_serving_role_may_not(database: Database, statement: str) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         database.execute("wristband", statement)
 
 
-def test_nodes_serve_as_a_role_that_cannot_migrate(database: Database, tmp_path: Path) -> None:
-    with site(tmp_path, database.env("wristband")) as node:
-        assert_contract(node)
-        name = node.register()
-        tokens, others = node.tokens(name), node.tokens(name)
-        # A trigger revokes a sign-in that ends by SQL.
-        ended = (
-            "UPDATE accounts_signin SET ended_at = now() WHERE id = (SELECT max(id::text)::uuid FROM accounts_signin)"
-        )
-        database.execute("wristband", ended)
-        servers.wait_until(lambda: node.statuses(headers=bearer(others["access"])) == {401})
-        assert node.statuses(headers=bearer(tokens["access"])) == {200}
-        delete = node.http.post("/api/me/delete/", json={"password": PASSPHRASE}, headers=bearer(tokens["access"]))
-        assert delete.status_code == 204
-        assert node.statuses(headers=bearer(tokens["access"])) == {401}
+def test_nodes_serve_as_a_role_that_cannot_migrate(database: Database, node: Site) -> None:
+    assert_contract(node)
+    name = node.register()
+    tokens, others = node.tokens(name), node.tokens(name)
+    # A trigger revokes a sign-in that ends by SQL.
+    ended = "UPDATE accounts_signin SET ended_at = now() WHERE id = (SELECT max(id::text)::uuid FROM accounts_signin)"
+    database.execute("wristband", ended)
+    servers.wait_until(lambda: node.statuses(headers=bearer(others["access"])) == {401})
+    assert node.statuses(headers=bearer(tokens["access"])) == {200}
+    delete = node.http.post("/api/me/delete/", json={"password": PASSPHRASE}, headers=bearer(tokens["access"]))
+    assert delete.status_code == 204
+    assert node.statuses(headers=bearer(tokens["access"])) == {401}
 
 
 def test_only_the_role_of_prune_deletes_old_events(database: Database) -> None:
@@ -150,31 +163,22 @@ def test_the_roles_can_be_set_up_in_a_database_in_use(database: Database) -> Non
 # Connections, as project/README.md has them
 
 
-THREADS = 3
-# The threads that serve, and the one that reads the blocklist.
-EACH_WORKER = THREADS + 1
+def test_nodes_stay_within_the_documented_connections(database: Database, node: Site, valkey: servers.Valkey) -> None:
+    together(node)
+    assert WORKERS < database.connections() <= WORKERS * EACH_WORKER
+    clients = redis.Redis.from_url(valkey.url).client_list()
+    # With the one that asks.
+    assert WORKERS < len(clients) <= WORKERS * (THREADS + 2) + 1
 
 
-def test_nodes_stay_within_the_documented_connections(database: Database, tmp_path: Path) -> None:
-    with site(tmp_path, database.env("wristband"), f"--threads={THREADS}") as node:
-        together(node)
-        assert WORKERS < database.connections() <= WORKERS * EACH_WORKER
-        clients = redis.Redis.from_url(os.environ["REDIS_URL"]).client_list()
-        # With the one that asks.
-        assert WORKERS < len(clients) <= WORKERS * (THREADS + 2) + 1
-
-
-def test_without_free_connections_the_answer_is_503_until_one_is_free(database: Database, tmp_path: Path) -> None:
-    with site(tmp_path, database.env("wristband"), f"--threads={THREADS}") as node:
-        name = node.register()
-        access = bearer(node.tokens(name)["access"])
-        assert node.statuses(headers=access) == {200}
-        database.limit(0)
-        database.execute(
-            "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'wristband'"
-        )
-        refused = node.http.post("/api/token/", json={"username": name, "password": PASSPHRASE})
-        assert (refused.status_code, "Retry-After" in refused.headers) == (503, True)
-        assert node.http.get("/api/sign-ins/", headers=access).status_code == 503
-        database.limit(-1)
-        servers.wait_until(lambda: node.http.get("/api/sign-ins/", headers=access).status_code == 200)
+def test_without_free_connections_the_answer_is_503_until_one_is_free(database: Database, node: Site) -> None:
+    name = node.register()
+    access = bearer(node.tokens(name)["access"])
+    assert node.statuses(headers=access) == {200}
+    database.limit(0)
+    database.execute("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'wristband'")
+    refused = node.http.post("/api/token/", json={"username": name, "password": PASSPHRASE})
+    assert (refused.status_code, "Retry-After" in refused.headers) == (503, True)
+    assert node.http.get("/api/sign-ins/", headers=access).status_code == 503
+    database.limit(-1)
+    servers.wait_until(lambda: node.http.get("/api/sign-ins/", headers=access).status_code == 200)
