@@ -1,16 +1,14 @@
 """Registration: sign-up, throw-away users of the demo, and service accounts."""
 
-import secrets
 from collections.abc import Iterable
 from datetime import timedelta
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import email_addresses, hashing, quotas
+from accounts import email_addresses, hashing, initial_passwords, quotas
 from accounts.http import request_context
 from accounts.models import AttemptCounter, Method, SecurityEvent, User
-from accounts.models.users import INITIAL_PASSWORD_PREFIX
 
 THROW_AWAY_LIFETIME = timedelta(days=1)
 
@@ -74,13 +72,10 @@ def delete_expired_throw_away_users() -> int:
 
 
 def create_service(name: str, scopes: Iterable[str]) -> tuple[User, str]:
-    """
-    Returns a new service account and its initial password of 256 random bits, which expires after
-    INITIAL_PASSWORD_LIFETIME. Raises ValidationError, by field.
-    """
+    """Returns a new service account and its initial password. Raises ValidationError, by field."""
     # RFC 2606: an address that never exists. Addresses are unique, so each service needs one of its own.
     user = User(username=name, email=f"{name}@service.invalid", is_service=True, scopes=" ".join(scopes))
-    password = INITIAL_PASSWORD_PREFIX + secrets.token_urlsafe(32)
+    password = initial_passwords.generate()
     user.set_password(password)
     user.full_clean()
     user.save(force_insert=True)

@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any, ClassVar, Self
 
 from asgiref.sync import sync_to_async
@@ -13,10 +12,9 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import DEFAULT_DB_ALIAS, models, transaction
 from django.db.models.functions import Lower
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts import hashing, names, notices
+from accounts import hashing, initial_passwords, names, notices
 from accounts.changed_columns import ChangedColumnsModel
 from accounts.compiled_queries import CompiledQuery
 from accounts.http import request_context
@@ -26,10 +24,6 @@ from accounts.models.errors import AccountChanged
 from accounts.models.events import SecurityEvent
 from accounts.models.sign_ins import user_columns
 from accounts.models.user_querysets import RAISED_GENERATION, AccountManager, UserQuerySet, retry_deletion
-
-# The first characters of each password that make_service prints, and for how long such a password is valid.
-INITIAL_PASSWORD_PREFIX = "initial-"  # noqa: S105
-INITIAL_PASSWORD_LIFETIME = timedelta(days=3)
 
 
 def check_scopes(scopes: str) -> None:
@@ -291,13 +285,7 @@ class User(ChangedColumnsModel, AbstractUser):
         initial password that has expired.
         """
         is_right = hashing.is_right(raw_password, self.password, self._upgrade_password_hash)
-        return is_right and not self._is_expired(raw_password)
-
-    def _is_expired(self, password: str) -> bool:
-        """Whether this is the initial password of a service account whose lifetime is over."""
-        if not self.is_service or not password.startswith(INITIAL_PASSWORD_PREFIX):
-            return False
-        return self.date_joined + INITIAL_PASSWORD_LIFETIME < timezone.now()
+        return is_right and not initial_passwords.is_expired(self, raw_password)
 
     async def acheck_password(self, raw_password: str) -> bool:
         return await sync_to_async(self.check_password)(raw_password)

@@ -138,12 +138,15 @@ def test_the_initial_password_works_for_three_days(service, anonymous):
     assert anonymous.sign_in(user.username, password).status_code == 200
 
 
-def test_an_expired_initial_password_signs_in_nowhere(service, anonymous):
+def test_an_expired_initial_password_signs_in_nowhere(service, anonymous, caplog):
     user, password = service
     client = ApiClient()
     assert client.sign_in(user.username, password).status_code == 200
     _age(user, days=3)
+    assert anonymous.sign_in(user.username, WRONG).status_code == 401
+    assert "has expired" not in caplog.text
     assert anonymous.sign_in(user.username, password).status_code == 401
+    assert caplog.text.count("The initial password of the service account gate has expired") == 1
     assert client.post("/api/password/confirm/", {"password": password}).status_code == 400
     change = {"old_password": password, "new_password": "quiet copper lantern drifts"}
     assert client.post("/api/password/change/", change).status_code == 400

@@ -199,6 +199,12 @@ def settings_with(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> di
     return runpy.run_path(str(servers.ROOT / "project" / "settings.py"))
 
 
+def test_a_file_of_breached_passwords_is_read_at_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "breached.txt"
+    path.write_text(f"{'0' * 40}:2\r\n{'F' * 40}:1\r\n")
+    assert settings_with(monkeypatch, {"BREACHED_PASSWORDS": f" {path} "})["BREACHED_PASSWORDS"] == str(path)
+
+
 def test_a_database_of_places_is_opened_at_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = geoip_database.write(tmp_path / "places.mmdb")
     assert settings_with(monkeypatch, {"GEOIP_PATH": f" {path} "})["GEOIP_PATH"] == str(path)

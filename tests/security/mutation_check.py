@@ -249,7 +249,7 @@ CONTROLS = [
     Control(
         "6.4.1",
         "initial passwords expire",
-        "accounts.models.User._is_expired",
+        "accounts.initial_passwords.is_expired",
         returns(False),
         "accounts/service_accounts::an_expired_initial_password_signs_in_nowhere",
     ),

@@ -6,9 +6,8 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
-from accounts import registration
+from accounts import initial_passwords, registration
 from accounts.models import User
-from accounts.models.users import INITIAL_PASSWORD_LIFETIME
 
 
 class Command(BaseCommand):
@@ -24,8 +23,8 @@ class Command(BaseCommand):
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error
         self.stdout.write(password)
-        until = service.date_joined + INITIAL_PASSWORD_LIFETIME
+        expires_at = initial_passwords.expires_at(service)
         self.stderr.write(
-            f"This password expires at {until:%Y-%m-%d %H:%M} UTC. Until then the service changes it at "
+            f"This password expires at {expires_at:%Y-%m-%d %H:%M} UTC. Until then the service changes it at "
             f"/api/password/change/, or you do: manage.py changepassword {service.username}"
         )
