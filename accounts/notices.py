@@ -29,6 +29,7 @@ NOTICES = {
     "token_reused": Notice("token_reused", "activity", is_urgent=True, is_by_credential=True),
     "password_changed": Notice("password_changed", "password_reset", is_urgent=True),
     "password_reset": Notice("password_changed", "password_reset", is_urgent=True, is_by_credential=True),
+    "username_changed": Notice("username_changed", "activity", is_urgent=True),
     "email_change_asked": Notice("email_change_asked", "profile", is_urgent=True),
     "email_changed": Notice("email_changed", "activity", is_urgent=True, is_by_credential=True),
     "factor_added": Notice("factor_added", "password_reset", is_urgent=True),

@@ -7,6 +7,7 @@ from django.contrib.auth import password_validation
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from accounts.known_passwords import KnownPasswordValidator
 from accounts.password_validation import MAX_LENGTH, MaximumLengthValidator
 
 
@@ -36,4 +37,6 @@ def _rule(validator: Any) -> Rule:
         return Rule(_("Not your username, your name or your e-mail address"), "personal")
     if isinstance(validator, password_validation.CommonPasswordValidator):
         return Rule(_("Not one or two common words; three words are a good password"))
+    if isinstance(validator, KnownPasswordValidator):
+        return Rule(_("Not in a list of common or stolen passwords"))
     return Rule(validator.get_help_text())

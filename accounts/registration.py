@@ -1,13 +1,12 @@
 """Registration: sign-up, throw-away users of the demo, and service accounts."""
 
-import secrets
 from collections.abc import Iterable
 from datetime import timedelta
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import email_addresses, hashing, quotas
+from accounts import email_addresses, hashing, initial_passwords, quotas
 from accounts.http import request_context
 from accounts.models import AttemptCounter, Method, SecurityEvent, User
 
@@ -73,10 +72,10 @@ def delete_expired_throw_away_users() -> int:
 
 
 def create_service(name: str, scopes: Iterable[str]) -> tuple[User, str]:
-    """Returns a new service account and its password of 256 random bits. Raises ValidationError, by field."""
+    """Returns a new service account and its initial password. Raises ValidationError, by field."""
     # RFC 2606: an address that never exists. Addresses are unique, so each service needs one of its own.
     user = User(username=name, email=f"{name}@service.invalid", is_service=True, scopes=" ".join(scopes))
-    password = secrets.token_urlsafe(32)
+    password = initial_passwords.generate()
     user.set_password(password)
     user.full_clean()
     user.save(force_insert=True)

@@ -42,6 +42,7 @@ mails_failed = Gauge(
     "Mails that were refused or could not be sent for a day, at the last readiness check of a node",
     multiprocess_mode="mostrecent",
 )
+csp_reports = Counter("wristband_csp_reports", "Reported violations of the Content Security Policy", ["directive"])
 database_timeouts = Counter("wristband_database_silences", "Waits for PostgreSQL that timed out")
 
 

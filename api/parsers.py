@@ -24,10 +24,11 @@ class TooLarge(APIException):
 
 class StrictJSONParser(BaseParser):
     media_type = "application/json"
+    max_bytes = MAX_BODY_BYTES
 
     def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> Any:
-        """Raises ParseError, TooLarge (over 1.5 MB) or UnsupportedMediaType (compressed, or not UTF-8)."""
-        body = _read(stream, media_type or "", parser_context, MAX_BODY_BYTES)
+        """Raises ParseError, TooLarge (over `max_bytes`) or UnsupportedMediaType (compressed, or not UTF-8)."""
+        body = _read(stream, media_type or "", parser_context, self.max_bytes)
         try:
             return strict_json.loads(body)
         except ValueError as error:

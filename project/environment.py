@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from accounts import hash_list
 from project.setting_values import (
     SITE_HOST,
     has_port_in_range,
@@ -233,6 +234,14 @@ class Environment:
         if value and not is_geoip_database(value):
             expected = "a file in the format MaxMind DB with cities or countries, such as /srv/GeoLite2-City.mmdb"
             self.refuse(name, expected, value)
+            return ""
+        return value
+
+    def hash_list(self, name: str) -> str:
+        """The path of a file of sorted SHA-1 hashes. Empty if it is unset."""
+        value = self.text(name)
+        if value and not hash_list.is_valid(value):
+            self.refuse(name, "a file of SHA-1 hashes in hexadecimal, sorted, one in each line", value)
             return ""
         return value
 

@@ -205,7 +205,10 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "accounts.password_validation.MaximumLengthValidator"},
     {"NAME": "accounts.password_validation.GuessablePasswordValidator"},
     {"NAME": "accounts.password_validation.PersonalPasswordValidator"},
+    {"NAME": "accounts.known_passwords.KnownPasswordValidator"},
 ]
+# A file of SHA-1 hashes of breached passwords (accounts.hash_list). Unset: only the list of common passwords is used.
+BREACHED_PASSWORDS = env.hash_list("BREACHED_PASSWORDS")
 
 SIGN_IN_MAX = timedelta(days=env.integer("SIGN_IN_MAX_DAYS", default=30, low=1, high=3650))
 REMEMBER_ME_IDLE_TIMEOUT = timedelta(days=env.integer("BROWSER_SESSION_DAYS", default=14, low=1, high=3650))
@@ -339,6 +342,7 @@ SECURE_CSP = {
     "base-uri": ["'none'"],
     "frame-ancestors": ["'none'"],
     "form-action": ["'self'"],
+    "report-uri": ["/csp-report/"],
 }
 PERMISSIONS_POLICY: dict[str, list[str]] = {
     "camera": [],

@@ -10,6 +10,7 @@ from api.connect_client import ConnectClientView
 from api.developer import DeveloperView
 from api.service_endpoints import JWKSView
 from project import health, views
+from project.csp_reports import CspReportView
 from project.metrics_view import metrics_view
 
 urlpatterns = [
@@ -33,6 +34,7 @@ urlpatterns = [
     path("health/live", health.live),
     path("health/ready", health.ready, name="ready"),
     path("metrics", metrics_view),
+    path("csp-report/", CspReportView.as_view()),
 ]
 if settings.DEMO:
     urlpatterns.append(path("compare/", include("api.compare.urls")))

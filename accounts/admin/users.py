@@ -55,7 +55,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
     """Staff neither create accounts nor set passwords: users do, by sign-up and reset link."""
 
     form = UserForm
-    list_display = ["username", "email", "state", "role", "last_login", "live_sign_ins"]
+    list_display = ["username", "masked_email", "state", "role", "last_login", "live_sign_ins"]
     list_filter = [StateFilter, RoleFilter]
     ordering = ["username"]
     search_fields = ["username"]
@@ -84,6 +84,12 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         live = SignIn.objects.live().filter(user=OuterRef("pk")).order_by().values("user")
         counted = Subquery(live.annotate(number=Count("pk")).values("number"))
         return super().get_queryset(request).annotate(live_count=Coalesce(counted, 0))
+
+    @admin.display(description=_("e-mail address"))
+    def masked_email(self, user: User) -> str:
+        """The first letter and the host. The page of the user shows the whole address."""
+        name, _at, host = user.email.rpartition("@")
+        return f"{name[:1]}…@{host}"
 
     @admin.display(description=_("state"))
     def state(self, user: User) -> Any:
@@ -168,8 +174,10 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         others = [name for name in form.changed_data if name not in (*RIGHTS, "is_active")]
         if rights:
             SecurityEvent.objects.record(SecurityEvent.Type.RIGHTS_CHANGED, form.instance, changed=", ".join(rights))
+        if "username" in form.changed_data:
+            _notify_old_address(form, "username_changed")
         if "email" in form.changed_data:
-            _notify_old_address(form)
+            _notify_old_address(form, "email_changed", new_address=form.instance.email)
             email_addresses.require_confirmation(form.instance)
         if others:
             SecurityEvent.objects.record(SecurityEvent.Type.USER_EDITED, form.instance, changed=", ".join(others))
@@ -232,10 +240,10 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         return has_factors and not FactorRemoval.objects.of(user).pending().exists()
 
 
-def _notify_old_address(form: Any) -> None:
-    """Mails the change to the address that the account had, if it was confirmed."""
+def _notify_old_address(form: Any, notice: str, **context: Any) -> None:
+    """Mails a notice to the address that the account had, if it was confirmed."""
     if form.instance.email_confirmed_at and (old := form.initial.get("email")):
-        form.instance.notify("email_changed", to=old, new_address=form.instance.email)
+        form.instance.notify(notice, to=old, **context)
 
 
 def _is_manageable(request: HttpRequest, user: User | None) -> bool:

@@ -14,7 +14,7 @@ from django.db import DEFAULT_DB_ALIAS, models, transaction
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
-from accounts import hashing, names, notices
+from accounts import hashing, initial_passwords, names, notices
 from accounts.changed_columns import ChangedColumnsModel
 from accounts.compiled_queries import CompiledQuery
 from accounts.http import request_context
@@ -279,8 +279,12 @@ class User(ChangedColumnsModel, AbstractUser):
         self._password = raw_password
 
     def check_password(self, raw_password: str) -> bool:
-        """As Django's, with a hashing slot as in set_password(). An upgrade of the hash ends no sign-ins."""
-        return hashing.is_right(raw_password, self.password, self._upgrade_password_hash)
+        """
+        As Django's, with a hashing slot as in set_password(). An upgrade of the hash ends no sign-ins. False for an
+        initial password that has expired.
+        """
+        is_right = hashing.is_right(raw_password, self.password, self._upgrade_password_hash)
+        return is_right and not initial_passwords.is_expired(self, raw_password)
 
     async def acheck_password(self, raw_password: str) -> bool:
         return await sync_to_async(self.check_password)(raw_password)

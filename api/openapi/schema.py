@@ -181,8 +181,8 @@ def add_health(result: Json, **kwargs: Any) -> Json:
     live = _health("is_live", "Check whether the process responds.", "status")
     ready = _health(
         "is_ready",
-        "Check whether the node can serve: database, migrations, static files, keys. Redis may be unavailable, and mails"
-        " may wait.",
+        "Check whether the node can serve: database, migrations, static files, keys. Redis may be unavailable, and"
+        " mails may wait.",
         "status",
         "database",
         "static_files",

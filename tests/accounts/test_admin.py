@@ -339,6 +339,21 @@ def test_an_address_changed_by_a_superuser_is_an_event(browser_of, staff, ann):
     assert (event.user, event.actor, event.details["changed"]) == (ann, staff, "email")
 
 
+@pytest.mark.parametrize("change", [{}, {"email": "new@example.org"}])
+def test_a_username_changed_by_staff_is_mailed_to_the_user(browser_of, staff, ann, mails_of, change):
+    form = {"username": "ann2", "email": "ann@example.org", "is_active": "on"} | change
+    mails = mails_of(lambda: browser_of(staff).post(f"{USERS}{ann.pk}/change/", form))
+    [mail] = [each for each in mails if each.subject == "Your username was changed"]
+    assert mail.to == ["ann@example.org"]
+    assert "Account: ann2" in mail.body
+
+
+def test_a_changed_username_is_not_mailed_to_an_unconfirmed_address(browser_of, staff, ann, mails_of):
+    User.objects.filter(pk=ann.pk).update(email_confirmed_at=None)
+    form = {"username": "ann2", "email": ann.email, "is_active": "on"}
+    assert mails_of(lambda: browser_of(staff).post(f"{USERS}{ann.pk}/change/", form)) == []
+
+
 def test_deleting_a_user_keeps_the_events_and_the_blocklist(browser_of, client_of, staff, ann):
     client = client_of(ann)
     events = SecurityEvent.objects.count()

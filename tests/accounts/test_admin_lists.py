@@ -339,3 +339,9 @@ def test_an_export_requires_the_view_permission(browser_of, password, db):
 
 def test_a_visitor_cannot_export_events(browser, db):
     assert browser().post(f"{EVENTS}export/").status_code == 302
+
+
+def test_the_list_of_users_masks_addresses(page, ann):
+    assert "ann@example.org" not in page.get(USERS).content.decode()
+    assert "a…@example.org" in page.get(USERS).content.decode()
+    assert "ann@example.org" in page.get(f"{USERS}{ann.pk}/change/").content.decode()

@@ -1,15 +1,18 @@
 """Service accounts: they sign in by token only. Pages refuse them like a wrong password."""
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth import authenticate
 from django.contrib.auth.hashers import get_hasher
 from django.core import mail as outbox
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from accounts import passwords, registration
 from accounts.models import SecurityEvent, SignIn, SignInRefused, User
-from tests.conftest import send_mails
+from tests.conftest import ApiClient, send_mails
 
 pytestmark = pytest.mark.django_db
 
@@ -126,6 +129,74 @@ def test_a_service_account_confirms_and_changes_its_password(service, anonymous)
     assert anonymous.sign_in(name, "quiet copper lantern drifts").status_code == 200
 
 
+# The initial password
+
+
+def test_the_initial_password_works_for_three_days(service, anonymous):
+    user, password = service
+    _age(user, days=2, hours=23)
+    assert anonymous.sign_in(user.username, password).status_code == 200
+
+
+def test_an_expired_initial_password_signs_in_nowhere(service, anonymous, caplog):
+    user, password = service
+    client = ApiClient()
+    assert client.sign_in(user.username, password).status_code == 200
+    _age(user, days=3)
+    assert anonymous.sign_in(user.username, WRONG).status_code == 401
+    assert "has expired" not in caplog.text
+    assert anonymous.sign_in(user.username, password).status_code == 401
+    assert caplog.text.count("The initial password of the service account gate has expired") == 1
+    assert client.post("/api/password/confirm/", {"password": password}).status_code == 400
+    change = {"old_password": password, "new_password": "quiet copper lantern drifts"}
+    assert client.post("/api/password/change/", change).status_code == 400
+
+
+def test_the_password_that_replaces_the_initial_one_stays_valid(service, anonymous):
+    user, password = service
+    anonymous.sign_in(user.username, password)
+    change = {"old_password": password, "new_password": "quiet copper lantern drifts"}
+    assert anonymous.post("/api/password/change/", change).status_code == 204
+    _age(user, days=400)
+    assert ApiClient().sign_in(user.username, "quiet copper lantern drifts").status_code == 200
+
+
+def test_the_initial_password_cannot_be_set_again_for_good(service, anonymous):
+    user, password = service
+    user.set_password("quiet copper lantern drifts")
+    user.save()
+    user.set_password(password)
+    user.save()
+    _age(user, days=3)
+    assert anonymous.sign_in(user.username, password).status_code == 401
+
+
+def test_a_refusal_of_an_expired_password_hashes_as_often(service, monkeypatch):
+    user, password = service
+    _age(user, days=3)
+    hashed = []
+    hasher = type(get_hasher())
+    encode = hasher.encode
+    monkeypatch.setattr(hasher, "encode", lambda *args: hashed.append(args[1]) or encode(*args))
+    for tried in [password, WRONG]:
+        assert authenticate(None, username=user.username, password=tried, kind=SignIn.Kind.CLIENT) is None
+    assert hashed == [password, WRONG]
+
+
+def test_passwords_of_people_and_older_services_do_not_expire(ann, service, anonymous):
+    user, _password = service
+    for account, password in [(ann, "initial-words of a person"), (user, "older password of a service")]:
+        account.set_password(password)
+        account.save()
+        _age(account, days=400)
+        assert anonymous.sign_in(account.username, password).status_code == 200
+
+
+def _age(user, **age):
+    """Makes the account older, and a second more."""
+    User.objects.filter(pk=user.pk).update(date_joined=timezone.now() - timedelta(seconds=1, **age))
+
+
 # make_service
 
 
@@ -133,6 +204,13 @@ def test_the_command_prints_a_password_that_works(anonymous, capsys):
     call_command("make_service", "gate", "--scope", "introspect")
     assert anonymous.sign_in("gate", capsys.readouterr().out.strip()).status_code == 200
     assert User.objects.get().has_scope("introspect")
+
+
+def test_the_command_names_the_end_of_the_password_on_stderr(capsys):
+    call_command("make_service", "gate")
+    written = capsys.readouterr()
+    assert len(written.out.split()) == 1
+    assert "expires at" in written.err
 
 
 def test_a_service_account_has_no_default_scope(capsys):

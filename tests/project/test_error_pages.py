@@ -138,7 +138,14 @@ def test_an_error_page_links_to_its_own_path_only(path, code):
 
 # Content-Security-Policy
 
-STRICT = {"default-src 'self'", "object-src 'none'", "base-uri 'none'", "frame-ancestors 'none'", "form-action 'self'"}
+STRICT = {
+    "default-src 'self'",
+    "object-src 'none'",
+    "base-uri 'none'",
+    "frame-ancestors 'none'",
+    "form-action 'self'",
+    "report-uri /csp-report/",
+}
 
 
 @pytest.mark.parametrize("address", ["/", "/accounts/login/", "/admin/login/", "/nowhere/", "/broken/", "/health/live"])

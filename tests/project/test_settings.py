@@ -109,6 +109,9 @@ WRONG = [
     *((name, "garbage") for name in URLS),
     *((name, f"mysql://{PASSWORD}@db/wristband") for name in URLS),
     *((name, "http://[::1") for name in URLS),
+    ("BREACHED_PASSWORDS", "/nowhere/at/all/pwnedpasswords.txt"),
+    ("BREACHED_PASSWORDS", __file__),
+    ("BREACHED_PASSWORDS", str(Path(__file__).parent)),
     ("DATABASE_URL", f"postgres://{PASSWORD}/2@db.example.org/wristband"),
     ("DATABASE_URL", f"postgres://{PASSWORD}@db.example.org:port/wristband"),
     ("DATABASE_URL", f"postgres://{PASSWORD}@db.example.org"),
@@ -194,6 +197,12 @@ def settings_with(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> di
     for name, value in (stores.ENVIRONMENT | values).items():
         monkeypatch.setenv(name, value)
     return runpy.run_path(str(servers.ROOT / "project" / "settings.py"))
+
+
+def test_a_file_of_breached_passwords_is_read_at_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "breached.txt"
+    path.write_text(f"{'0' * 40}:2\r\n{'F' * 40}:1\r\n")
+    assert settings_with(monkeypatch, {"BREACHED_PASSWORDS": f" {path} "})["BREACHED_PASSWORDS"] == str(path)
 
 
 def test_a_database_of_places_is_opened_at_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

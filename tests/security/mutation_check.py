@@ -147,6 +147,13 @@ CONTROLS = [
         "project/error_pages::every_response_has_the_strict_policy",
     ),
     Control(
+        "3.4.7",
+        "ten reports a minute are logged",
+        "project.csp_reports.MAX_REPORTS_PER_MINUTE",
+        value(1_000),
+        "project/csp_reports::a_flood_adds_ten_lines_a_minute_to_the_log",
+    ),
+    Control(
         "3.5.1",
         "CSRF token with a cookie at the API",
         "api.authentication.SessionAuthentication.enforce_csrf",
@@ -198,6 +205,20 @@ CONTROLS = [
         "api/account_endpoints::a_similar_password_does_not_sign_in",
     ),
     Control(
+        "6.2.4",
+        "common passwords are refused",
+        "accounts.known_passwords._is_common",
+        returns(False),
+        "accounts/known_passwords::a_common_long_password_is_refused",
+    ),
+    Control(
+        "6.2.12",
+        "breached passwords are refused",
+        "accounts.hash_list.contains",
+        returns(False),
+        "accounts/known_passwords::a_breached_password_is_refused_by_page_and_api",
+    ),
+    Control(
         "6.3.1",
         "guesses are rate-limited",
         "accounts.models.AttemptCounter.is_locked_out",
@@ -224,6 +245,13 @@ CONTROLS = [
         "accounts.models.User.notify",
         notify_except_of_theft,
         "api/refresh::reuse_is_mailed_to_the_user",
+    ),
+    Control(
+        "6.4.1",
+        "initial passwords expire",
+        "accounts.initial_passwords.is_expired",
+        returns(False),
+        "accounts/service_accounts::an_expired_initial_password_signs_in_nowhere",
     ),
     Control(
         "6.4.3",

@@ -175,6 +175,7 @@ def test_the_linked_sections_exist():
         ("../accounts/README.md", "passwords"),
         ("../accounts/README.md", "events"),
         ("README.md", "keys"),
+        ("README.md", "connections"),
     }
     for file, anchor in links:
         text = (ROOT / "project" / file).read_text()
