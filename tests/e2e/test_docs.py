@@ -46,7 +46,7 @@ def test_axe_finds_nothing_in_the_docs(docs, album):
 # The most complex operation of each kind of method. All at once take axe some minutes.
 @pytest.mark.timeout(200)
 def test_axe_finds_nothing_in_expanded_operations(docs, album):
-    for operation in ("token-sign_in", "sign-ins-list_sign_ins", "me-change_me", "factors-remove_factor"):
+    for operation in ("token-sign_in", "sign-ins-sign_ins", "me-change_me", "factors-remove_factor"):
         docs.locator(f"#operations-{operation} .opblock-summary-control").click()
     docs.wait_for_timeout(500)
     docs.screenshot(path=album / "docs-open.png", full_page=True)
