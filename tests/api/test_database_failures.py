@@ -13,6 +13,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from accounts.models import User
 from api import outages
+from project import health
 from tests.conftest import ApiClient, Browser
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -24,6 +25,7 @@ is_postgresql = connection.vendor == "postgresql"
 def nothing_is_known_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outages.database_outages, "_next", {})
     monkeypatch.setattr(outages.database_outages, "_seen", {})
+    monkeypatch.setattr(health.migrations_log, "_next", {})
     monkeypatch.setattr(outages, "migrations", outages.AppliedMigrations())
 
 
