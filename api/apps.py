@@ -8,7 +8,7 @@ class ApiConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.models import SecurityEvent
-        from accounts.signals import events_recorded
+        from accounts.signals import events_recorded, request_refused
         from api import metrics
 
         # Each label is exported from the start, so that Prometheus sees the first event as an increase.
@@ -17,3 +17,4 @@ class ApiConfig(AppConfig):
         for outcome in ("rotated", "refused"):
             metrics.refreshes.labels(outcome)
         events_recorded.connect(metrics.count_events)
+        request_refused.connect(metrics.count_refusal)

@@ -18,7 +18,7 @@ from django.db import connection
 from django.test import Client, override_settings
 from django.utils import timezone, translation
 
-from accounts import mail, rate_limits
+from accounts import mail, rate_limits, refusals
 from accounts.models import SignIn
 from api.blocklist.mirror import mirror
 from api.blocklist.sessions import remembered_sessions
@@ -134,6 +134,7 @@ def empty_mirror() -> None:
 def no_refusals() -> None:
     """Refusals that an earlier test left in the memory of this process."""
     rate_limits.recent_refusals.clear()
+    refusals.window.__init__()  # type: ignore[misc]
 
 
 def claims_of(token: str) -> dict[str, Any]:
