@@ -28,6 +28,7 @@ ICONS = {
     SecurityEvent.Type.SIGNED_UP: "person",
     SecurityEvent.Type.SIGNED_IN: "devices",
     SecurityEvent.Type.SIGN_IN_FAILED: "unknown",
+    SecurityEvent.Type.REAUTHENTICATED: "person",
     SecurityEvent.Type.SIGNED_OUT: "out",
     SecurityEvent.Type.SIGN_IN_ENDED: "out",
     SecurityEvent.Type.TOKEN_REVOKED: "out",

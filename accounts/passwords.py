@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import hashing, links, mail, quotas, rate_limits
 from accounts.http import request_context
-from accounts.models import AccountChanged, AttemptCounter, SecurityEvent, SignIn, User
+from accounts.models import AccountChanged, AttemptCounter, Method, SecurityEvent, SignIn, User
 
 # Events that set a password.
 SET_BY = {SecurityEvent.Type.PASSWORD_CHANGED, SecurityEvent.Type.PASSWORD_RESET}
@@ -101,8 +101,9 @@ def reset(user: User, new_password: str) -> None:
 
 def reauthenticate(request: HttpRequest, password: str) -> User:
     """
-    Verifies the password of the signed-in user, and returns the user, read again. A wrong password is counted and
-    recorded like a failed sign-in. Raises ValidationError for a wrong password, TooManyAttempts and HashingOverloaded.
+    Verifies the password of the signed-in user, and returns the user, read again. Records that; a wrong password is
+    counted and recorded like a failed sign-in. Raises ValidationError for a wrong password, TooManyAttempts and
+    HashingOverloaded.
     """
     user = authenticate(
         request,
@@ -114,4 +115,5 @@ def reauthenticate(request: HttpRequest, password: str) -> User:
     )
     if not isinstance(user, User) or user.pk != request.user.pk:
         raise ValidationError(_("The password is wrong."), code="password_incorrect")
+    SecurityEvent.objects.record_reauthentication(user, Method.PASSWORD)
     return user

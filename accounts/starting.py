@@ -89,7 +89,9 @@ def _insert(sign_in: SignIn, user: User) -> SignIn:
         _mark_signed_in(user, sign_in.created_at, sign_in.level)
         known = SignIn.objects.filter(user=user.pk).devices()
         sign_in.save(force_insert=True)
-        SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=sign_in.kind)
+        SecurityEvent.objects.record(
+            SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=sign_in.kind, methods=sign_in.methods
+        )
         if sign_in.name or not (is_first or sign_in.is_known_device(known)):
             user.notify("new_device", client=sign_in.name, is_named=bool(sign_in.name), kind=sign_in.kind)
     return sign_in

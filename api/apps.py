@@ -10,7 +10,7 @@ class ApiConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.models import SecurityEvent
-        from accounts.signals import events_recorded
+        from accounts.signals import events_recorded, request_refused
         from api import metrics
         from api.outages import database_outages
 
@@ -24,3 +24,4 @@ class ApiConfig(AppConfig):
         events_recorded.connect(database_outages.note_write)
         connection_created.connect(database_outages.note_connection)
         request_finished.connect(database_outages.note_request)
+        request_refused.connect(metrics.count_refusal)

@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken
 
-from accounts import sessions
+from accounts import refusals, sessions
 from accounts.compiled_queries import partial_instance
 from accounts.http import cross_site
 from accounts.models import SignIn, User
@@ -177,7 +177,9 @@ def refuse_source(request: HttpRequest, reason: str) -> NoReturn:
 
 
 def log_refused_form(request: HttpRequest, reason: str) -> None:
-    """Logs a request that failed the CSRF check, by its path and reason."""
+    """Logs a request that failed the CSRF check, by its path and reason, within the limits of accounts.refusals."""
+    if not refusals.admits(request, CsrfFailed.default_code):
+        return
     extra = {"request": request, "status_code": HTTPStatus.FORBIDDEN.value}
     logger.warning("Refused a form (%s): %s", _without_secrets(reason), request.path, extra=extra)
 

@@ -6,11 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404
+from django.http import Http404, HttpRequest
 from rest_framework import exceptions, status, views
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts import refusals
 from accounts.factors import errors as factors
 from accounts.models import User
 from accounts.rate_limits import TooManyAttempts
@@ -28,6 +29,8 @@ FACTOR_ERRORS = (
     factors.FactorRefused,
 )
 CONFLICTS = {"too_many_factors", "no_second_factor", "passkey_exists"}
+# The message of api.tokens; the code is that of a forged token.
+EXPIRED_MESSAGE = "Token is expired"
 INVALID = {"detail": "The input is not valid.", "code": "invalid"}
 
 
@@ -140,11 +143,23 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         # RFC 6750, section 3.1
         response["WWW-Authenticate"] = f'{response["WWW-Authenticate"]}, error="invalid_token"'
     response.data |= getattr(exc, "members", {})
+    _explain(context["request"]._request, exc)
     if isinstance(exc, RecentSignInRequired):
         response["WWW-Authenticate"] = exc.challenge
     if isinstance(exc, dpop.ProofRefused):
         _add_proof_headers(response, exc)
     return response
+
+
+def _explain(request: HttpRequest, exc: Exception) -> None:
+    """For the log of refused requests. Expired tokens are refused in the normal course: clients refresh them."""
+    if isinstance(exc, exceptions.ValidationError):
+        refusals.explain(request, " ".join(sorted(set(_codes(exc.detail)))))
+    elif type(exc.__cause__) is ValueError:
+        # A text of api.strict_json or of the interpreter, without input.
+        refusals.explain(request, str(exc.__cause__))
+    elif EXPIRED_MESSAGE in _texts(getattr(exc, "detail", None)):
+        refusals.expect(request)
 
 
 def _add_proof_headers(response: Response, refusal: dpop.ProofRefused) -> None:

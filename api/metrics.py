@@ -8,6 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram
 # In seconds: a token check takes some ten microseconds, or seconds while the database is unreachable.
 LATENCY_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1, 5, 10)
 SAMPLE_SECONDS = 0.5
+MAX_REFUSAL_CODES = 100
 
 events = Counter("wristband_security_events", "Security events, by type", ["type"])
 refreshes = Counter("wristband_refreshes", "Refreshes, by outcome", ["outcome"])
@@ -43,11 +44,27 @@ mails_failed = Gauge(
     multiprocess_mode="mostrecent",
 )
 csp_reports = Counter("wristband_csp_reports", "Reported violations of the Content Security Policy", ["directive"])
+refusals = Counter("wristband_requests_refused", "Requests that were refused with a 4xx status, by code", ["code"])
+events_unsent = Gauge(
+    "wristband_events_unsent_seconds",
+    "Age of the oldest security event that was not sent to EVENTS_URL, at the last scrape",
+    multiprocess_mode="mostrecent",
+)
 database_timeouts = Counter("wristband_database_silences", "Waits for PostgreSQL that timed out")
+_refusal_codes: set[str] = set()
 
 
 def count_events(type: str, count: int, **kwargs: object) -> None:
     events.labels(type).inc(count)
+
+
+def count_refusal(code: str, **kwargs: object) -> None:
+    """Other apps can refuse requests with any code: only the first ones have a label of their own."""
+    if code not in _refusal_codes:
+        if len(_refusal_codes) >= MAX_REFUSAL_CODES:
+            code = "other"
+        _refusal_codes.add(code)
+    refusals.labels(code).inc()
 
 
 def refused_tokens_of_process() -> int:

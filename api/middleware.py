@@ -43,4 +43,7 @@ class HttpsOnlyMiddleware(RequestLayer):
     def process_request(self, request: HttpRequest) -> JsonResponse | None:
         if not request.path.startswith("/api/") or request.is_secure() or not settings.SECURE_SSL_REDIRECT:
             return None
-        return JsonResponse({"detail": "Use HTTPS.", "code": "https_required"}, status=403)
+        response = JsonResponse({"detail": "Use HTTPS.", "code": "https_required"}, status=403)
+        # For accounts.refusals.
+        response.refusal_code = "https_required"  # type: ignore[attr-defined]
+        return response

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from email.utils import parseaddr
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +18,7 @@ from accounts import hash_list
 from project.setting_values import (
     SITE_HOST,
     has_port_in_range,
+    is_events_url,
     is_geoip_database,
     is_link,
     may_be_same_site,
@@ -277,6 +279,22 @@ class Environment:
             return value
         self.refuse(name, URL_EXPECTED.format(example=example))
         return ""
+
+    def events_url(self, name: str) -> str:
+        """The URL of a receiver of events. A problem does not show the value, which may contain a password."""
+        value = self.text(name)
+        if not value or is_events_url(value):
+            return value
+        expected = "syslog+tcp, syslog+tls, otlp+http or otlp+https, :// and a host, or file:// and an absolute path"
+        self.refuse(name, f"{expected}, such as syslog+tls://logs.example.org:6514?ssl_ca_certs=/etc/ssl/ca.pem")
+        return ""
+
+    def traces_url(self, name: str) -> str:
+        """A URL of OTLP over HTTP, if OpenTelemetry is installed."""
+        value = self.url(name, ["https", "http"], example="http://localhost:4318/v1/traces")
+        is_installed = not value or find_spec("opentelemetry")
+        self.require(is_installed, f"{name} needs OpenTelemetry: pip install -r project/tracing/requirements.txt")
+        return value if is_installed else ""
 
     def contact(self, name: str) -> str:
         """A URL that people can reach: mailto:, https: or tel:."""

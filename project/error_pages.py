@@ -24,7 +24,9 @@ FOR_PROGRAMS = ("/api/", "/.well-known/", "/health/", "/metrics")
 
 
 def _json(code: str, http_status: HTTPStatus, detail: str) -> JsonResponse:
-    return JsonResponse({"detail": detail, "code": code}, status=http_status)
+    response = JsonResponse({"detail": detail, "code": code}, status=http_status)
+    response.refusal_code = code  # type: ignore[attr-defined]
+    return response
 
 
 def _error_page(request: HttpRequest, code: str, http_status: HTTPStatus, detail: str, **extra: Any) -> HttpResponse:
@@ -34,7 +36,9 @@ def _error_page(request: HttpRequest, code: str, http_status: HTTPStatus, detail
     own_path = escape_leading_slashes(escape_uri_path(request.path))
     context = {"code": code, "status": http_status.value, "path": own_path, "form_page": None} | extra
     if http_status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        return HttpResponse(render_to_string("error.html", context, request), status=http_status)
+        response = HttpResponse(render_to_string("error.html", context, request), status=http_status)
+        response.refusal_code = code  # type: ignore[attr-defined]
+        return response
     # A page about an error of the server is rendered without session and database, which may be unavailable.
     context |= site_context.links() | {"theme": theme_of(request)}
     return HttpResponse(render_to_string("error.html", context), status=http_status, headers={"Vary": "Cookie"})

@@ -8,8 +8,12 @@ from typing import Any
 from django.http import HttpRequest
 from pythonjsonlogger.json import JsonFormatter
 
+from accounts import refusals
 from accounts.http import request_context
 from project.error_reports import without_path
+
+# Of log records. The last five: accounts.refusals.
+EXTRA_FIELDS = ("sid", "user_id", "status_code", "code", "method", "route", "ip_address", "reason")
 
 
 class Formatter(JsonFormatter):
@@ -26,18 +30,23 @@ class Formatter(JsonFormatter):
         }
         if request:
             log_data |= {"request_id": request_context.request_id(request)} | _user_of(request)
-        extra = {name: getattr(record, name, None) for name in ("sid", "user_id", "status_code")}
+            if trace_id := getattr(request, "trace_id", None):
+                log_data["trace_id"] = trace_id
+        extra = {name: getattr(record, name, None) for name in EXTRA_FIELDS}
         log_data |= {name: value for name, value in extra.items() if value is not None}
         if trace := message_dict.get("exc_info"):
             log_data["exception"] = without_path(trace, request) if request else trace
 
 
 class OneLineFilter(logging.Filter):
-    """Logs a request that Django refuses as one line of level WARNING: scanners send many of them."""
+    """Logs a request that Django refuses as one line of level WARNING, within the limits of accounts.refusals."""
 
     MAX_LENGTH = 300
 
     def filter(self, record: logging.LogRecord) -> bool:
+        request = _request_of(record)
+        if request and not refusals.admits(request, "bad_request"):
+            return False
         record.levelno, record.levelname = logging.WARNING, "WARNING"
         record.msg, record.args = record.getMessage()[: self.MAX_LENGTH], None
         record.exc_info = record.exc_text = None

@@ -1,10 +1,12 @@
 """The endpoint that Prometheus scrapes: /metrics."""
 
 import os
+from contextlib import suppress
 from glob import glob
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
+from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
@@ -18,6 +20,8 @@ from prometheus_client import (
 )
 
 from accounts import addresses
+from accounts.models import SecurityEvent
+from api import metrics
 
 
 @csrf_exempt
@@ -28,6 +32,9 @@ def metrics_view(request: HttpRequest) -> HttpResponse:
         raise Http404
     if not (_has_known_address(request) or _has_token(request)):
         raise PermissionDenied
+    if settings.EVENTS_URL:
+        with suppress(Error):
+            metrics.events_unsent.set(SecurityEvent.objects.unsent_for())
     return HttpResponse(generate_latest(_registry()), content_type=CONTENT_TYPE_LATEST)
 
 

@@ -1,9 +1,10 @@
 """Which values of settings can work: URLs, hosts, networks and files."""
 
 import ipaddress
+import os
 import re
 from collections.abc import Sequence
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 SITE_HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*")
 # The types of databases of MaxMind, DB-IP and IP2Location whose records have a city or a country.
@@ -11,7 +12,8 @@ GEOIP_TYPE = re.compile(r"city|country|enterprise|location", re.IGNORECASE)
 # The characters of a URL (RFC 3986), and braces for placeholders.
 LINK = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&'()*+,;=._~%{}-]+")
 LINK_PLACEHOLDERS = ("{uid}", "{token}")
-WITHOUT_HOST = ("unix", "consolemail", "filemail", "memorymail", "dummymail")
+EVENT_SCHEMES = ("syslog+tcp", "syslog+tls", "otlp+http", "otlp+https", "file")
+WITHOUT_HOST = ("unix", "file", "consolemail", "filemail", "memorymail", "dummymail")
 
 
 def split_url(value: str, schemes: Sequence[str]) -> SplitResult | None:
@@ -40,6 +42,17 @@ def is_link(value: str, schemes: Sequence[str]) -> bool:
         # A space, so that the rest does not contain a placeholder that the value does not have.
         rest = rest.replace(placeholder, " ")
     return not {"{", "}"} & set(rest)
+
+
+def is_events_url(value: str) -> bool:
+    parts = split_url(value, EVENT_SCHEMES)
+    if parts is None or parts.port == 0 or parts.fragment:
+        return False
+    if parts.scheme == "file":
+        return not (parts.netloc or parts.query) and len(parts.path) > 1 and not parts.path.endswith("/")
+    options = parse_qs(parts.query, keep_blank_values=True)
+    [authorities] = options.pop("ssl_ca_certs", [""])[:1]
+    return not options and (not authorities or os.access(authorities, os.R_OK))
 
 
 def is_geoip_database(path: str) -> bool:

@@ -59,6 +59,10 @@ PASSWORD_RESET_URL = env.link_url(
     "PASSWORD_RESET_URL", WEB_SCHEMES, example="https://app.example.org/#/reset/{uid}/{token}"
 )
 
+# Where security events are sent (project.forwarding), and traces (project.tracing). Unset: nowhere.
+EVENTS_URL = env.events_url("EVENTS_URL")
+TRACES_URL = env.traces_url("TRACES_URL")
+
 # Applications
 
 INSTALLED_APPS = [
@@ -86,6 +90,7 @@ MIDDLEWARE = [
     *(["api.compare.costs.CostMiddleware"] if DEMO else []),
     "accounts.http.middleware.TrustedProxyMiddleware",
     "accounts.http.middleware.RequestContextMiddleware",
+    *(["project.tracing.middleware.RequestMiddleware"] if TRACES_URL else []),
     # Outside all that may respond, so that every response has the headers.
     "accounts.http.middleware.SecurityHeadersMiddleware",
     "accounts.http.middleware.HostMiddleware",
@@ -109,6 +114,7 @@ MIDDLEWARE = [
     "accounts.http.middleware.PostOnlyRedirectMiddleware",
     # Last: its page needs the session and the user.
     "project.middleware.NotAllowedMiddleware",
+    *(["project.tracing.middleware.ViewMiddleware"] if TRACES_URL else []),
 ]
 ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"

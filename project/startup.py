@@ -21,6 +21,8 @@ def prepare() -> None:
     # Reports invalid keys now, not at the first request, which would also import the views.
     keyring.load()
     import_module(settings.ROOT_URLCONF)
+    if settings.TRACES_URL:
+        import_module("project.tracing.spans").start()
     closing.install()
     statement_deadline.seconds = settings.DATABASE_TIMEOUT_SECONDS
 

@@ -19,7 +19,7 @@ from django.db import connection
 from django.test import Client, override_settings
 from django.utils import timezone, translation
 
-from accounts import rate_limits
+from accounts import rate_limits, refusals
 from accounts.mail_worker import Worker
 from accounts.models import QueuedMail, SignIn
 from api.blocklist.mirror import mirror
@@ -136,6 +136,7 @@ def empty_mirror() -> None:
 def no_refusals() -> None:
     """Refusals that an earlier test left in the memory of this process."""
     rate_limits.recent_refusals.clear()
+    refusals.window.__init__()  # type: ignore[misc]
 
 
 def send_mails() -> None:

@@ -179,7 +179,8 @@ def add_code(user: User, method: str, code: str) -> User:
 def check_code(user: User, method: str, code: str, *, is_after_password: bool) -> None:
     """
     Verifies a code, which is then used up, and counts a wrong one. Raises SecondStepFailed, TooManyAttempts and
-    HashingOverloaded. Four statements for a right code of an app.
+    HashingOverloaded. Four statements for a right code of an app. Without `is_after_password` it
+    confirms a user who is signed in: one more, for the event.
     """
     attempt = AttemptCounter.objects.start_attempt(guess_limits.sources_of_codes(user, method))
     with attempt.hashing_slot(known=f"user {user.pk}"):
@@ -190,6 +191,8 @@ def check_code(user: User, method: str, code: str, *, is_after_password: bool) -
             with transaction.atomic():
                 SecurityEvent.objects.record(SecurityEvent.Type.RECOVERY_CODE_USED, user)
                 user.notify("recovery_code_used", left=recovery_codes.left(user))
+        if not is_after_password:
+            SecurityEvent.objects.record_reauthentication(user, method)
         return
     attempt.failed(user)
     _count_failure(user, method)
@@ -215,6 +218,7 @@ def reauthenticate_with_passkey(user: User, sid: UUID | None, token: str, creden
     step = read(token, Purpose.REAUTHENTICATE, sid=sid, user=user)
     check_passkey(user, step, credential)
     step.consume()
+    SecurityEvent.objects.record_reauthentication(user, Method.PASSKEY)
 
 
 def _use(user: User, method: str, code: str) -> bool:

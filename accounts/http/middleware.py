@@ -22,7 +22,7 @@ from django.template.response import TemplateResponse
 from django.urls import get_callable
 from django.utils.functional import SimpleLazyObject
 
-from accounts import addresses, known_browsers, rate_limits
+from accounts import addresses, known_browsers, rate_limits, refusals
 from accounts.http import cross_site, headers, hosts, post_only, request_context
 from accounts.http.layers import Layer, RequestLayer, ResponseLayer, TwoWayLayer
 from accounts.models import User
@@ -48,6 +48,7 @@ class TrustedProxyMiddleware(RequestLayer):
         "HTTP_X_FORWARDED_HOST",
         "HTTP_FORWARDED",
         "HTTP_X_REQUEST_ID",
+        *(("HTTP_TRACEPARENT", "HTTP_TRACESTATE") if settings.TRACES_URL else ()),
     )
     # Application servers set the scheme by these headers, by default for any local process (gunicorn, uvicorn).
     HTTPS_CLAIMS = {
@@ -270,8 +271,9 @@ class AuthenticationMiddleware(RequestLayer, auth.AuthenticationMiddleware):
 
 class RequestContextMiddleware:
     """
-    Makes the request available to request_context, for sign-ins, security events and the log, and returns its id in
-    X-Request-ID. Comes after TrustedProxyMiddleware, which removes addresses and ids of untrusted clients.
+    Makes the request available to request_context, for sign-ins, security events and the log, logs that it was
+    refused, and returns its id in X-Request-ID. Comes after TrustedProxyMiddleware, which removes addresses and ids of
+    untrusted clients.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -280,6 +282,8 @@ class RequestContextMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         with request_context.use_request(request):
             response = self.get_response(request)
+            if response.status_code >= HTTPStatus.BAD_REQUEST:
+                refusals.note(request, response)
         headers.set_safe(response, "X-Request-ID", request_context.request_id(request))
         return response
 

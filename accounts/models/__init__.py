@@ -1,4 +1,4 @@
-"""Models of accounts. They import each other in this order: choices, events, attempts, factors, sign-ins, users."""
+"""Models of accounts, imported in this order: choices, event receivers, events, attempts, factors, sign-ins, users."""
 
 from accounts.models.attempts import Attempt, AttemptCounter, AttemptCounterQuerySet
 from accounts.models.choices import Method
@@ -10,6 +10,7 @@ from accounts.models.errors import (
     SecondStepRequired,
     SignInRefused,
 )
+from accounts.models.event_receivers import EventReceiver
 from accounts.models.events import SecurityEvent, SecurityEventQuerySet
 from accounts.models.factors import (
     AuthenticatorApp,
@@ -36,6 +37,7 @@ __all__ = [
     "AttemptCounterQuerySet",
     "AuthenticatorApp",
     "DPoPRequired",
+    "EventReceiver",
     "Factor",
     "FactorRemoval",
     "Method",

@@ -52,6 +52,7 @@ class EventType(models.TextChoices):
     SIGNED_UP = "signed_up", _("signed up")
     SIGNED_IN = "signed_in", _("signed in")
     SIGN_IN_FAILED = "sign_in_failed", _("sign-in failed")
+    REAUTHENTICATED = "reauthenticated", _("identity confirmed")
     SIGNED_OUT = "signed_out", _("signed out")
     SIGN_IN_ENDED = "sign_in_ended", _("sign-in ended")
     TOKEN_REUSED = "token_reused", _("refresh token used twice")

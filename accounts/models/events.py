@@ -17,6 +17,7 @@ from accounts.compiled_queries import chunks
 from accounts.http import request_context
 from accounts.models import event_sentences
 from accounts.models.choices import EndReason, EventType, event_types
+from accounts.models.event_receivers import EventReceiver
 from accounts.pruning import BATCH_SIZE, PrunableQuerySet
 from accounts.signals import events_recorded
 
@@ -45,13 +46,24 @@ class SecurityEventQuerySet(PrunableQuerySet["SecurityEvent"]):
     delete.queryset_only = True  # type: ignore[attr-defined]
 
     def prunable(self) -> Self:
-        """Returns the events older than EVENT_KEEP_DAYS."""
-        return self.filter(created_at__lt=timezone.now() - settings.EVENT_KEEP)
+        """Returns the events older than EVENT_KEEP_DAYS that were sent to the receiver of EVENTS_URL, if it is set."""
+        return self._sent().filter(created_at__lt=timezone.now() - settings.EVENT_KEEP)
+
+    def _sent(self) -> Self:
+        """The events that do not wait for a receiver. At most one statement."""
+        sent_through = EventReceiver.objects.sent_through()
+        return self if sent_through is None else self.filter(pk__lte=sent_through)
+
+    def unsent_for(self) -> float:
+        """Returns the age of the oldest event that waits for the receiver of EVENTS_URL, in seconds. Two statements."""
+        waiting = self.filter(pk__gt=EventReceiver.objects.sent_through()).order_by("pk")
+        oldest = waiting.values_list("created_at", flat=True).first()
+        return (timezone.now() - oldest).total_seconds() if oldest else 0.0
 
     def prune(self, size: int = BATCH_SIZE) -> Iterator[int]:
-        """Deletes the events older than EVENT_KEEP_DAYS, as PrunableQuerySet.prune()."""
+        """Deletes the prunable events, as PrunableQuerySet.prune()."""
         # The primary key is nearly in the order of time, so no index on the time is needed.
-        oldest = self.order_by("pk").select_for_update(skip_locked=True, of=("self",))
+        oldest = self._sent().order_by("pk").select_for_update(skip_locked=True, of=("self",))
         kept_since = timezone.now() - settings.EVENT_KEEP
         while True:
             with transaction.atomic(using=self.db):
@@ -70,7 +82,16 @@ class SecurityEventManager(models.Manager.from_queryset(SecurityEventQuerySet)):
         Inserts an event of the current request, and logs it after the commit. Call it in the transaction of the change.
         `details` must not contain a secret.
         """
-        event = self.build(type, user_id=user.pk if user else None, sid=sign_in.pk if sign_in else None, **details)
+        return self._store(
+            self.build(type, user_id=user.pk if user else None, sid=sign_in.pk if sign_in else None, **details)
+        )
+
+    def record_reauthentication(self, user: Any, method: str) -> "SecurityEvent":
+        """Records that a signed-in user has proved `method` again, in the sign-in of the current request."""
+        sid = request_context.sid_of(user)
+        return self._store(self.build(EventType.REAUTHENTICATED, user_id=user.pk, sid=sid, method=str(method)))
+
+    def _store(self, event: "SecurityEvent") -> "SecurityEvent":
         try:
             event.save(force_insert=True)
         except IntegrityError:

@@ -9,7 +9,8 @@ from django.db import transaction
 from django.urls import reverse
 
 from accounts.models import SecurityEvent, SignIn, User
-from tests.conftest import claims_of
+from tests import second_factors
+from tests.conftest import ApiClient, claims_of
 
 pytestmark = pytest.mark.django_db
 
@@ -53,6 +54,15 @@ def test_a_browser_signing_in_is_an_event_of_its_sign_in(browser_of, ann):
     browser_of(ann)
     event = SecurityEvent.objects.get(type="signed_in")
     assert (event.user, event.sid) == (ann, SignIn.objects.get().pk)
+
+
+def test_a_sign_in_is_recorded_with_its_methods(client_of, ann, password):
+    client = client_of(ann)
+    assert SecurityEvent.objects.get(type="signed_in").details["methods"] == "password"
+    app, _codes = second_factors.add_app(client)
+    answer = ApiClient().post("/api/token/", {"username": "ann", "password": password, "code": app.code()})
+    assert answer.status_code == 200
+    assert SecurityEvent.objects.filter(type="signed_in").first().details["methods"] == "password totp"
 
 
 def test_staff_signing_in_to_the_admin_is_an_event(browser, staff, password):

@@ -89,6 +89,17 @@ def test_a_wrong_password_gives_no_access(stale_browser, wrong):
     assert stale_browser.get("/accounts/email/").status_code == 302
 
 
+def test_a_confirmation_is_recorded_with_its_method(stale_browser, ann, password):
+    confirm(stale_browser, password)
+    event = SecurityEvent.objects.get(type="reauthenticated")
+    assert (event.user, event.sid, event.details) == (ann, SignIn.objects.get().pk, {"method": "password"})
+
+
+def test_a_right_old_password_is_recorded_even_if_the_new_one_is_refused(browser_of, ann, password):
+    browser_of(ann).post("/accounts/password_change/", {"old_password": password, "new_password1": "short"})
+    assert SecurityEvent.objects.filter(type="reauthenticated", user=ann).count() == 1
+
+
 def test_a_wrong_password_is_recorded_as_a_failed_sign_in(stale_browser, ann):
     confirm(stale_browser, "not the right passphrase")
     assert SecurityEvent.objects.filter(user=ann, type="sign_in_failed").count() == 1

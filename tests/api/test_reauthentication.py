@@ -5,7 +5,9 @@ import time
 import pytest
 from django.conf import settings
 
-from accounts.models import SignIn
+from accounts.models import SecurityEvent, SignIn
+from tests import second_factors
+from tests.conftest import ApiClient
 
 PASSWORD_CONFIRM = "/api/password/confirm/"
 END_OTHERS = "/api/sign-ins/end-others/"
@@ -91,3 +93,25 @@ def test_ending_one_or_all_sign_ins_asks_for_a_recent_proof(ann, client_of, time
     response = client.request(method, one if method == "DELETE" else "/api/sign-ins/end-all/")
     assert (response.status_code, response.json()["code"]) == (403, "recent_sign_in_required")
     assert response.json()["methods"] == ["password"]
+
+
+def test_a_confirmation_is_recorded_with_its_method(caller, ann, password):
+    assert caller("/api/reauthenticate/", {"password": password}).status_code == 204
+    event = SecurityEvent.objects.get(type="reauthenticated")
+    assert (event.user, event.sid, event.details) == (ann, SignIn.objects.get().pk, {"method": "password"})
+
+
+def test_a_confirmation_by_a_second_factor_is_recorded(ann, client_of, password):
+    client = client_of(ann)
+    app, _codes = second_factors.add_app(client)
+    assert client.post("/api/reauthenticate/", {"code": app.code()}).status_code == 204
+    assert SecurityEvent.objects.get(type="reauthenticated").details == {"method": "totp"}
+    # A second step is part of its sign-in.
+    code = {"username": "ann", "password": password, "code": app.code(1)}
+    assert ApiClient().post("/api/token/", code).status_code == 200
+    assert SecurityEvent.objects.filter(type="reauthenticated").count() == 1
+
+
+def test_a_wrong_confirmation_over_the_api_is_recorded(caller, ann):
+    assert caller("/api/reauthenticate/", {"password": "not the right passphrase"}).status_code == 400
+    assert SecurityEvent.objects.filter(type="sign_in_failed", user=ann).count() == 1

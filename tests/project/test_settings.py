@@ -71,6 +71,17 @@ WRONG_LINKS = (
     f"{APP}/\N{SNOWMAN}/{{uid}}/{{token}}",
 )
 
+WRONG_RECEIVERS = [
+    "logs.example.org:601",
+    "syslog+udp://logs.example.org",
+    "syslog+tcp://",
+    "syslog+tcp://logs.example.org:port",
+    "file://events.jsonl",
+    "file:///",
+    "file:///var/log/",
+    "syslog+tls://logs.example.org?ssl_ca_certs=/nowhere/ca.pem",
+    "otlp+http://logs.example.org?token=secret",
+]
 WRONG = [
     *((name, value) for name in NUMBERS for value in NO_NUMBERS),
     ("ACCESS_TOKEN_MINUTES", "0"),
@@ -125,6 +136,7 @@ WRONG = [
     ("EMAIL_URL", f"smtp://{PASSWORD}/2@mail.example.org"),
     ("EMAIL_URL", "smtp+tls://"),
     ("ENV_FILE", "/nowhere/at/all/.env"),
+    *(("EVENTS_URL", value) for value in WRONG_RECEIVERS),
     ("GEOIP_PATH", "/nowhere/at/all/GeoLite2-City.mmdb"),
     ("GEOIP_PATH", __file__),
     ("GEOIP_PATH", str(Path(__file__).parent)),
@@ -180,6 +192,15 @@ RIGHT: list[tuple[str, str, str, Any]] = [
             f"{APP}:8443/confirm?uid={{uid}}&token={{token}}&at=me@here",
             f"{APP}/{{token}}/{{uid}}",
             "https://[2001:db8::1]/{uid}{token}",
+        )
+    ),
+    *(
+        ("EVENTS_URL", value, "EVENTS_URL", value)
+        for value in (
+            "syslog+tcp://[::1]",
+            "syslog+tls://logs.example.org:6514?ssl_ca_certs=/dev/null",
+            "otlp+https://user:p%40ss@logs.example.org/api/v1/logs",
+            "file:///var/log/events.jsonl",
         )
     ),
     ("PASSWORD_MIN_LENGTH", " 20 ", "PASSWORD_MIN_LENGTH", 20),

@@ -174,6 +174,7 @@ def test_the_linked_sections_exist():
         ("../accounts/README.md", "limits"),
         ("../accounts/README.md", "passwords"),
         ("../accounts/README.md", "events"),
+        ("README.md", "events-leave"),
         ("README.md", "keys"),
         ("README.md", "connections"),
     }
@@ -310,7 +311,7 @@ def test_every_way_to_sign_in_is_documented():
 
 
 def test_the_project_connects_to_no_other_host():
-    """No module sends requests to other hosts, except by the drivers of database, Redis and mail."""
+    """No module sends requests to other hosts, except by the drivers of database, Redis and mail, and for events."""
     speakers = {
         "aiohttp",
         "ftplib",
@@ -335,4 +336,7 @@ def test_the_project_connects_to_no_other_host():
         ("project/management/commands/start.py", "socket"),
         ("project/closing.py", "socket"),
         ("accounts/delivery.py", "smtplib"),
+        # EVENTS_URL.
+        ("project/forwarding/receivers.py", "http.client"),
+        ("project/forwarding/receivers.py", "socket"),
     }

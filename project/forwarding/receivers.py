@@ -1,0 +1,212 @@
+"""The receivers of events: syslog over TCP or TLS, a file, and an OTLP collector."""
+
+import base64
+import errno
+import fcntl
+import os
+import socket
+import ssl
+import struct
+import termios
+import time
+from collections import deque
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Protocol
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from accounts.models import SecurityEvent
+from project.forwarding import formats
+
+CONNECT_SECONDS = 3.0
+# Less than the limit of idle transactions that .env.example suggests for PgBouncer.
+SEND_SECONDS = 4.0
+PORTS = {"syslog+tcp": 601, "syslog+tls": 6514, "otlp+http": 4318, "otlp+https": 4318}
+OTLP_PATH = "/v1/logs"
+# Syslog has no acknowledgement: after a lost connection, what was sent in this time is sent again.
+RESEND_SECONDS = 10.0
+MAX_RESENT_FRAMES = 10_000
+FILE_MODE = 0o640
+ERRORS = (OSError, HTTPException)
+
+
+class Rejected(OSError):
+    """The receiver answered with an error."""
+
+
+class Receiver(Protocol):
+    def open(self) -> None:
+        """Connects if there is no connection. Raises one of ERRORS."""
+
+    def send(self, events: list[SecurityEvent]) -> None:
+        """Returns when the receiver has the events. Raises one of ERRORS; the events must then be sent again."""
+
+    def close(self) -> None: ...
+
+
+def receiver_of(url: str) -> Receiver:
+    """Returns the receiver of a valid EVENTS_URL. It is not connected yet."""
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return File(unquote(parts.path))
+    return Otlp(parts) if parts.scheme.startswith("otlp") else Syslog(parts)
+
+
+class Syslog:
+    """
+    RFC 5424 by TCP (RFC 6587) or TLS (RFC 5425). The events are sent once the host of the receiver has acknowledged all
+    bytes, and the connection is still open.
+    """
+
+    def __init__(self, url: SplitResult) -> None:
+        self._address = (url.hostname or "", url.port or PORTS[url.scheme])
+        self._tls = _tls_context(url) if url.scheme == "syslog+tls" else None
+        self._socket: socket.socket | None = None
+        # Frames, and when they were sent, on the monotonic clock.
+        self._recent: deque[tuple[float, bytes]] = deque(maxlen=MAX_RESENT_FRAMES)
+
+    def open(self) -> None:
+        if self._socket:
+            return
+        connected = socket.create_connection(self._address, CONNECT_SECONDS)
+        try:
+            if self._tls:
+                connected = self._tls.wrap_socket(connected, server_hostname=self._address[0])
+            connected.settimeout(SEND_SECONDS)
+        except OSError:
+            connected.close()
+            raise
+        self._socket = connected
+        self._forget_old()
+        if self._recent:
+            self._deliver(b"".join(frame for _sent_at, frame in self._recent))
+
+    def send(self, events: list[SecurityEvent]) -> None:
+        frames = [formats.syslog_frame(event) for event in events]
+        self.open()
+        self._deliver(b"".join(frames))
+        self._forget_old()
+        now = time.monotonic()
+        self._recent.extend((now, frame) for frame in frames)
+
+    def close(self) -> None:
+        if self._socket:
+            with suppress(OSError):
+                self._socket.close()
+        self._socket = None
+
+    def _deliver(self, frames: bytes) -> None:
+        try:
+            self._check_open()
+            self._socket.sendall(frames)  # type: ignore[union-attr]
+            self._wait_for_acknowledgement()
+            self._check_open()
+        except OSError:
+            self.close()
+            raise
+
+    def _check_open(self) -> None:
+        """Raises ConnectionError if the receiver has closed the connection. It sends nothing otherwise."""
+        sock: socket.socket = self._socket  # type: ignore[assignment]
+        sock.setblocking(False)
+        try:
+            if not sock.recv(1024):
+                raise ConnectionResetError(errno.ECONNRESET, "The receiver has closed the connection")
+        except (BlockingIOError, ssl.SSLWantReadError):
+            pass
+        finally:
+            sock.settimeout(SEND_SECONDS)
+
+    def _wait_for_acknowledgement(self) -> None:
+        """Waits until no byte is unacknowledged (Linux, tcp(7): SIOCOUTQ). Raises TimeoutError."""
+        deadline = time.monotonic() + SEND_SECONDS
+        while _unacknowledged_bytes(self._socket):  # type: ignore[arg-type]
+            if time.monotonic() > deadline:
+                raise TimeoutError(errno.ETIMEDOUT, "The receiver does not acknowledge what was sent")
+            time.sleep(0.002)
+
+    def _forget_old(self) -> None:
+        while self._recent and self._recent[0][0] < time.monotonic() - RESEND_SECONDS:
+            self._recent.popleft()
+
+
+class File:
+    """
+    A file of JSON lines, for an agent that reads it. It may be renamed at any time (logrotate): the next event creates
+    a new one. The events are on the disk when send() returns.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def open(self) -> None: ...
+
+    def send(self, events: list[SecurityEvent]) -> None:
+        lines = b"".join(formats.json_line(event) for event in events)
+        file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        try:
+            self._append(file, lines)
+        finally:
+            os.close(file)
+
+    def close(self) -> None: ...
+
+    def _append(self, file: int, lines: bytes) -> None:
+        size = os.fstat(file).st_size
+        if size and os.pread(file, 1, size - 1) != b"\n":
+            # The previous process was killed while it wrote.
+            lines = b"\n" + lines
+        try:
+            written = os.write(file, lines)
+            if written < len(lines):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file)
+        except OSError:
+            # No part of a line is left behind if the disk is full.
+            with suppress(OSError):
+                os.ftruncate(file, size)
+            raise
+
+
+class Otlp:
+    """OTLP over HTTP in JSON. A user name and password of the URL are sent by Basic authentication."""
+
+    def __init__(self, url: SplitResult) -> None:
+        self._host, self._port = url.hostname or "", url.port or PORTS[url.scheme]
+        self._tls = _tls_context(url) if url.scheme == "otlp+https" else None
+        self._path = url.path.rstrip("/") or OTLP_PATH
+        self._headers = {"Content-Type": "application/json"}
+        if url.username:
+            credentials = f"{unquote(url.username)}:{unquote(url.password or '')}".encode()
+            self._headers["Authorization"] = f"Basic {base64.b64encode(credentials).decode()}"
+
+    def open(self) -> None: ...
+
+    def send(self, events: list[SecurityEvent]) -> None:
+        connection = (
+            HTTPSConnection(self._host, self._port, timeout=SEND_SECONDS, context=self._tls)
+            if self._tls
+            else HTTPConnection(self._host, self._port, timeout=SEND_SECONDS)
+        )
+        try:
+            connection.request("POST", self._path, formats.otlp_request(events), self._headers)
+            response = connection.getresponse()
+            response.read(100_000)
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise Rejected(errno.EPROTO, f"The receiver answered {response.status}")
+
+    def close(self) -> None: ...
+
+
+def _tls_context(url: SplitResult) -> ssl.SSLContext:
+    """The receiver must have a certificate for its name, of the system's authorities or of `?ssl_ca_certs=`."""
+    [authorities] = parse_qs(url.query).get("ssl_ca_certs", [""])
+    return ssl.create_default_context(cafile=authorities or None)
+
+
+def _unacknowledged_bytes(sock: socket.socket) -> int:
+    # SIOCOUTQ has the number of TIOCOUTQ.
+    answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+    return int(struct.unpack("i", answer)[0])
