@@ -86,6 +86,7 @@ TOGETHER = {
         "tests/api/test_schema_client.py",
     ),
     "issuer": ("tests/interop/",),
+    "migrate": ("tests/project/test_migrate_command.py",),
     "app": ("tests/e2e/test_documented_app.py", "tests/e2e/test_origins.py"),
     "client": ("tests/e2e/test_client_",),
     "stage": ("tests/e2e/test_compare.py", "tests/e2e/test_budgets.py"),
