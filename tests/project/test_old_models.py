@@ -44,18 +44,22 @@ def test_the_previous_release_writes_while_its_database_is_migrated(env, tmp_pat
     stop, logs = tmp_path / "stop", [tmp_path / f"log{number}" for number in range(WRITERS)]
     writers = [start_writer(env, log, stop) for log in logs]
     try:
-        wait_for_rows(logs, LEAST_ROWS)
+        wait_for_rows(writers, logs, LEAST_ROWS)
         servers.manage(env, "migrate", "--verbosity=0")
-        wait_for_rows(logs, rows_of(logs) // WRITERS + LEAST_ROWS)
+        wait_for_rows(writers, logs, max(map(rows_in, logs)) + LEAST_ROWS)
     finally:
         stop.touch()
         statuses = [writer.wait(30) for writer in writers]
     assert statuses == [0] * WRITERS, [log.read_text()[-2000:] for log in logs]
 
 
-def rows_of(logs):
-    return sum(len(log.read_text().splitlines()) for log in logs)
+def rows_in(log):
+    return len(log.read_text().splitlines())
 
 
-def wait_for_rows(logs, each):
-    servers.wait_until(lambda: all(len(log.read_text().splitlines()) >= each for log in logs), seconds=40)
+def wait_for_rows(writers, logs, least):
+    """Waits until each writer has written so many, or one has ended with an error."""
+    servers.wait_until(
+        lambda: all(rows_in(log) >= least for log in logs) or any(each.poll() is not None for each in writers),
+        seconds=60,
+    )
