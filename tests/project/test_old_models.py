@@ -40,7 +40,7 @@ def start_writer(env, log, stop):
 @pytest.mark.long
 @pytest.mark.once
 @pytest.mark.timeout(200)
-def test_the_previous_release_writes_while_its_database_is_migrated(env, tmp_path):
+def test_old_models_write_while_the_database_is_migrated(env, tmp_path):
     stop, logs = tmp_path / "stop", [tmp_path / f"log{number}" for number in range(WRITERS)]
     writers = [start_writer(env, log, stop) for log in logs]
     try:

@@ -139,7 +139,7 @@ def test_a_change_node_by_node_refuses_no_request(stores, nodes):
         check_links(nodes, links[-1:])
 
 
-def test_without_a_fallback_everything_of_the_old_key_is_refused(stores, nodes):
+def test_without_a_fallback_the_old_key_is_refused(stores, nodes):
     """As after a leak of the key. It shows that the checks of the test above can fail."""
     program, app_user = Program(nodes), AppUser(nodes, stores["DATABASE_URL"])
     browser, link = Browser(program, nodes[0]), reset_link(stores | environment(OLD, ""), program.name)
