@@ -6,8 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import psycopg
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, Error
 from django.db.backends.postgresql import base
+from django.db.backends.postgresql.schema import DatabaseSchemaEditor
 from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
 
@@ -63,9 +64,27 @@ class Connection(psycopg.Connection[Any]):
             raise
 
 
+class SchemaEditor(DatabaseSchemaEditor):
+    """
+    Ends its transaction also if a deferred statement fails, such as one that adds a foreign key. Django's leaves it
+    open, so that the connection can do nothing else and `migrate` cannot try again.
+    """
+
+    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
+        if exc_type is None:
+            try:
+                while self.deferred_sql:
+                    self.execute(self.deferred_sql.pop(0), None)
+            except Error as error:
+                super().__exit__(type(error), error, error.__traceback__)
+                raise
+        super().__exit__(exc_type, exc_value, traceback)
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """Without a deadline it behaves as Django's own (tests/test_database_backends.py)."""
 
+    SchemaEditorClass = SchemaEditor
     Database = SimpleNamespace(**vars(psycopg) | {"connect": Connection.connect})  # type: ignore[assignment]
 
     def __init__(self, settings_dict: dict[str, Any], alias: str = DEFAULT_DB_ALIAS) -> None:

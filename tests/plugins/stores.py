@@ -89,6 +89,7 @@ TOGETHER = {
         "tests/api/test_schema_client.py",
     ),
     "issuer": ("tests/interop/",),
+    "migrate": ("tests/project/test_migrate_command.py",),
     "app": ("tests/e2e/test_documented_app.py", "tests/e2e/test_origins.py"),
     "client": ("tests/e2e/test_client_",),
     "deployed": ("tests/project/test_deployed.py",),

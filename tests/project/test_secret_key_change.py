@@ -2,11 +2,9 @@
 
 import hashlib
 import os
-import random
 import threading
 import time
 import uuid
-from contextlib import suppress
 
 import httpx
 import jwt
@@ -16,22 +14,14 @@ from jwt.algorithms import ECAlgorithm
 from jwt.utils import base64url_encode
 
 from tests import servers
+from tests.project.signed_in import PASSWORD, AppUser, Browser, Program, is_valid, reset_link, restart
 
-PASSWORD = "violet anchor hums at dawn"
 WRONG = "not the right passphrase at all"
 OLD, NEW = (
     "old-2Lk4TzWc8NfHs3YbJd6PgAu5EeKt1RoXi7Qm2xVr9-of-tests",
     "new-9Rk2mVx7Lq4TzWc8NfHs3YbJd6PgAu5EeKt1Ro-of-tests",
 )
 ROUNDS = [(OLD, NEW), (NEW, OLD), (NEW, "")]
-RESET_LINK = """
-from django.contrib.auth.tokens import default_token_generator
-from django.utils.encoding import force_bytes
-from django.utils.http import urlsafe_base64_encode
-from accounts.models import User
-user = User.objects.get(username={!r})
-print(urlsafe_base64_encode(force_bytes(user.pk)), default_token_generator.make_token(user))
-"""
 
 pytestmark = [pytest.mark.once, pytest.mark.long, pytest.mark.timeout(400)]
 
@@ -55,75 +45,6 @@ def nodes(stores):
     env = stores | environment(OLD, "")
     with servers.node(env, 1) as one, servers.node(env, 1) as other:
         yield [one, other]
-
-
-def restart(node, env):
-    node.stop_gracefully()
-    node.options["env"] = os.environ | env
-    node.start()
-
-
-class Program:
-    """A client that calls and refreshes at all nodes, and retries at another node without a response."""
-
-    def __init__(self, nodes):
-        self.nodes, self.statuses, self.over = nodes, [], threading.Event()
-        self.name = f"u{uuid.uuid4().hex[:12]}"
-        form = {"username": self.name, "email": f"{self.name}@example.org", "password": PASSWORD}
-        assert httpx.post(f"{nodes[0].url}/api/register/", json=form).status_code == 201
-        self.sign_in(nodes[0])
-
-    def sign_in(self, node):
-        form = {"username": self.name, "password": PASSWORD}
-        answer = httpx.post(f"{node.url}/api/token/", json=form, timeout=30)
-        assert answer.status_code == 200, answer.text
-        self.tokens = answer.json()
-
-    def me(self, node):
-        bearer = {"Authorization": f"Bearer {self.tokens['access']}"}
-        return httpx.get(f"{node.url}/api/me/", headers=bearer, timeout=30).status_code
-
-    def refresh(self, node):
-        answer = httpx.post(f"{node.url}/api/token/refresh/", json={"refresh": self.tokens["refresh"]}, timeout=30)
-        if answer.status_code == 200:
-            self.tokens = answer.json()
-        return answer.status_code
-
-    def run(self):
-        while not self.over.is_set():
-            with suppress(httpx.TransportError):
-                self.statuses.append(self.me(random.choice(self.nodes)))
-                self.statuses.append(self.refresh(random.choice(self.nodes)))
-            time.sleep(0.05)
-
-
-class Browser:
-    """A browser of the program's user that signed in at one node and uses all nodes."""
-
-    def __init__(self, program, node):
-        self.http = httpx.Client(timeout=30)
-        self.program = program
-        assert self.sign_in(node) == 302
-
-    def sign_in(self, node):
-        self.http.get(f"{node.url}/accounts/login/")
-        return self.send(node, "/accounts/login/", {"username": self.program.name, "password": PASSWORD})
-
-    def send(self, node, path, form):
-        token = {"csrfmiddlewaretoken": servers.csrf_token(self.http.cookies)}
-        return self.http.post(f"{node.url}{path}", data=form | token).status_code
-
-    def is_signed_in(self, node):
-        return self.http.get(f"{node.url}/accounts/profile/").status_code == 200
-
-    def is_known(self, node):
-        """Whether it can sign in while strangers with the same address are locked out."""
-        return self.sign_in(node) == 302
-
-    def saves(self, shown_by, node):
-        """Sends a form of one node to another. Returns whether it was saved."""
-        self.http.get(f"{shown_by.url}/accounts/profile/")
-        return self.send(node, "/accounts/profile/", {"first_name": "Ann", "last_name": ""}) == 302
 
 
 class BoundClient:
@@ -163,15 +84,6 @@ class BoundClient:
         return httpx.get(url, headers=headers, timeout=30).status_code == 200
 
 
-def reset_link(env, name):
-    uid, token = servers.manage(env, "shell", "--verbosity=0", "--command", RESET_LINK.format(name)).split()
-    return f"/accounts/reset/{uid}/{token}/"
-
-
-def is_valid(node, link):
-    return httpx.get(f"{node.url}{link}", follow_redirects=True, timeout=30).status_code == 200
-
-
 def lock_out_strangers(node, name):
     for _guess in range(6):
         httpx.post(f"{node.url}/api/token/", json={"username": name, "password": WRONG}, timeout=30)
@@ -189,10 +101,16 @@ def check_all_nodes(nodes, program, browsers, locked):
     assert browsers[-1].saves(*reversed(nodes))
 
 
+def check_links(nodes, links):
+    assert [link for link in links for node in nodes if not is_valid(node, link)] == []
+
+
 def test_a_change_node_by_node_refuses_no_request(stores, nodes):
-    program, other = Program(nodes), Program(nodes)
+    program, other, reader = Program(nodes), Program(nodes), Program(nodes)
+    app_user = AppUser(nodes, stores["DATABASE_URL"])
     browsers = [Browser(program, node) for node in nodes]
     locked = Browser(other, nodes[0])
+    links = [reset_link(stores | environment(OLD, ""), reader.name)]
     busy = Program(nodes)
     calls = threading.Thread(target=busy.run)
     calls.start()
@@ -202,18 +120,34 @@ def test_a_change_node_by_node_refuses_no_request(stores, nodes):
                 restart(node, stores | environment(key, fallback))
                 browsers.append(Browser(program, node))
                 check_all_nodes(nodes, program, browsers, locked)
-                link = reset_link(stores | environment(key, fallback), program.name)
-                assert [is_valid(each, link) for each in nodes] == [True, True]
+                links.append(reset_link(stores | environment(key, fallback), reader.name))
+                check_links(nodes, links)
+                assert [app_user.signs_in(each) for each in nodes] == [True, True]
     finally:
         busy.over.set()
         calls.join()
     assert len(busy.statuses) > 20
     assert set(busy.statuses) == {200}
-    since = Browser(program, nodes[0])
+    # The sign-ins of before have expired when the old key is removed, 30 days later.
+    since, program_since = Browser(program, nodes[0]), Program(nodes)
     for node in nodes:
         restart(node, stores | environment(*ROUNDS[2]))
-        # Refresh tokens are signed with the new key now, and sign-ins of the second round stay valid.
         assert all(since.is_signed_in(each) for each in nodes)
+        assert program_since.me(node) == program_since.refresh(node) == 200
+        # The secret of the app was encrypted with the new key when it was used.
+        assert app_user.signs_in(node)
+        check_links(nodes, links[-1:])
+
+
+def test_without_a_fallback_the_old_key_is_refused(stores, nodes):
+    """As after a leak of the key. It shows that the checks of the test above can fail."""
+    program, app_user = Program(nodes), AppUser(nodes, stores["DATABASE_URL"])
+    browser, link = Browser(program, nodes[0]), reset_link(stores | environment(OLD, ""), program.name)
+    restart(nodes[1], stores | environment(NEW, ""))
+    assert [program.me(nodes[1]), program.refresh(nodes[1])] == [401, 401]
+    assert not browser.is_signed_in(nodes[1])
+    assert not is_valid(nodes[1], link)
+    assert not app_user.signs_in(nodes[1])
 
 
 def test_a_key_unknown_to_other_nodes_is_refused(stores, nodes):

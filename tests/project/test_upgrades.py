@@ -3,97 +3,36 @@
 import hashlib
 import os
 import re
-import shutil
-import subprocess
-import sys
 import uuid
-from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 from django.db import connection, models
 from django.db.migrations.loader import MigrationLoader
-from django.utils import timezone
 
 from tests import servers
-from tests.plugins import optional_tools
+from tests.project import releases
+from tests.project.old_models import APPS, MODELS, entries_of, models_at, row_of, unchanged
 
-# The release before this one.
-PREVIOUS = "46f7874"
 PASSWORD = "violet anchor hums at dawn"
 NEW_PASSWORD = "copper lantern drifts past noon"
-APPS = ("accounts", "api", "blocklist")
-# In this order, each model exists before the next one refers to it. Others come last.
-MODELS = ("user", "signin", "session", "securityevent", "lock", "entry", "statusindex", "usedproof", "recoverycodeset")
 MIGRATIONS = sorted(key for key in MigrationLoader(None).disk_migrations if key[0] in APPS)
 
 
-def models_of(migration):
-    """Returns the models of the release of that migration, by name."""
-    loader = MigrationLoader(connection)
-    known = {}
-    for app in APPS:
-        for leaf in loader.graph.leaf_nodes(app):
-            plan = loader.graph.forwards_plan(leaf)
-            known[app] = [key for key in plan if key in loader.graph.forwards_plan(migration)]
-    nodes = [keys[-1] for keys in known.values() if keys]
-    state = loader.project_state(nodes or migration)
-    return {model._meta.model_name: model for model in state.apps.get_models() if model._meta.app_label in APPS}
-
-
-def value_of(field, number):
-    """Returns a valid value of the field, a different one for each number."""
-    if field.choices:
-        return field.flatchoices[0][0]
-    if isinstance(field, models.UUIDField):
-        return uuid.uuid4()
-    if isinstance(field, models.DateTimeField):
-        return timezone.now()
-    if isinstance(field, models.DurationField):
-        return timedelta(days=1)
-    if isinstance(field, models.EmailField):
-        return f"user-{number}@example.org"
-    if isinstance(field, models.IntegerField):
-        return 1000 + number
-    if isinstance(field, models.CharField | models.TextField):
-        return f"value-{number}"
-    if isinstance(field, models.BinaryField):
-        return number.to_bytes(16, "big")
-    if isinstance(field, models.BooleanField):
-        return False
-    if isinstance(field, models.JSONField):
-        return {}
-    raise NotImplementedError(f"{field}: say here what that code writes")
-
-
-def row_of(model, number, **given):
-    """Inserts a row like the code of that release, with the same defaults of Django."""
-    values = {
-        field.name: value_of(field, number)
-        for field in model._meta.concrete_fields
-        if not (field.has_default() or field.has_db_default() or field.null or field.blank)
-        and not (field.auto_created or field.is_relation)
-    }
-    named = {field.name for field in model._meta.concrete_fields}
-    known = {name: value for name, value in given.items() if name in named}
-    return models.QuerySet(model).create(**values | known)
-
-
-def entries_of(model):
-    """Returns the fields of one entry of each kind of that release."""
-    wholesale = {"sub": uuid.UUID(int=1), "all": uuid.UUID(int=0)}
-    kinds = [kind for kind, _label in model._meta.get_field("kind").choices]
-    return [
-        {"kind": kind, "token_id": wholesale[kind], "before": timezone.now()} if kind in wholesale else {"kind": kind}
-        for kind in kinds
-    ]
+def leaves_of(migration):
+    """Returns the last migration of each app in the release of that migration."""
+    graph = MigrationLoader(connection).graph
+    plan = graph.forwards_plan(migration)
+    plans = [graph.forwards_plan(leaf) for app in APPS for leaf in graph.leaf_nodes(app)]
+    known = [[key for key in each if key in plan and key[0] == each[-1][0]] for each in plans]
+    return [keys[-1] for keys in known if keys] or [migration]
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("migration", MIGRATIONS, ids=lambda key: ".".join(key))
 def test_models_of_each_migration_write_to_the_migrated_database(migration):
-    known = models_of(migration)
+    known = models_at(leaves_of(migration))
     rows = {}
     for name in sorted(known, key=lambda name: (MODELS.index(name) if name in MODELS else len(MODELS), name)):
         for number, given in enumerate(entries_of(known[name]) if name == "entry" else [{}]):
@@ -110,25 +49,13 @@ def test_models_of_each_migration_write_to_the_migrated_database(migration):
     connection.check_constraints()
 
 
-def unchanged(row):
-    return {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields if not field.primary_key}
-
-
-# Nodes of the previous release
+# Nodes of the first release
 
 
 @pytest.fixture(scope="module")
-def previous_code(tmp_path_factory):
-    """A folder with the code of the previous release."""
-    folder = tmp_path_factory.mktemp("previous")
-    asked = ["git", "archive", PREVIOUS]
-    archive = subprocess.run(asked, cwd=servers.ROOT, capture_output=True) if shutil.which("git") else None
-    if archive is None or archive.returncode:
-        optional_tools.skip_or_fail(
-            f"The previous release, {PREVIOUS}, is not in the history of this folder: git fetch it"
-        )
-    subprocess.run(["tar", "--extract", "--directory", folder], input=archive.stdout, check=True)
-    return folder
+def first_code(tmp_path_factory):
+    """A folder with the code of the first release, which all migrations since then leave working."""
+    return releases.extract(releases.FIRST, tmp_path_factory.mktemp("first"))
 
 
 @pytest.fixture(params=["postgresql", "sqlite"])
@@ -147,9 +74,9 @@ def migrated(request, tmp_path):
 @pytest.mark.long
 @pytest.mark.once
 @pytest.mark.timeout(300)
-def test_the_previous_release_runs_on_the_migrated_database(previous_code, migrated):
-    assert not (Path(previous_code) / "tests/project/test_upgrades.py").exists()
-    with servers.node(migrated, 1, root=previous_code) as old, servers.node(migrated, 1) as new:
+def test_the_first_release_runs_on_the_migrated_database(first_code, migrated):
+    assert not (Path(first_code) / "tests/project/test_upgrades.py").exists()
+    with servers.node(migrated, 1, root=first_code) as old, servers.node(migrated, 1) as new:
         go_through_everything(old, new, status_after_change=200 if "postgres" in migrated["DATABASE_URL"] else 401)
 
 
@@ -242,14 +169,6 @@ print(f"/accounts/email/{uid}/{links.email_confirmation.make_token(user)}/")
 """
 
 
-def manage_in(folder, env, *command):
-    done = subprocess.run(
-        [sys.executable, "manage.py", *command], cwd=folder, env=os.environ | env, stdout=subprocess.PIPE, text=True
-    )
-    assert done.returncode == 0
-    return done.stdout
-
-
 @pytest.fixture(params=["postgresql", "sqlite"])
 def not_migrated(request, tmp_path):
     """The environment of nodes on an empty database. All clients have one address, and sign in often."""
@@ -263,17 +182,17 @@ def not_migrated(request, tmp_path):
 @pytest.mark.long
 @pytest.mark.once
 @pytest.mark.timeout(300)
-def test_data_of_the_previous_release_stay_valid(previous_code, not_migrated):
+def test_data_of_the_first_release_stay_valid(first_code, not_migrated):
     env = not_migrated
-    manage_in(previous_code, env, "migrate", "--verbosity=0")
-    with servers.node(env, 1, root=previous_code) as old, httpx.Client(base_url=old.url, timeout=30) as browser:
+    releases.manage(first_code, env, "migrate", "--verbosity=0")
+    with servers.node(env, 1, root=first_code) as old, httpx.Client(base_url=old.url, timeout=30) as browser:
         form = {"username": "ann", "email": "ann@example.org", "password1": PASSWORD, "password2": PASSWORD}
         send(browser, "/accounts/signup/", form)
         tokens = ok(httpx.post(f"{old.url}/api/token/", json=credentials(PASSWORD)), 200)
         cookies = browser.cookies
         for _guess in range(4):
             ok(httpx.post(f"{old.url}/api/token/", json=credentials("a wrong passphrase it is")), 401)
-    links = manage_in(previous_code, env, "shell", "--verbosity=0", "--command", LINKS).split()
+    links = releases.manage(first_code, env, "shell", "--verbosity=0", "--command", LINKS).split()
     assert len(links) == 2
     servers.manage(env, "migrate", "--verbosity=0")
     with servers.node(env, 1) as new:
