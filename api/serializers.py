@@ -251,6 +251,10 @@ class RegistrationSerializer(serializers.Serializer):
         return super().to_internal_value(data)
 
     def validate_username(self, username: str) -> str:
+        try:
+            registration.validate_new_username(username)
+        except DjangoValidationError as error:
+            raise ValidationError(error.messages) from error
         return self._validate_by_model("username", username)
 
     def validate_email(self, email: str) -> str:
