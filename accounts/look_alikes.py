@@ -13,10 +13,13 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 # The scripts in use (Unicode UAX 31, table 5), as the names of their characters begin.
-SCRIPTS = frozenset(
-    "LATIN GREEK CYRILLIC ARMENIAN GEORGIAN HEBREW ARABIC DEVANAGARI BENGALI GURMUKHI GUJARATI TAMIL TELUGU KANNADA "
-    "MALAYALAM SINHALA THAI LAO MYANMAR KHMER ETHIOPIC HANGUL HIRAGANA KATAKANA CJK".split()
-)
+# fmt: off
+SCRIPTS = frozenset((
+    "LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "GEORGIAN", "HEBREW", "ARABIC", "DEVANAGARI", "BENGALI", "GURMUKHI",
+    "GUJARATI", "TAMIL", "TELUGU", "KANNADA", "MALAYALAM", "SINHALA", "THAI", "LAO", "MYANMAR", "KHMER",
+    "ETHIOPIC", "HANGUL", "HIRAGANA", "KATAKANA", "CJK",
+))
+# fmt: on
 # Scripts that one language mixes. Latin letters may be among them.
 MIXES = (frozenset({"CJK", "HIRAGANA", "KATAKANA", "LATIN"}), frozenset({"CJK", "HANGUL", "LATIN"}))
 # Latin letters without an ASCII letter and a mark as their parts. Not the dotless i, which looks like an i.

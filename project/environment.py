@@ -4,6 +4,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from email.utils import parseaddr
 from io import StringIO
 from pathlib import Path
@@ -14,9 +15,11 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from project.setting_values import (
+    MIN_SECRET_BYTES,
     SITE_HOST,
     has_port_in_range,
     is_geoip_database,
+    is_legacy_key,
     is_link,
     may_be_same_site,
     network,
@@ -146,6 +149,32 @@ class Environment:
             return float(value)
         self.refuse(name, f"a number from {low:g} to {high:g}", value)
         return default
+
+    def moment(self, name: str) -> datetime | None:
+        """A point in time, of which a date is the beginning; in UTC without an offset. None if it is unset."""
+        value = self.text(name)
+        try:
+            found = datetime.fromisoformat(value) if value else None
+        except ValueError:
+            self.refuse(name, "a date or a time, such as 2027-01-31 or 2027-01-31T12:00+01:00", value)
+            return None
+        return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
+
+    def legacy_key(self, name: str) -> str:
+        """A secret for HS256, or a public key in PEM format, in which \\n may stand for a line feed."""
+        value = self.text(name).replace("\\n", "\n")
+        if value and not is_legacy_key(value):
+            expected = (
+                f"a secret of {MIN_SECRET_BYTES} bytes or more, or a public key in PEM format (RSA, EC or Ed25519)"
+            )
+            self.refuse(name, expected)
+            return ""
+        return value
+
+    def require_both(self, *names: str) -> None:
+        """For settings that need each other."""
+        given = [bool(self.text(name)) for name in names]
+        self.require(all(given) or not any(given), f"{' and '.join(names)} need each other: set both, or none.")
 
     def choice(self, name: str, choices: Sequence[str]) -> str:
         """Empty if it is unset."""

@@ -20,6 +20,7 @@ from accounts.models.factors import (
     RecoveryCodeSet,
     UsedStep,
 )
+from accounts.models.moved_in import MovedInUser, OldCredential
 from accounts.models.sessions import Session
 from accounts.models.sign_in_querysets import SignInQuerySet
 from accounts.models.sign_ins import SignIn
@@ -37,6 +38,8 @@ __all__ = [
     "Factor",
     "FactorRemoval",
     "Method",
+    "MovedInUser",
+    "OldCredential",
     "Passkey",
     "RecoveryCode",
     "RecoveryCodeSet",

@@ -93,6 +93,8 @@ class User(ChangedColumnsModel, AbstractUser):
 
     # True on the instance that sign_up() returns: the sign-in that follows the sign-up does not count as a use.
     is_signing_up = False
+    # True on an instance whose sign-in of the site before continues (accounts.moving_in).
+    is_continuing = False
     # What was proved on this instance (Method) before starting.start(): set by the code that verified it.
     proved: tuple[str, ...] = ()
 
