@@ -35,12 +35,15 @@ def canonical(username: str) -> str:
     if username.isascii():
         return username
     normal = unicodedata.normalize("NFKC", username)
-    return "".join(each if each.isascii() else each.lower() for each in normal)
+    lower = normal.lower()
+    # Not of each letter by itself: a sigma at the end of a word has another form. The capital I with a dot gives two.
+    pairs = zip(normal, lower if len(lower) == len(normal) else map(str.lower, normal), strict=True)
+    return "".join(each if each.isascii() else small for each, small in pairs)
 
 
 def folded(username: str) -> str:
     """Returns the form in which usernames are compared: two accounts never have the same."""
-    return username.lower() if username.isascii() else "".join(map(str.lower, unicodedata.normalize("NFKC", username)))
+    return username.lower() if username.isascii() else unicodedata.normalize("NFKC", username).lower()
 
 
 def validate_username(username: str) -> None:

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
-from django.db import DatabaseError, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.utils import load_backend
 
 ALIAS = "moving_in"
 USER_TABLE = "auth_user"
@@ -59,8 +62,7 @@ class DatabaseSource(Source):
 
     def __init__(self, url: str, user_table: str) -> None:
         self.user_table = user_table
-        connections.databases[ALIAS] = connections.configure_settings({"default": {}, ALIAS: _options(url)})[ALIAS]
-        self.connection = connections[ALIAS]
+        self.connection = _connection(url)
         try:
             with self.connection.cursor() as cursor:
                 self.tables = set(self.connection.introspection.table_names(cursor))
@@ -104,17 +106,23 @@ class DatabaseSource(Source):
         return str(self.connection.ops.quote_name(name))
 
 
-def _options(url: str) -> dict[str, Any]:
-    """Raises CommandError for an URL that is not valid, without its text, which may contain a password."""
+def _connection(url: str) -> BaseDatabaseWrapper:
+    """
+    Returns a connection of its own, which no code of the project uses. Raises CommandError for a URL that is not valid,
+    without its text, which may contain a password.
+    """
     try:
         options: dict[str, Any] = environ.Env.db_url_config(url)
     except Exception:
         raise CommandError("The URL of the database is not valid.") from None
     if "sqlite" in options.get("ENGINE", "") and not Path(options["NAME"]).is_file():
         raise CommandError(f"There is no database file {options['NAME']}.")
-    if not options.get("ENGINE"):
-        raise CommandError("The URL of the database is not valid: expected postgres://… or sqlite:///….")
-    return options
+    try:
+        backend = load_backend(options["ENGINE"])
+    except (KeyError, ImproperlyConfigured):
+        raise CommandError("The URL of the database is not valid: expected postgres://… or sqlite:///….") from None
+    configured = connections.configure_settings({DEFAULT_DB_ALIAS: {}, ALIAS: options})[ALIAS]
+    return backend.DatabaseWrapper(configured, ALIAS)
 
 
 class DumpSource(Source):

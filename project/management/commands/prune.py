@@ -10,10 +10,10 @@ from django.utils.translation import ngettext
 from tqdm import tqdm
 
 from accounts.factors import removals
-from accounts.models import AttemptCounter, FactorRemoval, SecurityEvent, Session, SignIn, User
+from accounts.models import AttemptCounter, FactorRemoval, OldCredential, SecurityEvent, Session, SignIn, User
 from api.blocklist.models import Entry
 
-PRUNED: list[Any] = [User, Session, SignIn, Entry, SecurityEvent, AttemptCounter, FactorRemoval]
+PRUNED: list[Any] = [User, Session, SignIn, Entry, SecurityEvent, AttemptCounter, FactorRemoval, OldCredential]
 
 
 class Command(BaseCommand):
