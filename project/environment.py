@@ -162,7 +162,9 @@ class Environment:
 
     def legacy_key(self, name: str) -> str:
         """A secret for HS256, or a public key in PEM format, in which \\n may stand for a line feed."""
-        value = self.text(name).replace("\\n", "\n")
+        value = self.text(name)
+        if value.startswith("-----BEGIN"):
+            value = value.replace("\\n", "\n")
         if value and not is_legacy_key(value):
             expected = (
                 f"a secret of {MIN_SECRET_BYTES} bytes or more, or a public key in PEM format (RSA, EC or Ed25519)"
@@ -170,11 +172,6 @@ class Environment:
             self.refuse(name, expected)
             return ""
         return value
-
-    def require_both(self, *names: str) -> None:
-        """For settings that need each other."""
-        given = [bool(self.text(name)) for name in names]
-        self.require(all(given) or not any(given), f"{' and '.join(names)} need each other: set both, or none.")
 
     def choice(self, name: str, choices: Sequence[str]) -> str:
         """Empty if it is unset."""

@@ -285,8 +285,13 @@ LEGACY_JWT_UNTIL = env.moment("LEGACY_JWT_UNTIL")
 LEGACY_SESSION_KEY = env.word("LEGACY_SESSION_KEY", is_secret=True)
 LEGACY_SESSION_UNTIL = env.moment("LEGACY_SESSION_UNTIL")
 LEGACY_SESSION_COOKIE = env.word("LEGACY_SESSION_COOKIE", default="sessionid")
-for each in ("LEGACY_JWT", "LEGACY_SESSION"):
-    env.require_both(f"{each}_KEY", f"{each}_UNTIL")
+for name, key, until in (
+    ("JWT", LEGACY_JWT_KEY, LEGACY_JWT_UNTIL),
+    ("SESSION", LEGACY_SESSION_KEY, LEGACY_SESSION_UNTIL),
+):
+    env.require(
+        bool(key) == bool(until), f"LEGACY_{name}_KEY and LEGACY_{name}_UNTIL need each other: set both, or none."
+    )
 # For each client address: sign-ups and password resets.
 ACCOUNT_RATE = env.rate("ACCOUNT_RATE", default="60/hour")
 REST_FRAMEWORK = {

@@ -1,4 +1,6 @@
-"""import_users takes users as they are, names each collision first, and imports nobody twice."""
+"""import_users takes users as they are, names each collision first, and imports no user twice."""
+
+# ruff: noqa: S608 (tables of statements are constants)
 
 import io
 import sqlite3
@@ -68,7 +70,6 @@ def test_a_csv_file_is_imported(tmp_path):
 
 
 def make_database(folder, table="auth_user"):
-    # ruff: noqa: S608 (the table is one of two constants)
     database = sqlite3.connect(folder / "old.sqlite3")
     database.executescript(f"""
         CREATE TABLE {table} (id integer PRIMARY KEY, password varchar, last_login datetime, is_superuser bool,
