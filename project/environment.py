@@ -150,14 +150,18 @@ class Environment:
         self.refuse(name, f"a number from {low:g} to {high:g}", value)
         return default
 
-    def moment(self, name: str) -> datetime | None:
-        """A point in time, of which a date is the beginning; in UTC without an offset. None if it is unset."""
+    def until(self, name: str, key_name: str, key: str) -> datetime | None:
+        """
+        The time until which the key of another setting is used: a date is its beginning, in UTC without an offset. None
+        without both settings, which need each other.
+        """
         value = self.text(name)
         try:
             found = datetime.fromisoformat(value) if value else None
         except ValueError:
             self.refuse(name, "a date or a time, such as 2027-01-31 or 2027-01-31T12:00+01:00", value)
             return None
+        self.require(bool(key) == bool(found), f"{key_name} and {name} need each other: set both, or none.")
         return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
 
     def legacy_key(self, name: str) -> str:

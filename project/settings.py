@@ -281,17 +281,10 @@ SIMPLE_JWT = {
 }
 # Sign-ins of the site that users moved in from: the key of its refresh tokens, its SECRET_KEY, and until when.
 LEGACY_JWT_KEY = env.legacy_key("LEGACY_JWT_KEY")
-LEGACY_JWT_UNTIL = env.moment("LEGACY_JWT_UNTIL")
+LEGACY_JWT_UNTIL = env.until("LEGACY_JWT_UNTIL", "LEGACY_JWT_KEY", LEGACY_JWT_KEY)
 LEGACY_SESSION_KEY = env.word("LEGACY_SESSION_KEY", is_secret=True)
-LEGACY_SESSION_UNTIL = env.moment("LEGACY_SESSION_UNTIL")
+LEGACY_SESSION_UNTIL = env.until("LEGACY_SESSION_UNTIL", "LEGACY_SESSION_KEY", LEGACY_SESSION_KEY)
 LEGACY_SESSION_COOKIE = env.word("LEGACY_SESSION_COOKIE", default="sessionid")
-for name, key, until in (
-    ("JWT", LEGACY_JWT_KEY, LEGACY_JWT_UNTIL),
-    ("SESSION", LEGACY_SESSION_KEY, LEGACY_SESSION_UNTIL),
-):
-    env.require(
-        bool(key) == bool(until), f"LEGACY_{name}_KEY and LEGACY_{name}_UNTIL need each other: set both, or none."
-    )
 # For each client address: sign-ups and password resets.
 ACCOUNT_RATE = env.rate("ACCOUNT_RATE", default="60/hour")
 REST_FRAMEWORK = {

@@ -34,7 +34,7 @@ urlpatterns = [
     path("api/token/blacklist/", TokenBlacklistView.as_view()),
 ]
 """
-# Users with cheap hashes, a live token of each fifth one, a session of others.
+# Users with cheap hashes, a live token of each tenth one, a session of others.
 POPULATE = """
 import json
 from datetime import timedelta
@@ -61,9 +61,9 @@ users = list(User.objects.order_by("pk"))
 editors.user_set.add(*users[:50])
 tokens, sessions = {}, {}
 for user in users:
-    if user.pk % 5 == 0:
+    if user.pk % 10 == 5:
         tokens[user.username] = str(RefreshToken.for_user(user))
-    if user.pk % 5 == 1:
+    if user.pk % 10 == 6:
         session = SessionStore()
         session["_auth_user_id"] = str(user.pk)
         session["_auth_user_backend"] = "django.contrib.auth.backends.ModelBackend"

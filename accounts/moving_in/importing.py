@@ -136,6 +136,7 @@ class Import:
                     passkeys.append(factor)
                 else:
                     self.counts["recovery codes and unreadable factors, not imported"] += 1
+        passkeys = _unique(passkeys)
         self.counts["authenticator apps"] += len(AuthenticatorApp.objects.bulk_create(apps))
         self.counts["passkeys"] += len(Passkey.objects.bulk_create(passkeys))
 
@@ -176,6 +177,15 @@ class Import:
                 pk = old_sessions.credential_of(row["session_key"])
                 live.append(OldCredential(pk=pk, user_id=owner.pk, until=until))
         return _add_credentials(live)
+
+
+def _unique(passkeys: list[Passkey]) -> list[Passkey]:
+    """Those whose credential no account has. One statement if there are passkeys."""
+    by_id = {bytes(each.credential_id): each for each in passkeys}
+    here = Passkey.objects.filter(credential_id__in=by_id).values_list("credential_id", flat=True) if by_id else []
+    for credential_id in here:
+        del by_id[bytes(credential_id)]
+    return list(by_id.values())
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from accounts import sessions
+from accounts.factors import requirements
 from accounts.http import cross_site
 from accounts.http.layers import TwoWayLayer
 from accounts.models import MovedInUser, OldCredential, SecondFactorMissing, SecondStepRequired, SignInRefused
@@ -52,7 +53,7 @@ class OldSessionMiddleware(TwoWayLayer):
         try:
             return _sign_in(request, *found)
         except (SecondStepRequired, SecondFactorMissing):
-            # Of an app, which has its own sign-in: the old session can still be used for a page.
+            # A page of a user with a factor can still use it. An app shows its own sign-in.
             request.has_old_session = False  # type: ignore[attr-defined]
         except SignInRefused:
             pass
@@ -77,10 +78,13 @@ def _owner_of(cookie: str) -> tuple[MovedInUser, UUID] | None:
 def _sign_in(request: BrowserRequest, owner: MovedInUser, credential: UUID) -> HttpResponse | None:
     """
     Uses the old session up, and starts a sign-in of ours: both, or nothing. For a page of a user with a second factor
-    it begins the second step instead, and returns the redirect. Raises SignInRefused.
+    it begins the second step instead, and returns the redirect. Raises SignInRefused: nothing is used up.
     """
     with transaction.atomic():
         user = continuing.lock_owner(owner)
+        if user.must_have_second_factor and not requirements.has_second_factor(user):
+            # It would add one now: for that, an old session is no proof.
+            raise SecondFactorMissing
         # No later than this, the sign-in of before has expired.
         continuing.use_up(user, credential, timezone.now() + settings.SIGN_IN_MAX)
         if request.path.startswith("/api/"):

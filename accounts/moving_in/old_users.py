@@ -14,6 +14,8 @@ from accounts.moving_in import old_hashes
 
 TRUE = ("1", "t", "true", "yes", "y", "on")
 HEX_UUID = re.compile(r"[0-9a-f]{32}")
+# JSON can have half of a character, which no database stores.
+SURROGATE = re.compile(r"[\ud800-\udfff]")
 MAX_ID_LENGTH = 64
 KEPT_ID = re.compile(r"[1-9][0-9]{0,17}")
 FALSE = ("0", "f", "false", "no", "n", "off", "")
@@ -85,7 +87,7 @@ def _text(row: dict[str, Any], name: str) -> str:
     if isinstance(value, bytes | list | dict):
         raise Unreadable(name)
     text = "" if value is None else str(value)
-    if "\0" in text:
+    if "\0" in text or (not text.isascii() and SURROGATE.search(text)):
         raise Unreadable(name)
     return text
 

@@ -151,6 +151,8 @@ COLLISIONS = {
     "id-taken": ({}, "gets a new id"),
     "new-id": ({"id": "d-8"}, "gets a new id"),
     "unreadable": ({"is_active": "perhaps"}, "left out: column is_active"),
+    "unreadable text": ({"first_name": "\ud800"}, "left out: column first_name"),
+    "unreadable time": ({"date_joined": "yesterday"}, "left out: column date_joined"),
 }
 NOTES = ("blank-address", "new-id")
 
@@ -398,6 +400,14 @@ def test_a_passkey_comes_along_and_signs_in(run):
     answer = {"step": options["step"], "credential": authenticator.get(options["publicKey"])}
     assert ApiClient().post("/api/token/passkey/", answer).status_code == 200
     assert SecurityEvent.objects.get(type="signed_in").user_id == 7
+
+
+def test_a_passkey_of_two_users_comes_along_once(run):
+    authenticator = Authenticator()
+    rows = [passkey_row(authenticator), passkey_row(authenticator, user_id=8) | {"id": 3}]
+    run(users(), mfa__authenticator=rows)
+    run([USER | {"id": 9, "username": "erin", "email": ""}], mfa__authenticator=[passkey_row(authenticator, user_id=9)])
+    assert Passkey.objects.count() == 1
 
 
 UNREADABLE = [

@@ -199,6 +199,13 @@ def test_a_user_with_a_second_factor_is_asked_for_it(tmp_path):
     assert not SignIn.objects.exclude(name="Previous site").exists()
 
 
+def test_no_old_session_adds_a_required_second_factor(carol):
+    with override_settings(SECOND_FACTOR="all"):
+        response = browser_with(KEY).get("/accounts/profile/")
+    assert response.url == "/accounts/login/?next=/accounts/profile/"
+    assert OldCredential.objects.get().used_at is None
+
+
 def test_an_app_keeps_its_old_session_for_a_page(tmp_path):
     move(tmp_path, session_row(KEY, session_content()), mfa__authenticator=[APP])
     browser = browser_with(KEY)
