@@ -187,7 +187,7 @@ class SetPasswordForm(OnePasswordMixin, auth_forms.SetPasswordForm):
 
 
 class EmailChangeForm(forms.Form):
-    new_email = User._meta.get_field("email").formfield(label=_("New e-mail address"))
+    new_email = User._meta.get_field("email").formfield(label=_("New e-mail address"), required=True)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -19,7 +19,7 @@ from tests.authenticator import Authenticator
 from tests.conftest import ApiClient
 from tests.old_site import HASH, PASSWORD, USER, import_users, write_csv, write_dump
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.long]
 
 DAVE = {"id": 8, "username": "dave", "email": "dave@old.example", "password": HASH}
 
