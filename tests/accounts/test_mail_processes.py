@@ -17,10 +17,12 @@ pytestmark = [pytest.mark.long, pytest.mark.once]
 
 PASSWORD = "violet anchor hums at dawn"
 MAKE_USERS = f"""
+from django.contrib.auth.hashers import make_password
 from django.utils import timezone
 from accounts.models import User
+password, now = make_password({PASSWORD!r}), timezone.now()
 for name in {{names}}:
-    User.objects.create_user(name, f"{{{{name}}}}@example.org", {PASSWORD!r}, email_confirmed_at=timezone.now())
+    User.objects.create(username=name, email=f"{{{{name}}}}@example.org", password=password, email_confirmed_at=now)
 """
 NOTIFY_ALL = """
 from accounts.models import User
