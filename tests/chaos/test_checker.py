@@ -5,18 +5,25 @@ from dataclasses import replace
 import pytest
 
 from tests.chaos.checker import check
-from tests.chaos.recorder import Call, End, Fault, History, Record
+from tests.chaos.mail_rules import MAIL_SECONDS
+from tests.chaos.recorder import RESTORE, Alarm, Call, End, Fault, History, Letter, Record, Restore
 
 SIGN_IN = Call("sign in", 0, 0.1, 200, sid="s", user="ann", mode="token")
 CALL = Call("call", 1, 1.1, 200, sid="s", user="ann", mode="token", jti="j")
 END = End("sign out", 2, 2.1, True, "ann", frozenset({"s"}))
-RECORD = Record(frozenset({"s"}), frozenset(), {("signed_in", "s"): 1, ("signed_out", "s"): 1})
+EVENTS = {("signed_in", "s"): 1, ("signed_out", "s"): 1}
+RECORD = Record(frozenset({"s"}), frozenset(), EVENTS)
+# Of an ended sign-in whose refresh token was used twice.
+REUSED = {("signed_in", "s"): 1, ("sign_in_ended", "s"): 1, ("token_reused", "s"): 1}
 VALKEY = Fault("killed", 1.5, 3, "valkey")
 POSTGRES = Fault("paused", 1.5, 3, "postgres")
 
 
-def rules(calls: list[Call], ends: list[End] = (), faults: list[Fault] = (), record: Record = RECORD) -> list[str]:
-    return [each.rule for each in check(History([SIGN_IN, *calls], list(ends), list(faults), record))]
+def rules(
+    calls: list[Call], ends: list[End] = (), faults: list[Fault] = (), record: Record = RECORD, **more: object
+) -> list[str]:
+    history = History([SIGN_IN, *calls], list(ends), list(faults), record=record, **more)
+    return [each.rule for each in check(history)]
 
 
 def at(seconds: float, **changes: object) -> Call:
@@ -86,7 +93,8 @@ def test_a_refusal_before_the_end_was_requested_is_found() -> None:
 
 def test_a_wholesale_end_without_response_may_take_effect_late() -> None:
     end = End("end others", 0.5, 30, False, "ann", frozenset({"another"}))
-    record = replace(RECORD, reasons={"s": "ended_by_user at 12:00"})
+    ended = EVENTS | {("sign_in_ended", "s"): 1}
+    record = replace(RECORD, reasons={"s": "ended_by_user at 12:00"}, events=ended)
     assert rules([at(3, status=401)], [end], record=record) == []
     assert rules([at(3, status=401)], [end]) == ["no client is signed out without cause"]
     assert rules([at(3, status=401)], [replace(end, action="password")], record=record) != []
@@ -153,7 +161,7 @@ def test_an_expired_token_may_be_refused() -> None:
 
 def test_a_refresh_repeated_too_late_counts_as_reuse() -> None:
     lost = at(3, action="refresh", status=0, presented="a", left=True)
-    record = replace(RECORD, reasons={"s": "token_reused at 12:00"})
+    record = replace(RECORD, reasons={"s": "token_reused at 12:00"}, events=REUSED)
     late, stuck, soon = (at(seconds, action="refresh", status=401, presented="a") for seconds in (40, 10, 5))
     assert rules([lost, late], record=record) == []
     assert rules([lost, replace(stuck, answered_at=18)], record=record) == []
@@ -167,12 +175,12 @@ def test_an_abandoned_refresh_may_be_executed_late() -> None:
     retried = at(4, action="refresh", presented="a", returned="b")
     again = at(5, action="refresh", presented="b", returned="c")
     refused = at(9, status=401)
-    record = replace(RECORD, reasons={"s": "token_reused at 12:00"})
+    record = replace(RECORD, reasons={"s": "token_reused at 12:00"}, events=REUSED)
     signed_out = ["no client is signed out without cause"]
     assert rules([lost, retried, again, refused], record=record) == []
     assert rules([lost, retried, again, refused]) == signed_out
     assert rules([lost, retried, refused], record=record) == signed_out
-    assert rules([retried, again, refused], record=record) == signed_out
+    assert rules([retried, again, refused], record=record) == [*signed_out, "no honest client is called a thief"]
     # It was accepted after the time in which a hanging node may execute a request.
     assert rules([lost, retried, again, at(24), at(25, status=401)], record=record) == signed_out
 
@@ -234,3 +242,161 @@ def test_a_password_change_without_its_event_is_found() -> None:
     good = replace(RECORD, events={**RECORD.events, ("password_changed", "ann"): 1})
     assert rules([], [change, change], record=good) == ["no acknowledged change is lost"]
     assert rules([], [change], record=good) == []
+
+
+# Restores
+
+RESTORED = Restore(backup_began_at=1.5, began_at=4, over_at=6)
+RESTORE_END = End(RESTORE, 4, 6, True, "", frozenset({"s"}))
+
+
+def test_a_sign_in_that_a_restore_has_not_ended_is_found() -> None:
+    assert rules([at(3), at(6.1, status=401)], [RESTORE_END], restores=[RESTORED]) == []
+    assert rules([at(6.1)], [RESTORE_END], restores=[RESTORED]) == ["nothing is accepted after its end"]
+    assert rules([at(6.2, mode="session")], [RESTORE_END], restores=[RESTORED]) != []
+    record = replace(RECORD, ended=frozenset(), unended=frozenset({"s"}))
+    assert rules([], [RESTORE_END], record=record, restores=[RESTORED]) == ["no acknowledged change is lost"]
+
+
+def test_a_change_before_the_backup_that_is_lost_is_found() -> None:
+    lost = Record(frozenset(), frozenset(), {("signed_in", "s"): 1})
+    assert rules([], [END], record=lost, restores=[RESTORED]) == []
+    later = replace(RESTORED, backup_began_at=2.2)
+    assert rules([], [END], record=lost, restores=[later]) == ["no acknowledged change is lost"]
+
+
+def test_an_end_before_the_backup_that_is_undone_is_found() -> None:
+    end = replace(END, sent_at=1, answered_at=1.1)
+    assert rules([at(7)], [end], restores=[RESTORED]) == ["nothing is accepted after its end"]
+
+
+def test_a_sign_in_after_the_backup_may_be_unknown() -> None:
+    lost = Record(frozenset(), frozenset(), {})
+    assert rules([], record=lost, restores=[replace(RESTORED, backup_began_at=0.05)]) == []
+    assert rules([], record=lost, restores=[RESTORED]) == ["no acknowledged change is lost"]
+    # To sign out of it later is no error.
+    later = replace(END, sent_at=7, answered_at=7.1)
+    assert rules([], [later], record=lost, restores=[replace(RESTORED, backup_began_at=0.05)]) == []
+
+
+# Half-done changes, thefts and second steps
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        replace(RECORD, half_done=("a session of nobody",)),
+        replace(RECORD, unended=frozenset({"another"})),
+        replace(RECORD, reasons={"s": "signed_out at 12:00"}, events={("signed_in", "s"): 1}),
+        replace(RECORD, reasons={"s": "ended_by_user at 12:00"}),
+        replace(RECORD, reasons={"s": "token_reused at 12:00"}, events=EVENTS | {("sign_in_ended", "s"): 1}),
+    ],
+)
+def test_a_change_without_its_event_is_found(record: Record) -> None:
+    assert rules([], record=record) == ["nothing is half done"]
+
+
+def test_raw_sql_ends_without_an_event() -> None:
+    record = replace(RECORD, reasons={"s": "ended_by_staff at 12:00"}, events={("signed_in", "s"): 1})
+    assert rules([], record=record) == []
+
+
+def test_an_honest_client_that_is_called_a_thief_is_found() -> None:
+    record = replace(RECORD, events=REUSED, reasons={"s": "token_reused at 12:00"})
+    theft = replace(END, action="theft")
+    lost = at(3, action="refresh", status=503, retry_after="2", presented="a")
+    assert rules([], [theft], record=record) == []
+    assert rules([lost], record=record) == []
+    assert rules([], record=record) == ["no honest client is called a thief"]
+    assert rules([replace(lost, status=200, returned="b")], record=record) == ["no honest client is called a thief"]
+
+
+def test_a_stolen_refresh_token_that_is_accepted_is_found() -> None:
+    first = at(1, action="refresh", presented="a", returned="b")
+    theft = at(2, action="theft", presented="a", returned="x")
+    assert rules([first, replace(theft, status=401)], [replace(END, action="theft")]) == []
+    assert rules([first, theft]) == ["no family forks"]
+
+
+def test_a_sign_in_without_its_second_step_is_found() -> None:
+    two_factor = frozenset({"ann"})
+    assert rules([], two_factor=two_factor) == ["no sign in skips its second step"]
+    assert [
+        each.rule for each in check(History([replace(SIGN_IN, code="c")], record=RECORD, two_factor=two_factor))
+    ] == []
+
+
+@pytest.mark.parametrize("action", ["replayed code", "end", "sign in"])
+def test_a_code_that_is_accepted_twice_is_found(action: str) -> None:
+    first, again = at(1, action="end", code="c"), at(2.2, action=action, code="c")
+    assert rules([first, replace(again, status=401, sid="")], [END]) == []
+    assert rules([first, replace(again, code="d")], []) == []
+    assert rules([first, again]) == ["no code is accepted twice"]
+    undone = Restore(backup_began_at=0.5, began_at=1.5, over_at=2)
+    assert rules([first, again], restores=[undone]) == []
+    assert rules([first, again], restores=[replace(undone, backup_began_at=1.2)]) == ["no code is accepted twice"]
+
+
+# Mails
+
+ALARM = Alarm("token_reused", "ann", "10.0.0.1", 100)
+MAIL = Letter(
+    "token_reused", "ann@example.org", 102, "ann@example.org", frozenset({"ann"}), frozenset({"10.0.0.1"}), "1"
+)
+ALARMED = replace(RECORD, alarms=(ALARM,))
+NOT_MAILED, MISDIRECTED = ["every alarm is mailed"], ["no mail goes to the wrong address"]
+
+
+def test_an_alarm_without_a_mail_is_found() -> None:
+    assert rules([], record=ALARMED, letters=[MAIL]) == []
+    assert rules([], record=ALARMED, letters=[]) == NOT_MAILED
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "password_changed"},
+        {"ip_addresses": frozenset({"10.0.0.2"})},
+        {"received_at": 60.0},
+        {"to": "bob@example.org", "header_to": "bob@example.org", "names": frozenset({"bob"})},
+    ],
+)
+def test_the_mail_of_another_alarm_does_not_count(changes: dict[str, object]) -> None:
+    assert rules([], record=ALARMED, letters=[replace(MAIL, **changes)]) == NOT_MAILED
+
+
+def test_two_equal_alarms_need_two_mails() -> None:
+    record = replace(RECORD, alarms=(ALARM, replace(ALARM, recorded_at=110)))
+    again = replace(MAIL, received_at=112)
+    assert rules([], record=record, letters=[MAIL, replace(again, id="2")]) == []
+    # A mail that came twice is one mail.
+    assert rules([], record=record, letters=[MAIL, again]) == NOT_MAILED
+
+
+@pytest.mark.parametrize(
+    ("faults", "good"),
+    [
+        ([], False),
+        ([Fault("away", 101, 399, "mail server")], True),
+        ([Fault("away", 101, 250, "mail server"), Fault("paused", 240, 399, "postgres")], True),
+        ([Fault("away", 101, 399, "valkey")], False),
+        ([Fault("away", 101, 150, "mail server")], False),
+        ([Fault("away", 410, 800, "mail server")], False),
+    ],
+)
+def test_a_late_mail_is_found(faults: list[Fault], good: bool) -> None:
+    late = replace(MAIL, received_at=300 + MAIL_SECONDS)
+    assert rules([], faults=faults, record=ALARMED, letters=[late]) == ([] if good else NOT_MAILED)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"to": "bob@example.org"},
+        {"header_to": "bob@example.org"},
+        {"names": frozenset({"bob"})},
+        {"names": frozenset({"ann", "bob"})},
+    ],
+)
+def test_a_mail_to_the_wrong_address_is_found(changes: dict[str, object]) -> None:
+    assert set(rules([], record=RECORD, letters=[MAIL, replace(MAIL, id="2", **changes)])) == set(MISDIRECTED)

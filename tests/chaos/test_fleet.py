@@ -10,7 +10,8 @@ from django.db import connection
 
 from tests import servers
 from tests.chaos import raw_sql
-from tests.chaos.__main__ import report, run
+from tests.chaos.__main__ import run
+from tests.chaos.report import report
 from tests.plugins import stores
 from tests.plugins.optional_tools import require
 
