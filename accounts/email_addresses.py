@@ -17,13 +17,12 @@ def send_confirmation(user: User) -> None:
     not learn which mail was sent, or whether one was.
     """
     address, is_taken = user.address_to_confirm, _is_taken(user)
-    # Made for both mails, so that the work is the same.
-    link = links.url("email_confirm", user, links.email_confirmation)
+    links.require_site("email_confirm")
     try:
         AttemptCounter.objects.consume_quota(quotas.confirmation_mails(user, address, is_taken))
     except rate_limits.TooManyAttempts:
         return
-    mail.send_later("address_taken" if is_taken else "confirm_email", user, to=address, link=link)
+    mail.send_later("address_taken" if is_taken else "confirm_email", user, to=address)
 
 
 def _is_taken(user: User) -> bool:

@@ -1,70 +1,96 @@
 """
-Mails to users about their accounts. They are sent after the commit, in a background thread, so that the response time
-does not reveal whether a mail was sent, and no request fails with the mail server.
+The queue of mails. A mail is a task (django-tasks), written in the transaction of its act and sent by
+`manage.py db_worker`: it is not lost with a process, no request waits for the mail server, and the response time does
+not reveal whether a mail was sent. For the rows of the queue see accounts.models.QueuedMail.
 """
 
 import logging
-import re
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from smtplib import SMTPNotSupportedError, SMTPRecipientsRefused, SMTPResponseException
-from threading import Timer
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from enum import IntEnum
+from typing import Any
 
-from django.core.mail import EmailMultiAlternatives
-from django.db import connections, transaction
-from django.template.loader import render_to_string
 from django.utils import timezone, translation
+from django.utils.functional import Promise
 
-from accounts import devices, plain_words
+# Part of Django 6: `from django.tasks import ...`. This is the only import of django-tasks.
+from django_tasks import TaskContext as TaskContext
+from django_tasks import TaskResultStatus, task
+
+from accounts import delivery, devices, letters, notice_quotas, plain_words, requested_mails
 from accounts.http import request_context
+from accounts.letters import Letter
+
+Status = TaskResultStatus
 
 logger = logging.getLogger(__name__)
 
-# Its thread starts with the first mail, that is after a server has forked its workers.
-_postman = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mail")
 
-# Seconds before each retry if the mail server is unavailable. A local relay retries for longer.
-PAUSES = (2, 10, 60)
-# Maximum number of mails that wait for a retry, each in a thread. They are lost when the process ends.
-ROOM = 100
-_waiting: set[Timer] = set()
+class Priority(IntEnum):
+    """The order in which mails are sent."""
+
+    ALARM = 30
+    RESET = 20
+    NOTICE = 10
+    OTHER = 0
+
+
 # Filters for the words of a template's context that a user or a client has chosen.
 PLAIN = {"client": plain_words.words, "device": plain_words.words, "new_address": plain_words.address}
 
 
-# RFC 3834, section 5: mail servers and out-of-office programs do not reply.
-HEADERS = {"Auto-Submitted": "auto-generated"}
-
-
-class Letter(NamedTuple):
-    """A mail that is not rendered yet: it is rendered in the background thread."""
-
-    template: str
-    address: str
-    context: dict[str, Any]
-    language: str | None
-
-
-def letter(template: str, user: Any, to: str = "", **context: Any) -> Letter | None:
+@task(takes_context=True)
+def send(context: TaskContext, letter: dict[str, Any]) -> None:
     """
-    Returns a mail from templates/mail/<template>.txt, whose first line is the subject: to the user's address or to
-    `to`, in the language of the request. None for an account without a mailbox. Removes words that are not plain.
+    Sends a mail, unless it has no purpose any more or its quota is used up. Raises DeliveryError. The quota is counted
+    in a session with the mail server, at the first attempt only.
     """
-    address = to or user.email
-    if not address or not user.has_mailbox:
-        return None
-    context |= {
-        "name": plain_words.username(user.username),
-        "at": timezone.now(),
-        "host": urlsplit(request_context.site()).netloc,
-        "template": template,
-    }
-    for word, plain in PLAIN.items():
-        context[word] = plain(context.get(word, ""))
-    return Letter(template, address, context, request_context.language())
+    stored = Letter(**letter)
+    try:
+        found = requested_mails.context(stored)
+    except requested_mails.Pointless as cause:
+        log = logger.warning if stored.user_id else logger.debug
+        log("A mail was not sent: %s (%s)", stored.template, cause)
+        return
+    with delivery.session() as server:
+        is_first = context.attempt == 1
+        decision = notice_quotas.count(stored) if is_first else notice_quotas.Decision(is_sent=True)
+        if decision.needs_summary:
+            page = {"page": stored.context["summary_page"]}
+            _queue(stored._replace(template="more_notices", context=page, quota="", urgent=""), Priority.OTHER)
+        if decision.is_sent:
+            delivery.deliver(server, letters.message(stored, context.task_result.id, **found))
+
+
+def send_later(
+    template: str,
+    user: Any,
+    to: str = "",
+    *,
+    priority: Priority = Priority.OTHER,
+    quota: str = "",
+    urgent: str = "",
+    **context: Any,
+) -> None:
+    """
+    Queues a mail from templates/mail/<template>.txt to the user's address, or to `to`, in the language of the request.
+    One statement; none for an account without a mailbox. Without a user the task is the same, and no mail is sent: the
+    response time does not show whether there is an account. Removes words that are not plain.
+    """
+    if user is not None and not ((to or user.email) and user.has_mailbox):
+        return
+    language = request_context.language()
+    letter = Letter(
+        template=template,
+        user_id=user and user.pk,
+        address=to or (user.email if user else ""),
+        name=plain_words.username(user.username) if user else "",
+        context=_storable(context, language),
+        site=request_context.site(),
+        language=language,
+        at=timezone.now().isoformat(),
+        quota=quota,
+        urgent=urgent,
+    )
+    _queue(letter, priority)
 
 
 def where() -> dict[str, str | None]:
@@ -73,93 +99,12 @@ def where() -> dict[str, str | None]:
     return {"device": devices.name(user_agent) if user_agent else "", "ip_address": request_context.ip_address()}
 
 
-def send_later(template: str, user: Any, to: str = "", **context: Any) -> None:
-    """Sends a requested mail when the transaction has committed. For notices see accounts.notices."""
-    if written := letter(template, user, to, **context):
-        transaction.on_commit(partial(hand_over, written))
+def _queue(letter: Letter, priority: Priority) -> None:
+    send.using(priority=int(priority)).enqueue(letter=letter._asdict())
 
 
-def hand_over(letter: Letter) -> None:
-    """Queues a mail for the background thread."""
-    _postman.submit(_send, letter)
-
-
-def wait() -> None:
-    """Returns when the background thread has tried to send each mail that is queued now."""
-    _postman.submit(int).result()
-
-
-def _send(letter: Letter) -> None:
-    try:
-        with translation.override(letter.language):
-            written = _written(letter)
-    except Exception:
-        logger.exception("A mail could not be written: %s", letter.template)
-    else:
-        _deliver(written, letter.template, PAUSES)
-    finally:
-        # Templates may query the database. Django closes connections at the end of requests only.
-        connections.close_all()
-
-
-def _written(letter: Letter) -> EmailMultiAlternatives:
-    subject, _, body = render_to_string(f"mail/{letter.template}.txt", letter.context).partition("\n")
-    texts = [text.strip() for text in re.split(r"\n{2,}", body.strip()) if text.strip()]
-    footer = render_to_string("mail/footer.txt", letter.context).strip()
-    context = {
-        "subject": subject.strip(),
-        "preheader": _preheader(texts),
-        "paragraphs": [_paragraph(text) for text in texts],
-        "footer": footer,
-    }
-    # A line of "-- " separates the footer, and mail programs leave it out of replies (RFC 3676, section 4.3).
-    text = "\n\n".join([*texts, f"-- \n{footer}\n"])
-    message = EmailMultiAlternatives(subject.strip(), text, None, [letter.address], headers=HEADERS)
-    message.attach_alternative(render_to_string("mail/letter.html", context), "text/html")
-    return message
-
-
-def _preheader(texts: Sequence[str]) -> str:
-    """Returns the line that mail programs show beside the subject: what happened. The first text is the greeting."""
-    what, *details = texts[1:3]
-    return " · ".join([what, *details[0].split("\n")]) if what.endswith(":") and details else what
-
-
-def _deliver(letter: EmailMultiAlternatives, template: str, pauses: Sequence[float]) -> None:
-    try:
-        letter.send()
-    except Exception as error:
-        if pauses and _may_pass(error) and len(_waiting) < ROOM:
-            logger.warning("A mail is tried again in %s seconds: %s", pauses[0], template)
-            _try_again(pauses[0], letter, template, pauses[1:])
-            return
-        # The log has no text of the mail, which may contain a reset link.
-        logger.exception("A mail could not be sent: %s", template)
-
-
-def _may_pass(error: Exception) -> bool:
-    """Returns whether the error is transient: no reply, or a 4yz reply (RFC 5321, section 4.2.1)."""
-    if isinstance(error, SMTPRecipientsRefused):
-        return all(code < 500 for code, _ in error.recipients.values())
-    if isinstance(error, SMTPResponseException):
-        return error.smtp_code < 500
-    return isinstance(error, OSError) and not isinstance(error, SMTPNotSupportedError)
-
-
-def _try_again(seconds: float, *letter: Any) -> None:
-    def now() -> None:
-        _postman.submit(_deliver, *letter)
-        _waiting.discard(timer)
-
-    timer = Timer(seconds, now)
-    timer.daemon = True
-    _waiting.add(timer)
-    timer.start()
-
-
-def _paragraph(text: str) -> dict[str, str]:
-    """Returns the context of a paragraph. If its last line is a URL, the HTML version shows a button and the URL."""
-    label, _, link = text.rpartition("\n")
-    if label and link.startswith(("http://", "https://")):
-        return {"label": label.rstrip(":"), "link": link}
-    return {"text": text}
+def _storable(context: dict[str, Any], language: str | None) -> dict[str, Any]:
+    """Returns the context as JSON: plain words, and translated ones in the language of the mail."""
+    plain = {word: PLAIN[word](value or "") if word in PLAIN else value for word, value in context.items()}
+    with translation.override(language):
+        return {word: str(value) if isinstance(value, Promise) else value for word, value in plain.items()}

@@ -1,24 +1,15 @@
 """
-Notices: mails about security events of an account. send_later() decides which of them are sent: to confirmed addresses
-only, with a quota by the hour for each account and each mailbox. One summary replaces the notices beyond the quota.
+Notices: mails about security events of an account. They are sent to confirmed addresses only, with quotas
+(accounts.notice_quotas).
 """
 
-from collections.abc import Callable, Sequence
-from datetime import timedelta
-from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import models, transaction
 from django.urls import reverse
-from django.utils import timezone
 
-from accounts import mail, quotas, rate_limits
+from accounts import mail, notice_quotas
 from accounts.http import request_context
-
-SUMMARY_PERIOD = timedelta(hours=1)
-# AttemptCounter.objects.consume_quota. A parameter, since the model of a user imports this module.
-ConsumeQuota = Callable[[Sequence[rate_limits.Source]], None]
 
 
 class Notice(NamedTuple):
@@ -51,66 +42,49 @@ NOTICES = {
 }
 
 
-def send_later(name: str, user: Any, consume_quota: ConsumeQuota, to: str = "", **context: Any) -> None:
+def send_later(name: str, user: Any, to: str = "", **context: Any) -> None:
     """
-    Mails a notice when the transaction has committed: to the user's address if it is confirmed, or to `to`, an earlier
-    confirmed address of the user.
+    Queues a notice: to the user's address if it is confirmed, or to `to`, an earlier confirmed address of the user. One
+    statement, in the transaction of the event.
     """
     if not to and user.email_confirmed_at is None:
         return
     notice = NOTICES[name]
     client = {} if request_context.is_by_another_user(user) and not notice.is_by_credential else mail.where()
-    letter = mail.letter(notice.template, user, to, page=_page(notice.page), **client, **context)
-    summary = mail.letter("more_notices", user, to, page=_page("activity"))
-    if letter and summary:
-        # After the commit, so that the rows of the counters are not locked while the account's row is.
-        transaction.on_commit(partial(_send, name, user, consume_quota, letter, summary), robust=True)
+    mail.send_later(
+        notice.template,
+        user,
+        to,
+        priority=mail.Priority.ALARM if notice.is_urgent else mail.Priority.NOTICE,
+        quota=notice_quotas.NOTICE,
+        urgent=name if notice.is_urgent else "",
+        page=_page(notice.page),
+        # For the summary that may be sent instead.
+        summary_page=_page("activity"),
+        **client,
+        **context,
+    )
 
 
-def send_pause_later(account: UUID, user: Any, consume_quota: ConsumeQuota, by_strangers: bool) -> None:
+def send_pause_later(account: UUID, user: Any, by_strangers: bool) -> None:
     """
-    Mails that sign-in is paused, when the transaction has committed: at most once a day for each username, of which
-    `account` is the digest. Two statements, also without an account (`user` is None), so that the response time of a
-    guess does not show whether there is one. `by_strangers`: known browsers of the user are not locked out.
+    Queues a notice that sign-in is paused: sent at most once a day for each username, of which `account` is the digest.
+    One statement, also without an account (`user` is None), so that the response time of a guess does not show whether
+    there is one. `by_strangers`: known browsers of the user are not locked out.
     """
-    letter = None
-    if user and user.is_active and user.email_confirmed_at:
-        context: dict[str, Any] = {"page": _page("password_reset"), "by_strangers": by_strangers, **mail.where()}
-        letter = mail.letter("sign_in_paused", user, **context)
-    transaction.on_commit(partial(_send_pause, account, user, consume_quota, letter), robust=True)
-
-
-def _send_pause(account: UUID, user: Any, consume_quota: ConsumeQuota, letter: mail.Letter | None) -> None:
-    sources = [*quotas.pauses(account), *(quotas.notices(user, letter.address) if letter else [])]
-    if _is_within(consume_quota, sources) and letter:
-        mail.hand_over(letter)
+    client: dict[str, Any] = mail.where()
+    is_mailed = user and user.is_active and user.email_confirmed_at and user.has_mailbox
+    mail.send_later(
+        "sign_in_paused",
+        user if is_mailed else None,
+        priority=mail.Priority.NOTICE,
+        quota=notice_quotas.PAUSE,
+        account=str(account),
+        page=_page("password_reset"),
+        by_strangers=by_strangers,
+        **client,
+    )
 
 
 def _page(view: str) -> str:
     return request_context.absolute_url_if_known(reverse(view)) if view else ""
-
-
-def _send(name: str, user: Any, consume_quota: ConsumeQuota, letter: mail.Letter, summary: mail.Letter) -> None:
-    if _is_within(consume_quota, quotas.notices(user, letter.address)):
-        mail.hand_over(letter)
-        return
-    if NOTICES[name].is_urgent and _is_within(consume_quota, quotas.urgent_notices(user, letter.address, name)):
-        mail.hand_over(letter)
-    if _is_within(consume_quota, quotas.summaries(user, letter.address)):
-        summary.context["events"] = _events(user)
-        mail.hand_over(summary)
-
-
-def _is_within(consume_quota: ConsumeQuota, sources: Sequence[rate_limits.Source]) -> bool:
-    try:
-        consume_quota(sources)
-    except rate_limits.TooManyAttempts:
-        return False
-    return True
-
-
-def _events(user: Any) -> list[tuple[Any, int]]:
-    """Returns the labels of the event types of the last hour, with the number of events."""
-    recent = user.security_events.filter(created_at__gt=timezone.now() - SUMMARY_PERIOD)
-    counted = recent.order_by("type").values_list("type").annotate(models.Count("pk"))
-    return [(recent.model.Type(kind).label, number) for kind, number in counted]

@@ -61,16 +61,19 @@ def request_reset(email: str) -> None:
 
 
 def send_reset(user: User | None) -> None:
-    """Records that a reset was requested, and mails the link if the user may reset the password."""
-    SecurityEvent.objects.record(SecurityEvent.Type.PASSWORD_RESET_ASKED, user)
-    if user and user.may_reset_password:
-        mail_reset_link(user)
+    """
+    Records that a reset was requested, and mails the link if the user may reset the password. Two statements, also
+    without an account, so that the response time does not show whether there is one.
+    """
+    with transaction.atomic():
+        SecurityEvent.objects.record(SecurityEvent.Type.PASSWORD_RESET_ASKED, user)
+        mail_reset_link(user if user and user.may_reset_password else None)
 
 
-def mail_reset_link(user: User) -> None:
-    """Mails a link to set a new password, valid once and for an hour."""
-    link = links.url("password_reset_confirm", user, links.password_reset)
-    mail.send_later("password_reset", user, link=link)
+def mail_reset_link(user: User | None) -> None:
+    """Mails a link to set a new password, valid once and for an hour. Without a user, no mail is sent."""
+    links.require_site("password_reset_confirm")
+    mail.send_later("password_reset", user, priority=mail.Priority.RESET)
 
 
 def get_by_reset_token(uid: str, token: str) -> User | None:

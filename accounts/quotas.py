@@ -25,22 +25,22 @@ def confirmation_mails(user: AbstractBaseUser, email: str, is_taken: bool = Fals
     ]
 
 
-def notices(user: AbstractBaseUser, email: str) -> list[Source]:
+def notices(user_id: int, email: str) -> list[Source]:
     """Returns the sources of a notice: the mailbox, and the account."""
     return [
         Source(Kind.NOTICE, digest(Kind.NOTICE, names.mailbox(email))),
-        Source(Kind.NOTIFYING, digest(Kind.NOTIFYING, user.pk)),
+        Source(Kind.NOTIFYING, digest(Kind.NOTIFYING, user_id)),
     ]
 
 
-def urgent_notices(user: AbstractBaseUser, email: str, name: str) -> list[Source]:
+def urgent_notices(user_id: int, email: str, name: str) -> list[Source]:
     """Returns the sources of an urgent notice: the mailbox and the account, each by the name of the notice."""
-    return [Source(Kind.URGENT, digest(Kind.URGENT, name, each)) for each in (user.pk, names.mailbox(email))]
+    return [Source(Kind.URGENT, digest(Kind.URGENT, name, each)) for each in (user_id, names.mailbox(email))]
 
 
-def summaries(user: AbstractBaseUser, email: str) -> list[Source]:
+def summaries(user_id: int, email: str) -> list[Source]:
     """Returns the sources of a summary of notices: the mailbox, and the account."""
-    return [Source(Kind.SUMMARY, digest(Kind.SUMMARY, each)) for each in (user.pk, names.mailbox(email))]
+    return [Source(Kind.SUMMARY, digest(Kind.SUMMARY, each)) for each in (user_id, names.mailbox(email))]
 
 
 def pauses(account: UUID) -> list[Source]:

@@ -32,6 +32,16 @@ clock_ahead = Gauge(
     "How far the clock of this node was ahead of PostgreSQL's at the last readiness check",
     multiprocess_mode="mostrecent",
 )
+mail_age = Gauge(
+    "wristband_mail_waiting_seconds",
+    "Age of the oldest mail that waits in the queue, at the last readiness check of a node",
+    multiprocess_mode="mostrecent",
+)
+mails_failed = Gauge(
+    "wristband_mails_failed",
+    "Mails that were refused or could not be sent for a day, at the last readiness check of a node",
+    multiprocess_mode="mostrecent",
+)
 database_timeouts = Counter("wristband_database_silences", "Waits for PostgreSQL that timed out")
 
 

@@ -3,18 +3,24 @@
 import logging
 import os
 import time
+from datetime import timedelta
 
 from django.conf import settings
 from django.core.cache import cache
 from django.db import Error, connection
 from django.db.backends.utils import CursorWrapper
 from django.http import HttpRequest, JsonResponse
+from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
+from accounts.models import QueuedMail
 from api import metrics, outages
 
 logger = logging.getLogger(__name__)
+
+# A mail waits for a second, or for the first attempts after a temporary refusal.
+LATE_MAIL = timedelta(minutes=5)
 
 
 @csrf_exempt
@@ -27,12 +33,13 @@ def live(request: HttpRequest) -> JsonResponse:
 @require_safe
 def ready(request: HttpRequest) -> JsonResponse:
     """
-    503 while the database is unavailable or lacks migrations of this code. The state of Redis is included, and does not
-    change the status: without Redis the node is only slower.
+    503 while the database is unavailable or lacks migrations of this code. The states of Redis and of the queue of
+    mails are included, and do not change the status: without Redis the node is only slower, and no node sends mails.
     """
     database = database_state()
     status = "down" if database in ("down", "not migrated") else "up"
-    state = {"status": status, "database": database, "redis": redis_state()}
+    mail = mail_queue.state() if status == "up" else "unknown"
+    state = {"status": status, "database": database, "redis": redis_state(), "mail": mail}
     return JsonResponse(state, status=200 if status == "up" else 503)
 
 
@@ -92,6 +99,34 @@ class ClockComparison:
 
 
 clock = ClockComparison()
+
+
+class MailQueue:
+    """Measures the queue of mails, and logs once that mails are late and once that they are not."""
+
+    is_late = False
+
+    def state(self) -> str:
+        """Returns "up", or "late" if a mail has waited for LATE_MAIL. One statement."""
+        try:
+            figures = QueuedMail.objects.figures()
+        except Error:
+            return "unknown"
+        now = timezone.now()
+        age = max(now - (figures["oldest"] or now), timedelta())
+        metrics.mail_age.set(age.total_seconds())
+        metrics.mails_failed.set(figures["failed"])
+        is_late = age > LATE_MAIL
+        if is_late and not self.is_late:
+            waiting = figures["waiting"]
+            logger.warning("%d mails wait, one for %d s: check db_worker and the mail server", waiting, age.seconds)
+        elif self.is_late and not is_late:
+            logger.warning("The mails are sent again")
+        self.is_late = is_late
+        return "late" if is_late else "up"
+
+
+mail_queue = MailQueue()
 
 
 def redis_state() -> str:

@@ -16,7 +16,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from accounts.models import SecurityEvent, SignIn
+from accounts.models import QueuedMail, SecurityEvent, SignIn
 from api import metrics
 from api.blocklist.mirror import mirror
 from api.blocklist.models import Entry
@@ -95,7 +95,7 @@ class Chart:
 
 
 def context_for(user: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
-    """The context of the page. At most six statements."""
+    """The context of the page. At most seven statements."""
     figures: list[Figure] = []
     chart = None
     if user.has_perm("accounts.view_signin"):  # type: ignore[union-attr]
@@ -107,6 +107,8 @@ def context_for(user: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
         chart = _chart(counts, since)
     if user.has_perm("blocklist.view_entry"):  # type: ignore[union-attr]
         figures += [*_token_figures(), *_system_figures()]
+    if user.has_perm("accounts.view_queuedmail"):  # type: ignore[union-attr]
+        figures += _mail_figures()
     return {"figures": figures, "chart": chart}
 
 
@@ -232,6 +234,25 @@ def _system_figures() -> list[Figure]:
             _("Signing key"),
             key.algorithm,
             note=f"{key.kid} {verifying}".strip(),
+        ),
+    ]
+
+
+def _mail_figures() -> list[Figure]:
+    figures = QueuedMail.objects.figures()
+    oldest = figures["oldest"]
+    return [
+        Figure(
+            _("E-mails that wait"),
+            intcomma(figures["waiting"]),
+            _list_url("accounts_queuedmail", state="waiting"),
+            _("the oldest since %s") % date_format(oldest, "DATETIME_FORMAT") if oldest else "",
+        ),
+        Figure(
+            _("E-mails that failed"),
+            intcomma(figures["failed"]),
+            _list_url("accounts_queuedmail", state="failed"),
+            _("refused, or not accepted for a day"),
         ),
     ]
 

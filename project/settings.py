@@ -63,6 +63,8 @@ PASSWORD_RESET_URL = env.link_url(
 
 INSTALLED_APPS = [
     "project",
+    # After project, which replaces its command.
+    "django_tasks_db",
     "accounts",
     "api",
     "api.blocklist",
@@ -368,6 +370,7 @@ CORS_PREFLIGHT_MAX_AGE = 7200
 EMAIL_URL = env.url("EMAIL_URL", MAIL_SCHEMES, example="smtp+tls://user:password@mail.example.org:587")
 vars().update(environ.Env.email_url_config(EMAIL_URL or ("consolemail://" if DEBUG else "smtp://localhost:25")))
 EMAIL_TIMEOUT = 10
+TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 DEFAULT_FROM_EMAIL = env.email_address("DEFAULT_FROM_EMAIL", default="Wristband & Passport <noreply@localhost>")
 
 # Metrics: for clients with one of these addresses, or with this token.

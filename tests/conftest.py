@@ -18,7 +18,8 @@ from django.db import connection
 from django.test import Client, override_settings
 from django.utils import timezone, translation
 
-from accounts import mail, rate_limits
+from accounts import rate_limits
+from accounts.mail_worker import Worker
 from accounts.models import SignIn
 from api.blocklist.mirror import mirror
 from api.blocklist.sessions import remembered_sessions
@@ -136,6 +137,25 @@ def no_refusals() -> None:
     rate_limits.recent_refusals.clear()
 
 
+def send_mails() -> None:
+    """Sends the mails that are due, as `manage.py db_worker --batch` does, in this process."""
+    worker = Worker(
+        queue_names=["default"],
+        excluded_queue_names=[],
+        interval=0,
+        batch=True,
+        backend_name="default",
+        startup_delay=False,
+        max_tasks=None,
+        worker_id="tests",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        if connection.in_atomic_block:
+            # The worker would drop a connection whose transaction is the test. Django's test client does the same.
+            patch.setattr(connection, "close_if_unusable_or_obsolete", lambda: None)
+        worker.run()
+
+
 def claims_of(token: str) -> dict[str, Any]:
     """Returns the claims of a token, without verification."""
     return jwt.decode(token, options={"verify_signature": False})
@@ -172,7 +192,7 @@ def mails_of(
         mailoutbox.clear()
         with django_capture_on_commit_callbacks(execute=True):
             work()
-        mail.wait()
+        send_mails()
         return list(mailoutbox)
 
     return run

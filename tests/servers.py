@@ -257,6 +257,17 @@ class Node(Server):
         return answers_live(self.url)
 
 
+class MailWorker(Server):
+    """`manage.py db_worker`: it sends the mails of the nodes with the same environment."""
+
+    def __init__(self, folder: Path, env: Mapping[str, str], *options: str) -> None:
+        command = [sys.executable, "manage.py", "db_worker", *options]
+        super().__init__(folder, command, cwd=ROOT, env=os.environ | env)
+
+    def answers(self) -> bool:
+        return self.process.poll() is None
+
+
 class Balancer(Server):
     """
     An nginx that skips a failing node for two seconds, and answers 503 itself if no node answers, or while it is
@@ -441,6 +452,13 @@ def node(
         running(Node(Path(name), env, workers, args, application, root, server)) as node,
     ):
         yield node
+
+
+@contextmanager
+def mail_worker(env: Mapping[str, str], *options: str) -> Iterator[MailWorker]:
+    """A worker that sends mails. The database is migrated."""
+    with TemporaryDirectory(prefix="mails-") as folder, running(MailWorker(Path(folder), env, *options)) as worker:
+        yield worker
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from django.db import transaction
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
@@ -194,8 +195,9 @@ def _record_use(passkey: Passkey, sign_count: int, is_backed_up: bool) -> None:
         sign_count=max(sign_count, passkey.sign_count), is_backed_up=is_backed_up, last_used_at=timezone.now()
     )
     if is_old and not passkey.is_backup_eligible:
-        SecurityEvent.objects.record(SecurityEvent.Type.PASSKEY_COUNTER, passkey.user, factor=str(passkey.pk))
-        passkey.user.notify("passkey_counter")
+        with transaction.atomic():
+            SecurityEvent.objects.record(SecurityEvent.Type.PASSKEY_COUNTER, passkey.user, factor=str(passkey.pk))
+            passkey.user.notify("passkey_counter")
 
 
 def _descriptor(passkey: Passkey) -> Json:

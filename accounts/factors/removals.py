@@ -9,19 +9,15 @@ from datetime import timedelta
 from django.core import signing
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
-from django.urls import reverse
 from django.utils import timezone
 
-from accounts import mail
+from accounts import links, mail
 from accounts.factors import changes
 from accounts.http import request_context
 from accounts.models import FactorRemoval, SecurityEvent, User
 
 PERMISSION = "accounts.remove_factors"
 DELAY = timedelta(hours=24)
-# Longer than the delay: a removal that is due may not be carried out yet, and the link only stops it.
-LINK_MAX_AGE = timedelta(days=7)
-SALT = "accounts.factor_removal"
 
 
 def request(user: User, staff: User, why: str) -> FactorRemoval | None:
@@ -37,15 +33,15 @@ def request(user: User, staff: User, why: str) -> FactorRemoval | None:
             return None
         removal.save(force_insert=True)
         SecurityEvent.objects.record(SecurityEvent.Type.FACTOR_REMOVAL_ASKED, owner)
-        path = reverse("stop_factor_removal", args=[signing.dumps(str(removal.pk), salt=SALT)])
-        mail.send_later("factor_removal", owner, link=request_context.absolute_url(path))
+        links.require_site("stop_factor_removal")
+        mail.send_later("factor_removal", owner, priority=mail.Priority.ALARM, removal=str(removal.pk))
     return removal
 
 
 def get_by_token(token: str) -> FactorRemoval | None:
     """Returns the pending removal of a mailed link, with its user; None for an invalid link. One statement."""
     try:
-        pk = signing.loads(token, salt=SALT, max_age=LINK_MAX_AGE)
+        pk = links.removal_id(token)
         removal: FactorRemoval = FactorRemoval.objects.pending().select_related("user").get(pk=pk)
     except (signing.BadSignature, FactorRemoval.DoesNotExist, ValidationError, ValueError):
         return None

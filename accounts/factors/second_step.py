@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core import signing
+from django.db import transaction
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
@@ -185,8 +186,9 @@ def check_code(user: User, method: str, code: str, *, is_after_password: bool) -
     if is_right:
         attempt.succeeded()
         if method == Method.RECOVERY_CODE:
-            SecurityEvent.objects.record(SecurityEvent.Type.RECOVERY_CODE_USED, user)
-            user.notify("recovery_code_used", left=recovery_codes.left(user))
+            with transaction.atomic():
+                SecurityEvent.objects.record(SecurityEvent.Type.RECOVERY_CODE_USED, user)
+                user.notify("recovery_code_used", left=recovery_codes.left(user))
         return
     attempt.failed(user)
     _count_failure(user, method)
@@ -227,11 +229,12 @@ def _count_failure(user: User, method: str) -> None:
         if method == Method.TOTP
         else RecoveryCodeSet.objects.of(user)
     )
-    for factor in rows.count_failure():
-        SecurityEvent.objects.record(
-            SecurityEvent.Type.FACTOR_DISABLED, user, factor=str(factor.pk), factor_kind=factor.KIND
-        )
-        user.notify("factor_disabled")
+    with transaction.atomic():
+        for factor in rows.count_failure():
+            SecurityEvent.objects.record(
+                SecurityEvent.Type.FACTOR_DISABLED, user, factor=str(factor.pk), factor_kind=factor.KIND
+            )
+            user.notify("factor_disabled")
 
 
 def _finish(step: Step, user: User, method: str) -> User:

@@ -20,6 +20,7 @@ from accounts.models.factors import (
     RecoveryCodeSet,
     UsedStep,
 )
+from accounts.models.mails import QueuedMail
 from accounts.models.sessions import Session
 from accounts.models.sign_in_querysets import SignInQuerySet
 from accounts.models.sign_ins import SignIn
@@ -38,6 +39,7 @@ __all__ = [
     "FactorRemoval",
     "Method",
     "Passkey",
+    "QueuedMail",
     "RecoveryCode",
     "RecoveryCodeSet",
     "RefreshRefused",

@@ -79,14 +79,14 @@ class Attempt:
                 until = counter.until.isoformat(timespec="seconds")
                 owner = user if counter.account else None
                 SecurityEvent.objects.record(EventType.LOCKED, owner, kind=counter.kind, until=until)
-        self._report_pause(user, locked)
+            self._report_pause(user, locked)
 
     def _report_pause(self, user: Any, locked: Sequence["AttemptCounter"]) -> None:
         # Wrong codes have a notice of their own.
         reported = [each for each in locked if each.kind in rate_limits.PASSWORDS_OF_ACCOUNT and each.is_long]
         if reported and (account := reported[0].account):
             by_strangers = all(each.kind in rate_limits.BY_STRANGERS for each in reported)
-            notices.send_pause_later(account, user, AttemptCounter.objects.consume_quota, by_strangers)
+            notices.send_pause_later(account, user, by_strangers)
 
 
 class AttemptCounterQuerySet(PrunableQuerySet["AttemptCounter"]):

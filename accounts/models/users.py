@@ -18,7 +18,6 @@ from accounts import hashing, names, notices
 from accounts.changed_columns import ChangedColumnsModel
 from accounts.compiled_queries import CompiledQuery
 from accounts.http import request_context
-from accounts.models.attempts import AttemptCounter
 from accounts.models.choices import EventType
 from accounts.models.errors import AccountChanged
 from accounts.models.events import SecurityEvent
@@ -335,7 +334,7 @@ class User(ChangedColumnsModel, AbstractUser):
         Mails a notice about the account: to its address if that is confirmed, or to `to`, an earlier confirmed address.
         Quotas apply (accounts.notices).
         """
-        notices.send_later(notice, self, AttemptCounter.objects.consume_quota, to, **context)
+        notices.send_later(notice, self, to, **context)
 
     def mark_used(self) -> None:
         """Records the first use of the account. One statement for the first use, then none."""

@@ -180,10 +180,11 @@ def add_health(result: Json, **kwargs: Any) -> Json:
     live = _health("is_live", "Check whether the process responds.", "status")
     ready = _health(
         "is_ready",
-        "Check whether the database responds and is migrated. Redis may be unavailable.",
+        "Check whether the database responds and is migrated. Redis may be unavailable, and mails may wait.",
         "status",
         "database",
         "redis",
+        "mail",
     )
     result["paths"] |= {"/health/live": {"get": live}, "/health/ready": {"get": ready}}
     return result

@@ -6,7 +6,6 @@ from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission
 
-from accounts import mail
 from accounts.models import SecurityEvent, Session, SignIn, User
 from api.blocklist.models import Entry
 from tests.accounts.admin_pages import (
@@ -21,7 +20,7 @@ from tests.accounts.admin_pages import (
     text_of,
 )
 from tests.accounts.conftest import latest_event
-from tests.conftest import sign_in_of
+from tests.conftest import send_mails, sign_in_of
 
 pytestmark = pytest.mark.django_db
 
@@ -118,7 +117,7 @@ def test_the_list_of_users_has_no_bulk_deletion(browser_of, staff, ann):
 def test_an_action_on_users_asks_for_confirmation(browser_of, client_of, staff, ann, action, mailoutbox):
     client = client_of(ann)
     answer = act(browser_of(staff), USERS, action, ann, agree=False)
-    mail.wait()
+    send_mails()
     assert (answer.status_code, client.get("/api/me/").status_code, len(mailoutbox)) == (200, 200, 0)
     assert "1 " in text_of(answer)
 
@@ -232,7 +231,7 @@ def test_reactivating_is_an_event(browser_of, max_, ann):
 def test_a_password_reset_is_mailed_to_the_user(browser_of, max_, ann, mailoutbox, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
         act(browser_of(max_), USERS, "send_password_reset", ann)
-    mail.wait()
+    send_mails()
     assert [each.to for each in mailoutbox] == [[ann.email]]
     assert (latest_event("password_reset_asked").user, latest_event("password_reset_asked").actor) == (ann, max_)
 
@@ -240,7 +239,7 @@ def test_a_password_reset_is_mailed_to_the_user(browser_of, max_, ann, mailoutbo
 @pytest.mark.parametrize("action", ["deactivate", "reactivate", "send_password_reset"])
 def test_support_cannot_run_other_actions(browser_of, dana, ann, action, mailoutbox):
     act(browser_of(dana), USERS, action, ann)
-    mail.wait()
+    send_mails()
     ann.refresh_from_db()
     assert (ann.is_active, mailoutbox) == (True, [])
 
@@ -261,7 +260,7 @@ def test_staff_with_view_permission_end_no_sign_in(browser_of, client_of, passwo
 def test_staff_cannot_act_on_a_superuser(browser_of, client_of, max_, staff, action, mailoutbox):
     client = client_of(staff)
     act(browser_of(max_), USERS, action, staff)
-    mail.wait()
+    send_mails()
     staff.refresh_from_db()
     assert (client.get("/api/me/").status_code, staff.is_active, mailoutbox) == (200, True, [])
 

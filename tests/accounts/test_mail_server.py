@@ -1,155 +1,233 @@
-"""Failures of the mail server: unavailable, refusing, silent or without TLS. No request waits or fails."""
+"""Failures of the mail server: unavailable, refusing, silent or without TLS. Mails wait, or fail; no request waits."""
 
 import logging
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
+import time_machine
+from django.utils import timezone
 
 from accounts import mail
-from accounts.models import SecurityEvent
+from accounts.models import AttemptCounter, QueuedMail, User
 from tests import servers
+from tests.conftest import Browser, send_mails
+from tests.mail_server import MailServer
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 RESET = "/accounts/password_reset/"
 RESET_AT_THE_API = "/api/password/reset/"
-TRIED_FOR = 0.3
-
-
-class MailServer:
-    """`refusals` are the replies to the first recipients, in order, before it accepts mails."""
-
-    def __init__(self, *refusals: str) -> None:
-        self.refusals = list(refusals)
-        self.asked = 0
-        self.letters: list[Envelope] = []
-
-    async def handle_RCPT(
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        self.asked += 1
-        if self.refusals:
-            return self.refusals.pop(0)
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        self.letters.append(envelope)
-        return "250 OK"
-
-    @contextmanager
-    def running(self, port: int) -> Iterator[None]:
-        controller = Controller(self, hostname="127.0.0.1", port=port)
-        controller.start()
-        try:
-            yield
-        finally:
-            controller.stop()
+UNAVAILABLE = "The mail server is unavailable, and mails wait in the queue: "
 
 
 @pytest.fixture(autouse=True)
-def port(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def port(settings: Any) -> int:
     """The port of a mail server that is not started yet."""
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", servers.free_port()
     settings.EMAIL_TIMEOUT = 1
-    monkeypatch.setattr(mail, "PAUSES", (0.1, 0.1, 0.1))
-    yield int(settings.EMAIL_PORT)
-    servers.wait_until(lambda: not mail._waiting)
-    mail.wait()
+    return int(settings.EMAIL_PORT)
 
 
 @pytest.fixture
-def ask_for_reset(browser: Callable[[], Any], ann: Any) -> Callable[[], None]:
+def ask_for_reset(ann: Any) -> Callable[[], None]:
     def ask() -> None:
-        assert browser().post(RESET, {"email": ann.email}).status_code == 302
-        mail.wait()
+        AttemptCounter.objects.all().delete()
+        assert Browser().post(RESET, {"email": ann.email}).status_code == 302
 
     return ask
 
 
 @pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    caplog.set_level(logging.WARNING, "accounts.mail")
-    return caplog
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    caplog.set_level(logging.INFO, "accounts")
+    yield caplog
+    assert "/accounts/reset/" not in caplog.text
 
 
 def said(log: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in log.records if record.name == "accounts.mail"]
+    return [record.getMessage() for record in log.records if record.name.startswith("accounts.mail")]
 
 
-def test_a_mail_is_sent_when_the_server_returns(ask_for_reset: Any, port: int, monkeypatch: Any) -> None:
-    monkeypatch.setattr(mail, "PAUSES", (2, 4))
+def errors(log: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in log.records if record.levelno >= logging.ERROR]
+
+
+def send_after(**time_passed: float) -> None:
+    """Sends the mails that are due after this time."""
+    with time_machine.travel(timezone.now() + timedelta(**time_passed)):
+        send_mails()
+
+
+# The server is unavailable
+
+
+def test_a_mail_is_sent_when_the_server_returns(ask_for_reset: Any, port: int) -> None:
+    server = MailServer()
+    ask_for_reset()
+    send_mails()
+    with server.running(port):
+        send_mails()
+    assert "/accounts/reset/" in server.letters[0].content.decode()
+    assert server.letters[0].rcpt_tos == ["ann@example.org"]
+    assert not QueuedMail.objects.exists()
+
+
+def test_an_outage_is_one_line_of_the_log(ask_for_reset: Any, log: Any) -> None:
+    ask_for_reset()
+    send_mails()
+    assert errors(log) == [f"{UNAVAILABLE}ConnectionRefusedError"]
+
+
+def test_after_an_outage_all_mails_are_sent_alarms_first(ann: Any, port: int) -> None:
+    User.objects.filter(pk=ann.pk).update(new_email="ann@new.example.org")
+    mail.send_later("confirm_email", ann, "ann@new.example.org")
+    ann.notify("new_device", client="script", is_named=True, kind="client")
+    mail.send_later("password_reset", ann, priority=mail.Priority.RESET)
+    ann.notify("token_reused", client="script")
+    for minutes in range(10):
+        send_after(minutes=minutes)
+    server = MailServer()
+    with server.running(port):
+        send_after(minutes=10)
+    assert server.subjects == [
+        "We signed out one of your apps",
+        "Set a new password",
+        "A new app was connected to your account",
+        "Confirm your e-mail address",
+    ]
+
+
+def test_an_outage_uses_no_quota(ann: Any, port: int) -> None:
+    ann.notify("new_device", client="script", is_named=True, kind="client")
+    for _number in range(20):
+        send_mails()
+    server = MailServer()
+    with server.running(port):
+        send_mails()
+    assert server.subjects == ["A new app was connected to your account"]
+
+
+def test_an_outage_of_a_day_is_a_failure_that_staff_see(ask_for_reset: Any, log: Any, page: Any, ann: Any) -> None:
+    ann.notify("token_reused", client="script")
+    send_after(hours=23)
+    assert (QueuedMail.objects.waiting().count(), QueuedMail.objects.failed().count()) == (1, 0)
+    send_after(hours=25)
+    assert errors(log)[1:] == [
+        f"{UNAVAILABLE}ConnectionRefusedError",
+        "A mail could not be sent: 1 that waited for a day (ConnectionRefusedError)",
+    ]
+    assert "token_reused" in page.get("/admin/accounts/queuedmail/?state=failed").content.decode()
+
+
+def test_a_failed_mail_is_not_sent_again(ann: Any, port: int) -> None:
+    ann.notify("token_reused", client="script")
+    send_after(hours=25)
+    server = MailServer()
+    with server.running(port):
+        send_after(hours=26)
+    assert server.letters == []
+
+
+def test_a_login_that_fails_loses_no_mail(ask_for_reset: Any, port: int, settings: Any, log: Any) -> None:
+    settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "wristband", "of the day before"
     server = MailServer()
     ask_for_reset()
     with server.running(port):
-        servers.wait_until(lambda: server.letters)
-    assert "/accounts/reset/" in server.letters[0].content.decode()
-    assert server.letters[0].rcpt_tos == ["ann@example.org"]
-
-
-def test_a_lost_mail_is_logged_without_its_text(ask_for_reset: Any, log: Any) -> None:
-    ask_for_reset()
-    servers.wait_until(lambda: "A mail could not be sent: password_reset" in said(log))
-    assert said(log)[:-1] == ["A mail is tried again in 0.1 seconds: password_reset"] * 3
-    assert "/accounts/reset/" not in log.text
-    assert SecurityEvent.objects.filter(type="password_reset_asked").count() == 1
-
-
-def test_a_temporary_refusal_is_retried(ask_for_reset: Any, port: int) -> None:
-    server = MailServer("450 busy", "451 greylisted")
-    with server.running(port):
-        ask_for_reset()
-        servers.wait_until(lambda: server.letters)
-    assert server.asked == 3
-
-
-def test_a_permanent_refusal_is_not_retried(ask_for_reset: Any, port: int, log: Any) -> None:
-    server = MailServer("550 nobody here")
-    with server.running(port):
-        ask_for_reset()
-        assert said(log) == ["A mail could not be sent: password_reset"]
-        time.sleep(TRIED_FOR)
-    assert (server.asked, server.letters) == (1, [])
+        send_mails()
+        assert errors(log) == [f"{UNAVAILABLE}SMTPNotSupportedError"]
+        settings.EMAIL_HOST_USER = settings.EMAIL_HOST_PASSWORD = ""
+        send_mails()
+    assert server.subjects == ["Set a new password"]
 
 
 def test_no_mail_is_sent_without_the_configured_tls(ask_for_reset: Any, port: int, settings: Any, log: Any) -> None:
     settings.EMAIL_USE_TLS = True
     server = MailServer()
+    ask_for_reset()
     with server.running(port):
-        ask_for_reset()
-        assert said(log) == ["A mail could not be sent: password_reset"]
-        time.sleep(TRIED_FOR)
+        send_mails()
+    assert errors(log) == [f"{UNAVAILABLE}SMTPNotSupportedError"]
     assert (server.asked, server.letters) == (0, [])
 
 
-def test_a_silent_mail_server_delays_no_request(
-    anonymous: Any, port: int, ann: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_mail_server_delays_no_request(anonymous: Any, port: int, ann: Any, settings: Any) -> None:
     settings.EMAIL_TIMEOUT = 4
-    monkeypatch.setattr(mail, "PAUSES", ())
     with socket.create_server(("127.0.0.1", port)):
         started = time.monotonic()
         assert anonymous.post(RESET_AT_THE_API, {"email": ann.email}).status_code == 202
         assert time.monotonic() - started < settings.EMAIL_TIMEOUT
-        mail.wait()
-        assert time.monotonic() - started >= settings.EMAIL_TIMEOUT
 
 
-def test_the_number_of_waiting_mails_is_limited(ask_for_reset: Any, log: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(mail, "ROOM", 1)
-    monkeypatch.setattr(mail, "PAUSES", (0.5,))
-    again, lost = "A mail is tried again in 0.5 seconds: password_reset", "A mail could not be sent: password_reset"
+# The server refuses one mail
+
+
+def test_a_temporary_refusal_is_tried_again_and_longer(ask_for_reset: Any, port: int, log: Any) -> None:
+    server = MailServer("450 busy", "451 greylisted")
     ask_for_reset()
+    with server.running(port):
+        send_mails()
+        send_after(seconds=9)
+        assert server.asked == 1
+        send_after(seconds=11)
+        assert server.asked == 2
+        send_after(seconds=20)
+        assert server.asked == 2
+        send_after(seconds=30)
+    assert server.subjects == ["Set a new password"]
+    assert said(log) == [
+        "A mail is tried again in 10 seconds: password_reset (SMTPRecipientsRefused 450)",
+        "A mail is tried again in 11 seconds: password_reset (SMTPRecipientsRefused 451)",
+    ]
+
+
+def test_a_mail_that_is_refused_for_a_day_has_failed(ann: Any, port: int, log: Any) -> None:
+    ann.notify("token_reused", client="script")
+    server = MailServer("450 busy", "450 busy")
+    with server.running(port):
+        send_mails()
+        send_after(hours=25)
+    assert errors(log) == ["A mail could not be sent: token_reused (SMTPRecipientsRefused 450)"]
+    assert QueuedMail.objects.failed().count() == 1
+
+
+def test_another_mail_does_not_wait_for_a_refused_one(ann: Any, bob: Any, port: int) -> None:
+    ann.notify("token_reused", client="script")
+    bob.notify("token_reused", client="script")
+    server = MailServer("450 busy")
+    with server.running(port):
+        send_mails()
+    assert [letter.rcpt_tos for letter in server.letters] == [["bob@example.org"]]
+
+
+def test_a_permanent_refusal_fails_at_once(ask_for_reset: Any, port: int, log: Any) -> None:
+    server = MailServer("550 5.1.1 no mailbox for ann@example.org")
     ask_for_reset()
-    assert said(log) == [again, lost]
-    servers.wait_until(lambda: said(log) == [again, lost, lost])
-    servers.wait_until(lambda: not mail._waiting)
+    with server.running(port):
+        send_mails()
+        send_after(minutes=30)
+    assert errors(log) == ["A mail could not be sent: password_reset (SMTPRecipientsRefused 550 5.1.1)"]
+    assert (server.asked, server.letters) == (1, [])
+
+
+def test_a_reply_that_quotes_the_link_is_neither_logged_nor_stored(ask_for_reset: Any, port: int, log: Any) -> None:
+    server = MailServer(quotes_content=True)
     ask_for_reset()
-    assert said(log) == [again, lost, lost, again]
+    with server.running(port):
+        send_mails()
+    [failed] = QueuedMail.objects.failed()
+    assert errors(log) == ["A mail could not be sent: password_reset (SMTPDataError 554 5.7.1)"]
+    assert (failed.exception_class_path, failed.traceback) == ("SMTPDataError 554 5.7.1", "")
+
+
+def test_an_error_after_the_mail_was_accepted_sends_no_second(ask_for_reset: Any, port: int) -> None:
+    server = MailServer(drops_at_quit=True)
+    ask_for_reset()
+    with server.running(port):
+        send_mails()
+        send_after(minutes=30)
+    assert server.subjects == ["Set a new password"]

@@ -7,10 +7,10 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.conf import settings
 
-from accounts import mail
 from accounts.models import Session
 from accounts.sessions import SessionStore
 from tests.accounts.test_session_pages import NEW_PASSWORD, key_of, signed_in
+from tests.conftest import send_mails
 
 pytestmark = pytest.mark.django_db
 
@@ -22,7 +22,7 @@ def reset_path(browser, mailoutbox, django_capture_on_commit_callbacks):
     def read(user):
         with django_capture_on_commit_callbacks(execute=True):
             browser().post("/accounts/password_reset/", {"email": user.email})
-        mail.wait()
+        send_mails()
         return re.search(r"/accounts/reset/[^/\s]+/[^/\s]+/", mailoutbox[-1].body).group()
 
     return read

@@ -7,8 +7,9 @@ from django.core import mail as outbox
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 
-from accounts import mail, passwords, registration
+from accounts import passwords, registration
 from accounts.models import SecurityEvent, SignIn, SignInRefused, User
+from tests.conftest import send_mails
 
 pytestmark = pytest.mark.django_db
 
@@ -73,7 +74,7 @@ def test_becoming_a_service_account_ends_the_browser_at_once(browser_of, ann):
 
 def test_a_service_account_gets_no_reset_mail(service, anonymous):
     answer = anonymous.post("/api/password/reset/", {"email": "gate@service.invalid"})
-    mail.wait()
+    send_mails()
     assert answer.status_code == 202
     assert not outbox.outbox
 
@@ -81,7 +82,7 @@ def test_a_service_account_gets_no_reset_mail(service, anonymous):
 def test_becoming_a_service_account_invalidates_reset_links(ann, anonymous, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
         anonymous.post("/api/password/reset/", {"email": ann.email})
-    mail.wait()
+    send_mails()
     uid, token = outbox.outbox[0].body.split("/accounts/password_reset/", 1)[-1].split("/")[-3:-1]
     User.objects.filter(pk=ann.pk).update(is_service=True)
     assert passwords.get_by_reset_token(uid, token) is None
@@ -92,7 +93,7 @@ def test_a_new_password_of_a_service_account_sends_no_mail(service, django_captu
     with django_capture_on_commit_callbacks(execute=True):
         user.set_password("quiet copper lantern drifts")
         user.save()
-    mail.wait()
+    send_mails()
     assert not outbox.outbox
 
 

@@ -5,9 +5,8 @@ from datetime import timedelta
 import pytest
 from django.apps import apps
 
-from accounts import mail
 from accounts.models import SecurityEvent, SignIn, User
-from tests.conftest import bearer, claims_of
+from tests.conftest import bearer, claims_of, send_mails
 
 pytestmark = pytest.mark.django_db
 
@@ -204,11 +203,11 @@ def warning(clock, client_of, ann, refresh, mailoutbox, django_capture_on_commit
     client = client_of(ann)
     successor = refresh(client.refresh).json()["refresh"]
     clock.shift(11)
-    mail.wait()
+    send_mails()
     mailoutbox.clear()
     with django_capture_on_commit_callbacks(execute=True):
         refresh(client.refresh)
-    mail.wait()
+    send_mails()
     return mailoutbox, [client.refresh, client.access, successor]
 
 

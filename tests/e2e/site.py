@@ -93,7 +93,7 @@ def running(folder: Path, database_url: str, **settings: str) -> Iterator[Site]:
         **settings,
     }
     servers.manage(env, "migrate", "--verbosity=0")
-    with servers.node(env, workers=2, args=["--threads=4"]) as node:
+    with servers.node(env, workers=2, args=["--threads=4"]) as node, servers.mail_worker(env):
         yield Site(node.url, env, mails)
 
 

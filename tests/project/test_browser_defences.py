@@ -14,9 +14,8 @@ from django.contrib.admin.models import LogEntry
 from django.utils.log import AdminEmailHandler
 from rest_framework.views import APIView
 
-from accounts import mail
 from accounts.models import SecurityEvent, SignIn, User
-from tests.conftest import ApiClient, Browser
+from tests.conftest import ApiClient, Browser, send_mails
 from tests.project.test_error_pages import STRICT
 from tests.security.urls import all_urls
 
@@ -209,7 +208,7 @@ def test_a_forged_host_is_in_no_mail_and_no_response(ann, headers, mailoutbox, d
             text = f"{answer.headers}{answer.content.decode()}"
             assert "evil" not in text
             assert answer.status_code == (400 if "host" in headers else answer.status_code)
-    mail.wait()
+    send_mails()
     assert not [each for each in mailoutbox if "evil" in str(each.message())]
     assert bool(mailoutbox) == ("host" not in headers)
 
@@ -298,7 +297,7 @@ def link_in_mail(mailoutbox, django_capture_on_commit_callbacks):
     def run(work):
         with django_capture_on_commit_callbacks(execute=True):
             work()
-        mail.wait()
+        send_mails()
         link = re.search(r"https://testserver(/accounts/\S+)", mailoutbox[-1].body)[1]
         mailoutbox.clear()
         return link

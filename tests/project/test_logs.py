@@ -14,10 +14,9 @@ from django.conf import settings as project_settings
 from django.db import OperationalError, connection
 from django.utils.module_loading import import_string
 
-from accounts import mail
 from accounts.models import SecurityEvent, SignIn
 from api import outages
-from tests.conftest import ApiClient, Browser
+from tests.conftest import ApiClient, Browser, send_mails
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -84,7 +83,7 @@ def test_no_action_writes_a_secret_to_the_log(
     browser.get(f"/nothing/{api.refresh}/")
     browser.post("/accounts/password_reset/", {"email": "ann@example.org"})
     browser.post("/accounts/email/", {"new_email": "ann@new.example.org"})
-    mail.wait()
+    send_mails()
     links = {
         link for sent in mailoutbox for link in re.findall(r"https?://[^/]+(/accounts/(?:reset|email)/\S+/)", sent.body)
     }

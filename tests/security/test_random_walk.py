@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connection, connections
+from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
@@ -19,7 +19,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from accounts import mail
 from accounts.models import SignIn
 from tests.security import examples
 from tests.security.walk_raw_sql import RawSQLRules
@@ -70,16 +69,9 @@ class Walk(
             assert response.json() == {"id": stay.person.id, "mode": mode, "sid": stay.sid}
 
 
-@pytest.fixture
-def no_connection_is_left(transactional_db):
-    """Closes the database connection of the thread that sends mail."""
-    yield
-    mail._postman.submit(connections.close_all).result()
-
-
 @pytest.mark.long
 @pytest.mark.timeout(400)
-@pytest.mark.usefixtures("no_connection_is_left")
+@pytest.mark.django_db(transaction=True)
 def test_every_credential_works_exactly_as_the_model_expects():
     run_state_machine_as_test(
         Walk,

@@ -20,7 +20,7 @@ from django.core.cache import cache
 from django.db import connection
 from django_redis import get_redis_connection
 
-from accounts import links, mail, registration
+from accounts import links, registration
 from accounts.factors import recovery_codes, removals
 from accounts.models import AuthenticatorApp, SecurityEvent, SignIn, User
 from api.blocklist import status_list
@@ -29,7 +29,7 @@ from api.keys import Key
 from tests.accounts.admin_pages import BLOCKLIST, EVENTS, LEAKED, SIGN_INS, USERS, act
 from tests.api.test_bound_tokens import Holder
 from tests.authenticator import Authenticator
-from tests.conftest import ApiClient, Browser, bearer, claims_of
+from tests.conftest import ApiClient, Browser, bearer, claims_of, send_mails
 from tests.second_factors import App, add_passkey, password_step
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -277,7 +277,7 @@ class Hour:
             "password_reset_confirm": "reset",
             "stop_factor_removal": "factors",
         }[view]
-        mail.wait()
+        send_mails()
         path = re.search(rf"/accounts/{kind}/[^/\s]+/([^/\s]+)/", self.mailoutbox[-1].body)
         self.secrets.add(path[1])
         return path[0]

@@ -20,13 +20,12 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
 )
 
-from accounts import mail
 from accounts.models import AttemptCounter, AuthenticatorApp, SignIn
 from accounts.signals import session_keys_revoked
 from api.blocklist.mirror import FRESH_FOR_SECONDS
 from api.blocklist.models import Entry
 from tests.api.test_bound_tokens import Holder
-from tests.conftest import Browser, bearer, claims_of
+from tests.conftest import Browser, bearer, claims_of, send_mails
 from tests.security.model import (
     BROWSER_IDLE,
     BROWSER_IDLE_KEPT,
@@ -97,7 +96,7 @@ class WalkState(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         session_keys_revoked.disconnect(move_entries_of_triggers)
-        mail.wait()
+        send_mails()
         WalkState.today = self.now + SECOND
         self.clock.stop()
 

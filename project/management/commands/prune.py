@@ -10,10 +10,10 @@ from django.utils.translation import ngettext
 from tqdm import tqdm
 
 from accounts.factors import removals
-from accounts.models import AttemptCounter, FactorRemoval, SecurityEvent, Session, SignIn, User
+from accounts.models import AttemptCounter, FactorRemoval, QueuedMail, SecurityEvent, Session, SignIn, User
 from api.blocklist.models import Entry
 
-PRUNED: list[Any] = [User, Session, SignIn, Entry, SecurityEvent, AttemptCounter, FactorRemoval]
+PRUNED: list[Any] = [User, Session, SignIn, Entry, SecurityEvent, AttemptCounter, FactorRemoval, QueuedMail]
 
 
 class Command(BaseCommand):
@@ -22,7 +22,8 @@ class Command(BaseCommand):
         " Carries out the removals of second factors that are due. Then deletes, in"
         " small batches beside traffic: expired sessions, sign-ins that ended SIGN_IN_KEEP_DAYS ago, expired blocklist"
         " entries, security events older than EVENT_KEEP_DAYS, outdated attempt counters, throw-away accounts after"
-        " their day, and accounts that signed up UNCONFIRMED_KEEP_DAYS ago and were never confirmed or used."
+        " their day, accounts that signed up UNCONFIRMED_KEEP_DAYS ago and were never confirmed or used, and mails that"
+        " failed 30 days ago."
         " Can be stopped and repeated at any time."
     )
 

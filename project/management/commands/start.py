@@ -175,7 +175,7 @@ def serve(listener: socket.socket) -> NoReturn:
     arguments = [sys.executable, "-m", "gunicorn", "project.wsgi", "--bind", f"fd://{listener.fileno()}"]
     arguments += ["--workers", str(settings.WEB_CONCURRENCY), "--threads", "4", "--log-level", "warning"]
     # The control socket would be in the home folder, which may not exist.
-    arguments += ["--no-control-socket", "--config", "python:project.gunicorn_config"]
+    arguments += ["--no-control-socket", "--config", "python:project.start_config"]
     listener.set_inheritable(True)
     os.chdir(settings.BASE_DIR)
     os.execv(sys.executable, arguments)  # noqa: S606

@@ -10,7 +10,7 @@ from django.conf import settings as project_settings
 from django.core.management import call_command
 from django.utils import timezone
 
-from accounts import ending, mail
+from accounts import ending
 from accounts.models import SignIn, User
 from api.blocklist.leaks import identify
 from api.blocklist.mirror import Mirror
@@ -21,7 +21,7 @@ from tests.accounts.admin_pages import BLOCKLIST, SIGN_INS, USERS, act, text_of
 from tests.api.blocklist.test_admin import do, show
 from tests.api.blocklist.test_status_list import FORM, INVALID, SUSPENDED, VALID, statuses
 from tests.api.blocklist.test_wholesale import settle
-from tests.conftest import bearer, claims_of
+from tests.conftest import bearer, claims_of, send_mails
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("with_status_list")]
 
@@ -92,7 +92,7 @@ def change_the_password_on_the_page(world):
 
 def reset_the_password(world):
     world.anonymous.post("/api/password/reset/", {"email": world.ann.email})
-    mail.wait()
+    send_mails()
     uid, token = re.search(r"/reset/([^/\s]+)/([^/\s]+)/", world.mails[-1].body).groups()
     body = {"uid": uid, "token": token, "new_password": NEW_PASSWORD}
     world.anonymous.post("/api/password/reset/confirm/", body)

@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from accounts import mail, passwords, registration
+from accounts import passwords, registration
 from accounts.models import User
+from tests.conftest import send_mails
 
 pytestmark = pytest.mark.django_db
 
@@ -28,7 +29,7 @@ def test_the_password_is_shown_once_and_works(guest, client_of, anonymous):
 def test_a_throw_away_user_gets_no_mail(guest, mailoutbox, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
         passwords.change(User.objects.get(), "a quite different passphrase")
-    mail.wait()
+    send_mails()
     assert not mailoutbox
 
 

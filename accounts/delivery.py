@@ -1,0 +1,77 @@
+"""Delivery to the mail server, and the causes of failures: of the server, of one mail for a while, or for good."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from smtplib import SMTPNotSupportedError, SMTPRecipientsRefused, SMTPResponseException
+from typing import Any
+
+from django.core.mail import EmailMessage, get_connection
+
+# RFC 3463: the detail of a reply, for example 5.7.1.
+ENHANCED_STATUS = re.compile(r"\b[245]\.\d{1,3}\.\d{1,3}\b")
+
+
+class DeliveryError(Exception):
+    """A mail was not sent. The text has the codes of the error, never a reply: some servers quote links in them."""
+
+
+class ServerUnavailable(DeliveryError):
+    """No session with the mail server, for a cause that concerns every mail: network, TLS, or authentication."""
+
+
+class Delayed(DeliveryError):
+    """The mail may be accepted later: a 4yz reply (RFC 5321, section 4.2.1), or a lost connection."""
+
+
+class Refused(DeliveryError):
+    """The mail will not be accepted: a 5yz reply."""
+
+
+@contextmanager
+def session() -> Iterator[Any]:
+    """A session with the mail server of EMAIL_URL. Raises ServerUnavailable."""
+    server = get_connection()
+    try:
+        server.open()
+    except Exception as error:
+        # A login that failed leaves the connection open.
+        _close(server)
+        raise ServerUnavailable(codes(error)) from None
+    try:
+        yield server
+    finally:
+        _close(server)
+
+
+def deliver(server: Any, message: EmailMessage) -> None:
+    """Sends a mail in a session. Raises Delayed and Refused."""
+    try:
+        server.send_messages([message])
+    except Exception as error:
+        raise (Refused if _is_permanent(error) else Delayed)(codes(error)) from None
+
+
+def codes(error: Exception) -> str:
+    """Returns the name of the error with its SMTP codes, without the words of the server."""
+    replies: list[tuple[int, Any]] = []
+    if isinstance(error, SMTPRecipientsRefused):
+        replies = list(error.recipients.values())
+    elif isinstance(error, SMTPResponseException):
+        replies = [(error.smtp_code, error.smtp_error)]
+    found = [f"{code} {' '.join(ENHANCED_STATUS.findall(str(reply))[:1])}".strip() for code, reply in replies]
+    return " ".join([type(error).__name__, *found])
+
+
+def _close(server: Any) -> None:
+    # The server has accepted or refused the mail: an error of QUIT changes neither.
+    with suppress(Exception):
+        server.close()
+
+
+def _is_permanent(error: Exception) -> bool:
+    if isinstance(error, SMTPRecipientsRefused):
+        return any(code >= 500 for code, _ in error.recipients.values())
+    if isinstance(error, SMTPResponseException):
+        return error.smtp_code >= 500
+    return isinstance(error, SMTPNotSupportedError)

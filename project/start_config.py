@@ -1,0 +1,64 @@
+"""The configuration of gunicorn for `manage.py start`: that of a deployment, and a worker that sends the mails."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+from project import gunicorn_config
+from project.gunicorn_config import preload_app as preload_app
+
+POLL_SECONDS = 0.5
+# The worker ends after the mail that it sends; a second signal returns that mail to the queue.
+STOP_SECONDS = 2
+
+
+class MailWorker:
+    """
+    A `manage.py db_worker` beside the server, started again if it ends. It ends with this process, also if this process
+    is killed: it compares its parent.
+    """
+
+    def __init__(self) -> None:
+        self._is_wanted = True
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._keep_running, name="mail-worker", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._is_wanted = False
+        self._thread.join()
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+            if self._process is None or self._process.poll() is not None:
+                return
+            with suppress(ProcessLookupError):
+                self._process.send_signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_SECONDS)
+
+    def _keep_running(self) -> None:
+        while self._is_wanted:
+            # gunicorn may have reaped it: then poll() returns 0.
+            if self._process is None or self._process.poll() is not None:
+                command = [sys.executable, "manage.py", "db_worker", "--parent", str(os.getpid())]
+                # Ctrl-C reaches this process only, which then stops the worker.
+                self._process = subprocess.Popen(command, start_new_session=True)  # noqa: S603
+            time.sleep(POLL_SECONDS)
+
+
+mail_worker = MailWorker()
+
+
+def when_ready(server: Any) -> None:
+    gunicorn_config.when_ready(server)
+    mail_worker.start()
+
+
+def on_exit(server: Any) -> None:
+    mail_worker.stop()

@@ -1,0 +1,77 @@
+"""A mail server on loopback that accepts mails, or fails as it is told."""
+
+import asyncio
+import email
+import email.policy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+
+class MailServer:
+    """`refusals` are the replies to the first recipients, in order, before it accepts mails."""
+
+    def __init__(
+        self,
+        *refusals: str,
+        quotes_content: bool = False,
+        drops_at_quit: bool = False,
+        stops_before: str = "",
+    ) -> None:
+        self.refusals = list(refusals)
+        self.quotes_content = quotes_content
+        self.drops_at_quit = drops_at_quit
+        # The command, RCPT or DATA, whose first client gets no reply.
+        self.stops_before = stops_before
+        self.has_stopped = Event()
+        self.asked = 0
+        self.letters: list[Envelope] = []
+
+    @property
+    def subjects(self) -> list[str]:
+        return [str(each["Subject"]) for each in self.messages]
+
+    @property
+    def messages(self) -> list[email.message.EmailMessage]:
+        parse = email.message_from_bytes
+        return [parse(bytes(each.content or b""), policy=email.policy.default) for each in self.letters]  # type: ignore[misc]
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        self.asked += 1
+        await self._stop_before("RCPT")
+        if self.refusals:
+            return self.refusals.pop(0)
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        if self.quotes_content:
+            text = bytes(envelope.content or b"").decode()
+            return f"554 5.7.1 refused: {text[text.index('/accounts/') :].split()[0]}"
+        self.letters.append(envelope)
+        await self._stop_before("DATA")
+        return "250 OK"
+
+    async def handle_QUIT(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        if self.drops_at_quit:
+            server.transport.abort()
+        return "221 Bye"
+
+    async def _stop_before(self, command: str) -> None:
+        if self.stops_before == command and not self.has_stopped.is_set():
+            self.has_stopped.set()
+            await asyncio.sleep(3600)
+
+    @contextmanager
+    def running(self, port: int) -> Iterator[None]:
+        controller = Controller(self, hostname="127.0.0.1", port=port)
+        controller.start()
+        try:
+            yield
+        finally:
+            controller.stop()
