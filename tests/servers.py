@@ -269,10 +269,7 @@ class MailWorker(Server):
 
 
 class Balancer(Server):
-    """
-    An nginx that skips a failing node for two seconds, and answers 503 itself if no node answers, or while it is
-    closed.
-    """
+    """An nginx that skips a failing node for two seconds, and answers 503 itself if no node answers."""
 
     def __init__(self, folder: Path, nodes: Sequence[Node], port: int | None = None, kept: int = 0) -> None:
         nginx = nginx_program()
@@ -285,13 +282,6 @@ class Balancer(Server):
         text = NGINX.format(folder=folder, address=address, upstream=upstream, keeping=keeping)
         (folder / "nginx.conf").write_text(text)
         super().__init__(folder, [nginx, "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr"], cwd=folder)
-
-    def close(self) -> None:
-        """Passes no new request to the nodes."""
-        (self.folder / "closed").touch()
-
-    def open(self) -> None:
-        (self.folder / "closed").unlink()
 
     def answers(self) -> bool:
         return answers_live(self.url)
@@ -316,7 +306,6 @@ http {{
   server {{
     listen {address};
     location / {{
-      if (-f {folder}/closed) {{ return 503; }}
       proxy_pass http://nodes;
       {keeping}
       proxy_set_header Host $http_host;
@@ -329,7 +318,7 @@ http {{
       proxy_next_upstream error timeout http_502;
       proxy_next_upstream_timeout 10s;
       add_header X-Node $upstream_addr always;
-      error_page 502 503 504 = @away;
+      error_page 502 504 = @away;
     }}
     location @away {{
       default_type application/json;

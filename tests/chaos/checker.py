@@ -57,6 +57,7 @@ class _Indexed:
                 self.blocks_of[end.jti].append(end)
             for key in end.keys:
                 self.ends_of_key[key].append(end)
+        self.started_at = {call.sid: call.answered_at for call in history.calls if call.action == "sign in"}
         self.refreshes_of: dict[str, list[Call]] = defaultdict(list)
         for call in history.calls:
             if call.action == "refresh":
@@ -94,6 +95,13 @@ class _Indexed:
             for each in refreshes
         )
 
+    def is_of_a_slow_clock(self, call: Call) -> bool:
+        """A restore ends what started before it by the clocks of the nodes: also what starts a moment later."""
+        return any(
+            each.began_at <= call.answered_at and self.started_at.get(call.sid, 0.0) <= each.over_at + CLOCKS_APART
+            for each in self.restores
+        )
+
     def reason(self, call: Call) -> str:
         """Returns why its sign-in has ended, by the database; empty if it is live."""
         return self.record.reasons.get(call.sid, "").partition(" ")[0] if self.record else ""
@@ -119,8 +127,8 @@ class _Indexed:
         # A refresh reads the database.
         if call.action == "refresh":
             return 0.0
-        # Raw SQL is not broadcast, as if the broadcast of any other end was lost.
-        if not end.is_raw_sql and not self.troubled("valkey", end.sent_at, call.answered_at):
+        # Raw SQL and a restore are not broadcast, as if the broadcast of any other end was lost.
+        if not (end.is_raw_sql or end.is_restore) and not self.troubled("valkey", end.sent_at, call.answered_at):
             return 0.0
         return DOUBLE_BOUND if self.troubled("postgres", end.sent_at, call.answered_at) else BOUND
 
@@ -159,7 +167,7 @@ def no_client_is_signed_out_without_cause(history: _Indexed) -> Iterator[str]:
             continue
         expired = call.expires < call.answered_at
         ended = any(end.sent_at <= call.answered_at for end in history.ends_for(call))
-        ended = ended or history.may_have_ended_late(call)
+        ended = ended or history.may_have_ended_late(call) or history.is_of_a_slow_clock(call)
         # Decided at any time before the response.
         theft = call.presented in lost and call.answered_at - lost[call.presented] > GRACE - CLOCKS_APART
         theft = theft or history.was_refreshed_late(call, accepted_at[call.sid])
@@ -295,8 +303,9 @@ def no_code_is_accepted_twice(history: _Indexed) -> Iterator[str]:
         if not call.code or not (call.accepted or (call.action == "sign in" and call.sid)):
             continue
         before = accepted.setdefault(call.code, call)
-        # A restore makes the codes of the backup valid again.
-        if before is not call and not history.is_undone(before.sent_at, before.answered_at):
+        # A restore makes the recovery codes of the backup valid again.
+        undone = "recovery code" in call.code and history.is_undone(before.sent_at, before.answered_at)
+        if before is not call and not undone:
             yield f"{call.action} ({call.mode}, {call.node}): {call.code} was accepted a second time"
 
 

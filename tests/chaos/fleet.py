@@ -1,11 +1,13 @@
 """PostgreSQL, Valkey, three nodes and a balancer; between each node and each store a proxy for faults."""
 
 import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psycopg
 
@@ -32,6 +34,14 @@ ENVIRONMENT = stores.ENVIRONMENT | {
 NAME = "fleet"
 
 
+class FaultyMailWorker(servers.MailWorker):
+    """The mail worker with failpoints."""
+
+    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
+        super().__init__(folder, env)
+        self.command = [sys.executable, "-m", "tests.chaos.worker"]
+
+
 @dataclass
 class Fleet:
     """A fleet, and for faults a mail server, its worker and two small disks."""
@@ -49,6 +59,7 @@ class Fleet:
     disk_of_postgres: SmallDisk | None = None
     disk_of_valkey: SmallDisk | None = None
     mailbox: Mailbox | None = None
+    worker: servers.MailWorker | None = None
     # Seconds for which the mail server may be away.
     longest_outage: float = 20.0
     # Held by a fault of PostgreSQL, and by a backup or a restore.
@@ -56,21 +67,24 @@ class Fleet:
 
     @property
     def servers(self) -> list[servers.Server]:
-        return [self.balancer, *self.nodes, self.valkey, self.postgres]
+        workers = [self.worker] if self.worker else []
+        return [self.balancer, *self.nodes, *workers, self.valkey, self.postgres]
 
-    def create_database(self) -> None:
-        create_database(self.postgres, self.disk_of_postgres)
+    def create_database(self, name: str) -> str:
+        """Creates a database on the small disk, and returns its URL."""
+        return create_database(self.postgres, self.disk_of_postgres, name)
 
 
-def create_database(postgres: servers.Postgres, disk: SmallDisk | None) -> None:
-    """Creates the database of a fleet, on this disk."""
+def create_database(postgres: servers.Postgres, disk: SmallDisk | None, name: str = NAME) -> str:
+    """Creates a database on this disk, and returns its URL."""
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         where = ""
         if disk:
             if not connection.execute("SELECT 1 FROM pg_tablespace WHERE spcname = 'disk'").fetchone():
                 connection.execute(f"CREATE TABLESPACE disk LOCATION '{disk.folder}'")
             where = "TABLESPACE disk"
-        connection.execute(f"CREATE DATABASE {NAME} {where}")
+        connection.execute(f"CREATE DATABASE {name} {where}")
+    return f"{postgres.url.rpartition('/')[0]}/{name}"
 
 
 @contextmanager
@@ -102,8 +116,7 @@ def fleet(
         # In a folder that is deleted with its server.
         failpoints = valkey.folder / "failpoints"
         failpoints.mkdir()
-        create_database(postgres, disks[0])
-        database = f"{postgres.url.rpartition('/')[0]}/{NAME}"
+        database = create_database(postgres, disks[0])
         environment = {**environment, "EMAIL_URL": mailbox.url} if mailbox else environment
         straight = {**environment, "DATABASE_URL": database, "REDIS_URL": valkey.url}
         servers.manage(straight, "migrate", "--verbosity=0")
@@ -129,6 +142,9 @@ def fleet(
         ]
         balancer = enter(servers.balancer(nodes, port))
         stand = Fleet(postgres, valkey, nodes, balancer, to_postgres, to_valkey, failpoints, straight, *disks, mailbox)
+        if mailbox:
+            folder = Path(enter(TemporaryDirectory(prefix="mails-")))
+            stand.worker = enter(servers.running(FaultyMailWorker(folder, straight | {"FAILPOINTS": str(failpoints)})))
         try:
             yield stand
         finally:

@@ -20,13 +20,15 @@ from tests.chaos.recorder import RESTORE, End, History, Restore
 # Between a start, a backup and a restore: this share of the run, and at most so many seconds.
 SHARE = 0.16
 MAX_PAUSE = 240.0
+RESTORED, REPLACED = "restored", "replaced"
+# Of users whom raw SQL had deactivated for a moment when the backup began.
 ACTIVATE = "UPDATE accounts_user SET is_active = true WHERE NOT is_active"
 
 
 class Restores:
     """
-    Backs up, and later restores, repeatedly. During a restore the balancer passes nothing to the nodes, which run on,
-    and no client signs in, so that it is known which sign-ins the restore ends.
+    Backs up, and later restores, repeatedly, while the nodes run. During a restore no client signs in, so that it is
+    known which sign-ins the restore ends.
     """
 
     def __init__(
@@ -72,23 +74,28 @@ class Restores:
                 if person.second_factors:
                     # The codes of the backup are valid again.
                     person.second_factors.recovery_codes = []
-            self.fleet.balancer.open()
             for pause in (BOUND, 0.0):
                 await asyncio.gather(*(each.try_out("stolen") for each in copies))
                 await asyncio.sleep(pause)
 
     def _restore_now(self) -> None:
-        self.fleet.balancer.close()
-        with self.fleet.database_turn:
-            with psycopg.connect(self.fleet.postgres.url, autocommit=True) as connection:
-                connection.execute(f"DROP DATABASE {NAME} WITH (FORCE)")
-            self.fleet.create_database()
-            self._run("pg_restore", "--exit-on-error", f"--dbname={NAME}", self.dump)
-            servers.manage(self.fleet.env, "migrate", "--verbosity=0")
-            servers.manage(self.fleet.env, "after_restore")
-            with psycopg.connect(self.fleet.env["DATABASE_URL"], autocommit=True) as connection:
-                # A user whom raw SQL had deactivated for a moment, when the backup began.
+        """The backup is restored beside the database, cleaned, and put in place."""
+        with (
+            self.fleet.database_turn,
+            psycopg.connect(self.fleet.postgres.url, autocommit=True) as administrator,
+        ):
+            administrator.execute(f"ALTER DATABASE {NAME} ALLOW_CONNECTIONS false")
+            administrator.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [NAME])
+            url = self.fleet.create_database(RESTORED)
+            self._run("pg_restore", f"--dbname={RESTORED}", "--exit-on-error", "--single-transaction", self.dump)
+            env = {**self.fleet.env, "DATABASE_URL": url}
+            servers.manage(env, "migrate", "--verbosity=0")
+            servers.manage(env, "after_restore")
+            with psycopg.connect(url) as connection:
                 connection.execute(ACTIVATE)
+            administrator.execute(f"ALTER DATABASE {NAME} RENAME TO {REPLACED}")
+            administrator.execute(f"ALTER DATABASE {RESTORED} RENAME TO {NAME}")
+            administrator.execute(f"DROP DATABASE {REPLACED}")
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         postgres = self.fleet.postgres

@@ -251,11 +251,18 @@ RESTORE_END = End(RESTORE, 4, 6, True, "", frozenset({"s"}))
 
 
 def test_a_sign_in_that_a_restore_has_not_ended_is_found() -> None:
-    assert rules([at(3), at(6.1, status=401)], [RESTORE_END], restores=[RESTORED]) == []
-    assert rules([at(6.1)], [RESTORE_END], restores=[RESTORED]) == ["nothing is accepted after its end"]
-    assert rules([at(6.2, mode="session")], [RESTORE_END], restores=[RESTORED]) != []
+    assert rules([at(3), at(6.9), at(7.1, status=401)], [RESTORE_END], restores=[RESTORED]) == []
+    assert rules([at(7.1)], [RESTORE_END], restores=[RESTORED]) == ["nothing is accepted after its end"]
+    assert rules([at(7.1, mode="session")], [RESTORE_END], restores=[RESTORED]) != []
     record = replace(RECORD, ended=frozenset(), unended=frozenset({"s"}))
     assert rules([], [RESTORE_END], record=record, restores=[RESTORED]) == ["no acknowledged change is lost"]
+
+
+def test_a_restore_may_end_what_starts_on_a_slow_clock() -> None:
+    restored = Restore(backup_began_at=-20, began_at=-10, over_at=-5)
+    assert rules([at(3, status=401)], restores=[restored]) == []
+    earlier = replace(restored, backup_began_at=-90, began_at=-60, over_at=-50)
+    assert rules([at(3, status=401)], restores=[earlier]) == ["no client is signed out without cause"]
 
 
 def test_a_change_before_the_backup_that_is_lost_is_found() -> None:
@@ -328,13 +335,15 @@ def test_a_sign_in_without_its_second_step_is_found() -> None:
 
 @pytest.mark.parametrize("action", ["replayed code", "end", "sign in"])
 def test_a_code_that_is_accepted_twice_is_found(action: str) -> None:
-    first, again = at(1, action="end", code="c"), at(2.2, action=action, code="c")
+    first, again = (at(when, action=action, code="ann recovery code c") for when in (1, 2.2))
     assert rules([first, replace(again, status=401, sid="")], [END]) == []
     assert rules([first, replace(again, code="d")], []) == []
     assert rules([first, again]) == ["no code is accepted twice"]
     undone = Restore(backup_began_at=0.5, began_at=1.5, over_at=2)
     assert rules([first, again], restores=[undone]) == []
     assert rules([first, again], restores=[replace(undone, backup_began_at=1.2)]) == ["no code is accepted twice"]
+    of_app = [replace(each, code="ann totp 7") for each in (first, again)]
+    assert rules(of_app, restores=[undone]) == ["no code is accepted twice"]
 
 
 # Mails
