@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -20,7 +21,7 @@ from django.utils import timezone, translation
 
 from accounts import rate_limits
 from accounts.mail_worker import Worker
-from accounts.models import SignIn
+from accounts.models import QueuedMail, SignIn
 from api.blocklist.mirror import mirror
 from api.blocklist.sessions import remembered_sessions
 from tests import servers
@@ -156,6 +157,12 @@ def send_mails() -> None:
         worker.run()
 
 
+def newest_link(mails: Sequence[Any], pattern: str) -> re.Match[str]:
+    """Sends the mails that are due, and returns the first match in the newest mail with one."""
+    send_mails()
+    return next(found for each in reversed(mails) if (found := re.search(pattern, each.body)))
+
+
 def claims_of(token: str) -> dict[str, Any]:
     """Returns the claims of a token, without verification."""
     return jwt.decode(token, options={"verify_signature": False})
@@ -186,10 +193,12 @@ def clock() -> Iterator[Any]:
 def mails_of(
     mailoutbox: list[Any], django_capture_on_commit_callbacks: Any
 ) -> Callable[[Callable[[], Any]], list[Any]]:
-    """Returns a function that runs a piece of work and returns the mails sent."""
+    """Returns a function that runs a piece of work and returns its mails, in the order in which they are sent."""
 
     def run(work: Callable[[], Any]) -> list[Any]:
         mailoutbox.clear()
+        # Mails of what happened before.
+        QueuedMail.objects.all().delete()
         with django_capture_on_commit_callbacks(execute=True):
             work()
         send_mails()

@@ -11,7 +11,7 @@ from accounts.models import SecurityEvent
 from tests import geoip_database
 from tests.accounts.second_step_pages import SECOND_STEP, enter_password, leads_to
 from tests.accounts.sign_in_endpoints import SignInEndpoint
-from tests.conftest import send_mails
+from tests.conftest import newest_link
 from tests.second_factors import add_app, add_passkey
 
 LONG_AGO = timedelta(minutes=16)
@@ -92,8 +92,7 @@ def reset_link(anonymous, mailoutbox, django_capture_on_commit_callbacks):
     def request_reset(user):
         with django_capture_on_commit_callbacks(execute=True):
             anonymous.post("/api/password/reset/", {"email": user.email})
-        send_mails()
-        return re.search(r"/reset/([^/\s]+)/([^/\s]+)/", mailoutbox[-1].body).groups()
+        return newest_link(mailoutbox, r"/reset/([^/\s]+)/([^/\s]+)/").groups()
 
     return request_reset
 

@@ -1,6 +1,5 @@
 """The pages that change and reset the password."""
 
-import re
 from datetime import timedelta
 
 import pytest
@@ -10,7 +9,7 @@ from django.conf import settings
 from accounts.models import Session
 from accounts.sessions import SessionStore
 from tests.accounts.test_session_pages import NEW_PASSWORD, key_of, signed_in
-from tests.conftest import send_mails
+from tests.conftest import newest_link
 
 pytestmark = pytest.mark.django_db
 
@@ -22,8 +21,7 @@ def reset_path(browser, mailoutbox, django_capture_on_commit_callbacks):
     def read(user):
         with django_capture_on_commit_callbacks(execute=True):
             browser().post("/accounts/password_reset/", {"email": user.email})
-        send_mails()
-        return re.search(r"/accounts/reset/[^/\s]+/[^/\s]+/", mailoutbox[-1].body).group()
+        return newest_link(mailoutbox, r"/accounts/reset/[^/\s]+/[^/\s]+/").group()
 
     return read
 

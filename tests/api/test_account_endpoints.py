@@ -1,6 +1,5 @@
 """Registration, password change and password reset over the API."""
 
-import re
 from datetime import timedelta
 
 import pytest
@@ -8,7 +7,7 @@ import time_machine
 from django.utils import timezone
 
 from accounts.models import SignIn, User
-from tests.conftest import send_mails
+from tests.conftest import newest_link, send_mails
 
 pytestmark = pytest.mark.django_db
 
@@ -68,7 +67,7 @@ def reset_link(request_reset, mailoutbox):
 
     def read(user):
         request_reset(user.email)
-        uid, token = re.search(r"/reset/([^/\s]+)/([^/\s]+)/", mailoutbox[-1].body).groups()
+        uid, token = newest_link(mailoutbox, r"/reset/([^/\s]+)/([^/\s]+)/").groups()
         return {"uid": uid, "token": token}
 
     return read

@@ -35,7 +35,7 @@ def log_lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch)
 
 def test_it_is_ready_with_its_database(settings: Any) -> None:
     redis = "up" if settings.REDIS_URL else "not used"
-    assert Browser().get("/health/ready").json() == {"status": "up", "database": "up", "redis": redis}
+    assert Browser().get("/health/ready").json() == {"status": "up", "database": "up", "redis": redis, "mail": "up"}
 
 
 @needs_postgresql

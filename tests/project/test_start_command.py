@@ -9,8 +9,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from project.management.commands import start
@@ -145,3 +147,73 @@ def test_a_second_server_on_the_same_port_reports_it(copy: Path) -> None:
             if each.poll() is None:
                 each.send_signal(signal.SIGINT)
                 each.communicate(timeout=30)
+
+
+def mail_worker_of(port: int) -> Any:
+    """The worker of the mails beside the server that listens on this port; None while there is none."""
+    found = [
+        each
+        for process in psutil.process_iter(["cmdline"])
+        if "project.start_config" in " ".join(process.info["cmdline"] or ()) and listens(process, port)
+        for each in process.children()
+        if is_mail_worker(each)
+    ]
+    return found[0] if found else None
+
+
+def is_mail_worker(process: psutil.Process) -> bool:
+    try:
+        return "db_worker" in process.cmdline()
+    except psutil.Error:
+        # It has just ended.
+        return False
+
+
+def listens(process: psutil.Process, port: int) -> bool:
+    return any(each.laddr.port == port for each in process.net_connections() if each.status == psutil.CONN_LISTEN)
+
+
+@pytest.fixture
+def one(copy: Path) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+    """A server of one process, and its port."""
+    port = servers.free_port()
+    process = started(copy, "--port", str(port), WEB_CONCURRENCY="1")
+    try:
+        servers.wait_until(lambda: servers.answers_live(f"http://127.0.0.1:{port}"), 60)
+        yield process, port
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=30)
+
+
+@pytest.mark.long
+def test_mails_are_printed_by_a_worker_that_ctrl_c_ends(one: tuple["subprocess.Popen[str]", int]) -> None:
+    process, port = one
+    servers.wait_until(lambda: mail_worker_of(port))
+    form = {"username": "carol", "email": "carol@example.org", "password": "violet anchor hums at dawn"}
+    assert httpx.post(f"http://127.0.0.1:{port}/api/register/", json=form, trust_env=False).status_code == 201
+    output = iter(process.stdout or ())
+    assert any(line.startswith("Subject: Confirm your e-mail address") for line in output)
+    worker = mail_worker_of(port)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=15)
+    assert not worker.is_running()
+
+
+@pytest.mark.long
+def test_a_mail_worker_that_was_killed_is_started_again(one: tuple["subprocess.Popen[str]", int]) -> None:
+    _process, port = one
+    servers.wait_until(lambda: mail_worker_of(port))
+    killed = mail_worker_of(port)
+    killed.kill()
+    servers.wait_until(lambda: (again := mail_worker_of(port)) and again.pid != killed.pid)
+
+
+@pytest.mark.long
+def test_the_mail_worker_ends_if_the_server_is_killed(one: tuple["subprocess.Popen[str]", int]) -> None:
+    process, port = one
+    servers.wait_until(lambda: mail_worker_of(port))
+    worker = mail_worker_of(port)
+    process.kill()
+    servers.wait_until(lambda: not worker.is_running())

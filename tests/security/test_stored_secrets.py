@@ -29,7 +29,7 @@ from api.keys import Key
 from tests.accounts.admin_pages import BLOCKLIST, EVENTS, LEAKED, SIGN_INS, USERS, act
 from tests.api.test_bound_tokens import Holder
 from tests.authenticator import Authenticator
-from tests.conftest import ApiClient, Browser, bearer, claims_of, send_mails
+from tests.conftest import ApiClient, Browser, bearer, claims_of, newest_link
 from tests.second_factors import App, add_passkey, password_step
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -277,8 +277,7 @@ class Hour:
             "password_reset_confirm": "reset",
             "stop_factor_removal": "factors",
         }[view]
-        send_mails()
-        path = re.search(rf"/accounts/{kind}/[^/\s]+/([^/\s]+)/", self.mailoutbox[-1].body)
+        path = newest_link(self.mailoutbox, rf"/accounts/{kind}/[^/\s]+/([^/\s]+)/")
         self.secrets.add(path[1])
         return path[0]
 
