@@ -36,7 +36,7 @@ def token_id(access: str) -> str:
 
 class Program(Client):
     mode = "token"
-    own_ends = ("sign_out", "block", *2 * ("be_robbed",))
+    own_ends = ("sign_out", "block", *3 * ("be_robbed",))
     access = refresh = ""
     expires = 0.0
     # The refresh tokens of the sign-in, the current one last.
