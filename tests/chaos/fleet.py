@@ -109,10 +109,10 @@ def fleet(
         postgres = enter(servers.postgres(**tuning))
         # Its folder is protected.
         valkey = enter(servers.valkey("--enable-protected-configs", "yes"))
-        disks: list[SmallDisk | None] = [None, None]
+        disks: tuple[SmallDisk | None, SmallDisk | None] = (None, None)
         if mailbox:
-            disks[0] = enter(small_disk(postgres.folder / "disk", servers.unprivileged()))
-            disks[1] = enter(small_disk(valkey.folder / "disk", {}))
+            disk_of_postgres = enter(small_disk(postgres.folder / "disk", servers.unprivileged()))
+            disks = (disk_of_postgres, enter(small_disk(valkey.folder / "disk", {})))
         # In a folder that is deleted with its server.
         failpoints = valkey.folder / "failpoints"
         failpoints.mkdir()

@@ -1,5 +1,6 @@
 """A mail server that records the mails that it receives."""
 
+import asyncio
 import re
 import time
 from collections.abc import Iterator
@@ -71,7 +72,7 @@ class Mailbox:
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         self.letters.extend(letter(envelope.content, to) for to in envelope.rcpt_tos)
-        if self.drops_replies and server.transport:
+        if self.drops_replies and isinstance(server.transport, asyncio.Transport):
             server.transport.abort()
         return "250 OK"
 
