@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import serializers, status
-from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
+from rest_framework.exceptions import AuthenticationFailed, MethodNotAllowed, NotAuthenticated
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -107,7 +107,9 @@ class SessionEndpoint(APIView):
     permission_classes: tuple[type[BasePermission], ...] = (IsFromOwnSite,)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuses an Authorization header, even a valid one: the cookie is never a fallback."""
+        """Refuses an unknown method, and an Authorization header, even a valid one: the cookie is never a fallback."""
+        if request.method not in self.allowed_methods:
+            raise MethodNotAllowed(str(request.method))
         if "HTTP_AUTHORIZATION" in request.META:
             text = "Here only the session cookie counts: send no Authorization header."
             raise AuthenticationFailed(text, "bad_authorization_header")

@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from accounts.models.choices import Method
+
 # Headers by the components that describe them.
 NO_STORE = {"Cache-Control": "NoStore"}
 CACHEABLE = {"Cache-Control": "Kept", "ETag": "ETag"}
@@ -145,7 +147,7 @@ SCHEMAS: dict[str, Json] = {
             "methods": {
                 "type": "array",
                 "description": "With `second_step_required` and `recent_sign_in_required`: what the user can prove.",
-                "items": {"type": "string", "enum": ["passkey", "totp", "recovery_code", "password"]},
+                "items": {"type": "string", "enum": Method.values},
             },
             "step": {"type": "string", "description": "With `second_step_required`: send it back with the proof."},
             "passkey": {

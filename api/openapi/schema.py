@@ -1,6 +1,7 @@
 """Additions to drf-spectacular's OpenAPI document: errors, headers, links, security schemes and health checks."""
 
 from collections.abc import Iterable
+from copy import deepcopy
 from http import HTTPStatus
 from typing import Any
 
@@ -90,7 +91,7 @@ class AutoSchema(openapi.AutoSchema):
         error = ERROR_RESPONSES[status]
         if not error.examples:
             return self._component(ResolvedComponent.RESPONSE, error.name, {"description": error.description})
-        schema = self._component(ResolvedComponent.SCHEMA, error.schema, SCHEMAS[error.schema])
+        schema = self._component(ResolvedComponent.SCHEMA, error.schema, deepcopy(SCHEMAS[error.schema]))
         examples = {name: {"value": value} for name, value in error.examples.items()}
         return self._component(
             ResolvedComponent.RESPONSE,

@@ -143,8 +143,9 @@ def test_a_change_needs_a_sign_in(anonymous):
 
 
 def test_a_change_takes_a_stated_number_of_statements(hers, ann, django_assert_num_queries):
-    # Blocklist, sign-in, level, user; the count (4); in a transaction (2): lock, UPDATE, event, look-up, count (4).
-    with django_assert_num_queries(18):
+    # Blocklist, sign-in, level, user; the count (4); in a transaction (2): lock, UPDATE, event, notice, look-up, count
+    # (4), link.
+    with django_assert_num_queries(20):
         hers.post(CHANGE, {"new_email": NEW})
 
 

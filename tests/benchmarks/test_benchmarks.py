@@ -1,4 +1,7 @@
-"""Each benchmark runs and returns figures. Speeds are not asserted, since the machine is busy with tests."""
+"""
+Each benchmark runs and returns figures. Speeds are not asserted, since the machine is busy with tests. Those marked
+`named` take long, and only a change of tests/benchmarks breaks them: run this file after one.
+"""
 
 import json
 import subprocess
@@ -25,6 +28,7 @@ def results(tmp_path: Path) -> Any:
     return run
 
 
+@pytest.mark.named
 def test_requests_measures_and_plots_shares_of_the_baseline(results: Any, tmp_path: Path) -> None:
     drawing = tmp_path / "shares.svg"
     only = [word for name in ("floor", "no authentication", "HS256", "stateless, no") for word in ("--only", name)]
@@ -45,6 +49,7 @@ def test_requests_counts_the_statements_of_each_request(results: Any) -> None:
     assert passport["statements"] < 0.05
 
 
+@pytest.mark.named
 @pytest.mark.timeout(300)
 def test_pages_measures_each_beside_its_equivalent(results: Any) -> None:
     home, sign_ins, *me = results("pages", "--rounds", "1", "--seconds", "0.3", "--rows", "3")
@@ -52,6 +57,7 @@ def test_pages_measures_each_beside_its_equivalent(results: Any) -> None:
     assert all(each["ratio"] > 0 and each["stock"]["statements"] >= 1 for each in (home, sign_ins, *me))
 
 
+@pytest.mark.named
 def test_steps_measures_the_cost_of_each_step(results: Any) -> None:
     floor, *steps = results("steps", "--rounds", "1", "--seconds", "0.3")
     assert (floor["name"], floor["share"], floor["more"]) == ("floor", 1, None)
@@ -79,6 +85,7 @@ def test_middleware_measures_each_of_ours_and_djangos_stack(results: Any) -> Non
     assert "TrustedProxyMiddleware" in api["each"]
 
 
+@pytest.mark.named
 def test_servers_measures_each_server_and_its_memory(results: Any) -> None:
     once = ["--rounds", "1", "--seconds", "0.3", "--way", "nginx, kept connections"]
     *speeds, first, second = results("servers", *once, "--only", "gunicorn gthread")
@@ -88,6 +95,7 @@ def test_servers_measures_each_server_and_its_memory(results: Any) -> None:
     assert second["start_seconds"] > 0
 
 
+@pytest.mark.named
 def test_costs_measures_actions_and_processes_beside_a_stock_project(results: Any) -> None:
     sizes = ["--users", "2", "--starts", "1", "--nodes", "1", "--requests", "40"]
     measured = {each["what"]: each for each in results("costs", "--rounds", "1", "--seconds", "0.3", *sizes)}
@@ -95,6 +103,7 @@ def test_costs_measures_actions_and_processes_beside_a_stock_project(results: An
     assert all(each["ratio"] > 0 for each in measured.values())
 
 
+@pytest.mark.named
 def test_growth_measures_every_size(results: Any) -> None:
     sizes = ["--blocked", "200", "--sign-ins", "100"]
     *measured, token, session = results("growth", "--rounds", "1", "--seconds", "0.3", *sizes)
@@ -118,18 +127,21 @@ def test_races_have_one_successor_and_replays_end_the_family(results: Any) -> No
     assert replay == {"what": "replay", "families": 3, "ended": 3}
 
 
+@pytest.mark.named
 def test_guessing_measures_every_kind_of_account(results: Any) -> None:
     measured = results("guessing", "--tries", "3")
     assert [each["kind"] for each in measured] == ["known", "unknown", "inactive", "unusable"]
     assert all(each["milliseconds"] > 0 for each in measured)
 
 
+@pytest.mark.named
 def test_ending_ends_everything(results: Any) -> None:
     (ended,) = results("ending", "--sign-ins", "200")
     assert ended["ended"] == 200
     assert ended["seconds_until_refused"] <= ended["seconds"]
 
 
+@pytest.mark.named
 def test_pruning_deletes_prunable_rows(results: Any) -> None:
     quiet, busy = results("pruning", "--rows", "400", "--seconds", "1")
     assert quiet["p99_milliseconds"] > 0
@@ -137,6 +149,7 @@ def test_pruning_deletes_prunable_rows(results: Any) -> None:
     assert busy["deleted"] == 400
 
 
+@pytest.mark.named
 def test_at_size_waits_for_every_page(results: Any) -> None:
     sizes = ["--users", "200", "--sign-ins", "2000", "--events", "2000", "--entries", "200", "--locks", "200"]
     pages = results("at_size", "--times", "1", *sizes)
@@ -144,6 +157,7 @@ def test_at_size_waits_for_every_page(results: Any) -> None:
     assert all(each["median_milliseconds"] > 0 and each["statements"] > 0 for each in pages)
 
 
+@pytest.mark.named
 def test_limits_finds_a_knee_for_each_kind_of_request(results: Any) -> None:
     sizes = ["--nodes", "1", "--workers", "1", "--clients", "1", "2", "--seconds", "0.3"]
     measured = results("limits", *sizes, "--rounds", "1")
@@ -157,6 +171,7 @@ def test_sizes_measures_every_table(results: Any) -> None:
     assert all(each["bytes"] > 0 and each["index_bytes"] > 0 for each in measured)
 
 
+@pytest.mark.named
 def test_storm_accepts_no_token_after_an_acknowledged_end(results: Any) -> None:
     (storm,) = results("storm", "--processes", "6", "--revocations", "3000", "--slow", "2", "--checks", "10")
     # Each process checks the last of each thousand.
@@ -165,6 +180,7 @@ def test_storm_accepts_no_token_after_an_acknowledged_end(results: Any) -> None:
     assert storm["let_in"] == storm["unanswered"] == storm["refused_others"] == 0
 
 
+@pytest.mark.named
 def test_soak_finds_the_rows_that_its_clients_made(results: Any) -> None:
     sizes = ["--nodes", "1", "--workers", "1", "--clients", "2", "--seconds", "0.5", "--rows", "500"]
     (soak,) = results("soak", "--minutes", "0.1", *sizes)

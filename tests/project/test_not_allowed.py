@@ -50,9 +50,12 @@ def test_no_405_response_is_empty(browser_of, staff, subtests):
             sues.force_login(staff)
 
 
-@pytest.mark.parametrize("address", ["/api/token/", "/api/register/", "/health/live", "/.well-known/jwks.json"])
-def test_api_clients_get_json(browser, address):
-    response = browser().generic("PUT", address)
+@pytest.mark.parametrize("method", ["PUT", "TRACE"])
+@pytest.mark.parametrize(
+    "address", ["/api/token/", "/api/register/", "/api/session/", "/health/live", "/.well-known/jwks.json"]
+)
+def test_api_clients_get_json(browser, address, method):
+    response = browser().generic(method, address)
     assert response.status_code == 405
     assert response.headers["Content-Type"] == "application/json"
     assert json.loads(response.content)["code"] == "method_not_allowed"

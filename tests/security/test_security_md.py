@@ -333,5 +333,5 @@ def test_the_project_connects_to_no_other_host():
     assert found == {
         ("project/management/commands/start.py", "socket"),
         ("project/closing.py", "socket"),
-        ("accounts/mail.py", "smtplib"),
+        ("accounts/delivery.py", "smtplib"),
     }

@@ -840,7 +840,7 @@ export interface components {
             [key: string]: string[];
         };
         /** @enum {string} */
-        MethodsEnum: "passkey" | "totp" | "recovery_code" | "password";
+        MethodsEnum: "password" | "passkey" | "totp" | "recovery_code";
         NewAppRequest: {
             name?: string;
         };

@@ -1,6 +1,5 @@
 """Each way to end a sign-in, checked in each reader of the blocklist: at once, and in the next status list."""
 
-import re
 from types import SimpleNamespace
 from urllib.parse import urlencode
 from uuid import UUID
@@ -21,7 +20,7 @@ from tests.accounts.admin_pages import BLOCKLIST, SIGN_INS, USERS, act, text_of
 from tests.api.blocklist.test_admin import do, show
 from tests.api.blocklist.test_status_list import FORM, INVALID, SUSPENDED, VALID, statuses
 from tests.api.blocklist.test_wholesale import settle
-from tests.conftest import bearer, claims_of, send_mails
+from tests.conftest import bearer, claims_of, newest_link
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("with_status_list")]
 
@@ -92,8 +91,7 @@ def change_the_password_on_the_page(world):
 
 def reset_the_password(world):
     world.anonymous.post("/api/password/reset/", {"email": world.ann.email})
-    send_mails()
-    uid, token = re.search(r"/reset/([^/\s]+)/([^/\s]+)/", world.mails[-1].body).groups()
+    uid, token = newest_link(world.mails, r"/reset/([^/\s]+)/([^/\s]+)/").groups()
     body = {"uid": uid, "token": token, "new_password": NEW_PASSWORD}
     world.anonymous.post("/api/password/reset/confirm/", body)
 
