@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pickle
 import random
 import sys
 import time
@@ -56,9 +57,17 @@ def run(minutes: float, seed: int) -> tuple[History, list[Violation]]:
         wait_for_mails(history)
         sys.stderr.write(f"mails awaited until {time.monotonic() - healed:.1f} s after the last fault" + "\n")
         if folder := os.environ.get("FAULTS_LOGS"):
-            for number, node in enumerate(stand.nodes):
-                Path(folder, f"node{number}.log").write_text(node.log)
+            store(Path(folder), stand, history)
     return history, check(history)
+
+
+def store(folder: Path, stand: Fleet, history: History) -> None:
+    """Stores the logs, and the history for pickle.load()."""
+    for number, node in enumerate(stand.nodes):
+        (folder / f"node{number}.log").write_text(node.log)
+    if stand.worker:
+        (folder / "worker.log").write_text(stand.worker.log)
+    (folder / "history.pickle").write_bytes(pickle.dumps(history))
 
 
 def wait_until_ready(stand: Fleet) -> None:
