@@ -18,7 +18,7 @@ from tests.chaos.checker import Violation, check
 from tests.chaos.fleet import Fleet, fleet
 from tests.chaos.inject import PARTS, inject
 from tests.chaos.mailbox import Mailbox
-from tests.chaos.recorder import History
+from tests.chaos.recorder import Alarm, History, Letter
 from tests.chaos.report import report
 
 # For each minute of the run, the mail server may be away for so many seconds, and for at most MAX_OUTAGE.
@@ -86,9 +86,12 @@ def wait_until_ready(stand: Fleet) -> None:
 
 
 def wait_for_mails(history: History) -> None:
-    """Returns when each alarm was mailed, or when the time for the last one is over."""
-    deadline = time.monotonic() + mail_rules.MAIL_SECONDS
-    while any(letter is None for _, letter in mail_rules.mails_of_alarms(history)) and time.monotonic() < deadline:
+    """Returns when each alarm was mailed, or is late."""
+
+    def is_awaited(alarm: Alarm, letter: Letter | None) -> bool:
+        return letter is None and not mail_rules.is_late(history.faults, alarm, time.monotonic())
+
+    while any(is_awaited(alarm, letter) for alarm, letter in mail_rules.mails_of_alarms(history)):
         time.sleep(0.5)
 
 

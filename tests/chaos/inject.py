@@ -42,4 +42,8 @@ def inject(fleet: Fleet, part: str, until: float, history: History, seed: int) -
             began = time.monotonic()
             stage(fleet, rng)
             history.faults.append(Fault(kind, began, time.monotonic(), part))
-        rest(rng, 0.3, 1.2)
+        if part == "mail server":
+            # Time in which a part of the waiting mails is sent.
+            rest(rng, fleet.longest_outage / 4, fleet.longest_outage / 2)
+        else:
+            rest(rng, 0.3, 1.2)

@@ -23,10 +23,9 @@ def every_alarm_is_mailed(history: History) -> Iterator[str]:
         if letter is None:
             yield f"{alarm.kind} of {alarm.user} ({alarm.ip_address}) was not mailed"
             continue
-        faulty = faulty_seconds(history.faults, alarm.recorded_at, letter.received_at)
-        well = letter.received_at - alarm.recorded_at - faulty
-        if well > MAIL_SECONDS + CLOCKS_APART + faulty:
-            yield f"{alarm.kind} of {alarm.user} ({alarm.ip_address}) was mailed after {well:.0f} s without faults"
+        if is_late(history.faults, alarm, letter.received_at):
+            late = letter.received_at - alarm.recorded_at
+            yield f"{alarm.kind} of {alarm.user} ({alarm.ip_address}) was mailed after {late:.0f} s"
 
 
 def no_mail_goes_to_the_wrong_address(history: History) -> Iterator[str]:
@@ -63,6 +62,11 @@ def mails_of_alarms(history: History) -> Iterator[tuple[Alarm, Letter | None]]:
 def first_copies(letters: Sequence[Letter]) -> list[Letter]:
     """Returns each mail once, in the order of arrival: a mail whose delivery was not confirmed comes again."""
     return list({letter.id: letter for letter in reversed(letters)}.values())[::-1]
+
+
+def is_late(faults: Sequence[Fault], alarm: Alarm, at: float) -> bool:
+    faulty = faulty_seconds(faults, alarm.recorded_at, at)
+    return at - alarm.recorded_at - faulty > MAIL_SECONDS + CLOCKS_APART + faulty
 
 
 def faulty_seconds(faults: Sequence[Fault], since: float, until: float) -> float:

@@ -21,15 +21,20 @@ def paused(fleet: Fleet, rng: random.Random) -> None:
     fleet.worker.pause()
     rest(rng, 2, 20)
     fleet.worker.resume()
+    revive(fleet)
+
+
+def revive(fleet: Fleet) -> None:
+    if not fleet.worker.answers():
+        # Removes what is left of it.
+        fleet.worker.kill()
+        fleet.worker.start()
 
 
 def dies_and_starts(failpoint: str) -> Staged:
     def stage(fleet: Fleet, rng: random.Random) -> None:
         dies(failpoint)(fleet, rng)
-        if not fleet.worker.answers():
-            # Removes what is left of it.
-            fleet.worker.kill()
-            fleet.worker.start()
+        revive(fleet)
 
     return stage
 
