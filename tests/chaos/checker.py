@@ -240,7 +240,7 @@ def no_acknowledged_change_is_lost(history: _Indexed) -> Iterator[str]:
         for sid in () if refused_only else end.sids & by_sql & record.unended:
             yield f"{end.action} of {sid} is lost"
         # All tokens of an ended sign-in are refused: a block adds nothing.
-        if end.jti and end.jti not in record.blocked and end.by not in record.ended:
+        if end.jti and end.jti not in record.blocked and end.by not in record.ended | undone:
             yield f"the block of token {end.jti} is lost"
         # Raw SQL deletes rows and records no event.
         for sid in end.sids - record.ended - by_sql - undone:

@@ -260,9 +260,10 @@ def test_a_sign_in_after_the_backup_may_be_unknown() -> None:
     lost = Record(frozenset(), frozenset(), {})
     assert rules([], record=lost, restores=[replace(RESTORED, backup_began_at=0.05)]) == []
     assert rules([], record=lost, restores=[RESTORED]) == ["no acknowledged change is lost"]
-    # To sign out of it later is no error.
+    # To sign out of it later, or to block its token, is no error.
     later = replace(END, sent_at=7, answered_at=7.1)
-    assert rules([], [later], record=lost, restores=[replace(RESTORED, backup_began_at=0.05)]) == []
+    block = replace(later, action="block", sids=frozenset(), jti="j", by="s")
+    assert rules([], [later, block], record=lost, restores=[replace(RESTORED, backup_began_at=0.05)]) == []
 
 
 # Half-done changes, thefts and second steps
