@@ -62,11 +62,12 @@ class Syslog:
         self._address = (url.hostname or "", url.port or PORTS[url.scheme])
         self._tls = _tls_context(url) if url.scheme == "syslog+tls" else None
         self._socket: socket.socket | None = None
-        # Frames, and when they were sent, on the monotonic clock.
+        # On the monotonic clock: when the connection was seen open last; when frames were sent, and the frames.
+        self._open_at = 0.0
         self._recent: deque[tuple[float, bytes]] = deque(maxlen=MAX_RESENT_FRAMES)
 
     def open(self) -> None:
-        if self._socket:
+        if self._socket and self._is_still_open():
             return
         connected = socket.create_connection(self._address, CONNECT_SECONDS)
         try:
@@ -77,17 +78,18 @@ class Syslog:
             connected.close()
             raise
         self._socket = connected
-        self._forget_old()
         if self._recent:
-            self._deliver(b"".join(frame for _sent_at, frame in self._recent))
+            frames = [frame for _sent_at, frame in self._recent]
+            self._deliver(b"".join(frames))
+            # This connection may lose them, too.
+            self._recent.clear()
+            self._note(frames)
 
     def send(self, events: list[SecurityEvent]) -> None:
         frames = [formats.syslog_frame(event) for event in events]
         self.open()
         self._deliver(b"".join(frames))
-        self._forget_old()
-        now = time.monotonic()
-        self._recent.extend((now, frame) for frame in frames)
+        self._note(frames)
 
     def close(self) -> None:
         if self._socket:
@@ -105,8 +107,18 @@ class Syslog:
             self.close()
             raise
 
+    def _is_still_open(self) -> bool:
+        """Closes the connection if not. What was sent shortly before is then sent again."""
+        try:
+            self._check_open()
+        except OSError:
+            self.close()
+            return False
+        self._forget_old()
+        return True
+
     def _check_open(self) -> None:
-        """Raises ConnectionError if the receiver has closed the connection. It sends nothing otherwise."""
+        """Raises OSError if the receiver has closed the connection. It sends nothing otherwise."""
         sock: socket.socket = self._socket  # type: ignore[assignment]
         sock.setblocking(False)
         try:
@@ -116,6 +128,7 @@ class Syslog:
             pass
         finally:
             sock.settimeout(SEND_SECONDS)
+        self._open_at = time.monotonic()
 
     def _wait_for_acknowledgement(self) -> None:
         """Waits until no byte is unacknowledged (Linux, tcp(7): SIOCOUTQ). Raises TimeoutError."""
@@ -125,8 +138,13 @@ class Syslog:
                 raise TimeoutError(errno.ETIMEDOUT, "The receiver does not acknowledge what was sent")
             time.sleep(0.002)
 
+    def _note(self, frames: list[bytes]) -> None:
+        now = time.monotonic()
+        self._recent.extend((now, frame) for frame in frames)
+
     def _forget_old(self) -> None:
-        while self._recent and self._recent[0][0] < time.monotonic() - RESEND_SECONDS:
+        """Not by the time of now: a connection that was lost since then may have lost these frames too."""
+        while self._recent and self._recent[0][0] < self._open_at - RESEND_SECONDS:
             self._recent.popleft()
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from django.utils import timezone
 
 from accounts.http import request_context
 from accounts.models import EventReceiver, SecurityEvent
-from project.forwarding import cursor
+from project.forwarding import cursor, receivers
 from project.forwarding.forwarder import Forwarder
 from project.forwarding.receivers import ERRORS
 from tests import servers
@@ -193,6 +194,38 @@ def test_events_wait_while_the_receiver_is_away(syslog: SyslogServer, to_syslog:
     to_syslog.send_batch()
     # What was sent shortly before the connection was lost is sent again: syslog has no acknowledgement.
     assert received(syslog, 7) == ids[:2] + ids
+
+
+def test_what_an_idle_receiver_lost_is_sent_again(
+    syslog: SyslogServer, to_syslog: Forwarder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [lost] = record()
+    to_syslog.send_batch()
+    received(syslog, 1)
+    syslog.stop()
+    with pytest.raises(ERRORS):
+        to_syslog.send_batch()
+    monkeypatch.setattr(receivers, "RESEND_SECONDS", 0.1)
+    time.sleep(0.2)
+    syslog.start()
+    # No new event.
+    to_syslog.send_batch()
+    assert received(syslog, 2) == [lost, lost]
+
+
+def test_what_an_open_connection_has_sent_is_dropped_later(
+    syslog: SyslogServer, to_syslog: Forwarder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record()
+    to_syslog.send_batch()
+    monkeypatch.setattr(receivers, "RESEND_SECONDS", 0)
+    to_syslog.send_batch()
+    received(syslog, 1)
+    syslog.stop()
+    syslog.start()
+    [new] = record()
+    to_syslog.send_batch()
+    assert received(syslog, 2)[1:] == [new]
 
 
 def test_a_collector_that_refuses_gets_the_events_later(collector: Collector) -> None:
