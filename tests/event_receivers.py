@@ -5,6 +5,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -77,22 +78,37 @@ class SyslogServer:
 
 
 class Collector:
-    """An OTLP collector over HTTP. `status` is what it answers."""
+    """An OTLP collector over HTTP. It answers `status`; `seconds_per_byte` makes the answer slow."""
 
     def __init__(self) -> None:
         self.status = 200
+        self.seconds_per_byte = 0.0
+        self._open: list[socket.socket] = []
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
+            def setup(self) -> None:
+                super().setup()
+                collector._open.append(self.connection)
+
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if collector.status == 200:
                     collector.headers.append({**self.headers, "path": self.path})
                     collector.bodies.append(body)
+                if collector.seconds_per_byte:
+                    self.answer_slowly()
+                    return
                 self.send_response(collector.status)
                 self.end_headers()
+
+            def answer_slowly(self) -> None:
+                with suppress(OSError):
+                    for byte in b"HTTP/1.0 200 OK\r\n\r\n":
+                        self.wfile.write(bytes([byte]))
+                        time.sleep(collector.seconds_per_byte)
 
             def log_message(self, *args: object) -> None: ...
 
@@ -110,6 +126,11 @@ class Collector:
             for scope in logs["scopeLogs"]
             for record in scope["logRecords"]
         ]
+
+    def close_connections(self) -> None:
+        for each in self._open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
     def stop(self) -> None:
         self._server.shutdown()

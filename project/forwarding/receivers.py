@@ -8,9 +8,11 @@ import socket
 import ssl
 import struct
 import termios
+import threading
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Protocol
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
@@ -19,8 +21,8 @@ from accounts.models import SecurityEvent
 from project.forwarding import formats
 
 CONNECT_SECONDS = 3.0
-# Less than the limit of idle transactions that .env.example suggests for PgBouncer.
-SEND_SECONDS = 4.0
+# Of the whole send(), during which a transaction is idle: .env.example suggests a limit of 5 s for PgBouncer.
+SEND_SECONDS = 3.0
 PORTS = {"syslog+tcp": 601, "syslog+tls": 6514, "otlp+http": 4318, "otlp+https": 4318}
 OTLP_PATH = "/v1/logs"
 # Syslog has no acknowledgement: after a lost connection, what was sent in this time is sent again.
@@ -36,10 +38,13 @@ class Rejected(OSError):
 
 class Receiver(Protocol):
     def open(self) -> None:
-        """Connects if there is no connection. Raises one of ERRORS."""
+        """Connects if there is no connection. Call it before send(). Raises one of ERRORS."""
 
     def send(self, events: list[SecurityEvent]) -> None:
-        """Returns when the receiver has the events. Raises one of ERRORS; the events must then be sent again."""
+        """
+        Returns when the receiver has the events, after SEND_SECONDS at most. Raises one of ERRORS; the events must then
+        be sent again.
+        """
 
     def close(self) -> None: ...
 
@@ -73,7 +78,6 @@ class Syslog:
         try:
             if self._tls:
                 connected = self._tls.wrap_socket(connected, server_hostname=self._address[0])
-            connected.settimeout(SEND_SECONDS)
         except OSError:
             connected.close()
             raise
@@ -87,7 +91,6 @@ class Syslog:
 
     def send(self, events: list[SecurityEvent]) -> None:
         frames = [formats.syslog_frame(event) for event in events]
-        self.open()
         self._deliver(b"".join(frames))
         self._note(frames)
 
@@ -98,10 +101,11 @@ class Syslog:
         self._socket = None
 
     def _deliver(self, frames: bytes) -> None:
+        deadline = time.monotonic() + SEND_SECONDS
         try:
             self._check_open()
-            self._socket.sendall(frames)  # type: ignore[union-attr]
-            self._wait_for_acknowledgement()
+            self._send_all(frames, deadline)
+            self._wait_for_acknowledgement(deadline)
             self._check_open()
         except OSError:
             self.close()
@@ -119,20 +123,18 @@ class Syslog:
 
     def _check_open(self) -> None:
         """Raises OSError if the receiver has closed the connection. It sends nothing otherwise."""
-        sock: socket.socket = self._socket  # type: ignore[assignment]
-        sock.setblocking(False)
-        try:
-            if not sock.recv(1024):
-                raise ConnectionResetError(errno.ECONNRESET, "The receiver has closed the connection")
-        except (BlockingIOError, ssl.SSLWantReadError):
-            pass
-        finally:
-            sock.settimeout(SEND_SECONDS)
+        _check_open(self._socket)  # type: ignore[arg-type]
         self._open_at = time.monotonic()
 
-    def _wait_for_acknowledgement(self) -> None:
+    def _send_all(self, frames: bytes, deadline: float) -> None:
+        """Not sendall(), which with TLS has a time limit for each part. Raises TimeoutError."""
+        left = memoryview(frames)
+        while left:
+            self._socket.settimeout(max(deadline - time.monotonic(), 0.001))  # type: ignore[union-attr]
+            left = left[self._socket.send(left) :]  # type: ignore[union-attr]
+
+    def _wait_for_acknowledgement(self, deadline: float) -> None:
         """Waits until no byte is unacknowledged (Linux, tcp(7): SIOCOUTQ). Raises TimeoutError."""
-        deadline = time.monotonic() + SEND_SECONDS
         while _unacknowledged_bytes(self._socket):  # type: ignore[arg-type]
             if time.monotonic() > deadline:
                 raise TimeoutError(errno.ETIMEDOUT, "The receiver does not acknowledge what was sent")
@@ -187,35 +189,75 @@ class File:
 
 
 class Otlp:
-    """OTLP over HTTP in JSON. A user name and password of the URL are sent by Basic authentication."""
+    """
+    OTLP over HTTP in JSON. A user name and password of the URL are sent by Basic authentication. Each request has a
+    connection of its own, which open() makes before the transaction.
+    """
 
     def __init__(self, url: SplitResult) -> None:
-        self._host, self._port = url.hostname or "", url.port or PORTS[url.scheme]
-        self._tls = _tls_context(url) if url.scheme == "otlp+https" else None
+        host, port = url.hostname or "", url.port or PORTS[url.scheme]
+        self._connection = (
+            HTTPSConnection(host, port, timeout=CONNECT_SECONDS, context=_tls_context(url))
+            if url.scheme == "otlp+https"
+            else HTTPConnection(host, port, timeout=CONNECT_SECONDS)
+        )
         self._path = url.path.rstrip("/") or OTLP_PATH
         self._headers = {"Content-Type": "application/json"}
         if url.username:
             credentials = f"{unquote(url.username)}:{unquote(url.password or '')}".encode()
             self._headers["Authorization"] = f"Basic {base64.b64encode(credentials).decode()}"
 
-    def open(self) -> None: ...
+    def open(self) -> None:
+        if self._connection.sock:
+            try:
+                _check_open(self._connection.sock)
+                return
+            except OSError:
+                self.close()
+        self._connection.connect()
 
     def send(self, events: list[SecurityEvent]) -> None:
-        connection = (
-            HTTPSConnection(self._host, self._port, timeout=SEND_SECONDS, context=self._tls)
-            if self._tls
-            else HTTPConnection(self._host, self._port, timeout=SEND_SECONDS)
-        )
         try:
-            connection.request("POST", self._path, formats.otlp_request(events), self._headers)
-            response = connection.getresponse()
-            response.read(100_000)
+            with _time_limit(self._connection.sock):
+                self._connection.request("POST", self._path, formats.otlp_request(events), self._headers)
+                response = self._connection.getresponse()
+                response.read(100_000)
         finally:
-            connection.close()
+            self.close()
         if response.status != 200:
             raise Rejected(errno.EPROTO, f"The receiver answered {response.status}")
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self._connection.close()
+
+
+@contextmanager
+def _time_limit(sock: socket.socket) -> Iterator[None]:
+    """Shuts the connection down after SEND_SECONDS: a time limit of the socket is one for each part of an answer."""
+    sock.settimeout(SEND_SECONDS)
+    # Not SSLSocket.shutdown(), which removes the state of TLS while another thread uses it.
+    timer = threading.Timer(SEND_SECONDS, _shut_down, [sock])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _shut_down(sock: socket.socket) -> None:
+    with suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+def _check_open(sock: socket.socket) -> None:
+    """Raises OSError if the receiver has closed the connection. It sends nothing while it waits."""
+    sock.setblocking(False)
+    try:
+        if not sock.recv(1024):
+            raise ConnectionResetError(errno.ECONNRESET, "The receiver has closed the connection")
+    except (BlockingIOError, ssl.SSLWantReadError):
+        pass
 
 
 def _tls_context(url: SplitResult) -> ssl.SSLContext:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -226,6 +227,44 @@ def test_what_an_open_connection_has_sent_is_dropped_later(
     [new] = record()
     to_syslog.send_batch()
     assert received(syslog, 2)[1:] == [new]
+
+
+def test_a_lost_connection_is_replaced_before_the_transaction(syslog: SyslogServer) -> None:
+    record()
+    receiver = receivers.receiver_of(f"syslog+tcp://127.0.0.1:{syslog.port}")
+    receiver.open()
+    syslog.stop()
+    syslog.start()
+    with pytest.raises(ERRORS):
+        receiver.send(list(SecurityEvent.objects.all()))
+    receiver.open()
+    receiver.send(list(SecurityEvent.objects.all()))
+    received(syslog, 1)
+
+
+def test_a_slow_answer_of_a_collector_has_a_time_limit(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receivers, "SEND_SECONDS", 0.4)
+    collector.seconds_per_byte = 0.1
+    record()
+    started_at = time.monotonic()
+    with pytest.raises(ERRORS):
+        Forwarder(f"otlp+http://127.0.0.1:{collector.port}").send_batch()
+    assert time.monotonic() - started_at < 0.8
+
+
+def test_a_send_takes_less_than_the_limit_of_idle_transactions() -> None:
+    [limit] = re.findall(r"idle_in_transaction_session_timeout = '(\d+)s'", (servers.ROOT / ".env.example").read_text())
+    assert int(limit) > receivers.SEND_SECONDS + 1
+
+
+def test_a_collector_that_closes_idle_connections_gets_events(collector: Collector) -> None:
+    forwarder = Forwarder(f"otlp+http://127.0.0.1:{collector.port}")
+    forwarder.send_batch()
+    collector.close_connections()
+    time.sleep(0.05)
+    ids = record()
+    forwarder.send_batch()
+    assert [int(each["attributes"]["event.id"]) for each in collector.records] == ids
 
 
 def test_a_collector_that_refuses_gets_the_events_later(collector: Collector) -> None:
