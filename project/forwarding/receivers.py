@@ -3,6 +3,7 @@
 import base64
 import errno
 import fcntl
+import logging
 import os
 import socket
 import ssl
@@ -18,13 +19,17 @@ from typing import Protocol
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from accounts.models import SecurityEvent
+from api import strict_json
 from project.forwarding import formats
+
+logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 3.0
 # Of the whole send(), during which a transaction is idle: .env.example suggests a limit of 5 s for PgBouncer.
 SEND_SECONDS = 3.0
 PORTS = {"syslog+tcp": 601, "syslog+tls": 6514, "otlp+http": 4318, "otlp+https": 4318}
 OTLP_PATH = "/v1/logs"
+MAX_ANSWER_BYTES = 100_000
 # Syslog has no acknowledgement: after a lost connection, what was sent in this time is sent again.
 RESEND_SECONDS = 10.0
 MAX_RESENT_FRAMES = 10_000
@@ -34,6 +39,10 @@ ERRORS = (OSError, HTTPException)
 
 class Rejected(OSError):
     """The receiver answered with an error."""
+
+
+class RefusedForGood(Rejected):
+    """The receiver refuses the events themselves: to send the same request again is useless (OTLP: 400, 413)."""
 
 
 class Receiver(Protocol):
@@ -201,6 +210,8 @@ class Otlp:
             if url.scheme == "otlp+https"
             else HTTPConnection(host, port, timeout=CONNECT_SECONDS)
         )
+        # Since the start.
+        self._rejected = 0
         self._path = url.path.rstrip("/") or OTLP_PATH
         self._headers = {"Content-Type": "application/json"}
         if url.username:
@@ -221,14 +232,33 @@ class Otlp:
             with _time_limit(self._connection.sock):
                 self._connection.request("POST", self._path, formats.otlp_request(events), self._headers)
                 response = self._connection.getresponse()
-                response.read(100_000)
+                body = response.read(MAX_ANSWER_BYTES)
         finally:
             self.close()
-        if response.status != 200:
+        if response.status in (400, 413):
+            raise RefusedForGood(errno.EPROTO, f"The receiver answered {response.status}")
+        if not 200 <= response.status < 300:
             raise Rejected(errno.EPROTO, f"The receiver answered {response.status}")
+        self._note_rejected(events, body)
 
     def close(self) -> None:
         self._connection.close()
+
+    def _note_rejected(self, events: list[SecurityEvent], answer: bytes) -> None:
+        """A partial success (OTLP 1.x): such a request must not be sent again, and has no ids of what was rejected."""
+        try:
+            partial = strict_json.loads(answer)["partialSuccess"]
+            # In JSON, Protobuf writes an int64 as a text.
+            count, why = int(partial["rejectedLogRecords"]), str(partial.get("errorMessage", ""))
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError):
+            return
+        if count <= 0:
+            return
+        self._rejected += count
+        logger.error(
+            "The receiver rejected %d of the security events %d to %d, %d since the start: %.200s",
+            *(count, events[0].pk, events[-1].pk, self._rejected, why),
+        )
 
 
 @contextmanager

@@ -233,6 +233,7 @@ def test_a_lost_connection_is_replaced_before_the_transaction(syslog: SyslogServ
     record()
     receiver = receivers.receiver_of(f"syslog+tcp://127.0.0.1:{syslog.port}")
     receiver.open()
+    servers.wait_until(lambda: syslog.has_connections)
     syslog.stop()
     syslog.start()
     with pytest.raises(ERRORS):
@@ -264,7 +265,7 @@ def test_a_collector_that_closes_idle_connections_gets_events(collector: Collect
     time.sleep(0.05)
     ids = record()
     forwarder.send_batch()
-    assert [int(each["attributes"]["event.id"]) for each in collector.records] == ids
+    assert collector.ids == ids
 
 
 def test_a_collector_that_refuses_gets_the_events_later(collector: Collector) -> None:
@@ -275,7 +276,75 @@ def test_a_collector_that_refuses_gets_the_events_later(collector: Collector) ->
         forwarder.send_batch()
     collector.status = 200
     forwarder.send_batch()
-    assert [int(each["attributes"]["event.id"]) for each in collector.records] == ids
+    assert collector.ids == ids
+
+
+def test_any_2xx_of_a_collector_accepts_the_events(collector: Collector) -> None:
+    ids = record(2)
+    forwarder = Forwarder(f"otlp+http://127.0.0.1:{collector.port}")
+    collector.status = 202
+    forwarder.send_batch()
+    forwarder.send_batch()
+    assert collector.ids == ids
+
+
+def test_rejected_records_are_logged_and_not_sent_again(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
+    ids = record(3)
+    forwarder = Forwarder(f"otlp+http://127.0.0.1:{collector.port}")
+    collector.answer = b'{"partialSuccess": {"rejectedLogRecords": "2", "errorMessage": "too old"}}'
+    forwarder.send_batch()
+    forwarder.send_batch()
+    assert collector.ids == ids
+    [line] = [each for each in caplog.messages if "rejected" in each]
+    assert line == (f"The receiver rejected 2 of the security events {ids[0]} to {ids[-1]}, 2 since the start: too old")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"no json",
+        b"[" * 9_000,
+        b'{"partialSuccess": {}}',
+        b'{"partialSuccess": null}',
+        b'{"partialSuccess": {"rejectedLogRecords": "0"}}',
+        b'{"partialSuccess": {"rejectedLogRecords": 1e999}}',
+        b'{"partialSuccess": {"rejectedLogRecords": "x"}}',
+    ],
+)
+def test_other_answers_of_a_collector_are_no_rejection(
+    collector: Collector, answer: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    [event] = record()
+    collector.answer = answer
+    Forwarder(f"otlp+http://127.0.0.1:{collector.port}").send_batch()
+    assert EventReceiver.objects.get().last_id == event
+    assert "rejected" not in caplog.text
+
+
+def test_an_event_that_a_collector_refuses_is_skipped(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
+    ids = record(20)
+    collector.refused_ids = {ids[2], ids[13]}
+    forwarder = Forwarder(f"otlp+http://127.0.0.1:{collector.port}")
+    for _ in range(40):
+        forwarder.send_batch()
+    assert collector.ids == [each for each in ids if each not in collector.refused_ids]
+    skipped = [each for each in caplog.messages if "is not sent" in each]
+    assert [int(re.findall(r"event (\d+)", each)[0]) for each in skipped] == sorted(collector.refused_ids)
+
+
+def test_batches_grow_again_after_a_refused_event(collector: Collector) -> None:
+    ids = record(8)
+    collector.refused_ids = {ids[0]}
+    forwarder = Forwarder(f"otlp+http://127.0.0.1:{collector.port}")
+    for _ in range(40):
+        forwarder.send_batch()
+    ids += record(60)
+    for _ in range(3):
+        forwarder.send_batch()
+    assert collector.ids == ids[1:]
 
 
 def test_a_new_process_continues_where_the_last_one_was(path: Path) -> None:
