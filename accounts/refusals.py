@@ -113,9 +113,17 @@ def expect(request: HttpRequest) -> None:
 
 
 def code_of(response: HttpResponseBase) -> str:
-    """The `code` in the body of an error of the API, or else a word for the status."""
+    """The `code` in the body of an error of the API, or else a word for the status, or its number if it has none."""
     data = getattr(response, "data", None)
     if isinstance(data, dict) and isinstance(data.get("code"), str):
         return str(data["code"])
     code: str | None = getattr(response, "refusal_code", None)
-    return code or HTTPStatus(response.status_code).name.lower()
+    return code or _word_for(response.status_code)
+
+
+def _word_for(status: int) -> str:
+    try:
+        return HTTPStatus(status).name.lower()
+    except ValueError:
+        # A view of another app may answer with any status, such as 499.
+        return str(status)

@@ -8,6 +8,8 @@ from uuid import uuid4
 
 import jwt
 import pytest
+from django.http import HttpResponse
+from django.urls import resolve
 
 from accounts import refusals
 from accounts.models import SignIn
@@ -161,6 +163,13 @@ def test_an_unknown_passkey_is_logged(refused: Any) -> None:
     answer = ApiClient().post("/api/token/passkey/", {"step": step, "credential": {"id": "AAAA"}})
     assert answer.status_code in (400, 404)
     assert len(refused()) == 1
+
+
+def test_a_status_without_a_name_is_logged_by_its_number(refused: Any, rf: Any) -> None:
+    request = rf.get("/")
+    request.resolver_match = resolve("/")
+    refusals.note(request, HttpResponse(status=499))
+    assert codes(refused()) == [(499, "499")]
 
 
 # The bounds
