@@ -194,6 +194,13 @@ def test_a_flood_does_not_hide_another_client(refused: Any) -> None:
     assert refused()[-1].ip_address == "192.0.2.1"
 
 
+def test_a_flood_of_some_networks_does_not_hide_another(refused: Any) -> None:
+    for number in range(13 * refusals.MAX_LINES_OF_CLIENT):
+        ApiClient(access="x").get("/api/me/", REMOTE_ADDR=f"198.51.100.{number // refusals.MAX_LINES_OF_CLIENT}")
+    ApiClient(access="x").get("/api/me/", REMOTE_ADDR="192.0.2.1")
+    assert refused()[-1].ip_address == "192.0.2.1"
+
+
 def test_refused_forms_are_bounded_too(caplog: Any) -> None:
     for _ in range(20):
         Browser(enforce_csrf_checks=True).post("/accounts/login/", {}, headers={"sec-fetch-site": "cross-site"})
