@@ -3,13 +3,17 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from smtplib import SMTPNotSupportedError, SMTPRecipientsRefused, SMTPResponseException
+from smtplib import SMTP, SMTP_SSL, SMTPNotSupportedError, SMTPRecipientsRefused, SMTPResponseException
 from typing import Any
 
+from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
+from django.core.mail.backends import smtp
 
 # RFC 3463: the detail of a reply, for example 5.7.1.
 ENHANCED_STATUS = re.compile(r"\b[245]\.\d{1,3}\.\d{1,3}\b")
+# RFC 5321, section 4.5.3.2.6: a server may scan a mail before it replies. A client that times out sends it twice.
+DATA_SECONDS = 600.0
 
 
 class DeliveryError(Exception):
@@ -28,10 +32,43 @@ class Refused(DeliveryError):
     """The mail will not be accepted: a 5yz reply."""
 
 
+class Connection(SMTP):
+    """Waits for up to DATA_SECONDS for the reply to a mail. For all other replies the timeout is EMAIL_TIMEOUT."""
+
+    def data(self, msg: Any) -> Any:
+        try:
+            return super().data(msg)
+        finally:
+            self._set_timeout(self.timeout)
+
+    def send(self, s: Any) -> None:
+        super().send(s)
+        # A command is a str.
+        if isinstance(s, bytes):
+            self._set_timeout(DATA_SECONDS)
+
+    def _set_timeout(self, seconds: float) -> None:
+        # None after a lost connection.
+        if self.sock:
+            self.sock.settimeout(seconds)
+
+
+class TLSConnection(Connection, SMTP_SSL):
+    """The same with TLS from the start."""
+
+
+class Backend(smtp.EmailBackend):
+    """Django's backend for SMTP with these connections."""
+
+    @property
+    def connection_class(self) -> type[Connection]:
+        return TLSConnection if self.use_ssl else Connection
+
+
 @contextmanager
 def session() -> Iterator[Any]:
     """A session with the mail server of EMAIL_URL. Raises ServerUnavailable."""
-    server = get_connection()
+    server = _server()
     try:
         server.open()
     except Exception as error:
@@ -61,6 +98,11 @@ def codes(error: Exception) -> str:
         replies = [(error.smtp_code, error.smtp_error)]
     found = [f"{code} {' '.join(ENHANCED_STATUS.findall(str(reply))[:1])}".strip() for code, reply in replies]
     return " ".join([type(error).__name__, *found])
+
+
+def _server() -> Any:
+    is_smtp = settings.EMAIL_BACKEND == "django.core.mail.backends.smtp.EmailBackend"
+    return Backend() if is_smtp else get_connection()
 
 
 def _close(server: Any) -> None:

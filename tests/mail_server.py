@@ -19,11 +19,14 @@ class MailServer:
         *refusals: str,
         quotes_content: bool = False,
         stops_before: str = "",
+        data_seconds: float = 0,
     ) -> None:
         self.refusals = list(refusals)
         self.quotes_content = quotes_content
         # The command, RCPT or DATA, whose first client gets no reply.
         self.stops_before = stops_before
+        # How long it scans a mail before it replies.
+        self.data_seconds = data_seconds
         self.has_stopped = Event()
         self.asked = 0
         self.letters: list[Envelope] = []
@@ -53,6 +56,7 @@ class MailServer:
             return f"554 5.7.1 refused: {text[text.index('/accounts/') :].split()[0]}"
         self.letters.append(envelope)
         await self._stop_before("DATA")
+        await asyncio.sleep(self.data_seconds)
         return "250 OK"
 
     async def _stop_before(self, command: str) -> None:

@@ -14,8 +14,9 @@ from accounts.pruning import PrunableQuerySet
 # How long a mail is tried; after that it has failed. RFC 5321, section 4.5.4.1, asks for days of a relay.
 RETRY_FOR = timedelta(days=1)
 SHORTEST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(hours=1)
-# A worker that sends for longer was killed: another one takes the mail. Longer than all steps of an SMTP session.
-LEASE = timedelta(minutes=2)
+# A worker that sends for longer was killed: another one takes the mail. Longer than all steps of an SMTP session, of
+# which the longest is accounts.delivery.DATA_SECONDS.
+LEASE = timedelta(minutes=15)
 KEEP_FAILED = timedelta(days=30)
 
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django_tasks import task
 from django_tasks_db.models import DBTaskResult
 
-from accounts import email_addresses, mail, passwords
+from accounts import delivery, email_addresses, mail, passwords
 from accounts.factors import removals
 from accounts.models import QueuedMail, User
 from accounts.models.mails import LEASE
@@ -255,6 +255,11 @@ def test_a_mail_of_a_running_worker_is_not_sent_by_another(ann: Any, mailoutbox:
     claim(alarm(ann), LEASE - timedelta(seconds=10))
     send_mails()
     assert not mailoutbox
+
+
+def test_a_mail_is_not_taken_while_the_server_scans_it(settings: Any) -> None:
+    # To connect, TLS, the login and the commands of a mail: at most ten replies.
+    assert LEASE.total_seconds() > delivery.DATA_SECONDS + 10 * settings.EMAIL_TIMEOUT
 
 
 def test_a_worker_that_lost_its_mail_does_not_remove_it(ann: Any) -> None:

@@ -170,6 +170,17 @@ def test_a_silent_mail_server_delays_no_request(anonymous: Any, port: int, ann: 
         assert time.monotonic() - started < settings.EMAIL_TIMEOUT
 
 
+def test_a_mail_that_the_server_scans_for_long_is_sent_once(ask_for_reset: Any, port: int, settings: Any) -> None:
+    settings.EMAIL_TIMEOUT = 0.2
+    server = MailServer(data_seconds=0.6)
+    ask_for_reset()
+    with server.running(port):
+        send_mails()
+        send_after(minutes=1)
+    assert server.subjects == ["Set a new password"]
+    assert not QueuedMail.objects.exists()
+
+
 # The server refuses one mail
 
 
