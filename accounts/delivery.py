@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from smtplib import SMTP, SMTP_SSL, SMTPNotSupportedError, SMTPRecipientsRefused, SMTPResponseException
+from smtplib import SMTP, SMTP_SSL, SMTPHeloError, SMTPRecipientsRefused, SMTPResponseException, SMTPSenderRefused
 from typing import Any
 
 from django.conf import settings
@@ -24,12 +24,19 @@ class ServerUnavailable(DeliveryError):
     """No session with the mail server, for a cause that concerns every mail: network, TLS, or authentication."""
 
 
+class SenderRefused(ServerUnavailable):
+    """The server refuses the sender, which is that of every mail: not allowed, not authenticated, or suspended."""
+
+
 class Delayed(DeliveryError):
-    """The mail may be accepted later: a 4yz reply (RFC 5321, section 4.2.1), or a lost connection."""
+    """
+    The mail may be accepted later: a 4yz reply (RFC 5321, section 4.2.1), a lost connection, or a 5yz reply to the text
+    of the mail, which may concern every mail: a suspended account, or a full disk.
+    """
 
 
 class Refused(DeliveryError):
-    """The mail will not be accepted: a 5yz reply."""
+    """The mail will not be accepted: a 5yz reply to its recipient."""
 
 
 class Connection(SMTP):
@@ -82,11 +89,11 @@ def session() -> Iterator[Any]:
 
 
 def deliver(server: Any, message: EmailMessage) -> None:
-    """Sends a mail in a session. Raises Delayed and Refused."""
+    """Sends a mail in a session. Raises SenderRefused, Delayed and Refused."""
     try:
         server.send_messages([message])
     except Exception as error:
-        raise (Refused if _is_permanent(error) else Delayed)(codes(error)) from None
+        raise _kind(error)(codes(error)) from None
 
 
 def codes(error: Exception) -> str:
@@ -111,9 +118,9 @@ def _close(server: Any) -> None:
         server.close()
 
 
-def _is_permanent(error: Exception) -> bool:
-    if isinstance(error, SMTPRecipientsRefused):
-        return any(code >= 500 for code, _ in error.recipients.values())
-    if isinstance(error, SMTPResponseException):
-        return error.smtp_code >= 500
-    return isinstance(error, SMTPNotSupportedError)
+def _kind(error: Exception) -> type[DeliveryError]:
+    if isinstance(error, SMTPSenderRefused | SMTPHeloError):
+        return SenderRefused
+    if isinstance(error, SMTPRecipientsRefused) and any(code >= 500 for code, _ in error.recipients.values()):
+        return Refused
+    return Delayed

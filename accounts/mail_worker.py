@@ -16,7 +16,7 @@ from django_tasks_db.management.commands import db_worker
 from django_tasks_db.models import DBTaskResult
 
 from accounts import mail
-from accounts.delivery import Delayed, Refused, ServerUnavailable
+from accounts.delivery import Delayed, Refused, SenderRefused, ServerUnavailable
 from accounts.models import QueuedMail
 from accounts.models.mails import LEASE, LONGEST_PAUSE, RETRY_FOR, SHORTEST_PAUSE, QueuedMailQuerySet
 
@@ -119,6 +119,10 @@ def _send(row: Any) -> None:
     claim = QueuedMail.objects.claimed_as(row)
     try:
         row.task.call(mail.TaskContext(task_result=row.task_result), **row.args_kwargs["kwargs"])
+    except SenderRefused:
+        # Its quota is counted: the first attempt is kept. The others would make the row grow for a day.
+        claim.put_back(worker_ids=row.worker_ids[:-1] or row.worker_ids)
+        raise
     except ServerUnavailable:
         # No attempt of this mail: its quota is not counted yet.
         claim.put_back(worker_ids=row.worker_ids[:-1])
