@@ -21,7 +21,7 @@ from accounts.models import QueuedMail, User
 from accounts.models.mails import LEASE
 from accounts.rate_limits import LIMITS, Kind
 from project.management.commands.db_worker import Command
-from tests.accounts.admin_pages import make_staff
+from tests.accounts.admin_pages import act, make_staff, text_of
 from tests.conftest import ApiClient, Browser, send_mails
 from tests.second_factors import add_app
 
@@ -362,6 +362,49 @@ def test_staff_without_the_permission_see_no_queue(browser_of: Any, password: st
     page = browser_of(make_staff("erin", password, "accounts.view_signin"))
     assert page.get(LIST).status_code == 403
     assert "E-mails that wait" not in page.get("/admin/").content.decode()
+
+
+def failed_alarm(user: Any) -> QueuedMail:
+    queued = alarm(user)
+    QueuedMail.objects.filter(pk=queued.pk).update(enqueued_at=timezone.now() - timedelta(days=2))
+    QueuedMail.objects.filter(pk=queued.pk).fail("SMTPRecipientsRefused 550")
+    return queued
+
+
+def test_a_failed_mail_is_sent_again_after_a_confirmation(page: Any, ann: Any, mailoutbox: list[Any]) -> None:
+    queued = failed_alarm(ann)
+    assert "mail is tried again" in text_of(act(page, LIST, "try_again", queued, agree=False))
+    send_mails()
+    assert not mailoutbox
+    act(page, LIST, "try_again", queued)
+    send_mails()
+    assert len(mailoutbox) == 1
+    assert not QueuedMail.objects.exists()
+
+
+def test_a_mail_that_is_tried_again_has_a_day_again(page: Any, ann: Any) -> None:
+    queued = failed_alarm(ann)
+    act(page, LIST, "try_again", queued)
+    assert not QueuedMail.objects.too_old().exists()
+    assert (QueuedMail.objects.get().exception_class_path, QueuedMail.objects.get().finished_at) == ("", None)
+
+
+def test_only_failed_mails_are_tried_again(page: Any, ann: Any) -> None:
+    queued = alarm(ann)
+    claim(queued, timedelta(0))
+    act(page, LIST, "try_again", queued)
+    assert QueuedMail.objects.get().status == mail.Status.RUNNING
+    assert "try_again" not in page.get(f"{LIST}{queued.pk}/change/").content.decode()
+
+
+def test_trying_again_needs_a_permission_of_its_own(browser_of: Any, password: str, ann: Any) -> None:
+    queued = failed_alarm(ann)
+    viewer = browser_of(make_staff("erin", password, "accounts.view_queuedmail"))
+    act(viewer, LIST, "try_again", queued)
+    assert QueuedMail.objects.failed().exists()
+    permissions = ["accounts.view_queuedmail", "accounts.retry_queuedmail"]
+    act(browser_of(make_staff("fred", password, *permissions)), LIST, "try_again", queued)
+    assert not QueuedMail.objects.failed().exists()
 
 
 @pytest.mark.parametrize(("minutes", "state"), [(4, "up"), (6, "late")])
