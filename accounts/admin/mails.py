@@ -33,10 +33,11 @@ class StateFilter(ListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> Sequence[tuple[str, Any]]:
-        return [("waiting", _("Waiting")), ("failed", _("Failed"))]
+        return [("waiting", _("Waiting")), ("delayed", _("Delayed")), ("failed", _("Failed"))]
 
     def narrow(self, queryset: QueuedMailQuerySet, value: str) -> QueuedMailQuerySet:
-        return queryset.waiting() if value == "waiting" else queryset.failed()
+        states = {"waiting": queryset.waiting, "delayed": queryset.delayed, "failed": queryset.failed}
+        return states[value]()
 
 
 @admin.register(QueuedMail)

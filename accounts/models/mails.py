@@ -27,6 +27,10 @@ class QueuedMailQuerySet(PrunableQuerySet["QueuedMail"]):
         """Returns the mails that are to be sent, now or later."""
         return self.filter(status__in=[Status.READY, Status.RUNNING])
 
+    def delayed(self) -> Self:
+        """Returns the waiting mails that the mail server has refused for now, or whose attempt failed."""
+        return self.waiting().exclude(run_after=get_date_max())
+
     def failed(self) -> Self:
         """Returns the mails that were refused, or could not be sent for RETRY_FOR."""
         return self.filter(status=Status.FAILED)
@@ -68,12 +72,19 @@ class QueuedMailQuerySet(PrunableQuerySet["QueuedMail"]):
     try_again.alters_data = True  # type: ignore[attr-defined]
 
     def figures(self) -> dict[str, Any]:
-        """Returns the numbers `waiting` and `failed`, and `oldest`: when the first waiting mail was queued, or None."""
+        """
+        Returns the numbers `waiting`, `delayed` and `failed`, and `oldest`: since when the first mail has been due, or None.
+        A mail is due when it is queued, and at its next attempt. One statement.
+        """
         is_waiting = models.Q(status__in=[Status.READY, Status.RUNNING])
+        is_new = models.Q(run_after=get_date_max())
+        due_since = models.Case(models.When(is_new, then="enqueued_at"), default="run_after")
+        is_due = is_waiting & (is_new | models.Q(run_after__lte=timezone.now()))
         return self.aggregate(
             waiting=models.Count("pk", filter=is_waiting),
+            delayed=models.Count("pk", filter=is_waiting & ~is_new),
             failed=models.Count("pk", filter=models.Q(status=Status.FAILED)),
-            oldest=models.Min("enqueued_at", filter=is_waiting),
+            oldest=models.Min(due_since, filter=is_due),
         )
 
 

@@ -1,6 +1,7 @@
 """The queue of mails: what is stored, what is not sent any more, quotas, workers that were killed, and the admin."""
 
 import logging
+import re
 import threading
 from datetime import timedelta
 from io import StringIO
@@ -14,6 +15,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from django_tasks import task
 from django_tasks_db.models import DBTaskResult
+from prometheus_client import REGISTRY
 
 from accounts import delivery, email_addresses, mail, passwords
 from accounts.factors import removals
@@ -413,6 +415,40 @@ def test_a_node_is_ready_while_mails_are_late(ann: Any, minutes: int, state: str
     with time_machine.travel(timezone.now() + timedelta(minutes=minutes)):
         answer = Browser().get("/health/ready")
     assert (answer.status_code, answer.json()["mail"]) == (200, state)
+
+
+def put_off(queued: QueuedMail, age: timedelta, until: timedelta) -> None:
+    """As a mail of this age after a temporary refusal: it is tried again at `until` from now."""
+    now = timezone.now()
+    QueuedMail.objects.filter(pk=queued.pk).update(enqueued_at=now - age, run_after=now + until)
+
+
+@pytest.mark.parametrize("until", [timedelta(minutes=20), timedelta(seconds=-5)])
+def test_a_mail_that_a_full_mailbox_delays_is_not_late(ann: Any, until: timedelta) -> None:
+    put_off(alarm(ann), timedelta(hours=3), until)
+    assert Browser().get("/health/ready").json()["mail"] == "up"
+    assert REGISTRY.get_sample_value("wristband_mail_waiting_seconds") < 60
+
+
+def test_a_mail_that_is_not_tried_again_when_due_is_late(ann: Any) -> None:
+    put_off(alarm(ann), timedelta(hours=3), -timedelta(minutes=6))
+    assert Browser().get("/health/ready").json()["mail"] == "late"
+
+
+def test_delayed_mails_are_counted(ann: Any, page: Any) -> None:
+    alarm(ann)
+    put_off(alarm(ann), timedelta(hours=3), timedelta(minutes=20))
+    Browser().get("/health/ready")
+    assert REGISTRY.get_sample_value("wristband_mails_delayed") == 1
+    assert f'href="{LIST}?state=delayed"' in page.get("/admin/").content.decode()
+    assert "1 e-mail in the queue" in text_of(page.get(f"{LIST}?state=delayed"))
+
+
+def test_the_log_says_how_many_days_a_mail_is_late(ann: Any, caplog: pytest.LogCaptureFixture) -> None:
+    Browser().get("/health/ready")
+    QueuedMail.objects.filter(pk=alarm(ann).pk).update(enqueued_at=timezone.now() - timedelta(days=2))
+    Browser().get("/health/ready")
+    assert re.search(r"1 mails wait, one for 17280\d s", caplog.text)
 
 
 def test_prune_deletes_mails_that_failed_a_month_ago(ann: Any) -> None:
