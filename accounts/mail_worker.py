@@ -18,7 +18,14 @@ from django_tasks_db.models import DBTaskResult
 from accounts import mail
 from accounts.delivery import Delayed, Refused, SenderRefused, ServerUnavailable
 from accounts.models import QueuedMail
-from accounts.models.mails import LEASE, LONGEST_PAUSE, RETRY_FOR, SHORTEST_PAUSE, QueuedMailQuerySet
+from accounts.models.mails import (
+    LEASE,
+    LONGEST_PAUSE,
+    LONGEST_URGENT_PAUSE,
+    RETRY_FOR,
+    SHORTEST_PAUSE,
+    QueuedMailQuerySet,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +161,8 @@ def _repeat(row: DBTaskResult, claim: QueuedMailQuerySet, cause: str) -> None:
     if age >= RETRY_FOR:
         _give_up(claim, cause, row)
         return
-    pause = min(max(age, SHORTEST_PAUSE), LONGEST_PAUSE)
+    longest = LONGEST_URGENT_PAUSE if row.priority >= mail.Priority.RESET else LONGEST_PAUSE
+    pause = min(max(age, SHORTEST_PAUSE), longest)
     claim.put_back(run_after=now + pause)
     logger.warning("A mail is tried again in %d seconds: %s (%s)", pause.total_seconds(), _template(row), cause)
 

@@ -14,6 +14,8 @@ from accounts.pruning import PrunableQuerySet
 # How long a mail is tried; after that it has failed. RFC 5321, section 4.5.4.1, asks for days of a relay.
 RETRY_FOR = timedelta(days=1)
 SHORTEST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(hours=1)
+# Of alarms and password resets.
+LONGEST_URGENT_PAUSE = timedelta(minutes=5)
 # A worker that sends for longer was killed: another one takes the mail. Longer than all steps of an SMTP session, of
 # which the longest is accounts.delivery.DATA_SECONDS.
 LEASE = timedelta(minutes=15)
@@ -73,8 +75,8 @@ class QueuedMailQuerySet(PrunableQuerySet["QueuedMail"]):
 
     def figures(self) -> dict[str, Any]:
         """
-        Returns the numbers `waiting`, `delayed` and `failed`, and `oldest`: since when the first mail has been due, or None.
-        A mail is due when it is queued, and at its next attempt. One statement.
+        Returns the numbers `waiting`, `delayed` and `failed`, and `oldest`: when the first waiting mail became due, or
+        None. A mail becomes due when it is queued, and at its next attempt. One statement.
         """
         is_waiting = models.Q(status__in=[Status.READY, Status.RUNNING])
         is_new = models.Q(run_after=get_date_max())

@@ -203,6 +203,19 @@ def test_a_temporary_refusal_is_tried_again_and_longer(ask_for_reset: Any, port:
     ]
 
 
+@pytest.mark.parametrize(
+    ("priority", "minutes"), [(mail.Priority.ALARM, 5), (mail.Priority.RESET, 5), (mail.Priority.NOTICE, 60)]
+)
+def test_an_urgent_mail_waits_for_at_most_five_minutes(
+    ann: Any, port: int, log: Any, priority: Any, minutes: int
+) -> None:
+    mail.send_later("token_reused", ann, priority=priority, client="script", **mail.where())
+    server = MailServer("450 busy")
+    with server.running(port):
+        send_after(hours=2)
+    assert said(log) == [f"A mail is tried again in {minutes * 60} seconds: token_reused (SMTPRecipientsRefused 450)"]
+
+
 def test_a_mail_that_is_refused_for_a_day_has_failed(ann: Any, port: int, log: Any) -> None:
     ann.notify("token_reused", client="script")
     server = MailServer("450 busy", "450 busy")
