@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """The permission to send failed mails again. No SQL."""
 
     dependencies = [
-        ("accounts", "0040_moved_in"),
+        ("accounts", "0038_event_receiver"),
     ]
 
     operations = [
