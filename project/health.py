@@ -29,7 +29,7 @@ MAX_MIGRATIONS_LOGGED = 10
 migrations_log = OutageLog(
     "The database lacks migrations of this code", "The database has all migrations of this code now"
 )
-# A mail waits for a second, or for the first attempts after a temporary refusal.
+# A mail waits for a second after it is due.
 LATE_MAIL = timedelta(minutes=5)
 
 
@@ -140,7 +140,7 @@ class MailQueue:
     is_late = False
 
     def state(self) -> str:
-        """Returns "up", or "late" if a mail has waited for LATE_MAIL. One statement."""
+        """Returns "up", or "late" if a mail has been due for LATE_MAIL. One statement."""
         try:
             figures = QueuedMail.objects.figures()
         except Error:
@@ -148,11 +148,12 @@ class MailQueue:
         now = timezone.now()
         age = max(now - (figures["oldest"] or now), timedelta())
         metrics.mail_age.set(age.total_seconds())
+        metrics.mails_delayed.set(figures["delayed"])
         metrics.mails_failed.set(figures["failed"])
         is_late = age > LATE_MAIL
         if is_late and not self.is_late:
-            waiting = figures["waiting"]
-            logger.warning("%d mails wait, one for %d s: check db_worker and the mail server", waiting, age.seconds)
+            text = "%d mails wait, one for %d s: check db_worker and the mail server"
+            logger.warning(text, figures["waiting"], age.total_seconds())
         elif self.is_late and not is_late:
             logger.warning("The mails are sent again")
         self.is_late = is_late
