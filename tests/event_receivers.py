@@ -135,7 +135,10 @@ class Collector:
         return [int(record["attributes"]["event.id"]) for record in self.records]
 
     def refuses(self, body: bytes) -> bool:
-        return any(int(record["attributes"]["event.id"]) in self.refused_ids for record in self._records_of(body))
+        # Bodies of traces are protobuf.
+        return bool(self.refused_ids) and any(
+            int(record["attributes"]["event.id"]) in self.refused_ids for record in self._records_of(body)
+        )
 
     def _records_of(self, body: bytes) -> list[dict[str, Any]]:
         return [
