@@ -5,7 +5,7 @@ from datetime import datetime
 from django.conf import settings
 from django.contrib.auth import authenticate
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils import timezone
@@ -65,6 +65,14 @@ def send_reset(user: User | None) -> None:
     Records that a reset was requested, and mails the link if the user may reset the password. Two statements, also
     without an account, so that the response time does not show whether there is one.
     """
+    try:
+        _record_and_mail_reset(user)
+    except IntegrityError:
+        # PostgreSQL compares foreign keys at the commit: the account was deleted meanwhile.
+        _record_and_mail_reset(None)
+
+
+def _record_and_mail_reset(user: User | None) -> None:
     with transaction.atomic():
         SecurityEvent.objects.record(SecurityEvent.Type.PASSWORD_RESET_ASKED, user)
         mail_reset_link(user if user and user.may_reset_password else None)
