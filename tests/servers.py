@@ -470,11 +470,11 @@ def collect_static_files() -> None:
         manage({"DEBUG": "true"}, "collectstatic", "--no-input", "--verbosity=0")
 
 
-def manage(env: Mapping[str, str], *command: str) -> str:
-    """Returns the output of `manage.py`."""
+def manage(env: Mapping[str, str], *command: str, root: Path = ROOT) -> str:
+    """Returns the output of `manage.py`, also of the code of another release in `root`."""
     return subprocess.run(
         [sys.executable, "manage.py", *command],
-        cwd=ROOT,
+        cwd=root,
         env=os.environ | env,
         stdout=subprocess.PIPE,
         text=True,

@@ -279,10 +279,7 @@ class User(ChangedColumnsModel, AbstractUser):
         self._password = raw_password
 
     def check_password(self, raw_password: str) -> bool:
-        """
-        As Django's, with a hashing slot as in set_password(). An upgrade of the hash ends no sign-ins. False for an
-        initial password that has expired.
-        """
+        """As Django's, with a hashing slot, and False for an expired initial password. An upgrade ends no sign-ins."""
         is_right = hashing.is_right(raw_password, self.password, self._upgrade_password_hash)
         return is_right and not initial_passwords.is_expired(self, raw_password)
 

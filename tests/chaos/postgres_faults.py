@@ -3,7 +3,6 @@
 import random
 import subprocess
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 import psutil
@@ -12,7 +11,7 @@ import psycopg
 from tests import servers
 from tests.chaos.fleet import Fleet
 from tests.chaos.proxy import Proxy
-from tests.chaos.staging import Staged, rest
+from tests.chaos.staging import Staged, rest, way_to
 
 WRITTEN_TO = ("accounts_signin", "accounts_securityevent", "accounts_session", "blocklist_entry")
 NO_SPACE = """
@@ -25,16 +24,6 @@ INDEX_MIGRATION = ("accounts", "0016")
 
 def postgres_of(fleet: Fleet, database: str = "fleet") -> psycopg.Connection:
     return psycopg.connect(f"{fleet.postgres.url.rpartition('/')[0]}/{database}", autocommit=True, connect_timeout=5)
-
-
-def way(trouble: Callable[..., None], *arguments: float) -> Staged:
-    def stage(fleet: Fleet, rng: random.Random) -> None:
-        proxy = rng.choice(fleet.to_postgres)
-        trouble(proxy, *arguments)
-        rest(rng, 1, 4)
-        proxy.heal()
-
-    return stage
 
 
 def postgres_restarted(fleet: Fleet, rng: random.Random) -> None:
@@ -175,8 +164,8 @@ KINDS: dict[str, Staged] = {
     "disk of PostgreSQL's log full": disk_of_the_log_full,
     "migrations under load": migrated_back_and_forth,
     "a table locked as by a migration": table_locked_as_by_a_migration,
-    "a node's way to PostgreSQL half-open": way(Proxy.fall_silent),
-    "a node's way to PostgreSQL slow by 0.5 s": way(Proxy.slow_down, 0.5),
-    "a node's way to PostgreSQL reset": way(Proxy.cut),
+    "a node's way to PostgreSQL half-open": way_to("to_postgres", Proxy.fall_silent),
+    "a node's way to PostgreSQL slow by 0.5 s": way_to("to_postgres", Proxy.slow_down, 0.5),
+    "a node's way to PostgreSQL reset": way_to("to_postgres", Proxy.cut),
 }
 ON_A_SMALL_DISK: dict[str, Staged] = {"PostgreSQL's disk full": disk_full}

@@ -272,7 +272,7 @@ def test_a_sign_in_after_the_backup_may_be_unknown() -> None:
 @pytest.mark.parametrize(
     "record",
     [
-        replace(RECORD, half_done=("a session of nobody",)),
+        replace(RECORD, half_done=("a session without a sign-in",)),
         replace(RECORD, unended=frozenset({"another"})),
         replace(RECORD, reasons={"s": "signed_out at 12:00"}, events={("signed_in", "s"): 1}),
         replace(RECORD, reasons={"s": "ended_by_user at 12:00"}),

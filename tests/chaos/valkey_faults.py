@@ -1,14 +1,13 @@
 """Faults of Valkey, and of the connections to it."""
 
 import random
-from collections.abc import Callable
 from contextlib import suppress
 
 import redis
 
 from tests.chaos.fleet import Fleet
 from tests.chaos.proxy import Proxy
-from tests.chaos.staging import Staged, dies, rest
+from tests.chaos.staging import Staged, dies, rest, way_to
 
 
 def valkey_of(fleet: Fleet) -> redis.Redis:
@@ -75,16 +74,6 @@ def disk_full(fleet: Fleet, rng: random.Random) -> None:
     fleet.disk_of_valkey.make_room()
 
 
-def way(trouble: Callable[..., None], *arguments: float) -> Staged:
-    def stage(fleet: Fleet, rng: random.Random) -> None:
-        proxy = rng.choice(fleet.to_valkey)
-        trouble(proxy, *arguments)
-        rest(rng, 1, 4)
-        proxy.heal()
-
-    return stage
-
-
 KINDS: dict[str, Staged] = {
     "Valkey killed, restarted empty": valkey_killed,
     "Valkey flushed": valkey_flushed,
@@ -93,9 +82,9 @@ KINDS: dict[str, Staged] = {
     "Valkey full, allkeys-lru": valkey_full_and_evicting,
     "Valkey a read-only replica": valkey_a_read_only_replica,
     "subscriptions to Valkey killed": subscriptions_to_valkey_killed,
-    "a node's way to Valkey half-open": way(Proxy.fall_silent),
-    "a node's way to Valkey slow by 2 s": way(Proxy.slow_down, 2.0),
-    "a node's way to Valkey reset": way(Proxy.cut),
+    "a node's way to Valkey half-open": way_to("to_valkey", Proxy.fall_silent),
+    "a node's way to Valkey slow by 2 s": way_to("to_valkey", Proxy.slow_down, 2.0),
+    "a node's way to Valkey reset": way_to("to_valkey", Proxy.cut),
     "killed -9 between commit and broadcast": dies("between commit and broadcast"),
 }
 ON_A_SMALL_DISK: dict[str, Staged] = {"Valkey's disk full": disk_full}

@@ -1,10 +1,8 @@
 """The code of earlier releases, from the history of this repository."""
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -31,15 +29,3 @@ def extract(commit: str, folder: Path) -> Path:
         pytest.skip(f"The commit {commit} is not in the history of this folder: git fetch --unshallow")
     subprocess.run(["tar", "--extract", "--directory", folder], input=archive.stdout, check=True)
     return folder
-
-
-def manage(folder: Path, env: dict[str, str], *command: str) -> str:
-    """Returns the output of the `manage.py` of that code."""
-    return subprocess.run(
-        [sys.executable, "manage.py", *command],
-        cwd=folder,
-        env=os.environ | env,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout

@@ -210,7 +210,7 @@ def test_missing_rights_are_an_outage_that_the_log_names_once(web: Web, stores: 
         connection.execute("REVOKE ALL ON accounts_user FROM wristband")
         try:
             for _ in range(6):
-                body = {"username": "nobody", "password": PASSPHRASE}
+                body = {"username": "stranger", "password": PASSPHRASE}
                 answer = httpx.post(f"http://{web.address}/api/token/", json=body, headers=headers)
                 assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
         finally:

@@ -106,8 +106,8 @@ def previous_code(tmp_path):
 def prepare(previous_code, database_url, redis_url=""):
     """Returns the environment of nodes, with a database of the previous release, and its users."""
     env = ENVIRONMENT | {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
-    releases.manage(previous_code, env, "migrate", "--verbosity=0")
-    made = releases.manage(previous_code, env, "shell", "--verbosity=0", "--command", database.MAKE_PEOPLE)
+    servers.manage(env, "migrate", "--verbosity=0", root=previous_code)
+    made = servers.manage(env, "shell", "--verbosity=0", "--command", database.MAKE_PEOPLE, root=previous_code)
     return env, database.people_of(made)[USED]
 
 

@@ -184,7 +184,7 @@ def not_migrated(request, tmp_path):
 @pytest.mark.timeout(300)
 def test_data_of_the_first_release_stay_valid(first_code, not_migrated):
     env = not_migrated
-    releases.manage(first_code, env, "migrate", "--verbosity=0")
+    servers.manage(env, "migrate", "--verbosity=0", root=first_code)
     with servers.node(env, 1, root=first_code) as old, httpx.Client(base_url=old.url, timeout=30) as browser:
         form = {"username": "ann", "email": "ann@example.org", "password1": PASSWORD, "password2": PASSWORD}
         send(browser, "/accounts/signup/", form)
@@ -192,7 +192,7 @@ def test_data_of_the_first_release_stay_valid(first_code, not_migrated):
         cookies = browser.cookies
         for _guess in range(4):
             ok(httpx.post(f"{old.url}/api/token/", json=credentials("a wrong passphrase it is")), 401)
-    links = releases.manage(first_code, env, "shell", "--verbosity=0", "--command", LINKS).split()
+    links = servers.manage(env, "shell", "--verbosity=0", "--command", LINKS, root=first_code).split()
     assert len(links) == 2
     servers.manage(env, "migrate", "--verbosity=0")
     with servers.node(env, 1) as new:
