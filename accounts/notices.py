@@ -39,6 +39,7 @@ NOTICES = {
     "recovery_code_used": Notice("recovery_code_used", "password_reset", is_urgent=True, is_by_credential=True),
     "password_known": Notice("password_known", "password_reset", is_urgent=True, is_by_credential=True),
     "passkey_counter": Notice("passkey_counter", "activity", is_urgent=True, is_by_credential=True),
+    "device_proof_failed": Notice("device_proof_failed", "sign_ins", is_urgent=True, is_by_credential=True),
     "account_deleted": Notice("account_deleted", "", is_urgent=True),
 }
 

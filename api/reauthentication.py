@@ -35,6 +35,9 @@ class ReauthenticationSerializer(ProofSerializer):
 
 
 class ReauthenticationOptionsView(APIView):
+    # Also for a session whose device did not prove its key (api.dbsc).
+    accepts_unproved = True
+
     @extend_schema(operation_id="reauthentication_options", request=None, responses={200: PasskeyOptionsResponse})
     def post(self, request: AuthenticatedRequest) -> Response:
         """Get the options of the user's passkeys, to confirm who the user is. Send the `step` back."""
@@ -43,6 +46,8 @@ class ReauthenticationOptionsView(APIView):
 
 
 class ReauthenticateView(APIView):
+    accepts_unproved = True
+
     @extend_schema(
         operation_id="reauthenticate",
         request=ReauthenticationSerializer,

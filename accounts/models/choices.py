@@ -83,6 +83,7 @@ class EventType(models.TextChoices):
     RECOVERY_CODE_USED = "recovery_code_used", _("recovery code used")
     SECOND_STEP_FAILED = "second_step_failed", _("second step failed")
     PASSKEY_COUNTER = "passkey_counter", _("passkey used with an old counter")
+    DEVICE_PROOF_FAILED = "device_proof_failed", _("session used without its device")
 
 
 # Callable choices of fields, so that a new choice needs no migration (Django documentation, Field.choices).

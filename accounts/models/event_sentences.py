@@ -33,6 +33,7 @@ _ALARMS = {
     EventType.LOCKED,
     EventType.SECOND_STEP_FAILED,
     EventType.PASSKEY_COUNTER,
+    EventType.DEVICE_PROOF_FAILED,
     EventType.FACTOR_DISABLED,
     EventType.FACTOR_REMOVAL_ASKED,
 }
@@ -78,6 +79,7 @@ SENTENCES: dict[str, Any] = {
     EventType.RECOVERY_CODE_USED: _("A recovery code was used."),
     EventType.SECOND_STEP_FAILED: _("A second step failed after the right password."),
     EventType.PASSKEY_COUNTER: _("A passkey was used whose counter did not increase: there may be a copy of it."),
+    EventType.DEVICE_PROOF_FAILED: _("A browser could not prove that it is the device of a sign-in."),
 }
 # More exact sentences, by a detail of the event and its value.
 EXACT: dict[str, tuple[str, dict[str, Any]]] = {

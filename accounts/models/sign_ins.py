@@ -76,10 +76,14 @@ class SignIn(ChangedColumnsModel):
 
     # The service that its access tokens are for. Blank: our own API.
     audience = models.CharField(max_length=255, blank=True, default="", db_default="", editable=False)
-    # The thumbprint (RFC 7638) of the key that its tokens are bound to. Blank: bearer tokens.
+    # The thumbprint (RFC 7638) of the key that its tokens (DPoP) or its session (DBSC) are bound to. Blank: unbound.
     key_thumbprint = models.CharField(
         max_length=43, blank=True, default="", db_default="", editable=False, db_column="bound_to"
     )
+
+    # Of a browser's session that is bound to its device: the public key (RFC 7517), and when it was registered.
+    device_key = models.TextField(blank=True, default="", db_default="", editable=False)
+    bound_at = models.DateTimeField(null=True, editable=False)
 
     ended_at = models.DateTimeField(null=True, blank=True)
     end_reason = models.CharField(max_length=20, choices=end_reasons, blank=True)
@@ -114,6 +118,7 @@ class SignIn(ChangedColumnsModel):
         "refreshed_at",
         "audience",
         "key_thumbprint",
+        "bound_at",
         "status_index",
         "authenticated_at",
         "methods",
@@ -254,19 +259,43 @@ class SignIn(ChangedColumnsModel):
         age = timezone.now() - self.authenticated_at
         return self.level >= level and age < (settings.REAUTHENTICATION_TIMEOUT if within is None else within)
 
-    def mark_reauthenticated(self, method: str = Method.PASSWORD) -> None:
+    def mark_reauthenticated(self, method: str = Method.PASSWORD) -> bool:
         """
-        Records that the user has just proved `method` again. One statement. A password in a sign-in of level 2 records
-        nothing while the account has a second factor; after the last one was removed, it lowers the level to 1.
+        Records that the user has just proved `method` again, and returns whether it did. One statement. A password in a
+        sign-in of level 2 records nothing while the account has a second factor; after the last one was removed, it
+        lowers the level to 1.
         """
         methods = [*self.methods.split(), method]
         if level_of([method]) < self.level:
             if not get_user_model().objects.filter(pk=self.user_id).without_second_factor().exists():
-                return
+                return False
             methods = [method]
         self.authenticated_at = timezone.now()
         self.methods = joined_methods(methods)
         SignIn.objects.filter(pk=self.pk).update(authenticated_at=self.authenticated_at, methods=self.methods)
+        return True
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether its session or its tokens are bound to a key."""
+        return bool(self.key_thumbprint)
+
+    def bind(self, key_thumbprint: str, device_key: str) -> bool:
+        """
+        Binds a browser's session to the key of its device, unless it is bound or has ended. Returns whether it did. One
+        statement.
+        """
+        now = timezone.now()
+        unbound = SignIn.objects.filter(pk=self.pk, kind=self.Kind.BROWSER, key_thumbprint="", ended_at=None)
+        if not unbound.update(key_thumbprint=key_thumbprint, device_key=device_key, bound_at=now):
+            return False
+        self.key_thumbprint, self.device_key, self.bound_at = key_thumbprint, device_key, now
+        return True
+
+    def unbind(self) -> None:
+        """Removes the key of the device: the browser can bind the session again. One statement."""
+        self.key_thumbprint, self.device_key, self.bound_at = "", "", None
+        SignIn.objects.filter(pk=self.pk).update(key_thumbprint="", device_key="", bound_at=None)
 
     def rename(self, name: str) -> None:
         """Sets the name. One statement."""

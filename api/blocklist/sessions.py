@@ -21,12 +21,24 @@ from accounts.models import SignIn, User
 from accounts.models.sign_ins import LAST_SEEN_PRECISION
 from api.blocklist.mirror import mirror
 from api.blocklist.models import session_key_id
+from api.dbsc import binding
+from api.dbsc import sessions as dbsc
 
 # Each takes about 1.5 kB of memory.
 MAX_REMEMBERED = 10_000
 MAX_USERNAME_LENGTH = 150
 # The other fields are read from the database when they are accessed. None of them is a secret.
-SIGN_IN_FIELDS = ("id", "user_id", "kind", "created_at", "last_seen_at", "idle_timeout", "expires_at")
+SIGN_IN_FIELDS = (
+    "id",
+    "user_id",
+    "kind",
+    "created_at",
+    "last_seen_at",
+    "idle_timeout",
+    "expires_at",
+    "key_thumbprint",
+    "bound_at",
+)
 USER_FIELDS = ("id", "username")
 
 
@@ -97,13 +109,20 @@ remembered_sessions = RememberedSessions()
 os.register_at_fork(after_in_child=remembered_sessions.__init__)  # type: ignore[misc]
 
 
-class SessionStore(sessions.SessionStore):
-    """accounts.sessions.SessionStore, which reads a remembered session without a statement."""
+class SessionStore(dbsc.SessionStore):
+    """
+    The store of bound sessions, which reads a remembered session without a statement. A session is remembered only
+    after its device has proved its key: while the database is away, and no proof can be checked, that one is enough.
+    """
 
     def _find_sign_in(self) -> None:
+        if self.unproved_sign_in is not None:
+            return
         remembered = self.session_key and remembered_sessions.valid(sessions.digest(self.session_key))
         if remembered:
             self._sign_in = remembered.build()
+            if not mirror.is_without_database():
+                self._require_device()
         else:
             super()._find_sign_in()
 
@@ -112,13 +131,15 @@ class SessionStore(sessions.SessionStore):
             return
         read_at, store_number = time.monotonic(), mirror.store_number
         super()._read_row()
-        if self._stored and self._stored.sign_in and _may_be_remembered():
+        if self._stored and self._stored.sign_in and not self.is_unproved and _may_be_remembered(self._stored.sign_in):
             _remember(sessions.digest(self.session_key), self._stored, self._stored.sign_in, read_at, store_number)
 
 
-def _may_be_remembered() -> bool:
+def _may_be_remembered(sign_in: SignIn) -> bool:
     # In a transaction, the row may be one that other processes do not see, or no longer.
-    return bool(settings.REDIS_URL and settings.SESSION_RECHECK and not connections[DEFAULT_DB_ALIAS].in_atomic_block)
+    if not settings.REDIS_URL or not settings.SESSION_RECHECK or connections[DEFAULT_DB_ALIAS].in_atomic_block:
+        return False
+    return not binding.is_unsettled(sign_in)
 
 
 def _remember(
