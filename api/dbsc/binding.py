@@ -121,4 +121,4 @@ def record_failure(sign_in: SignIn, cause: str, skipped: str = "") -> None:
     with transaction.atomic():
         SecurityEvent.objects.record(type, user, sign_in, **details)
         if not skipped:
-            user.notify("device_proof_failed", device=sign_in.label)
+            user.notify("device_proof_failed", client=sign_in.label)
