@@ -82,13 +82,8 @@ def test_apps_of_our_site_may_cause_a_refresh(ann, password, settings):
 
 def test_a_sign_in_of_a_browser_app_can_be_bound(ann, password):
     browser = BoundBrowser()
-    response = browser.post(
-        "/api/session/",
-        {"username": "ann", "password": password},
-        "application/json",
-        headers={"Sec-Fetch-Site": "same-origin"},
-    )
-    browser.keep_offer(response)
+    proof, headers = {"username": "ann", "password": password}, {"Sec-Fetch-Site": "same-origin"}
+    browser.keep_offer(browser.post("/api/session/", proof, "application/json", headers=headers))
     assert browser.register().status_code == 200
     assert browser.get("/api/session/").status_code == 200
 
@@ -354,10 +349,9 @@ def test_the_api_shows_what_is_bound(bound, ann, password, browser_of):
 
 
 def test_the_admin_shows_what_is_bound(ann, page, password):
-    sign_in = sign_in_of(ann) if bound_browser(ann, password) else None
-    assert (
-        "to the key of the device (DBSC)" in page.get(f"/admin/accounts/signin/{sign_in.pk}/change/").content.decode()
-    )
+    bound_browser(ann, password)
+    response = page.get(f"/admin/accounts/signin/{sign_in_of(ann).pk}/change/")
+    assert "to the key of the device (DBSC)" in response.content.decode()
 
 
 def test_other_browsers_of_the_user_stay_unbound(bound, ann, password):

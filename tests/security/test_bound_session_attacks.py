@@ -5,7 +5,7 @@ from datetime import timedelta
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from jwt.utils import base64url_encode
+from jwt.utils import base64url_decode, base64url_encode
 
 from accounts.models import SecurityEvent, SignIn
 from tests.api.dbsc_client import (
@@ -53,7 +53,7 @@ def failures():
 
 def is_refused(response, status=400, code="invalid_device_proof"):
     assert (response.status_code, response.json()["code"]) == (status, code), response.content
-    assert BOUND not in response.cookies
+    assert BOUND not in response.cookies or response.cookies[BOUND].value == ""
     return True
 
 
@@ -80,9 +80,7 @@ def test_a_refresh_by_another_algorithm_is_refused(bound, algorithm):
 
 
 def test_the_public_key_is_no_hmac_secret(bound):
-    secret = (
-        bound.key.public_key().public_bytes_raw() if hasattr(bound.key.public_key(), "public_bytes_raw") else b"k" * 32
-    )
+    secret = base64url_decode(bound.jwk["x"])
     proof = jwt.encode({"jti": bound.challenge()}, secret, algorithm="HS256", headers={"typ": "dbsc+jwt"})
     assert is_refused(bound.refresh(proof))
 
@@ -187,12 +185,9 @@ def test_the_cookies_are_not_sent_by_other_sites(signed_in):
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256", "EdDSA", None])
 def test_a_registration_by_another_algorithm_is_refused(signed_in, ann, algorithm):
-    header = {"typ": "dbsc+jwt", "alg": algorithm}
-    for proof in (
-        unsigned(header, jti=signed_in.offer),
-        unsigned(header | {"jwk": signed_in.jwk}, jti=signed_in.offer),
-    ):
-        assert is_refused(signed_in.register(proof=proof))
+    without_key = {"typ": "dbsc+jwt", "alg": algorithm}
+    for header in (without_key, without_key | {"jwk": signed_in.jwk}):
+        assert is_refused(signed_in.register(proof=unsigned(header, jti=signed_in.offer)))
     assert not sign_in_of(ann).is_bound
 
 
@@ -203,7 +198,7 @@ def test_a_registration_with_a_private_key_is_refused(signed_in):
 
 def test_a_registration_with_a_weak_key_is_refused(ann, password):
     browser = BoundBrowser(algorithm="RS256")
-    browser.key = rsa.generate_private_key(65537, 1024)
+    browser.key = rsa.generate_private_key(65537, 1024)  # noqa: S505
     browser.sign_in(ann, password)
     assert is_refused(browser.register())
 
@@ -271,11 +266,9 @@ def test_a_bound_cookie_of_another_session_is_refused(bound, bob, password):
     assert bound.get(HOME).status_code == 302
 
 
-@pytest.mark.parametrize(
-    "change", [lambda text: "9" + text[1:], lambda text: text[:-1], lambda text: f"{text}x", lambda text: ":"]
-)
-def test_a_changed_bound_cookie_is_refused(bound, change):
-    bound.cookies[BOUND] = change(bound.cookies[BOUND].value)
+@pytest.mark.parametrize("form", ["9{}", "{}x", "x{}", ":", ""])
+def test_a_changed_bound_cookie_is_refused(bound, form):
+    bound.cookies[BOUND] = form.format(bound.cookies[BOUND].value)
     assert bound.get(HOME).status_code == 302
 
 
