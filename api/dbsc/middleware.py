@@ -90,6 +90,8 @@ def _ask_for_proof(request: BoundRequest, response: HttpResponse) -> HttpRespons
             refusal = JsonResponse(REFUSED, status=401, headers={"WWW-Authenticate": 'Session realm="api"'})
             refusal.refusal_code = REFUSED["code"]  # type: ignore[attr-defined]
             response = refusal
+            # A cookie that is not valid keeps the browser from a proof.
+            cookies.delete_from(response)
         return response
     name = request.resolver_match.url_name if request.resolver_match else ""
     is_page = request.method == "GET" and name not in OPEN_PAGES
@@ -97,7 +99,6 @@ def _ask_for_proof(request: BoundRequest, response: HttpResponse) -> HttpRespons
         return response
     page = request.get_full_path() if request.method in ("GET", "HEAD") else request.path
     again = redirect(f"{resolve_url('device')}?{urlencode({REDIRECT_FIELD_NAME: page})}")
-    # A cookie that is not valid keeps the browser from a proof.
     cookies.delete_from(again)
     return again
 

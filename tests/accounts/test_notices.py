@@ -115,6 +115,7 @@ FLOODS = {
     notify_of("recovery_code_used", left=3): "A recovery code was used",
     notify_of("password_known"): "Someone knows your password",
     notify_of("passkey_counter"): "Check the passkeys of your account",
+    notify_of("device_proof_failed", client="Firefox"): "Someone may have copied the cookies of your browser",
     notify_of("username_changed"): "Your username was changed",
     notify_of("account_deleted", is_by_another=False): "Your account was deleted",
 }
