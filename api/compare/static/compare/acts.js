@@ -104,6 +104,12 @@ const actions = {
     return { exchanges: [one, two, replay, refused], after, name: order === "after" ? "theft-after" : "theft-before" };
   },
 
+  async copied() {
+    thief();
+    const exchange = await travel("wristband", () => ask("wristband", "GET", urls.copied));
+    return { exchanges: [exchange], name: expect(exchange).bound ? "copied-bound" : "copied-unbound" };
+  },
+
   async run() {
     return measure(() => accepted(byCookie()), () => accepted(byToken(tokens.access)));
   },
