@@ -2,6 +2,7 @@
 
 import time
 
+from django.conf import settings
 from django.http import HttpRequest
 
 from accounts import sessions
@@ -39,11 +40,11 @@ class SessionStore(sessions.SessionStore):
         sign_in = self.sign_in
         if sign_in is None or not sign_in.key_thumbprint or not binding.is_on():
             return True
-        demanded_at = demands.demanded_at(request, sign_in.sid)
-        if demanded_at is None and not self.is_unproved:
-            raise sessions.DeviceProofRequired
-        if demanded_at is not None and self._proved_at >= demanded_at:
+        demand = demands.demand_in(request, sign_in.sid)
+        if demand and self._proved_at >= demand.at:
             return True
+        if not (self.is_unproved or (demand and demand.is_last)):
+            raise sessions.DeviceProofRequired
         binding.record_failure(sign_in, "no_proof", binding.skip_reason(request))
         return False
 
@@ -91,4 +92,4 @@ class SessionStore(sessions.SessionStore):
             self._proved_at = proved_at
             return True
         registered_at = sign_in.bound_at.timestamp() if sign_in.bound_at else 0.0
-        return time.time() - registered_at < binding.REGISTRATION_GRACE.total_seconds()
+        return time.time() - registered_at < min(binding.REGISTRATION_GRACE, settings.DBSC_TERM).total_seconds()

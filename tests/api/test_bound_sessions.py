@@ -306,6 +306,14 @@ def test_the_form_of_a_page_needs_no_second_proof(bound):
     assert bound.post(response.url, {"new_email": "ann@elsewhere.example"}).status_code == 302
 
 
+def test_a_refresh_that_was_under_way_does_not_fail_the_demand(bound):
+    under_way = bound.renew().cookies[BOUND].value
+    response = bound.get(SENSITIVE)
+    bound.cookies[BOUND] = under_way
+    again = bound.get(response.url)
+    assert repeated(bound, again).status_code == 200
+
+
 def test_an_old_demand_is_repeated(bound, clock):
     response = bound.get(SENSITIVE)
     bound.renew()

@@ -22,7 +22,7 @@ from tests.plugins import chromium as program
 
 # Chromium's keys in software: real ones are in the hardware, which a test machine lacks.
 FEATURES = "DeviceBoundSessions,EnableBoundSessionCredentialsSoftwareKeysForManualTesting"
-TERM_SECONDS = 2
+TERM_SECONDS = 3
 
 
 class SecureNode(servers.Node):
@@ -55,10 +55,8 @@ class Turns(Proxy):
 class BoundSite:
     """The nodes, their stores, and the proxy before them."""
 
-    def __init__(
-        self, pem: Path, postgres: servers.Postgres, nodes: list[SecureNode], turns: Turns, mails: Path
-    ) -> None:
-        self.postgres, self.nodes, self.turns, self.mails = postgres, nodes, turns, mails
+    def __init__(self, pem: Path, postgres: servers.Postgres, nodes: list[SecureNode], turns: Turns) -> None:
+        self.postgres, self.nodes, self.turns = postgres, nodes, turns
         self.url = f"https://localhost:{turns.port}"
         key = x509.load_pem_x509_certificate(pem.read_bytes()).public_key()
         digest = hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
@@ -88,8 +86,7 @@ class BoundSite:
 
 @contextmanager
 def running(folder: Path) -> Iterator[BoundSite]:
-    pem, mails, port = certificate(folder), folder / "mails", servers.free_port()
-    mails.mkdir()
+    pem, port = certificate(folder), servers.free_port()
     with ExitStack() as stack:
         postgres = stack.enter_context(servers.postgres())
         env = {
@@ -99,7 +96,7 @@ def running(folder: Path) -> Iterator[BoundSite]:
             "ALLOWED_HOSTS": "localhost",
             "SITE_URL": f"https://localhost:{port}",
             "ACCOUNT_RATE": "100000/hour",
-            "EMAIL_URL": f"filemail:///{mails}",
+            "EMAIL_URL": "dummymail://",
             "DEMO": "false",
             "DBSC": "offered",
             "DBSC_TERM_SECONDS": str(TERM_SECONDS),
@@ -112,7 +109,7 @@ def running(folder: Path) -> Iterator[BoundSite]:
             nodes.append(stack.enter_context(servers.running(SecureNode(log, env, pem))))
         turns = Turns(port, nodes)
         stack.enter_context(turns.running())
-        yield BoundSite(pem, postgres, nodes, turns, mails)
+        yield BoundSite(pem, postgres, nodes, turns)
 
 
 class Profile:
@@ -134,7 +131,7 @@ class Profile:
         self.context.set_default_timeout(15_000)
         self.page: Page = self.context.pages[0]
         self._devtools = self.context.new_cdp_session(self.page)
-        self._devtools.on("Network.deviceBoundSessionEventOccurred", self.events.append)
+        self._devtools.on("Network.deviceBoundSessionEventOccurred", lambda event: self.events.append(event))
         self._devtools.send("Network.enable")
         self._devtools.send("Network.enableDeviceBoundSessions", {"enable": True})
 
@@ -166,6 +163,16 @@ class Profile:
         """Waits until the bound cookie is gone."""
         self.wait(lambda: not self.bound_cookie, TERM_SECONDS + 3)
 
-    def succeeded(self, kind: str) -> int:
-        """The number of successful events with these details: creation, refresh …"""
-        return sum(each["succeeded"] and f"{kind}EventDetails" in each for each in self.events)
+    def drop_bound_cookie(self) -> None:
+        """Has the effect of the term's end, at once."""
+        self.context.clear_cookies(name="__Host-bound")
+
+    @property
+    def registrations(self) -> int:
+        return sum(each["succeeded"] and "creationEventDetails" in each for each in self.events)
+
+    @property
+    def refreshes(self) -> int:
+        """The number of refreshes that a request waited for. Chromium also refreshes a cookie that expires soon."""
+        details = [each["refreshEventDetails"] for each in self.events if "refreshEventDetails" in each]
+        return sum(each["refreshResult"] == "Refreshed" and not each["wasFullyProactiveRefresh"] for each in details)

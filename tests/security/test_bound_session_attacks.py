@@ -318,11 +318,12 @@ MATTERS = [
 @pytest.mark.parametrize(("method", "path"), MATTERS)
 def test_a_thief_gets_nothing_that_matters_at_once(thief, method, path, ann):
     stolen = {name: each.value for name, each in thief.cookies.items()}
-    response = thief.generic(method, path, "{}", "application/json", headers=SAME_ORIGIN)
-    assert response.status_code == 307, response.content
-    # The thief keeps the cookie that the answer deletes, and repeats the request as it is.
-    thief.cookies.load(stolen)
-    again = thief.generic(method, response.url, "{}", "application/json", headers=SAME_ORIGIN)
+    again = thief.generic(method, path, "{}", "application/json", headers=SAME_ORIGIN)
+    for _attempt in range(3):
+        assert again.status_code == 307, again.content
+        # The thief keeps the cookie that the answer deletes, and repeats the request as it is.
+        thief.cookies.load(stolen)
+        again = thief.generic(method, again.url, "{}", "application/json", headers=SAME_ORIGIN)
     if path.startswith("/api/"):
         assert (again.status_code, again.json()["code"]) == (403, "recent_sign_in_required")
     else:
@@ -330,12 +331,21 @@ def test_a_thief_gets_nothing_that_matters_at_once(thief, method, path, ann):
     assert failures() == [sign_in_of(ann).sid]
 
 
+def followed(browser, response):
+    """Follows the demands of a response with the same cookies."""
+    stolen = {name: each.value for name, each in browser.cookies.items() if each.value}
+    while response.status_code == 307:
+        browser.cookies.load(stolen)
+        response = browser.get(response.url)
+    return response
+
+
 def test_the_proof_of_the_owner_does_not_serve_the_thief(bound, thief):
-    demand = thief.get(SENSITIVE).url
-    stolen = bound.cookies[BOUND].value
+    stolen = thief.cookies[BOUND].value
+    demand = thief.get(SENSITIVE)
     bound.renew()
     thief.cookies[BOUND] = stolen
-    assert thief.get(demand).url.startswith("/accounts/confirm/")
+    assert followed(thief, demand).url.startswith("/accounts/confirm/")
 
 
 def test_a_demand_for_another_sign_in_is_not_used(bound, thief, bob, password, clock):
