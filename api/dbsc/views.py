@@ -69,7 +69,9 @@ class RegistrationView(BindingEndpoint):
 
     def post(self, request: BoundRequest) -> HttpResponse:
         proof = string_in(request, "Secure-Session-Response")
-        sign_in = binding.live_sign_in(request) if proof and binding.is_on() else None
+        if not proof:
+            return self.refuse("no_device_proof", "The request has no Secure-Session-Response.", HTTPStatus.FORBIDDEN)
+        sign_in = binding.live_sign_in(request) if binding.is_on() else None
         if sign_in is None:
             return self.refuse("no_session", "There is no session to bind.", HTTPStatus.UNAUTHORIZED)
         try:
@@ -91,7 +93,7 @@ class RefreshView(BindingEndpoint):
         # Scripts cannot send this header.
         key_thumbprint = string_in(request, "Sec-Secure-Session-Id")
         if not key_thumbprint:
-            return self.refuse("no_session_id", "The request has no Sec-Secure-Session-Id.")
+            return self.refuse("no_session_id", "The request has no Sec-Secure-Session-Id.", HTTPStatus.FORBIDDEN)
         if not binding.is_on():
             return JsonResponse({"continue": False})
         sign_in = binding.live_sign_in(request)

@@ -63,6 +63,7 @@ def test_the_browser_proves_its_key_in_each_term(anns):
         assert anns.refreshes > proofs
 
 
+@pytest.mark.named
 def test_five_requests_at_once_wait_for_one_proof(anns):
     sees(anns)
     proofs = anns.refreshes
@@ -72,6 +73,7 @@ def test_five_requests_at_once_wait_for_one_proof(anns):
     assert anns.refreshes == proofs + 1
 
 
+@pytest.mark.named
 def test_a_binding_outlasts_restarts_of_servers_and_browser(anns, bound, open_profile):
     anns.close()
     bound.restart()
@@ -82,6 +84,7 @@ def test_a_binding_outlasts_restarts_of_servers_and_browser(anns, bound, open_pr
     assert anns.refreshes == 1
 
 
+@pytest.mark.named
 def test_both_nodes_accept_the_proof(anns, bound):
     for _node in bound.nodes:
         anns.drop_bound_cookie()
@@ -104,6 +107,7 @@ def test_a_binding_outlasts_an_outage_of_the_database(anns, bound):
     assert sees(anns)
 
 
+@pytest.mark.named
 def test_what_matters_is_proved_on_the_way(anns):
     sees(anns)
     proofs = anns.refreshes
@@ -115,6 +119,7 @@ def test_what_matters_is_proved_on_the_way(anns):
     expect(main).to_contain_text("other@example.org")
 
 
+@pytest.mark.named
 def test_a_link_of_another_site_finds_the_user_signed_in(anns, bound):
     sees(anns)
     anns.page.route(

@@ -147,7 +147,11 @@ def test_a_challenge_to_register_does_not_refresh(ann, password):
 
 
 def test_a_refresh_without_the_session_id_is_refused(bound):
-    assert is_refused(bound.refresh(identifier=""), code="no_session_id")
+    assert is_refused(bound.refresh(identifier=""), 403, "no_session_id")
+
+
+def test_a_registration_without_a_proof_is_refused(signed_in):
+    assert is_refused(signed_in.post(REGISTRATION), 403, "no_device_proof")
 
 
 def test_a_refresh_with_another_session_id_is_refused(bound, ann, password):
