@@ -23,6 +23,7 @@ from accounts.models.factors import (
 )
 from accounts.models.mails import QueuedMail
 from accounts.models.moved_in import MovedInUser, OldCredential
+from accounts.models.profiles import UserProfile
 from accounts.models.restores import Restore
 from accounts.models.sessions import Session
 from accounts.models.sign_in_querysets import SignInQuerySet
@@ -60,6 +61,7 @@ __all__ = [
     "SignInRefused",
     "UsedStep",
     "User",
+    "UserProfile",
     "UserQuerySet",
     "check_scopes",
 ]
