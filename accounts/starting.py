@@ -95,13 +95,13 @@ def _insert(sign_in: SignIn, user: User) -> SignIn:
     last_login = user.last_login
     # A sign-in of before that continues is no sign-in at a new device, and not the user's first one here.
     details = {"moved_in": "true"} if user.is_continuing else {}
+    if sign_in.methods:
+        details["methods"] = sign_in.methods
     with transaction.atomic():
         _mark_signed_in(user, last_login if user.is_continuing else sign_in.created_at, sign_in)
         known = SignIn.objects.filter(user=user.pk).devices()
         sign_in.save(force_insert=True)
-        SecurityEvent.objects.record(
-            SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=sign_in.kind, methods=sign_in.methods, **details
-        )
+        SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=sign_in.kind, **details)
         if not user.is_continuing and _is_new_device(user, last_login, sign_in, known):
             user.notify("new_device", client=sign_in.name, is_named=bool(sign_in.name), kind=sign_in.kind)
     return sign_in

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -121,6 +122,8 @@ def _connection(url: str) -> BaseDatabaseWrapper:
         backend = load_backend(options["ENGINE"])
     except (KeyError, ImproperlyConfigured):
         raise CommandError("The URL of the database is not valid: expected postgres://… or sqlite:///….") from None
+    # The folder of a Unix socket is percent-encoded, as in DATABASE_URL.
+    options["HOST"] = unquote(options.get("HOST") or "")
     configured = connections.configure_settings({DEFAULT_DB_ALIAS: {}, ALIAS: options})[ALIAS]
     return backend.DatabaseWrapper(configured, ALIAS)
 

@@ -21,7 +21,7 @@ from accounts import ending, pruning
 from accounts.models import OldCredential, SecurityEvent, SignIn, User
 from tests import old_site
 from tests.conftest import ApiClient, claims_of
-from tests.old_site import REFRESH, refresh_token
+from tests.old_site import REFRESH, in_parallel, refresh_token
 from tests.second_factors import SECOND_STEP
 
 pytestmark = pytest.mark.django_db
@@ -146,6 +146,16 @@ def test_the_use_is_recorded_longer_than_the_token_is_valid(carol):
     token = refresh_token()
     assert taken(token)
     assert OldCredential.objects.get().until.timestamp() >= claims_of(token)["exp"] + 15
+
+
+@pytest.mark.long
+@pytest.mark.django_db(transaction=True)
+def test_parallel_uses_give_one_sign_in(carol):
+    token = refresh_token()
+    answers = in_parallel(lambda: exchange(token))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["refresh"] for answer in answers}) == 1
+    assert SignIn.objects.filter(kind="client").count() == 1
 
 
 # Attacks

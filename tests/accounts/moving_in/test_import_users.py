@@ -3,9 +3,12 @@
 # ruff: noqa: S608 (tables of statements are constants)
 
 import io
+import os
 import sqlite3
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
+import psycopg
 import pytest
 from django.contrib.auth.models import Group, Permission
 from django.core.management import CommandError, call_command
@@ -14,7 +17,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from accounts.models import AuthenticatorApp, MovedInUser, Passkey, SecurityEvent, SignIn, User
-from tests import old_site
+from tests import old_site, servers
 from tests.authenticator import Authenticator
 from tests.conftest import ApiClient
 from tests.old_site import HASH, PASSWORD, USER, import_users, write_csv, write_dump
@@ -96,6 +99,19 @@ def test_a_database_is_imported(table, tmp_path, monkeypatch):
     carol = User.objects.get()
     assert (carol.pk, carol.password, [each.name for each in carol.groups.all()]) == (7, HASH, ["Editors"])
     assert carol.email_confirmed_at
+
+
+@pytest.mark.once
+def test_a_postgresql_database_is_imported(tmp_path):
+    url = servers.create_database(os.environ["DATABASE_URL"], f"old_{uuid4().hex}")
+    joined = datetime(2020, 2, 3, tzinfo=UTC)
+    columns = "id bigint, username text, email text, password text, is_active bool, date_joined timestamptz"
+    with psycopg.connect(url) as database:
+        database.execute(f"CREATE TABLE auth_user ({columns})")
+        database.execute("INSERT INTO auth_user VALUES (7, 'carol', '', %s, true, %s)", [HASH, joined])
+    import_users(url)
+    carol = User.objects.get()
+    assert (carol.pk, carol.password, carol.date_joined) == (7, HASH, joined)
 
 
 def test_a_user_model_without_usernames_gets_addresses(run):

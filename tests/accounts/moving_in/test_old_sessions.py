@@ -103,6 +103,13 @@ def test_a_signed_cookie_signs_in_once(carol):
     assert not is_signed_in(browser_with(cookie))
 
 
+@pytest.mark.long
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("cookie", [KEY, session_cookie(session_content())], ids=["row", "signed"])
+def test_of_parallel_uses_one_signs_in(cookie, carol):
+    assert sorted(old_site.in_parallel(lambda: is_signed_in(browser_with(cookie)))) == [False, False, False, True]
+
+
 def test_a_used_session_stays_used_after_another_import(carol, tmp_path):
     assert is_signed_in(browser_with(KEY))
     move(tmp_path, session_row(KEY, session_content()))
