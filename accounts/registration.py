@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from django.contrib.auth.validators import ASCIIUsernameValidator
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -15,8 +13,6 @@ from accounts.models import AttemptCounter, Method, SecurityEvent, User
 
 THROW_AWAY_LIFETIME = timedelta(days=1)
 NO_PROFILE: Mapping[str, Any] = {}
-# ASCII only, so that usernames cannot be confused by similar characters.
-validate_new_username = ASCIIUsernameValidator()
 
 
 def count_sign_up() -> None:
@@ -46,7 +42,6 @@ def create_account(username: str, email: str, password: str, profile: Mapping[st
         setattr(user, name, profile[name])
     user.is_signing_up = True
     user.proved = (Method.PASSWORD,)
-    check_new_names(username, email)
     user.full_clean(exclude=["password"])
     user.set_password(password)
     try:
@@ -61,16 +56,6 @@ def create_account(username: str, email: str, password: str, profile: Mapping[st
         user.full_clean()
         raise
     return user
-
-
-def check_new_names(username: str, email: str) -> None:
-    """Raises ValidationError, by field, for names that only a user who moved in may have."""
-    try:
-        validate_new_username(username)
-    except ValidationError as error:
-        raise ValidationError({"username": error}) from error
-    if not email:
-        raise ValidationError({"email": User._meta.get_field("email").error_messages["blank"]})
 
 
 def create_throw_away_user(username: str, password: str) -> User:

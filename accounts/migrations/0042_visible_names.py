@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
     """Names of users have no control characters. A rule of forms: the database does not change."""
 
     dependencies = [
-        ("accounts", "0040_moved_in"),
+        ("accounts", "0039_retry_mails"),
     ]
 
     operations = [
