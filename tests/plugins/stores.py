@@ -95,6 +95,7 @@ TOGETHER = {
     "app": ("tests/e2e/test_documented_app.py", "tests/e2e/test_origins.py"),
     "client": ("tests/e2e/test_client_",),
     "deployed": ("tests/project/test_deployed.py",),
+    "product": ("tests/project/test_product.py",),
     "roles": ("tests/topologies/test_roles.py",),
     "stage": ("tests/e2e/test_compare.py", "tests/e2e/test_budgets.py"),
     "site": ("tests/e2e/",),
