@@ -29,7 +29,7 @@ class PublicView(APIView):
     get=extend_schema(operation_id="me", description="Get the user who is signed in."),
     patch=extend_schema(
         operation_id="change_me",
-        description="Change the user's first and last name.",
+        description="Change fields of the user's profile, such as the first and last name.",
         examples=[OpenApiExample("names", {"first_name": "Alice", "last_name": "Ayres"}, request_only=True)],
     ),
 )

@@ -44,13 +44,26 @@ EMAIL_ADDRESS = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
 WORD = re.compile(r"[!#-~]+")
 # RFC 9116, section 2.5.3.
 CONTACT = re.compile(rf"(?:mailto:{EMAIL_ADDRESS.pattern}|https://{WORD.pattern}|tel:\+[0-9-]+)")
+# The longest name that the header of a page at 320 px, a subject line and an authenticator app show.
+MAX_NAME_LENGTH = 60
 MAIL_SCHEMES = ("smtp", "smtp+tls", "smtp+ssl", "smtps", "consolemail", "filemail", "memorymail", "dummymail")
 RATE_EXPECTED = "a number, a slash, and second, minute, hour or day, such as 600/minute"
 URL_EXPECTED = "a URL such as {example}; characters such as / # ? @ in a user name or password are percent-encoded"
 
+# What unset variables count as, in place of the defaults of project.settings.
+_defaults: dict[str, str] = {}
+
+
+def set_defaults(**values: str) -> None:
+    """Sets the defaults of variables, as they are written in the environment. Call it before project.settings loads."""
+    _defaults.update(values)
+
 
 class Environment:
-    """An empty variable counts as unset; so does an invalid one, with a problem. Spaces around items are ignored."""
+    """
+    An empty variable counts as unset; so does an invalid one, with a problem. Spaces around items are ignored. An unset
+    variable has the value that set_defaults() gave it, or else the default of the caller.
+    """
 
     def __init__(self) -> None:
         self.names: set[str] = set()
@@ -96,17 +109,28 @@ class Environment:
             self.problems.append(problem)
 
     def stop_if_refused(self) -> None:
-        """Raises ImproperlyConfigured with one line for each problem."""
+        """Raises ImproperlyConfigured with one line for each problem. All variables must have been read."""
+        for name in sorted(_defaults.keys() - self.names):
+            self.problems.append(f"{name} has a default by set_defaults(), and is no setting of this project.")
         if self.problems:
             # Without the original error, which may contain the value.
             raise ImproperlyConfigured("\n".join(dict.fromkeys(self.problems))) from None
 
     def raw(self, name: str) -> str:
         self.names.add(name)
-        return os.environ.get(name, "")
+        value = os.environ.get(name, "")
+        return value if value.strip() else _defaults.get(name, "")
 
     def text(self, name: str, default: str = "") -> str:
         return self.raw(name).strip() or default
+
+    def title(self, name: str, default: str) -> str:
+        """A name for people: printable, in one line."""
+        value = self.text(name, default)
+        if value.isprintable() and len(value) <= MAX_NAME_LENGTH:
+            return value
+        self.refuse(name, f"printable text of at most {MAX_NAME_LENGTH} characters", value)
+        return default
 
     def word(self, name: str, default: str = "", min_length: int = 0, is_secret: bool = False) -> str:
         value = self.text(name, default)
@@ -160,8 +184,8 @@ class Environment:
 
     def rate(self, name: str, default: str) -> str | None:
         """A rate of DRF's throttles. Unset: the default. Empty: None, which means no limit."""
-        value = self.raw(name).strip() if name in os.environ else default
         self.names.add(name)
+        value = os.environ.get(name, _defaults.get(name, default)).strip()
         if not value or RATE.fullmatch(value):
             return value or None
         self.refuse(name, f"nothing, for no limit, or {RATE_EXPECTED}", value)

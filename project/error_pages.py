@@ -40,7 +40,7 @@ def _error_page(request: HttpRequest, code: str, http_status: HTTPStatus, detail
         response.refusal_code = code  # type: ignore[attr-defined]
         return response
     # A page about an error of the server is rendered without session and database, which may be unavailable.
-    context |= site_context.links() | {"theme": theme_of(request)}
+    context |= site_context.brand() | site_context.links() | {"theme": theme_of(request)}
     return HttpResponse(render_to_string("error.html", context), status=http_status, headers={"Vary": "Cookie"})
 
 

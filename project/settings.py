@@ -2,6 +2,7 @@
 
 import os
 from datetime import timedelta
+from email.utils import formataddr
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,6 +28,13 @@ env = Environment()
 env.read_file(BASE_DIR / ".env")
 
 DEBUG = env.boolean("DEBUG")
+
+# The brand: the name in pages, mails and apps; a logo and a style sheet (unset: none), as paths of static files; the
+# colour of buttons in mails, on a light and on a dark ground.
+SITE_NAME = env.title("SITE_NAME", default="Wristband & Passport")
+BRAND_LOGO, BRAND_CSS, BRAND_COLORS = "accounts/favicon.svg", "", ("#0b5c6b", "#6fc7d6")
+# The model with more fields of users, such as "product.Profile" (accounts.profiles). Unset: none.
+PROFILE_MODEL = ""
 
 # Installs /compare/, the page that compares both modes and creates throw-away accounts.
 DEMO = env.boolean("DEMO", default=DEBUG and not env.text("DATABASE_URL"))
@@ -307,7 +315,7 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
-    "TITLE": "Wristband & Passport",
+    "TITLE": SITE_NAME,
     "DESCRIPTION": "API clients authenticate with an access token and renew it with a refresh token; the project's own "
     "pages use a session cookie. Every error has a `detail` for people and a `code` for programs.",
     "VERSION": "1",
@@ -381,7 +389,7 @@ EMAIL_URL = env.url("EMAIL_URL", MAIL_SCHEMES, example="smtp+tls://user:password
 vars().update(environ.Env.email_url_config(EMAIL_URL or ("consolemail://" if DEBUG else "smtp://localhost:25")))
 EMAIL_TIMEOUT = 10
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
-DEFAULT_FROM_EMAIL = env.email_address("DEFAULT_FROM_EMAIL", default="Wristband & Passport <noreply@localhost>")
+DEFAULT_FROM_EMAIL = env.email_address("DEFAULT_FROM_EMAIL", default=formataddr((SITE_NAME, "noreply@localhost")))
 
 # Metrics: for clients with one of these addresses, or with this token.
 

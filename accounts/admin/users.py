@@ -18,7 +18,7 @@ from django.urls import URLPattern, reverse
 from django.utils.translation import gettext_lazy as _
 
 from accounts import addresses, email_addresses
-from accounts.admin import factors, user_actions
+from accounts.admin import factors, profile, user_actions
 from accounts.admin.changed_fields import UserForm
 from accounts.admin.events import EVENT_HEADINGS, event_rows
 from accounts.admin.lists import Badge, BoundedList, ChoiceFilter, ListFilter, Panel, admin_link, short_time
@@ -68,6 +68,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         (_("Dates"), {"fields": ["last_login", "date_joined"]}),
     ]
     readonly_fields = ["last_login", "date_joined"]
+    inlines = profile.inlines()
     severe_actions = frozenset({"deactivate", "remove_factors"})
     actions: Sequence[Any] = [
         user_actions.end_all_sign_ins,
@@ -171,7 +172,8 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         super().save_related(request, form, formsets, change)
         rights = [name for name in form.changed_data if name in RIGHTS]
         # A change of is_active records its own event.
-        others = [name for name in form.changed_data if name not in (*RIGHTS, "is_active")]
+        changed = [*form.changed_data, *profile.changed_names(formsets)]
+        others = [name for name in changed if name not in (*RIGHTS, "is_active")]
         if rights:
             SecurityEvent.objects.record(SecurityEvent.Type.RIGHTS_CHANGED, form.instance, changed=", ".join(rights))
         if "username" in form.changed_data:

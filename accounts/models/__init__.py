@@ -22,6 +22,7 @@ from accounts.models.factors import (
     UsedStep,
 )
 from accounts.models.mails import QueuedMail
+from accounts.models.profiles import UserProfile
 from accounts.models.restores import Restore
 from accounts.models.sessions import Session
 from accounts.models.sign_in_querysets import SignInQuerySet
@@ -57,6 +58,7 @@ __all__ = [
     "SignInRefused",
     "UsedStep",
     "User",
+    "UserProfile",
     "UserQuerySet",
     "check_scopes",
 ]

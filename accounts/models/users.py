@@ -21,6 +21,7 @@ from accounts.http import request_context
 from accounts.models.choices import EventType
 from accounts.models.errors import AccountChanged
 from accounts.models.events import SecurityEvent
+from accounts.models.profiles import ProfiledUser
 from accounts.models.sign_ins import user_columns
 from accounts.models.user_querysets import RAISED_GENERATION, AccountManager, UserQuerySet, retry_deletion
 
@@ -31,7 +32,7 @@ def check_scopes(scopes: str) -> None:
         raise ValidationError(_("Unknown scopes: %(scopes)s"), params={"scopes": " ".join(sorted(unknown))})
 
 
-class User(ChangedColumnsModel, AbstractUser):
+class User(ChangedColumnsModel, ProfiledUser, AbstractUser):
     """
     A person or a service account. A new password, a deactivation or a change to a service, by any method, ends the
     user's sign-ins.

@@ -17,6 +17,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from project import PRODUCT_SETTINGS
 from tests import servers
 
 # The environment and the .env file of a developer do not change the results.
@@ -69,6 +70,7 @@ DEFAULTS = (
     "SESSION_RECHECK_SECONDS",
     "SIGN_IN_KEEP_DAYS",
     "SIGN_IN_MAX_DAYS",
+    "SITE_NAME",
     "SITE_URL",
     "TOKEN_RATE",
     "TRACES_URL",
@@ -93,6 +95,7 @@ TOGETHER = {
     "app": ("tests/e2e/test_documented_app.py", "tests/e2e/test_origins.py"),
     "client": ("tests/e2e/test_client_",),
     "deployed": ("tests/project/test_deployed.py",),
+    "product": ("tests/project/test_product.py",),
     "roles": ("tests/topologies/test_roles.py",),
     "stage": ("tests/e2e/test_compare.py", "tests/e2e/test_budgets.py"),
     "site": ("tests/e2e/",),
@@ -186,8 +189,12 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     os.environ.update(ENVIRONMENT)
     for name in DEFAULTS:
         os.environ.pop(name, None)
-    # The pages of the demo are tested, too.
-    os.environ["DEMO"] = "true"
+    if is_of_product(early_config):
+        # The tests of a product run with its settings. Those of the project run with ours, beside any product.
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", PRODUCT_SETTINGS)
+    else:
+        # The pages of the demo are tested, too.
+        os.environ["DEMO"] = "true"
     if not early_config.known_args_namespace.distributed:
         return
     stores = ExitStack()
@@ -196,6 +203,12 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     os.environ["DATABASE_URL"] = given if is_worker else stores.enter_context(servers.postgres()).url
     # One for each worker, since broadcasts and FLUSHALL apply to all database numbers.
     os.environ["REDIS_URL"] = stores.enter_context(servers.valkey()).url
+
+
+def is_of_product(config: pytest.Config) -> bool:
+    """Whether the run is of files in the folder of a product."""
+    named = [Path(str(each).partition("::")[0]).resolve() for each in config.known_args_namespace.file_or_dir]
+    return bool(named) and all(path.is_relative_to(config.rootpath / "product") for path in named)
 
 
 class Together(LoadScopeScheduling):

@@ -116,6 +116,7 @@ WRONG = [
         for value in ("app.example.org", "https://*.example.org", "*", "https://app.example.org/")
     ),
     *(("ALLOWED_HOSTS", value) for value in ("https://www.example.org", "www.example.org:8000", "a/b", "two words")),
+    ("SITE_NAME", "x" * 61),
     *((name, value) for name in LINK_URLS for value in WRONG_LINKS),
     *((name, "garbage") for name in URLS),
     *((name, f"mysql://{PASSWORD}@db/wristband") for name in URLS),
@@ -404,6 +405,35 @@ def test_a_misspelt_setting_in_the_file_is_a_warning(tmp_path: Path) -> None:
     assert "Did you mean ALLOWED_HOSTS?" in output
     assert "SENTRY_DSN" not in output
     assert "POSTGRES" not in output
+
+
+# The defaults of a product
+
+
+def settings_with_defaults(defaults: str, printed: str, **env: str) -> str:
+    code = f"from project.environment import set_defaults; set_defaults({defaults}); from project import settings"
+    made = run("-c", f"{code}; print({printed})", **env)
+    return (made.stdout or made.stderr.splitlines()[-1]).strip()
+
+
+def test_a_product_replaces_defaults() -> None:
+    defaults = "SITE_NAME='Acme', TOKEN_RATE='5/minute', DEMO='false'"
+    printed = "settings.SITE_NAME, settings.REST_FRAMEWORK['DEFAULT_THROTTLE_RATES']['tokens'], settings.DEMO"
+    assert settings_with_defaults(defaults, printed, DEMO="") == "Acme 5/minute False"
+
+
+def test_the_environment_has_precedence_over_a_product() -> None:
+    assert settings_with_defaults("SITE_NAME='Acme'", "settings.SITE_NAME", SITE_NAME="Zenith") == "Zenith"
+
+
+def test_a_default_of_an_unknown_setting_stops_the_start() -> None:
+    assert "SITE_NAMES has a default by set_defaults()" in settings_with_defaults("SITE_NAMES='x'", "1")
+
+
+def test_the_name_of_the_site_is_that_of_the_sender_and_of_the_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = settings_with(monkeypatch, {"SITE_NAME": "Acme notes"})
+    assert read["DEFAULT_FROM_EMAIL"] == "Acme notes <noreply@localhost>"
+    assert read["SPECTACULAR_SETTINGS"]["TITLE"] == "Acme notes"
 
 
 # ENV_FILE
