@@ -10,7 +10,7 @@ urlpatterns = [
     path("notes/<slug:slug>/", views.NoteFragment.as_view(), name="note"),
     path("forms/small/", views.small_form),
     path("forms/large/", views.large_form),
-    re_path(r"^archive/(?P<year>[0-9]{4})/$", views.missing_user),
+    re_path(r"^archive/(?P<year>[0-9]{4})/$", views.archive),
     path("api/", include(api.router.urls)),
     *format_suffix_patterns([path("api/who/", api.WhoAmI.as_view())], allowed=["json"]),
     path("api/files/", api.FileView.as_view()),

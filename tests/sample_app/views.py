@@ -55,5 +55,5 @@ def large_form(request: HttpRequest) -> HttpResponse:
     return small_form(request)
 
 
-def missing_user(request: HttpRequest, year: str) -> HttpResponse:
-    return HttpResponse(User.objects.get(username="nobody").username)
+def archive(request: HttpRequest, year: str) -> HttpResponse:
+    return HttpResponse(get_object_or_404(User, username=f"archive-{year}").username)
