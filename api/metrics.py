@@ -35,7 +35,12 @@ clock_ahead = Gauge(
 )
 mail_age = Gauge(
     "wristband_mail_waiting_seconds",
-    "Age of the oldest mail that waits in the queue, at the last readiness check of a node",
+    "Longest time for which a mail of the queue has been due, at the last readiness check of a node",
+    multiprocess_mode="mostrecent",
+)
+mails_delayed = Gauge(
+    "wristband_mails_delayed",
+    "Mails that the mail server refuses for now, at the last readiness check of a node",
     multiprocess_mode="mostrecent",
 )
 mails_failed = Gauge(

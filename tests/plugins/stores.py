@@ -57,11 +57,6 @@ DEFAULTS = (
     "JWT_KEYS",
     "JWT_LEEWAY_SECONDS",
     "JWT_STATUS_LIST",
-    "LEGACY_JWT_KEY",
-    "LEGACY_JWT_UNTIL",
-    "LEGACY_SESSION_COOKIE",
-    "LEGACY_SESSION_KEY",
-    "LEGACY_SESSION_UNTIL",
     "MAX_FORM_KILOBYTES",
     "METRICS_ADDRESSES",
     "METRICS_TOKEN",
@@ -150,6 +145,8 @@ ON_BOTH_STORES = (
 LONG = "take long: python -m pytest -n auto --long"
 NEEDS_SERVERS = "need PostgreSQL and Valkey: --distributed, and the second part of a run of all"
 SQLITE_ONLY = "run on SQLite only, unless with --long"
+SEEN_ON_SQLITE = "have other values of their parameters, which ran on SQLite: name their file"
+VALUES_APART = 4
 EVERYDAY = "are everyday tests: without --long"
 NO_STORE = "use no store, and ran in the first part"
 NAMED = "put faults into the code, or measure time: name their file, with --long"
@@ -244,12 +241,27 @@ def uses_store(item: pytest.Item) -> bool:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     reasons = {item: reason_against(item) for item in items}
+    leave_out_values(config, reasons)
     left_out.update(filter(None, reasons.values()))
     config.hook.pytest_deselected(items=[item for item, reason in reasons.items() if reason])
     items[:] = [item for item in items if not reasons[item]]
     # Long tests first: one at the end would delay the whole run. Tests that empty the database, and so remove the rows
     # of migrations, come last, as pytest-django sorts them.
     items.sort(key=lambda item: (empties_the_database(item), item.get_closest_marker("long") is None))
+
+
+def leave_out_values(config: pytest.Config, reasons: dict[pytest.Item, str]) -> None:
+    """With --distributed --long, everyday tests with many values run with every fourth: SQLite has seen all of them."""
+    if not (config.option.long and config.option.distributed and is_of_all(config)):
+        return
+    seen: Counter[str] = Counter()
+    for item, reason in reasons.items():
+        if reason or not hasattr(item, "callspec") or any(map(item.get_closest_marker, ("long", "once"))):
+            continue
+        function = item.nodeid.partition("[")[0]
+        if seen[function] % VALUES_APART:
+            reasons[item] = SEEN_ON_SQLITE
+        seen[function] += 1
 
 
 def empties_the_database(item: pytest.Item) -> bool:

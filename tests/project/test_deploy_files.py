@@ -109,9 +109,15 @@ def test_the_proxy_of_the_host_is_the_gateway_of_the_network() -> None:
 
 def test_nginx_sends_the_headers_that_the_readme_names() -> None:
     [snippet] = re.findall(r"```nginx\n(.*?)```", README, re.DOTALL)
-    assert len(snippet.splitlines()) == 4
+    assert len(snippet.splitlines()) == 6
     for line in snippet.splitlines():
         assert line in NGINX
+
+
+@pytest.mark.parametrize("header", ["traceparent", "tracestate"])
+def test_nginx_passes_no_trace_of_a_client(header: str) -> None:
+    [location] = re.findall(r"location / \{(.*?)\n    \}", NGINX, re.DOTALL)
+    assert f'proxy_set_header {header} "";' in location
 
 
 # Settings
