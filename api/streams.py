@@ -1,5 +1,6 @@
 """
-Server-sent events and websockets, which end within a second of the end of their sign-in. They need an ASGI server.
+Server-sent events and websockets, which end within a second of the end of their sign-in: after raw SQL within two. They
+need an ASGI server.
 
 A process checks all its open streams every half second, in one thread: without a statement while the blocklist mirror
 is current, otherwise with one for each stream. A stream holds no database connection. Its use does not extend the idle
