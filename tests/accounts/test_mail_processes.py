@@ -1,4 +1,4 @@
-"""Mails with real processes: servers and workers that are killed, several workers, and a mail server that is away."""
+"""Mails with real processes: servers and workers that are killed, several workers, and an unavailable mail server."""
 
 import os
 import time

@@ -157,6 +157,21 @@ def test_the_readme_writes_each_variable_of_compose() -> None:
     assert re.findall(r"python manage.py (\w+)", block) == ["createsuperuser"]
 
 
+def test_the_readme_updates_each_service_that_keeps_running() -> None:
+    [names] = re.findall(r"^docker compose up --detach --wait --no-deps ([a-z ]+?) +# with", README, re.MULTILINE)
+    running = {name for name, each in OF_THE_PROJECT.items() if each["restart"] != "no" and "profiles" not in each}
+    assert set(names.split()) == running
+
+
+def test_one_service_builds_the_image() -> None:
+    assert [name for name, each in SERVICES.items() if "build" in each] == ["web"]
+
+
+def test_the_readme_writes_each_environment_file_of_systemd() -> None:
+    written = set(re.findall(r"> (/etc/wristband/\w+\.env)", README))
+    assert written == {name for path in UNITS for name in Unit(path).all("EnvironmentFile")}
+
+
 def test_the_readme_names_each_file() -> None:
     table = README.partition("### The files in project/deploy/")[2].partition("**With Docker")[0]
     for path in DEPLOY.iterdir():

@@ -1,4 +1,4 @@
-"""Events leave by syslog, OTLP or a file: formats, order, receivers that are away, late commits, and prune."""
+"""Events are sent by syslog, OTLP or to a file: formats, order, unavailable receivers, late commits, and prune."""
 
 import json
 import os
