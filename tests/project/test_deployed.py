@@ -12,6 +12,7 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -265,10 +266,15 @@ def test_a_page_and_its_style_arrive_by_https(nginx: Nginx) -> None:
 
 
 def test_the_log_of_nginx_has_the_request_id_and_no_token(nginx: Nginx) -> None:
+    def logged(answer: httpx.Response) -> list[dict[str, str]]:
+        return [each for each in nginx.access_log() if each["request_id"] == answer.headers["X-Request-ID"]]
+
     with nginx.client() as client:
         for path in ("email/MQ", "reset/MQ", "factors/stop-removal"):
             answer = client.get(f"/accounts/{path}/c0ffee-secret/?code=secret", headers={"Referer": "https://a/secret"})
-            [line] = [each for each in nginx.access_log() if each["request_id"] == answer.headers["X-Request-ID"]]
+            # nginx writes the line after the answer.
+            servers.wait_until(partial(logged, answer), 10)
+            [line] = logged(answer)
             assert line["path"] == f"/accounts/{path.removesuffix('/MQ')}/..."
     assert "secret" not in (nginx.folder / "wristband.log").read_text() + nginx.log
 
