@@ -20,6 +20,7 @@ from accounts import refusals, sessions
 from accounts.compiled_queries import partial_instance
 from accounts.http import cross_site
 from accounts.models import SignIn, User
+from accounts.sessions import SessionStore
 from api import dpop, metrics
 from api.tokens import AccessToken
 
@@ -89,12 +90,24 @@ class AuthenticatedRequest(Request):
     """For type checkers: a request that IsAuthenticated has accepted."""
 
     user: User
-    auth: AccessToken | SignIn
+    # None for a request with the session cookie, as Django REST framework has it.
+    auth: AccessToken | None
 
 
 def sid_of(request: Request) -> UUID | None:
     """The id of the sign-in that makes the request; None after a test's force_authenticate() without a token."""
-    return getattr(request.auth, "sid", None)
+    return getattr(session_sign_in(request) or request.auth, "sid", None)
+
+
+def uses_session(request: Request) -> bool:
+    """Whether the request was authenticated by the session cookie."""
+    return isinstance(request.successful_authenticator, SessionAuthentication)
+
+
+def session_sign_in(request: Request) -> SignIn | None:
+    """The sign-in of a request with the session cookie; None for a request with a token, or after its sign-out."""
+    session: SessionStore = request._request.session  # type: ignore[assignment]
+    return session.sign_in if uses_session(request) else None
 
 
 class CsrfFailed(PermissionDenied):
@@ -110,18 +123,19 @@ def read_sign_in(request: AuthenticatedRequest) -> SignIn:
     """
     stored = sessions.stored_session(request._request.session.session_key or "")
     sign_in = stored.sign_in if stored else None
-    if sign_in is None or sign_in != request.auth or not sign_in.is_live():
+    if sign_in is None or sign_in != session_sign_in(request) or not sign_in.is_live():
         raise NotAuthenticated
     return sign_in
 
 
 class SessionAuthentication(authentication.SessionAuthentication):
     """
-    Sets `request.auth` to the sign-in. Without the headers of the project's own pages or of APP_ORIGINS, the cookie of
-    a cross-site request is ignored if the method is safe, and refused otherwise.
+    `request.auth` is None, as with Django REST framework's own class: session_sign_in() has the sign-in. Without the
+    headers of the project's own pages or of APP_ORIGINS, the cookie of a cross-site request is ignored if the method is
+    safe, and refused otherwise.
     """
 
-    def authenticate(self, request: Request) -> tuple[User, SignIn] | None:
+    def authenticate(self, request: Request) -> tuple[User, None] | None:
         http: Any = request._request
         if cross_site.is_cross_site(http) and not cross_site.is_from_app(http):
             if request.method not in SAFE_METHODS and settings.SESSION_COOKIE_NAME in http.COOKIES:
@@ -133,7 +147,7 @@ class SessionAuthentication(authentication.SessionAuthentication):
             return None
         self.enforce_csrf(request)
         sign_in.touch()
-        return sign_in.user, sign_in
+        return sign_in.user, None
 
     def enforce_csrf(self, request: Request) -> None:
         """

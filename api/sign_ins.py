@@ -15,7 +15,7 @@ from accounts import ending
 from accounts.http.headers import CLEAR_SITE_DATA
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet
 from api import step_up
-from api.authentication import AuthenticatedRequest, sid_of
+from api.authentication import AuthenticatedRequest, sid_of, uses_session
 from api.fields import NameField
 
 # How long the sign-ins that ended or expired are listed.
@@ -121,7 +121,8 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
         self._check_recent(request)
         sign_in = generics.get_object_or_404(SignIn, user=request.user.pk, pk=pk)
         sign_in.end(SignIn.Reason.ENDED_BY_USER)
-        return Response(status=status.HTTP_204_NO_CONTENT, headers=sign_out_headers(request, sign_in == request.auth))
+        headers = sign_out_headers(request, ends_current=sign_in.sid == sid_of(request))
+        return Response(status=status.HTTP_204_NO_CONTENT, headers=headers)
 
     @extend_schema(
         operation_id="end_other_sign_ins",
@@ -157,7 +158,7 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
 
 def sign_out_headers(request: AuthenticatedRequest, ends_current: bool = True) -> dict[str, str]:
     """The headers of a response that signs a browser out."""
-    return {"Clear-Site-Data": CLEAR_SITE_DATA} if ends_current and isinstance(request.auth, SignIn) else {}
+    return {"Clear-Site-Data": CLEAR_SITE_DATA} if ends_current and uses_session(request) else {}
 
 
 @extend_schema_view(

@@ -10,9 +10,9 @@ from rest_framework.views import APIView
 
 from accounts import passwords
 from accounts.factors import requirements
-from accounts.models import SignIn, User
+from accounts.models import User
 from api import serializers, step_up
-from api.authentication import AuthenticatedRequest
+from api.authentication import AuthenticatedRequest, uses_session
 from api.openapi.responses import EMPTY
 from api.sign_ins import sign_out_headers
 from api.throttling import AccountThrottle
@@ -83,7 +83,7 @@ class PasswordChangeView(APIView):
         serializer = serializers.PasswordChangeSerializer(user, data=request.data, context={"request": request})
         serializer.is_valid(raise_exception=True)
         passwords.change(serializer.instance, serializer.validated_data["new_password"], keep=current)
-        if isinstance(request.auth, SignIn):
+        if uses_session(request):
             update_session_auth_hash(request._request, serializer.instance)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -172,6 +172,6 @@ class DeleteAccountView(APIView):
         else:
             step_up.check_confirmed(request)
         user.delete()
-        if isinstance(request.auth, SignIn):
+        if uses_session(request):
             logout(request._request)
         return Response(status=status.HTTP_204_NO_CONTENT, headers=sign_out_headers(request))

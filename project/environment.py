@@ -42,6 +42,8 @@ ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://(?:\*\.)?{HOST}(?::[0-9]{{1,5}})?")
 EMAIL_ADDRESS = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
 # For URLs and headers: no white space, quotes or control characters.
 WORD = re.compile(r"[!#-~]+")
+# RFC 9110, section 5.1, without the characters that are in no name in use: "*" has a meaning in CORS.
+HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 # RFC 9116, section 2.5.3.
 CONTACT = re.compile(rf"(?:mailto:{EMAIL_ADDRESS.pattern}|https://{WORD.pattern}|tel:\+[0-9-]+)")
 # The longest name that the header of a page at 320 px, a subject line and an authenticator app show.
@@ -147,6 +149,9 @@ class Environment:
 
     def words(self, name: str) -> list[str]:
         return self._list(name, WORD.fullmatch, "printable ASCII without spaces or quotes, separated by commas")
+
+    def header_names(self, name: str) -> list[str]:
+        return self._list(name, HEADER_NAME.fullmatch, "names of headers such as X-Requested-With, separated by commas")
 
     def boolean(self, name: str, default: bool = False) -> bool:
         value = self.text(name)

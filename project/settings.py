@@ -113,6 +113,7 @@ MIDDLEWARE = [
     "accounts.http.middleware.CommonMiddleware",
     # After the host check, and before CsrfViewMiddleware reads the form.
     "project.chunked_bodies.ChunkedBodyMiddleware",
+    "project.uploads.UploadMiddleware",
     "accounts.http.middleware.FetchMetadataMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "accounts.http.middleware.AuthenticationMiddleware",
@@ -342,8 +343,9 @@ SECURE_REDIRECT_EXEMPT = [r"^api/", r"^health/", r"^metrics$"]
 # Exempt from the host check: load balancers send the address of the instance as Host.
 PROBE_PATHS = ["/health/live", "/health/ready"]
 SECURE_HSTS_SECONDS = 0 if DEBUG else 365 * 24 * 3600
-SECURE_HSTS_INCLUDE_SUBDOMAINS = not DEBUG
-SECURE_HSTS_PRELOAD = not DEBUG
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.boolean("HSTS_SUBDOMAINS", default=True)
+SECURE_HSTS_PRELOAD = env.boolean("HSTS_PRELOAD")
+env.require(SECURE_HSTS_INCLUDE_SUBDOMAINS or not SECURE_HSTS_PRELOAD, "HSTS_PRELOAD needs HSTS_SUBDOMAINS.")
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 X_FRAME_OPTIONS = "DENY"
@@ -370,16 +372,16 @@ PERMISSIONS_POLICY: dict[str, list[str]] = {
 }
 # The maximum size of a form, without files. The API has its own limit (api.parsers).
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * env.integer("MAX_FORM_KILOBYTES", default=256, low=16, high=1_000_000)
-# No page accepts files: a large one is discarded, never written to a temporary folder.
+# A view that accepts larger files declares their size (accounts.http.uploads). Only these go to a temporary folder.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 
 # Pages of other origins use a token; the session cookie is not accepted from them (api.authentication), except from
 # APP_ORIGINS, which api.middleware adds.
 CORS_URLS_REGEX = r"^/(api|\.well-known)/"
 CORS_ALLOW_CREDENTIALS = False
-CORS_ALLOW_METHODS = ["GET", "POST", "PATCH", "DELETE", "OPTIONS"]
-CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "dpop"]
-CORS_EXPOSE_HEADERS = ["DPoP-Nonce", "Retry-After", "WWW-Authenticate"]
+CORS_ALLOW_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "dpop", *env.header_names("CORS_ALLOW_HEADERS")]
+CORS_EXPOSE_HEADERS = ["DPoP-Nonce", "Retry-After", "WWW-Authenticate", *env.header_names("CORS_EXPOSE_HEADERS")]
 # In seconds. Browsers cache the answer to a preflight request for two hours at most.
 CORS_PREFLIGHT_MAX_AGE = 7200
 

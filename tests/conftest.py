@@ -110,6 +110,8 @@ def quick_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         # WhiteNoise reads the whole folder for every test client.
         STATIC_ROOT=tmp_path_factory.mktemp("static"),
         STORAGES={"default": {"BACKEND": "django.core.files.storage.InMemoryStorage"}, "staticfiles": static},
+        # Django's own test client sends HTTP. Tests of the redirect enable it.
+        SECURE_SSL_REDIRECT=False,
     ):
         yield
 

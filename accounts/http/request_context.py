@@ -58,12 +58,12 @@ def request_id(request: HttpRequest) -> str:
 
 
 @contextmanager
-def acting(reason: str, actor: Any = None) -> Iterator[None]:
+def acting(reason: str = "", actor: Any = None) -> Iterator[None]:
     """
-    Inside the block, security events are recorded with this reason, and with `actor` instead of the user of the request
-    if one is given.
+    Inside the block, security events are recorded with this reason, and with `actor` instead of the user of the
+    request, as in a job that acts for a user. Without one of them, that of the block around this one remains.
     """
-    tokens = _reason.set(reason), _actor.set(actor)
+    tokens = _reason.set(reason or _reason.get()), _actor.set(actor or _actor.get())
     try:
         yield
     finally:

@@ -36,7 +36,15 @@ NUMBERS = (
     "WEB_CONCURRENCY",
 )
 NO_NUMBERS = ("-1", "many", "1_0", "٣", "1e3", "99999999999999999999", "5 days", "nan", "0x10")
-BOOLEANS = ("DATABASE_PGBOUNCER", "DEBUG", "DEMO", "JWT_STATUS_LIST", "REDIS_CLUSTER")
+BOOLEANS = (
+    "DATABASE_PGBOUNCER",
+    "DEBUG",
+    "DEMO",
+    "HSTS_PRELOAD",
+    "HSTS_SUBDOMAINS",
+    "JWT_STATUS_LIST",
+    "REDIS_CLUSTER",
+)
 LISTS = ("CORS_ALLOWED_ORIGINS", "CSRF_TRUSTED_ORIGINS")
 RATES = ("TOKEN_RATE", "ACCOUNT_RATE")
 URLS = ("DATABASE_URL", "EMAIL_URL", "REDIS_SENTINELS", "REDIS_URL")
@@ -109,6 +117,11 @@ WRONG = [
         for value in ("nginx", "10.0.0.5/8", "10.0.0.5, 10.0.0.x", "10.0.0.0/33", "fd00::1/8", "10.0.0.5:80", "*")
     ),
     *((name, value) for name in LISTS for value in ("www.example.org", "https://www.example.org/", "https://", "*")),
+    *(
+        (name, value)
+        for name in ("CORS_ALLOW_HEADERS", "CORS_EXPOSE_HEADERS")
+        for value in ("*", "X-Requested With", "x-a, x:b", "X-A\r\nX-B", "\N{SNOWMAN}")
+    ),
     ("CORS_ALLOWED_ORIGINS", "https://*.example.org"),
     ("CORS_ALLOWED_ORIGINS", "https://www.example.org:99999"),
     *(
@@ -161,6 +174,7 @@ WRONG = [
 TOGETHER: list[tuple[str, dict[str, str]]] = [
     ("REFRESH_GRACE_SECONDS", {"REFRESH_GRACE_SECONDS": "90", "ACCESS_TOKEN_MINUTES": "1"}),
     ("JWT_LEEWAY_SECONDS", {"JWT_LEEWAY_SECONDS": "60", "ACCESS_TOKEN_MINUTES": "1"}),
+    ("HSTS_SUBDOMAINS", {"HSTS_PRELOAD": "true", "HSTS_SUBDOMAINS": "false"}),
     ("JWT_STATUS_LIST", {"JWT_STATUS_LIST": "true"}),
     ("JWT_STATUS_LIST", {"JWT_STATUS_LIST": "true", "JWT_KEYS": "keys", "JWT_ISSUER": "wristband"}),
     ("REDIS_SENTINELS", {"REDIS_SENTINELS": "redis://s1.example.org:26379"}),
@@ -186,6 +200,22 @@ RIGHT: list[tuple[str, str, str, Any]] = [
         "CORS_ALLOWED_ORIGINS",
         ["https://a.example.org", "capacitor://localhost"],
     ),
+    (
+        "CORS_ALLOW_HEADERS",
+        "X-Requested-With, Idempotency-Key",
+        "CORS_ALLOW_HEADERS",
+        ["accept", "authorization", "content-type", "dpop", "X-Requested-With", "Idempotency-Key"],
+    ),
+    (
+        "CORS_EXPOSE_HEADERS",
+        "X-Request-ID",
+        "CORS_EXPOSE_HEADERS",
+        ["DPoP-Nonce", "Retry-After", "WWW-Authenticate", "X-Request-ID"],
+    ),
+    ("HSTS_SUBDOMAINS", "", "SECURE_HSTS_INCLUDE_SUBDOMAINS", True),
+    ("HSTS_SUBDOMAINS", "no", "SECURE_HSTS_INCLUDE_SUBDOMAINS", False),
+    ("HSTS_PRELOAD", "", "SECURE_HSTS_PRELOAD", False),
+    ("HSTS_PRELOAD", "yes", "SECURE_HSTS_PRELOAD", True),
     ("JWT_AUDIENCES", "reports, billing", "JWT_AUDIENCES", ["api", "reports", "billing"]),
     ("DEFAULT_FROM_EMAIL", "noreply@localhost", "DEFAULT_FROM_EMAIL", "noreply@localhost"),
     *(
