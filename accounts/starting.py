@@ -38,6 +38,8 @@ def start(
     authenticated_at: datetime | None = None,
     idle_timeout: timedelta | None = None,
     methods: Iterable[str] | None = None,
+    key_hash: str = "",
+    scopes: str = "",
 ) -> SignIn:
     """
     Signs in a user who proved `methods` (without it: User.proved), just now or at `authenticated_at`. Four statements.
@@ -61,9 +63,11 @@ def start(
         methods=joined_methods(user.proved if methods is None else methods),
         refreshed_at=now,
         idle_timeout=idle_timeout,
-        expires_at=now + min(idle_timeout, settings.SIGN_IN_MAX),
+        expires_at=now + min(idle_timeout, SignIn.max_age_of(kind)),
         audience=audience,
         key_thumbprint=key_thumbprint,
+        key_hash=key_hash,
+        scopes=scopes,
     )
     try:
         return _insert(sign_in, user)
@@ -80,6 +84,8 @@ def start(
         authenticated_at=authenticated_at,
         idle_timeout=idle_timeout,
         methods=methods,
+        key_hash=key_hash,
+        scopes=scopes,
     )
 
 
@@ -93,18 +99,28 @@ def _authenticated_at(user: User, now: datetime) -> datetime:
 def _insert(sign_in: SignIn, user: User) -> SignIn:
     """Inserts a sign-in, with its event and the notice of a new device. Raises as start()."""
     last_login = user.last_login
+    is_key = sign_in.kind == SignIn.Kind.API_KEY
     # A sign-in of before that continues is no sign-in at a new device, and not the user's first one here.
     details = {"moved_in": "true"} if user.is_continuing else {}
     with transaction.atomic():
-        _mark_signed_in(user, last_login if user.is_continuing else sign_in.created_at, sign_in)
+        _mark_signed_in(user, last_login if user.is_continuing or is_key else sign_in.created_at, sign_in)
         known = SignIn.objects.filter(user=user.pk).devices()
         sign_in.save(force_insert=True)
+        if is_key:
+            _announce_key(user, sign_in)
+            return sign_in
         SecurityEvent.objects.record(
             SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=sign_in.kind, methods=sign_in.methods, **details
         )
         if not user.is_continuing and _is_new_device(user, last_login, sign_in, known):
             user.notify("new_device", client=sign_in.name, is_named=bool(sign_in.name), kind=sign_in.kind)
     return sign_in
+
+
+def _announce_key(user: User, sign_in: SignIn) -> None:
+    """Records the event, and queues the notice. Two statements."""
+    SecurityEvent.objects.record(SecurityEvent.Type.API_KEY_MADE, user, sign_in, scopes=sign_in.scopes)
+    user.notify("api_key_made", client=sign_in.name, scopes=sign_in.scopes)
 
 
 def _is_new_device(
@@ -119,10 +135,13 @@ def _is_new_device(
 
 
 def check_allowed(user: User, kind: str, key_thumbprint: str = "") -> None:
-    """Raises SignInRefused for a service account in a browser, and DPoPRequired for a client without a required key."""
+    """
+    Raises SignInRefused for a service account in a browser, and DPoPRequired for a client or an API key without a
+    required key.
+    """
     if user.is_service and kind == SignIn.Kind.BROWSER:
         raise SignInRefused
-    if kind == SignIn.Kind.CLIENT and user.needs_bound_tokens and not key_thumbprint:
+    if kind != SignIn.Kind.BROWSER and user.needs_bound_tokens and not key_thumbprint:
         raise DPoPRequired
 
 

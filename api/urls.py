@@ -4,6 +4,7 @@ from django.urls import path
 from rest_framework_simplejwt import views as simplejwt
 
 from api import (
+    api_key_endpoints,
     browser_session,
     email_addresses,
     factors,
@@ -39,6 +40,7 @@ urlpatterns = [
     path("sign-ins/end-all/", sign_ins.SignInViewSet.as_view({"post": "end_all"})),
     path("sign-ins/<uuid:pk>/", sign_ins.SignInViewSet.as_view({"patch": "rename", "delete": "destroy"})),
     path("sign-ins/ended/", sign_ins.EndedSignInView.as_view()),
+    path("api-keys/", api_key_endpoints.ApiKeyView.as_view()),
     path("events/", sign_ins.SecurityEventView.as_view()),
     path("events/<int:pk>/not-me/", sign_ins.NotMeView.as_view()),
     path("register/", views.RegisterView.as_view()),

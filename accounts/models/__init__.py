@@ -1,7 +1,7 @@
 """Models of accounts, imported in this order: choices, event receivers, events, attempts, factors, sign-ins, users."""
 
 from accounts.models.attempts import Attempt, AttemptCounter, AttemptCounterQuerySet
-from accounts.models.choices import Method
+from accounts.models.choices import KeyScope, Method
 from accounts.models.errors import (
     AccountChanged,
     DPoPRequired,
@@ -41,6 +41,7 @@ __all__ = [
     "EventReceiver",
     "Factor",
     "FactorRemoval",
+    "KeyScope",
     "Method",
     "MovedInUser",
     "OldCredential",

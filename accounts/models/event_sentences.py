@@ -46,6 +46,7 @@ IMPORTANCE_OF = {type: importance for importance, types in TYPES_OF.items() for 
 SENTENCES = {
     EventType.SIGNED_UP: _("You created this account."),
     EventType.SIGNED_IN: _("A browser signed in."),
+    EventType.API_KEY_MADE: _("An API key was created."),
     EventType.SIGN_IN_FAILED: _("A sign-in attempt failed: wrong password."),
     EventType.REAUTHENTICATED: _("You confirmed who you are."),
     EventType.SIGNED_OUT: _("A device signed out."),
