@@ -236,3 +236,19 @@ class ApiKeyForm(ConnectClientForm):
         choices = [(days, ngettext("in %d day", "in %d days", days) % days) for days in api_keys.lifetimes()]
         self.fields["days"].choices = choices  # type: ignore[attr-defined]
         self.fields["days"].initial = max((days for days, _text in choices if days <= DEFAULT_DAYS), default=None)
+
+
+class UserCodeForm(forms.Form):
+    """The code that a device shows (RFC 8628)."""
+
+    user_code = forms.CharField(
+        label=_("Code"),
+        max_length=20,
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false", "autofocus": True}
+        ),
+    )
+
+
+class AllowDeviceForm(ConnectClientForm):
+    """The name of a device that the user allows."""

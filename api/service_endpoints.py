@@ -96,7 +96,7 @@ class FormView(APIView):
     def handle_exception(self, exc: Exception) -> Response:
         response = super().handle_exception(exc)
         if response.status_code in range(400, 500) and response.status_code not in (401, 403):
-            response.data["error"] = "invalid_request"
+            response.data.setdefault("error", "invalid_request")
         return response
 
 

@@ -6,6 +6,7 @@ from rest_framework_simplejwt import views as simplejwt
 from api import (
     api_key_endpoints,
     browser_session,
+    device_flow,
     email_addresses,
     factors,
     reauthentication,
@@ -28,6 +29,8 @@ urlpatterns = [
     path("token/second-step/", sign_in_steps.SecondStepView.as_view()),
     path("token/passkey/options/", sign_in_steps.PasskeyOptionsView.as_view()),
     path("token/passkey/", sign_in_steps.PasskeySignInView.as_view()),
+    path("device/code/", device_flow.DeviceCodeView.as_view()),
+    path("device/token/", device_flow.DeviceTokenView.as_view()),
     path("session/", browser_session.SessionView.as_view()),
     path("session/second-step/", browser_session.SessionSecondStepView.as_view()),
     path("session/passkey/options/", browser_session.SessionPasskeyOptionsView.as_view()),

@@ -22,8 +22,8 @@ from django.utils import timezone, translation
 from accounts import rate_limits, refusals
 from accounts.mail_worker import Worker
 from accounts.models import QueuedMail, SignIn
-from api.blocklist.mirror import mirror
 from api.blocklist.api_keys import remembered_keys
+from api.blocklist.mirror import mirror
 from api.blocklist.sessions import remembered_sessions
 from tests import servers
 

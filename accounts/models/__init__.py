@@ -2,6 +2,7 @@
 
 from accounts.models.attempts import Attempt, AttemptCounter, AttemptCounterQuerySet
 from accounts.models.choices import KeyScope, Method
+from accounts.models.device_codes import DeviceCode
 from accounts.models.errors import (
     AccountChanged,
     DPoPRequired,
@@ -38,6 +39,7 @@ __all__ = [
     "AttemptCounterQuerySet",
     "AuthenticatorApp",
     "DPoPRequired",
+    "DeviceCode",
     "EventReceiver",
     "Factor",
     "FactorRemoval",

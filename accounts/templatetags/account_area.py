@@ -45,7 +45,7 @@ SECTIONS = (
             "password_change_done",
         ),
     ),
-    Section("developer", _("Developer"), "program", ("connect_client", "make_api_key")),
+    Section("developer", _("Developer"), "program", ("connect_client", "connect_device", "make_api_key")),
     Section("profile", _("Profile"), "person", ("email_change", "email_cancel", "delete_account")),
 )
 
