@@ -11,12 +11,11 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import devices, sids
+from accounts import sids
 from accounts.factors import removals
 from accounts.http import request_context
 from accounts.models import (
     DPoPRequired,
-    MovedInUser,
     SecondFactorMissing,
     SecondStepRequired,
     SecurityEvent,
@@ -59,7 +58,7 @@ def start(
         auth_hash=user.get_session_auth_hash(),
         created_at=now,
         last_seen_at=now,
-        authenticated_at=authenticated_at or _authenticated_at(user, now),
+        authenticated_at=authenticated_at or now,
         methods=joined_methods(user.proved if methods is None else methods),
         refreshed_at=now,
         idle_timeout=idle_timeout,
@@ -89,30 +88,20 @@ def start(
     )
 
 
-def _authenticated_at(user: User, now: datetime) -> datetime:
-    """Now; for a sign-in of before that continues without a proof, a time that is not recent: it is not known."""
-    if not user.is_continuing or user.proved:
-        return now
-    return min(user.date_joined, now - settings.REAUTHENTICATION_TIMEOUT)
-
-
 def _insert(sign_in: SignIn, user: User) -> SignIn:
     """Inserts a sign-in, with its event and the notice of a new device. Raises as start()."""
-    last_login = user.last_login
-    is_key = sign_in.kind == SignIn.Kind.API_KEY
-    # A sign-in of before that continues is no sign-in at a new device, and not the user's first one here.
-    details = {"moved_in": "true"} if user.is_continuing else {}
+    is_first, is_key = user.last_login is None, sign_in.kind == SignIn.Kind.API_KEY
     with transaction.atomic():
-        _mark_signed_in(user, last_login if user.is_continuing or is_key else sign_in.created_at, sign_in)
+        _mark_signed_in(user, user.last_login if is_key else sign_in.created_at, sign_in)
         known = SignIn.objects.filter(user=user.pk).devices()
         sign_in.save(force_insert=True)
         if is_key:
             _announce_key(user, sign_in)
             return sign_in
         SecurityEvent.objects.record(
-            SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=sign_in.kind, methods=sign_in.methods, **details
+            SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=sign_in.kind, methods=sign_in.methods
         )
-        if not user.is_continuing and _is_new_device(user, last_login, sign_in, known):
+        if sign_in.name or not (is_first or sign_in.is_known_device(known)):
             user.notify("new_device", client=sign_in.name, is_named=bool(sign_in.name), kind=sign_in.kind)
     return sign_in
 
@@ -121,17 +110,6 @@ def _announce_key(user: User, sign_in: SignIn) -> None:
     """Records the event, and queues the notice. Two statements."""
     SecurityEvent.objects.record(SecurityEvent.Type.API_KEY_MADE, user, sign_in, scopes=sign_in.scopes)
     user.notify("api_key_made", client=sign_in.name, scopes=sign_in.scopes)
-
-
-def _is_new_device(
-    user: User, last_login: datetime | None, sign_in: SignIn, known: set[tuple[str, devices.Device]]
-) -> bool:
-    """Whether the user gets a notice: not of the first sign-in here. At most one statement, for an unknown device."""
-    if sign_in.name:
-        return True
-    if last_login is None or sign_in.is_known_device(known):
-        return False
-    return not MovedInUser.objects.filter(pk=user.pk, imported_at__gte=last_login).exists()
 
 
 def check_allowed(user: User, kind: str, key_thumbprint: str = "") -> None:

@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """API keys: sign-ins with the hash of a secret, and with scopes."""
 
     dependencies = [
-        ("accounts", "0040_moved_in"),
+        ("accounts", "0038_event_receiver"),
     ]
 
     operations = [

@@ -23,7 +23,6 @@ from accounts.models.factors import (
     UsedStep,
 )
 from accounts.models.mails import QueuedMail
-from accounts.models.moved_in import MovedInUser, OldCredential
 from accounts.models.restores import Restore
 from accounts.models.sessions import Session
 from accounts.models.sign_in_querysets import SignInQuerySet
@@ -45,8 +44,6 @@ __all__ = [
     "FactorRemoval",
     "KeyScope",
     "Method",
-    "MovedInUser",
-    "OldCredential",
     "Passkey",
     "QueuedMail",
     "RecoveryCode",

@@ -754,6 +754,7 @@ export interface paths {
                     content: {
                         "application/json": {
                             database: string;
+                            mail: string;
                             redis: string;
                             status: string;
                         };

@@ -14,7 +14,6 @@ from accounts.models import (
     AttemptCounter,
     DeviceCode,
     FactorRemoval,
-    OldCredential,
     QueuedMail,
     SecurityEvent,
     Session,
@@ -23,18 +22,7 @@ from accounts.models import (
 )
 from api.blocklist.models import Entry
 
-PRUNED: list[Any] = [
-    User,
-    Session,
-    SignIn,
-    Entry,
-    SecurityEvent,
-    AttemptCounter,
-    FactorRemoval,
-    QueuedMail,
-    OldCredential,
-    DeviceCode,
-]
+PRUNED: list[Any] = [User, Session, SignIn, Entry, SecurityEvent, AttemptCounter, FactorRemoval, QueuedMail, DeviceCode]
 
 
 class Command(BaseCommand):
