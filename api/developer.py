@@ -28,5 +28,6 @@ class DeveloperView(LoginRequiredMixin, TemplateView):
             "keys": latest.filter(kind=SignIn.Kind.API_KEY)[:MAX_CLIENTS],
             "number_of_keys": numbers.get(SignIn.Kind.API_KEY, 0),
             "has_api_keys": bool(settings.API_KEY_MAX),
+            "has_device_flow": settings.DEVICE_FLOW,
             "base": request_context.absolute_url(""),
         }
