@@ -1,7 +1,6 @@
 """Views of the user's API keys: list, create. One ends like any sign-in, at /api/sign-ins/{id}/."""
 
 from datetime import timedelta
-from typing import Any
 
 from django.conf import settings
 from django.http import Http404
@@ -23,7 +22,7 @@ from api import step_up
 from api.api_keys import NO_KEYS
 from api.authentication import AuthenticatedRequest
 from api.errors import BoundTokensOnly
-from api.fields import NameField
+from api.fields import NameField, StrictIntegerField
 from api.sign_ins import NAME_MAX_LENGTH
 from api.throttling import TokenThrottle
 
@@ -68,7 +67,7 @@ class NewApiKeySerializer(serializers.Serializer):
         max_length=len(KeyScope),
         help_text='By default `["read"]`: safe methods (GET). `write`: all other methods.',
     )
-    expires_in_days = serializers.IntegerField(
+    expires_in_days = StrictIntegerField(
         required=False, min_value=1, max_value=settings.API_KEY_MAX.days or 1, help_text="By default 90, or the limit."
     )
 
@@ -89,10 +88,8 @@ class MadeApiKeySerializer(ApiKeySerializer):
 class ApiKeyView(generics.ListAPIView):
     serializer_class = ApiKeySerializer
     permission_classes = (IsAuthenticated, step_up.RecentAuthentication)
+    throttle_classes = (TokenThrottle,)
     api_key_scopes = NO_KEYS
-
-    def get_throttles(self) -> list[Any]:
-        return [TokenThrottle()] if self.request.method == "POST" else []
 
     def get_queryset(self) -> SignInQuerySet:
         keys = SignIn.objects.filter(user=self.request.user.pk, kind=SignIn.Kind.API_KEY)
@@ -140,5 +137,4 @@ class ApiKeyView(generics.ListAPIView):
             raise BoundTokensOnly from error
         except SignInRefused as error:
             raise NotAuthenticated from error
-        made = MadeApiKeySerializer(sign_in, context=self.get_serializer_context())
-        return Response({**made.data, "key": key}, status=status.HTTP_201_CREATED)
+        return Response({**ApiKeySerializer(sign_in).data, "key": key}, status=status.HTTP_201_CREATED)

@@ -321,6 +321,7 @@ SPECTACULAR_SETTINGS = {
     "SORT_OPERATIONS": False,
     "ENUM_NAME_OVERRIDES": {
         "SignInKind": "accounts.models.SignIn.Kind",
+        "KeyScope": "accounts.models.KeyScope",
         "SecurityEventType": "accounts.models.SecurityEvent.Type",
     },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "api.openapi.schema.add_health"],

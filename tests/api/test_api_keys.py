@@ -2,6 +2,7 @@
 
 import base64
 import re
+import uuid
 import zlib
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ from django.core.cache import cache
 
 from accounts import api_keys
 from accounts.models import SecurityEvent, SignIn, User
+from api.blocklist import api_keys as blocklist_keys
 from api.blocklist.api_keys import find_sign_in, remembered_keys
 from tests.conftest import ApiClient, Browser, bearer
 from tests.security.urls import all_urls
@@ -164,6 +166,12 @@ def test_keys_that_are_not_valid_are_rate_limited(monkeypatch, by_key):
 def test_a_first_check_costs_one_statement(by_key, django_assert_num_queries):
     with django_assert_num_queries(1):
         assert find_sign_in(by_key.access.encode()).user.username == "ann"
+
+
+def test_the_compiled_query_has_the_parameters_of_the_orm(db):
+    sid = uuid.UUID("0197a1b2-0000-7000-8000-000000000001")
+    _sql, parameters = blocklist_keys._rows(sid).values_list("pk").query.get_compiler("default").as_sql()
+    assert blocklist_keys._parameters(sid) == list(parameters)
 
 
 # Scopes
