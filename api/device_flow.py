@@ -64,6 +64,11 @@ class DeviceCodeSerializer(OAuthFormSerializer):
         max_length=CLIENT_NAME_MAX_LENGTH, help_text="The name of the program, which the user sees and can change."
     )
 
+    def validate_client_id(self, client_id: str) -> str:
+        if not client_id.strip():
+            self.fields["client_id"].fail("blank")
+        return client_id.strip()
+
 
 class DeviceTokenSerializer(OAuthFormSerializer):
     grant_type = TextField(max_length=MAX_CODE_LENGTH)
@@ -139,7 +144,7 @@ class DeviceCodeView(DeviceFlowView):
         """
         form = DeviceCodeSerializer(data=request.data)
         form.is_valid(raise_exception=True)
-        codes = DeviceCode.objects.start(form.validated_data["client_id"].strip())
+        codes = DeviceCode.objects.start(form.validated_data["client_id"])
         return Response(
             {
                 "device_code": codes.device_code,

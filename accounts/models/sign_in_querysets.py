@@ -41,9 +41,9 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
     def live(self) -> Self:
         """Returns the sign-ins that have neither ended nor expired."""
         now = timezone.now()
-        is_young = models.Q(created_at__gt=now - settings.SIGN_IN_MAX) | models.Q(
-            kind=SignInKind.API_KEY, created_at__gt=now - settings.API_KEY_MAX
-        )
+        is_key = models.Q(kind=SignInKind.API_KEY)
+        is_young = ~is_key & models.Q(created_at__gt=now - settings.SIGN_IN_MAX)
+        is_young |= is_key & models.Q(created_at__gt=now - settings.API_KEY_MAX)
         return self.filter(is_young, ended_at__isnull=True, expires_at__gt=now)
 
     def ended_since(self, moment: datetime) -> Self:

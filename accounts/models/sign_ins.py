@@ -296,12 +296,21 @@ class SignIn(ChangedColumnsModel):
         if now - self.last_seen_at < LAST_SEEN_PRECISION:
             return
         self.last_seen_at = now
-        if self.kind != self.Kind.API_KEY:
+        if self.kind == self.Kind.API_KEY:
+            self._renew_auth_hash()
+        else:
             self.expires_at = min(now + self.idle_timeout, self.max_expires_at)
         SignIn.objects.filter(pk=self.pk, ended_at__isnull=True).update(
             last_seen_at=self.last_seen_at, expires_at=self.expires_at
         )
         self.user.mark_used()
+
+    def _renew_auth_hash(self) -> None:
+        """Replaces a hash by an old SECRET_KEY, which a key may outlast. One statement, after a change of that key."""
+        read, current = self.auth_hash, self.user.get_session_auth_hash()
+        if read != current:
+            self.auth_hash = current
+            SignIn.objects.filter(pk=self.pk, auth_hash=read).update(auth_hash=current)
 
     @staticmethod
     def idle_timeout_of(kind: str, is_remembered: bool = False) -> timedelta:

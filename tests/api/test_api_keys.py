@@ -152,6 +152,16 @@ def test_its_last_use_is_recorded(clock, by_key, hers):
     assert hers.get(KEYS).json()["results"][0]["last_used_at"] is not None
 
 
+def test_a_key_in_use_outlasts_a_secret_key(clock, by_key, settings):
+    old = settings.SECRET_KEY
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another secret of fifty characters, as it should be", [old]
+    clock.shift(timedelta(minutes=6))
+    assert by_key.get(ME).status_code == 200
+    settings.SECRET_KEY_FALLBACKS = []
+    remembered_keys.clear()
+    assert by_key.get(ME).status_code == 200
+
+
 def test_keys_that_are_not_valid_are_rate_limited(monkeypatch, by_key):
     monkeypatch.setattr("api.throttling.RefusedKeyThrottle.get_rate", lambda self: "3/minute")
     unknown = ApiClient("wp_" + "a" * 64)

@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 
 from accounts.models import DeviceCode, SignIn, User
+from tests.accounts.conftest import text_of
 from tests.api.dpop_client import Holder
 from tests.conftest import ApiClient, Browser, claims_of
 
@@ -276,8 +277,8 @@ def test_the_page_shows_which_device_waits(device, page):
 
 
 def test_a_code_in_the_address_is_not_used(device, page):
-    content = page.get(f"{PAGE}?user_code={device.user_code}").content.decode()
-    assert device.user_code not in content
+    assert device.user_code not in text_of(page.get(f"{PAGE}?user_code={device.user_code}"))
+    assert "value=" not in page.get(PAGE).content.decode().partition('name="user_code"')[2].partition(">")[0]
 
 
 @pytest.mark.parametrize(
