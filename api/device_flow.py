@@ -240,7 +240,7 @@ def _start(device: DeviceCode, key_thumbprint: str) -> SignIn:
     if browser is None or not browser.is_live():
         raise Refused("access_denied")
     # start() refuses another generation than that of the row.
-    browser.user.generation = device.generation
+    browser.user.generation = device.generation  # type: ignore[assignment]
     not_recent = timezone.now() - settings.REAUTHENTICATION_TIMEOUT
     try:
         return starting.start(

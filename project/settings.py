@@ -322,6 +322,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "SignInKind": "accounts.models.SignIn.Kind",
         "KeyScope": "accounts.models.KeyScope",
+        "TokenType": ["Bearer", "DPoP"],
         "SecurityEventType": "accounts.models.SecurityEvent.Type",
     },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "api.openapi.schema.add_health"],

@@ -80,6 +80,7 @@ VERBS = [
     "Change",
     "Check",
     "Confirm",
+    "Create",
     "Delete",
     "End",
     "Exchange",

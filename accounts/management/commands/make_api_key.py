@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from accounts import api_keys
 from accounts.models import KeyScope, SignIn, SignInRefused, User
 
-NAME_MAX_LENGTH = SignIn._meta.get_field("name").max_length
+NAME_MAX_LENGTH: int = SignIn._meta.get_field("name").max_length  # type: ignore[assignment]
 
 
 class Command(BaseCommand):
