@@ -102,7 +102,7 @@ def test_authlib_signs_a_device_in(issuer: Issuer, ann: Person) -> None:
     ann.decide(codes["user_code"])
     with Authlib("backup", token_endpoint_auth_method="none", trust_env=False) as client:
         token = client.fetch_token(
-            f"{issuer.url}/api/device/token/", grant_type=GRANT, device_code=codes["device_code"], client_id="backup"
+            f"{issuer.url}/api/device/token/", grant_type=GRANT, device_code=codes["device_code"]
         )
         assert ann.is_owner_of(token["access_token"])
 
