@@ -77,8 +77,12 @@ print(json.dumps({{
 
 def make_people(env: Mapping[str, str]) -> list[Person]:
     """Creates users with confirmed addresses, some of them with an authenticator app and recovery codes."""
-    made = json.loads(_shell(env, MAKE_PEOPLE))
-    return [Person(name, SecondFactors(name, *factors) if factors else None) for name, *factors in made]
+    return people_of(_shell(env, MAKE_PEOPLE))
+
+
+def people_of(made: str) -> list[Person]:
+    """Returns the users that MAKE_PEOPLE has printed."""
+    return [Person(name, SecondFactors(name, *factors) if factors else None) for name, *factors in json.loads(made)]
 
 
 def read_record(env: Mapping[str, str]) -> Record:
