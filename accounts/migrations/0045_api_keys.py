@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """API keys: sign-ins with the hash of a secret, and with scopes."""
 
     dependencies = [
-        ("accounts", "0038_event_receiver"),
+        ("accounts", "0039_retry_mails"),
     ]
 
     operations = [
