@@ -1,4 +1,4 @@
-"""Forms of the pages: sign in, sign up, profile, password, e-mail address, names of clients."""
+"""Forms of the pages: sign in, sign up, profile, password, e-mail address, names of clients, API keys."""
 
 from typing import Any
 
@@ -7,8 +7,10 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import forms as auth_forms
 from django.core.validators import MaxLengthValidator
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
-from accounts import password_rules, passwords, profiles, registration
+from accounts import api_keys, password_rules, passwords, profiles, registration
+from accounts.api_keys import DEFAULT_DAYS
 from accounts.factors import requirements
 from accounts.models import Method, SignIn, User
 from accounts.names import validate_visible
@@ -230,3 +232,35 @@ class ConnectClientForm(ClientNameForm):
         name.help_text = _(
             "Shown in your list of sign-ins, for example “backup script” or “phone app”. At most 60 characters."
         )
+
+
+class ApiKeyForm(ConnectClientForm):
+    """A new API key."""
+
+    SCOPES = [("read", _("Read: it changes nothing")), ("read write", _("Read and write"))]
+
+    scopes = forms.ChoiceField(label=_("What it can do"), choices=SCOPES)
+    days = forms.TypedChoiceField(label=_("Expires"), coerce=int)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["name"].help_text = _("Shown in your list of sign-ins, for example “nightly report”.")
+        choices = [(days, ngettext("in %d day", "in %d days", days) % days) for days in api_keys.lifetimes()]
+        self.fields["days"].choices = choices  # type: ignore[attr-defined]
+        self.fields["days"].initial = max((days for days, _text in choices if days <= DEFAULT_DAYS), default=None)
+
+
+class UserCodeForm(forms.Form):
+    """The code that a device shows (RFC 8628)."""
+
+    user_code = forms.CharField(
+        label=_("Code"),
+        max_length=20,
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false", "autofocus": True}
+        ),
+    )
+
+
+class AllowDeviceForm(ConnectClientForm):
+    """The name of a device that the user allows."""

@@ -21,7 +21,8 @@ from accounts.compiled_queries import partial_instance
 from accounts.http import cross_site
 from accounts.models import SignIn, User
 from accounts.sessions import SessionStore
-from api import dpop, metrics
+from api import api_keys, dpop, metrics
+from api.api_keys import ApiKey
 from api.tokens import AccessToken
 
 logger = logging.getLogger(__name__)
@@ -33,13 +34,16 @@ URL_PATH = re.compile(r"(://[^/?#\s]*)[/?#]\S*")
 
 
 class TokenAuthentication(JWTAuthentication):
-    """Sets `request.auth` to the access token. No statement, unless the blocklist mirror is not current."""
+    """
+    Sets `request.auth` to the access token, or to the API key. No statement, unless the blocklist mirror is not
+    current, or the process has not checked the key before.
+    """
 
     def __init__(self) -> None:
         # Runs for every request. SimpleJWT's own looks up the user model, which is not used here.
         pass
 
-    def authenticate(self, request: Request) -> tuple[User, AccessToken] | None:
+    def authenticate(self, request: Request) -> tuple[User, AccessToken | ApiKey] | None:
         """If an Authorization header is present, only that is used; the cookie is never a fallback."""
         header = self.get_header(request)
         if header is None:
@@ -49,7 +53,7 @@ class TokenAuthentication(JWTAuthentication):
         with metrics.token_check_seconds.time():
             return self._authenticate(request, header)
 
-    def _authenticate(self, request: Request, header: bytes) -> tuple[User, AccessToken]:
+    def _authenticate(self, request: Request, header: bytes) -> tuple[User, AccessToken | ApiKey]:
         scheme, _separator, raw = header.partition(b" ")
         scheme = scheme.lower()
         if scheme not in (b"bearer", b"dpop") or not raw:
@@ -57,6 +61,8 @@ class TokenAuthentication(JWTAuthentication):
                 _("The Authorization header must be: Bearer or DPoP, a space, and an access token."),  # type: ignore[arg-type]
                 code="bad_authorization_header",
             )
+        if scheme == b"bearer" and raw.startswith(api_keys.PREFIX):
+            return api_keys.authenticate(request, raw)
         token: AccessToken = self.get_validated_token(raw)  # type: ignore[assignment]
         if scheme == b"dpop":
             self._check_proof(request, raw, token)
@@ -91,7 +97,7 @@ class AuthenticatedRequest(Request):
 
     user: User
     # None for a request with the session cookie, as Django REST framework has it.
-    auth: AccessToken | None
+    auth: AccessToken | ApiKey | None
 
 
 def sid_of(request: Request) -> UUID | None:

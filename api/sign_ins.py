@@ -15,6 +15,7 @@ from accounts import ending
 from accounts.http.headers import CLEAR_SITE_DATA
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet
 from api import step_up
+from api.api_keys import NO_KEYS, READ_ONLY
 from api.authentication import AuthenticatedRequest, sid_of, uses_session
 from api.fields import NameField
 
@@ -93,6 +94,7 @@ OTHERS_ENDED_RESPONSE = OpenApiResponse(
 )
 class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
     serializer_class = SignInSerializer
+    api_key_scopes = READ_ONLY
 
     def get_queryset(self) -> SignInQuerySet:
         return SignIn.objects.filter(user=self.request.user.pk).live()
@@ -191,6 +193,7 @@ class SecurityEventView(generics.ListAPIView):
 
 
 class NotMeView(APIView):
+    api_key_scopes = NO_KEYS
     permission_classes = (IsAuthenticated, step_up.RecentAuthentication)
 
     @extend_schema(

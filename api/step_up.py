@@ -20,6 +20,7 @@ from rest_framework_simplejwt.utils import datetime_to_epoch
 
 from accounts.factors import requirements
 from accounts.models import Method, SignIn
+from api.api_keys import ApiKey, ApiKeyNotAllowed
 from api.authentication import AuthenticatedRequest, read_sign_in, sid_of, uses_session
 from api.errors import RecentSignInRequired, SessionRequired
 
@@ -90,10 +91,12 @@ def refuse(
 def current_sign_in(request: AuthenticatedRequest) -> SignIn | None:
     """
     The sign-in of the request, read from the database; None if it was deleted, or after a test's force_authenticate().
-    Raises NotAuthenticated without a user, and as read_sign_in(). One statement.
+    Raises NotAuthenticated without a user, ApiKeyNotAllowed for an API key, and as read_sign_in(). One statement.
     """
     if not request.user.is_authenticated:
         raise NotAuthenticated
+    if isinstance(request.auth, ApiKey):
+        raise ApiKeyNotAllowed
     if uses_session(request):
         return read_sign_in(request)
     return SignIn.objects.filter(pk=sid_of(request), user=request.user.pk).first()

@@ -28,6 +28,7 @@ from rest_framework.request import Request
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, TokenError
 
 from accounts.http import cross_site
+from api.api_keys import ApiKey, ApiKeyNotAllowed
 from api.tokens import AccessToken
 
 logger = logging.getLogger(__name__)
@@ -51,12 +52,15 @@ def check_of(request: HttpRequest | Request) -> Check:
     """
     Returns a function that returns whether the sign-in of this request may go on: it has not ended, and its session or
     access token is still valid. It can be called at any later time and in any thread: no statement, or one if the
-    mirror is not current. It raises DatabaseError. Raises PermissionDenied for an anonymous request.
+    mirror is not current. It raises DatabaseError. Raises PermissionDenied for an anonymous request, and
+    ApiKeyNotAllowed.
     """
     http: Any = getattr(request, "_request", request)
     token = getattr(http, "auth", None)
     if isinstance(token, AccessToken):
         return partial(_accepts_token, token.token)
+    if isinstance(token, ApiKey):
+        raise ApiKeyNotAllowed
     sign_in = http.session.sign_in if http.user.is_authenticated else None
     if sign_in is None:
         raise PermissionDenied

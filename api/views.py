@@ -12,6 +12,7 @@ from accounts import passwords
 from accounts.factors import requirements
 from accounts.models import User
 from api import serializers, step_up
+from api.api_keys import NO_KEYS
 from api.authentication import AuthenticatedRequest, uses_session
 from api.openapi.responses import EMPTY
 from api.sign_ins import sign_out_headers
@@ -61,6 +62,8 @@ class RegisterView(PublicView, generics.CreateAPIView):
 
 
 class PasswordChangeView(APIView):
+    api_key_scopes = NO_KEYS
+
     @extend_schema(
         operation_id="change_password",
         request=serializers.PasswordChangeSerializer,
@@ -89,6 +92,8 @@ class PasswordChangeView(APIView):
 
 
 class PasswordConfirmView(APIView):
+    api_key_scopes = NO_KEYS
+
     @extend_schema(
         operation_id="confirm_password",
         request=serializers.PasswordConfirmSerializer,
@@ -152,6 +157,8 @@ class PasswordResetConfirmView(PublicView):
 
 
 class DeleteAccountView(APIView):
+    api_key_scopes = NO_KEYS
+
     @extend_schema(
         operation_id="delete_me",
         description="Delete the user's account, and end all of its sign-ins. Send the password, or first prove who the "

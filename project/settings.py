@@ -231,6 +231,10 @@ REMEMBER_ME_IDLE_TIMEOUT = timedelta(days=env.integer("BROWSER_SESSION_DAYS", de
 BROWSER_IDLE_TIMEOUT = timedelta(days=1)
 ACCESS_TOKEN = timedelta(minutes=env.integer("ACCESS_TOKEN_MINUTES", default=5, low=1, high=1440))
 REFRESH_TOKEN = timedelta(days=env.integer("REFRESH_TOKEN_DAYS", default=14, low=1, high=3650))
+# The longest lifetime of an API key. 0: there are no API keys, and existing ones are refused.
+API_KEY_MAX = timedelta(days=env.integer("API_KEY_MAX_DAYS", default=365, low=0, high=3650))
+# Programs without a browser can sign in by a code that their user types into a page (RFC 8628).
+DEVICE_FLOW = env.boolean("DEVICE_FLOW")
 # For how long a process accepts a session that it has checked, without a statement. 0: each request is checked.
 SESSION_RECHECK = timedelta(seconds=env.integer("SESSION_RECHECK_SECONDS", default=30, low=0, high=300))
 # Sensitive actions require the password again if it was last entered longer ago.
@@ -326,6 +330,8 @@ SPECTACULAR_SETTINGS = {
     "SORT_OPERATIONS": False,
     "ENUM_NAME_OVERRIDES": {
         "SignInKind": "accounts.models.SignIn.Kind",
+        "KeyScope": "accounts.models.KeyScope",
+        "TokenType": ["Bearer", "DPoP"],
         "SecurityEventType": "accounts.models.SecurityEvent.Type",
     },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "api.openapi.schema.add_health"],

@@ -22,6 +22,7 @@ from django.utils import timezone, translation
 from accounts import rate_limits, refusals
 from accounts.mail_worker import Worker
 from accounts.models import QueuedMail, SignIn
+from api.blocklist.api_keys import remembered_keys
 from api.blocklist.mirror import mirror
 from api.blocklist.sessions import remembered_sessions
 from tests import servers
@@ -132,6 +133,7 @@ def empty_mirror() -> None:
     """Tables are emptied between tests. The mirror could still hold entries of a test with a clock in the future."""
     mirror.__init__()  # type: ignore[misc]
     remembered_sessions.clear()
+    remembered_keys.clear()
 
 
 @pytest.fixture(autouse=True)

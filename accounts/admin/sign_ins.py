@@ -122,6 +122,7 @@ class SignInAdmin(ReadOnlyList):
         "created_at",
         "last_seen_at",
         "expires_at",
+        "scopes",
         "proved",
         "authenticated_at",
         "ended_at",
@@ -292,7 +293,7 @@ class SignInAdmin(ReadOnlyList):
 def effects_of_end(count_of_kind: Mapping[str, int]) -> confirm.Effects:
     """The effects of ending so many sign-ins of each kind, for the confirmation page."""
     total = sum(count_of_kind.values())
-    browsers, clients = (count_of_kind.get(kind, 0) for kind in SignIn.Kind)
+    browsers, clients, keys = (count_of_kind.get(kind, 0) for kind in SignIn.Kind)
     return [
         (ngettext("sign-in ends at once", "sign-ins end at once", total), total),
         (
@@ -309,6 +310,7 @@ def effects_of_end(count_of_kind: Mapping[str, int]) -> confirm.Effects:
             ),
             clients,
         ),
+        (ngettext("of them an API key: it is refused", "of them API keys: they are refused", keys), keys),
     ]
 
 

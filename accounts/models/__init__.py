@@ -1,7 +1,8 @@
 """Models of accounts, imported in this order: choices, event receivers, events, attempts, factors, sign-ins, users."""
 
 from accounts.models.attempts import Attempt, AttemptCounter, AttemptCounterQuerySet
-from accounts.models.choices import Method
+from accounts.models.choices import KeyScope, Method
+from accounts.models.device_codes import DeviceCode
 from accounts.models.errors import (
     AccountChanged,
     DPoPRequired,
@@ -38,9 +39,11 @@ __all__ = [
     "AttemptCounterQuerySet",
     "AuthenticatorApp",
     "DPoPRequired",
+    "DeviceCode",
     "EventReceiver",
     "Factor",
     "FactorRemoval",
+    "KeyScope",
     "Method",
     "Passkey",
     "QueuedMail",

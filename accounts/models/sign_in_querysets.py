@@ -41,7 +41,10 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
     def live(self) -> Self:
         """Returns the sign-ins that have neither ended nor expired."""
         now = timezone.now()
-        return self.filter(ended_at__isnull=True, expires_at__gt=now, created_at__gt=now - settings.SIGN_IN_MAX)
+        is_key = models.Q(kind=SignInKind.API_KEY)
+        is_young = ~is_key & models.Q(created_at__gt=now - settings.SIGN_IN_MAX)
+        is_young |= is_key & models.Q(created_at__gt=now - settings.API_KEY_MAX)
+        return self.filter(is_young, ended_at__isnull=True, expires_at__gt=now)
 
     def ended_since(self, moment: datetime) -> Self:
         """Returns the sign-ins that ended or expired after `moment`, the latest first."""
@@ -84,7 +87,9 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         """Returns those that ended, or reached their maximum age without an end, SIGN_IN_KEEP_DAYS ago."""
         kept_since = timezone.now() - settings.SIGN_IN_KEEP
         ended = models.Q(ended_at__lt=kept_since)
-        return self.filter(ended | models.Q(ended_at=None, created_at__lt=kept_since - settings.SIGN_IN_MAX)).order_by()
+        is_old = models.Q(ended_at=None, created_at__lt=kept_since - settings.SIGN_IN_MAX)
+        is_valid_key = models.Q(kind=SignInKind.API_KEY, expires_at__gte=kept_since)
+        return self.filter(ended | is_old & ~is_valid_key).order_by()
 
     def _delete_for_good(self, batch: list[uuid.UUID]) -> None:
         Session.objects.using(self.db).filter(sign_in__in=batch).delete_silently()

@@ -1,4 +1,4 @@
-"""The model of a sign-in: one place where a user is signed in, in a browser or a client."""
+"""The model of a sign-in: one place where a user is signed in, in a browser, in a client or by an API key."""
 
 import uuid
 from collections.abc import Iterable, Sequence
@@ -42,7 +42,7 @@ def joined_methods(methods: Iterable[str]) -> str:
 
 
 class SignIn(ChangedColumnsModel):
-    """One place where a user is signed in: a browser, or a client (a family of tokens)."""
+    """One place where a user is signed in: a browser, a client (a family of tokens), or an API key."""
 
     Kind = SignInKind
     Reason = EndReason
@@ -80,6 +80,10 @@ class SignIn(ChangedColumnsModel):
     key_thumbprint = models.CharField(
         max_length=43, blank=True, default="", db_default="", editable=False, db_column="bound_to"
     )
+
+    # Of an API key: the SHA-256 of its secret, and what it can do (KeyScope), separated by spaces.
+    key_hash = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
+    scopes = models.CharField(max_length=40, blank=True, default="", db_default="", editable=False)
 
     ended_at = models.DateTimeField(null=True, blank=True)
     end_reason = models.CharField(max_length=20, choices=end_reasons, blank=True)
@@ -197,8 +201,13 @@ class SignIn(ChangedColumnsModel):
 
     @property
     def icon(self) -> str:
-        """The name of the device's icon."""
-        return devices.of(self.user_agent).icon
+        """The name of the icon: of an API key, or of the device."""
+        return "key" if self.kind == self.Kind.API_KEY else devices.of(self.user_agent).icon
+
+    @property
+    def is_unused_key(self) -> bool:
+        """Whether it is an API key that no request has used."""
+        return self.kind == self.Kind.API_KEY and self.last_seen_at <= self.created_at
 
     def is_known_device(self, known: Iterable[tuple[str, devices.Device]]) -> bool:
         """Returns whether `known` has a device of the same kind, product and system."""
@@ -215,6 +224,8 @@ class SignIn(ChangedColumnsModel):
         """The reason of the end or of the expiry, in the active language."""
         if self.ended_at:
             return str(self.get_end_reason_display())
+        if self.kind == self.Kind.API_KEY:
+            return str(_("expired"))
         return str(
             _("maximum duration reached") if self.expires_at >= self.max_expires_at else _("unused for too long")
         )
@@ -222,7 +233,13 @@ class SignIn(ChangedColumnsModel):
     @property
     def max_expires_at(self) -> datetime:
         """The latest possible expiry, however often the sign-in is used."""
-        return self.created_at + settings.SIGN_IN_MAX
+        return self.created_at + self.max_age_of(self.kind)
+
+    @staticmethod
+    def max_age_of(kind: str) -> timedelta:
+        """Returns how long a sign-in of this kind can last, however often it is used."""
+        age: timedelta = settings.API_KEY_MAX if kind == SignInKind.API_KEY else settings.SIGN_IN_MAX
+        return age
 
     def is_live(self, now: datetime | None = None) -> bool:
         """Returns whether the sign-in is valid: neither ended nor expired, of an active user with the same password."""
@@ -232,7 +249,7 @@ class SignIn(ChangedColumnsModel):
             and now < min(self.expires_at, self.max_expires_at)
             and self.user.is_active
             and not (self.user.is_service and self.kind == self.Kind.BROWSER)
-            and not (self.kind == self.Kind.CLIENT and self.user.needs_bound_tokens and not self.key_thumbprint)
+            and not (self.kind != self.Kind.BROWSER and self.user.needs_bound_tokens and not self.key_thumbprint)
             and not (self.user.must_have_second_factor and self.level < 2)
             and self._is_of_same_password()
         )
@@ -274,16 +291,26 @@ class SignIn(ChangedColumnsModel):
         SignIn.objects.filter(pk=self.pk).update(name=name)
 
     def touch(self) -> None:
-        """Records the use, and extends the idle expiry, at most once in LAST_SEEN_PRECISION."""
+        """Records the use, and extends the idle expiry, if it has one, at most once in LAST_SEEN_PRECISION."""
         now = timezone.now()
         if now - self.last_seen_at < LAST_SEEN_PRECISION:
             return
         self.last_seen_at = now
-        self.expires_at = min(now + self.idle_timeout, self.max_expires_at)
+        if self.kind == self.Kind.API_KEY:
+            self._renew_auth_hash()
+        else:
+            self.expires_at = min(now + self.idle_timeout, self.max_expires_at)
         SignIn.objects.filter(pk=self.pk, ended_at__isnull=True).update(
             last_seen_at=self.last_seen_at, expires_at=self.expires_at
         )
         self.user.mark_used()
+
+    def _renew_auth_hash(self) -> None:
+        """Replaces a hash by an old SECRET_KEY, which a key may outlast. One statement, after a change of that key."""
+        read, current = self.auth_hash, self.user.get_session_auth_hash()
+        if read != current:
+            self.auth_hash = current
+            SignIn.objects.filter(pk=self.pk, auth_hash=read).update(auth_hash=current)
 
     @staticmethod
     def idle_timeout_of(kind: str, is_remembered: bool = False) -> timedelta:

@@ -82,6 +82,7 @@ VERBS = [
     "Change",
     "Check",
     "Confirm",
+    "Create",
     "Delete",
     "End",
     "Exchange",

@@ -2,16 +2,19 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.test import RequestFactory
 
-from accounts import ending
-from accounts.models import SignIn, User
+from accounts import api_keys, ending
+from accounts.models import KeyScope, SignIn, User
 from api import streams
+from api.api_keys import ApiKeyNotAllowed
 from tests import servers
+from tests.conftest import ApiClient
 
 pytestmark = pytest.mark.django_db
 
@@ -102,3 +105,10 @@ def test_the_documented_code_is_that_of_the_sample_app() -> None:
     assert len(blocks) == 3
     for block in blocks:
         assert any(block in source for source in sources), block
+
+
+def test_an_api_key_opens_no_stream(ann: User) -> None:
+    _key, secret = api_keys.make(ann, "nightly report", [KeyScope.READ], timedelta(days=30))
+    request = ApiClient(secret).get("/api/me/").wsgi_request
+    with pytest.raises(ApiKeyNotAllowed):
+        streams.check_of(request)
