@@ -25,6 +25,8 @@ from accounts.models import (
     User,
     UserQuerySet,
 )
+from accounts.models.limits import limits_of, shortest
+from accounts.models.sign_in_querysets import MAX_ENDED_PER_TRANSACTION
 from accounts.models.sign_ins import joined_methods
 
 
@@ -40,13 +42,15 @@ def start(
     methods: Iterable[str] | None = None,
 ) -> SignIn:
     """
-    Signs in a user who proved `methods` (without it: User.proved), just now or at `authenticated_at`. Four statements.
-    Raises DPoPRequired; SecondStepRequired if the account has a second factor and none was proved; SecondFactorMissing
+    Signs in a user who proved `methods` (without it: User.proved), just now or at `authenticated_at`. Four statements,
+    and one more for each of GROUP_LIMITS and SIGN_INS_PER_USER that is set. Raises DPoPRequired; SecondStepRequired if the account has a second factor and none was proved; SecondFactorMissing
     if it must have one; SignInRefused if since the proof the account was changed or deactivated, or its sign-ins ended.
     """
     check_allowed(user, kind, key_thumbprint)
     now = timezone.now()
+    limits = limits_of(user)
     idle_timeout = idle_timeout or SignIn.idle_timeout_of(kind)
+    idle_timeout = shortest(idle_timeout, limits.idle) or idle_timeout
     sign_in = SignIn(
         id=sids.new(now),
         user=user,
@@ -61,7 +65,8 @@ def start(
         methods=joined_methods(user.proved if methods is None else methods),
         refreshed_at=now,
         idle_timeout=idle_timeout,
-        expires_at=now + min(idle_timeout, settings.SIGN_IN_MAX),
+        expires_at=now + min(idle_timeout, limits.max_age or settings.SIGN_IN_MAX, settings.SIGN_IN_MAX),
+        max_age=limits.max_age,
         audience=audience,
         key_thumbprint=key_thumbprint,
     )
@@ -99,12 +104,27 @@ def _insert(sign_in: SignIn, user: User) -> SignIn:
         _mark_signed_in(user, last_login if user.is_continuing else sign_in.created_at, sign_in)
         known = SignIn.objects.filter(user=user.pk).devices()
         sign_in.save(force_insert=True)
+        _end_oldest(user, sign_in)
         SecurityEvent.objects.record(
             SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=sign_in.kind, methods=sign_in.methods, **details
         )
         if not user.is_continuing and _is_new_device(user, last_login, sign_in, known):
             user.notify("new_device", client=sign_in.name, is_named=bool(sign_in.name), kind=sign_in.kind)
     return sign_in
+
+
+def _end_oldest(user: User, sign_in: SignIn) -> None:
+    """
+    Ends the oldest sign-ins beyond SIGN_INS_PER_USER. The user's row is locked, so that sign-ins that start at the same
+    time count each other. A service account has no limit: each of its processes may have a sign-in.
+    """
+    others = settings.SIGN_INS_PER_USER - 1
+    if others < 0 or user.is_service:
+        return
+    counted = SignIn.objects.filter(user=user.pk, kind__in=SignIn.LIMITED_KINDS).live().exclude(pk=sign_in.pk)
+    newest_first = counted.order_by("-created_at", "-pk").values_list("pk", flat=True)
+    if oldest := list(newest_first[others : others + MAX_ENDED_PER_TRANSACTION]):
+        SignIn.objects.filter(pk__in=oldest).end(SignIn.Reason.LIMIT_REACHED)
 
 
 def _is_new_device(

@@ -25,6 +25,7 @@ class EndReason(models.TextChoices):
     USER_DELETED = "user_deleted", _("account deleted")
     TOKEN_REUSED = "token_reused", _("refresh token used twice")
     FACTOR_REMOVED = "factor_removed", _("second factor removed")
+    LIMIT_REACHED = "limit_reached", _("too many sign-ins")
 
 
 class Method(models.TextChoices):

@@ -153,6 +153,11 @@ ENDS = {
         "%(count)d devices were signed out: their refresh tokens were used twice.",
         "count",
     ),
+    EndReason.LIMIT_REACHED: ngettext_lazy(
+        "A new sign-in signed out the oldest device: your account has reached its limit.",
+        "A new sign-in signed out the %(count)d oldest devices: your account has reached its limit.",
+        "count",
+    ),
     EndReason.FACTOR_REMOVED: ngettext_lazy(
         "The removal of a second factor signed out a device.",
         "The removal of a second factor signed out %(count)d devices.",

@@ -23,6 +23,7 @@ from accounts.compiled_queries import CompiledUpdate, partial_instance
 from accounts.http import request_context
 from accounts.models.choices import EndReason, EventType, Method, SignInKind, end_reasons, level_of, sign_in_kinds
 from accounts.models.events import SecurityEvent
+from accounts.models.limits import limits_of, shortest
 from accounts.models.sign_in_querysets import SignInManager
 from accounts.signals import sign_ins_ended
 
@@ -45,6 +46,8 @@ class SignIn(ChangedColumnsModel):
     """One place where a user is signed in: a browser, or a client (a family of tokens)."""
 
     Kind = SignInKind
+    # The kinds that SIGN_INS_PER_USER counts, together.
+    LIMITED_KINDS = (SignInKind.BROWSER, SignInKind.CLIENT)
     Reason = EndReason
 
     id = models.UUIDField(primary_key=True, default=sids.new, editable=False)
@@ -73,6 +76,8 @@ class SignIn(ChangedColumnsModel):
     methods = models.CharField(max_length=100, blank=True, default="", db_default="", editable=False)
     idle_timeout = models.DurationField()
     expires_at = models.DateTimeField()
+    # How long it may last at all, if shorter than SIGN_IN_MAX_DAYS (accounts.models.limits). Null: as for all users.
+    max_age = models.DurationField(null=True, editable=False)
 
     # The service that its access tokens are for. Blank: our own API.
     audience = models.CharField(max_length=255, blank=True, default="", db_default="", editable=False)
@@ -108,6 +113,7 @@ class SignIn(ChangedColumnsModel):
         "last_seen_at",
         "idle_timeout",
         "expires_at",
+        "max_age",
         "ended_at",
         "refresh_id",
         "previous_refresh_id",
@@ -222,7 +228,8 @@ class SignIn(ChangedColumnsModel):
     @property
     def max_expires_at(self) -> datetime:
         """The latest possible expiry, however often the sign-in is used."""
-        return self.created_at + settings.SIGN_IN_MAX
+        longest: timedelta = min(self.max_age or settings.SIGN_IN_MAX, settings.SIGN_IN_MAX)
+        return self.created_at + longest
 
     def is_live(self, now: datetime | None = None) -> bool:
         """Returns whether the sign-in is valid: neither ended nor expired, of an active user with the same password."""
@@ -234,8 +241,14 @@ class SignIn(ChangedColumnsModel):
             and not (self.user.is_service and self.kind == self.Kind.BROWSER)
             and not (self.kind == self.Kind.CLIENT and self.user.needs_bound_tokens and not self.key_thumbprint)
             and not (self.user.must_have_second_factor and self.level < 2)
+            and not (self.user.is_staff and self._is_beyond_staff_limits(now))
             and self.is_of_same_password()
         )
+
+    def _is_beyond_staff_limits(self, now: datetime) -> bool:
+        """For a sign-in that started before its user became a staff member, or before the limits were set."""
+        idle, max_age = settings.STAFF_IDLE, settings.STAFF_MAX
+        return bool((idle and now - self.last_seen_at >= idle) or (max_age and now - self.created_at >= max_age))
 
     def is_of_same_password(self) -> bool:
         """Returns whether the user has the password with which the sign-in started, read with the user."""
@@ -275,9 +288,9 @@ class SignIn(ChangedColumnsModel):
         SignIn.objects.filter(pk=self.pk).update(name=name)
 
     def touch(self) -> None:
-        """Records the use, and extends the idle expiry, at most once in LAST_SEEN_PRECISION."""
+        """Records the use, and extends the idle expiry, after `use_recorded_until`."""
         now = timezone.now()
-        if now - self.last_seen_at < LAST_SEEN_PRECISION:
+        if now < self.use_recorded_until:
             return
         self.last_seen_at = now
         self.expires_at = min(now + self.idle_timeout, self.max_expires_at)
@@ -286,16 +299,25 @@ class SignIn(ChangedColumnsModel):
         )
         self.user.mark_used()
 
+    @property
+    def use_recorded_until(self) -> datetime:
+        """Until when a use needs no record: for LAST_SEEN_PRECISION, and less for a short idle timeout."""
+        return self.last_seen_at + min(LAST_SEEN_PRECISION, self.idle_timeout / 5)
+
     @staticmethod
     def idle_timeout_of(kind: str, is_remembered: bool = False) -> timedelta:
-        """Returns how long a sign-in of this kind may be idle before it expires. Longer than LAST_SEEN_PRECISION."""
+        """Returns how long a sign-in of this kind may be idle before it expires, without the limits of its user."""
         browser = settings.REMEMBER_ME_IDLE_TIMEOUT if is_remembered else settings.BROWSER_IDLE_TIMEOUT
         timeout: timedelta = browser if kind == SignInKind.BROWSER else settings.REFRESH_TOKEN
         return timeout
 
     def remember_me(self) -> None:
-        """Sets the idle timeout of a browser to BROWSER_SESSION_DAYS. One statement."""
-        self.idle_timeout = self.idle_timeout_of(self.Kind.BROWSER, is_remembered=True)
+        """
+        Sets the idle timeout of a browser to BROWSER_SESSION_DAYS, or to the shorter limit of its user. One statement,
+        and one more if GROUP_LIMITS is set.
+        """
+        timeout = self.idle_timeout_of(self.Kind.BROWSER, is_remembered=True)
+        self.idle_timeout = shortest(timeout, limits_of(self.user).idle) or timeout
         self.expires_at = min(self.created_at + self.idle_timeout, self.max_expires_at)
         SignIn.objects.filter(pk=self.pk).update(idle_timeout=self.idle_timeout, expires_at=self.expires_at)
 
@@ -303,13 +325,16 @@ class SignIn(ChangedColumnsModel):
         """Ends the sign-in, and revokes its sessions and tokens. Returns False if it had ended before."""
         return bool(SignIn.objects.filter(pk=self.pk).end(reason))
 
-    def swap_refresh_id(self, now: datetime) -> bool:
-        """Replaces the current refresh id with a new one by compare-and-swap. Returns whether it did. One statement."""
-        successor = uuid.uuid4()
+    def swap_refresh_id(self, now: datetime, previous: uuid.UUID | None = None) -> bool:
+        """
+        Replaces the current refresh id with a new one by compare-and-swap. Returns whether it did. One statement. The
+        new one is the successor of the current one, or of `previous`: then the current one is refused from now on.
+        """
+        successor, previous = uuid.uuid4(), previous or self.refresh_id
         expires_at = min(now + self.idle_timeout, self.max_expires_at)
-        swapped = _swap_refresh_id.run(successor, self.refresh_id, now, now, expires_at, self.pk, self.refresh_id)
+        swapped = _swap_refresh_id.run(successor, previous, now, now, expires_at, self.pk, self.refresh_id)
         if swapped:
-            self.previous_refresh_id, self.refresh_id = self.refresh_id, successor
+            self.previous_refresh_id, self.refresh_id = previous, successor
             self.refreshed_at = self.last_seen_at = now
             self.expires_at = expires_at
         return bool(swapped)
@@ -318,10 +343,18 @@ class SignIn(ChangedColumnsModel):
         """Returns whether it is the previous refresh token, within the grace period since the rotation."""
         return refresh_id == self.previous_refresh_id and now - self.refreshed_at < settings.REFRESH_GRACE
 
+    def is_late_retry(self, refresh_id: uuid.UUID, now: datetime) -> bool:
+        """
+        Returns whether it is the previous refresh token, whose successor was never used, within
+        REFRESH_PARENT_GRACE_DAYS since the rotation: an app that was suspended has not received the response.
+        """
+        return refresh_id == self.previous_refresh_id and now - self.refreshed_at < settings.REFRESH_PARENT_GRACE
+
     def accepts_refresh(self, refresh_id: uuid.UUID) -> bool:
         """Returns whether this refresh token is valid now."""
         now = timezone.now()
-        return self.is_live(now) and (refresh_id == self.refresh_id or self.is_in_grace(refresh_id, now))
+        is_accepted = refresh_id == self.refresh_id or self.is_in_grace(refresh_id, now)
+        return self.is_live(now) and (is_accepted or self.is_late_retry(refresh_id, now))
 
     def end_as_stolen(self) -> None:
         """

@@ -18,7 +18,6 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from accounts import sessions
 from accounts.compiled_queries import partial_instance
 from accounts.models import SignIn, User
-from accounts.models.sign_ins import LAST_SEEN_PRECISION
 from api.blocklist.mirror import mirror
 from api.blocklist.models import session_key_id
 
@@ -26,7 +25,7 @@ from api.blocklist.models import session_key_id
 MAX_REMEMBERED = 10_000
 MAX_USERNAME_LENGTH = 150
 # The other fields are read from the database when they are accessed. None of them is a secret.
-SIGN_IN_FIELDS = ("id", "user_id", "kind", "created_at", "last_seen_at", "idle_timeout", "expires_at")
+SIGN_IN_FIELDS = ("id", "user_id", "kind", "created_at", "last_seen_at", "idle_timeout", "expires_at", "max_age")
 USER_FIELDS = ("id", "username")
 
 
@@ -124,8 +123,7 @@ def _may_be_remembered() -> bool:
 def _remember(
     stored_key: str, stored: sessions.StoredSession, sign_in: SignIn, read_at: float, store_number: int
 ) -> None:
-    use_recorded_until = sign_in.last_seen_at + LAST_SEEN_PRECISION
-    until = min(stored.expire_date, sign_in.expires_at, sign_in.max_expires_at, use_recorded_until)
+    until = min(stored.expire_date, sign_in.expires_at, sign_in.max_expires_at, sign_in.use_recorded_until)
     if until.timestamp() <= time.time() or len(sign_in.user.username) > MAX_USERNAME_LENGTH:
         return
     remembered_sessions.add(
