@@ -26,6 +26,7 @@ class Notice(NamedTuple):
 
 NOTICES = {
     "new_device": Notice("new_device", "sign_ins", is_by_credential=True),
+    "signed_in_as": Notice("signed_in_as", "activity", is_urgent=True),
     "token_reused": Notice("token_reused", "activity", is_urgent=True, is_by_credential=True),
     "password_changed": Notice("password_changed", "password_reset", is_urgent=True),
     "password_reset": Notice("password_changed", "password_reset", is_urgent=True, is_by_credential=True),

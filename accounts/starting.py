@@ -43,8 +43,9 @@ def start(
 ) -> SignIn:
     """
     Signs in a user who proved `methods` (without it: User.proved), just now or at `authenticated_at`. Four statements,
-    and one more for each of GROUP_LIMITS and SIGN_INS_PER_USER that is set. Raises DPoPRequired; SecondStepRequired if the account has a second factor and none was proved; SecondFactorMissing
-    if it must have one; SignInRefused if since the proof the account was changed or deactivated, or its sign-ins ended.
+    and one more for each of GROUP_LIMITS and SIGN_INS_PER_USER that is set. Raises DPoPRequired; SecondStepRequired if
+    the account has a second factor and none was proved; SecondFactorMissing if it must have one; SignInRefused if since
+    the proof the account was changed or deactivated, or its sign-ins ended.
     """
     check_allowed(user, kind, key_thumbprint)
     now = timezone.now()
@@ -102,7 +103,7 @@ def _insert(sign_in: SignIn, user: User) -> SignIn:
     details = {"moved_in": "true"} if user.is_continuing else {}
     with transaction.atomic():
         _mark_signed_in(user, last_login if user.is_continuing else sign_in.created_at, sign_in)
-        known = SignIn.objects.filter(user=user.pk).devices()
+        known = SignIn.objects.filter(user=user.pk, actor_sid=None).devices()
         sign_in.save(force_insert=True)
         _end_oldest(user, sign_in)
         SecurityEvent.objects.record(
@@ -121,8 +122,9 @@ def _end_oldest(user: User, sign_in: SignIn) -> None:
     others = settings.SIGN_INS_PER_USER - 1
     if others < 0 or user.is_service:
         return
-    counted = SignIn.objects.filter(user=user.pk, kind__in=SignIn.LIMITED_KINDS).live().exclude(pk=sign_in.pk)
-    newest_first = counted.order_by("-created_at", "-pk").values_list("pk", flat=True)
+    # Those of support (accounts.support) are not the user's own.
+    counted = SignIn.objects.filter(user=user.pk, actor_sid=None, kind__in=SignIn.LIMITED_KINDS).live()
+    newest_first = counted.exclude(pk=sign_in.pk).order_by("-created_at", "-pk").values_list("pk", flat=True)
     if oldest := list(newest_first[others : others + MAX_ENDED_PER_TRANSACTION]):
         SignIn.objects.filter(pk__in=oldest).end(SignIn.Reason.LIMIT_REACHED)
 

@@ -279,6 +279,7 @@ class SessionPasskeyView(PasskeyEndpoint):
 
 
 class SessionTokenView(SessionEndpoint):
+    in_support = True
     authentication_classes = (SessionAuthentication,)
     permission_classes = (IsAuthenticated,)
     throttle_classes = (TokenThrottle,)

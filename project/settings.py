@@ -109,6 +109,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "accounts.http.middleware.AuthenticationMiddleware",
     *(["accounts.moving_in.middleware.OldSessionMiddleware"] if env.text("LEGACY_SESSION_KEY") else []),
+    "accounts.http.support.SupportMiddleware",
     "accounts.http.middleware.TooManyAttemptsMiddleware",
     "project.middleware.TooManyRequestsMiddleware",
     "project.middleware.MessageMiddleware",
@@ -263,6 +264,8 @@ SESSION_COOKIE_AGE = int(SIGN_IN_MAX.total_seconds())
 SESSION_COOKIE_NAME = COOKIE_NAME.format("sessionid")
 SESSION_COOKIE_SECURE = not DEBUG
 SESSION_COOKIE_SAMESITE = "Lax"
+# The session of a staff member who is signed in as a user meanwhile (accounts.support).
+STAFF_COOKIE_NAME = COOKIE_NAME.format("staff")
 CSRF_COOKIE_NAME = COOKIE_NAME.format("csrftoken")
 CSRF_COOKIE_SECURE = not DEBUG
 CSRF_COOKIE_SAMESITE = "Lax"

@@ -5,6 +5,9 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 
+# Of a sign-in in which a staff member acts as the user (accounts.support).
+SUPPORT_MAX = timedelta(minutes=30)
+
 
 class Limits(NamedTuple):
     """How long a sign-in may be unused, and how long it may last at all. None: as for all users."""

@@ -94,6 +94,21 @@ class SignIn(ChangedColumnsModel):
     # Set together with `ended_at` by code that announces the end. Otherwise database triggers revoke the tokens.
     is_end_announced = models.BooleanField(default=False, db_default=False, editable=False)
 
+    # Support (accounts.support): the staff member who acts as the user, and their own sign-in. Null: the user acts.
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_index=False,
+        verbose_name=_("staff member"),
+    )
+    actor_sid = models.UUIDField(null=True, editable=False)
+    is_read_only = models.BooleanField(_("read only"), default=False, db_default=False, editable=False)
+    # Of the staff member's own sign-in: with it end the support sign-ins that it has started.
+    is_acting = models.BooleanField(default=False, db_default=False, editable=False)
+
     # Token mode: the ids of the valid refresh token and of the previous one. An id gives no access.
     refresh_id = models.UUIDField(default=uuid.uuid4, editable=False)
     previous_refresh_id = models.UUIDField(null=True, editable=False)
@@ -123,7 +138,14 @@ class SignIn(ChangedColumnsModel):
         "status_index",
         "authenticated_at",
         "methods",
+        "actor_id",
+        "actor_sid",
+        "is_read_only",
+        "is_acting",
     )
+
+    # The staff member's own sign-in, which is_live() has read for a support sign-in.
+    actor_sign_in: "SignIn | None" = None
 
     class Meta:
         verbose_name = _("sign-in")
@@ -133,6 +155,8 @@ class SignIn(ChangedColumnsModel):
         permissions = [
             ("end_signin", "Can end sign-ins of others"),
             ("end_everyone", "Can end everyone's sign-ins, superusers' too"),
+            ("sign_in_as", "Can sign in as users, and read what they can"),
+            ("change_as", "Can make changes while signed in as a user"),
         ]
         indexes = [
             # No index has a column that a refresh writes, so that PostgreSQL updates no index (HOT updates).
@@ -144,6 +168,9 @@ class SignIn(ChangedColumnsModel):
                 condition=models.Q(ended_at__isnull=False),
                 name="sign_in_end_reason",
             ),
+            # The few support sign-ins.
+            models.Index(fields=["actor"], condition=models.Q(actor__isnull=False), name="sign_in_actor"),
+            models.Index(fields=["actor_sid"], condition=models.Q(actor_sid__isnull=False), name="sign_in_actor_sid"),
             # Only rows of ended sign-ins, which `prune` and lists of ends read.
             models.Index(fields=["ended_at"], condition=models.Q(ended_at__isnull=False), name="sign_in_ended_at"),
         ]
@@ -193,8 +220,8 @@ class SignIn(ChangedColumnsModel):
 
     @property
     def device(self) -> str:
-        """The name of the device, in the active language."""
-        return devices.name(self.user_agent)
+        """The name of the device, in the active language. Users do not see the device of a staff member."""
+        return str(_("Support staff")) if self.actor_sid else devices.name(self.user_agent)
 
     @property
     def label(self) -> str:
@@ -232,7 +259,10 @@ class SignIn(ChangedColumnsModel):
         return self.created_at + longest
 
     def is_live(self, now: datetime | None = None) -> bool:
-        """Returns whether the sign-in is valid: neither ended nor expired, of an active user with the same password."""
+        """
+        Returns whether the sign-in is valid: neither ended nor expired, of an active user with the same password. No
+        statement; up to three for a support sign-in, which also depends on the staff member.
+        """
         now = now or timezone.now()
         return (
             self.ended_at is None
@@ -240,10 +270,19 @@ class SignIn(ChangedColumnsModel):
             and self.user.is_active
             and not (self.user.is_service and self.kind == self.Kind.BROWSER)
             and not (self.kind == self.Kind.CLIENT and self.user.needs_bound_tokens and not self.key_thumbprint)
-            and not (self.user.must_have_second_factor and self.level < 2)
+            and not (self.user.must_have_second_factor and self.level < 2 and self.actor_sid is None)
             and not (self.user.is_staff and self._is_beyond_staff_limits(now))
             and self.is_of_same_password()
+            and (self.actor_sid is None or self._is_support_allowed(now))
         )
+
+    def _is_support_allowed(self, now: datetime) -> bool:
+        """Whether the staff member's own sign-in is live, and may still be used to sign in as the user."""
+        own = SignIn.objects.select_related("user").filter(pk=self.actor_sid, user=self.actor_id).first()
+        if own is None or own.actor_sid or not own.is_live(now):
+            return False
+        self.actor_sign_in, self.user.acting_staff = own, own.user
+        return own.user.may_sign_in_as(self.user, self.is_read_only)
 
     def _is_beyond_staff_limits(self, now: datetime) -> bool:
         """For a sign-in that started before its user became a staff member, or before the limits were set."""
@@ -263,8 +302,11 @@ class SignIn(ChangedColumnsModel):
     def is_recently_authenticated(self, level: int = 1, within: timedelta | None = None) -> bool:
         """
         Returns whether the user proved who they are within REAUTHENTICATION_TIMEOUT, or the given time, and the sign-in
-        has the level. accounts.factors.requirements knows which level an account needs.
+        has the level. accounts.factors.requirements knows which level an account needs. Never for a support sign-in:
+        the user has proved nothing in it.
         """
+        if self.actor_sid:
+            return False
         age = timezone.now() - self.authenticated_at
         return self.level >= level and age < (settings.REAUTHENTICATION_TIMEOUT if within is None else within)
 
@@ -288,7 +330,9 @@ class SignIn(ChangedColumnsModel):
         SignIn.objects.filter(pk=self.pk).update(name=name)
 
     def touch(self) -> None:
-        """Records the use, and extends the idle expiry, after `use_recorded_until`."""
+        """Records the use, and extends the idle expiry, after `use_recorded_until`. For support, the own one too."""
+        if self.actor_sign_in:
+            self.actor_sign_in.touch()
         now = timezone.now()
         if now < self.use_recorded_until:
             return
@@ -297,7 +341,8 @@ class SignIn(ChangedColumnsModel):
         SignIn.objects.filter(pk=self.pk, ended_at__isnull=True).update(
             last_seen_at=self.last_seen_at, expires_at=self.expires_at
         )
-        self.user.mark_used()
+        if self.actor_sid is None:
+            self.user.mark_used()
 
     @property
     def use_recorded_until(self) -> datetime:

@@ -25,7 +25,17 @@ from api.blocklist.models import session_key_id
 MAX_REMEMBERED = 10_000
 MAX_USERNAME_LENGTH = 150
 # The other fields are read from the database when they are accessed. None of them is a secret.
-SIGN_IN_FIELDS = ("id", "user_id", "kind", "created_at", "last_seen_at", "idle_timeout", "expires_at", "max_age")
+SIGN_IN_FIELDS = (
+    "id",
+    "user_id",
+    "kind",
+    "created_at",
+    "last_seen_at",
+    "idle_timeout",
+    "expires_at",
+    "max_age",
+    "actor_sid",
+)
 USER_FIELDS = ("id", "username")
 
 
@@ -111,13 +121,15 @@ class SessionStore(sessions.SessionStore):
             return
         read_at, store_number = time.monotonic(), mirror.store_number
         super()._read_row()
-        if self._stored and self._stored.sign_in and _may_be_remembered():
+        if self._stored and self._stored.sign_in and _may_be_remembered(self._stored.sign_in):
             _remember(sessions.digest(self.session_key), self._stored, self._stored.sign_in, read_at, store_number)
 
 
-def _may_be_remembered() -> bool:
-    # In a transaction, the row may be one that other processes do not see, or no longer.
-    return bool(settings.REDIS_URL and settings.SESSION_RECHECK and not connections[DEFAULT_DB_ALIAS].in_atomic_block)
+def _may_be_remembered(sign_in: SignIn) -> bool:
+    # A support sign-in depends on the rights of the staff member, which the mirror does not contain. In a transaction,
+    # the row may be one that other processes do not see, or no longer.
+    is_on = bool(settings.REDIS_URL and settings.SESSION_RECHECK and sign_in.actor_sid is None)
+    return is_on and not connections[DEFAULT_DB_ALIAS].in_atomic_block
 
 
 def _remember(
