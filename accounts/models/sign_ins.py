@@ -19,11 +19,11 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import devices, sids
 from accounts.changed_columns import ChangedColumnsModel
-from accounts.compiled_queries import CompiledUpdate, partial_instance
+from accounts.compiled_queries import partial_instance
 from accounts.http import request_context
-from accounts.models.choices import EndReason, EventType, Method, SignInKind, end_reasons, level_of, sign_in_kinds
-from accounts.models.events import SecurityEvent
+from accounts.models.choices import EndReason, Method, SignInKind, end_reasons, level_of, sign_in_kinds
 from accounts.models.limits import limits_of, shortest
+from accounts.models.refresh_tokens import RefreshTokens
 from accounts.models.sign_in_querysets import SignInManager
 from accounts.signals import sign_ins_ended
 
@@ -42,7 +42,7 @@ def joined_methods(methods: Iterable[str]) -> str:
     return " ".join(method for method in Method.values if method in given)
 
 
-class SignIn(ChangedColumnsModel):
+class SignIn(RefreshTokens, ChangedColumnsModel):
     """One place where a user is signed in: a browser, or a client (a family of tokens)."""
 
     Kind = SignInKind
@@ -369,55 +369,6 @@ class SignIn(ChangedColumnsModel):
     def end(self, reason: str) -> bool:
         """Ends the sign-in, and revokes its sessions and tokens. Returns False if it had ended before."""
         return bool(SignIn.objects.filter(pk=self.pk).end(reason))
-
-    def swap_refresh_id(self, now: datetime, previous: uuid.UUID | None = None) -> bool:
-        """
-        Replaces the current refresh id with a new one by compare-and-swap. Returns whether it did. One statement. The
-        new one is the successor of the current one, or of `previous`: then the current one is refused from now on.
-        """
-        successor, previous = uuid.uuid4(), previous or self.refresh_id
-        expires_at = min(now + self.idle_timeout, self.max_expires_at)
-        swapped = _swap_refresh_id.run(successor, previous, now, now, expires_at, self.pk, self.refresh_id)
-        if swapped:
-            self.previous_refresh_id, self.refresh_id = previous, successor
-            self.refreshed_at = self.last_seen_at = now
-            self.expires_at = expires_at
-        return bool(swapped)
-
-    def is_in_grace(self, refresh_id: uuid.UUID, now: datetime) -> bool:
-        """Returns whether it is the previous refresh token, within the grace period since the rotation."""
-        return refresh_id == self.previous_refresh_id and now - self.refreshed_at < settings.REFRESH_GRACE
-
-    def is_late_retry(self, refresh_id: uuid.UUID, now: datetime) -> bool:
-        """
-        Returns whether it is the previous refresh token, whose successor was never used, within
-        REFRESH_PARENT_GRACE_DAYS since the rotation: an app that was suspended has not received the response.
-        """
-        return refresh_id == self.previous_refresh_id and now - self.refreshed_at < settings.REFRESH_PARENT_GRACE
-
-    def accepts_refresh(self, refresh_id: uuid.UUID) -> bool:
-        """Returns whether this refresh token is valid now."""
-        now = timezone.now()
-        is_accepted = refresh_id == self.refresh_id or self.is_in_grace(refresh_id, now)
-        return self.is_live(now) and (is_accepted or self.is_late_retry(refresh_id, now))
-
-    def end_as_stolen(self) -> None:
-        """
-        Ends the sign-in, since a rotated refresh token was used again: a thief has a copy (RFC 9700, section 4.14.2).
-        Records an event and mails a notice.
-        """
-        with transaction.atomic():
-            if self.end(self.Reason.TOKEN_REUSED):
-                SecurityEvent.objects.record(EventType.TOKEN_REUSED, self.user, self)
-                self.user.notify("token_reused", client=self.label)
-
-
-_swap_refresh_id = CompiledUpdate(
-    "accounts.SignIn",
-    fields=["refresh_id", "previous_refresh_id", "refreshed_at", "last_seen_at", "expires_at"],
-    where=["id", "refresh_id"],
-    null=["ended_at"],
-)
 
 
 @receiver(pre_delete, sender=SignIn)
