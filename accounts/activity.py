@@ -24,7 +24,7 @@ SAME_ACT = timedelta(minutes=1)
 # Events of a file, and events that it reads in one statement.
 MAX_EVENTS_IN_FILE = 20_000
 EVENTS_PER_STATEMENT = 2000
-ICONS = {
+ICONS: dict[str, str] = {
     SecurityEvent.Type.SIGNED_UP: "person",
     SecurityEvent.Type.SIGNED_IN: "devices",
     SecurityEvent.Type.SIGNED_IN_AS: "person",
@@ -75,7 +75,7 @@ class Entry:
     @property
     def sentence(self) -> str:
         """A sentence about all its events, in the active language."""
-        return sentence(SecurityEvent.Type(self.newest.type), self.newest.details, len(self.events))
+        return sentence(self.newest.type, self.newest.details, len(self.events))
 
     @property
     def icon(self) -> str:
@@ -93,7 +93,7 @@ class Entry:
 
 def _act(event: SecurityEvent) -> tuple[object, ...] | None:
     """What is equal in the events of one act; None for an event that stands alone."""
-    if plural(SecurityEvent.Type(event.type), event.details) is None:
+    if plural(event.type, event.details) is None:
         return None
     details = event.details
     return (
@@ -173,7 +173,7 @@ def icon_of(event: SecurityEvent) -> str:
         return "warning"
     if event.type == SecurityEvent.Type.SIGNED_IN and event.owners_user_agent:
         return devices.of(event.owners_user_agent).icon
-    return ICONS.get(SecurityEvent.Type(event.type), "shield")
+    return ICONS.get(event.type, "shield")
 
 
 def as_csv(user: User) -> Iterator[str]:

@@ -44,7 +44,9 @@ def recent_events(user_id: int) -> list[tuple[Any, int]]:
     events: Any = apps.get_model("accounts.SecurityEvent")
     recent = events.objects.filter(user=user_id, created_at__gt=timezone.now() - SUMMARY_PERIOD)
     counted = recent.order_by("type").values_list("type").annotate(models.Count("pk"))
-    return [(events.Type(kind).label, number) for kind, number in counted]
+    # A node of a newer release may have recorded a type that this code does not know.
+    labels = dict(events.Type.choices)
+    return [(labels.get(kind, kind), number) for kind, number in counted]
 
 
 def _is_within(sources: Sequence[rate_limits.Source]) -> bool:

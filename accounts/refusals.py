@@ -61,6 +61,8 @@ class Window:
     def _log_sum(self) -> None:
         with self._lock:
             summed, self._summed = self._summed, Counter()
+        if not summed:
+            return
         counts = ", ".join(f"{code} {count}" for code, count in summed.most_common())
         logger.warning("Refused %d more requests in %.0f s: %s", summed.total(), self._seconds, counts)
 

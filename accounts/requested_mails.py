@@ -19,7 +19,7 @@ class Pointless(Exception):
 def context(letter: Letter) -> dict[str, Any]:
     """
     Returns what a mail contains beside the stored context: a link, whose token is made now, or the events of a
-    summary. Raises Pointless. At most two statements; none for a notice.
+    summary. Raises Pointless. At most three statements; none for a notice.
     """
     if letter.user_id is None:
         raise Pointless("no account")
@@ -80,6 +80,8 @@ def _check(is_current: bool, cause: str) -> None:
 
 
 def _check_time(letter: Letter) -> None:
-    """The link says that it works for an hour: the hour begins with the request."""
+    """The link says that it works for an hour: the hour begins with the request. After a restore, request it again."""
     age = timezone.now() - letter.written_at
     _check(age.total_seconds() < settings.PASSWORD_RESET_TIMEOUT, "its link would be too late")
+    restores: Any = apps.get_model("accounts.Restore")
+    _check(not restores.objects.since(letter.written_at).exists(), "requested before a restore")

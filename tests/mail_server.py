@@ -18,12 +18,10 @@ class MailServer:
         self,
         *refusals: str,
         quotes_content: bool = False,
-        drops_at_quit: bool = False,
         stops_before: str = "",
     ) -> None:
         self.refusals = list(refusals)
         self.quotes_content = quotes_content
-        self.drops_at_quit = drops_at_quit
         # The command, RCPT or DATA, whose first client gets no reply.
         self.stops_before = stops_before
         self.has_stopped = Event()
@@ -56,11 +54,6 @@ class MailServer:
         self.letters.append(envelope)
         await self._stop_before("DATA")
         return "250 OK"
-
-    async def handle_QUIT(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        if self.drops_at_quit:
-            server.transport.abort()
-        return "221 Bye"
 
     async def _stop_before(self, command: str) -> None:
         if self.stops_before == command and not self.has_stopped.is_set():

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import hashing
-from accounts.models import RecoveryCode, RecoveryCodeSet, User
+from accounts.models import RecoveryCode, RecoveryCodeSet, SecurityEvent, User
 
 NUMBER_OF_CODES = 10
 RANDOM_BYTES = 10
@@ -37,7 +37,8 @@ def replace(user: User, hashes: list[str]) -> RecoveryCodeSet:
 def use(user: User, text: str) -> bool:
     """
     Returns whether the text is an unused code of the user, and marks it as used, so that it is valid once, on every
-    node. One hash, for any text. Two statements for a right code, one for a wrong one. Raises HashingOverloaded.
+    node, with an event and a mail. One hash, for any text. Six statements for a right code, one for a wrong one. Raises
+    HashingOverloaded.
     """
     match = CODE.fullmatch(re.sub(r"[\s-]", "", text).upper())
     number, code = match.groups() if match else ("0", "")
@@ -49,7 +50,7 @@ def use(user: User, text: str) -> bool:
         return False
     if not hashing.is_right(code, row.hash, lambda _code: None):
         return False
-    return _mark_used(row)
+    return _mark_used(user, row)
 
 
 def left(user: User) -> int:
@@ -57,12 +58,14 @@ def left(user: User) -> int:
     return RecoveryCode.objects.filter(code_set__user=user.pk, used_at=None).count()
 
 
-def _mark_used(row: RecoveryCode) -> bool:
+def _mark_used(user: User, row: RecoveryCode) -> bool:
     now = timezone.now()
     with transaction.atomic():
         is_first = bool(RecoveryCode.objects.filter(pk=row.pk, used_at=None).update(used_at=now))
         if is_first:
             RecoveryCodeSet.objects.filter(pk=row.code_set_id).update(last_used_at=now, failures=0)
+            SecurityEvent.objects.record(SecurityEvent.Type.RECOVERY_CODE_USED, user)
+            user.notify("recovery_code_used", left=left(user))
     return is_first
 
 

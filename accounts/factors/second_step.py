@@ -187,10 +187,6 @@ def check_code(user: User, method: str, code: str, *, is_after_password: bool) -
         is_right = _use(user, method, code)
     if is_right:
         attempt.succeeded()
-        if method == Method.RECOVERY_CODE:
-            with transaction.atomic():
-                SecurityEvent.objects.record(SecurityEvent.Type.RECOVERY_CODE_USED, user)
-                user.notify("recovery_code_used", left=recovery_codes.left(user))
         if not is_after_password:
             SecurityEvent.objects.record_reauthentication(user, method)
         return

@@ -41,9 +41,9 @@ TYPES_OF = {
     Importance.SECURITY: set(EventType) - _SIGN_INS - _ALARMS,
     Importance.ALARM: _ALARMS,
 }
-IMPORTANCE_OF = {type: importance for importance, types in TYPES_OF.items() for type in types}
+_IMPORTANCE_OF: dict[str, Importance] = {type: importance for importance, types in TYPES_OF.items() for type in types}
 
-SENTENCES = {
+SENTENCES: dict[str, Any] = {
     EventType.SIGNED_UP: _("You created this account."),
     EventType.SIGNED_IN: _("A browser signed in."),
     EventType.SIGNED_IN_AS: _("A staff member signed in to your account for support."),
@@ -81,7 +81,7 @@ SENTENCES = {
     EventType.PASSKEY_COUNTER: _("A passkey was used whose counter did not increase: there may be a copy of it."),
 }
 # More exact sentences, by a detail of the event and its value.
-EXACT: dict[EventType, tuple[str, dict[str, Any]]] = {
+EXACT: dict[str, tuple[str, dict[str, Any]]] = {
     EventType.SIGNED_IN: ("kind", {SignInKind.CLIENT: _("An app signed in.")}),
     EventType.SIGNED_OUT: (
         "kind",
@@ -105,7 +105,7 @@ EXACT: dict[EventType, tuple[str, dict[str, Any]]] = {
     ),
 }
 # Several equal events in one sentence, used from two on. Only these types and ENDS are merged.
-PLURALS = {
+PLURALS: dict[str, Any] = {
     EventType.SIGN_IN_FAILED: ngettext_lazy(
         "%(count)d sign-in attempt failed: wrong password.",
         "%(count)d sign-in attempts failed: wrong password.",
@@ -135,6 +135,8 @@ SIGNED_IN_PLURALS = {
     SignInKind.BROWSER: ngettext_lazy("%(count)d browser signed in.", "%(count)d browsers signed in.", "count"),
     SignInKind.CLIENT: ngettext_lazy("%(count)d app signed in.", "%(count)d apps signed in.", "count"),
 }
+# The type is unknown to this code.
+OF_NEWER_RELEASE = _("Something happened that this version of the site cannot describe yet.")
 # The end of sign-ins, by its reason.
 ENDS = {
     EndReason.ENDED_BY_USER: ngettext_lazy("You signed out a device.", "You signed out %(count)d devices.", "count"),
@@ -172,7 +174,12 @@ ENDS = {
 }
 
 
-def sentence(type: EventType, details: Mapping[str, Any], count: int = 1) -> str:
+def importance_of(type: str) -> Importance:
+    """Returns the group of an event type; a type of a newer release, whose node recorded it, concerns security."""
+    return _IMPORTANCE_OF.get(type, Importance.SECURITY)
+
+
+def sentence(type: str, details: Mapping[str, Any], count: int = 1) -> str:
     """Returns the sentence for one event, or for `count` merged events, in the active language."""
     ending = ENDS.get(details.get("reason", "")) if type == EventType.SIGN_IN_ENDED else None
     if ending:
@@ -180,10 +187,10 @@ def sentence(type: EventType, details: Mapping[str, Any], count: int = 1) -> str
     if count > 1 and (several := plural(type, details)):
         return str(several % {"count": count})
     detail, exact = EXACT.get(type, ("", {}))
-    return str(exact.get(details.get(detail, ""), SENTENCES[type]))
+    return str(exact.get(details.get(detail, ""), SENTENCES.get(type, OF_NEWER_RELEASE)))
 
 
-def plural(type: EventType, details: Mapping[str, Any]) -> Any:
+def plural(type: str, details: Mapping[str, Any]) -> Any:
     """Returns the sentence for several such events, with a place for their `count`; None if they are not merged."""
     if type == EventType.SIGN_IN_ENDED:
         return ENDS.get(details.get("reason", ""))

@@ -261,17 +261,17 @@ class SecurityEvent(models.Model):
     @property
     def sentence(self) -> str:
         """A sentence about the event for the account's owner, in the active language."""
-        return event_sentences.sentence(self.Type(self.type), self.details)
+        return event_sentences.sentence(self.type, self.details)
 
     @property
     def importance(self) -> event_sentences.Importance:
         """How much the event matters to the account's owner."""
-        return event_sentences.IMPORTANCE_OF[self.Type(self.type)]
+        return event_sentences.importance_of(self.type)
 
     @property
     def is_by_another(self) -> bool:
         """Whether another user, usually a staff member, caused it. The account's owner does not see that client."""
-        return self.actor_id not in (None, self.user_id) and self.Type(self.type) not in self.BY_CREDENTIAL
+        return self.actor_id not in (None, self.user_id) and self.type not in self.BY_CREDENTIAL
 
     @property
     def owners_ip_address(self) -> str | None:
@@ -296,4 +296,4 @@ class SecurityEvent(models.Model):
     @property
     def is_disputable(self) -> bool:
         """Whether the account's owner can report it as not their own action."""
-        return self.Type(self.type) in self.DISPUTABLE
+        return self.type in self.DISPUTABLE

@@ -54,7 +54,7 @@ class QueuedMailQuerySet(PrunableQuerySet["QueuedMail"]):
 
     def fail(self, cause: str) -> int:
         """Marks the mails as failed. The cause is stored without a traceback, which could quote a link."""
-        return self.update(status=Status.FAILED, finished_at=timezone.now(), exception_class_path=cause, traceback="")
+        return self.update(status=Status.FAILED, finished_at=timezone.now(), exception_class_path=cause)
 
     fail.alters_data = True  # type: ignore[attr-defined]
 

@@ -272,7 +272,7 @@ class SignIn(RefreshTokens, ChangedColumnsModel):
             and not (self.kind == self.Kind.CLIENT and self.user.needs_bound_tokens and not self.key_thumbprint)
             and not (self.user.must_have_second_factor and self.level < 2 and self.actor_sid is None)
             and not (self.user.is_staff and self._is_beyond_staff_limits(now))
-            and self.is_of_same_password()
+            and self._is_of_same_password()
             and (self.actor_sid is None or self._is_support_allowed(now))
         )
 
@@ -289,8 +289,7 @@ class SignIn(RefreshTokens, ChangedColumnsModel):
         idle, max_age = settings.STAFF_IDLE, settings.STAFF_MAX
         return bool((idle and now - self.last_seen_at >= idle) or (max_age and now - self.created_at >= max_age))
 
-    def is_of_same_password(self) -> bool:
-        """Returns whether the user has the password with which the sign-in started, read with the user."""
+    def _is_of_same_password(self) -> bool:
         hashes = chain([self.user.get_session_auth_hash()], self.user.get_session_auth_fallback_hash())
         return any(constant_time_compare(self.auth_hash, each) for each in hashes)
 

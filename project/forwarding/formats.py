@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from accounts.models import SecurityEvent
-from accounts.models.event_sentences import IMPORTANCE_OF, Importance
+from accounts.models.event_sentences import Importance, importance_of
 
 APP_NAME = "wristband"
 # "security/authorization messages" (RFC 5424, section 6.2.1).
@@ -107,7 +107,7 @@ def _attributes(values: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _severity(event: SecurityEvent) -> tuple[int, int, str]:
     # During an update, a node may record a type that this code does not know.
-    return SEVERITIES[IMPORTANCE_OF.get(event.type, Importance.SECURITY)]  # type: ignore[call-overload]
+    return SEVERITIES[importance_of(event.type)]
 
 
 def _element(name: str, parameters: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Sends the security events to their receiver, as they are committed: at least once, and until it is told to stop."""
 
 import fcntl
+import hashlib
 import logging
 import os
 import threading
@@ -99,7 +100,8 @@ def _sole_sender(name: str) -> Iterator[EventReceiver | None]:
         with transaction.atomic():
             yield EventReceiver.objects.select_for_update(skip_locked=True).filter(name=name).first()
         return
-    file = lock_files.open_file("forward_events")
+    database = hashlib.sha256(str(connection.settings_dict["NAME"]).encode()).hexdigest()[:16]
+    file = lock_files.open_file(f"forward_events-{database}")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -13,7 +13,7 @@ from django.contrib.admin.models import CHANGE, LogEntry
 
 from accounts import activity, ending
 from accounts.models import SecurityEvent, SignIn, User
-from accounts.models.event_sentences import IMPORTANCE_OF, Importance
+from accounts.models.event_sentences import Importance, importance_of
 from tests.conftest import send_mails
 
 pytestmark = pytest.mark.django_db
@@ -40,6 +40,17 @@ def page(browser_of, ann, stranger):
 def test_every_event_has_its_own_sentence(ann, type):
     written = SecurityEvent.objects.record(type, ann)
     assert written.sentence.endswith(".")
+
+
+def test_an_event_of_a_newer_release_is_shown_everywhere(page, ann, staff, client_of, browser_of):
+    """A node of a newer release has recorded it, during an update or before the way back."""
+    SecurityEvent(user=ann, type="of_a_newer_release", details={}).save(force_insert=True)
+    assert "cannot describe yet" in page.get(PAGE).content.decode()
+    assert b"of_a_newer_release" in b"".join(page.post(f"{PAGE}download/").streaming_content)
+    types = {each["type"] for each in client_of(ann).get("/api/events/").json()["results"]}
+    assert "of_a_newer_release" in types
+    assert page.get("/").status_code == 200
+    assert browser_of(staff).get("/admin/accounts/securityevent/").status_code == 200
 
 
 def test_the_page_describes_what_happened(page):
@@ -238,7 +249,7 @@ def test_each_type_is_found_by_one_filter(here, ann):
         insert(ann, type)
     for show in Importance.values:
         found = {event.type for event in events_of(here.get(f"{PAGE}?show={show}"))}
-        assert found == {type for type in SecurityEvent.Type if IMPORTANCE_OF[type] == show}
+        assert found == {type for type in SecurityEvent.Type if importance_of(type) == show}
 
 
 def events_of(response):

@@ -4,6 +4,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -16,10 +17,12 @@ pytestmark = [pytest.mark.long, pytest.mark.once]
 
 PASSWORD = "violet anchor hums at dawn"
 MAKE_USERS = f"""
+from django.contrib.auth.hashers import make_password
 from django.utils import timezone
 from accounts.models import User
+password, now = make_password({PASSWORD!r}), timezone.now()
 for name in {{names}}:
-    User.objects.create_user(name, f"{{{{name}}}}@example.org", {PASSWORD!r}, email_confirmed_at=timezone.now())
+    User.objects.create(username=name, email=f"{{{{name}}}}@example.org", password=password, email_confirmed_at=now)
 """
 NOTIFY_ALL = """
 from accounts.models import User
@@ -41,14 +44,19 @@ AttemptCounter.objects.all().delete()
 ALARM = "We signed out one of your apps"
 
 
-@pytest.fixture(scope="module", params=["PostgreSQL", "SQLite"])
-def stores(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of a migrated database with users, and of a mail server that is not running yet."""
-    name = f"mails_{uuid4().hex}"
-    if request.param == "SQLite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('mails') / name}.sqlite3"
-    else:
-        url = servers.create_database(os.environ["DATABASE_URL"], name)
+@pytest.fixture(scope="module")
+def stores() -> dict[str, str]:
+    """The environment of a migrated PostgreSQL with users, and of a mail server that is not running yet."""
+    return prepared(servers.create_database(os.environ["DATABASE_URL"], f"mails_{uuid4().hex}"))
+
+
+@pytest.fixture(params=["PostgreSQL", "SQLite"])
+def each_store(request: pytest.FixtureRequest, tmp_path: Path, stores: dict[str, str]) -> dict[str, str]:
+    return stores if request.param == "PostgreSQL" else prepared(f"sqlite:///{tmp_path}/mails.sqlite3")
+
+
+def prepared(url: str) -> dict[str, str]:
+    """Returns the environment of a database that is migrated and has users."""
     env = {
         "DATABASE_URL": url,
         "REDIS_URL": "",
@@ -114,10 +122,14 @@ def test_a_killed_worker_loses_no_mail(stores: dict[str, str], stops_before: str
 COUNT = "from accounts.models import QueuedMail; print(QueuedMail.objects.count())"
 
 
-def test_several_workers_send_each_mail_once(stores: dict[str, str]) -> None:
+def test_several_workers_send_each_mail_once(each_store: dict[str, str]) -> None:
     server = MailServer()
-    shell(stores, NOTIFY_ALL)
-    with server.running(port_of(stores)), servers.mail_worker(stores) as first, servers.mail_worker(stores) as second:
+    shell(each_store, NOTIFY_ALL)
+    with (
+        server.running(port_of(each_store)),
+        servers.mail_worker(each_store) as first,
+        servers.mail_worker(each_store) as second,
+    ):
         servers.wait_until(lambda: len(server.letters) >= 20, 40)
         time.sleep(2)
         logs = first.log + second.log

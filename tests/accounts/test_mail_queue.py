@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.core.mail.backends import locmem
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.utils import timezone
@@ -219,6 +220,22 @@ class Failing:
 
     def send_messages(self, messages: list[Any]) -> None:
         raise SystemExit(1)
+
+
+class FailingAtTheEnd(locmem.EmailBackend):
+    """An e-mail backend that fails after the server has accepted the mail."""
+
+    def close(self) -> None:
+        raise OSError
+
+
+def test_an_error_after_the_mail_was_accepted_sends_no_second(ann: Any, mailoutbox: Any, settings: Any) -> None:
+    settings.EMAIL_BACKEND = "tests.accounts.test_mail_queue.FailingAtTheEnd"
+    alarm(ann)
+    send_mails()
+    with time_machine.travel(timezone.now() + timedelta(hours=1)):
+        send_mails()
+    assert len(mailoutbox) == 1
 
 
 def claim(queued: QueuedMail, ago: timedelta) -> None:

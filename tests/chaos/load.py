@@ -1,22 +1,19 @@
-"""Clients that sign in, call, refresh and end sign-ins in both modes, and record the responses."""
+"""The base of clients that sign in, call, refresh and end sign-ins, and record the responses."""
 
 import asyncio
-import base64
 import copy
-import hashlib
-import json
 import random
 import re
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Self
-from uuid import UUID
 
 import httpx
 
+from tests.chaos.people import PASSWORD, Code, Person
 from tests.chaos.recorder import FOREVER, Call, End, History
 
-PASSWORD = "violet anchor hums at dawn"
 # How long a client waits for a response, in seconds.
 PATIENCE = 30.0
 # Requests with a credential that has ended: a thief tries more than one worker.
@@ -24,25 +21,15 @@ THEFTS = 4
 # Between two actions of one client, in seconds.
 PAUSE = (0.3, 1.2)
 REFRESH_SHARE, LEAVE_SHARE, END_SHARE = 0.2, 0.05, 0.04
-ACCESS_SECONDS = 60
+# Of the sign-ins with a code that an attacker has seen, and sends again.
+REPLAY_SHARE = 0.2
 # The messages of h11.
 CUT_OFF = "without sending complete message body"
 
 
-def claims(token: str) -> dict[str, Any]:
-    payload = token.split(".")[1]
-    return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-
-
-class Person:
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.passwords = [PASSWORD]
-        self.clients: list[Client] = []
-        # Wholesale ends and sign-ins of one user are serialized, so that it is known which sign-ins an end affects.
-        # Set by run(), since a lock belongs to one event loop.
-        self.lock: asyncio.Lock
-        self.live: set[str] = set()
+def new_address(rng: random.Random, network: str = "10.0") -> str:
+    """Returns an address in a /16 network."""
+    return f"{network}.{rng.randrange(256)}.{rng.randrange(1, 255)}"
 
 
 class Client:
@@ -55,10 +42,7 @@ class Client:
     def __init__(self, person: Person, history: History, rng: random.Random) -> None:
         self.person, self.history, self.rng = person, history, rng
         person.clients.append(self)
-        self.headers = {
-            "X-Forwarded-Proto": "https",
-            "X-Forwarded-For": f"10.{rng.randrange(256)}.{rng.randrange(256)}.{rng.randrange(1, 255)}",
-        }
+        self.headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": new_address(rng, f"10.{rng.randrange(256)}")}
         self.sid = ""
 
     async def run(self, until: float) -> None:
@@ -139,18 +123,19 @@ class Client:
         # From this time on it may be executed.
         self.history.ends.append(End(action, time.monotonic(), FOREVER, False, self.person.name, sids, jti, by, keys))
         # To sign out of an ended sign-in, or to block a refused token, is not an error.
-        named = action if action in ("sign out", "block") else "end"
+        named = action if action in ("sign out", "block", "theft") else "end"
         call, response = await self.ask(named, method, path, **how)
         self.history.calls.append(call)
         if response is not None:
             self.take_cookies(response)
-        # If the own sign-in has ended before, nothing else was ended.
+        # If the own sign-in has ended before, nothing else was ended. A thief's refresh token is refused.
+        done = call.status == 401 if action == "theft" else call.accepted
         self.history.ends[number] = End(
-            action, call.sent_at, call.answered_at, call.accepted, self.person.name, sids, jti, by, keys
+            action, call.sent_at, call.answered_at, done, self.person.name, sids, jti, by, keys
         )
         if call.status == 401 or (call.accepted and self.sid in sids):
             self.forget()
-        if call.accepted:
+        if done:
             # Old credentials are tried, like a thief does.
             await asyncio.gather(*(each.try_out("stolen") for each in copies))
         return call
@@ -192,8 +177,100 @@ class Client:
     def take_cookies(self, response: httpx.Response) -> None:
         """Stores the new session key of a password change."""
 
+    # The sign-in
+
     async def sign_in(self) -> None:
+        """Tries the passwords that may be right, and then a code if the user has a second factor."""
+        factors = self.person.second_factors
+        if (factors and not factors.has_code) or not await self.prepare_sign_in():
+            return
+        for password in list(self.person.passwords):
+            call, response = await self.send_password(password)
+            if response is not None and (step := self.step_in(response)):
+                self.person.passwords = [password]
+                self.history.calls.append(replace(call, action="first step"))
+                await self._finish(step, password)
+                return
+            if await self._is_started(call, response):
+                self.person.passwords = [password]
+                return
+            if call.status != self.wrong_password:
+                return
+
+    async def _finish(self, step: str, password: str) -> None:
+        factors = self.person.second_factors
+        code = factors.take() if factors else None
+        if not factors or not code:
+            return
+        call, response = await self.send_code(step, code)
+        if await self._is_started(call, response):
+            if self.rng.random() < REPLAY_SHARE:
+                await self.stranger().replay(password, code)
+            if factors.needs_codes:
+                await self._renew_codes()
+
+    async def _is_started(self, call: Call, response: httpx.Response | None) -> bool:
+        """Records the last request of a sign-in, and returns whether it started one."""
+        self.sid = await self.started(response) if response is not None and self.is_granted(call) else ""
+        self.history.calls.append(replace(call, sid=self.sid))
+        if self.sid:
+            self.person.live.add(self.sid)
+        return bool(self.sid)
+
+    async def _renew_codes(self) -> None:
+        call, response = await self.ask("new codes", "POST", "/api/factors/recovery-codes/", json={})
+        self.keep(call)
+        if self.person.second_factors and call.status in (0, 200, 503):
+            # Without a response it is unknown which codes are valid.
+            codes = response.json()["recovery_codes"] if response is not None and call.accepted else []
+            self.person.second_factors.recovery_codes = codes
+
+    def stranger(self) -> Self:
+        """Returns a client at another address without credentials."""
+        stranger = self.copy()
+        stranger.headers = self.headers | {"X-Forwarded-For": new_address(self.rng, "198.18")}
+        stranger.drop_credentials()
+        return stranger
+
+    async def replay(self, password: str, code: Code) -> None:
+        """An attacker knows the password and has seen the code."""
+        body = {"username": self.person.name, "password": password}
+        call, response = await self.ask("first step", "POST", "/api/token/", json=body)
+        self.history.calls.append(call)
+        if response is not None and call.status == 403 and "step" in response.json():
+            body = {"step": response.json()["step"], code.field: code.text}
+            call, _ = await self.ask(
+                "replayed code", "POST", "/api/token/second-step/", json=body, note={"code": code.name}
+            )
+            self.history.calls.append(call)
+
+    # Of each kind of client
+
+    # The status for a wrong password.
+    wrong_password = 401
+
+    async def prepare_sign_in(self) -> bool:
+        return True
+
+    async def send_password(self, password: str) -> tuple[Call, httpx.Response | None]:
         raise NotImplementedError
+
+    def step_in(self, response: httpx.Response) -> str:
+        """Returns the step that the second request needs; "" if the response is about no second step."""
+        return response.json().get("step", "") if response.status_code == 403 else ""
+
+    async def send_code(self, step: str, code: Code) -> tuple[Call, httpx.Response | None]:
+        raise NotImplementedError
+
+    def is_granted(self, call: Call) -> bool:
+        return call.accepted
+
+    async def started(self, response: httpx.Response) -> str:
+        """Takes the credentials, and returns the sign-in."""
+        raise NotImplementedError
+
+    def drop_credentials(self) -> None:
+        self.sid = ""
 
     async def renew(self) -> None:
         await self.call()
@@ -202,155 +279,7 @@ class Client:
         raise NotImplementedError
 
 
-class Program(Client):
-    mode = "token"
-    own_ends = ("sign_out", "block")
-    access = refresh = ""
-    expires = 0.0
-
-    def credentials(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.access}"} if self.sid else {}
-
-    async def sign_in(self) -> None:
-        for password in list(self.person.passwords):
-            body = {"username": self.person.name, "password": password}
-            call, response = await self.ask("sign in", "POST", "/api/token/", json=body)
-            if call.accepted and response:
-                self._take(response, call.sent_at)
-                call = Call(**{**vars(call), "sid": self.sid})
-                self.person.live.add(self.sid)
-                self.person.passwords = [password]
-            self.history.calls.append(call)
-            if call.status != 401:
-                return
-
-    def _take(self, response: httpx.Response, sent_at: float) -> None:
-        pair = response.json()
-        self.access, self.refresh = pair["access"], pair["refresh"]
-        self.sid, self.jti = claims(self.access)["sid"], UUID(claims(self.access)["jti"]).hex
-        # By the earliest clock of all nodes.
-        self.expires = sent_at + ACCESS_SECONDS - 31
-        # Tokens have whole seconds.
-        self.expires_at = sent_at + ACCESS_SECONDS - 1
-
-    async def renew(self) -> None:
-        presented = self.refresh
-        note = {"presented": claims(presented)["jti"], "jti": "", "expires": FOREVER}
-        patience = self.patience(LEAVE_SHARE * 4)
-        call, response = await self.ask(
-            "refresh", "POST", "/api/token/refresh/", patience, note, json={"refresh": presented}
-        )
-        if call.accepted and response:
-            returned = claims(response.json()["refresh"])["jti"]
-            self._take(response, call.sent_at)
-            call = Call(**{**vars(call), "returned": returned})
-        self.keep(call)
-
-    async def call(self) -> None:
-        if time.monotonic() > self.expires:
-            await self.renew()
-            return
-        if self.rng.random() < 0.5:
-            call, _ = await self.ask("call", "GET", "/api/me/", self.patience())
-        else:
-            # Without a statement: decided by the mirror alone.
-            call, _ = await self.ask("call", "POST", "/api/token/verify/", json={"token": self.access})
-        self.keep(call)
-
-    async def sign_out(self) -> None:
-        await self.end("sign out", "POST", "/api/token/blacklist/", {self.sid}, json={"refresh": self.refresh})
-
-    async def block(self) -> None:
-        if time.monotonic() > self.expires:
-            # An expired token needs no block.
-            return
-        jti = self.jti
-        blocked = await self.end("block", "POST", "/api/token/revoke/", (), jti, data={"token": self.access})
-        if blocked.accepted:
-            await self.copy().try_out("stolen")
-        self.expires = 0.0
-
-
-class Browser(Client):
-    mode = "session"
-    own_ends = ("sign_out", *3 * ("confirm_password",))
-    cookie = csrf = ""
-
-    def credentials(self) -> dict[str, str]:
-        cookie = f"__Host-csrftoken={self.csrf}; __Host-sessionid={self.cookie}"
-        origin = str(self.http.base_url).replace("http:", "https:").rstrip("/")
-        return {"Cookie": cookie, "X-CSRFToken": self.csrf, "Origin": origin}
-
-    async def sign_in(self) -> None:
-        self.cookie = self.csrf = self.key = ""
-        page, response = await self.ask("page", "GET", "/accounts/login/")
-        self.history.calls.append(page)
-        if response is None or page.status != 200:
-            return
-        self.take_cookies(response)
-        for password in list(self.person.passwords):
-            form = {"username": self.person.name, "password": password}
-            call, response = await self.ask("sign in", "POST", "/accounts/login/", data=form)
-            if response is not None and call.status == 302:
-                self.take_cookies(response)
-                self.person.passwords = [password]
-                await self._learn_sid()
-                call = Call(**{**vars(call), "sid": self.sid})
-            self.history.calls.append(call)
-            if call.status != 200:
-                return
-
-    async def _learn_sid(self) -> None:
-        for _ in range(10):
-            call, response = await self.ask("list", "GET", "/api/sign-ins/")
-            if call.accepted and response:
-                self.sid = next((each["id"] for each in response.json()["results"] if each["current"]), "")
-                if self.sid:
-                    self.person.live.add(self.sid)
-                return
-            await asyncio.sleep(1)
-
-    def take_cookies(self, response: httpx.Response) -> None:
-        for line in response.headers.get_list("Set-Cookie"):
-            if found := re.match(r"__Host-(sessionid|csrftoken)=([^;]*)", line):
-                if found[1] == "sessionid":
-                    self.cookie, self.key = found[2], key_id(found[2])
-                else:
-                    self.csrf = found[2]
-
-    async def call(self) -> None:
-        path = self.rng.choice(["/api/me/", "/api/me/", "/accounts/profile/"])
-        self.keep((await self.ask("call", "GET", path, self.patience()))[0])
-
-    async def sign_out(self) -> None:
-        # A key that raw SQL has replaced or deleted names no sign-in: the browser is signed out, and no row ends.
-        is_known = not any(self.key in end.keys for end in self.history.ends if end.is_raw_sql)
-        await self.end("sign out", "POST", "/accounts/logout/", {self.sid} if is_known else ())
-        if not is_known:
-            self.forget()
-
-    async def confirm_password(self) -> None:
-        """Replaces the session key. Requests before, so that several workers remember the old one."""
-        if len(self.person.passwords) == 1:
-            await self.copy().try_out("call")
-            body = {"password": self.person.passwords[0]}
-            await self.end("confirm", "POST", "/api/password/confirm/", (), json=body, key=self.key)
-
-
-def key_id(cookie: str) -> str:
-    """Returns the first digits of the stored form of a session key."""
-    return hashlib.sha256(cookie.encode()).hexdigest()[:32]
-
-
-def make_clients(names: list[str], history: History, seed: int) -> list[Client]:
-    return [
-        kind(person, history, random.Random(f"{seed}/{person.name}/{which}"))
-        for person in map(Person, names)
-        for which, kind in enumerate((Program, Program, Browser, Browser))
-    ]
-
-
-async def run(url: str, clients: list[Client], until: float, *others: Coroutine[Any, Any, None]) -> None:
+async def run(url: str, clients: Sequence[Client], until: float, *others: Coroutine[Any, Any, None]) -> None:
     """Runs the clients, and the other tasks beside them."""
     limits = httpx.Limits(max_connections=400, max_keepalive_connections=50)
     async with httpx.AsyncClient(base_url=url, timeout=40, limits=limits, trust_env=False) as http:

@@ -10,7 +10,9 @@ from typing import Any
 import psycopg
 
 from tests.chaos.checker import BOUND
-from tests.chaos.load import PASSWORD, Browser, Client, Person
+from tests.chaos.clients import Browser
+from tests.chaos.load import Client
+from tests.chaos.people import PASSWORD, Person
 from tests.chaos.recorder import FOREVER, End, History
 
 # Between two changes, in seconds.
@@ -88,7 +90,9 @@ class RawSQL:
         browsers = [each for each in signed_in if isinstance(each, Browser)]
         keys = [each.key for each in browsers]
         if browsers:
-            await self.change("delete sessions", browsers, (), (DELETE_SESSIONS, [keys]), keys=keys)
+            # A deleted session takes the tokens of its sign-in along. The row of the sign-in does not end.
+            sids = {each.sid for each in browsers}
+            await self.change("delete sessions", browsers, sids, (DELETE_SESSIONS, [keys]), keys=keys)
         return bool(browsers)
 
     async def replace_key(self, person: Person, signed_in: list[Client]) -> bool:

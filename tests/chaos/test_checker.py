@@ -5,22 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tests.chaos.checker import check
-from tests.chaos.recorder import Call, End, Fault, History, Record
-
-SIGN_IN = Call("sign in", 0, 0.1, 200, sid="s", user="ann", mode="token")
-CALL = Call("call", 1, 1.1, 200, sid="s", user="ann", mode="token", jti="j")
-END = End("sign out", 2, 2.1, True, "ann", frozenset({"s"}))
-RECORD = Record(frozenset({"s"}), frozenset(), {("signed_in", "s"): 1, ("signed_out", "s"): 1})
-VALKEY = Fault("killed", 1.5, 3, "valkey")
-POSTGRES = Fault("paused", 1.5, 3, "postgres")
-
-
-def rules(calls: list[Call], ends: list[End] = (), faults: list[Fault] = (), record: Record = RECORD) -> list[str]:
-    return [each.rule for each in check(History([SIGN_IN, *calls], list(ends), list(faults), record))]
-
-
-def at(seconds: float, **changes: object) -> Call:
-    return replace(CALL, sent_at=seconds, answered_at=seconds + 0.1, **changes)
+from tests.chaos.made_history import CALL, END, EVENTS, POSTGRES, RECORD, REUSED, SIGN_IN, VALKEY, at, rules
+from tests.chaos.recorder import RESTORE, End, Fault, History, Record, Restore
 
 
 def test_a_valid_history_passes() -> None:
@@ -86,7 +72,8 @@ def test_a_refusal_before_the_end_was_requested_is_found() -> None:
 
 def test_a_wholesale_end_without_response_may_take_effect_late() -> None:
     end = End("end others", 0.5, 30, False, "ann", frozenset({"another"}))
-    record = replace(RECORD, reasons={"s": "ended_by_user at 12:00"})
+    ended = EVENTS | {("sign_in_ended", "s"): 1}
+    record = replace(RECORD, reasons={"s": "ended_by_user at 12:00"}, events=ended)
     assert rules([at(3, status=401)], [end], record=record) == []
     assert rules([at(3, status=401)], [end]) == ["no client is signed out without cause"]
     assert rules([at(3, status=401)], [replace(end, action="password")], record=record) != []
@@ -153,7 +140,7 @@ def test_an_expired_token_may_be_refused() -> None:
 
 def test_a_refresh_repeated_too_late_counts_as_reuse() -> None:
     lost = at(3, action="refresh", status=0, presented="a", left=True)
-    record = replace(RECORD, reasons={"s": "token_reused at 12:00"})
+    record = replace(RECORD, reasons={"s": "token_reused at 12:00"}, events=REUSED)
     late, stuck, soon = (at(seconds, action="refresh", status=401, presented="a") for seconds in (40, 10, 5))
     assert rules([lost, late], record=record) == []
     assert rules([lost, replace(stuck, answered_at=18)], record=record) == []
@@ -167,12 +154,12 @@ def test_an_abandoned_refresh_may_be_executed_late() -> None:
     retried = at(4, action="refresh", presented="a", returned="b")
     again = at(5, action="refresh", presented="b", returned="c")
     refused = at(9, status=401)
-    record = replace(RECORD, reasons={"s": "token_reused at 12:00"})
+    record = replace(RECORD, reasons={"s": "token_reused at 12:00"}, events=REUSED)
     signed_out = ["no client is signed out without cause"]
     assert rules([lost, retried, again, refused], record=record) == []
     assert rules([lost, retried, again, refused]) == signed_out
     assert rules([lost, retried, refused], record=record) == signed_out
-    assert rules([retried, again, refused], record=record) == signed_out
+    assert rules([retried, again, refused], record=record) == [*signed_out, "no honest client is called a thief"]
     # It was accepted after the time in which a hanging node may execute a request.
     assert rules([lost, retried, again, at(24), at(25, status=401)], record=record) == signed_out
 
@@ -234,3 +221,106 @@ def test_a_password_change_without_its_event_is_found() -> None:
     good = replace(RECORD, events={**RECORD.events, ("password_changed", "ann"): 1})
     assert rules([], [change, change], record=good) == ["no acknowledged change is lost"]
     assert rules([], [change], record=good) == []
+
+
+# Restores
+
+RESTORED = Restore(backup_began_at=1.5, began_at=4, over_at=6)
+RESTORE_END = End(RESTORE, 4, 6, True, "", frozenset({"s"}))
+
+
+def test_a_sign_in_that_a_restore_has_not_ended_is_found() -> None:
+    assert rules([at(3), at(6.9), at(7.1, status=401)], [RESTORE_END], restores=[RESTORED]) == []
+    assert rules([at(7.1)], [RESTORE_END], restores=[RESTORED]) == ["nothing is accepted after its end"]
+    assert rules([at(7.1, mode="session")], [RESTORE_END], restores=[RESTORED]) != []
+    record = replace(RECORD, ended=frozenset(), unended=frozenset({"s"}))
+    assert rules([], [RESTORE_END], record=record, restores=[RESTORED]) == ["no acknowledged change is lost"]
+
+
+def test_a_restore_may_end_what_starts_on_a_slow_clock() -> None:
+    restored = Restore(backup_began_at=-20, began_at=-10, over_at=-5)
+    assert rules([at(3, status=401)], restores=[restored]) == []
+    earlier = replace(restored, backup_began_at=-90, began_at=-60, over_at=-50)
+    assert rules([at(3, status=401)], restores=[earlier]) == ["no client is signed out without cause"]
+
+
+def test_a_change_before_the_backup_that_is_lost_is_found() -> None:
+    lost = Record(frozenset(), frozenset(), {("signed_in", "s"): 1})
+    assert rules([], [END], record=lost, restores=[RESTORED]) == []
+    later = replace(RESTORED, backup_began_at=2.2)
+    assert rules([], [END], record=lost, restores=[later]) == ["no acknowledged change is lost"]
+
+
+def test_an_end_before_the_backup_that_is_undone_is_found() -> None:
+    end = replace(END, sent_at=1, answered_at=1.1)
+    assert rules([at(7)], [end], restores=[RESTORED]) == ["nothing is accepted after its end"]
+
+
+def test_a_sign_in_after_the_backup_may_be_unknown() -> None:
+    lost = Record(frozenset(), frozenset(), {})
+    assert rules([], record=lost, restores=[replace(RESTORED, backup_began_at=0.05)]) == []
+    assert rules([], record=lost, restores=[RESTORED]) == ["no acknowledged change is lost"]
+    # To sign out of it later, or to block its token, is no error.
+    later = replace(END, sent_at=7, answered_at=7.1)
+    block = replace(later, action="block", sids=frozenset(), jti="j", by="s")
+    assert rules([], [later, block], record=lost, restores=[replace(RESTORED, backup_began_at=0.05)]) == []
+
+
+# Half-done changes, thefts and second steps
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        replace(RECORD, half_done=("a session of nobody",)),
+        replace(RECORD, unended=frozenset({"another"})),
+        replace(RECORD, reasons={"s": "signed_out at 12:00"}, events={("signed_in", "s"): 1}),
+        replace(RECORD, reasons={"s": "ended_by_user at 12:00"}),
+        replace(RECORD, reasons={"s": "token_reused at 12:00"}, events=EVENTS | {("sign_in_ended", "s"): 1}),
+    ],
+)
+def test_a_change_without_its_event_is_found(record: Record) -> None:
+    assert rules([], record=record) == ["nothing is half done"]
+
+
+def test_raw_sql_ends_without_an_event() -> None:
+    record = replace(RECORD, reasons={"s": "ended_by_staff at 12:00"}, events={("signed_in", "s"): 1})
+    assert rules([], record=record) == []
+
+
+def test_an_honest_client_that_is_called_a_thief_is_found() -> None:
+    record = replace(RECORD, events=REUSED, reasons={"s": "token_reused at 12:00"})
+    theft = replace(END, action="theft")
+    lost = at(3, action="refresh", status=503, retry_after="2", presented="a")
+    assert rules([], [theft], record=record) == []
+    assert rules([lost], record=record) == []
+    assert rules([], record=record) == ["no honest client is called a thief"]
+    assert rules([replace(lost, status=200, returned="b")], record=record) == ["no honest client is called a thief"]
+
+
+def test_a_stolen_refresh_token_that_is_accepted_is_found() -> None:
+    first = at(1, action="refresh", presented="a", returned="b")
+    theft = at(2, action="theft", presented="a", returned="x")
+    assert rules([first, replace(theft, status=401)], [replace(END, action="theft")]) == []
+    assert rules([first, theft]) == ["no family forks"]
+
+
+def test_a_sign_in_without_its_second_step_is_found() -> None:
+    two_factor = frozenset({"ann"})
+    assert rules([], two_factor=two_factor) == ["no sign in skips its second step"]
+    assert [
+        each.rule for each in check(History([replace(SIGN_IN, code="c")], record=RECORD, two_factor=two_factor))
+    ] == []
+
+
+@pytest.mark.parametrize("action", ["replayed code", "end", "sign in"])
+def test_a_code_that_is_accepted_twice_is_found(action: str) -> None:
+    first, again = (at(when, action=action, code="ann recovery code c") for when in (1, 2.2))
+    assert rules([first, replace(again, status=401, sid="")], [END]) == []
+    assert rules([first, replace(again, code="d")], []) == []
+    assert rules([first, again]) == ["no code is accepted twice"]
+    undone = Restore(backup_began_at=0.5, began_at=1.5, over_at=2)
+    assert rules([first, again], restores=[undone]) == []
+    assert rules([first, again], restores=[replace(undone, backup_began_at=1.2)]) == ["no code is accepted twice"]
+    of_app = [replace(each, code="ann totp 7") for each in (first, again)]
+    assert rules(of_app, restores=[undone]) == ["no code is accepted twice"]

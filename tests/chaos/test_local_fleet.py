@@ -41,7 +41,7 @@ def test_the_local_fleet_starts_serves_and_ends(stand: subprocess.Popen[str], nu
     [password] = re.findall(r"alice +(\S+)", output)
     nodes = dict(re.findall(r"node +pid (\d+) +http://(\S+)", output))
     processes = [psutil.Process(int(pid)) for pid in re.findall(r"pid (\d+)", output)]
-    assert (len(nodes), len(processes)) == (2, 5)
+    assert (len(nodes), len(processes)) == (2, 6)
 
     with httpx.Client(base_url=base, timeout=30, trust_env=False) as http:
         assert http.get("/accounts/login/").status_code == 200

@@ -25,8 +25,6 @@ COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 OF_THE_PROJECT = {name: each for name, each in SERVICES.items() if each["image"] == "wristband"}
 NGINX = (DEPLOY / "nginx.conf").read_text()
-# Commands of packages: of django-tasks-db.
-OF_PACKAGES = {"db_worker"}
 
 
 class Unit(configparser.RawConfigParser):
@@ -65,7 +63,7 @@ def environment_of(service: dict[str, Any]) -> dict[str, str]:
 @pytest.mark.parametrize(("place", "command"), commands().items())
 def test_each_command_exists_in_the_project(place: str, command: list[str]) -> None:
     if words := words_after("manage.py ", command):
-        assert words.split()[0] in {*get_commands(), *OF_PACKAGES}
+        assert words.split()[0] in get_commands()
         return
     words = words_after("gunicorn ", command)
     # The README's command, with more options.
@@ -73,10 +71,11 @@ def test_each_command_exists_in_the_project(place: str, command: list[str]) -> N
         assert option.removeprefix("--") in words
 
 
-def test_the_worker_and_prune_run_in_both_deployments() -> None:
+def test_the_commands_run_in_both_deployments() -> None:
     text = {place: shlex.join(command) for place, command in commands().items()}
     for name, command in {
         "worker": "manage.py db_worker",
+        "events": "manage.py forward_events",
         "prune": "manage.py prune",
         "migrate": "manage.py migrate",
     }.items():
@@ -202,10 +201,11 @@ def test_only_migrate_has_the_role_that_owns_the_tables() -> None:
     assert roles == {
         "web": ["wristband"],
         "worker": ["wristband"],
+        "events": ["wristband"],
         "prune": ["wristband_prune"],
         "migrate": ["wristband_owner"],
     }
-    for name in ("web", "worker", "prune"):
+    for name in ("web", "worker", "events", "prune"):
         assert "OWNER" not in str(SERVICES[name])
     for role in ("migrate", "prune"):
         named = [path.name for path in UNITS if f"/etc/wristband/{role}.env" in Unit(path).all("EnvironmentFile")]
@@ -216,7 +216,7 @@ def test_the_rights_are_set_before_the_first_migration_and_after_each() -> None:
     mounted = [path.split(":")[:2] for path in SERVICES["database"]["volumes"] if path.startswith("./")]
     assert [path for path, _target in sorted(mounted, key=lambda pair: pair[1])] == ["./prune-role.sql", "./roles.sql"]
     assert SERVICES["rights"]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
-    for name in ("web", "worker", "prune"):
+    for name in ("web", "worker", "events", "prune"):
         assert SERVICES[name]["depends_on"]["rights"] == {"condition": "service_completed_successfully"}
 
 

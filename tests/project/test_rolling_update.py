@@ -8,14 +8,13 @@ import time
 import uuid
 from collections import Counter
 from contextlib import ExitStack
-from types import SimpleNamespace
+from dataclasses import replace
 
 import httpx
 import pytest
 
 from tests import servers
-from tests.chaos import __main__ as chaos
-from tests.chaos import load
+from tests.chaos import clients, database, load
 from tests.chaos.checker import check
 from tests.chaos.fleet import ENVIRONMENT
 from tests.chaos.recorder import History
@@ -23,7 +22,8 @@ from tests.project import releases
 
 NODES = 2
 SEED = 7
-NAMES = [f"person{number}" for number in range(4)]
+# Of the users of the fault run: two with a second factor, and two without.
+USED = slice(1, 5)
 # Seconds of load on each mix of releases.
 SECONDS = 2
 # The least numbers of accepted requests, and of requests with ended credentials, which are refused.
@@ -71,9 +71,9 @@ def start_again(node, root):
 class Load:
     """Clients that use the nodes until the block ends."""
 
-    def __init__(self, transport, history):
+    def __init__(self, transport, people, history):
         self.transport, self.over = transport, threading.Event()
-        self.clients = load.make_clients(NAMES, history, SEED)
+        self.clients = clients.make_clients(people, history, SEED)
 
     def __gt__(self, now):
         """In place of the time at which a load ends."""
@@ -104,20 +104,21 @@ def previous_code(tmp_path):
 
 
 def prepare(previous_code, database_url, redis_url=""):
-    """Returns the environment of nodes, with a database of the previous release."""
+    """Returns the environment of nodes, with a database of the previous release, and its users."""
     env = ENVIRONMENT | {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
     releases.manage(previous_code, env, "migrate", "--verbosity=0")
-    releases.manage(previous_code, env, "shell", "--verbosity=0", "--command", chaos.MAKE_PEOPLE)
-    return env
+    made = releases.manage(previous_code, env, "shell", "--verbosity=0", "--command", database.MAKE_PEOPLE)
+    return env, database.people_of(made)[USED]
 
 
 def test_an_update_and_its_way_back_disturb_no_client(previous_code, one_valkey):
     database_url = servers.create_database(os.environ["DATABASE_URL"], f"update_{uuid.uuid4().hex}")
-    env, history = prepare(previous_code, database_url, one_valkey.url), History()
+    env, people = prepare(previous_code, database_url, one_valkey.url)
+    history = History(two_factor=frozenset(each.name for each in people if each.second_factors))
     with ExitStack() as stack:
         nodes = [stack.enter_context(servers.node(env, 2, root=previous_code)) for _ in range(NODES)]
         balancer = Balancer(nodes)
-        with Load(balancer, history):
+        with Load(balancer, people, history):
             time.sleep(SECONDS)
             servers.manage(env, "migrate", "--verbosity=0")
             for root in (servers.ROOT, previous_code):
@@ -133,26 +134,28 @@ def test_an_update_and_its_way_back_disturb_no_client(previous_code, one_valkey)
 
 
 def test_an_update_on_sqlite_signs_no_client_out(previous_code, tmp_path):
-    env, history = prepare(previous_code, f"sqlite:///{tmp_path / 'db.sqlite3'}"), History()
-    clients = load.make_clients(NAMES[:2], history, SEED)
+    env, people = prepare(previous_code, f"sqlite:///{tmp_path / 'db.sqlite3'}")
+    history = History(two_factor=frozenset(each.name for each in people if each.second_factors))
+    users = clients.make_clients(people[1:3], history, SEED)
     with servers.node(env, 2, root=previous_code) as node:
-        run_load(node, clients)
+        run_load(node, users)
         servers.manage(env, "migrate", "--verbosity=0")
-        run_load(node, clients)
+        run_load(node, users)
         for root in (servers.ROOT, previous_code):
             start_again(node, root)
-            run_load(node, clients)
+            run_load(node, users)
     verify(history, env)
     assert len(history.calls) > 40
 
 
-def run_load(node, clients):
-    asyncio.run(load.run(node.url, clients, time.monotonic() + SECONDS))
+def run_load(node, users):
+    asyncio.run(load.run(node.url, users, time.monotonic() + SECONDS))
 
 
 def verify(history, env):
     """Checks that no request failed, no client was signed out without cause, and no ended sign-in was accepted."""
-    history.record = chaos.read_record(SimpleNamespace(env=env))
+    # No mail is sent here.
+    history.record = replace(database.read_record(env), alarms=())
     failed = [call for call in history.calls if call.status >= 500 or (not call.status and not call.left)]
     assert Counter((call.action, call.mode, call.status, call.said) for call in failed) == {}
     assert check(history) == []

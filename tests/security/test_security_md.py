@@ -250,7 +250,7 @@ def promises() -> Iterator[str]:
     yield "within three working days, and a fix within ninety days"
     seconds = settings.REDIS_TIMEOUT_SECONDS
     yield f"{seconds} seconds to connect and as much to answer"
-    yield f"(`EMAIL_URL`: {settings.EMAIL_TIMEOUT} seconds, in the background"
+    yield f"(`EMAIL_URL`: {settings.EMAIL_TIMEOUT} seconds, by `manage.py db_worker`"
     yield "any number of sign-ins at once"
     yield "`/health/live`, `/health/ready`, `/api/schema/` and `/api/docs/` are public on purpose."
     [common] = [
@@ -302,8 +302,6 @@ def test_every_way_to_sign_in_is_documented():
         "api/serializers.py": ["/api/token/", "/api/token/second-step/", "/api/token/passkey/"],
         "api/browser_session.py": ["/api/session/", "/api/session/second-step/", "/api/session/passkey/"],
         "api/connect_client.py": ["/accounts/clients/new/"],
-        "accounts/moving_in/continuing.py": ["/api/token/refresh/"],
-        "accounts/moving_in/middleware.py": ["the first page"],
         "api/compare/views.py": ["/compare/client/", "/compare/throw-away/"],
     }
     # Called by every login().

@@ -18,11 +18,12 @@ import pytest
 from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
+from django.test import override_settings
 from django_redis import get_redis_connection
 
-from accounts import links, registration
+from accounts import email_addresses, links, mail, passwords, registration
 from accounts.factors import recovery_codes, removals
-from accounts.models import AuthenticatorApp, SecurityEvent, SignIn, User
+from accounts.models import AuthenticatorApp, FactorRemoval, QueuedMail, SecurityEvent, SignIn, User
 from api.blocklist import status_list
 from api.blocklist.models import Entry
 from api.keys import Key
@@ -82,6 +83,7 @@ class Hour:
             part()
             time_machine.move_to(time.time() + 3600 / len(parts) - 60)
         self.who_is_still_there()
+        self.mails_that_wait()
         assert set(SecurityEvent.objects.values_list("type", flat=True)) == set(SecurityEvent.Type.values)
 
     # Actions
@@ -185,6 +187,13 @@ class Hour:
         self.mailed("password_reset_confirm")
         for action in ("deactivate", "reactivate", "end_all_sign_ins"):
             act(sues, USERS, action, users["eve"])
+        supporting = self.browser("sue")
+        act(supporting, USERS, "sign_in_as", users["grace"])
+        self.keep_cookies(supporting)
+        same_origin = {"sec-fetch-site": "same-origin"}
+        made = supporting.generic("POST", "/api/session/token/", "{}", "application/json", headers=same_origin)
+        self.secrets.add(made.json()["access"])
+        assert supporting.post("/accounts/support/end/").status_code == 302
         act(sues, SIGN_INS, "end_selected", SignIn.objects.filter(user__username="carol").live().first())
         edited = {"username": "frank", "email": "frank@example.org", "is_active": "on", "last_name": "Ford"}
         sues.post(f"{USERS}{users['frank'].pk}/change/", edited | {"is_staff": "on"})
@@ -243,6 +252,22 @@ class Hour:
             assert client.renew().status_code == 200
             self.keep_tokens(client)
         self.good |= {"access token": self.kept.access, "refresh token": self.kept.refresh}
+
+    def mails_that_wait(self):
+        """A mail of each kind with a link, and an alarm, stay in the queue; one has failed."""
+        dave, bob = User.objects.get(username="dave"), User.objects.get(username="bob")
+        with override_settings(SITE_URL="https://testserver"):
+            email_addresses.send_confirmation(dave)
+            passwords.send_reset(dave)
+            mail.send_later("factor_removal", bob, removal=str(FactorRemoval.objects.latest("requested_at").pk))
+        bob.notify("token_reused", client="script")
+        QueuedMail.objects.filter(pk=QueuedMail.objects.latest("enqueued_at").pk).fail("SMTPDataError 554")
+        assert {str(each) for each in QueuedMail.objects.all()} == {
+            "confirm_email",
+            "password_reset",
+            "factor_removal",
+            "token_reused",
+        }
 
     # Issued secrets
 

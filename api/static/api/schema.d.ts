@@ -754,7 +754,10 @@ export interface paths {
                     content: {
                         "application/json": {
                             database: string;
+                            keys: string;
+                            mail: string;
                             redis: string;
+                            static_files: string;
                             status: string;
                         };
                     };

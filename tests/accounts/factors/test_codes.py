@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 import time_machine
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from accounts.factors import recovery_codes, totp
@@ -91,6 +92,21 @@ def test_a_try_of_a_recovery_code_costs_one_hash(ann, hers, monkeypatch):
     for text in ("3-AAAA-BBBB-CCCC-DDDD", "no code", "9" * 30, ""):
         recovery_codes.use(ann, text)
     assert len(tried) == 4
+
+
+@pytest.mark.parametrize("table", ["accounts_securityevent", "django_tasks_database_dbtaskresult"])
+def test_a_code_without_its_event_or_mail_stays_unused(ann, hers, table):
+    _app, codes = add_app(hers)
+    ann = User.objects.get(pk=ann.pk)
+
+    def refuse(execute, sql, params, many, context):
+        if sql.startswith("INSERT") and table in sql:
+            raise OperationalError("The connection was lost.")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(refuse), pytest.raises(OperationalError):
+        recovery_codes.use(ann, codes[0])
+    assert recovery_codes.left(ann) == 10
 
 
 def test_a_used_code_is_recorded_and_mailed(ann, password, hers, mails_of):

@@ -20,6 +20,7 @@ BEYOND_ANY_SCHEMA = (
     "This password is too common.",
     "This password consists of one or two common words",
     "This password repeats the same characters",
+    "This password is in a list of common or stolen passwords",
     "This password contains little more than ",
     "The password is too similar to the ",
     "Send one of: ",

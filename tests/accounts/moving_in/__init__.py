@@ -1,1 +1,0 @@
-"""Tests of users who move in from another site."""
