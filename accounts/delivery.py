@@ -3,13 +3,17 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from smtplib import SMTPNotSupportedError, SMTPRecipientsRefused, SMTPResponseException
+from smtplib import SMTP, SMTP_SSL, SMTPHeloError, SMTPRecipientsRefused, SMTPResponseException, SMTPSenderRefused
 from typing import Any
 
+from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
+from django.core.mail.backends import smtp
 
 # RFC 3463: the detail of a reply, for example 5.7.1.
 ENHANCED_STATUS = re.compile(r"\b[245]\.\d{1,3}\.\d{1,3}\b")
+# RFC 5321, section 4.5.3.2.6: a server may scan a mail before it replies. A client that times out sends it twice.
+DATA_SECONDS = 600.0
 
 
 class DeliveryError(Exception):
@@ -20,18 +24,58 @@ class ServerUnavailable(DeliveryError):
     """No session with the mail server, for a cause that concerns every mail: network, TLS, or authentication."""
 
 
+class SenderRefused(ServerUnavailable):
+    """The server refuses the sender, which is that of every mail: not allowed, not authenticated, or suspended."""
+
+
 class Delayed(DeliveryError):
-    """The mail may be accepted later: a 4yz reply (RFC 5321, section 4.2.1), or a lost connection."""
+    """
+    The mail may be accepted later: a 4yz reply (RFC 5321, section 4.2.1), a lost connection, or a 5yz reply to the text
+    of the mail, which may concern every mail: a suspended account, or a full disk.
+    """
 
 
 class Refused(DeliveryError):
-    """The mail will not be accepted: a 5yz reply."""
+    """The mail will not be accepted: a 5yz reply to its recipient."""
+
+
+class Connection(SMTP):
+    """Waits for up to DATA_SECONDS for the reply to a mail. For all other replies the timeout is EMAIL_TIMEOUT."""
+
+    def data(self, msg: Any) -> Any:
+        try:
+            return super().data(msg)
+        finally:
+            self._set_timeout(self.timeout)
+
+    def send(self, s: Any) -> None:
+        super().send(s)
+        # A command is a str.
+        if isinstance(s, bytes):
+            self._set_timeout(DATA_SECONDS)
+
+    def _set_timeout(self, seconds: float) -> None:
+        # None after a lost connection.
+        if self.sock:
+            self.sock.settimeout(seconds)
+
+
+class TLSConnection(Connection, SMTP_SSL):
+    """The same with TLS from the start."""
+
+
+class Backend(smtp.EmailBackend):
+    """Django's backend for SMTP with these connections."""
+
+    @property
+    def connection_class(self) -> type[Connection]:
+        return TLSConnection if self.use_ssl else Connection
 
 
 @contextmanager
 def session() -> Iterator[Any]:
     """A session with the mail server of EMAIL_URL. Raises ServerUnavailable."""
-    server = get_connection()
+    server = _server()
     try:
         server.open()
     except Exception as error:
@@ -45,11 +89,11 @@ def session() -> Iterator[Any]:
 
 
 def deliver(server: Any, message: EmailMessage) -> None:
-    """Sends a mail in a session. Raises Delayed and Refused."""
+    """Sends a mail in a session. Raises SenderRefused, Delayed and Refused."""
     try:
         server.send_messages([message])
     except Exception as error:
-        raise (Refused if _is_permanent(error) else Delayed)(codes(error)) from None
+        raise _kind(error)(codes(error)) from None
 
 
 def codes(error: Exception) -> str:
@@ -63,15 +107,20 @@ def codes(error: Exception) -> str:
     return " ".join([type(error).__name__, *found])
 
 
+def _server() -> Any:
+    is_smtp = settings.EMAIL_BACKEND == "django.core.mail.backends.smtp.EmailBackend"
+    return Backend() if is_smtp else get_connection()
+
+
 def _close(server: Any) -> None:
     # The server has accepted or refused the mail: an error of QUIT changes neither.
     with suppress(Exception):
         server.close()
 
 
-def _is_permanent(error: Exception) -> bool:
-    if isinstance(error, SMTPRecipientsRefused):
-        return any(code >= 500 for code, _ in error.recipients.values())
-    if isinstance(error, SMTPResponseException):
-        return error.smtp_code >= 500
-    return isinstance(error, SMTPNotSupportedError)
+def _kind(error: Exception) -> type[DeliveryError]:
+    if isinstance(error, SMTPSenderRefused | SMTPHeloError):
+        return SenderRefused
+    if isinstance(error, SMTPRecipientsRefused) and any(code >= 500 for code, _ in error.recipients.values()):
+        return Refused
+    return Delayed

@@ -16,9 +16,16 @@ from django_tasks_db.management.commands import db_worker
 from django_tasks_db.models import DBTaskResult
 
 from accounts import mail
-from accounts.delivery import Delayed, Refused, ServerUnavailable
+from accounts.delivery import Delayed, Refused, SenderRefused, ServerUnavailable
 from accounts.models import QueuedMail
-from accounts.models.mails import LEASE, LONGEST_PAUSE, RETRY_FOR, SHORTEST_PAUSE, QueuedMailQuerySet
+from accounts.models.mails import (
+    LEASE,
+    LONGEST_PAUSE,
+    LONGEST_URGENT_PAUSE,
+    RETRY_FOR,
+    SHORTEST_PAUSE,
+    QueuedMailQuerySet,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +126,10 @@ def _send(row: Any) -> None:
     claim = QueuedMail.objects.claimed_as(row)
     try:
         row.task.call(mail.TaskContext(task_result=row.task_result), **row.args_kwargs["kwargs"])
+    except SenderRefused:
+        # Its quota is counted: the first attempt is kept. The others would make the row grow for a day.
+        claim.put_back(worker_ids=row.worker_ids[:-1] or row.worker_ids)
+        raise
     except ServerUnavailable:
         # No attempt of this mail: its quota is not counted yet.
         claim.put_back(worker_ids=row.worker_ids[:-1])
@@ -150,7 +161,8 @@ def _repeat(row: DBTaskResult, claim: QueuedMailQuerySet, cause: str) -> None:
     if age >= RETRY_FOR:
         _give_up(claim, cause, row)
         return
-    pause = min(max(age, SHORTEST_PAUSE), LONGEST_PAUSE)
+    longest = LONGEST_URGENT_PAUSE if row.priority >= mail.Priority.RESET else LONGEST_PAUSE
+    pause = min(max(age, SHORTEST_PAUSE), longest)
     claim.put_back(run_after=now + pause)
     logger.warning("A mail is tried again in %d seconds: %s (%s)", pause.total_seconds(), _template(row), cause)
 

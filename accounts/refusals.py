@@ -1,6 +1,7 @@
 """
 The log of refused requests (OWASP ASVS 16.3.2, 16.3.3): one line for each, up to a limit, and then one line that sums
-up the others. A flood of refused requests neither fills the disk nor hides the requests of other clients.
+up the others. A flood of refused requests does not fill the disk. If it comes from fewer than 14 networks (4 with five
+lines, 10 with one), another client still gets its first line.
 """
 
 import logging
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 WINDOW_SECONDS = 60.0
 MAX_LINES_PER_WINDOW = 30
 MAX_LINES_OF_CLIENT = 5
+# Of MAX_LINES_PER_WINDOW: only for the first line of a client.
+MAX_FIRST_LINES = 10
 MAX_SUMMED_CODES = 20
 MAX_REASON_LENGTH = 200
 MAX_METHOD_LENGTH = 16
@@ -47,7 +50,7 @@ class Window:
             if now >= self._ends_at:
                 self._ends_at, self._lines = now + self._seconds, 0
                 self._lines_of.clear()
-            if self._lines < MAX_LINES_PER_WINDOW and self._lines_of[client] < MAX_LINES_OF_CLIENT:
+            if self._has_line_for(client):
                 self._lines += 1
                 self._lines_of[client] += 1
                 return True
@@ -57,6 +60,11 @@ class Window:
                 timer.start()
             self._summed[code if code in self._summed or len(self._summed) < MAX_SUMMED_CODES else "other"] += 1
             return False
+
+    def _has_line_for(self, client: str) -> bool:
+        if client not in self._lines_of:
+            return self._lines < MAX_LINES_PER_WINDOW
+        return self._lines < MAX_LINES_PER_WINDOW - MAX_FIRST_LINES and self._lines_of[client] < MAX_LINES_OF_CLIENT
 
     def _log_sum(self) -> None:
         with self._lock:
@@ -113,9 +121,17 @@ def expect(request: HttpRequest) -> None:
 
 
 def code_of(response: HttpResponseBase) -> str:
-    """The `code` in the body of an error of the API, or else a word for the status."""
+    """The `code` in the body of an error of the API, or else a word for the status, or its number if it has none."""
     data = getattr(response, "data", None)
     if isinstance(data, dict) and isinstance(data.get("code"), str):
         return str(data["code"])
     code: str | None = getattr(response, "refusal_code", None)
-    return code or HTTPStatus(response.status_code).name.lower()
+    return code or _word_for(response.status_code)
+
+
+def _word_for(status: int) -> str:
+    try:
+        return HTTPStatus(status).name.lower()
+    except ValueError:
+        # A view of another app may answer with any status, such as 499.
+        return str(status)

@@ -30,17 +30,22 @@ mirror_age = Gauge(
 connections = Gauge("wristband_database_connections", "Open connections to PostgreSQL", multiprocess_mode="livesum")
 clock_ahead = Gauge(
     "wristband_clock_ahead_seconds",
-    "How far the clock of this node was ahead of PostgreSQL's at the last readiness check",
+    "How far the clock of this node was ahead of PostgreSQL's at the last measurement",
     multiprocess_mode="mostrecent",
 )
 mail_age = Gauge(
     "wristband_mail_waiting_seconds",
-    "Age of the oldest mail that waits in the queue, at the last readiness check of a node",
+    "Longest time for which a mail of the queue has been due, at the last measurement of a node",
+    multiprocess_mode="mostrecent",
+)
+mails_delayed = Gauge(
+    "wristband_mails_delayed",
+    "Mails that the mail server refuses for now, at the last measurement of a node",
     multiprocess_mode="mostrecent",
 )
 mails_failed = Gauge(
     "wristband_mails_failed",
-    "Mails that were refused or could not be sent for a day, at the last readiness check of a node",
+    "Mails that were refused or could not be sent for a day, at the last measurement of a node",
     multiprocess_mode="mostrecent",
 )
 csp_reports = Counter("wristband_csp_reports", "Reported violations of the Content Security Policy", ["directive"])

@@ -1,12 +1,15 @@
 """Health checks for load balancers and operators. Exempt from CSRF, so that other methods get 405, not 403."""
 
 import logging
+import math
 import os
 import time
+from contextlib import suppress
 from datetime import timedelta
 
 from django.conf import settings
 from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connection
 from django.db.backends.utils import CursorWrapper
 from django.http import HttpRequest, JsonResponse
@@ -28,8 +31,9 @@ MAX_MIGRATIONS_LOGGED = 10
 migrations_log = OutageLog(
     "The database lacks migrations of this code", "The database has all migrations of this code now"
 )
-# A mail waits for a second, or for the first attempts after a temporary refusal.
+# A mail waits for a second after it is due.
 LATE_MAIL = timedelta(minutes=5)
+SAMPLE_SECONDS = 5.0
 
 
 @csrf_exempt
@@ -43,8 +47,8 @@ def live(request: HttpRequest) -> JsonResponse:
 def ready(request: HttpRequest) -> JsonResponse:
     """
     503 while the database is unavailable or lacks migrations of this code, or while this node lacks its static files or
-    cannot read JWT_KEYS. The states of Redis and of the queue of mails are included, and do not change the status:
-    without Redis the node is only slower, and no node sends mails.
+    has no keys. The states of Redis, of the queue of mails and of changed keys are included, and do not change the
+    status: without Redis the node is only slower, and no node sends mails.
     """
     needed = {"database": database_state(), "static_files": static_files_state(), "keys": keys_state()}
     status = "up" if NOT_READY.isdisjoint(needed.values()) else "down"
@@ -122,8 +126,15 @@ def static_files_state() -> str:
 
 
 def keys_state() -> str:
-    """A ring that cannot be reloaded goes on with its keys: it refuses tokens of new ones, and accepts removed ones."""
-    return "up" if keyring.is_current() else "unreadable"
+    """
+    "not reloaded" if JWT_KEYS has changed and is invalid: the node continues with its previous keys. It stays ready: a
+    half-copied file in a folder that nodes share would take all of them out of the load balancer. "unreadable" if no
+    keys were ever loaded.
+    """
+    try:
+        return "up" if keyring.is_current() else "not reloaded"
+    except ImproperlyConfigured:
+        return "unreadable"
 
 
 class MailQueue:
@@ -132,7 +143,7 @@ class MailQueue:
     is_late = False
 
     def state(self) -> str:
-        """Returns "up", or "late" if a mail has waited for LATE_MAIL. One statement."""
+        """Returns "up", or "late" if a mail has been due for LATE_MAIL. One statement."""
         try:
             figures = QueuedMail.objects.figures()
         except Error:
@@ -140,11 +151,12 @@ class MailQueue:
         now = timezone.now()
         age = max(now - (figures["oldest"] or now), timedelta())
         metrics.mail_age.set(age.total_seconds())
+        metrics.mails_delayed.set(figures["delayed"])
         metrics.mails_failed.set(figures["failed"])
         is_late = age > LATE_MAIL
         if is_late and not self.is_late:
-            waiting = figures["waiting"]
-            logger.warning("%d mails wait, one for %d s: check db_worker and the mail server", waiting, age.seconds)
+            text = "%d mails wait, one for %d s: check db_worker and the mail server"
+            logger.warning(text, figures["waiting"], age.total_seconds())
         elif self.is_late and not is_late:
             logger.warning("The mails are sent again")
         self.is_late = is_late
@@ -152,6 +164,26 @@ class MailQueue:
 
 
 mail_queue = MailQueue()
+
+
+class Sampling:
+    """Measures clock and mail queue for /metrics also where no balancer calls /health/ready."""
+
+    due_at = -math.inf
+
+    def run(self) -> None:
+        """At most once in SAMPLE_SECONDS in a process. Two statements; without the database the metrics stay."""
+        if time.monotonic() < self.due_at:
+            return
+        self.due_at = time.monotonic() + SAMPLE_SECONDS
+        with suppress(Error):
+            if connection.vendor == "postgresql":
+                with connection.cursor() as cursor:
+                    clock.check(cursor)
+            mail_queue.state()
+
+
+sampling = Sampling()
 
 
 def redis_state() -> str:

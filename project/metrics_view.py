@@ -22,6 +22,7 @@ from prometheus_client import (
 from accounts import addresses
 from accounts.models import SecurityEvent
 from api import metrics
+from project import health
 
 
 @csrf_exempt
@@ -35,6 +36,7 @@ def metrics_view(request: HttpRequest) -> HttpResponse:
     if settings.EVENTS_URL:
         with suppress(Error):
             metrics.events_unsent.set(SecurityEvent.objects.unsent_for())
+    health.sampling.run()
     return HttpResponse(generate_latest(_registry()), content_type=CONTENT_TYPE_LATEST)
 
 

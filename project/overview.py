@@ -249,6 +249,12 @@ def _mail_figures() -> list[Figure]:
             _("the oldest since %s") % date_format(oldest, "DATETIME_FORMAT") if oldest else "",
         ),
         Figure(
+            _("Delayed e-mails"),
+            intcomma(figures["delayed"]),
+            _list_url("accounts_queuedmail", state="delayed"),
+            _("of those that wait, refused for now"),
+        ),
+        Figure(
             _("E-mails that failed"),
             intcomma(figures["failed"]),
             _list_url("accounts_queuedmail", state="failed"),

@@ -1,5 +1,6 @@
 """The configuration of gunicorn for `manage.py start`: that of a deployment, and a worker that sends the mails."""
 
+import math
 import os
 import signal
 import subprocess
@@ -13,8 +14,15 @@ from project import gunicorn_config
 from project.gunicorn_config import preload_app as preload_app
 
 POLL_SECONDS = 0.5
+# From one start of the worker to the next: doubled up to the longest, until a worker has run for long.
+LONGEST_PAUSE_SECONDS, LONG_SECONDS = 30.0, 60.0
 # The worker ends after the mail that it sends; a second signal returns that mail to the queue.
 STOP_SECONDS = 2
+
+
+def next_pause(pause: float, since_start: float) -> float:
+    """Returns the seconds from this start of the worker to the next one; `since_start` is from the last one to this."""
+    return POLL_SECONDS if since_start >= LONG_SECONDS else min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
 class MailWorker:
@@ -43,9 +51,14 @@ class MailWorker:
                 self._process.wait(STOP_SECONDS)
 
     def _keep_running(self) -> None:
+        # On the monotonic clock, in seconds.
+        started_at, pause = -math.inf, POLL_SECONDS
         while self._is_wanted:
+            since_start = time.monotonic() - started_at
             # gunicorn may have reaped it: then poll() returns 0.
-            if self._process is None or self._process.poll() is not None:
+            has_ended = self._process is None or self._process.poll() is not None
+            if has_ended and since_start >= pause:
+                started_at, pause = time.monotonic(), next_pause(pause, since_start)
                 command = [sys.executable, "manage.py", "db_worker", "--parent", str(os.getpid())]
                 # Ctrl-C reaches this process only, which then stops the worker.
                 self._process = subprocess.Popen(command, start_new_session=True)  # noqa: S603

@@ -5,6 +5,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,6 +46,10 @@ class SyslogServer:
     def ids(self) -> list[int]:
         return [int(message["event"]["id"]) for message in list(self.messages)]
 
+    @property
+    def has_connections(self) -> bool:
+        return bool(self._open)
+
     def start(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", self.port))
         self.port = self._listener.getsockname()[1]
@@ -77,22 +82,42 @@ class SyslogServer:
 
 
 class Collector:
-    """An OTLP collector over HTTP. `status` is what it answers."""
+    """An OTLP collector over HTTP. It answers `status`; `seconds_per_byte` makes the answer slow."""
 
     def __init__(self) -> None:
         self.status = 200
+        self.seconds_per_byte = 0.0
+        self.answer = b""
+        # 400 for a request with one of these ids.
+        self.refused_ids: set[int] = set()
+        self._open: list[socket.socket] = []
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
+            def setup(self) -> None:
+                super().setup()
+                collector._open.append(self.connection)
+
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                if collector.status == 200:
+                status = 400 if collector.refuses(body) else collector.status
+                if status < 300:
                     collector.headers.append({**self.headers, "path": self.path})
                     collector.bodies.append(body)
-                self.send_response(collector.status)
+                if collector.seconds_per_byte:
+                    self.answer_slowly()
+                    return
+                self.send_response(status)
                 self.end_headers()
+                self.wfile.write(collector.answer)
+
+            def answer_slowly(self) -> None:
+                with suppress(OSError):
+                    for byte in b"HTTP/1.0 200 OK\r\n\r\n":
+                        self.wfile.write(bytes([byte]))
+                        time.sleep(collector.seconds_per_byte)
 
             def log_message(self, *args: object) -> None: ...
 
@@ -103,13 +128,27 @@ class Collector:
     @property
     def records(self) -> list[dict[str, Any]]:
         """The log records, with their attributes as a dictionary."""
+        return [record for body in list(self.bodies) for record in self._records_of(body)]
+
+    @property
+    def ids(self) -> list[int]:
+        return [int(record["attributes"]["event.id"]) for record in self.records]
+
+    def refuses(self, body: bytes) -> bool:
+        return any(int(record["attributes"]["event.id"]) in self.refused_ids for record in self._records_of(body))
+
+    def _records_of(self, body: bytes) -> list[dict[str, Any]]:
         return [
             record | {"attributes": {each["key"]: next(iter(each["value"].values())) for each in record["attributes"]}}
-            for body in list(self.bodies)
             for logs in json.loads(body)["resourceLogs"]
             for scope in logs["scopeLogs"]
             for record in scope["logRecords"]
         ]
+
+    def close_connections(self) -> None:
+        for each in self._open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
     def stop(self) -> None:
         self._server.shutdown()

@@ -3,7 +3,7 @@
 import asyncio
 import email
 import email.policy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event
 
@@ -12,18 +12,25 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 
 class MailServer:
-    """`refusals` are the replies to the first recipients, in order, before it accepts mails."""
+    """The refusals are the replies to the first senders, recipients and mails, in order, before it accepts mails."""
 
     def __init__(
         self,
         *refusals: str,
+        refusals_of_senders: Sequence[str] = (),
+        refusals_of_mails: Sequence[str] = (),
         quotes_content: bool = False,
         stops_before: str = "",
+        data_seconds: float = 0,
     ) -> None:
         self.refusals = list(refusals)
+        self.refusals_of_senders = list(refusals_of_senders)
+        self.refusals_of_mails = list(refusals_of_mails)
         self.quotes_content = quotes_content
         # The command, RCPT or DATA, whose first client gets no reply.
         self.stops_before = stops_before
+        # How long it scans a mail before it replies.
+        self.data_seconds = data_seconds
         self.has_stopped = Event()
         self.asked = 0
         self.letters: list[Envelope] = []
@@ -36,6 +43,14 @@ class MailServer:
     def messages(self) -> list[email.message.EmailMessage]:
         parse = email.message_from_bytes
         return [parse(bytes(each.content or b""), policy=email.policy.default) for each in self.letters]  # type: ignore[misc]
+
+    async def handle_MAIL(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if self.refusals_of_senders:
+            return self.refusals_of_senders.pop(0)
+        envelope.mail_from = address
+        return "250 OK"
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -51,8 +66,11 @@ class MailServer:
         if self.quotes_content:
             text = bytes(envelope.content or b"").decode()
             return f"554 5.7.1 refused: {text[text.index('/accounts/') :].split()[0]}"
+        if self.refusals_of_mails:
+            return self.refusals_of_mails.pop(0)
         self.letters.append(envelope)
         await self._stop_before("DATA")
+        await asyncio.sleep(self.data_seconds)
         return "250 OK"
 
     async def _stop_before(self, command: str) -> None:

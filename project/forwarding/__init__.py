@@ -1,1 +1,1 @@
-"""Security events leave to another system: by syslog, OTLP, or a file (`manage.py forward_events`)."""
+"""Sends security events to another system: by syslog, OTLP, or a file (`manage.py forward_events`)."""

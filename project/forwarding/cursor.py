@@ -34,17 +34,17 @@ class Batch(NamedTuple):
     has_more: bool
 
 
-def read(receiver: EventReceiver) -> Batch:
+def read(receiver: EventReceiver, limit: int = MAX_EVENTS) -> Batch:
     """
-    Returns the next events. One statement, one more if there are gaps, and one more for new gaps. The isolation level
-    must be READ COMMITTED.
+    Returns the next events, at most `limit`. One statement, one more if there are gaps, and one more for new gaps. The
+    isolation level must be READ COMMITTED.
     """
     known: list[Gap] = receiver.gaps
     # In this order: if a transaction has ended by now, the next statement reads its events.
     writers = _writers() if known else set()
-    events = list(SecurityEvent.objects.filter(_unsent(receiver)).order_by("pk")[:MAX_EVENTS])
+    events = list(SecurityEvent.objects.filter(_unsent(receiver)).order_by("pk")[:limit])
     ids = [event.pk for event in events]
-    has_more = len(ids) == MAX_EVENTS
+    has_more = len(ids) == limit
     last_id = max([receiver.last_id, *ids[-1:]])
     gaps = list(_waiting(known, ids, writers, read_to=ids[-1] if has_more else last_id))
     missing = list(_missing(receiver.last_id + 1, last_id, ids))

@@ -1,4 +1,4 @@
-"""The formats in which events leave: JSON lines, RFC 5424 with structured data, and OTLP log records in JSON."""
+"""The formats of events for other systems: JSON lines, RFC 5424 with structured data, and OTLP log records in JSON."""
 
 import json
 import platform

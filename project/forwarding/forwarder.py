@@ -13,11 +13,11 @@ from django.db import Error, close_old_connections, connection, transaction
 from django.utils import timezone
 
 from accounts import lock_files
-from accounts.models import EventReceiver
+from accounts.models import EventReceiver, SecurityEvent
 from accounts.models.event_receivers import name_of
 from api.outages import OutageLog
 from project.forwarding import cursor
-from project.forwarding.receivers import ERRORS, receiver_of
+from project.forwarding.receivers import ERRORS, RefusedForGood, receiver_of
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,8 @@ class Forwarder:
         self._from_now = from_now
         self._is_registered = False
         self._receiver = receiver_of(url)
+        # The size of the next batch: less after one that the receiver refuses for good.
+        self._limit = cursor.MAX_EVENTS
         self._is_stopped = threading.Event()
         self._outage = OutageLog(
             f"Security events cannot be sent to {self._name}, and wait in the database",
@@ -73,12 +75,27 @@ class Forwarder:
         with _sole_sender(self._name) as state:
             if state is None:
                 return False
-            batch = cursor.read(state)
-            if batch.events:
-                self._receiver.send(batch.events)
+            batch = cursor.read(state, self._limit)
+            if batch.events and not self._send(batch.events):
+                return True
             if batch.events or batch.gaps != state.gaps:
                 state.advance(batch.last_id, batch.gaps, timezone.now())
         return batch.has_more
+
+    def _send(self, events: list[SecurityEvent]) -> bool:
+        """
+        Returns False if the receiver refuses these events for good: then the next batch is half as large. A single one
+        is skipped, so that it does not hold up all others.
+        """
+        try:
+            self._receiver.send(events)
+        except RefusedForGood as error:
+            if len(events) > 1:
+                self._limit = len(events) // 2
+                return False
+            logger.error("Security event %d is not sent: %s", events[0].pk, error)
+        self._limit = min(2 * self._limit, cursor.MAX_EVENTS)
+        return True
 
     def _register(self) -> None:
         """Creates the row of a new receiver. No statement from the second call on."""

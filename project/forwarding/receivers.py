@@ -3,26 +3,33 @@
 import base64
 import errno
 import fcntl
+import logging
 import os
 import socket
 import ssl
 import struct
 import termios
+import threading
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Protocol
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from accounts.models import SecurityEvent
+from api import strict_json
 from project.forwarding import formats
 
+logger = logging.getLogger(__name__)
+
 CONNECT_SECONDS = 3.0
-# Less than the limit of idle transactions that .env.example suggests for PgBouncer.
-SEND_SECONDS = 4.0
+# Of the whole send(), during which a transaction is idle: .env.example suggests a limit of 5 s for PgBouncer.
+SEND_SECONDS = 3.0
 PORTS = {"syslog+tcp": 601, "syslog+tls": 6514, "otlp+http": 4318, "otlp+https": 4318}
 OTLP_PATH = "/v1/logs"
+MAX_ANSWER_BYTES = 100_000
 # Syslog has no acknowledgement: after a lost connection, what was sent in this time is sent again.
 RESEND_SECONDS = 10.0
 MAX_RESENT_FRAMES = 10_000
@@ -34,12 +41,19 @@ class Rejected(OSError):
     """The receiver answered with an error."""
 
 
+class RefusedForGood(Rejected):
+    """The receiver refuses the events themselves: to send the same request again is useless (OTLP: 400, 413)."""
+
+
 class Receiver(Protocol):
     def open(self) -> None:
-        """Connects if there is no connection. Raises one of ERRORS."""
+        """Connects if there is no connection. Call it before send(). Raises one of ERRORS."""
 
     def send(self, events: list[SecurityEvent]) -> None:
-        """Returns when the receiver has the events. Raises one of ERRORS; the events must then be sent again."""
+        """
+        Returns when the receiver has the events, after SEND_SECONDS at most. Raises one of ERRORS; the events must then
+        be sent again.
+        """
 
     def close(self) -> None: ...
 
@@ -62,32 +76,32 @@ class Syslog:
         self._address = (url.hostname or "", url.port or PORTS[url.scheme])
         self._tls = _tls_context(url) if url.scheme == "syslog+tls" else None
         self._socket: socket.socket | None = None
-        # Frames, and when they were sent, on the monotonic clock.
+        # On the monotonic clock: when the connection was seen open last; when frames were sent, and the frames.
+        self._open_at = 0.0
         self._recent: deque[tuple[float, bytes]] = deque(maxlen=MAX_RESENT_FRAMES)
 
     def open(self) -> None:
-        if self._socket:
+        if self._socket and self._is_still_open():
             return
         connected = socket.create_connection(self._address, CONNECT_SECONDS)
         try:
             if self._tls:
                 connected = self._tls.wrap_socket(connected, server_hostname=self._address[0])
-            connected.settimeout(SEND_SECONDS)
         except OSError:
             connected.close()
             raise
         self._socket = connected
-        self._forget_old()
         if self._recent:
-            self._deliver(b"".join(frame for _sent_at, frame in self._recent))
+            frames = [frame for _sent_at, frame in self._recent]
+            self._deliver(b"".join(frames))
+            # This connection may lose them, too.
+            self._recent.clear()
+            self._note(frames)
 
     def send(self, events: list[SecurityEvent]) -> None:
         frames = [formats.syslog_frame(event) for event in events]
-        self.open()
         self._deliver(b"".join(frames))
-        self._forget_old()
-        now = time.monotonic()
-        self._recent.extend((now, frame) for frame in frames)
+        self._note(frames)
 
     def close(self) -> None:
         if self._socket:
@@ -96,37 +110,52 @@ class Syslog:
         self._socket = None
 
     def _deliver(self, frames: bytes) -> None:
+        deadline = time.monotonic() + SEND_SECONDS
         try:
             self._check_open()
-            self._socket.sendall(frames)  # type: ignore[union-attr]
-            self._wait_for_acknowledgement()
+            self._send_all(frames, deadline)
+            self._wait_for_acknowledgement(deadline)
             self._check_open()
         except OSError:
             self.close()
             raise
 
-    def _check_open(self) -> None:
-        """Raises ConnectionError if the receiver has closed the connection. It sends nothing otherwise."""
-        sock: socket.socket = self._socket  # type: ignore[assignment]
-        sock.setblocking(False)
+    def _is_still_open(self) -> bool:
+        """Closes the connection if not. What was sent shortly before is then sent again."""
         try:
-            if not sock.recv(1024):
-                raise ConnectionResetError(errno.ECONNRESET, "The receiver has closed the connection")
-        except (BlockingIOError, ssl.SSLWantReadError):
-            pass
-        finally:
-            sock.settimeout(SEND_SECONDS)
+            self._check_open()
+        except OSError:
+            self.close()
+            return False
+        self._forget_old()
+        return True
 
-    def _wait_for_acknowledgement(self) -> None:
+    def _check_open(self) -> None:
+        """Raises OSError if the receiver has closed the connection. It sends nothing otherwise."""
+        _check_open(self._socket)  # type: ignore[arg-type]
+        self._open_at = time.monotonic()
+
+    def _send_all(self, frames: bytes, deadline: float) -> None:
+        """Not sendall(), which with TLS has a time limit for each part. Raises TimeoutError."""
+        left = memoryview(frames)
+        while left:
+            self._socket.settimeout(max(deadline - time.monotonic(), 0.001))  # type: ignore[union-attr]
+            left = left[self._socket.send(left) :]  # type: ignore[union-attr]
+
+    def _wait_for_acknowledgement(self, deadline: float) -> None:
         """Waits until no byte is unacknowledged (Linux, tcp(7): SIOCOUTQ). Raises TimeoutError."""
-        deadline = time.monotonic() + SEND_SECONDS
         while _unacknowledged_bytes(self._socket):  # type: ignore[arg-type]
             if time.monotonic() > deadline:
                 raise TimeoutError(errno.ETIMEDOUT, "The receiver does not acknowledge what was sent")
             time.sleep(0.002)
 
+    def _note(self, frames: list[bytes]) -> None:
+        now = time.monotonic()
+        self._recent.extend((now, frame) for frame in frames)
+
     def _forget_old(self) -> None:
-        while self._recent and self._recent[0][0] < time.monotonic() - RESEND_SECONDS:
+        """Not by the time of now: a connection that was lost since then may have lost these frames too."""
+        while self._recent and self._recent[0][0] < self._open_at - RESEND_SECONDS:
             self._recent.popleft()
 
 
@@ -169,35 +198,96 @@ class File:
 
 
 class Otlp:
-    """OTLP over HTTP in JSON. A user name and password of the URL are sent by Basic authentication."""
+    """
+    OTLP over HTTP in JSON. A user name and password of the URL are sent by Basic authentication. Each request has a
+    connection of its own, which open() makes before the transaction.
+    """
 
     def __init__(self, url: SplitResult) -> None:
-        self._host, self._port = url.hostname or "", url.port or PORTS[url.scheme]
-        self._tls = _tls_context(url) if url.scheme == "otlp+https" else None
+        host, port = url.hostname or "", url.port or PORTS[url.scheme]
+        self._connection = (
+            HTTPSConnection(host, port, timeout=CONNECT_SECONDS, context=_tls_context(url))
+            if url.scheme == "otlp+https"
+            else HTTPConnection(host, port, timeout=CONNECT_SECONDS)
+        )
+        # Since the start.
+        self._rejected = 0
         self._path = url.path.rstrip("/") or OTLP_PATH
         self._headers = {"Content-Type": "application/json"}
         if url.username:
             credentials = f"{unquote(url.username)}:{unquote(url.password or '')}".encode()
             self._headers["Authorization"] = f"Basic {base64.b64encode(credentials).decode()}"
 
-    def open(self) -> None: ...
+    def open(self) -> None:
+        if self._connection.sock:
+            try:
+                _check_open(self._connection.sock)
+                return
+            except OSError:
+                self.close()
+        self._connection.connect()
 
     def send(self, events: list[SecurityEvent]) -> None:
-        connection = (
-            HTTPSConnection(self._host, self._port, timeout=SEND_SECONDS, context=self._tls)
-            if self._tls
-            else HTTPConnection(self._host, self._port, timeout=SEND_SECONDS)
-        )
         try:
-            connection.request("POST", self._path, formats.otlp_request(events), self._headers)
-            response = connection.getresponse()
-            response.read(100_000)
+            with _time_limit(self._connection.sock):
+                self._connection.request("POST", self._path, formats.otlp_request(events), self._headers)
+                response = self._connection.getresponse()
+                body = response.read(MAX_ANSWER_BYTES)
         finally:
-            connection.close()
-        if response.status != 200:
+            self.close()
+        if response.status in (400, 413):
+            raise RefusedForGood(errno.EPROTO, f"The receiver answered {response.status}")
+        if not 200 <= response.status < 300:
             raise Rejected(errno.EPROTO, f"The receiver answered {response.status}")
+        self._note_rejected(events, body)
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self._connection.close()
+
+    def _note_rejected(self, events: list[SecurityEvent], answer: bytes) -> None:
+        """A partial success (OTLP 1.x): such a request must not be sent again, and has no ids of what was rejected."""
+        try:
+            partial = strict_json.loads(answer)["partialSuccess"]
+            # In JSON, Protobuf writes an int64 as a text.
+            count, why = int(partial["rejectedLogRecords"]), str(partial.get("errorMessage", ""))
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError):
+            return
+        if count <= 0:
+            return
+        self._rejected += count
+        logger.error(
+            "The receiver rejected %d of the security events %d to %d, %d since the start: %.200s",
+            *(count, events[0].pk, events[-1].pk, self._rejected, why),
+        )
+
+
+@contextmanager
+def _time_limit(sock: socket.socket) -> Iterator[None]:
+    """Shuts the connection down after SEND_SECONDS: a time limit of the socket is one for each part of an answer."""
+    sock.settimeout(SEND_SECONDS)
+    # Not SSLSocket.shutdown(), which removes the state of TLS while another thread uses it.
+    timer = threading.Timer(SEND_SECONDS, _shut_down, [sock])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _shut_down(sock: socket.socket) -> None:
+    with suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+def _check_open(sock: socket.socket) -> None:
+    """Raises OSError if the receiver has closed the connection. It sends nothing while it waits."""
+    sock.setblocking(False)
+    try:
+        if not sock.recv(1024):
+            raise ConnectionResetError(errno.ECONNRESET, "The receiver has closed the connection")
+    except (BlockingIOError, ssl.SSLWantReadError):
+        pass
 
 
 def _tls_context(url: SplitResult) -> ssl.SSLContext:

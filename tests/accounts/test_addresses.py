@@ -198,6 +198,7 @@ def test_throttles_count_clients_without_an_address(behind_proxy: None, monkeypa
     assert 30 <= answers.count(401) <= 2 * rate_limits.CLIENTS_IN_CROWD
 
 
+@pytest.mark.django_db
 def test_metrics_accept_an_address_in_any_notation(settings: Any) -> None:
     settings.METRICS_ADDRESSES = ["192.0.2.0/24"]
     for form in ("::ffff:192.0.2.7", "192.0.2.7:9090", "192.0.2.7"):

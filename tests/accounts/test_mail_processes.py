@@ -1,4 +1,4 @@
-"""Mails with real processes: servers and workers that are killed, several workers, and a mail server that is away."""
+"""Mails with real processes: servers and workers that are killed, several workers, and an unavailable mail server."""
 
 import os
 import time
@@ -34,7 +34,7 @@ PASS_LEASE = """
 from datetime import timedelta
 from django.db.models import F
 from accounts.models import QueuedMail
-QueuedMail.objects.filter(status="RUNNING").update(started_at=F("started_at") - timedelta(minutes=3))
+QueuedMail.objects.filter(status="RUNNING").update(started_at=F("started_at") - timedelta(minutes=16))
 """
 EMPTY = """
 from accounts.models import AttemptCounter, QueuedMail

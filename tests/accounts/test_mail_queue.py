@@ -1,6 +1,7 @@
 """The queue of mails: what is stored, what is not sent any more, quotas, workers that were killed, and the admin."""
 
 import logging
+import re
 import threading
 from datetime import timedelta
 from io import StringIO
@@ -14,14 +15,15 @@ from django.db import connection, transaction
 from django.utils import timezone
 from django_tasks import task
 from django_tasks_db.models import DBTaskResult
+from prometheus_client import REGISTRY
 
-from accounts import email_addresses, mail, passwords
+from accounts import delivery, email_addresses, mail, passwords
 from accounts.factors import removals
 from accounts.models import QueuedMail, User
 from accounts.models.mails import LEASE
 from accounts.rate_limits import LIMITS, Kind
 from project.management.commands.db_worker import Command
-from tests.accounts.admin_pages import make_staff
+from tests.accounts.admin_pages import act, make_staff, text_of
 from tests.conftest import ApiClient, Browser, send_mails
 from tests.second_factors import add_app
 
@@ -257,6 +259,11 @@ def test_a_mail_of_a_running_worker_is_not_sent_by_another(ann: Any, mailoutbox:
     assert not mailoutbox
 
 
+def test_a_mail_is_not_taken_while_the_server_scans_it(settings: Any) -> None:
+    # To connect, TLS, the login and the commands of a mail: at most ten replies.
+    assert LEASE.total_seconds() > delivery.DATA_SECONDS + 10 * settings.EMAIL_TIMEOUT
+
+
 def test_a_worker_that_lost_its_mail_does_not_remove_it(ann: Any) -> None:
     queued = alarm(ann)
     row = DBTaskResult.objects.get(pk=queued.pk)
@@ -359,12 +366,89 @@ def test_staff_without_the_permission_see_no_queue(browser_of: Any, password: st
     assert "E-mails that wait" not in page.get("/admin/").content.decode()
 
 
+def failed_alarm(user: Any) -> QueuedMail:
+    queued = alarm(user)
+    QueuedMail.objects.filter(pk=queued.pk).update(enqueued_at=timezone.now() - timedelta(days=2))
+    QueuedMail.objects.filter(pk=queued.pk).fail("SMTPRecipientsRefused 550")
+    return queued
+
+
+def test_a_failed_mail_is_sent_again_after_a_confirmation(page: Any, ann: Any, mailoutbox: list[Any]) -> None:
+    queued = failed_alarm(ann)
+    assert "mail is tried again" in text_of(act(page, LIST, "try_again", queued, agree=False))
+    send_mails()
+    assert not mailoutbox
+    act(page, LIST, "try_again", queued)
+    send_mails()
+    assert len(mailoutbox) == 1
+    assert not QueuedMail.objects.exists()
+
+
+def test_a_mail_that_is_tried_again_has_a_day_again(page: Any, ann: Any) -> None:
+    queued = failed_alarm(ann)
+    act(page, LIST, "try_again", queued)
+    assert not QueuedMail.objects.too_old().exists()
+    assert (QueuedMail.objects.get().exception_class_path, QueuedMail.objects.get().finished_at) == ("", None)
+
+
+def test_only_failed_mails_are_tried_again(page: Any, ann: Any) -> None:
+    queued = alarm(ann)
+    claim(queued, timedelta(0))
+    act(page, LIST, "try_again", queued)
+    assert QueuedMail.objects.get().status == mail.Status.RUNNING
+    assert "try_again" not in page.get(f"{LIST}{queued.pk}/change/").content.decode()
+
+
+def test_trying_again_needs_a_permission_of_its_own(browser_of: Any, password: str, ann: Any) -> None:
+    queued = failed_alarm(ann)
+    viewer = browser_of(make_staff("erin", password, "accounts.view_queuedmail"))
+    act(viewer, LIST, "try_again", queued)
+    assert QueuedMail.objects.failed().exists()
+    permissions = ["accounts.view_queuedmail", "accounts.retry_queuedmail"]
+    act(browser_of(make_staff("fred", password, *permissions)), LIST, "try_again", queued)
+    assert not QueuedMail.objects.failed().exists()
+
+
 @pytest.mark.parametrize(("minutes", "state"), [(4, "up"), (6, "late")])
 def test_a_node_is_ready_while_mails_are_late(ann: Any, minutes: int, state: str) -> None:
     alarm(ann)
     with time_machine.travel(timezone.now() + timedelta(minutes=minutes)):
         answer = Browser().get("/health/ready")
     assert (answer.status_code, answer.json()["mail"]) == (200, state)
+
+
+def put_off(queued: QueuedMail, age: timedelta, until: timedelta) -> None:
+    """As a mail of this age after a temporary refusal: it is tried again at `until` from now."""
+    now = timezone.now()
+    QueuedMail.objects.filter(pk=queued.pk).update(enqueued_at=now - age, run_after=now + until)
+
+
+@pytest.mark.parametrize("until", [timedelta(minutes=20), timedelta(seconds=-5)])
+def test_a_mail_that_a_full_mailbox_delays_is_not_late(ann: Any, until: timedelta) -> None:
+    put_off(alarm(ann), timedelta(hours=3), until)
+    assert Browser().get("/health/ready").json()["mail"] == "up"
+    assert REGISTRY.get_sample_value("wristband_mail_waiting_seconds") < 60
+
+
+def test_a_mail_that_is_not_tried_again_when_due_is_late(ann: Any) -> None:
+    put_off(alarm(ann), timedelta(hours=3), -timedelta(minutes=6))
+    assert Browser().get("/health/ready").json()["mail"] == "late"
+
+
+def test_delayed_mails_are_counted(ann: Any, page: Any) -> None:
+    alarm(ann)
+    put_off(alarm(ann), timedelta(hours=3), timedelta(minutes=20))
+    Browser().get("/health/ready")
+    assert REGISTRY.get_sample_value("wristband_mails_delayed") == 1
+    assert f'href="{LIST}?state=delayed"' in page.get("/admin/").content.decode()
+    assert "1 e-mail in the queue" in text_of(page.get(f"{LIST}?state=delayed"))
+
+
+def test_the_log_says_how_many_days_a_mail_is_late(ann: Any, caplog: pytest.LogCaptureFixture) -> None:
+    Browser().get("/health/ready")
+    QueuedMail.objects.filter(pk=alarm(ann).pk).update(enqueued_at=timezone.now() - timedelta(days=2))
+    Browser().get("/health/ready")
+    assert re.search(r"1 mails wait, one for 17280\d s", caplog.text)
 
 
 def test_prune_deletes_mails_that_failed_a_month_ago(ann: Any) -> None:

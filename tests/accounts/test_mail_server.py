@@ -170,6 +170,17 @@ def test_a_silent_mail_server_delays_no_request(anonymous: Any, port: int, ann: 
         assert time.monotonic() - started < settings.EMAIL_TIMEOUT
 
 
+def test_a_mail_that_the_server_scans_for_long_is_sent_once(ask_for_reset: Any, port: int, settings: Any) -> None:
+    settings.EMAIL_TIMEOUT = 0.2
+    server = MailServer(data_seconds=0.6)
+    ask_for_reset()
+    with server.running(port):
+        send_mails()
+        send_after(minutes=1)
+    assert server.subjects == ["Set a new password"]
+    assert not QueuedMail.objects.exists()
+
+
 # The server refuses one mail
 
 
@@ -190,6 +201,19 @@ def test_a_temporary_refusal_is_tried_again_and_longer(ask_for_reset: Any, port:
         "A mail is tried again in 10 seconds: password_reset (SMTPRecipientsRefused 450)",
         "A mail is tried again in 11 seconds: password_reset (SMTPRecipientsRefused 451)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("priority", "minutes"), [(mail.Priority.ALARM, 5), (mail.Priority.RESET, 5), (mail.Priority.NOTICE, 60)]
+)
+def test_an_urgent_mail_waits_for_at_most_five_minutes(
+    ann: Any, port: int, log: Any, priority: Any, minutes: int
+) -> None:
+    mail.send_later("token_reused", ann, priority=priority, client="script", **mail.where())
+    server = MailServer("450 busy")
+    with server.running(port):
+        send_after(hours=2)
+    assert said(log) == [f"A mail is tried again in {minutes * 60} seconds: token_reused (SMTPRecipientsRefused 450)"]
 
 
 def test_a_mail_that_is_refused_for_a_day_has_failed(ann: Any, port: int, log: Any) -> None:
@@ -221,9 +245,47 @@ def test_a_permanent_refusal_fails_at_once(ask_for_reset: Any, port: int, log: A
     assert (server.asked, server.letters) == (1, [])
 
 
+# A fault that concerns every mail
+
+
+@pytest.mark.parametrize("reply", ["530 5.7.0 authenticate first", "550 5.7.1 sender not allowed", "451 later"])
+def test_a_refused_sender_is_an_outage(ann: Any, bob: Any, port: int, log: Any, reply: str) -> None:
+    ann.notify("token_reused", client="script")
+    bob.notify("token_reused", client="script")
+    server = MailServer(refusals_of_senders=[reply])
+    with server.running(port):
+        send_mails()
+        assert server.letters == []
+        send_mails()
+    assert errors(log) == [f"{UNAVAILABLE}SMTPSenderRefused {' '.join(reply.split()[: 1 + ('.' in reply)])}"]
+    assert len(server.letters) == 2
+
+
+def test_a_mail_whose_sender_is_refused_often_is_counted_once(ann: Any, port: int) -> None:
+    ann.notify("new_device", client="script", is_named=True, kind="client")
+    most = LIMITS[Kind.NOTIFYING].free_attempts
+    server = MailServer(refusals_of_senders=["550 sender not allowed"] * (most + 1))
+    with server.running(port):
+        for _number in range(most + 2):
+            send_mails()
+    assert server.subjects == ["A new app was connected to your account"]
+    assert not QueuedMail.objects.exists()
+
+
+def test_a_mail_whose_text_is_refused_is_tried_again(ask_for_reset: Any, port: int, log: Any) -> None:
+    server = MailServer(refusals_of_mails=["554 5.2.1 account suspended"])
+    ask_for_reset()
+    with server.running(port):
+        send_mails()
+        send_after(seconds=11)
+    assert server.subjects == ["Set a new password"]
+    assert said(log) == ["A mail is tried again in 10 seconds: password_reset (SMTPDataError 554 5.2.1)"]
+
+
 def test_a_reply_that_quotes_the_link_is_neither_logged_nor_stored(ask_for_reset: Any, port: int, log: Any) -> None:
     server = MailServer(quotes_content=True)
     ask_for_reset()
+    QueuedMail.objects.update(enqueued_at=timezone.now() - timedelta(hours=25))
     with server.running(port):
         send_mails()
     [failed] = QueuedMail.objects.failed()

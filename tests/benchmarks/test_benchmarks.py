@@ -65,6 +65,7 @@ def test_steps_measures_the_cost_of_each_step(results: Any) -> None:
     assert all(each["microseconds"] > 0 for each in (floor, *steps))
 
 
+@pytest.mark.named
 def test_refresh_measures_this_project_and_others(results: Any) -> None:
     ours, theirs, ratio = results("refresh", "--rounds", "1", "--seconds", "0.3")
     assert ours["refreshes_per_second"] > 0
@@ -112,6 +113,7 @@ def test_growth_measures_every_size(results: Any) -> None:
     assert [(each["mode"], each["rows"]) for each in (token, session)] == [("token", 200), ("session", 200)]
 
 
+@pytest.mark.named
 def test_revocation_counts_who_refused(results: Any) -> None:
     tries = ["--tries", "3", "--tries-flushed", "1", "--tries-silent", "1", "--tries-dead", "1"]
     token, session, *trouble = results("revocation", "--workers", "2", *tries)
@@ -121,6 +123,7 @@ def test_revocation_counts_who_refused(results: Any) -> None:
     assert all(each["seconds_until_refused"]["max"] < 30 for each in trouble)
 
 
+@pytest.mark.named
 def test_races_have_one_successor_and_replays_end_the_family(results: Any) -> None:
     race, replay = results("races", "--families", "3", "--at-once", "4")
     assert race == {"what": "race", "families": 3, "at_once": 4, "successors": 1}

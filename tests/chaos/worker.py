@@ -1,6 +1,6 @@
 """
 python -m tests.chaos.worker: for tests only, `manage.py db_worker` with failpoints, without quotas of notices, and with
-a shorter lease.
+shorter waits.
 """
 
 import sys
@@ -14,12 +14,16 @@ from tests.chaos.failpoints import dies_at, lift_quotas
 
 # After it, the mails of a killed worker are taken. Longer than a session with a slow mail server.
 LEASE = timedelta(seconds=30)
+# No mail server of the tests scans for longer.
+DATA_SECONDS = 10.0
 
 
 def main() -> None:
     django.setup()
+    from accounts import delivery
     from accounts.models import mails
 
+    delivery.DATA_SECONDS = DATA_SECONDS
     mails.LEASE = LEASE
     EmailBackend.send_messages = dies_at("before a mail is sent", EmailBackend.send_messages)
     EmailBackend.send_messages = dies_at("after a mail was sent", EmailBackend.send_messages, after=True)

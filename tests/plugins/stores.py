@@ -146,6 +146,9 @@ ON_BOTH_STORES = (
 LONG = "take long: python -m pytest -n auto --long"
 NEEDS_SERVERS = "need PostgreSQL and Valkey: --distributed, and the second part of a run of all"
 SQLITE_ONLY = "run on SQLite only, unless with --long"
+SEEN_ON_SQLITE = "have other values of their parameters, which ran on SQLite: name their file"
+VALUES_APART = 4
+MANY_VALUES, VALUES_OF_EVERYDAY = 9, 3
 EVERYDAY = "are everyday tests: without --long"
 NO_STORE = "use no store, and ran in the first part"
 NAMED = "put faults into the code, or measure time: name their file, with --long"
@@ -240,12 +243,47 @@ def uses_store(item: pytest.Item) -> bool:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     reasons = {item: reason_against(item) for item in items}
+    if is_of_all(config):
+        leave_values_to_long(config, items, reasons)
+        leave_out_values(config, reasons)
     left_out.update(filter(None, reasons.values()))
     config.hook.pytest_deselected(items=[item for item, reason in reasons.items() if reason])
     items[:] = [item for item in items if not reasons[item]]
     # Long tests first: one at the end would delay the whole run. Tests that empty the database, and so remove the rows
     # of migrations, come last, as pytest-django sorts them.
     items.sort(key=lambda item: (empties_the_database(item), item.get_closest_marker("long") is None))
+
+
+def leave_values_to_long(config: pytest.Config, items: list[pytest.Item], reasons: dict[pytest.Item, str]) -> None:
+    """Of everyday tests with more than MANY_VALUES, every third value runs without --long, and the others with it."""
+    functions: dict[str, list[pytest.Item]] = {}
+    for item in sorted(items, key=lambda item: item.nodeid):
+        functions.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for values in functions.values():
+        if len(values) <= MANY_VALUES:
+            continue
+        others = [item for number, item in enumerate(values) if number % VALUES_OF_EVERYDAY]
+        for item in others:
+            if config.option.long and reasons[item] == EVERYDAY:
+                reasons[item] = ""
+            elif not config.option.long and not reasons[item]:
+                reasons[item] = LONG
+
+
+def leave_out_values(config: pytest.Config, reasons: dict[pytest.Item, str]) -> None:
+    """With --distributed --long, everyday tests with many values run with every fourth: SQLite has seen all of them."""
+    if not (config.option.long and config.option.distributed):
+        return
+    seen: Counter[str] = Counter()
+    for item, reason in reasons.items():
+        if reason or not hasattr(item, "callspec") or any(map(item.get_closest_marker, ("long", "once"))):
+            continue
+        if item.nodeid.startswith(ON_BOTH_STORES):
+            continue
+        function = item.nodeid.partition("[")[0]
+        if seen[function] % VALUES_APART:
+            reasons[item] = SEEN_ON_SQLITE
+        seen[function] += 1
 
 
 def empties_the_database(item: pytest.Item) -> bool:

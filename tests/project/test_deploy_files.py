@@ -109,9 +109,15 @@ def test_the_proxy_of_the_host_is_the_gateway_of_the_network() -> None:
 
 def test_nginx_sends_the_headers_that_the_readme_names() -> None:
     [snippet] = re.findall(r"```nginx\n(.*?)```", README, re.DOTALL)
-    assert len(snippet.splitlines()) == 4
+    assert len(snippet.splitlines()) == 6
     for line in snippet.splitlines():
         assert line in NGINX
+
+
+@pytest.mark.parametrize("header", ["traceparent", "tracestate"])
+def test_nginx_passes_no_trace_of_a_client(header: str) -> None:
+    [location] = re.findall(r"location / \{(.*?)\n    \}", NGINX, re.DOTALL)
+    assert f'proxy_set_header {header} "";' in location
 
 
 # Settings
@@ -149,6 +155,21 @@ def test_the_readme_writes_each_variable_of_compose() -> None:
         assert f"\n# {name}=" in listed
     assert "SECRET_KEY" in settings_file
     assert re.findall(r"python manage.py (\w+)", block) == ["createsuperuser"]
+
+
+def test_the_readme_updates_each_service_that_keeps_running() -> None:
+    [names] = re.findall(r"^docker compose up --detach --wait --no-deps ([a-z ]+?) +# with", README, re.MULTILINE)
+    running = {name for name, each in OF_THE_PROJECT.items() if each["restart"] != "no" and "profiles" not in each}
+    assert set(names.split()) == running
+
+
+def test_one_service_builds_the_image() -> None:
+    assert [name for name, each in SERVICES.items() if "build" in each] == ["web"]
+
+
+def test_the_readme_writes_each_environment_file_of_systemd() -> None:
+    written = set(re.findall(r"> (/etc/wristband/\w+\.env)", README))
+    assert written == {name for path in UNITS for name in Unit(path).all("EnvironmentFile")}
 
 
 def test_the_readme_names_each_file() -> None:

@@ -22,7 +22,7 @@ import pytest
 from tests import servers
 from tests.plugins.optional_tools import require
 from tests.project.containers import HOST, SERVICES, Nginx, Stores, ValkeyOfCompose, Web, running
-from tests.project.image import DEPLOY, Image, can_be_read_only
+from tests.project.image import DEPLOY, Image
 
 # The first test makes the image.
 pytestmark = [pytest.mark.once, pytest.mark.long, pytest.mark.timeout(300)]
@@ -127,7 +127,6 @@ def test_a_container_without_settings_says_what_is_missing(image: Image) -> None
 
 
 def test_the_web_server_starts_without_an_error_in_its_log(web: Web) -> None:
-    assert can_be_read_only() or os.environ.get("CI") != "true" or os.geteuid() != 0
     assert not re.search('error|traceback|"level"', web.log_of_start, re.IGNORECASE), web.log_of_start
 
 

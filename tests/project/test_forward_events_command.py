@@ -1,4 +1,4 @@
-"""`manage.py forward_events` as a process: killed, started twice, and with a receiver that is away."""
+"""`manage.py forward_events` as a process: killed, started twice, and with an unavailable receiver."""
 
 import os
 import subprocess

@@ -1,8 +1,10 @@
-"""Events leave by syslog, OTLP or a file: formats, order, receivers that are away, late commits, and prune."""
+"""Events are sent by syslog, OTLP or to a file: formats, order, unavailable receivers, late commits, and prune."""
 
 import json
 import os
+import re
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, timedelta
 from pathlib import Path
@@ -16,7 +18,7 @@ from django.utils import timezone
 
 from accounts.http import request_context
 from accounts.models import EventReceiver, SecurityEvent
-from project.forwarding import cursor
+from project.forwarding import cursor, receivers
 from project.forwarding.forwarder import Forwarder
 from project.forwarding.receivers import ERRORS
 from tests import servers
@@ -195,6 +197,77 @@ def test_events_wait_while_the_receiver_is_away(syslog: SyslogServer, to_syslog:
     assert received(syslog, 7) == ids[:2] + ids
 
 
+def test_what_an_idle_receiver_lost_is_sent_again(
+    syslog: SyslogServer, to_syslog: Forwarder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [lost] = record()
+    to_syslog.send_batch()
+    received(syslog, 1)
+    syslog.stop()
+    with pytest.raises(ERRORS):
+        to_syslog.send_batch()
+    monkeypatch.setattr(receivers, "RESEND_SECONDS", 0.1)
+    time.sleep(0.2)
+    syslog.start()
+    # No new event.
+    to_syslog.send_batch()
+    assert received(syslog, 2) == [lost, lost]
+
+
+def test_what_an_open_connection_has_sent_is_dropped_later(
+    syslog: SyslogServer, to_syslog: Forwarder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record()
+    to_syslog.send_batch()
+    monkeypatch.setattr(receivers, "RESEND_SECONDS", 0)
+    to_syslog.send_batch()
+    received(syslog, 1)
+    syslog.stop()
+    syslog.start()
+    [new] = record()
+    to_syslog.send_batch()
+    assert received(syslog, 2)[1:] == [new]
+
+
+def test_a_lost_connection_is_replaced_before_the_transaction(syslog: SyslogServer) -> None:
+    record()
+    receiver = receivers.receiver_of(f"syslog+tcp://127.0.0.1:{syslog.port}")
+    receiver.open()
+    servers.wait_until(lambda: syslog.has_connections)
+    syslog.stop()
+    syslog.start()
+    with pytest.raises(ERRORS):
+        receiver.send(list(SecurityEvent.objects.all()))
+    receiver.open()
+    receiver.send(list(SecurityEvent.objects.all()))
+    received(syslog, 1)
+
+
+def test_a_slow_answer_of_a_collector_has_a_time_limit(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receivers, "SEND_SECONDS", 0.4)
+    collector.seconds_per_byte = 0.1
+    record()
+    started_at = time.monotonic()
+    with pytest.raises(ERRORS):
+        Forwarder(f"otlp+http://127.0.0.1:{collector.port}").send_batch()
+    assert time.monotonic() - started_at < 0.8
+
+
+def test_a_send_takes_less_than_the_limit_of_idle_transactions() -> None:
+    [limit] = re.findall(r"idle_in_transaction_session_timeout = '(\d+)s'", (servers.ROOT / ".env.example").read_text())
+    assert int(limit) > receivers.SEND_SECONDS + 1
+
+
+def test_a_collector_that_closes_idle_connections_gets_events(collector: Collector) -> None:
+    forwarder = Forwarder(f"otlp+http://127.0.0.1:{collector.port}")
+    forwarder.send_batch()
+    collector.close_connections()
+    time.sleep(0.05)
+    ids = record()
+    forwarder.send_batch()
+    assert collector.ids == ids
+
+
 def test_a_collector_that_refuses_gets_the_events_later(collector: Collector) -> None:
     ids = record(2)
     forwarder = Forwarder(f"otlp+http://127.0.0.1:{collector.port}")
@@ -203,7 +276,75 @@ def test_a_collector_that_refuses_gets_the_events_later(collector: Collector) ->
         forwarder.send_batch()
     collector.status = 200
     forwarder.send_batch()
-    assert [int(each["attributes"]["event.id"]) for each in collector.records] == ids
+    assert collector.ids == ids
+
+
+def test_any_2xx_of_a_collector_accepts_the_events(collector: Collector) -> None:
+    ids = record(2)
+    forwarder = Forwarder(f"otlp+http://127.0.0.1:{collector.port}")
+    collector.status = 202
+    forwarder.send_batch()
+    forwarder.send_batch()
+    assert collector.ids == ids
+
+
+def test_rejected_records_are_logged_and_not_sent_again(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
+    ids = record(3)
+    forwarder = Forwarder(f"otlp+http://127.0.0.1:{collector.port}")
+    collector.answer = b'{"partialSuccess": {"rejectedLogRecords": "2", "errorMessage": "too old"}}'
+    forwarder.send_batch()
+    forwarder.send_batch()
+    assert collector.ids == ids
+    [line] = [each for each in caplog.messages if "rejected" in each]
+    assert line == (f"The receiver rejected 2 of the security events {ids[0]} to {ids[-1]}, 2 since the start: too old")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"no json",
+        b"[" * 9_000,
+        b'{"partialSuccess": {}}',
+        b'{"partialSuccess": null}',
+        b'{"partialSuccess": {"rejectedLogRecords": "0"}}',
+        b'{"partialSuccess": {"rejectedLogRecords": 1e999}}',
+        b'{"partialSuccess": {"rejectedLogRecords": "x"}}',
+    ],
+)
+def test_other_answers_of_a_collector_are_no_rejection(
+    collector: Collector, answer: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    [event] = record()
+    collector.answer = answer
+    Forwarder(f"otlp+http://127.0.0.1:{collector.port}").send_batch()
+    assert EventReceiver.objects.get().last_id == event
+    assert "rejected" not in caplog.text
+
+
+def test_an_event_that_a_collector_refuses_is_skipped(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
+    ids = record(20)
+    collector.refused_ids = {ids[2], ids[13]}
+    forwarder = Forwarder(f"otlp+http://127.0.0.1:{collector.port}")
+    for _ in range(40):
+        forwarder.send_batch()
+    assert collector.ids == [each for each in ids if each not in collector.refused_ids]
+    skipped = [each for each in caplog.messages if "is not sent" in each]
+    assert [int(re.findall(r"event (\d+)", each)[0]) for each in skipped] == sorted(collector.refused_ids)
+
+
+def test_batches_grow_again_after_a_refused_event(collector: Collector) -> None:
+    ids = record(8)
+    collector.refused_ids = {ids[0]}
+    forwarder = Forwarder(f"otlp+http://127.0.0.1:{collector.port}")
+    for _ in range(40):
+        forwarder.send_batch()
+    ids += record(60)
+    for _ in range(3):
+        forwarder.send_batch()
+    assert collector.ids == ids[1:]
 
 
 def test_a_new_process_continues_where_the_last_one_was(path: Path) -> None:

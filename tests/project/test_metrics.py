@@ -8,10 +8,12 @@ from typing import Any
 import httpx
 import prometheus_client
 import pytest
+from django.db import connection
 from prometheus_client.parser import text_string_to_metric_families
 
 from accounts.models import SecurityEvent
 from api import metrics
+from project import health
 from tests import servers
 from tests.conftest import ApiClient, Browser
 
@@ -51,6 +53,7 @@ def test_an_empty_bearer_token_is_refused(settings: Any) -> None:
     assert Browser().get("/metrics", headers={"Authorization": "Bearer "}).status_code == 403
 
 
+@pytest.mark.django_db
 def test_the_token_gives_access_over_https_only(settings: Any, client: Any) -> None:
     settings.METRICS_TOKEN = SECRET
     answer = Browser().get("/metrics", headers=BEARER)
@@ -58,6 +61,7 @@ def test_the_token_gives_access_over_https_only(settings: Any, client: Any) -> N
     assert client.get("/metrics", headers=BEARER).status_code == 403
 
 
+@pytest.mark.django_db
 def test_a_forwarded_address_counts_from_trusted_proxies_only(settings: Any) -> None:
     settings.METRICS_ADDRESSES = ["10.0.0.0/8"]
     for proxies, status in (([], 403), (["127.0.0.1"], 200)):
@@ -106,6 +110,26 @@ def test_security_events_and_refreshes_are_counted(settings: Any, ann: Any, pass
     # The refresh token that was used twice, and the access token of the sign-in that ended.
     name = "wristband_tokens_refused_total"
     assert value_of(after, name) - value_of(before, name) == 2
+
+
+@pytest.mark.django_db
+def test_clock_and_mails_are_measured_without_a_balancer(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    settings.METRICS_TOKEN = SECRET
+    monkeypatch.setattr(health, "sampling", health.Sampling())
+    metrics.clock_ahead.set(99)
+    metrics.mail_age.set(99)
+    on_postgresql = connection.vendor == "postgresql"
+    with django_assert_num_queries(2 if on_postgresql else 1):
+        text = Browser().get("/metrics", headers=BEARER).content.decode()
+    assert value_of(text, "wristband_mail_waiting_seconds") == 0
+    # SQLite has the clock of its node.
+    assert abs(value_of(text, "wristband_clock_ahead_seconds")) < 1 or not on_postgresql
+    # Not again within some seconds.
+    with django_assert_num_queries(0):
+        Browser().get("/metrics", headers=BEARER)
+    metrics.clock_ahead.set(0)
 
 
 @pytest.mark.once

@@ -11,6 +11,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from api import outages
 from api.keys import keyring, rotation
+from api.keys.ring import Keyring
 from project import health, static_files
 from tests.conftest import Browser
 
@@ -145,7 +146,7 @@ def with_a_broken_key(folder: Path) -> None:
         (with_a_broken_key, ".pem"),
     ],
 )
-def test_a_node_that_cannot_read_its_keys_is_not_ready(
+def test_a_node_that_cannot_reload_its_keys_stays_ready(
     keys: Path, break_it: Any, cause: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -153,13 +154,22 @@ def test_a_node_that_cannot_read_its_keys_is_not_ready(
     break_it(keys)
     for _ in range(3):
         code, state = ready()
-        assert (code, state["status"], state["keys"]) == (503, "down", "unreadable")
+        assert (code, state["status"], state["keys"]) == (200, "up", "not reloaded")
     if (elsewhere := keys.with_name("elsewhere")).exists():
         elsewhere.rename(keys)
     else:
         keys.with_name("key").replace(next(keys.glob("*.pem"), keys / "again.pem"))
-    assert ready()[0] == 200
+    assert ready()[1]["keys"] == "up"
     lines = [each for each in caplog.messages if "cannot be reloaded" in each]
     assert len(lines) == 1
     assert cause in lines[0]
     assert "The keys in JWT_KEYS are reloaded again" in caplog.messages
+
+
+def test_a_node_that_never_had_keys_is_not_ready(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_a_broken_key(keys)
+    monkeypatch.setattr(health, "keyring", Keyring())
+    code, state = ready()
+    assert (code, state["status"], state["keys"]) == (503, "down", "unreadable")
+    keys.with_name("key").replace(next(keys.glob("*.pem")))
+    assert ready()[0] == 200

@@ -8,6 +8,8 @@ from uuid import uuid4
 
 import jwt
 import pytest
+from django.http import HttpResponse
+from django.urls import resolve
 
 from accounts import refusals
 from accounts.models import SignIn
@@ -163,6 +165,13 @@ def test_an_unknown_passkey_is_logged(refused: Any) -> None:
     assert len(refused()) == 1
 
 
+def test_a_status_without_a_name_is_logged_by_its_number(refused: Any, rf: Any) -> None:
+    request = rf.get("/")
+    request.resolver_match = resolve("/")
+    refusals.note(request, HttpResponse(status=499))
+    assert codes(refused()) == [(499, "499")]
+
+
 # The bounds
 
 
@@ -181,6 +190,13 @@ def test_many_clients_get_a_limited_number_of_lines(refused: Any) -> None:
 def test_a_flood_does_not_hide_another_client(refused: Any) -> None:
     for _ in range(50):
         ApiClient(access="x").get("/api/me/")
+    ApiClient(access="x").get("/api/me/", REMOTE_ADDR="192.0.2.1")
+    assert refused()[-1].ip_address == "192.0.2.1"
+
+
+def test_a_flood_of_some_networks_does_not_hide_another(refused: Any) -> None:
+    for number in range(13 * refusals.MAX_LINES_OF_CLIENT):
+        ApiClient(access="x").get("/api/me/", REMOTE_ADDR=f"198.51.100.{number // refusals.MAX_LINES_OF_CLIENT}")
     ApiClient(access="x").get("/api/me/", REMOTE_ADDR="192.0.2.1")
     assert refused()[-1].ip_address == "192.0.2.1"
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,7 @@ import httpx
 import psutil
 import pytest
 
+from project import start_config
 from project.management.commands import start
 from tests import servers
 
@@ -208,6 +210,29 @@ def test_a_mail_worker_that_was_killed_is_started_again(one: tuple["subprocess.P
     killed = mail_worker_of(port)
     killed.kill()
     servers.wait_until(lambda: (again := mail_worker_of(port)) and again.pid != killed.pid)
+
+
+@pytest.mark.long
+def test_a_mail_worker_that_ends_at_once_is_started_less_often(tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "manage.py").write_text("open('starts', 'a').write('x')")
+    monkeypatch.chdir(tmp_path)
+    worker = start_config.MailWorker()
+    worker.start()
+    time.sleep(5)
+    worker.stop()
+    # After 0, 0.5, 1.5 and 3.5 s, or a little later.
+    assert 3 <= len((tmp_path / "starts").read_text()) <= 4
+
+
+def test_the_pause_of_a_mail_worker_has_a_bound() -> None:
+    pause = start_config.POLL_SECONDS
+    for _number in range(20):
+        pause = start_config.next_pause(pause, since_start=pause + 2)
+    assert pause == 30
+
+
+def test_a_mail_worker_that_has_worked_is_started_at_once() -> None:
+    assert start_config.next_pause(30, since_start=60) == start_config.POLL_SECONDS
 
 
 @pytest.mark.long
