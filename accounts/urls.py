@@ -14,6 +14,7 @@ from accounts.views import (
     security,
     sign_in,
     sign_ins,
+    support,
 )
 
 urlpatterns = [
@@ -71,6 +72,7 @@ urlpatterns = [
     path("device/", devices.ConnectDeviceView.as_view(), name="connect_device"),
     path("api-keys/new/", api_keys.MakeApiKeyView.as_view(), name="make_api_key"),
     path("factors/stop-removal/<token>/", factors.StopRemovalView.as_view(), name="stop_factor_removal"),
+    path("support/end/", support.EndSupportView.as_view(), name="end_support"),
     path("activity/", activity.ActivityView.as_view(), name="activity"),
     path("activity/download/", activity.DownloadActivityView.as_view(), name="download_activity"),
     path("activity/<int:pk>/not-me/", activity.NotMeView.as_view(), name="not_me"),

@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken
 
-from accounts import refusals, sessions
+from accounts import refusals, sessions, support
 from accounts.compiled_queries import partial_instance
 from accounts.http import cross_site
 from accounts.models import SignIn, User
@@ -68,7 +68,11 @@ class TokenAuthentication(JWTAuthentication):
             self._check_proof(request, raw, token)
         elif token.key_thumbprint:
             raise InvalidToken(_("The token is bound to a key: it needs the scheme DPoP, and a proof."))  # type: ignore[arg-type]
-        return self.get_user(token), token
+        user = self.get_user(token)
+        if token.support:
+            support.check(request._request, _view_of(request), token.support)
+            user.acting_staff = token.support.user.acting_staff
+        return user, token
 
     def authenticate_header(self, request: Request) -> str:
         if request.META.get("HTTP_AUTHORIZATION", "").lower().startswith("dpop"):
@@ -90,6 +94,10 @@ class TokenAuthentication(JWTAuthentication):
         if username := validated_token.get("username"):
             fields.append(("username", username))
         return partial_instance(User, fields)
+
+
+def _view_of(request: Request) -> Any:
+    return (request.parser_context or {}).get("view")
 
 
 class AuthenticatedRequest(Request):
@@ -152,6 +160,7 @@ class SessionAuthentication(authentication.SessionAuthentication):
         if sign_in is None:
             return None
         self.enforce_csrf(request)
+        support.check(http, _view_of(request), sign_in)
         sign_in.touch()
         return sign_in.user, None
 

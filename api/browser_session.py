@@ -288,6 +288,7 @@ class SessionPasskeyView(PasskeyEndpoint):
 
 
 class SessionTokenView(SessionEndpoint):
+    in_support = True
     authentication_classes = (SessionAuthentication,)
     permission_classes = (IsAuthenticated,)
     throttle_classes = (TokenThrottle,)

@@ -15,6 +15,7 @@ from accounts import refusals
 from accounts.factors import errors as factors
 from accounts.models import User
 from accounts.rate_limits import TooManyAttempts
+from accounts.support import NotInSupport
 from api import dpop, metrics, outages
 from api.api_keys import InsufficientScope
 from api.outages import Outage
@@ -202,6 +203,8 @@ def _as_api_exception(exc: Exception) -> Exception:
     """Converts Django's Http404 and PermissionDenied. DRF does too, with arguments that are not texts."""
     if isinstance(exc, Http404):
         return exceptions.NotFound(_joined_texts(exc.args))
+    if isinstance(exc, NotInSupport):
+        return exceptions.PermissionDenied("A staff member who is signed in as the user may not do this.", exc.code)
     if isinstance(exc, PermissionDenied):
         return exceptions.PermissionDenied(_joined_texts(exc.args))
     if isinstance(exc, factors.SecondStepFailed):

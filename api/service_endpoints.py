@@ -187,6 +187,7 @@ class IntrospectView(FormView):
         if user is None or token["token_type"] != AccessToken.token_type:
             return Response({"active": False})
         claims = {name: token[name] for name in ("iss", "sub", "aud", "exp", "iat", "jti", "sid")}
+        claims |= {name: token[name] for name in ("act", "scope") if name in token.payload}
         if token.key_thumbprint:
             # RFC 9449, section 6.2
             claims["cnf"] = {"jkt": token.key_thumbprint}

@@ -4,6 +4,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from email.utils import parseaddr
 from importlib.util import find_spec
 from io import StringIO
@@ -16,7 +17,9 @@ from django.core.exceptions import ImproperlyConfigured
 
 from accounts import hash_list
 from project.setting_values import (
+    GROUP_LIMITS_EXPECTED,
     SITE_HOST,
+    group_limits,
     has_port_in_range,
     is_events_url,
     is_geoip_database,
@@ -225,6 +228,16 @@ class Environment:
                 continue
             expected = f"origins such as {schemes[0]}://app.example.org, on the same site as SITE_URL or ALLOWED_HOSTS"
             self.refuse(name, expected, origin)
+        return found
+
+    def group_limits(self, name: str) -> dict[str, tuple[timedelta, timedelta]]:
+        """The idle time and the maximum age of sign-ins by group, written as group=minutes/hours."""
+        found = {}
+        for value in self.items(name):
+            if limits := group_limits(value):
+                found[limits.group] = limits.idle, limits.max_age
+            else:
+                self.refuse(name, GROUP_LIMITS_EXPECTED, value)
         return found
 
     def networks(self, name: str) -> list[str]:

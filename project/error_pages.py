@@ -11,6 +11,7 @@ from django.utils.encoding import escape_uri_path
 from django.utils.http import escape_leading_slashes
 
 from accounts.http import post_only
+from accounts.support import NotInSupport
 from api import outages
 from api.authentication import log_refused_form
 from api.errors import RETRY_AFTER_SECONDS
@@ -60,6 +61,9 @@ def length_required(request: HttpRequest) -> HttpResponse:
 
 
 def permission_denied(request: HttpRequest, exception: PermissionDenied) -> HttpResponse:
+    if isinstance(exception, NotInSupport):
+        detail = "A staff member who is signed in as the user may not do this."
+        return _error_page(request, exception.code, HTTPStatus.FORBIDDEN, detail)
     return _error_page(request, "permission_denied", HTTPStatus.FORBIDDEN, "You may not do this.")
 
 

@@ -117,6 +117,7 @@ MIDDLEWARE = [
     "accounts.http.middleware.FetchMetadataMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "accounts.http.middleware.AuthenticationMiddleware",
+    "accounts.http.support.SupportMiddleware",
     "accounts.http.middleware.TooManyAttemptsMiddleware",
     "project.middleware.TooManyRequestsMiddleware",
     "project.middleware.MessageMiddleware",
@@ -229,6 +230,12 @@ SIGN_IN_MAX = timedelta(days=env.integer("SIGN_IN_MAX_DAYS", default=30, low=1, 
 REMEMBER_ME_IDLE_TIMEOUT = timedelta(days=env.integer("BROWSER_SESSION_DAYS", default=14, low=1, high=3650))
 # The idle timeout of a browser whose user did not choose to stay signed in.
 BROWSER_IDLE_TIMEOUT = timedelta(days=1)
+# Shorter limits of staff members and of members of groups (accounts.models.limits). Zero: as for all users.
+STAFF_IDLE = timedelta(minutes=env.integer("STAFF_IDLE_MINUTES", default=0, low=10, high=1440))
+STAFF_MAX = timedelta(hours=env.integer("STAFF_MAX_HOURS", default=0, low=1, high=8760))
+GROUP_LIMITS = env.group_limits("GROUP_LIMITS")
+# The oldest sign-in of a user beyond this number ends. 0: no limit.
+SIGN_INS_PER_USER = env.integer("SIGN_INS_PER_USER", default=0, low=0, high=1000)
 ACCESS_TOKEN = timedelta(minutes=env.integer("ACCESS_TOKEN_MINUTES", default=5, low=1, high=1440))
 REFRESH_TOKEN = timedelta(days=env.integer("REFRESH_TOKEN_DAYS", default=14, low=1, high=3650))
 # The longest lifetime of an API key. 0: there are no API keys, and existing ones are refused.
@@ -240,6 +247,8 @@ SESSION_RECHECK = timedelta(seconds=env.integer("SESSION_RECHECK_SECONDS", defau
 # Sensitive actions require the password again if it was last entered longer ago.
 REAUTHENTICATION_TIMEOUT = timedelta(minutes=env.integer("RECENT_PROOF_MINUTES", default=15, low=1, high=43200))
 REFRESH_GRACE = timedelta(seconds=env.integer("REFRESH_GRACE_SECONDS", default=10, low=0, high=3600))
+# For how long the parent of a refresh token that was never used is accepted as a retry (SignIn.is_late_retry).
+REFRESH_PARENT_GRACE = timedelta(days=env.integer("REFRESH_PARENT_GRACE_DAYS", default=0, low=0, high=90))
 # Which accounts can have, or must have, a second factor (accounts.factors.requirements).
 SECOND_FACTOR = env.choice("SECOND_FACTOR", ["off", "offered", "staff", "all"]) or "offered"
 # How long `manage.py prune` keeps sign-ins that have ended, security events, and accounts that were never confirmed.
@@ -262,6 +271,8 @@ SESSION_COOKIE_AGE = int(SIGN_IN_MAX.total_seconds())
 SESSION_COOKIE_NAME = COOKIE_NAME.format("sessionid")
 SESSION_COOKIE_SECURE = not DEBUG
 SESSION_COOKIE_SAMESITE = "Lax"
+# The session of a staff member who is signed in as a user meanwhile (accounts.support).
+STAFF_COOKIE_NAME = COOKIE_NAME.format("staff")
 CSRF_COOKIE_NAME = COOKIE_NAME.format("csrftoken")
 CSRF_COOKIE_SECURE = not DEBUG
 CSRF_COOKIE_SAMESITE = "Lax"

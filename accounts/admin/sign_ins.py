@@ -108,7 +108,7 @@ class SignInAdmin(ReadOnlyList):
         "expires_at": _("expires"),
     }
     list_filter = [StateFilter, KindFilter, ReasonFilter, SignedInFilter, UserFilter]
-    list_select_related = ["user", "ended_by"]
+    list_select_related = ["user", "ended_by", "actor"]
     ordering = ["-created_at"]
     search_fields = ["user"]
     search_help_text = _("A username, an e-mail address, an IP address, or the id of a sign-in (sid).")
@@ -129,6 +129,8 @@ class SignInAdmin(ReadOnlyList):
         "end_reason",
         "ended_by",
         "user_agent",
+        "actor",
+        "is_read_only",
     ]
     actions = ["end_selected"]
     change_list_template = "admin/sign_ins.html"

@@ -18,7 +18,7 @@ from django.urls import URLPattern, reverse
 from django.utils.translation import gettext_lazy as _
 
 from accounts import addresses, email_addresses
-from accounts.admin import factors, profile, user_actions
+from accounts.admin import factors, profile, support, user_actions
 from accounts.admin.changed_fields import UserForm
 from accounts.admin.events import EVENT_HEADINGS, event_rows
 from accounts.admin.lists import Badge, BoundedList, ChoiceFilter, ListFilter, Panel, admin_link, short_time
@@ -78,6 +78,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         user_actions.unlock,
         factors.remove_factors,
         factors.cancel_removal,
+        support.sign_in_as,
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
@@ -146,6 +147,9 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
 
     def has_remove_factors_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(removals.PERMISSION)
+
+    def has_sign_in_as_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.sign_in_as")
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         """
@@ -233,6 +237,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             "send_password_reset": lambda: obj.may_reset_password,
             "remove_factors": lambda: obj.is_active and obj.pk != request.user.pk and self._has_factors(obj),
             "cancel_removal": FactorRemoval.objects.of(obj).pending().exists,
+            "sign_in_as": lambda: support.may_sign_in_as(request.user, obj),
             "unlock": AttemptCounter.objects.of(obj).locked_out().exists,
         }[action]()
 

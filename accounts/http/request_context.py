@@ -156,9 +156,14 @@ def is_by_another_user(user: Any) -> bool:
 
 
 def actor() -> Any:
-    """The user who acts: the one given to acting(), or the signed-in user of the request; None if there is none."""
+    """
+    The user who acts: the one given to acting(), or the signed-in user of the request, or the staff member who is
+    signed in as that user; None if there is none.
+    """
     user = _actor.get() or getattr(_request.get(), "user", None)
-    return user if user is not None and user.is_authenticated else None
+    if user is None or not user.is_authenticated:
+        return None
+    return getattr(user, "acting_staff", None) or user
 
 
 def sid_of(user: Any) -> UUID | None:

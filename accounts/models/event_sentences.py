@@ -47,6 +47,7 @@ SENTENCES: dict[str, Any] = {
     EventType.SIGNED_UP: _("You created this account."),
     EventType.SIGNED_IN: _("A browser signed in."),
     EventType.API_KEY_MADE: _("An API key was created."),
+    EventType.SIGNED_IN_AS: _("A staff member signed in to your account for support."),
     EventType.SIGN_IN_FAILED: _("A sign-in attempt failed: wrong password."),
     EventType.REAUTHENTICATED: _("You confirmed who you are."),
     EventType.SIGNED_OUT: _("A device signed out."),
@@ -159,6 +160,16 @@ ENDS = {
     EndReason.TOKEN_REUSED: ngettext_lazy(
         "A device was signed out: its refresh token was used twice.",
         "%(count)d devices were signed out: their refresh tokens were used twice.",
+        "count",
+    ),
+    EndReason.LIMIT_REACHED: ngettext_lazy(
+        "A new sign-in signed out the oldest device: your account has reached its limit.",
+        "A new sign-in signed out the %(count)d oldest devices: your account has reached its limit.",
+        "count",
+    ),
+    EndReason.SUPPORT_ENDED: ngettext_lazy(
+        "The sign-in of a staff member to your account ended.",
+        "%(count)d sign-ins of staff members to your account ended.",
         "count",
     ),
     EndReason.FACTOR_REMOVED: ngettext_lazy(

@@ -208,9 +208,9 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
     def rotate(self, find: Callable[[], Any], refresh_id: uuid.UUID, issued_at: datetime) -> Any:
         """
         Rotates the refresh token of the sign-in that `find` reads with one statement, and returns the sign-in with the
-        id of the successor: the same one for each use in the grace period. Two statements without a lock. Raises
-        RefreshRefused; a use after the grace period also ends the sign-in as stolen, or as restored if the row is older
-        than the token.
+        id of the successor: the same one for each use in the grace period. A late retry (SignIn.is_late_retry) gets a
+        new successor, in place of the one that was never used. Two statements without a lock. Raises RefreshRefused; a
+        use later than that also ends the sign-in as stolen, or as restored if the row is older than the token.
         """
         now = timezone.now()
         while True:
@@ -224,6 +224,10 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
                 continue
             if sign_in.is_in_grace(refresh_id, now):
                 return sign_in
+            if sign_in.is_late_retry(refresh_id, now):
+                if sign_in.swap_refresh_id(now, previous=refresh_id):
+                    return sign_in
+                continue
             if issued_at - sign_in.refreshed_at > settings.JWT_LEEWAY:
                 _end_as_restored(sign_in)
             else:

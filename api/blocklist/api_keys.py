@@ -50,7 +50,7 @@ def find_sign_in(raw: bytes) -> SignIn | None:
         return None
     read_at, store_number = time.monotonic(), mirror.store_number
     sign_in = _read(key)
-    if sign_in and may_be_remembered():
+    if sign_in and may_be_remembered(sign_in):
         expires_at = min(sign_in.expires_at, sign_in.max_expires_at)
         remember(remembered_keys, digest, sign_in.sid, sign_in, KEY_FIELDS, expires_at, read_at, store_number)
     return sign_in

@@ -19,7 +19,6 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from accounts import sessions
 from accounts.compiled_queries import partial_instance
 from accounts.models import SignIn, User
-from accounts.models.sign_ins import LAST_SEEN_PRECISION
 from api.blocklist.mirror import mirror
 from api.blocklist.models import session_key_id
 
@@ -27,7 +26,17 @@ from api.blocklist.models import session_key_id
 MAX_REMEMBERED = 10_000
 MAX_USERNAME_LENGTH = 150
 # The other fields are read from the database when they are accessed. None of them is a secret.
-SIGN_IN_FIELDS = ("id", "user_id", "kind", "created_at", "last_seen_at", "idle_timeout", "expires_at")
+SIGN_IN_FIELDS = (
+    "id",
+    "user_id",
+    "kind",
+    "created_at",
+    "last_seen_at",
+    "idle_timeout",
+    "expires_at",
+    "max_age",
+    "actor_sid",
+)
 USER_FIELDS = ("id", "username")
 
 
@@ -114,7 +123,7 @@ class SessionStore(sessions.SessionStore):
             return
         read_at, store_number = time.monotonic(), mirror.store_number
         super()._read_row()
-        if self._stored and self._stored.sign_in and may_be_remembered():
+        if self._stored and self._stored.sign_in and may_be_remembered(self._stored.sign_in):
             stored_key, sign_in = sessions.digest(self.session_key), self._stored.sign_in
             expires_at = min(self._stored.expire_date, sign_in.expires_at, sign_in.max_expires_at)
             remember(
@@ -129,10 +138,12 @@ class SessionStore(sessions.SessionStore):
             )
 
 
-def may_be_remembered() -> bool:
+def may_be_remembered(sign_in: SignIn) -> bool:
     """Whether a sign-in that was read just now can be remembered."""
-    # In a transaction, the row may be one that other processes do not see, or no longer.
-    return bool(settings.REDIS_URL and settings.SESSION_RECHECK and not connections[DEFAULT_DB_ALIAS].in_atomic_block)
+    # A support sign-in depends on the rights of the staff member, which the mirror does not contain. In a transaction,
+    # the row may be one that other processes do not see, or no longer.
+    is_on = bool(settings.REDIS_URL and settings.SESSION_RECHECK and sign_in.actor_sid is None)
+    return is_on and not connections[DEFAULT_DB_ALIAS].in_atomic_block
 
 
 def remember(
@@ -146,7 +157,7 @@ def remember(
     store_number: int,
 ) -> None:
     """Adds a live sign-in with these fields. The arguments are those of RememberedSession."""
-    until = min(expires_at, sign_in.last_seen_at + LAST_SEEN_PRECISION)
+    until = min(expires_at, sign_in.use_recorded_until)
     if until.timestamp() <= time.time() or len(sign_in.user.username) > MAX_USERNAME_LENGTH:
         return
     remembered.add(

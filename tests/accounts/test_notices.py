@@ -117,6 +117,7 @@ FLOODS = {
     notify_of("password_known"): "Someone knows your password",
     notify_of("passkey_counter"): "Check the passkeys of your account",
     notify_of("username_changed"): "Your username was changed",
+    notify_of("signed_in_as", is_read_only=True): "A staff member signed in to your account",
     notify_of("account_deleted", is_by_another=False): "Your account was deleted",
 }
 

@@ -4,6 +4,7 @@ import os
 import runpy
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,14 @@ NUMBERS = (
     "PASSWORD_MIN_LENGTH",
     "RECENT_PROOF_MINUTES",
     "REFRESH_GRACE_SECONDS",
+    "REFRESH_PARENT_GRACE_DAYS",
     "SESSION_RECHECK_SECONDS",
     "REFRESH_TOKEN_DAYS",
+    "SIGN_INS_PER_USER",
     "SIGN_IN_KEEP_DAYS",
     "SIGN_IN_MAX_DAYS",
+    "STAFF_IDLE_MINUTES",
+    "STAFF_MAX_HOURS",
     "UNCONFIRMED_KEEP_DAYS",
     "WEB_CONCURRENCY",
 )
@@ -149,6 +154,14 @@ WRONG = [
     ("DPOP_REQUIRED", "everybody"),
     ("SECOND_FACTOR", "everybody"),
     ("SESSION_RECHECK_SECONDS", "301"),
+    ("STAFF_IDLE_MINUTES", "9"),
+    ("STAFF_IDLE_MINUTES", "1441"),
+    ("STAFF_MAX_HOURS", "0"),
+    ("REFRESH_PARENT_GRACE_DAYS", "91"),
+    *(
+        ("GROUP_LIMITS", value)
+        for value in ("support", "support=30", "=30/8", "support=9/8", "support=30/0", "a=1441/8")
+    ),
     ("EMAIL_URL", f"smtp://{PASSWORD}/2@mail.example.org"),
     ("EMAIL_URL", "smtp+tls://"),
     ("ENV_FILE", "/nowhere/at/all/.env"),
@@ -190,6 +203,16 @@ TOGETHER: list[tuple[str, dict[str, str]]] = [
     ),
 ]
 RIGHT: list[tuple[str, str, str, Any]] = [
+    (
+        "GROUP_LIMITS",
+        "First level=30/8, auditors=15/4",
+        "GROUP_LIMITS",
+        {
+            "First level": (timedelta(minutes=30), timedelta(hours=8)),
+            "auditors": (timedelta(minutes=15), timedelta(hours=4)),
+        },
+    ),
+    ("STAFF_IDLE_MINUTES", "", "STAFF_IDLE", timedelta(0)),
     ("TRUSTED_PROXIES", "10.0.0.5, 10.0.0.6", "TRUSTED_PROXIES", ["10.0.0.5", "10.0.0.6"]),
     ("TRUSTED_PROXIES", "::ffff:10.0.0.5,::ffff:10.1.0.0/112", "TRUSTED_PROXIES", ["10.0.0.5", "10.1.0.0/16"]),
     ("METRICS_ADDRESSES", " fd00::/8 , 192.0.2.0/24,", "METRICS_ADDRESSES", ["fd00::/8", "192.0.2.0/24"]),

@@ -198,6 +198,13 @@ class Hour:
         self.mailed("password_reset_confirm")
         for action in ("deactivate", "reactivate", "end_all_sign_ins"):
             act(sues, USERS, action, users["eve"])
+        supporting = self.browser("sue")
+        act(supporting, USERS, "sign_in_as", users["grace"])
+        self.keep_cookies(supporting)
+        same_origin = {"sec-fetch-site": "same-origin"}
+        made = supporting.generic("POST", "/api/session/token/", "{}", "application/json", headers=same_origin)
+        self.secrets.add(made.json()["access"])
+        assert supporting.post("/accounts/support/end/").status_code == 302
         act(sues, SIGN_INS, "end_selected", SignIn.objects.filter(user__username="carol").live().first())
         edited = {"username": "frank", "email": "frank@example.org", "is_active": "on", "last_name": "Ford"}
         sues.post(f"{USERS}{users['frank'].pk}/change/", edited | {"is_staff": "on"})
