@@ -270,7 +270,7 @@ class SignIn(RefreshTokens, ChangedColumnsModel):
 
     @staticmethod
     def max_age_of(kind: str) -> timedelta:
-        """Returns how long a sign-in of this kind can last, however often it is used, without the limits of its user."""
+        """Returns how long a sign-in of this kind can last, however often it is used; limits of its user aside."""
         age: timedelta = settings.API_KEY_MAX if kind == SignInKind.API_KEY else settings.SIGN_IN_MAX
         return age
 

@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
     """Sign-ins in which a staff member acts as the user, and the permissions for them."""
 
     dependencies = [
-        ("accounts", "0048_sign_in_max_age"),
+        ("accounts", "0043_sign_in_max_age"),
     ]
 
     operations = [

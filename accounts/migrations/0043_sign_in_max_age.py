@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """The maximum age of a sign-in with shorter limits: of a staff member, or of a member of a group."""
 
     dependencies = [
-        ("accounts", "0039_retry_mails"),
+        ("accounts", "0042_device_codes"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """Indexes of the few support sign-ins, which end with the staff member's own."""
 
     dependencies = [
-        ("accounts", "0049_support"),
+        ("accounts", "0044_support"),
     ]
 
     operations = [
