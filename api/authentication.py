@@ -120,8 +120,10 @@ def uses_session(request: Request) -> bool:
 
 def session_sign_in(request: Request) -> SignIn | None:
     """The sign-in of a request with the session cookie; None for a request with a token, or after its sign-out."""
+    if not uses_session(request):
+        return None
     session: SessionStore = request._request.session  # type: ignore[assignment]
-    return session.sign_in if uses_session(request) else None
+    return session.sign_in
 
 
 class CsrfFailed(PermissionDenied):

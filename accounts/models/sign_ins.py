@@ -22,12 +22,10 @@ from accounts.changed_columns import ChangedColumnsModel
 from accounts.compiled_queries import partial_instance
 from accounts.http import request_context
 from accounts.models.choices import EndReason, Method, SignInKind, end_reasons, level_of, sign_in_kinds
-from accounts.models.limits import limits_of, shortest
+from accounts.models.lifetimes import Lifetimes
 from accounts.models.refresh_tokens import RefreshTokens
 from accounts.models.sign_in_querysets import SignInManager
 from accounts.signals import sign_ins_ended
-
-LAST_SEEN_PRECISION = timedelta(minutes=5)
 
 
 @cache
@@ -42,7 +40,7 @@ def joined_methods(methods: Iterable[str]) -> str:
     return " ".join(method for method in Method.values if method in given)
 
 
-class SignIn(RefreshTokens, ChangedColumnsModel):
+class SignIn(RefreshTokens, Lifetimes, ChangedColumnsModel):
     """One place where a user is signed in: a browser, a client (a family of tokens), or an API key."""
 
     Kind = SignInKind
@@ -247,33 +245,6 @@ class SignIn(RefreshTokens, ChangedColumnsModel):
         device = devices.of(self.user_agent)
         return any(kind == self.kind and device.is_like(each) for kind, each in known)
 
-    @property
-    def ended_or_expired_at(self) -> datetime:
-        """When the sign-in ended or, if it has not ended, when it expires."""
-        return self.ended_at or self.expires_at
-
-    @property
-    def end_reason_text(self) -> str:
-        """The reason of the end or of the expiry, in the active language."""
-        if self.ended_at:
-            return str(self.get_end_reason_display())
-        if self.kind == self.Kind.API_KEY:
-            return str(_("expired"))
-        return str(
-            _("maximum duration reached") if self.expires_at >= self.max_expires_at else _("unused for too long")
-        )
-
-    @property
-    def max_expires_at(self) -> datetime:
-        """The latest possible expiry, however often the sign-in is used."""
-        return self.created_at + min(self.max_age or timedelta.max, self.max_age_of(self.kind))
-
-    @staticmethod
-    def max_age_of(kind: str) -> timedelta:
-        """Returns how long a sign-in of this kind can last, however often it is used; limits of its user aside."""
-        age: timedelta = settings.API_KEY_MAX if kind == SignInKind.API_KEY else settings.SIGN_IN_MAX
-        return age
-
     def is_live(self, now: datetime | None = None) -> bool:
         """
         Returns whether the sign-in is valid: neither ended nor expired, of an active user with the same password. No
@@ -299,13 +270,6 @@ class SignIn(RefreshTokens, ChangedColumnsModel):
             return False
         self.actor_sign_in, self.user.acting_staff = own, own.user
         return own.user.may_sign_in_as(self.user, self.is_read_only)
-
-    def _is_beyond_staff_limits(self, now: datetime) -> bool:
-        """For a sign-in that started before its user became a staff member, or before the limits were set."""
-        if self.kind == self.Kind.API_KEY:
-            return False
-        idle, max_age = settings.STAFF_IDLE, settings.STAFF_MAX
-        return bool((idle and now - self.last_seen_at >= idle) or (max_age and now - self.created_at >= max_age))
 
     def _is_of_same_password(self) -> bool:
         hashes = chain([self.user.get_session_auth_hash()], self.user.get_session_auth_fallback_hash())
@@ -345,56 +309,6 @@ class SignIn(RefreshTokens, ChangedColumnsModel):
         """Sets the name. One statement."""
         self.name = name
         SignIn.objects.filter(pk=self.pk).update(name=name)
-
-    def touch(self) -> None:
-        """
-        Records the use, and extends the idle expiry, if it has one, after `use_recorded_until`. For support, the own
-        one too.
-        """
-        if self.actor_sign_in:
-            self.actor_sign_in.touch()
-        now = timezone.now()
-        if now < self.use_recorded_until:
-            return
-        self.last_seen_at = now
-        if self.kind == self.Kind.API_KEY:
-            self._renew_auth_hash()
-        else:
-            self.expires_at = min(now + self.idle_timeout, self.max_expires_at)
-        SignIn.objects.filter(pk=self.pk, ended_at__isnull=True).update(
-            last_seen_at=self.last_seen_at, expires_at=self.expires_at
-        )
-        if self.actor_sid is None:
-            self.user.mark_used()
-
-    @property
-    def use_recorded_until(self) -> datetime:
-        """Until when a use needs no record: for LAST_SEEN_PRECISION, and less for a short idle timeout."""
-        return self.last_seen_at + min(LAST_SEEN_PRECISION, self.idle_timeout / 5)
-
-    def _renew_auth_hash(self) -> None:
-        """Replaces a hash by an old SECRET_KEY, which a key may outlast. One statement, after a change of that key."""
-        read, current = self.auth_hash, self.user.get_session_auth_hash()
-        if read != current:
-            self.auth_hash = current
-            SignIn.objects.filter(pk=self.pk, auth_hash=read).update(auth_hash=current)
-
-    @staticmethod
-    def idle_timeout_of(kind: str, is_remembered: bool = False) -> timedelta:
-        """Returns how long a sign-in of this kind may be idle before it expires, without the limits of its user."""
-        browser = settings.REMEMBER_ME_IDLE_TIMEOUT if is_remembered else settings.BROWSER_IDLE_TIMEOUT
-        timeout: timedelta = browser if kind == SignInKind.BROWSER else settings.REFRESH_TOKEN
-        return timeout
-
-    def remember_me(self) -> None:
-        """
-        Sets the idle timeout of a browser to BROWSER_SESSION_DAYS, or to the shorter limit of its user. One statement,
-        and one more if GROUP_LIMITS is set.
-        """
-        timeout = self.idle_timeout_of(self.Kind.BROWSER, is_remembered=True)
-        self.idle_timeout = shortest(timeout, limits_of(self.user, self.kind).idle) or timeout
-        self.expires_at = min(self.created_at + self.idle_timeout, self.max_expires_at)
-        SignIn.objects.filter(pk=self.pk).update(idle_timeout=self.idle_timeout, expires_at=self.expires_at)
 
     def end(self, reason: str) -> bool:
         """Ends the sign-in, and revokes its sessions and tokens. Returns False if it had ended before."""

@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 
 from accounts import ending
 from accounts.models import SignIn, User
-from accounts.models.sign_ins import LAST_SEEN_PRECISION
+from accounts.models.lifetimes import LAST_SEEN_PRECISION
 from api.blocklist.api_keys import remembered_keys
 from api.blocklist.mirror import mirror
 from api.blocklist.models import Entry, Store

@@ -20,7 +20,7 @@ from rest_framework.views import APIView
 
 from accounts import ending
 from accounts.models import Session, SignIn, User
-from accounts.models.sign_ins import LAST_SEEN_PRECISION
+from accounts.models.lifetimes import LAST_SEEN_PRECISION
 from accounts.sessions import digest
 from api.blocklist import sessions
 from api.blocklist.mirror import mirror
