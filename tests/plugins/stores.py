@@ -268,8 +268,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out.update(filter(None, reasons.values()))
     config.hook.pytest_deselected(items=[item for item, reason in reasons.items() if reason])
     items[:] = [item for item in items if not reasons[item]]
-    # Long tests first: one at the end would delay the whole run. Tests that empty the database, and so remove the rows
-    # of migrations, come last, as pytest-django sorts them.
+    # Long tests first: one at the end would delay the whole run. Tests that empty the database come last, as
+    # pytest-django sorts them.
     items.sort(key=lambda item: (empties_the_database(item), item.get_closest_marker("long") is None))
 
 
