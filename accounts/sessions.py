@@ -2,7 +2,7 @@
 
 import hashlib
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import login
@@ -110,6 +110,10 @@ class SessionStore(db.SessionStore):
         """
         return True
 
+    def of_same_browser(self, session_key: str) -> Self:
+        """Returns another session of the browser that sent this one."""
+        return type(self)(session_key)
+
     def cycle_key(self) -> None:
         """
         Replaces the session key. The row is updated, not inserted again: if the sign-in ends at the same time, the
@@ -125,9 +129,10 @@ class SessionStore(db.SessionStore):
         self.modified = True
 
     def flush(self) -> None:
-        """Deletes the session, and ends its sign-in as signed out."""
+        """Deletes the session, and ends its sign-in as signed out, or as the end of support."""
         if self.sign_in:
-            self.sign_in.end(SignIn.Reason.SIGNED_OUT)
+            is_support = self.sign_in.actor_sid is not None
+            self.sign_in.end(SignIn.Reason.SUPPORT_ENDED if is_support else SignIn.Reason.SIGNED_OUT)
         self._sign_in = None
         super().flush()
 

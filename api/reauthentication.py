@@ -13,6 +13,7 @@ from accounts.factors.errors import SecondStepFailed
 from accounts.factors.second_step import MAX_STEP_LENGTH, Purpose
 from accounts.models import Method
 from api import errors, step_up
+from api.api_keys import NO_KEYS
 from api.authentication import AuthenticatedRequest, sid_of
 from api.fields import PasswordField, TextField
 from api.serializers import PasswordConfirmSerializer
@@ -37,6 +38,7 @@ class ReauthenticationSerializer(ProofSerializer):
 class ReauthenticationOptionsView(APIView):
     # Also for a session whose device did not prove its key (api.dbsc).
     accepts_unproved = True
+    api_key_scopes = NO_KEYS
 
     @extend_schema(operation_id="reauthentication_options", request=None, responses={200: PasskeyOptionsResponse})
     def post(self, request: AuthenticatedRequest) -> Response:
@@ -47,6 +49,7 @@ class ReauthenticationOptionsView(APIView):
 
 class ReauthenticateView(APIView):
     accepts_unproved = True
+    api_key_scopes = NO_KEYS
 
     @extend_schema(
         operation_id="reauthenticate",

@@ -7,18 +7,21 @@ from django.views.generic import RedirectView
 from django.views.i18n import set_language
 
 from api.connect_client import ConnectClientView
-from api.dbsc.views import DeviceView
+from api.dbsc.views import ThisBrowserView
 from api.developer import DeveloperView
 from api.service_endpoints import JWKSView
 from project import health, views
 from project.csp_reports import CspReportView
 from project.metrics_view import metrics_view
 
+# A product's own URL conf imports them (PRODUCT.md).
+__all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
+
 urlpatterns = [
     path("", views.HomeView.as_view(), name="home"),
     path("accounts/", include("accounts.urls")),
     path("accounts/developer/", DeveloperView.as_view(), name="developer"),
-    path("accounts/device/", DeviceView.as_view(), name="device"),
+    path("accounts/this-browser/", ThisBrowserView.as_view(), name="this_browser"),
     path("accounts/clients/new/", ConnectClientView.as_view(), name="connect_client"),
     path("accounts/language/", set_language, name="set_language"),
     path("accounts/theme/", views.ThemeView.as_view(), name="set_theme"),

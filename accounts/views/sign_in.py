@@ -106,6 +106,7 @@ class SignOutView(View):
     """Signs out. Accepts POST only."""
 
     http_method_names = ["post", "options"]
+    in_support = True
 
     def post(self, request: HttpRequest) -> HttpResponse:
         return sign_out_and_render(request, "accounts/logged_out.html")
@@ -172,6 +173,7 @@ class ReauthenticateView(LoginRequiredMixin, ProofView):
     template_name = "accounts/confirm.html"
     # Also for a session whose device did not prove its key (api.dbsc).
     accepts_unproved = True
+    in_support = False
 
     def get_methods(self) -> list[str]:
         return requirements.methods_of(self.request.user)
@@ -201,6 +203,7 @@ class ReauthenticationOptionsView(LoginRequiredMixin, PasskeyOptionsView):
 
     request: SignedInRequest
     accepts_unproved = True
+    in_support = False
 
     def get_options(self) -> passkeys.Json:
         user = self.request.user.with_all_fields()

@@ -54,11 +54,15 @@ def is_unsettled(sign_in: SignIn) -> bool:
 
 
 def live_sign_in(request: HttpRequest) -> SignIn | None:
-    """The sign-in of the session cookie, proved by its device or not; None if it has ended. One statement."""
+    """
+    The sign-in of the session cookie, proved by its device or not; None if it has ended. During support, it is the
+    staff member's own, which the browser goes on proving. One statement, and another during support.
+    """
     stored = stored_session(request.session.session_key or "")
-    if stored is None or stored.sign_in is None or stored.expire_date <= timezone.now():
-        return None
-    return stored.sign_in if stored.sign_in.is_live() else None
+    sign_in = stored.sign_in if stored and stored.expire_date > timezone.now() else None
+    if sign_in and sign_in.actor_sid and sign_in.is_live():
+        sign_in = SignIn.objects.select_related("user").filter(pk=sign_in.actor_sid).first()
+    return sign_in if sign_in and sign_in.is_live() else None
 
 
 def register(sign_in: SignIn, text: str) -> None:

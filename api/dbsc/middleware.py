@@ -98,7 +98,7 @@ def _ask_for_proof(request: BoundRequest, response: HttpResponse) -> HttpRespons
     if not is_page and not _asks_to_sign_in(response):
         return response
     page = request.get_full_path() if request.method in ("GET", "HEAD") else request.path
-    again = redirect(f"{resolve_url('device')}?{urlencode({REDIRECT_FIELD_NAME: page})}")
+    again = redirect(f"{resolve_url('this_browser')}?{urlencode({REDIRECT_FIELD_NAME: page})}")
     cookies.delete_from(again)
     return again
 

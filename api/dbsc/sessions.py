@@ -1,6 +1,7 @@
 """Bound sessions: a session store that gives nothing of a session whose device did not prove its key."""
 
 import time
+from typing import Self
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -47,6 +48,11 @@ class SessionStore(sessions.SessionStore):
             raise sessions.DeviceProofRequired
         binding.record_failure(sign_in, "no_proof", binding.skip_reason(request))
         return False
+
+    def of_same_browser(self, session_key: str) -> Self:
+        session = super().of_same_browser(session_key)
+        session.bound_cookie = self.bound_cookie
+        return session
 
     def flush(self) -> None:
         self._end_unproved()

@@ -41,6 +41,7 @@ class BindingEndpoint(View):
 
     http_method_names = ["post"]
     accepts_unproved = True
+    in_support = True
 
     @method_decorator(csrf_exempt)
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
@@ -136,7 +137,7 @@ def instructions(sign_in: SignIn) -> dict[str, Any]:
     }
 
 
-class DeviceView(RedirectURLMixin, View):
+class ThisBrowserView(RedirectURLMixin, View):
     """
     Where a request without the bound cookie is sent. The browser may prove its key on the way, and then goes on to
     `next`. Otherwise the user has to confirm who they are.
@@ -153,7 +154,7 @@ class DeviceView(RedirectURLMixin, View):
             return redirect(page)
         if cross_site.is_cross_site(request):
             # Browsers prove no key for the links of other sites. This page sends the next request itself.
-            return render(request, "accounts/device.html", {"again": request.get_full_path()})
+            return render(request, "accounts/this_browser.html", {"again": request.get_full_path()})
         binding.record_failure(sign_in, "no_proof", binding.skip_reason(request))
         messages.warning(request, _("This browser could not prove that it is the one that signed in."))
         return redirect_to_login(page, reverse("confirm"))

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from accounts.models import SecurityEvent, SignIn
+from tests.accounts.support_pages import END, sign_in_as
 from tests.api.dbsc_client import BOUND, HOME, SENSITIVE, SESSION, BoundBrowser, bound_browser, challenge_in
 from tests.conftest import Browser, sign_in_of
 
@@ -179,7 +180,7 @@ def late(bound, clock):
 
 def test_a_page_without_a_proof_asks_for_one(late):
     response = late.get(f"{HOME}?kind=browser")
-    assert response.url == "/accounts/device/?next=%2Faccounts%2Fsign-ins%2F%3Fkind%3Dbrowser"
+    assert response.url == "/accounts/this-browser/?next=%2Faccounts%2Fsign-ins%2F%3Fkind%3Dbrowser"
 
 
 def test_a_missing_proof_does_not_sign_out(late, ann):
@@ -205,7 +206,7 @@ def test_the_device_page_asks_the_user_without_a_proof(late, failures):
 
 def test_a_link_of_another_site_is_followed_again(late, failures):
     response = late.get(late.get(HOME).url, headers={"Sec-Fetch-Site": "cross-site"})
-    assert '<meta http-equiv="refresh" content="0; url=/accounts/device/?next=' in response.content.decode()
+    assert '<meta http-equiv="refresh" content="0; url=/accounts/this-browser/?next=' in response.content.decode()
     assert failures() == 0
 
 
@@ -366,3 +367,18 @@ def test_other_browsers_of_the_user_stay_unbound(bound, ann, password):
     other = Browser()
     other.post("/accounts/login/", {"username": "ann", "password": password})
     assert other.get(HOME).status_code == 200
+
+
+# Support
+
+
+def test_a_staff_member_returns_from_support_to_a_bound_session(staff, ann, password, settings, clock):
+    browser = bound_browser(staff, password)
+    settings.DBSC = "off"
+    sign_in_as(browser, ann, why="a call")
+    settings.DBSC = "offered"
+    clock.shift(timedelta(minutes=11))
+    browser.forget()
+    assert browser.renew().status_code == 200
+    browser.post(END)
+    assert browser.get("/api/me/").json()["username"] == staff.username

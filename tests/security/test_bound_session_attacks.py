@@ -261,7 +261,7 @@ def test_cookies_copied_before_the_registration_end_with_it(signed_in, clock):
 def test_dropping_the_bound_cookie_does_not_unbind(bound):
     thief = bound.copy()
     thief.cookies.pop(BOUND)
-    assert thief.get(HOME).url.startswith("/accounts/device/")
+    assert thief.get(HOME).url.startswith("/accounts/this-browser/")
 
 
 def test_a_bound_cookie_of_another_session_is_refused(bound, bob, password):
