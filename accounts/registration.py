@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from datetime import timedelta
 
+from django.contrib.auth.validators import ASCIIUsernameValidator
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -11,6 +13,8 @@ from accounts.http import request_context
 from accounts.models import AttemptCounter, Method, SecurityEvent, User
 
 THROW_AWAY_LIFETIME = timedelta(days=1)
+# ASCII only, so that usernames cannot be confused by similar characters.
+validate_new_username = ASCIIUsernameValidator()
 
 
 def count_sign_up() -> None:
@@ -36,6 +40,7 @@ def create_account(username: str, email: str, password: str) -> User:
     user = User(username=username, email=User.objects.normalize_email(email), unused_since=timezone.now())
     user.is_signing_up = True
     user.proved = (Method.PASSWORD,)
+    check_new_names(username, email)
     user.full_clean(exclude=["password"])
     user.set_password(password)
     try:
@@ -49,6 +54,16 @@ def create_account(username: str, email: str, password: str) -> User:
         user.full_clean()
         raise
     return user
+
+
+def check_new_names(username: str, email: str) -> None:
+    """Raises ValidationError, by field, for names that only a user who moved in may have."""
+    try:
+        validate_new_username(username)
+    except ValidationError as error:
+        raise ValidationError({"username": error}) from error
+    if not email:
+        raise ValidationError({"email": User._meta.get_field("email").error_messages["blank"]})
 
 
 def create_throw_away_user(username: str, password: str) -> User:

@@ -11,11 +11,12 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import sids
+from accounts import devices, sids
 from accounts.factors import removals
 from accounts.http import request_context
 from accounts.models import (
     DPoPRequired,
+    MovedInUser,
     SecondFactorMissing,
     SecondStepRequired,
     SecurityEvent,
@@ -56,7 +57,7 @@ def start(
         auth_hash=user.get_session_auth_hash(),
         created_at=now,
         last_seen_at=now,
-        authenticated_at=authenticated_at or now,
+        authenticated_at=authenticated_at or _authenticated_at(user, now),
         methods=joined_methods(user.proved if methods is None else methods),
         refreshed_at=now,
         idle_timeout=idle_timeout,
@@ -82,19 +83,39 @@ def start(
     )
 
 
+def _authenticated_at(user: User, now: datetime) -> datetime:
+    """Now; for a sign-in of before that continues without a proof, a time that is not recent: it is not known."""
+    if not user.is_continuing or user.proved:
+        return now
+    return min(user.date_joined, now - settings.REAUTHENTICATION_TIMEOUT)
+
+
 def _insert(sign_in: SignIn, user: User) -> SignIn:
     """Inserts a sign-in, with its event and the notice of a new device. Raises as start()."""
-    is_first = user.last_login is None
+    last_login = user.last_login
+    # A sign-in of before that continues is no sign-in at a new device, and not the user's first one here.
+    details = {"moved_in": "true"} if user.is_continuing else {}
+    if sign_in.methods:
+        details["methods"] = sign_in.methods
     with transaction.atomic():
-        _mark_signed_in(user, sign_in.created_at, sign_in.level)
+        _mark_signed_in(user, last_login if user.is_continuing else sign_in.created_at, sign_in)
         known = SignIn.objects.filter(user=user.pk).devices()
         sign_in.save(force_insert=True)
-        SecurityEvent.objects.record(
-            SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=sign_in.kind, methods=sign_in.methods
-        )
-        if sign_in.name or not (is_first or sign_in.is_known_device(known)):
+        SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=sign_in.kind, **details)
+        if not user.is_continuing and _is_new_device(user, last_login, sign_in, known):
             user.notify("new_device", client=sign_in.name, is_named=bool(sign_in.name), kind=sign_in.kind)
     return sign_in
+
+
+def _is_new_device(
+    user: User, last_login: datetime | None, sign_in: SignIn, known: set[tuple[str, devices.Device]]
+) -> bool:
+    """Whether the user gets a notice: not of the first sign-in here. At most one statement, for an unknown device."""
+    if sign_in.name:
+        return True
+    if last_login is None or sign_in.is_known_device(known):
+        return False
+    return not MovedInUser.objects.filter(pk=user.pk, imported_at__gte=last_login).exists()
 
 
 def check_allowed(user: User, kind: str, key_thumbprint: str = "") -> None:
@@ -105,21 +126,21 @@ def check_allowed(user: User, kind: str, key_thumbprint: str = "") -> None:
         raise DPoPRequired
 
 
-def _mark_signed_in(user: User, now: datetime, level: int) -> None:
+def _mark_signed_in(user: User, last_login: datetime | None, sign_in: SignIn) -> None:
     """
     Updates the user's row, in the statement that also looks for a second factor. The row lock serialises this with any
     end of all sign-ins and any new factor, which lock the same row. Raises SignInRefused if the row has changed since
     the password was verified, and as start().
     """
-    unused_since = now if user.is_signing_up else None
+    unused_since = sign_in.created_at if user.is_signing_up else None
     unchanged = User.objects.filter(pk=user.pk, is_active=True, password=user.password, generation=user.generation)
-    needs_second_step = level < 2 and settings.SECOND_FACTOR != "off" and not user.is_service
+    needs_second_step = sign_in.level < 2 and settings.SECOND_FACTOR != "off" and not user.is_service
     allowed = unchanged.without_second_factor() if needs_second_step else unchanged
     if needs_second_step and user.must_have_second_factor:
         allowed = allowed.none()
-    if not allowed.update(last_login=now, unused_since=unused_since):
+    if not allowed.update(last_login=last_login, unused_since=unused_since):
         raise _refusal(unchanged, needs_second_step)
-    user.last_login, user.unused_since = now, unused_since
+    user.last_login, user.unused_since = last_login, unused_since
 
 
 def _refusal(unchanged: UserQuerySet, needs_second_step: bool) -> SignInRefused:

@@ -22,6 +22,7 @@ from accounts.models.factors import (
     UsedStep,
 )
 from accounts.models.mails import QueuedMail
+from accounts.models.moved_in import MovedInUser, OldCredential
 from accounts.models.restores import Restore
 from accounts.models.sessions import Session
 from accounts.models.sign_in_querysets import SignInQuerySet
@@ -41,6 +42,8 @@ __all__ = [
     "Factor",
     "FactorRemoval",
     "Method",
+    "MovedInUser",
+    "OldCredential",
     "Passkey",
     "QueuedMail",
     "RecoveryCode",

@@ -1,0 +1,226 @@
+"""The import itself: users with factors, groups and permissions in batches, and their tokens and sessions of before."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from django.conf import settings
+from django.core.management.color import no_style
+from django.db import connection, transaction
+from django.utils import timezone
+
+from accounts.models import AuthenticatorApp, MovedInUser, OldCredential, Passkey, Session, SignIn, User
+from accounts.moving_in import continuing, old_factors, old_sessions, old_users
+from accounts.moving_in.collisions import Collision, Plan
+from accounts.moving_in.groups import Rights
+from accounts.moving_in.old_users import OldUser
+from accounts.moving_in.sources import Row, Source
+
+BATCH_SIZE = 500
+
+
+def takes_old_sign_ins() -> bool:
+    """Returns whether tokens or sessions of the site before are taken, so that users get what stands for them."""
+    jwt = bool(settings.LEGACY_JWT_KEY) and continuing.is_active(settings.LEGACY_JWT_UNTIL)
+    return jwt or old_sessions.is_on()
+
+
+class Import:
+    """An import of a plan. `counts` is what it has done so far, by the words of the report."""
+
+    def __init__(self, source: Source, plan: Plan, *, is_confirmed: bool) -> None:
+        self.source = source
+        self.plan = plan
+        self.is_confirmed = is_confirmed
+        self.counts: Counter[str] = Counter()
+        self.factors = old_factors.by_owner(source.rows("mfa_authenticator"))
+        self.rights = Rights(source)
+
+    def group_collisions(self) -> list[Collision]:
+        """Returns the groups whose members would get permissions that they did not have."""
+        return self.rights.collisions()
+
+    def users(self) -> Iterator[int]:
+        """
+        Imports the users, with one transaction for each batch: a batch is there wholly, or not at all. Yields how many
+        rows of the source each batch had. Users who were imported before are skipped. Raises IntegrityError if another
+        request has taken a name meanwhile: a new plan names it.
+        """
+        self.rights.prepare()
+        for batch in _batches(self.source.users()):
+            with transaction.atomic():
+                self._import_batch(batch)
+            yield len(batch)
+
+    def _import_batch(self, batch: list[Row]) -> None:
+        now = timezone.now()
+        olds = self._new_users_of(batch, now)
+        users = [self._build(old, now) for old in olds]
+        # Django sets the new ids.
+        User.objects.bulk_create(users)
+        moved_in = [self._moved_in(user, old, now) for user, old in zip(users, olds, strict=True)]
+        if takes_old_sign_ins():
+            _add_sign_ins_of_before(users, moved_in, now)
+        MovedInUser.objects.bulk_create(moved_in)
+        self._add_factors(users, olds)
+        self.counts["permissions and memberships"] += self.rights.give(users, [old.id for old in olds])
+        _reset_sequence()
+        self._count(users, olds)
+
+    def _new_users_of(self, batch: list[Row], now: datetime) -> list[OldUser]:
+        """The users who were not imported before. Those who were may get what continues their sign-ins now."""
+        olds = [old for row in batch if (old := self._read(row))]
+        before = MovedInUser.objects.filter(old_id__in=[old.id for old in olds])
+        known = {each.old_id: each for each in before}
+        if takes_old_sign_ins():
+            self._continue_later(olds, known, now)
+        return [old for old in olds if old.id not in known]
+
+    def _continue_later(self, olds: list[OldUser], known: dict[str, MovedInUser], now: datetime) -> None:
+        """
+        For users imported without LEGACY_JWT_KEY and LEGACY_SESSION_KEY, if nothing has ended their sign-ins since: the
+        password and the generation are still those of the import.
+        """
+        without = {known[old.id].pk: old for old in olds if old.id in known and known[old.id].sign_in_id is None}
+        if not without:
+            return
+        unchanged = User.objects.filter(pk__in=without, generation=0, is_active=True).lock()
+        users = [user for user in unchanged if user.password == without[user.pk].password]
+        rows = [known[without[user.pk].id] for user in users]
+        _add_sign_ins_of_before(users, rows, now)
+        for row in rows:
+            row.session_hash = old_sessions.session_hash(without[row.pk].password)
+        MovedInUser.objects.bulk_update(rows, ["sign_in_id", "session_hash"])
+
+    def _read(self, row: Row) -> OldUser | None:
+        try:
+            return self.plan.user_of(row)
+        except old_users.Unreadable:
+            return None
+
+    def _build(self, old: OldUser, now: datetime) -> User:
+        is_confirmed = bool(old.email) and (old.is_confirmed or self.is_confirmed)
+        return User(
+            pk=old.kept_id,
+            username=old.username,
+            email=old.email,
+            password=old.password,
+            first_name=old.first_name,
+            last_name=old.last_name,
+            is_active=old.is_active,
+            is_staff=old.is_staff,
+            is_superuser=old.is_superuser,
+            date_joined=old.date_joined,
+            last_login=min(old.last_login, now) if old.last_login else None,
+            email_confirmed_at=now if is_confirmed else None,
+        )
+
+    def _moved_in(self, user: User, old: OldUser, now: datetime) -> MovedInUser:
+        return MovedInUser(
+            user=user,
+            old_id=old.id,
+            imported_at=now,
+            session_hash=old_sessions.session_hash(old.password),
+            token_hash=continuing.password_digest(_password_claim(old.password)),
+        )
+
+    def _add_factors(self, users: list[User], olds: list[OldUser]) -> None:
+        apps, passkeys = [], []
+        for user, old in zip(users, olds, strict=True):
+            for row in self.factors.get(old.id, []):
+                factor = old_factors.factor_of(row, user)
+                if isinstance(factor, AuthenticatorApp):
+                    apps.append(factor)
+                elif isinstance(factor, Passkey):
+                    passkeys.append(factor)
+                else:
+                    self.counts["recovery codes and unreadable factors, not imported"] += 1
+        passkeys = _unique(passkeys)
+        self.counts["authenticator apps"] += len(AuthenticatorApp.objects.bulk_create(apps))
+        self.counts["passkeys"] += len(Passkey.objects.bulk_create(passkeys))
+
+    def _count(self, users: list[User], olds: list[OldUser]) -> None:
+        self.counts["users"] += len(users)
+        self.counts["ids kept"] += sum(old.kept_id is not None for old in olds)
+        self.counts["confirmed addresses"] += sum(user.email_confirmed_at is not None for user in users)
+        self.counts["staff"] += sum(user.is_staff for user in users)
+
+    # Sign-ins of before
+
+    def blacklist(self) -> int:
+        """Marks the tokens of the old blacklist as used. Returns how many of them are unexpired."""
+        outstanding = {row["id"]: row for row in self.source.rows("token_blacklist_outstandingtoken")}
+        revoked = []
+        for row in self.source.rows("token_blacklist_blacklistedtoken"):
+            token = outstanding.get(row["token_id"], {})
+            until = old_users.moment(token.get("expires_at"))
+            if until and until > timezone.now():
+                used_at = old_users.moment(row.get("blacklisted_at")) or timezone.now()
+                pk = continuing.id_of("jti", str(token["jti"]))
+                revoked.append(OldCredential(pk=pk, until=until + settings.JWT_LEEWAY, used_at=used_at))
+        return _add_credentials(revoked)
+
+    def sessions(self) -> int:
+        """
+        Imports the hashes of the unexpired sessions whose signature and password hash are right. Returns their number.
+        """
+        if not old_sessions.is_on():
+            return 0
+        owners = {owner.old_id: owner for owner in MovedInUser.objects.filter(sign_in_id__isnull=False)}
+        live = []
+        for row in self.source.rows("django_session"):
+            until = old_users.moment(row["expire_date"])
+            content = old_sessions.decoded_row(row["session_data"]) if until and until > timezone.now() else None
+            owner = owners.get(old_sessions.user_id_of(content)) if content else None
+            if until and content and owner and old_sessions.is_of_password(content, owner):
+                pk = old_sessions.credential_of(row["session_key"])
+                live.append(OldCredential(pk=pk, user_id=owner.pk, until=until))
+        return _add_credentials(live)
+
+
+def _unique(passkeys: list[Passkey]) -> list[Passkey]:
+    """Those whose credential no account has. One statement if there are passkeys."""
+    by_id = {bytes(each.credential_id): each for each in passkeys}
+    here = Passkey.objects.filter(credential_id__in=by_id).values_list("credential_id", flat=True) if by_id else []
+    for credential_id in here:
+        del by_id[bytes(credential_id)]
+    return list(by_id.values())
+
+
+def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == BATCH_SIZE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _add_sign_ins_of_before(users: list[User], moved_in: list[MovedInUser], now: datetime) -> None:
+    sign_ins = [continuing.sign_in_of_before(user, now) for user in users]
+    SignIn.objects.bulk_create(sign_ins)
+    Session.objects.bulk_create([continuing.session_of_before(sign_in) for sign_in in sign_ins])
+    for row, sign_in in zip(moved_in, sign_ins, strict=True):
+        row.sign_in_id = sign_in.pk
+
+
+def _add_credentials(credentials: list[OldCredential]) -> int:
+    """Inserts them; those of an earlier run stay as they are, used ones used. Returns how many were given."""
+    for start in range(0, len(credentials), BATCH_SIZE):
+        OldCredential.objects.bulk_create(credentials[start : start + BATCH_SIZE], ignore_conflicts=True)
+    return len(credentials)
+
+
+def _password_claim(password: str) -> str:
+    """As SimpleJWT's get_md5_hash_password(): a fingerprint, not a protection."""
+    return hashlib.md5(password.encode(), usedforsecurity=False).hexdigest().upper()
+
+
+def _reset_sequence() -> None:
+    """Lets new accounts get ids above the imported ones. SQLite does so by itself."""
+    with connection.cursor() as cursor:
+        for sql in connection.ops.sequence_reset_sql(no_style(), [User]):
+            cursor.execute(sql)
