@@ -25,6 +25,7 @@ from accounts.models import (
     User,
     UserQuerySet,
 )
+from accounts.models.choices import level_of
 from accounts.models.sign_ins import joined_methods
 
 
@@ -58,7 +59,7 @@ def start(
         created_at=now,
         last_seen_at=now,
         authenticated_at=authenticated_at or _authenticated_at(user, now),
-        methods=joined_methods(user.proved if methods is None else methods),
+        methods=_methods(user) if methods is None else joined_methods(methods),
         refreshed_at=now,
         idle_timeout=idle_timeout,
         expires_at=now + min(idle_timeout, settings.SIGN_IN_MAX),
@@ -68,7 +69,8 @@ def start(
     try:
         return _insert(sign_in, user)
     except SecondStepRequired:
-        if not removals.carry_out_if_due(user):
+        # A removal of lost factors needs the password, which the user of a sign-in of before has not proved.
+        if user.is_continuing or not removals.carry_out_if_due(user):
             raise
     # With a new sid: the removal has revoked the sign-ins of the user up to now.
     return start(
@@ -84,19 +86,24 @@ def start(
 
 
 def _authenticated_at(user: User, now: datetime) -> datetime:
-    """Now; for a sign-in of before that continues without a proof, a time that is not recent: it is not known."""
-    if not user.is_continuing or user.proved:
+    """Now; for a sign-in of before that continues, a time that is not recent, since it is not known."""
+    if not user.is_continuing:
         return now
     return min(user.date_joined, now - settings.REAUTHENTICATION_TIMEOUT)
+
+
+def _methods(user: User) -> str:
+    """What the user proved. Nothing for a sign-in of before that continues: a code alone does not give level 2."""
+    return "" if user.is_continuing else joined_methods(user.proved)
 
 
 def _insert(sign_in: SignIn, user: User) -> SignIn:
     """Inserts a sign-in, with its event and the notice of a new device. Raises as start()."""
     last_login = user.last_login
-    # A sign-in of before that continues is no sign-in at a new device, and not the user's first one here.
-    details = {"moved_in": "true"} if user.is_continuing else {}
-    if sign_in.methods:
-        details["methods"] = sign_in.methods
+    details = {"methods": sign_in.methods}
+    if user.is_continuing:
+        # Neither a sign-in at a new device, nor the user's first one here.
+        details = {"methods": joined_methods(user.proved), "moved_in": "true"}
     with transaction.atomic():
         _mark_signed_in(user, last_login if user.is_continuing else sign_in.created_at, sign_in)
         known = SignIn.objects.filter(user=user.pk).devices()
@@ -115,7 +122,7 @@ def _is_new_device(
         return True
     if last_login is None or sign_in.is_known_device(known):
         return False
-    return not MovedInUser.objects.filter(pk=user.pk, imported_at__gte=last_login).exists()
+    return not MovedInUser.objects.filter(user=user.pk, imported_at__gte=last_login).exists()
 
 
 def check_allowed(user: User, kind: str, key_thumbprint: str = "") -> None:
@@ -134,9 +141,10 @@ def _mark_signed_in(user: User, last_login: datetime | None, sign_in: SignIn) ->
     """
     unused_since = sign_in.created_at if user.is_signing_up else None
     unchanged = User.objects.filter(pk=user.pk, is_active=True, password=user.password, generation=user.generation)
-    needs_second_step = sign_in.level < 2 and settings.SECOND_FACTOR != "off" and not user.is_service
+    level = level_of(user.proved) if user.is_continuing else sign_in.level
+    needs_second_step = level < 2 and settings.SECOND_FACTOR != "off" and not user.is_service
     allowed = unchanged.without_second_factor() if needs_second_step else unchanged
-    if needs_second_step and user.must_have_second_factor:
+    if sign_in.level < 2 and user.must_have_second_factor:
         allowed = allowed.none()
     if not allowed.update(last_login=last_login, unused_since=unused_since):
         raise _refusal(unchanged, needs_second_step)

@@ -8,9 +8,9 @@ from rest_framework_simplejwt.exceptions import TokenError
 
 from accounts.factors.errors import StepNotValid
 from accounts.factors.second_step import Step
-from accounts.models import DPoPRequired, SecondFactorMissing, SecondStepRequired, SignIn, SignInRefused, User
+from accounts.models import DPoPRequired, SecondStepRequired, SignIn, SignInRefused, User
 from accounts.moving_in import continuing
-from api import dpop, errors
+from api import dpop
 from api.tokens import legacy
 
 # The member of Step.extra with the id of the token that has begun the step.
@@ -20,25 +20,23 @@ EXTRA = "old_token"
 def exchange(token: legacy.LegacyToken, key_thumbprint: str) -> SignIn:
     """
     Returns the client's sign-in that a token of before gives once, on all nodes; within the grace period a retry gets
-    the same one. Raises TokenError, ProofRefused, SecondFactorMissing, and OwnerNeedsSecondStep: the token is then used
-    up with the second step.
+    the same one. Raises TokenError, ProofRefused, and OwnerNeedsSecondStep: the token is then used up with the second
+    step.
     """
     owner = legacy.owner_of(token)
-    if owner is None:
+    if owner is None or owner.user is None:
         raise _refusal()
     try:
         return continuing.continue_client(owner, token.credential, token.expires_at, key_thumbprint=key_thumbprint)
     except continuing.OldCredentialRefused as error:
         sign_in = continuing.retried(token.credential)
-        if sign_in is None or sign_in.user_id != owner.pk or sign_in.key_thumbprint != key_thumbprint:
+        if sign_in is None or sign_in.user_id != owner.user_id or sign_in.key_thumbprint != key_thumbprint:
             raise _refusal() from error
         return sign_in
     except SecondStepRequired as error:
         raise OwnerNeedsSecondStep(owner.user, token) from error
     except DPoPRequired as error:
         raise dpop.ProofRefused(_("A DPoP proof is needed.")) from error
-    except SecondFactorMissing as error:
-        raise errors.SecondFactorMissing from error
     except SignInRefused as error:
         raise _refusal() from error
 
@@ -48,6 +46,7 @@ class OwnerNeedsSecondStep(Exception):
 
     def __init__(self, user: User, token: legacy.LegacyToken) -> None:
         super().__init__()
+        user.is_continuing = True
         self.user = user
         self.extra = {EXTRA: [token.credential.hex, int(token.expires_at.timestamp())]}
 

@@ -113,7 +113,6 @@ class SignInStepView(PublicView):
             return start_client(user, step.audience, key_thumbprint)
         with as_api_errors(), transaction.atomic():
             moved_in.use_up_token_of(step, user)
-            user.is_continuing = True
             return start_client(user, step.audience, key_thumbprint)
 
 

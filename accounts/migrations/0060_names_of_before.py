@@ -9,7 +9,7 @@ import accounts.models.user_querysets
 class Migration(migrations.Migration):
     """
     Users who move in may have no e-mail address, and letters outside ASCII in their names. The code before this
-    migration finds users as before, without the index of addresses until it is replaced. To go back, give each user an
+    migration finds addresses by `email_of_before`, which the next release can remove. To go back, give each user an
     address first: only one could be without.
     """
 
@@ -18,7 +18,10 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RemoveConstraint(model_name="user", name="email_case_insensitive"),
+        migrations.AddIndex(
+            model_name="user",
+            index=models.Index(django.db.models.functions.text.Lower("email"), name="email_of_before"),
+        ),
         migrations.AlterField(
             model_name="user",
             name="email",
@@ -50,9 +53,10 @@ class Migration(migrations.Migration):
             model_name="user",
             constraint=models.UniqueConstraint(
                 django.db.models.functions.text.Lower(accounts.models.user_querysets.NullIfBlank("email")),
-                name="email_case_insensitive",
+                name="email_unique_or_blank",
                 violation_error_code="email_taken",
                 violation_error_message="A user with that e-mail address already exists.",
             ),
         ),
+        migrations.RemoveConstraint(model_name="user", name="email_case_insensitive"),
     ]

@@ -5,7 +5,10 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    """Users who moved in from another site, and their tokens and sessions there. No code before it reads the tables."""
+    """
+    Users who moved in from another site, and their tokens and sessions there. Code before it does not know the tables,
+    and deletes users: their foreign keys have no constraint.
+    """
 
     dependencies = [
         ("accounts", "0060_names_of_before"),
@@ -15,17 +18,17 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="MovedInUser",
             fields=[
+                ("old_id", models.CharField(editable=False, max_length=64, primary_key=True, serialize=False)),
                 (
                     "user",
                     models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        primary_key=True,
+                        db_constraint=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
                         related_name="+",
-                        serialize=False,
                         to=settings.AUTH_USER_MODEL,
                     ),
                 ),
-                ("old_id", models.CharField(editable=False, max_length=64, unique=True)),
                 ("imported_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ("sign_in_id", models.UUIDField(editable=False, null=True)),
                 (
@@ -34,6 +37,10 @@ class Migration(migrations.Migration):
                 ),
                 ("token_hash", models.CharField(blank=True, db_default="", default="", editable=False, max_length=64)),
             ],
+            options={
+                "verbose_name": "user who moved in",
+                "verbose_name_plural": "users who moved in",
+            },
         ),
         migrations.CreateModel(
             name="OldCredential",
@@ -45,6 +52,7 @@ class Migration(migrations.Migration):
                 (
                     "user",
                     models.ForeignKey(
+                        db_constraint=False,
                         null=True,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="+",

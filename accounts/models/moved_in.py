@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -12,12 +13,26 @@ from django.utils.translation import gettext_lazy as _
 from accounts.pruning import PrunableQuerySet
 
 
-class MovedInUser(models.Model):
-    """A user whom `import_users` has created. The row outlasts later runs, so that none is created twice."""
+class MovedInUserQuerySet(PrunableQuerySet["MovedInUser"]):
+    def prunable(self) -> Self:
+        """Returns the rows of deleted users, SIGN_IN_MAX after their import. A later run would import them again."""
+        users = get_user_model().objects.filter(pk=models.OuterRef("user_id"))
+        imported_before = timezone.now() - settings.SIGN_IN_MAX
+        return self.filter(~models.Exists(users), imported_at__lt=imported_before).order_by("pk")
 
-    user = models.OneToOneField(settings.AUTH_USER_MODEL, primary_key=True, on_delete=models.CASCADE, related_name="+")
+
+class MovedInUser(models.Model):
+    """
+    A user whom `import_users` has created. The row outlasts the user, so that a later run creates no user twice, nor a
+    deleted one again.
+    """
+
     # The primary key there, which old tokens and sessions name.
-    old_id = models.CharField(max_length=64, unique=True, editable=False)
+    old_id = models.CharField(primary_key=True, max_length=64, editable=False)
+    # No constraint in the database, since code of the previous release deletes users, and does not know this table.
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, db_constraint=False, related_name="+"
+    )
     imported_at = models.DateTimeField(default=timezone.now, editable=False)
     # The sign-in that stands for all those of before: with it, they end. Null: none is taken. No foreign key, since
     # `prune` deletes the row of an ended sign-in.
@@ -27,7 +42,11 @@ class MovedInUser(models.Model):
     # SHA-256 of what an old token may contain of it (SimpleJWT, CHECK_REVOKE_TOKEN).
     token_hash = models.CharField(max_length=64, blank=True, db_default="", default="", editable=False)
 
-    objects: ClassVar[Any] = models.Manager()
+    objects: ClassVar[Any] = MovedInUserQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("user who moved in")
+        verbose_name_plural = _("users who moved in")
 
     def __str__(self) -> str:
         return self.old_id
@@ -57,7 +76,10 @@ class OldCredential(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+")
+    # No constraint in the database, as in MovedInUser. Rows of deleted users expire.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, db_constraint=False, related_name="+"
+    )
     until = models.DateTimeField(db_index=True)
     # Null: it can be used once.
     used_at = models.DateTimeField(null=True, editable=False)

@@ -234,11 +234,10 @@ class SignIn(ChangedColumnsModel):
             and not (self.user.is_service and self.kind == self.Kind.BROWSER)
             and not (self.kind == self.Kind.CLIENT and self.user.needs_bound_tokens and not self.key_thumbprint)
             and not (self.user.must_have_second_factor and self.level < 2)
-            and self.is_of_same_password()
+            and self._is_of_same_password()
         )
 
-    def is_of_same_password(self) -> bool:
-        """Returns whether the user has the password with which the sign-in started, read with the user."""
+    def _is_of_same_password(self) -> bool:
         hashes = chain([self.user.get_session_auth_hash()], self.user.get_session_auth_fallback_hash())
         return any(constant_time_compare(self.auth_hash, each) for each in hashes)
 

@@ -113,6 +113,8 @@ class User(ChangedColumnsModel, AbstractUser):
             ("deactivate_user", "Can deactivate and reactivate users"),
             ("send_password_reset", "Can send password resets to users"),
         ]
+        # For queries of the previous release. The next one can remove it.
+        indexes = [models.Index(Lower("email"), name="email_of_before")]
         constraints = [
             models.UniqueConstraint(
                 Lower("username"),
@@ -122,7 +124,7 @@ class User(ChangedColumnsModel, AbstractUser):
             ),
             models.UniqueConstraint(
                 Lower(NullIfBlank("email")),
-                name="email_case_insensitive",
+                name="email_unique_or_blank",
                 violation_error_code="email_taken",
                 violation_error_message=_("A user with that e-mail address already exists."),
             ),

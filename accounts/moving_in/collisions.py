@@ -3,6 +3,7 @@ Collisions: users of the site before who cannot be taken as they are, each with 
 would become of it. The names of users here and there are compared in memory: about 500 bytes for each user.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from accounts.moving_in.sources import Row
 # The rules, in the order of the report, and what each means.
 RULES = {
     "unreadable": "a column has a value that is not of its type",
+    "duplicate-id": "several users have the id",
     "case": "the username is another's, ignoring case and Unicode forms",
     "look-alike": "the username can be confused with another one",
     "invalid-name": "the username is empty, too long, or has characters that Django refuses",
@@ -28,6 +30,7 @@ RULES = {
     "duplicate-address": "another user has the address",
     "blank-address": "there is no address",
     "unknown-hash": "the password hash cannot be verified here",
+    "factor-lost": "a second factor cannot be read",
     "id-taken": "another account here has the id",
     "new-id": "the id is not a whole number",
     "group-taken": "the group here has permissions that the imported one does not have",
@@ -56,12 +59,16 @@ class Plan:
     imported_before: int = 0
     collisions: list[Collision] = field(default_factory=list)
     left_out: set[str] = field(default_factory=set)
+    # How many users have these ids.
+    left_out_count: int = 0
     # By old id: the columns with another value.
     changes: dict[str, dict[str, Any]] = field(default_factory=dict)
     # The addresses that the site before has confirmed, in lower case, by old id.
     confirmed: dict[str, set[str]] = field(default_factory=dict)
     # The address of users whose row has none (allauth).
     addresses: dict[str, str] = field(default_factory=dict)
+    # The old ids of users with a second factor that does not come along (old_factors).
+    factor_lost: set[str] = field(default_factory=set)
 
     @property
     def stops(self) -> bool:
@@ -69,6 +76,11 @@ class Plan:
 
     def add(self, rule: str, user: OldUser, outcome: str) -> None:
         self.collisions.append(Collision(rule, f"{user.username!a} (id {user.id})", outcome))
+
+    def leave_out(self, rule: str, user: OldUser) -> None:
+        self.add(rule, user, "left out")
+        self.left_out.add(user.id)
+        self.left_out_count += 1
 
     def user_of(self, row: Row) -> OldUser | None:
         """Returns the user of a row as it is imported; None for one that is left out. Raises Unreadable."""
@@ -105,11 +117,28 @@ class Names:
         self.addresses.discard("")
 
 
-def make_plan(rows: Iterable[Row], emails: Iterable[Row]) -> Plan:
-    """Returns what an import of these users would do. `emails` are rows of allauth's account_emailaddress."""
-    plan = Plan()
+def make_plan(rows: Iterable[Row], emails: Iterable[Row], factor_lost: set[str]) -> Plan:
+    """
+    Returns what an import of these users would do. `emails` are rows of allauth's account_emailaddress, and
+    `factor_lost` is OldFactors.lost.
+    """
+    plan = Plan(factor_lost=factor_lost)
     _read_emails(plan, emails)
-    before = set(MovedInUser.objects.values_list("old_id", flat=True))
+    users = _read_new_users(plan, rows)
+    holders = _holders_of_addresses(users)
+    taken = Names()
+    for some in _chunks(users):
+        ids = [each.kept_id for each in some if each.kept_id]
+        ids_here = set(User.objects.filter(pk__in=ids).values_list("pk", flat=True))
+        taken.read_here([look_alikes.folded(each.username) for each in some], [each.email for each in some])
+        for user in some:
+            _plan_user(plan, user, taken, holders, ids_here)
+    return plan
+
+
+def _read_new_users(plan: Plan, rows: Iterable[Row]) -> list[OldUser]:
+    """The users who were not imported before, without those whose id is not theirs alone."""
+    before = set(MovedInUser.objects.values_list("pk", flat=True))
     users = []
     for row in rows:
         plan.total += 1
@@ -121,17 +150,13 @@ def make_plan(rows: Iterable[Row], emails: Iterable[Row]) -> Plan:
         if user.id in before:
             plan.imported_before += 1
         else:
-            # What rules compare, without names of people and dates.
             users.append(user)
-    holders = _holders_of_addresses(users)
-    taken = Names()
-    for some in _chunks(users):
-        ids = [each.kept_id for each in some if each.kept_id]
-        ids_here = set(User.objects.filter(pk__in=ids).values_list("pk", flat=True))
-        taken.read_here([look_alikes.folded(each.username) for each in some], [each.email for each in some])
-        for user in some:
-            _plan_user(plan, user, taken, holders, ids_here)
-    return plan
+    count_of_id = Counter(user.id for user in users)
+    for user in users:
+        # Tokens and sessions of before name the id: whose they are is not known.
+        if count_of_id[user.id] > 1:
+            plan.leave_out("duplicate-id", user)
+    return [user for user in users if count_of_id[user.id] == 1]
 
 
 def _read_emails(plan: Plan, emails: Iterable[Row]) -> None:
@@ -146,7 +171,7 @@ def _read_emails(plan: Plan, emails: Iterable[Row]) -> None:
 def _leave_out_unreadable(plan: Plan, row: Row, column: str) -> None:
     subject = f"id {row.get('id')!a}"
     plan.collisions.append(Collision("unreadable", subject, f"left out: column {column}"))
-    plan.left_out.add(str(row.get("id")))
+    plan.left_out_count += 1
 
 
 def _holders_of_addresses(users: Iterable[OldUser]) -> dict[str, str]:
@@ -170,7 +195,7 @@ def _plan_user(plan: Plan, user: OldUser, taken: Names, holders: dict[str, str],
     email = _plan_address(plan, user, taken, holders, changes)
     problem = _problem_of_name(user.username, email, taken, holders)
     if problem and not _rename(plan, user, problem, email, taken, changes):
-        plan.left_out.add(user.id)
+        plan.leave_out(problem, user)
         return
     taken.usernames.add(look_alikes.folded(changes.get("username", user.username)))
     taken.addresses.add(email)
@@ -178,6 +203,8 @@ def _plan_user(plan: Plan, user: OldUser, taken: Names, holders: dict[str, str],
     if not old_hashes.is_known(user.password):
         changes["password"] = old_hashes.unknown()
         plan.add("unknown-hash", user, "must reset the password by mail" if email else "cannot sign in: no address")
+    if user.id in plan.factor_lost:
+        plan.add("factor-lost", user, "taken without it, and signs in again with the password")
     if user.kept_id is None:
         plan.add("new-id", user, "gets a new id")
     elif user.kept_id in ids_here:
@@ -226,7 +253,6 @@ def _rename(plan: Plan, user: OldUser, rule: str, email: str, taken: Names, chan
     """Gives a user with an address a new name. Returns whether there is an address to sign in with."""
     new_name = f"user-{user.id}"[:150]
     if not email or new_name.lower() in taken.usernames:
-        plan.add(rule, user, "left out")
         return False
     changes["username"] = new_name
     plan.add(rule, user, f"named {new_name}, and signs in with the e-mail address")

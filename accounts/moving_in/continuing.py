@@ -67,7 +67,7 @@ def session_of_before(sign_in: SignIn) -> Session:
 
 def owner_of(old_id: str) -> MovedInUser | None:
     """Returns the row of the user who had this id there, with the user; None for any other id. One statement."""
-    found: MovedInUser | None = MovedInUser.objects.filter(old_id=old_id).select_related("user").first()
+    found: MovedInUser | None = MovedInUser.objects.filter(pk=old_id).select_related("user").first()
     return found
 
 
@@ -75,15 +75,14 @@ def lock_owner(owner: MovedInUser) -> User:
     """
     Locks the user and the sign-in of before, in the order of all code that ends sign-ins, and returns the user as it is
     now, with User.is_continuing. Call it in a transaction. Raises OldCredentialRefused if the sign-ins of before have
-    ended. Two statements.
+    ended, and for a user who must have a second factor: what was proved there is not known. Two statements.
     """
-    user: User | None = User.objects.filter(pk=owner.pk, is_active=True, is_service=False).lock().first()
-    # Not SignIn.is_live(), which needs the proof of a required second factor: here it is still to be given.
+    user: User | None = User.objects.filter(pk=owner.user_id, is_active=True, is_service=False).lock().first()
     of_before = _with_session(owner.sign_in_id).select_for_update(of=("self",), no_key=True).first()
     if user is None or of_before is None:
         raise OldCredentialRefused
     of_before.user = user
-    if not of_before.is_of_same_password():
+    if not of_before.is_live():
         raise OldCredentialRefused
     user.is_continuing = True
     return user
@@ -116,7 +115,7 @@ def continue_client(owner: MovedInUser, credential: UUID, until: datetime, **opt
 
 def use_up_after_second_step(user: User, credential: UUID, until: datetime) -> None:
     """As use_up(), for the user of a second step that an old token has begun. Call it in the transaction of start()."""
-    owner: MovedInUser | None = MovedInUser.objects.filter(pk=user.pk).first()
+    owner: MovedInUser | None = MovedInUser.objects.filter(user=user.pk).first()
     if owner is None:
         raise OldCredentialRefused
     lock_owner(owner)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.auth.models import Group, Permission
+from django.db import transaction
 
 from accounts.models import User
 from accounts.moving_in import old_users
@@ -74,8 +75,12 @@ class Rights:
                 found.append(Collision("group-taken", f"group {group.name!a}", "its members are not added to it"))
         return found
 
+    @transaction.atomic
     def prepare(self) -> None:
-        """Creates the groups that do not exist here, with their permissions. A group that exists is not changed."""
+        """
+        Creates the groups that do not exist here, with their permissions: all, or none, since a later run does not
+        change a group that exists.
+        """
         self.collisions()
         for name in self.by_group.keys() - self._left_out:
             group, is_new = Group.objects.get_or_create(name=name)

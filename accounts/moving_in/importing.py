@@ -6,18 +6,27 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from django.conf import settings
-from django.core.management.color import no_style
 from django.db import connection, transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from accounts.models import AuthenticatorApp, MovedInUser, OldCredential, Passkey, Session, SignIn, User
-from accounts.moving_in import continuing, old_factors, old_sessions, old_users
+from accounts.moving_in import continuing, old_sessions, old_users
 from accounts.moving_in.collisions import Collision, Plan
 from accounts.moving_in.groups import Rights
+from accounts.moving_in.old_factors import OldFactors
 from accounts.moving_in.old_users import OldUser
 from accounts.moving_in.sources import Row, Source
 
 BATCH_SIZE = 500
+# The last value is NULL for a sequence that has given no id.
+RAISE_SEQUENCE = """
+    SELECT setval(sequence, newest)
+    FROM (
+        SELECT pg_get_serial_sequence('accounts_user', 'id')::regclass AS sequence, max(id) AS newest FROM accounts_user
+    ) AS of_table
+    WHERE newest > coalesce(pg_sequence_last_value(sequence), 0)
+"""
 
 
 def takes_old_sign_ins() -> bool:
@@ -29,12 +38,12 @@ def takes_old_sign_ins() -> bool:
 class Import:
     """An import of a plan. `counts` is what it has done so far, by the words of the report."""
 
-    def __init__(self, source: Source, plan: Plan, *, is_confirmed: bool) -> None:
+    def __init__(self, source: Source, plan: Plan, factors: OldFactors, *, is_confirmed: bool) -> None:
         self.source = source
         self.plan = plan
+        self.factors = factors
         self.is_confirmed = is_confirmed
         self.counts: Counter[str] = Counter()
-        self.factors = old_factors.by_owner(source.rows("mfa_authenticator"))
         self.rights = Rights(source)
 
     def group_collisions(self) -> list[Collision]:
@@ -61,37 +70,49 @@ class Import:
         User.objects.bulk_create(users)
         moved_in = [self._moved_in(user, old, now) for user, old in zip(users, olds, strict=True)]
         if takes_old_sign_ins():
-            _add_sign_ins_of_before(users, moved_in, now)
+            self._add_sign_ins_of_before(users, moved_in, now)
         MovedInUser.objects.bulk_create(moved_in)
         self._add_factors(users, olds)
         self.counts["permissions and memberships"] += self.rights.give(users, [old.id for old in olds])
-        _reset_sequence()
+        _raise_sequence()
         self._count(users, olds)
 
     def _new_users_of(self, batch: list[Row], now: datetime) -> list[OldUser]:
         """The users who were not imported before. Those who were may get what continues their sign-ins now."""
         olds = [old for row in batch if (old := self._read(row))]
-        before = MovedInUser.objects.filter(old_id__in=[old.id for old in olds])
-        known = {each.old_id: each for each in before}
+        known = MovedInUser.objects.in_bulk([old.id for old in olds])
         if takes_old_sign_ins():
             self._continue_later(olds, known, now)
         return [old for old in olds if old.id not in known]
 
     def _continue_later(self, olds: list[OldUser], known: dict[str, MovedInUser], now: datetime) -> None:
         """
-        For users imported without LEGACY_JWT_KEY and LEGACY_SESSION_KEY, if nothing has ended their sign-ins since: the
-        password and the generation are still those of the import.
+        For users imported without LEGACY_JWT_KEY and LEGACY_SESSION_KEY, if the password and the generation are still
+        those of the import, and no sign-in has ended: what users ended meanwhile is not continued.
         """
-        without = {known[old.id].pk: old for old in olds if old.id in known and known[old.id].sign_in_id is None}
+        passwords = {old.id: old.password for old in olds}
+        without = {row.user_id: row for row in known.values() if row.user_id and row.sign_in_id is None}
         if not without:
             return
-        unchanged = User.objects.filter(pk__in=without, generation=0, is_active=True).lock()
-        users = [user for user in unchanged if user.password == without[user.pk].password]
-        rows = [known[without[user.pk].id] for user in users]
-        _add_sign_ins_of_before(users, rows, now)
-        for row in rows:
-            row.session_hash = old_sessions.session_hash(without[row.pk].password)
+        ended = SignIn.objects.filter(user=OuterRef("pk"), ended_at__isnull=False)
+        unchanged = User.objects.filter(~Exists(ended), pk__in=without, generation=0, is_active=True)
+        users = [user for user in unchanged.lock() if user.password == passwords[without[user.pk].pk]]
+        rows = [without[user.pk] for user in users]
+        self._add_sign_ins_of_before(users, rows, now)
+        for row, user in zip(rows, users, strict=True):
+            row.session_hash = old_sessions.session_hash(user.password)
         MovedInUser.objects.bulk_update(rows, ["sign_in_id", "session_hash"])
+
+    def _add_sign_ins_of_before(self, users: list[User], rows: list[MovedInUser], now: datetime) -> None:
+        """Not for a user with a lost factor: a sign-in of before would go on without it."""
+        sign_ins = []
+        for user, row in zip(users, rows, strict=True):
+            if row.pk not in self.plan.factor_lost:
+                sign_in = continuing.sign_in_of_before(user, now)
+                row.sign_in_id = sign_in.pk
+                sign_ins.append(sign_in)
+        SignIn.objects.bulk_create(sign_ins)
+        Session.objects.bulk_create([continuing.session_of_before(sign_in) for sign_in in sign_ins])
 
     def _read(self, row: Row) -> OldUser | None:
         try:
@@ -118,8 +139,8 @@ class Import:
 
     def _moved_in(self, user: User, old: OldUser, now: datetime) -> MovedInUser:
         return MovedInUser(
-            user=user,
             old_id=old.id,
+            user=user,
             imported_at=now,
             session_hash=old_sessions.session_hash(old.password),
             token_hash=continuing.password_digest(_password_claim(old.password)),
@@ -128,15 +149,11 @@ class Import:
     def _add_factors(self, users: list[User], olds: list[OldUser]) -> None:
         apps, passkeys = [], []
         for user, old in zip(users, olds, strict=True):
-            for row in self.factors.get(old.id, []):
-                factor = old_factors.factor_of(row, user)
+            for factor in self.factors.of(user, old.id):
                 if isinstance(factor, AuthenticatorApp):
                     apps.append(factor)
                 elif isinstance(factor, Passkey):
                     passkeys.append(factor)
-                else:
-                    self.counts["recovery codes and unreadable factors, not imported"] += 1
-        passkeys = _unique(passkeys)
         self.counts["authenticator apps"] += len(AuthenticatorApp.objects.bulk_create(apps))
         self.counts["passkeys"] += len(Passkey.objects.bulk_create(passkeys))
 
@@ -145,6 +162,7 @@ class Import:
         self.counts["ids kept"] += sum(old.kept_id is not None for old in olds)
         self.counts["confirmed addresses"] += sum(user.email_confirmed_at is not None for user in users)
         self.counts["staff"] += sum(user.is_staff for user in users)
+        self.counts["users without their recovery codes"] += sum(old.id in self.factors.recovery_codes for old in olds)
 
     # Sign-ins of before
 
@@ -167,7 +185,7 @@ class Import:
         """
         if not old_sessions.is_on():
             return 0
-        owners = {owner.old_id: owner for owner in MovedInUser.objects.filter(sign_in_id__isnull=False)}
+        owners = {owner.pk: owner for owner in MovedInUser.objects.filter(sign_in_id__isnull=False)}
         live = []
         for row in self.source.rows("django_session"):
             until = old_users.moment(row["expire_date"])
@@ -175,17 +193,8 @@ class Import:
             owner = owners.get(old_sessions.user_id_of(content)) if content else None
             if until and content and owner and old_sessions.is_of_password(content, owner):
                 pk = old_sessions.credential_of(row["session_key"])
-                live.append(OldCredential(pk=pk, user_id=owner.pk, until=until))
+                live.append(OldCredential(pk=pk, user_id=owner.user_id, until=until))
         return _add_credentials(live)
-
-
-def _unique(passkeys: list[Passkey]) -> list[Passkey]:
-    """Those whose credential no account has. One statement if there are passkeys."""
-    by_id = {bytes(each.credential_id): each for each in passkeys}
-    here = Passkey.objects.filter(credential_id__in=by_id).values_list("credential_id", flat=True) if by_id else []
-    for credential_id in here:
-        del by_id[bytes(credential_id)]
-    return list(by_id.values())
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
@@ -197,14 +206,6 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
             batch = []
     if batch:
         yield batch
-
-
-def _add_sign_ins_of_before(users: list[User], moved_in: list[MovedInUser], now: datetime) -> None:
-    sign_ins = [continuing.sign_in_of_before(user, now) for user in users]
-    SignIn.objects.bulk_create(sign_ins)
-    Session.objects.bulk_create([continuing.session_of_before(sign_in) for sign_in in sign_ins])
-    for row, sign_in in zip(moved_in, sign_ins, strict=True):
-        row.sign_in_id = sign_in.pk
 
 
 def _add_credentials(credentials: list[OldCredential]) -> int:
@@ -219,8 +220,11 @@ def _password_claim(password: str) -> str:
     return hashlib.md5(password.encode(), usedforsecurity=False).hexdigest().upper()
 
 
-def _reset_sequence() -> None:
-    """Lets new accounts get ids above the imported ones. SQLite does so by itself."""
-    with connection.cursor() as cursor:
-        for sql in connection.ops.sequence_reset_sql(no_style(), [User]):
-            cursor.execute(sql)
+def _raise_sequence() -> None:
+    """
+    Lets new accounts get ids above the imported ones. SQLite does so by itself. Never lowers the sequence, as Django's
+    sequence_reset_sql() does: an id of a deleted account would be given again.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(RAISE_SEQUENCE)

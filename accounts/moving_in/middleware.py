@@ -8,10 +8,9 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from accounts import sessions
-from accounts.factors import requirements
 from accounts.http import cross_site
 from accounts.http.layers import TwoWayLayer
-from accounts.models import MovedInUser, OldCredential, SecondFactorMissing, SecondStepRequired, SignInRefused
+from accounts.models import MovedInUser, OldCredential, SecondStepRequired, SignInRefused
 from accounts.moving_in import continuing, old_sessions
 from accounts.sessions import BrowserRequest
 from accounts.views import second_step
@@ -37,12 +36,13 @@ class OldSessionMiddleware(TwoWayLayer):
         return response
 
     def _is_first_page(self, request: BrowserRequest) -> bool:
-        # The response to a cross-site subresource could not set our cookie: the old session would be used up in vain.
+        # A sibling domain can set the cookie, and lead the browser here. It then signs in at the next page of our own.
         return (
             request.method == "GET"
             and settings.SESSION_COOKIE_NAME not in request.COOKIES
             and "HTTP_AUTHORIZATION" not in request.META
-            and (request.META.get("HTTP_SEC_FETCH_MODE") == "navigate" or not cross_site.is_cross_site(request))
+            and (not cross_site.is_cross_site(request) or cross_site.is_from_app(request))
+            and _count_cookies(request) == 1
         )
 
     def _continue(self, request: BrowserRequest, cookie: str) -> HttpResponse | None:
@@ -52,12 +52,18 @@ class OldSessionMiddleware(TwoWayLayer):
             return None
         try:
             return _sign_in(request, *found)
-        except (SecondStepRequired, SecondFactorMissing):
-            # A page of a user with a factor can still use it. An app shows its own sign-in.
+        except SecondStepRequired:
+            # An app shows its own sign-in. A page can still use it.
             request.has_old_session = False  # type: ignore[attr-defined]
         except SignInRefused:
             pass
         return None
+
+
+def _count_cookies(request: HttpRequest) -> int:
+    """How many old session cookies there are. A second one is of a sibling domain or another path (RFC 6265)."""
+    pairs = str(request.META.get("HTTP_COOKIE", "")).split(";")
+    return sum(pair.partition("=")[0].strip() == settings.LEGACY_SESSION_COOKIE for pair in pairs)
 
 
 def _owner_of(cookie: str) -> tuple[MovedInUser, UUID] | None:
@@ -68,7 +74,7 @@ def _owner_of(cookie: str) -> tuple[MovedInUser, UUID] | None:
     if old_sessions.is_session_key(cookie):
         # Its content was verified when it was imported.
         row = OldCredential.objects.filter(pk=credential, used_at=None, until__gt=timezone.now()).first()
-        owner = row and MovedInUser.objects.filter(pk=row.user_id).first()
+        owner = row and MovedInUser.objects.filter(user=row.user_id).first()
         return (owner, credential) if owner else None
     content = old_sessions.decoded_cookie(cookie)
     owner = continuing.owner_of(old_sessions.user_id_of(content)) if content else None
@@ -82,9 +88,6 @@ def _sign_in(request: BrowserRequest, owner: MovedInUser, credential: UUID) -> H
     """
     with transaction.atomic():
         user = continuing.lock_owner(owner)
-        if user.must_have_second_factor and not requirements.has_second_factor(user):
-            # It would add one now: for that, an old session is no proof.
-            raise SecondFactorMissing
         # No later than this, the sign-in of before has expired.
         continuing.use_up(user, credential, timezone.now() + settings.SIGN_IN_MAX)
         if request.path.startswith("/api/"):

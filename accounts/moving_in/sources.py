@@ -30,6 +30,8 @@ TABLES = {
     "token_blacklist.outstandingtoken": "token_blacklist_outstandingtoken",
     "token_blacklist.blacklistedtoken": "token_blacklist_blacklistedtoken",
 }
+# Apps of django-otp, its plug-ins and django-two-factor-auth, whose devices are second factors.
+OTP_APPS = ("otp_", "two_factor")
 # Fields of a dump that are foreign keys: their columns have the suffix.
 FOREIGN_KEYS = ("user", "token", "content_type")
 
@@ -45,7 +47,11 @@ class Source:
         raise NotImplementedError
 
     def rows(self, table: str) -> Iterable[Row]:
-        """Returns the rows of a table of TABLES."""
+        """Returns the rows of a table of TABLES, or of otp_tables()."""
+        raise NotImplementedError
+
+    def otp_tables(self) -> list[str]:
+        """Returns the tables of OTP_APPS."""
         raise NotImplementedError
 
     def links(self, to: str) -> Iterable[tuple[Any, Any]]:
@@ -86,6 +92,9 @@ class DatabaseSource(Source):
 
     def rows(self, table: str) -> Iterable[Row]:
         return self._select(f"SELECT * FROM {self._quote(table)}") if table in self.tables else []  # noqa: S608
+
+    def otp_tables(self) -> list[str]:
+        return sorted(table for table in self.tables if table.startswith(OTP_APPS))
 
     def links(self, to: str) -> Iterable[tuple[Any, Any]]:
         suffix = {"group": "groups", "permission": "user_permissions"}[to]
@@ -135,8 +144,7 @@ class DumpSource(Source):
             raise CommandError(f"{path} cannot be read as JSON: {type(error).__name__}.") from None
         self.by_table: dict[str, list[Row]] = {}
         for each in objects if isinstance(objects, list) else []:
-            table = USER_TABLE if each["model"] == user_model.lower() else TABLES.get(each["model"])
-            if table:
+            if table := _table_of(each["model"], user_model):
                 self.by_table.setdefault(table, []).append(_row_of(each))
         users = self.by_table.get(USER_TABLE, [])
         if not users:
@@ -153,11 +161,21 @@ class DumpSource(Source):
     def rows(self, table: str) -> Iterable[Row]:
         return self.by_table.get(table, [])
 
+    def otp_tables(self) -> list[str]:
+        return sorted(table for table in self.by_table if table.startswith(OTP_APPS))
+
     def links(self, to: str) -> Iterable[tuple[Any, Any]]:
         field = {"group": "groups", "permission": "user_permissions"}[to]
         for user in self.users():
             for each in user.get(field) or []:
                 yield user["id"], tuple(each) if isinstance(each, list) else each
+
+
+def _table_of(model: str, user_model: str) -> str | None:
+    """The table of a model of a dump; None for one that is not read."""
+    if model == user_model.lower():
+        return USER_TABLE
+    return model.replace(".", "_") if model.startswith(OTP_APPS) else TABLES.get(model)
 
 
 def _row_of(dumped: Row) -> Row:
@@ -188,6 +206,9 @@ class CsvSource(Source):
             yield from csv.DictReader(file)
 
     def rows(self, table: str) -> Iterable[Row]:
+        return []
+
+    def otp_tables(self) -> list[str]:
         return []
 
     def links(self, to: str) -> Iterable[tuple[Any, Any]]:

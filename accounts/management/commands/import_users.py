@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import IntegrityError
 from tqdm import tqdm
 
-from accounts.moving_in import collisions, importing, sources
+from accounts.moving_in import collisions, importing, old_factors, sources
 from accounts.moving_in.collisions import Collision, Plan
 
 # Of each rule. A list of thousands of names helps nobody: the count does.
@@ -19,9 +19,10 @@ MAX_NAMED = 20
 class Command(BaseCommand):
     help = (
         "Imports the users of another Django project: names, password hashes, addresses, rights, second factors of"
-        " allauth and, with LEGACY_JWT_KEY or LEGACY_SESSION_KEY, what continues their sign-ins. Reads a database, a"
-        " JSON file of dumpdata or a CSV file. Names each collision by its rule first, and then changes nothing unless"
-        " --resolve is given. Can be stopped and repeated at any time: no user is imported twice. Prints no hash."
+        " allauth and django-otp and, with LEGACY_JWT_KEY or LEGACY_SESSION_KEY, what continues their sign-ins. Reads a"
+        " database, a JSON file of dumpdata or a CSV file. Names each collision by its rule first, and then changes"
+        " nothing unless --resolve is given. Can be stopped and repeated at any time: no user is imported twice."
+        " Prints no hash."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -44,13 +45,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, dry_run: bool, resolve: bool, **options: Any) -> None:
         source = sources.open_source(_source_of(options["source"]), options["table"], options["model"])
+        factors = old_factors.OldFactors(source)
         with tqdm(total=source.count_users(), desc="check", unit="", disable=None) as bar:
-            plan = collisions.make_plan(_counted(source.users(), bar), source.rows("account_emailaddress"))
-        run = importing.Import(source, plan, is_confirmed=options["confirmed"])
+            users, emails = _counted(source.users(), bar), source.rows("account_emailaddress")
+            plan = collisions.make_plan(users, emails, factors.lost)
+        run = importing.Import(source, plan, factors, is_confirmed=options["confirmed"])
         found = [*plan.collisions, *run.group_collisions()]
         self.report(found, None if options["all"] else MAX_NAMED)
-        new = plan.total - plan.imported_before - len(plan.left_out)
-        before, left_out = plan.imported_before, len(plan.left_out)
+        before, left_out = plan.imported_before, plan.left_out_count
+        new = plan.total - before - left_out
         self.stdout.write(f"{plan.total} users: {before} imported before, {left_out} left out, {new} to import")
         if dry_run:
             return

@@ -13,6 +13,7 @@ from accounts.factors import removals
 from accounts.models import (
     AttemptCounter,
     FactorRemoval,
+    MovedInUser,
     OldCredential,
     QueuedMail,
     SecurityEvent,
@@ -32,6 +33,7 @@ PRUNED: list[Any] = [
     FactorRemoval,
     QueuedMail,
     OldCredential,
+    MovedInUser,
 ]
 
 
