@@ -1,5 +1,6 @@
 """A small site whose users move in: its users as rows, its tokens and its sessions."""
 
+import base64
 import csv
 import hashlib
 import io
@@ -11,17 +12,43 @@ from pathlib import Path
 from typing import Any
 
 import jwt
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.core import signing
 from django.core.management import call_command
 from django.utils.crypto import salted_hmac
+
+from accounts.models import SignIn
 
 PASSWORD = "violet anchor hums at dawn"
 HASH = MD5PasswordHasher().encode(PASSWORD, "salt")
 JWT_KEY = "the key with which the old site has signed its tokens"
 SECRET_KEY = "django-insecure-the-old-secret-key-of-that-site"
 REFRESH = "/api/token/refresh/"
+# 160 bits in hexadecimal, as django-otp has them.
+OTP_KEY = "3132333435363738393031323334353637383930"
 USER = {"id": 7, "username": "carol", "email": "carol@old.example", "password": HASH}
+
+
+DAVE = {"id": 8, "username": "dave", "email": "dave@old.example", "password": HASH}
+# Of allauth's rows of an authenticator app.
+APP_SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+
+
+def users(**changes: Any) -> list[dict[str, Any]]:
+    """Returns carol and dave, with changes to dave."""
+    return [USER, DAVE | changes]
+
+
+def live_sign_ins() -> set[tuple[int, str]]:
+    """Returns the user and the name of each live sign-in here."""
+    return set(SignIn.objects.live().values_list("user", "name"))
+
+
+def code_now() -> str:
+    """Returns what the app with APP_SECRET shows."""
+    return TOTP(base64.b32decode(APP_SECRET), 6, SHA1(), 30).generate(int(time.time())).decode()  # noqa: S303
 
 
 def dump_of(users: Sequence[dict[str, Any]], **tables: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,42 +1,20 @@
-"""import_users takes users as they are, names each collision first, and imports no user twice."""
+"""import_users takes users as they are, with their addresses and rights."""
 
 # ruff: noqa: S608 (tables of statements are constants)
 
-import io
 import sqlite3
-from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group, Permission
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.db import connection
-from django.test import override_settings
-from django.utils import timezone
+from django.db.models.signals import m2m_changed
 
-from accounts.models import AuthenticatorApp, MovedInUser, Passkey, SecurityEvent, SignIn, User
-from tests import old_site
-from tests.authenticator import Authenticator
+from accounts.models import AuthenticatorApp, MovedInUser, User
 from tests.conftest import ApiClient
-from tests.old_site import HASH, PASSWORD, USER, import_users, write_csv, write_dump
+from tests.old_site import DAVE, HASH, OTP_KEY, PASSWORD, USER, import_users, users, write_csv
 
 pytestmark = [pytest.mark.django_db, pytest.mark.long]
-
-DAVE = {"id": 8, "username": "dave", "email": "dave@old.example", "password": HASH}
-
-
-def users(**changes):
-    """Carol and dave, with changes to dave."""
-    return [USER, DAVE | changes]
-
-
-@pytest.fixture
-def run(tmp_path):
-    """Imports a dump of users and other rows. Returns the output."""
-
-    def run(rows, *options, **tables):
-        return import_users(write_dump(tmp_path, rows, **tables), *options)
-
-    return run
 
 
 # Sources
@@ -81,6 +59,9 @@ def make_database(folder, table="auth_user"):
         INSERT INTO auth_group VALUES (3, 'Editors');
         INSERT INTO {table}_groups VALUES (1, 7, 3);
         INSERT INTO account_emailaddress VALUES (1, 'Carol@Old.example', 1, 1, 7);
+        CREATE TABLE otp_totp_totpdevice (id integer PRIMARY KEY, user_id integer, confirmed bool, key varchar,
+            step integer, t0 integer, digits integer, drift integer);
+        INSERT INTO otp_totp_totpdevice VALUES (1, 7, 1, '{OTP_KEY}', 30, 0, 6, 0);
     """)
     row = (7, HASH, None, 0, "carol", "", "", "carol@old.example", 0, 1, "2020-02-03 04:05:06")
     database.execute(f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
@@ -96,6 +77,7 @@ def test_a_database_is_imported(table, tmp_path, monkeypatch):
     carol = User.objects.get()
     assert (carol.pk, carol.password, [each.name for each in carol.groups.all()]) == (7, HASH, ["Editors"])
     assert carol.email_confirmed_at
+    assert AuthenticatorApp.objects.get().user_id == 7
 
 
 def test_a_user_model_without_usernames_gets_addresses(run):
@@ -132,97 +114,6 @@ def test_a_source_that_cannot_be_read_is_named_without_secrets(source, tmp_path)
 def test_a_dump_without_ids_is_refused(run):
     with pytest.raises(CommandError, match="natural-primary"):
         run([{name: value for name, value in USER.items() if name != "id"}])
-
-
-# Collisions: by rule, the change to dave, and the outcome
-
-COLLISIONS = {
-    "case": ({"username": "CAROL"}, "named user-8, and signs in with the e-mail address"),
-    "case without an address": ({"username": "CAROL", "email": ""}, "left out"),
-    "look-alike": ({"username": "dаve"}, "named user-8"),
-    "look-alike of another script": ({"username": "сарасо"}, "named user-8"),
-    "invalid-name": ({"username": "dave smith"}, "named user-8"),
-    "name-is-address": ({"username": "Carol@old.example"}, "named user-8"),
-    "invalid-address": ({"email": '"dave"@old.example'}, "taken without an address"),
-    "duplicate-address": ({"email": "CAROL@old.example"}, "taken without an address"),
-    "blank-address": ({"email": ""}, "cannot reset the password by mail"),
-    "unknown-hash": ({"password": "crypt$$abcdef"}, "must reset the password by mail"),
-    "unknown-hash in clear text": ({"password": "hunter2hunter2"}, "must reset the password by mail"),
-    "id-taken": ({}, "gets a new id"),
-    "new-id": ({"id": "d-8"}, "gets a new id"),
-    "unreadable": ({"is_active": "perhaps"}, "left out: column is_active"),
-    "unreadable text": ({"first_name": "\ud800"}, "left out: column first_name"),
-    "unreadable time": ({"date_joined": "yesterday"}, "left out: column date_joined"),
-}
-NOTES = ("blank-address", "new-id")
-
-
-@pytest.mark.parametrize("case", COLLISIONS)
-def test_a_dry_run_names_each_collision_by_its_rule(case, run):
-    change, outcome = COLLISIONS[case]
-    rule = case.split(" ")[0]
-    if rule == "id-taken":
-        User.objects.create_user("another", "another@example.org", PASSWORD, pk=8)
-    before = User.objects.count()
-    output = run(users(**change), "--dry-run")
-    assert f"{rule}: 1 (" in output
-    assert outcome in output
-    assert "hunter2" not in output
-    assert "crypt$" not in output
-    assert User.objects.count() == before
-
-
-@pytest.mark.parametrize("case", COLLISIONS)
-def test_an_import_stops_before_a_collision_or_resolves_it(case, run):
-    change, outcome = COLLISIONS[case]
-    rule = case.split(" ")[0]
-    if rule == "id-taken":
-        User.objects.create_user("another", "another@example.org", PASSWORD, pk=8)
-    if rule not in NOTES:
-        with pytest.raises(CommandError, match="Nothing was imported"):
-            run(users(**change))
-        assert not MovedInUser.objects.exists()
-    run(users(**change), "--resolve")
-    dave = MovedInUser.objects.exclude(old_id="7").select_related("user").first()
-    assert (dave is None) == outcome.startswith("left out")
-    if dave is not None:
-        dave.user.full_clean(exclude=["password"])
-        assert ("user-8" in outcome) == (dave.user.username == "user-8")
-        assert ("without an address" in outcome or rule == "blank-address") == (dave.user.email == "")
-        assert ("reset the password by mail" in outcome and rule == "unknown-hash") == (dave.user.password != HASH)
-
-
-@pytest.mark.parametrize(
-    ("change", "rule"),
-    [
-        ({"username": "ANN"}, "case"),
-        ({"email": "Ann@Example.org"}, "duplicate-address"),
-        ({"username": "ann@example.org"}, "name-is-address"),
-    ],
-)
-def test_names_of_accounts_here_collide_too(change, rule, run, ann):
-    assert f"{rule}: 1 (" in run(users(**change), "--dry-run")
-
-
-def test_the_confirmed_user_keeps_an_address_of_two(run):
-    emails = [{"id": 1, "user": 8, "email": USER["email"], "verified": True, "primary": True}]
-    run(users(email=USER["email"]), "--resolve", account__emailaddress=emails)
-    assert [user.email for user in User.objects.order_by("pk")] == ["", USER["email"]]
-
-
-def test_a_user_with_an_unknown_hash_sets_a_password_by_mail(run, mails_of):
-    run(users(password="crypt$$abcdef"), "--resolve")
-    assert ApiClient().sign_in("dave", "crypt$$abcdef").status_code == 401
-    [mail] = mails_of(lambda: ApiClient().post("/api/password/reset/", {"email": "dave@old.example"}))
-    assert mail.to == ["dave@old.example"]
-
-
-def test_many_collisions_are_counted_and_some_named(run):
-    rows = [USER | {"id": 100 + number, "username": f"u{number}", "email": ""} for number in range(30)]
-    output = run(rows, "--dry-run")
-    assert "blank-address: 30" in output
-    assert "and 10 more: --all names them" in output
-    assert output.count("cannot reset") == 20
 
 
 # Names and addresses as Django takes them
@@ -265,48 +156,20 @@ def test_a_user_without_an_address_adds_one(run, browser, mails_of):
     assert (carol.email, carol.email_confirmed_at is not None) == ("carol@new.example", True)
 
 
-# Again
-
-
-def test_another_run_imports_nobody_twice(run):
-    run(users())
-    User.objects.filter(pk=8).update(username="dave-renamed")
-    assert "2 users: 2 imported before, 0 left out, 0 to import" in run(users())
-    run([*users(), USER | {"id": 9, "username": "erin", "email": "erin@old.example"}])
-    assert sorted(User.objects.values_list("username", flat=True)) == ["carol", "dave-renamed", "erin"]
-
-
-def test_new_accounts_get_ids_after_the_imported_ones(run, password):
-    run(users(id=5000))
-    assert User.objects.create_user("new", "new@example.org", password).pk > 5000
-
-
-def test_a_later_run_continues_sign_ins_of_unchanged_users(run):
-    run(users())
-    User.objects.get(pk=8).set_password("x")
-    User.objects.filter(pk=8).update(password="md5$other$hash")
-    with override_settings(LEGACY_JWT_KEY=old_site.JWT_KEY, LEGACY_JWT_UNTIL=timezone.now() + timedelta(days=9)):
-        run(users())
-        run(users())
-    assert [each.user_id for each in SignIn.objects.all()] == [7]
-    assert MovedInUser.objects.get(pk=7).sign_in_id == SignIn.objects.get().pk
-
-
-def test_nobody_who_moved_in_is_pruned(run, clock):
-    rows = [USER | {"id": 100 + n, "username": f"u{n}", "email": f"u{n}@old.example"} for n in range(20)]
-    run(rows)
-    clock.shift(timedelta(days=400))
-    call_command("prune", stdout=io.StringIO())
-    assert User.objects.count() == 20
-
-
-def test_an_import_needs_few_statements(run, django_assert_max_num_queries):
-    rows = [USER | {"id": 100 + n, "username": f"u{n}", "email": f"u{n}@old.example"} for n in range(400)]
-    with django_assert_max_num_queries(40):
-        run(rows)
-
-
 # Rights
+
+
+def test_a_group_is_created_with_its_permissions_or_not_at_all(run):
+    def fail(**kwargs):
+        raise RuntimeError
+
+    m2m_changed.connect(fail, sender=Group.permissions.through)
+    try:
+        with pytest.raises(RuntimeError):
+            run([USER | {"groups": [3]}], **rights())
+    finally:
+        m2m_changed.disconnect(fail, sender=Group.permissions.through)
+    assert not Group.objects.exists()
 
 
 def rights(**group):
@@ -349,7 +212,7 @@ def test_a_group_of_an_earlier_run_is_no_collision(run):
     assert Group.objects.get(name="Editors").user_set.count() == 2
 
 
-# Addresses and factors of allauth
+# Addresses of allauth
 
 
 @pytest.mark.parametrize(("verified", "email"), [(True, "CAROL@old.example"), (False, "carol@old.example")])
@@ -367,63 +230,6 @@ def test_another_confirmed_address_confirms_nothing(run):
 def test_all_addresses_are_confirmed_by_an_option(run):
     run([USER, DAVE | {"email": ""}], "--confirmed")
     assert [user.email_confirmed_at is not None for user in User.objects.order_by("pk")] == [True, False]
-
-
-def test_an_authenticator_app_comes_along_encrypted(run):
-    secret = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
-    output = run([USER], mfa__authenticator=[{"id": 1, "user": 7, "type": "totp", "data": {"secret": secret}}])
-    assert "authenticator apps: 1" in output
-    app = AuthenticatorApp.objects.get()
-    assert app.confirmed_at
-    assert secret.encode() not in bytes(app.secret)
-    response = ApiClient().sign_in("carol", PASSWORD)
-    assert response.json()["methods"] == ["totp"]
-
-
-def passkey_row(authenticator, user_id=7):
-    # allauth's user handle: the id in base 36.
-    options = {"user": {"id": "Nw"}, "challenge": "AAAA"}
-    return {
-        "id": 2,
-        "user": user_id,
-        "type": "webauthn",
-        "data": {"name": "My key", "credential": authenticator.create(options)},
-    }
-
-
-def test_a_passkey_comes_along_and_signs_in(run):
-    authenticator = Authenticator()
-    assert "passkeys: 1" in run([USER], mfa__authenticator=[passkey_row(authenticator)])
-    passkey = Passkey.objects.get()
-    assert (passkey.name, passkey.transports, passkey.is_backed_up) == ("My key", "internal", True)
-    options = ApiClient().post("/api/token/passkey/options/", {}).json()
-    answer = {"step": options["step"], "credential": authenticator.get(options["publicKey"])}
-    assert ApiClient().post("/api/token/passkey/", answer).status_code == 200
-    assert SecurityEvent.objects.get(type="signed_in").user_id == 7
-
-
-def test_a_passkey_of_two_users_comes_along_once(run):
-    authenticator = Authenticator()
-    rows = [passkey_row(authenticator), passkey_row(authenticator, user_id=8) | {"id": 3}]
-    run(users(), mfa__authenticator=rows)
-    run([USER | {"id": 9, "username": "erin", "email": ""}], mfa__authenticator=[passkey_row(authenticator, user_id=9)])
-    assert Passkey.objects.count() == 1
-
-
-UNREADABLE = [
-    {"type": "totp", "data": {"secret": "not base32!"}},
-    {"type": "totp", "data": {"secret": "JBSWY3DP"}},
-    {"type": "totp", "data": {}},
-    {"type": "webauthn", "data": {"name": "x", "credential": {"response": {"attestationObject": "AAAA"}}}},
-    {"type": "recovery_codes", "data": {"seed": "abc", "used_mask": 0}},
-]
-
-
-@pytest.mark.parametrize("row", UNREADABLE)
-def test_other_factors_are_counted_and_left(row, run):
-    output = run([USER], mfa__authenticator=[{"id": 1, "user": 7, **row}])
-    assert "recovery codes and unreadable factors, not imported: 1" in output
-    assert User.objects.without_second_factor().count() == 1
 
 
 # Secrets

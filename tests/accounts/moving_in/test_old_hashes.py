@@ -8,7 +8,7 @@ from accounts.models import User
 from accounts.moving_in import old_hashes
 from project import settings
 from tests.conftest import ApiClient
-from tests.old_site import PASSWORD, USER, import_users, write_dump
+from tests.old_site import HASH, PASSWORD, USER, import_users, write_dump
 
 pytestmark = [pytest.mark.django_db, pytest.mark.long, pytest.mark.once]
 
@@ -96,6 +96,31 @@ def test_an_unknown_hash_is_named_and_signs_nobody_in(encoded, tmp_path):
     import_users(dump, "--resolve")
     assert ApiClient().sign_in("carol", encoded or PASSWORD).status_code == 401
     assert User.objects.get().may_reset_password
+
+
+class CountedHasher(hashers.MD5PasswordHasher):
+    """The hasher of new passwords, with the number of hashes that it has made."""
+
+    algorithm = "counted"
+    calls = 0
+
+    def encode(self, password, salt):
+        type(self).calls += 1
+        return super().encode(password, salt)
+
+
+def hashes_of_wrong_guess(username):
+    CountedHasher.calls = 0
+    assert ApiClient().sign_in(username, "a wrong guess at dawn").status_code == 401
+    return CountedHasher.calls
+
+
+@pytest.mark.parametrize("password", [HASH, "crypt$$abcdef", hashers.make_password(None)])
+def test_a_wrong_guess_takes_as_many_hashes_as_for_nobody(password, tmp_path):
+    path = f"{__name__}.CountedHasher"
+    with override_settings(PASSWORD_HASHERS=[path, "django.contrib.auth.hashers.MD5PasswordHasher"]):
+        import_users(write_dump(tmp_path, [USER | {"password": password}]), "--resolve")
+        assert hashes_of_wrong_guess("carol") == hashes_of_wrong_guess("nobody") == 1
 
 
 def test_an_unusable_password_stays_unusable(tmp_path):

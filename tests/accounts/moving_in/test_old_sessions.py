@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import OldCredential, SignIn, User
 from tests import old_site
 from tests.conftest import Browser
-from tests.old_site import session_content, session_cookie, session_row
+from tests.old_site import code_now, session_content, session_cookie, session_row
 
 pytestmark = pytest.mark.django_db
 
@@ -170,10 +170,31 @@ def test_old_sessions_are_refused_after_the_time_in_the_settings(carol):
         assert not is_signed_in(browser_with(KEY))
 
 
-def test_a_subresource_of_another_site_does_not_use_it_up(carol):
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.parametrize("mode", ["navigate", "no-cors"])
+def test_another_site_can_not_let_the_old_session_sign_in(site, mode, carol):
+    # A sibling domain can plant a cookie of its own old session, and link to a page here.
     browser = browser_with(KEY)
-    assert not is_signed_in(browser, **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"})
-    assert is_signed_in(browser, **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"})
+    assert not is_signed_in(browser, **{"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode})
+    assert OldCredential.objects.get().used_at is None
+    assert is_signed_in(browser, **{"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate"})
+
+
+def test_an_address_that_the_user_enters_signs_in(carol):
+    assert is_signed_in(browser_with(KEY), **{"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"})
+
+
+@override_settings(APP_ORIGINS=["https://app.example.org"])
+def test_an_own_app_on_another_host_signs_in(carol):
+    headers = {"Sec-Fetch-Site": "same-site", "Origin": "https://app.example.org"}
+    assert is_signed_in(browser_with(KEY), "/api/session/", **headers)
+
+
+def test_two_old_sessions_sign_nobody_in(carol):
+    # A sibling domain can add a cookie, but cannot replace the one of this host.
+    response = Browser().get("/accounts/profile/", headers={"Cookie": f"sessionid=planted12345678; sessionid={KEY}"})
+    assert response.status_code == 302
+    assert OldCredential.objects.get().used_at is None
 
 
 def test_an_authorization_header_is_never_replaced(carol):
@@ -189,7 +210,7 @@ def test_a_form_does_not_use_it_up(carol):
 
 # Second factor
 
-APP = {"id": 1, "user": 7, "type": "totp", "data": {"secret": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"}}
+APP = {"id": 1, "user": 7, "type": "totp", "data": {"secret": old_site.APP_SECRET}}
 
 
 def test_a_user_with_a_second_factor_is_asked_for_it(tmp_path):
@@ -199,7 +220,17 @@ def test_a_user_with_a_second_factor_is_asked_for_it(tmp_path):
     assert not SignIn.objects.exclude(name="Previous site").exists()
 
 
-def test_no_old_session_adds_a_required_second_factor(carol):
+def test_a_second_step_after_an_old_session_is_no_recent_proof(tmp_path):
+    move(tmp_path, session_row(KEY, session_content()), mfa__authenticator=[APP])
+    browser = browser_with(KEY)
+    page = browser.get("/accounts/profile/").url
+    assert browser.post(page, {"code": code_now()}).url == "/accounts/profile/"
+    sign_in = SignIn.objects.exclude(name="Previous site").get()
+    assert (sign_in.level, sign_in.is_recently_authenticated()) == (1, False)
+    assert browser.get("/accounts/email/").url.startswith("/accounts/confirm/")
+
+
+def test_a_user_who_must_have_a_second_factor_signs_in_again(carol):
     with override_settings(SECOND_FACTOR="all"):
         response = browser_with(KEY).get("/accounts/profile/")
     assert response.url == "/accounts/login/?next=/accounts/profile/"
