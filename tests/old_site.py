@@ -20,6 +20,7 @@ from django.core.management import call_command
 from django.utils.crypto import salted_hmac
 
 from accounts.models import SignIn
+from tests.conftest import ApiClient
 
 PASSWORD = "violet anchor hums at dawn"
 HASH = MD5PasswordHasher().encode(PASSWORD, "salt")
@@ -89,6 +90,11 @@ def refresh_token(user_id: object = 7, key: Any = JWT_KEY, algorithm: str = "HS2
     claims = {"token_type": "refresh", "exp": now + 3600, "iat": now - 60, "jti": uuid.uuid4().hex, "user_id": user_id}
     claims = {name: value for name, value in (claims | changes).items() if value is not None}
     return jwt.encode(claims, key, algorithm=algorithm)
+
+
+def exchange(token: str, **options: Any) -> Any:
+    """Sends an old token in place of one of ours. Returns the response."""
+    return ApiClient().post(REFRESH, {"refresh": token}, **options)
 
 
 def password_claim(encoded: str) -> str:

@@ -16,12 +16,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts import ending, pruning
-from accounts.factors import removals
 from accounts.models import OldCredential, SecurityEvent, SignIn, User
 from tests import old_site
 from tests.conftest import ApiClient, claims_of
-from tests.old_site import REFRESH, code_now, refresh_token
-from tests.second_factors import SECOND_STEP
+from tests.old_site import exchange, refresh_token
 
 pytestmark = pytest.mark.django_db
 
@@ -38,10 +36,6 @@ def legacy_settings():
 def carol(tmp_path):
     old_site.import_users(old_site.write_dump(tmp_path, [old_site.USER]))
     return User.objects.get(username="carol")
-
-
-def exchange(token, **options):
-    return ApiClient().post(REFRESH, {"refresh": token}, **options)
 
 
 def taken(token):
@@ -336,57 +330,7 @@ def test_the_first_sign_in_after_the_move_sends_no_mail(carol, mails_of):
     assert mail.subject == "A new device signed in to your account"
 
 
-# Second factor
-
-
-@pytest.fixture
-def with_app(tmp_path):
-    app = {"id": 1, "user": 7, "type": "totp", "data": {"secret": old_site.APP_SECRET}}
-    old_site.import_users(old_site.write_dump(tmp_path, [old_site.USER], mfa__authenticator=[app]))
-    return User.objects.get(username="carol")
-
-
-def test_a_user_with_a_second_factor_is_asked_for_it(with_app):
-    token = refresh_token()
-    response = exchange(token)
-    assert (response.status_code, response.json()["code"]) == (403, "second_step_required")
-    assert not SignIn.objects.filter(kind="client").exists()
-    # The token is not used up until the second step is done.
-    step = exchange(token).json()["step"]
-    finished = ApiClient().post(SECOND_STEP, {"step": step, "code": code_now()})
-    assert finished.status_code == 200
-    claims = claims_of(finished.json()["access"])
-    assert (claims["acr"], "amr" in claims) == ("aal1", False)
-    assert claims["auth_time"] <= time.time() - 15 * 60
-    assert exchange(token).status_code == 401
-
-
-def test_a_second_step_after_an_old_token_is_no_recent_proof(with_app):
-    step = exchange(refresh_token()).json()["step"]
-    client = ApiClient(ApiClient().post(SECOND_STEP, {"step": step, "code": code_now()}).json()["access"])
-    response = client.post("/api/sign-ins/end-all/")
-    assert (response.status_code, response.json()["code"]) == (403, "recent_sign_in_required")
-    assert SecurityEvent.objects.get(type="signed_in").details["methods"] == "totp"
-
-
-def test_an_old_token_carries_out_no_removal_of_factors(with_app, staff, clock, password):
-    removals.request(with_app, staff, "The phone was stolen.")
-    clock.shift(removals.DELAY + timedelta(minutes=1))
-    response = exchange(refresh_token(exp=int(time.time()) + 60))
-    assert (response.status_code, response.json()["code"]) == (403, "second_step_required")
-    assert User.objects.with_second_factor().filter(pk=with_app.pk).exists()
-    # The password does.
-    assert ApiClient().sign_in("carol", old_site.PASSWORD).status_code == 200
-
-
-def test_two_second_steps_of_one_token_give_one_sign_in(with_app, clock):
-    token = refresh_token()
-    steps = [exchange(token).json()["step"] for _ in range(2)]
-    statuses = []
-    for step in steps:
-        statuses.append(ApiClient().post(SECOND_STEP, {"step": step, "code": code_now()}).status_code)
-        clock.shift(timedelta(seconds=31))
-    assert statuses == [200, 400]
+# Requirements of the account
 
 
 def test_a_user_who_must_have_a_second_factor_signs_in_again(carol):

@@ -116,7 +116,7 @@ def hashes_of_wrong_guess(username):
 
 
 @pytest.mark.parametrize("password", [HASH, "crypt$$abcdef", hashers.make_password(None)])
-def test_a_wrong_guess_takes_as_many_hashes_as_for_nobody(password, tmp_path):
+def test_a_wrong_guess_takes_as_many_hashes_as_without_account(password, tmp_path):
     path = f"{__name__}.CountedHasher"
     with override_settings(PASSWORD_HASHERS=[path, "django.contrib.auth.hashers.MD5PasswordHasher"]):
         import_users(write_dump(tmp_path, [USER | {"password": password}]), "--resolve")

@@ -172,7 +172,7 @@ def test_old_sessions_are_refused_after_the_time_in_the_settings(carol):
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 @pytest.mark.parametrize("mode", ["navigate", "no-cors"])
-def test_another_site_can_not_let_the_old_session_sign_in(site, mode, carol):
+def test_another_site_starts_no_sign_in_with_an_old_session(site, mode, carol):
     # A sibling domain can plant a cookie of its own old session, and link to a page here.
     browser = browser_with(KEY)
     assert not is_signed_in(browser, **{"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode})
