@@ -65,7 +65,7 @@ def test_an_old_token_gives_tokens_of_a_sign_in_on_the_list(carol):
     assert client.renew().status_code == 200
     assert [each["kind"] for each in client.get("/api/sign-ins/").json()["results"]] == ["client", "browser"]
     event = SecurityEvent.objects.get(user=carol, type="signed_in")
-    assert event.details == {"kind": "client", "moved_in": "true"}
+    assert event.details == {"kind": "client", "methods": "", "moved_in": "true"}
 
 
 def test_the_time_and_methods_of_the_old_sign_in_are_not_claimed(carol):
