@@ -97,6 +97,17 @@ def exchange(token: str, **options: Any) -> Any:
     return ApiClient().post(REFRESH, {"refresh": token}, **options)
 
 
+def is_taken(token: str) -> bool:
+    return bool(exchange(token).status_code == 200)
+
+
+def is_refused(token: str) -> bool:
+    """Returns whether an old token gets the answer of an invalid one, and no client is signed in."""
+    response = exchange(token)
+    is_invalid = response.status_code == 401 and response.json()["code"] == "token_not_valid"
+    return is_invalid and not SignIn.objects.filter(kind=SignIn.Kind.CLIENT).exists()
+
+
 def password_claim(encoded: str) -> str:
     """Returns the claim of SimpleJWT's CHECK_REVOKE_TOKEN."""
     return hashlib.md5(encoded.encode()).hexdigest().upper()  # noqa: S324

@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
     """
 
     dependencies = [
-        ("accounts", "0039_retry_mails"),
+        ("accounts", "0045_support_indexes"),
     ]
 
     operations = [

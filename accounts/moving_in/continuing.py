@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from accounts import sids, starting
 from accounts.models import MovedInUser, OldCredential, Session, SignIn, SignInQuerySet, SignInRefused, User
+from accounts.models.limits import limits_of, shortest
 
 # A name as users give it, in the language of the settings.
 NAME = "Previous site"
@@ -75,17 +76,24 @@ def lock_owner(owner: MovedInUser) -> User:
     """
     Locks the user and the sign-in of before, in the order of all code that ends sign-ins, and returns the user as it is
     now, with User.is_continuing. Call it in a transaction. Raises OldCredentialRefused if the sign-ins of before have
-    ended, and for a user who must have a second factor: what was proved there is not known. Two statements.
+    ended, and for a user who must have a second factor: what was proved there is not known. Two statements, and one
+    with GROUP_LIMITS.
     """
     user: User | None = User.objects.filter(pk=owner.user_id, is_active=True, is_service=False).lock().first()
     of_before = _with_session(owner.sign_in_id).select_for_update(of=("self",), no_key=True).first()
     if user is None or of_before is None:
         raise OldCredentialRefused
     of_before.user = user
-    if not of_before.is_live():
+    if not of_before.is_live() or _is_beyond_limits(of_before):
         raise OldCredentialRefused
     user.is_continuing = True
     return user
+
+
+def _is_beyond_limits(of_before: SignIn) -> bool:
+    """Whether a limit of staff or of a group is over since the import. One statement with GROUP_LIMITS."""
+    limit = shortest(*limits_of(of_before.user, SignIn.Kind.BROWSER))
+    return limit is not None and timezone.now() - of_before.created_at >= limit
 
 
 def _with_session(pk: UUID | None) -> SignInQuerySet:

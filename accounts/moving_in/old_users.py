@@ -61,8 +61,8 @@ def read(row: dict[str, Any]) -> OldUser:
         username=look_alikes.canonical(_text(row, "username") if row.get("username") is not None else email),
         email=names.address(email),
         password=old_hashes.with_algorithm(_text(row, "password")),
-        first_name=_text(row, "first_name")[:150],
-        last_name=_text(row, "last_name")[:150],
+        first_name=_visible(row, "first_name"),
+        last_name=_visible(row, "last_name"),
         is_active=_flag(row, "is_active", default=True),
         is_staff=_flag(row, "is_staff"),
         is_superuser=_flag(row, "is_superuser"),
@@ -90,6 +90,11 @@ def _text(row: dict[str, Any], name: str) -> str:
     if "\0" in text or (not text.isascii() and SURROGATE.search(text)):
         raise Unreadable(name)
     return text
+
+
+def _visible(row: dict[str, Any], name: str) -> str:
+    """A name of a person, without the characters that a profile here refuses."""
+    return names.INVISIBLE.sub("", _text(row, name))[:150]
 
 
 def _flag(row: dict[str, Any], name: str, default: bool = False) -> bool:

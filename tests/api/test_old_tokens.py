@@ -19,33 +19,9 @@ from accounts import ending, pruning
 from accounts.models import OldCredential, SecurityEvent, SignIn, User
 from tests import old_site
 from tests.conftest import ApiClient, claims_of
-from tests.old_site import exchange, refresh_token
+from tests.old_site import exchange, is_refused, is_taken, refresh_token
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def legacy_settings():
-    with override_settings(
-        LEGACY_JWT_KEY=old_site.JWT_KEY, LEGACY_JWT_UNTIL=timezone.now() + timedelta(days=20), SECOND_FACTOR="offered"
-    ):
-        yield
-
-
-@pytest.fixture
-def carol(tmp_path):
-    old_site.import_users(old_site.write_dump(tmp_path, [old_site.USER]))
-    return User.objects.get(username="carol")
-
-
-def taken(token):
-    return exchange(token).status_code == 200
-
-
-def refused(token):
-    response = exchange(token)
-    assert (response.status_code, response.json()["code"]) == (401, "token_not_valid"), response.content
-    return not SignIn.objects.filter(kind="client").exists()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("old_tokens_taken")]
 
 
 def sign_in_here(user):
@@ -88,7 +64,7 @@ def test_a_public_key_verifies_old_tokens(carol):
         .decode()
     )
     with override_settings(LEGACY_JWT_KEY=pem):
-        assert taken(refresh_token(key=key, algorithm="RS256"))
+        assert is_taken(refresh_token(key=key, algorithm="RS256"))
         # The public key as a secret of HS256, signed by hand: PyJWT refuses to sign with it.
         assert exchange(_signed_with_public_key(pem)).status_code == 401
         assert exchange(refresh_token()).status_code == 401
@@ -137,7 +113,7 @@ def test_a_second_use_later_ends_the_sign_in_that_it_gave(carol, clock, mails_of
 
 def test_the_use_is_recorded_longer_than_the_token_is_valid(carol):
     token = refresh_token()
-    assert taken(token)
+    assert is_taken(token)
     assert OldCredential.objects.get().until.timestamp() >= claims_of(token)["exp"] + 15
 
 
@@ -167,11 +143,11 @@ WRONG = {
 
 @pytest.mark.parametrize("changes", WRONG.values(), ids=WRONG)
 def test_a_token_that_is_not_valid_is_refused(changes, carol):
-    assert refused(refresh_token(**changes))
+    assert is_refused(refresh_token(**changes))
 
 
 def test_a_token_of_the_imported_password_is_taken(carol):
-    assert taken(refresh_token(hash_password=old_site.password_claim(old_site.HASH)))
+    assert is_taken(refresh_token(hash_password=old_site.password_claim(old_site.HASH)))
 
 
 @pytest.mark.parametrize("text", ["", "a.b.c", "{}", "é.é.é", "a" * 5000, "..", "\x00.a.b"])
@@ -180,7 +156,7 @@ def test_other_texts_are_refused(text, carol):
 
 
 def test_a_token_names_no_account_that_was_not_imported(carol, ann):
-    assert refused(refresh_token(ann.pk))
+    assert is_refused(refresh_token(ann.pk))
 
 
 def test_a_token_of_the_blacklist_is_refused(tmp_path):
@@ -194,8 +170,8 @@ def test_a_token_of_the_blacklist_is_refused(tmp_path):
         token_blacklist__blacklistedtoken=[blacklisted],
     )
     assert "revoked tokens of the blacklist: 1" in old_site.import_users(dump)
-    assert refused(token)
-    assert taken(refresh_token())
+    assert is_refused(token)
+    assert is_taken(refresh_token())
 
 
 def test_the_token_of_another_user_gives_that_user_only(tmp_path):
@@ -282,17 +258,17 @@ def test_an_upgrade_of_the_hash_ends_no_old_token(carol):
     ):
         sign_in_here(carol)
         assert not User.objects.get(pk=carol.pk).password.startswith("md5")
-        assert taken(refresh_token())
+        assert is_taken(refresh_token())
 
 
 def test_a_sign_in_with_the_password_ends_no_old_token(carol):
     sign_in_here(carol)
-    assert taken(refresh_token())
+    assert is_taken(refresh_token())
 
 
 def test_old_tokens_are_refused_after_the_time_in_the_settings(carol):
     with override_settings(LEGACY_JWT_UNTIL=timezone.now()):
-        assert refused(refresh_token())
+        assert is_refused(refresh_token())
 
 
 # Off by default
@@ -328,16 +304,3 @@ def test_the_first_sign_in_after_the_move_sends_no_mail(carol, mails_of):
         )
     )
     assert mail.subject == "A new device signed in to your account"
-
-
-# Requirements of the account
-
-
-def test_a_user_who_must_have_a_second_factor_signs_in_again(carol):
-    with override_settings(SECOND_FACTOR="all"):
-        assert refused(refresh_token())
-
-
-def test_a_user_whose_tokens_must_be_bound_needs_a_proof(carol):
-    User.objects.filter(pk=carol.pk).update(bound_tokens_only=True)
-    assert exchange(refresh_token()).json()["code"] == "invalid_dpop_proof"

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from accounts.factors import removals
 from accounts.models import (
     AttemptCounter,
+    DeviceCode,
     FactorRemoval,
     MovedInUser,
     OldCredential,
@@ -32,6 +33,7 @@ PRUNED: list[Any] = [
     AttemptCounter,
     FactorRemoval,
     QueuedMail,
+    DeviceCode,
     OldCredential,
     MovedInUser,
 ]

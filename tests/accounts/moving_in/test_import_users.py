@@ -47,6 +47,13 @@ def test_a_csv_file_is_imported(tmp_path):
     assert carol.email_confirmed_at
 
 
+def test_names_of_persons_lose_invisible_characters(run):
+    run([USER | {"first_name": "Ca\u202erol\x07", "last_name": "Dan\u200dvers"}])
+    carol = User.objects.get()
+    carol.full_clean(exclude=["password"])
+    assert (carol.first_name, carol.last_name) == ("Carol", "Dan\u200dvers")
+
+
 def make_database(folder, table="auth_user"):
     database = sqlite3.connect(folder / "old.sqlite3")
     database.executescript(f"""

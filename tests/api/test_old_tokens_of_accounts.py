@@ -1,28 +1,20 @@
-"""Refresh tokens of the site before ask a user with a second factor for it, and prove nothing recent."""
+"""Refresh tokens of the site before: second factors, and what accounts require."""
 
 import time
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import Group
 from django.test import override_settings
-from django.utils import timezone
 
 from accounts.factors import removals
 from accounts.models import SecurityEvent, SignIn, User
 from tests import old_site
 from tests.conftest import ApiClient, claims_of
-from tests.old_site import code_now, exchange, refresh_token
+from tests.old_site import code_now, exchange, is_refused, is_taken, refresh_token
 from tests.second_factors import SECOND_STEP
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def legacy_settings():
-    with override_settings(
-        LEGACY_JWT_KEY=old_site.JWT_KEY, LEGACY_JWT_UNTIL=timezone.now() + timedelta(days=20), SECOND_FACTOR="offered"
-    ):
-        yield
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("old_tokens_taken")]
 
 
 @pytest.fixture
@@ -76,3 +68,40 @@ def test_two_second_steps_of_one_token_give_one_sign_in(with_app, clock):
         statuses.append(ApiClient().post(SECOND_STEP, {"step": step, "code": code_now()}).status_code)
         clock.shift(timedelta(seconds=31))
     assert statuses == [200, 400]
+
+
+# Requirements of the account, and its limits
+
+
+@override_settings(SIGN_INS_PER_USER=2)
+def test_the_limit_of_sign_ins_does_not_count_the_one_of_before(carol):
+    clients = [exchange(refresh_token()).json() for _ in range(3)]
+    live = [ApiClient(each["access"]).get("/api/me/").status_code for each in clients]
+    assert live == [401, 200, 200]
+    assert is_taken(refresh_token())
+
+
+@pytest.mark.parametrize("age", [timedelta(minutes=29), timedelta(minutes=31)])
+def test_limits_of_staff_count_from_the_import(age, carol, clock):
+    clock.shift(age)
+    User.objects.filter(pk=carol.pk).update(is_staff=True)
+    with override_settings(STAFF_IDLE=timedelta(minutes=30)):
+        assert is_taken(refresh_token(exp=int(time.time()) + 60)) == (age < timedelta(minutes=30))
+
+
+@pytest.mark.parametrize("age", [timedelta(minutes=29), timedelta(minutes=31)])
+def test_limits_of_a_group_count_from_the_import(age, carol, clock):
+    carol.groups.add(Group.objects.create(name="Editors"))
+    clock.shift(age)
+    with override_settings(GROUP_LIMITS={"Editors": (timedelta(minutes=30), timedelta(hours=8))}):
+        assert is_taken(refresh_token(exp=int(time.time()) + 60)) == (age < timedelta(minutes=30))
+
+
+def test_a_user_who_must_have_a_second_factor_signs_in_again(carol):
+    with override_settings(SECOND_FACTOR="all"):
+        assert is_refused(refresh_token())
+
+
+def test_a_user_whose_tokens_must_be_bound_needs_a_proof(carol):
+    User.objects.filter(pk=carol.pk).update(bound_tokens_only=True)
+    assert exchange(refresh_token()).json()["code"] == "invalid_dpop_proof"
