@@ -42,9 +42,11 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.contrib.auth.models import Group
 from django.contrib.sessions.backends.db import SessionStore
+from django.core.management import call_command
 from django.utils import timezone
 from rest_framework_simplejwt.tokens import RefreshToken
 
+call_command("migrate", verbosity=0)
 User = get_user_model()
 joined = timezone.now() - timedelta(days=400)
 encode = PBKDF2PasswordHasher().encode
@@ -94,7 +96,7 @@ class OldProject:
         ).stdout
 
     def populate(self, count: int) -> dict[str, dict[str, str]]:
-        """Creates users. Returns their refresh tokens and session keys by username."""
+        """Creates the tables and users. Returns their refresh tokens and session keys by username."""
         code = POPULATE.replace("COUNT", str(count))
         found: dict[str, dict[str, str]] = json.loads(self.manage("shell", "-v", "0", "-c", code))
         return found
@@ -102,7 +104,7 @@ class OldProject:
     @contextmanager
     def served(self) -> Iterator[str]:
         """Serves the project. Yields its URL."""
-        with servers.node(self.env, workers=2, application="old.wsgi", root=self.folder) as node:
+        with servers.node(self.env, workers=1, application="old.wsgi", root=self.folder) as node:
             yield node.url
 
 
@@ -116,9 +118,7 @@ def start_project(folder: Path) -> OldProject:
         for line in settings.read_text().splitlines()
         if line.startswith("SECRET_KEY")
     )
-    project = OldProject(folder, secret_key)
-    project.manage("migrate", "-v", "0")
-    return project
+    return OldProject(folder, secret_key)
 
 
 def _clean_env() -> dict[str, str]:
