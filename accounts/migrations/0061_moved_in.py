@@ -38,8 +38,8 @@ class Migration(migrations.Migration):
                 ("token_hash", models.CharField(blank=True, db_default="", default="", editable=False, max_length=64)),
             ],
             options={
-                "verbose_name": "user who moved in",
-                "verbose_name_plural": "users who moved in",
+                "verbose_name": "import record",
+                "verbose_name_plural": "import records",
             },
         ),
         migrations.CreateModel(

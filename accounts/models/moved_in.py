@@ -45,8 +45,8 @@ class MovedInUser(models.Model):
     objects: ClassVar[Any] = MovedInUserQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("user who moved in")
-        verbose_name_plural = _("users who moved in")
+        verbose_name = _("import record")
+        verbose_name_plural = _("import records")
 
     def __str__(self) -> str:
         return self.old_id

@@ -70,10 +70,6 @@ class Plan:
     # The old ids of users with a second factor that does not come along (old_factors).
     factor_lost: set[str] = field(default_factory=set)
 
-    @property
-    def stops(self) -> bool:
-        return any(not each.is_note for each in self.collisions)
-
     def add(self, rule: str, user: OldUser, outcome: str) -> None:
         self.collisions.append(Collision(rule, f"{user.username!a} (id {user.id})", outcome))
 

@@ -41,7 +41,7 @@ class OldSessionMiddleware(TwoWayLayer):
             request.method == "GET"
             and settings.SESSION_COOKIE_NAME not in request.COOKIES
             and "HTTP_AUTHORIZATION" not in request.META
-            and (not cross_site.is_cross_site(request) or cross_site.is_from_app(request))
+            and cross_site.is_own_visit(request)
             and _count_cookies(request) == 1
         )
 

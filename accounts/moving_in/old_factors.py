@@ -108,7 +108,9 @@ def _otp_app(row: Row, user: User) -> AuthenticatorApp:
         raise ValueError("another kind of code")
     if abs(int(row.get("drift") or 0)) > totp.WINDOW:
         raise ValueError("a clock that differs")
-    return _app(user, bytes.fromhex(row["key"]), row.get("created_at"), row.get("last_used_at"))
+    app = _app(user, bytes.fromhex(row["key"]), row.get("created_at"), row.get("last_used_at"))
+    app.last_used_step = max(0, int(row.get("last_t") or 0))
+    return app
 
 
 def _data(row: Row) -> dict[str, Any]:

@@ -43,8 +43,9 @@ def carol(tmp_path):
     return User.objects.get(username="carol")
 
 
-def browser_with(cookie):
-    browser = Browser()
+def browser_with(cookie, **headers):
+    """A browser with an old session. Without headers, the user enters the address of each page."""
+    browser = Browser(headers=headers or {"Sec-Fetch-Site": "none"})
     browser.cookies["sessionid"] = cookie
     return browser
 
@@ -170,29 +171,49 @@ def test_old_sessions_are_refused_after_the_time_in_the_settings(carol):
         assert not is_signed_in(browser_with(KEY))
 
 
-@pytest.mark.parametrize("site", ["cross-site", "same-site"])
-@pytest.mark.parametrize("mode", ["navigate", "no-cors"])
-def test_another_site_starts_no_sign_in_with_an_old_session(site, mode, carol):
-    # A sibling domain can plant a cookie of its own old session, and link to a page here.
-    browser = browser_with(KEY)
-    assert not is_signed_in(browser, **{"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode})
-    assert OldCredential.objects.get().used_at is None
-    assert is_signed_in(browser, **{"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate"})
+# A sibling domain can plant the cookie of an old session of its own, and link to a page here.
+FOREIGN = [
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
+    {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate"},
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Referer": "https://testserver/"},
+    {"Sec-Fetch-Site": "same-site", "Origin": "https://sibling.example.org"},
+    {"Origin": "https://sibling.example.org"},
+    {"Referer": "https://testserver.example.org/"},
+    {"User-Agent": "without any of these headers"},
+]
+OWN = [
+    {"Sec-Fetch-Site": "none"},
+    {"Sec-Fetch-Site": "same-origin"},
+    {"Sec-Fetch-Site": "same-site", "Origin": "https://app.example.org"},
+    {"Origin": "https://app.example.org"},
+    {"Referer": "https://testserver/accounts/login/"},
+]
 
 
-def test_an_address_that_the_user_enters_signs_in(carol):
-    assert is_signed_in(browser_with(KEY), **{"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"})
-
-
+@pytest.mark.parametrize("headers", FOREIGN)
 @override_settings(APP_ORIGINS=["https://app.example.org"])
-def test_an_own_app_on_another_host_signs_in(carol):
-    headers = {"Sec-Fetch-Site": "same-site", "Origin": "https://app.example.org"}
-    assert is_signed_in(browser_with(KEY), "/api/session/", **headers)
+def test_another_site_starts_no_sign_in_with_an_old_session(headers, carol):
+    assert not is_signed_in(browser_with(KEY, **headers), "/api/session/")
+    assert OldCredential.objects.get().used_at is None
+
+
+@pytest.mark.parametrize("headers", OWN)
+@override_settings(APP_ORIGINS=["https://app.example.org"])
+def test_an_own_page_or_the_user_starts_the_sign_in(headers, carol):
+    assert is_signed_in(browser_with(KEY, **headers), "/api/session/")
+
+
+def test_the_page_after_a_link_from_another_site_signs_in(carol):
+    browser = browser_with(KEY, **{"Sec-Fetch-Site": "cross-site"})
+    assert not is_signed_in(browser)
+    assert is_signed_in(browser, **{"Sec-Fetch-Site": "same-origin"})
 
 
 def test_two_old_sessions_sign_nobody_in(carol):
     # A sibling domain can add a cookie, but cannot replace the one of this host.
-    response = Browser().get("/accounts/profile/", headers={"Cookie": f"sessionid=planted12345678; sessionid={KEY}"})
+    browser = browser_with("")
+    browser.cookies.clear()
+    response = browser.get("/accounts/profile/", headers={"Cookie": f"sessionid=planted12345678; sessionid={KEY}"})
     assert response.status_code == 302
     assert OldCredential.objects.get().used_at is None
 

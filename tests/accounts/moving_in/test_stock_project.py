@@ -100,7 +100,8 @@ def _refresh(client: httpx.Client, token: str) -> httpx.Response:
 
 def _name(url: str, session_key: str) -> str | None:
     """The name on the first page with an old session, in a browser of its own."""
-    request = Request(f"{url}/api/session/", headers={"Cookie": f"sessionid={session_key}"})  # noqa: S310
+    headers = {"Cookie": f"sessionid={session_key}", "Sec-Fetch-Site": "none"}
+    request = Request(f"{url}/api/session/", headers=headers)  # noqa: S310
     try:
         with urlopen(request) as response:  # noqa: S310
             return json.load(response)["user"]["username"]
