@@ -36,7 +36,7 @@ class OldSessionMiddleware(TwoWayLayer):
         return response
 
     def _is_first_page(self, request: BrowserRequest) -> bool:
-        # A sibling domain can set the cookie, and lead the browser here. It then signs in at the next page of our own.
+        # A sibling domain can set the cookie, and lead the browser here: then the next page signs in.
         return (
             request.method == "GET"
             and settings.SESSION_COOKIE_NAME not in request.COOKIES

@@ -1,6 +1,7 @@
 """Second factors come along, or stop an import: none is dropped without a word."""
 
 import re
+import time
 
 import pytest
 from django.core.management import CommandError
@@ -117,6 +118,13 @@ def test_an_authenticator_app_of_django_otp_comes_along(run):
     step = ApiClient().sign_in("carol", PASSWORD).json()["step"]
     code = App(bytes.fromhex(OTP_KEY)).code()
     assert ApiClient().post(SECOND_STEP, {"step": step, "code": code}).status_code == 200
+
+
+def test_a_code_that_the_site_before_has_accepted_is_used(run):
+    run([USER], otp_totp__totpdevice=[OTP_APP | {"last_t": int(time.time()) // 30 + 2}])
+    step = ApiClient().sign_in("carol", PASSWORD).json()["step"]
+    code = App(bytes.fromhex(OTP_KEY)).code()
+    assert ApiClient().post(SECOND_STEP, {"step": step, "code": code}).status_code == 401
 
 
 @pytest.mark.parametrize(
