@@ -1,23 +1,22 @@
 """A stock SimpleJWT project with 1,000 users moves in: no user is signed out, and each old token works once."""
 
 import json
-import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
-from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
 
-from tests import old_project, servers
+from tests import databases, old_project, servers
 from tests.conftest import claims_of
 
 pytestmark = [pytest.mark.long, pytest.mark.once, pytest.mark.timeout(300)]
@@ -42,7 +41,7 @@ def test_a_stock_project_moves_in_and_no_user_is_signed_out(tmp_path):
     with sqlite3.connect(tmp_path / "db.sqlite3") as database:
         assert database.execute(COUNTS.format("auth_user")).fetchone() == (USERS, 10)
 
-    env = _environment(old)
+    env = _environment(old, tmp_path)
     output = servers.manage(env, "import_users", "env:IMPORT_FROM")
     assert dict(re.findall(r"^([a-z ]+): (\d+)$", output, re.MULTILINE)) == {
         "users": str(USERS),
@@ -72,11 +71,10 @@ def test_a_stock_project_moves_in_and_no_user_is_signed_out(tmp_path):
         assert signed_in == len(tokens) + len(sessions) + 1
 
 
-def _environment(old: old_project.OldProject) -> dict[str, str]:
-    name = f"moved_{uuid4().hex}"
+def _environment(old: old_project.OldProject, folder: Path) -> dict[str, str]:
     until = (datetime.now(UTC) + timedelta(days=20)).date().isoformat()
-    env = {
-        "DATABASE_URL": servers.create_database(os.environ["DATABASE_URL"], name),
+    return {
+        "DATABASE_URL": databases.migrated(folder, "moved"),
         "DEBUG": "true",
         "TOKEN_RATE": "",
         "IMPORT_FROM": old.database_url,
@@ -85,8 +83,6 @@ def _environment(old: old_project.OldProject) -> dict[str, str]:
         "LEGACY_SESSION_KEY": old.secret_key,
         "LEGACY_SESSION_UNTIL": until,
     }
-    servers.manage(env, "migrate", "--verbosity=0")
-    return env
 
 
 def _all(work: Callable[[str], Any], items: Iterable[str]) -> list[Any]:
