@@ -48,8 +48,8 @@ class OldFactors:
         for table in source.otp_tables():
             kind = RECOVERY_CODES if table == OTP_RECOVERY_CODES_TABLE else table
             for row in source.rows(table):
-                # Tables without a user have parts of devices.
-                if row.get("user_id") is not None and row.get("confirmed", True):
+                # Each device of django-otp has both columns. Others are parts of devices, or of another app.
+                if row.get("user_id") is not None and row.get("confirmed"):
                     self._add(row, kind, {OTP_APP_TABLE: _otp_app})
         self._lose_passkeys_of_others()
         # Codes alone are a factor, too (django-otp).

@@ -140,6 +140,10 @@ def test_another_device_is_a_lost_factor(model, run):
     assert lost_factors(run, **{model: [DEVICE | {"confirmed": False}]}) == 0
 
 
+def test_a_table_with_a_similar_name_has_no_factors(run):
+    assert lost_factors(run, otp_log__entry=[{"id": 1, "user": 7, "text": "signed in"}]) == 0
+
+
 def test_codes_of_django_otp_beside_an_app_are_counted(run):
     factors = {"otp_totp__totpdevice": [OTP_APP], "otp_static__staticdevice": [DEVICE]}
     assert lost_factors(run, **factors) == 0
