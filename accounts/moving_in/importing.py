@@ -4,12 +4,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
+from accounts.compiled_queries import chunks
 from accounts.models import AuthenticatorApp, MovedInUser, OldCredential, Passkey, Session, SignIn, User
 from accounts.moving_in import continuing, old_sessions, old_users
 from accounts.moving_in.collisions import Collision, Plan
@@ -182,18 +184,21 @@ class Import:
     def sessions(self) -> int:
         """
         Imports the hashes of the unexpired sessions whose signature and password hash are right. Returns their number.
+        Unused ones of an earlier run go if the site before has ended them meanwhile.
         """
-        if not old_sessions.is_on():
+        rows = list(self.source.rows("django_session")) if old_sessions.is_on() else []
+        if not rows:
             return 0
         owners = {owner.pk: owner for owner in MovedInUser.objects.filter(sign_in_id__isnull=False)}
         live = []
-        for row in self.source.rows("django_session"):
+        for row in rows:
             until = old_users.moment(row["expire_date"])
             content = old_sessions.decoded_row(row["session_data"]) if until and until > timezone.now() else None
             owner = owners.get(old_sessions.user_id_of(content)) if content else None
             if until and content and owner and old_sessions.is_of_password(content, owner):
                 pk = old_sessions.credential_of(row["session_key"])
                 live.append(OldCredential(pk=pk, user_id=owner.user_id, until=until))
+        _delete_unused_except({each.pk for each in live})
         return _add_credentials(live)
 
 
@@ -213,6 +218,13 @@ def _add_credentials(credentials: list[OldCredential]) -> int:
     for start in range(0, len(credentials), BATCH_SIZE):
         OldCredential.objects.bulk_create(credentials[start : start + BATCH_SIZE], ignore_conflicts=True)
     return len(credentials)
+
+
+def _delete_unused_except(live: set[UUID]) -> None:
+    """Deletes the imported sessions that are not among these. A token has no row before its use."""
+    unused = OldCredential.objects.filter(used_at=None)
+    for some in chunks([pk for pk in unused.values_list("pk", flat=True) if pk not in live]):
+        unused.filter(pk__in=some).delete()
 
 
 def _password_claim(password: str) -> str:

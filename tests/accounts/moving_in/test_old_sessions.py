@@ -110,6 +110,17 @@ def test_a_used_session_stays_used_after_another_import(carol, tmp_path):
     assert not is_signed_in(browser_with(KEY))
 
 
+def test_a_session_that_ended_there_before_another_import_is_refused(carol, tmp_path):
+    move(tmp_path, session_row("z" * 32, session_content()))
+    assert not is_signed_in(browser_with(KEY))
+    assert is_signed_in(browser_with("z" * 32))
+
+
+def test_an_import_without_sessions_ends_none(carol, tmp_path):
+    move(tmp_path)
+    assert is_signed_in(browser_with(KEY))
+
+
 def test_expired_rows_of_used_sessions_are_pruned(carol, clock):
     clock.shift(timedelta(days=40_000))
     assert sum(OldCredential.objects.prune()) == 1
