@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """The key of the device that a browser's sign-in is bound to (DBSC). Columns with defaults: no table is rewritten."""
 
     dependencies = [
-        ("accounts", "0045_support_indexes"),
+        ("accounts", "0061_moved_in"),
     ]
 
     operations = [
