@@ -89,6 +89,11 @@ class SessionStore(db.SessionStore):
         """The sign-in if it was read before; None otherwise. No statement."""
         return self._sign_in
 
+    def read_sign_in(self) -> SignIn | None:
+        """As `sign_in`, with the fields of SignIn.DECISIVE_FIELDS. At most one statement, also if it is remembered."""
+        self._read_row()
+        return self._stored.sign_in if self._stored else None
+
     def remember_me(self) -> None:
         """Keeps the session after the browser is closed, up to REMEMBER_ME_IDLE_TIMEOUT without use."""
         self.set_expiry(None)

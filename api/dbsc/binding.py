@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts.models import SecurityEvent, SignIn, User
-from accounts.sessions import stored_session
+from accounts.sessions import SessionStore
 from api import proofs
 from api.dbsc import challenges
 
@@ -53,22 +53,22 @@ def is_unsettled(sign_in: SignIn) -> bool:
     return not sign_in.key_thumbprint and is_offered_to(sign_in.user) and age < UNSETTLED_FOR
 
 
-def live_sign_in(request: HttpRequest) -> SignIn | None:
+def live_sign_in(session: SessionStore) -> SignIn | None:
     """
-    The sign-in of the session cookie, proved by its device or not; None if it has ended. During support, it is the
-    staff member's own, which the browser goes on proving. One statement, and another during support.
+    The sign-in of the session cookie; None if it has ended. During support, it is the staff member's own, which the
+    browser goes on proving. At most one statement, and another during support.
     """
-    stored = stored_session(request.session.session_key or "")
-    sign_in = stored.sign_in if stored and stored.expire_date > timezone.now() else None
-    if sign_in and sign_in.actor_sid and sign_in.is_live():
-        sign_in = SignIn.objects.select_related("user").filter(pk=sign_in.actor_sid).first()
-    return sign_in if sign_in and sign_in.is_live() else None
+    sign_in = session.read_sign_in()
+    if sign_in is None or sign_in.actor_sid is None:
+        return sign_in
+    own = SignIn.objects.select_related("user").filter(pk=sign_in.actor_sid).first()
+    return own if own and own.is_live() else None
 
 
 def register(sign_in: SignIn, text: str) -> None:
     """
     Binds a session to the key in the proof. Raises ProofRefused, and NotAccepted for its challenge, also if the session
-    is bound: a new key needs a proof of the user first. Three statements.
+    is bound: a new key needs a proof of the user first. Two statements.
     """
     raw = _raw(text)
     try:
@@ -84,7 +84,7 @@ def register(sign_in: SignIn, text: str) -> None:
 def check_proof(sign_in: SignIn, text: str) -> None:
     """
     Checks a proof of the key that the session is bound to. Raises ProofRefused, and NotAccepted for its challenge.
-    Three statements.
+    Two statements.
     """
     raw = _raw(text)
     try:

@@ -66,13 +66,13 @@ class BindingEndpoint(View):
 
 
 class RegistrationView(BindingEndpoint):
-    """Binds the session to the key of the browser. Four statements."""
+    """Binds the session to the key of the browser. Three statements."""
 
     def post(self, request: BoundRequest) -> HttpResponse:
         proof = string_in(request, "Secure-Session-Response")
         if not proof:
             return self.refuse("no_device_proof", "The request has no Secure-Session-Response.", HTTPStatus.FORBIDDEN)
-        sign_in = binding.live_sign_in(request) if binding.is_on() else None
+        sign_in = binding.live_sign_in(request.session) if binding.is_on() else None
         if sign_in is None:
             return self.refuse("no_session", "There is no session to bind.", HTTPStatus.UNAUTHORIZED)
         try:
@@ -87,7 +87,7 @@ class RegistrationView(BindingEndpoint):
 class RefreshView(BindingEndpoint):
     """
     Answers 403 with a challenge, and then its proof with a new bound cookie. It records no use: idle sessions expire.
-    One statement, and four more for a proof.
+    One statement, and two more for a proof.
     """
 
     def post(self, request: BoundRequest) -> HttpResponse:
@@ -97,7 +97,7 @@ class RefreshView(BindingEndpoint):
             return self.refuse("no_session_id", "The request has no Sec-Secure-Session-Id.", HTTPStatus.FORBIDDEN)
         if not binding.is_on():
             return JsonResponse({"continue": False})
-        sign_in = binding.live_sign_in(request)
+        sign_in = binding.live_sign_in(request.session)
         if sign_in is None or sign_in.key_thumbprint != key_thumbprint:
             return self.refuse("not_bound", "The session is not bound to this key.", HTTPStatus.UNAUTHORIZED)
         proof = string_in(request, "Secure-Session-Response")

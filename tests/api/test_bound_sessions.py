@@ -3,6 +3,8 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import SecurityEvent, SignIn
 from api.blocklist.sessions import SessionStore
@@ -389,3 +391,25 @@ def test_a_staff_member_returns_from_support_to_a_bound_session(staff, ann, pass
     assert browser.renew().status_code == 200
     browser.post(END)
     assert browser.get("/api/me/").json()["username"] == staff.username
+
+
+# Statements
+
+
+def statements(work):
+    """Returns the number of statements, without those that only begin and end savepoints."""
+    with CaptureQueriesContext(connection) as queries:
+        assert work().status_code in (200, 403)
+    return len([each for each in queries if "SAVEPOINT" not in each["sql"]])
+
+
+def test_a_refresh_takes_one_statement_and_three_with_a_proof(bound):
+    assert statements(bound.refresh) == 1
+    proof = bound.proof(bound.challenge())
+    assert statements(lambda: bound.refresh(proof)) == 3
+
+
+def test_a_registration_takes_three_statements(ann, password):
+    browser = BoundBrowser()
+    browser.sign_in(ann, password)
+    assert statements(browser.register) == 3
