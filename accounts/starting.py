@@ -63,7 +63,7 @@ def start(
         auth_hash=user.get_session_auth_hash(),
         created_at=now,
         last_seen_at=now,
-        authenticated_at=authenticated_at or now,
+        authenticated_at=authenticated_at or user.proved_at or now,
         methods=joined_methods(user.proved if methods is None else methods),
         refreshed_at=now,
         idle_timeout=idle_timeout,
