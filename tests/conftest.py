@@ -5,6 +5,8 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -12,10 +14,12 @@ import hypothesis
 import jwt
 import pytest
 import time_machine
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
+from django.db.models.signals import post_migrate
 from django.test import Client, override_settings
 from django.utils import timezone, translation
 
@@ -101,6 +105,19 @@ def django_db_modify_db_settings(
         # A file as in production. Connections to a database in memory share one cache: they have no queue for the
         # write lock and no WAL, so tests with threads would test different behaviour.
         connection.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("sqlite") / "test.sqlite3")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def rows_of_migrations() -> Iterator[None]:
+    """Makes the group Support again after a test that has emptied the database, whatever the order of the tests."""
+    migration = import_module("accounts.migrations.0013_support_group")
+
+    def make_group(**kwargs: Any) -> None:
+        migration.make_group(apps, SimpleNamespace(connection=connection))
+
+    post_migrate.connect(make_group, sender=apps.get_app_config("accounts"))
+    yield
+    post_migrate.disconnect(make_group, sender=apps.get_app_config("accounts"))
 
 
 @pytest.fixture(scope="session", autouse=True)
