@@ -157,7 +157,7 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         signed_up_before = timezone.now() - max(settings.UNCONFIRMED_KEEP, settings.SIGN_IN_MAX)
         ordinary = models.Q(is_active=True, is_staff=False, is_superuser=False, is_service=False)
         # Their rows do not show that the account is used.
-        unimportant = {SignIn, SecurityEvent, AttemptCounter, profile_model()}
+        unimportant = {SignIn, SecurityEvent, AttemptCounter, ConnectedAccount, profile_model()}
         # A node of an earlier release sets last_login but does not clear unused_since.
         unused = models.Q(last_login=None) | models.Q(last_login=models.F("unused_since"))
         return (

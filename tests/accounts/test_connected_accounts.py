@@ -1,6 +1,7 @@
 """Accounts at providers that users sign in with: the rules, without a provider."""
 
 import json
+import sys
 from datetime import timedelta
 
 import pytest
@@ -11,8 +12,19 @@ from django.utils import timezone
 import project.urls  # noqa: F401
 from accounts import connections, passwords, registration, starting
 from accounts.factors import requirements
-from accounts.models import AccountChanged, ConnectedAccount, Identity, SecurityEvent, SignIn, SignInRefused, User
+from accounts.models import (
+    AccountChanged,
+    AuthenticatorApp,
+    ConnectedAccount,
+    Identity,
+    SecondStepRequired,
+    SecurityEvent,
+    SignIn,
+    SignInRefused,
+    User,
+)
 from project import openid_providers
+from project.admin_site import StaffSite
 from project.environment import Environment
 
 pytestmark = pytest.mark.django_db
@@ -55,6 +67,12 @@ def test_a_sign_in_has_the_time_of_the_proof(carol):
     carol.proved_at = timezone.now() - timedelta(hours=3)
     sign_in = starting.start(carol, SignIn.Kind.BROWSER)
     assert (sign_in.methods, sign_in.level, sign_in.authenticated_at) == ("openid", 1, carol.proved_at)
+
+
+def test_a_second_factor_is_asked_for(carol):
+    AuthenticatorApp.objects.create(user=carol, secret=b"", confirmed_at=timezone.now())
+    with pytest.raises(SecondStepRequired):
+        starting.start(carol, SignIn.Kind.BROWSER)
 
 
 def test_a_connection_is_recorded_and_mailed(ann, mails_of):
@@ -172,6 +190,16 @@ def test_the_api_names_the_provider_as_method(carol, browser):
     response = here.post("/api/factors/totp/", {}, "application/json", headers={"Sec-Fetch-Site": "same-origin"})
     assert response.status_code == 403
     assert response.json()["methods"] == ["openid"]
+
+
+def test_without_the_setting_no_code_of_allauth_is_loaded():
+    assert [name for name in sys.modules if name.startswith("allauth")] == []
+
+
+def test_the_admin_has_no_models_of_allauth():
+    site = StaffSite()
+    site.register([type("EmailAddress", (), {"__module__": "allauth.account.models"})])
+    assert site._registry == {}
 
 
 # The setting

@@ -14,7 +14,7 @@ import pytest
 
 from tests import openid_provider, servers
 
-pytestmark = [pytest.mark.long]
+pytestmark = [pytest.mark.long, pytest.mark.once]
 
 ACME = "/accounts/openid/acme/"
 PASSWORD = "violet anchor hums at dawn"
@@ -160,6 +160,31 @@ def test_an_address_that_is_not_verified_must_be_confirmed(visitor):
     visitor.says(email_verified=False)
     visitor.signs_up()
     assert f"Confirm your e-mail address {visitor.email}" in visitor.get("/").text
+
+
+def test_a_user_can_stay_signed_in(visitor):
+    visitor.signs_up().signs_out().comes_back(keep="on")
+    assert next(each.expires for each in visitor.http.cookies.jar if "sessionid" in each.name)
+
+
+def test_another_site_is_no_page_to_return_to(visitor):
+    visitor.signs_up().signs_out()
+    assert visitor.comes_back(next="https://evil.example/").headers["Location"] == "/"
+
+
+def test_a_deleted_account_can_sign_up_again(visitor):
+    visitor.signs_up().post("/accounts/delete/")
+    assert visitor.comes_back().headers["Location"] == "/accounts/openid/sign-up/"
+
+
+def test_one_address_starts_a_limited_number(visitor, node):
+    visitor.start()
+    execute(node, "UPDATE accounts_lock SET count = 300, until = '2099-01-01 00:00:00' WHERE kind = 'exchange'")
+    response = visitor.post(ACME)
+    execute(node, "DELETE FROM accounts_lock WHERE kind = 'exchange'")
+    # For the tests that follow: the process remembers a refusal for a second.
+    time.sleep(1.1)
+    assert (response.status_code, response.headers["Retry-After"].isdigit()) == (429, True)
 
 
 def test_a_connected_account_signs_in(visitor):
