@@ -265,6 +265,14 @@ def test_a_stranger_cannot_have_their_account_connected(visitor, stranger):
     assert visitor.connected() == []
 
 
+def test_a_connection_belongs_to_the_sign_in_that_began_it(visitor):
+    visitor.signs_up_by_password()
+    callback = visitor.provider.sign_in(visitor.start(f"{ACME}connect/"), visitor.subject)
+    visitor.post("/accounts/login/", username=visitor.name, password=PASSWORD)
+    assert visitor.get(callback).status_code == 400
+    assert visitor.connected() == []
+
+
 def test_a_user_who_cancels_returns_to_the_page(visitor):
     response = visitor.get(visitor.provider.deny(visitor.start()))
     assert (response.status_code, response.headers["Location"]) == (302, "/accounts/login/")
