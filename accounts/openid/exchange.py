@@ -36,8 +36,19 @@ logger = logging.getLogger(__name__)
 MAX_AGE = timedelta(seconds=STATE_TTL)
 # The clock of a provider may differ that much.
 LEEWAY = timedelta(minutes=1)
+LOG_INTERVAL = timedelta(minutes=1)
+_last_logged: dict[tuple[str, str], datetime] = {}
 # What a provider's answer raises if it is not what its protocol says. allauth does not catch these.
-MALFORMED = (AttributeError, ImproperlyConfigured, KeyError, LookupError, TypeError, ValueError, OAuth2Error)
+MALFORMED = (
+    ArithmeticError,
+    AttributeError,
+    ImproperlyConfigured,
+    LookupError,
+    OSError,
+    TypeError,
+    ValueError,
+    OAuth2Error,
+)
 
 
 class Cause(StrEnum):
@@ -46,8 +57,8 @@ class Cause(StrEnum):
     CANCELLED = "cancelled"
     # Started in another session, used, or too old.
     EXPIRED = "expired"
-    # No answer, or an error.
     UNAVAILABLE = "unavailable"
+    # The provider refused the code, or its answer cannot be used.
     INVALID = "invalid"
     # Not a new sign-in there.
     NOT_RECENT = "not_recent"
@@ -234,6 +245,9 @@ def _cause_of(provider: Any, stashed: Any, error: Any, exception: Any) -> Cause:
 
 
 def _logged(provider_id: str, cause: Cause, error: object) -> Cause:
-    """Logs what only the operator or the provider can mend."""
-    logger.warning("The sign-in by %s failed: %s (%s)", provider_id, f"{error!r}"[:500], cause)
+    """Logs what only the operator or the provider can mend, each cause once a minute. Returns the cause."""
+    now = timezone.now()
+    if now - _last_logged.get((provider_id, cause), datetime.min.replace(tzinfo=UTC)) >= LOG_INTERVAL:
+        _last_logged[provider_id, cause] = now
+        logger.warning("The sign-in by %s failed: %s (%s)", provider_id, f"{error!r}"[:500], cause)
     return cause

@@ -46,7 +46,8 @@ STATUS_OF = {
     Cause.EXPIRED: HTTPStatus.BAD_REQUEST,
     Cause.NOT_RECENT: HTTPStatus.FORBIDDEN,
     Cause.UNAVAILABLE: HTTPStatus.BAD_GATEWAY,
-    Cause.INVALID: HTTPStatus.BAD_GATEWAY,
+    # Mostly a code that a client made up or used twice. The log has the cause.
+    Cause.INVALID: HTTPStatus.BAD_REQUEST,
 }
 # The page on which the user can start again.
 PAGE_OF = {SIGN_IN: "login", CONNECT: "security", CONFIRM: "confirm"}

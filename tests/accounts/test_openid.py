@@ -296,16 +296,20 @@ def test_a_code_of_another_browser_is_refused(visitor, stranger):
     """PKCE: the provider gives tokens only for the verifier of the browser that got the code."""
     stolen = parse_qs(urlsplit(visitor.provider.sign_in(visitor.start(), visitor.subject)).query)["code"][0]
     own_state = parse_qs(urlsplit(stranger.start()).query)["state"][0]
-    assert stranger.get(f"{ACME}callback/?code={stolen}&state={own_state}").status_code == 502
+    response = stranger.get(f"{ACME}callback/?code={stolen}&state={own_state}")
+    assert (response.status_code, "Acme gave an answer that cannot be used." in response.text) == (400, True)
     assert stranger.session() is None
 
 
-@pytest.mark.parametrize("claims", [{"nonce": "other"}, {"aud": "other"}, {"iss": "http://other"}, {"exp": 1}])
+@pytest.mark.parametrize(
+    "claims",
+    [{"nonce": "other"}, {"nonce": None}, {"aud": "other"}, {"iss": "http://other"}, {"exp": 1}, {"auth_time": 1e30}],
+)
 def test_an_id_token_for_another_exchange_is_refused(visitor, claims):
     visitor.signs_up().signs_out()
     visitor.says(**claims)
     response = visitor.comes_back()
-    assert response.status_code == 502
+    assert response.status_code == 400
     assert "Acme gave an answer that cannot be used." in response.text
     assert visitor.session() is None
 
