@@ -162,6 +162,19 @@ def test_an_address_that_is_not_verified_must_be_confirmed(visitor):
     assert f"Confirm your e-mail address {visitor.email}" in visitor.get("/").text
 
 
+def test_a_second_factor_is_asked_for(visitor, node):
+    visitor.signs_up()
+    user_id = execute(node, "SELECT id FROM accounts_user WHERE username = ?", visitor.name)[0][0]
+    add_app = (
+        "INSERT INTO accounts_authenticatorapp (id, user_id, secret, created_at, confirmed_at) VALUES (?, ?, ?, ?, ?)"
+    )
+    execute(node, add_app, uuid4().hex, user_id, b"", "2026-01-01 00:00:00", "2026-01-01 00:00:00")
+    response = visitor.signs_out().comes_back()
+    assert response.headers["Location"].startswith("/accounts/second-step/")
+    assert visitor.session() is None
+    assert "<p>Your account also needs a second factor.</p>" in visitor.get("/accounts/second-step/").text
+
+
 def test_a_user_can_stay_signed_in(visitor):
     visitor.signs_up().signs_out().comes_back(keep="on")
     assert next(each.expires for each in visitor.http.cookies.jar if "sessionid" in each.name)
