@@ -47,7 +47,7 @@ def node(provider, github, later_port, tmp_path_factory):
     text = text.replace('"github"', f'"github", "server_url": "{github}"')
     later = {"id": "later", "name": "Later", "server_url": f"http://localhost:{later_port}"}
     more = json.dumps(later | {"client_id": "c", "secret": "s"})
-    (folder / "env").write_text(f"{text.removesuffix(']')}, {more}]\n")
+    (folder / "env").write_text(text.replace("}]'", f"}}, {more}]'") + "\n")
     env = {
         "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}",
         "REDIS_URL": "",
