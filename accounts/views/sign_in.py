@@ -46,8 +46,12 @@ class SignInView(auth_views.LoginView):
         return super().post(request, *args, **kwargs)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        shown = {"has_passkeys": requirements.is_on(), "providers": settings.OPENID_PROVIDERS}
-        return super().get_context_data(**kwargs) | shown
+        return super().get_context_data(**kwargs) | {
+            # Django's view sets it to the host of the request.
+            "site_name": settings.SITE_NAME,
+            "has_passkeys": requirements.is_on(),
+            "providers": settings.OPENID_PROVIDERS,
+        }
 
     def form_valid(self, form: forms.SignInForm) -> HttpResponse:
         user = form.get_user()
