@@ -91,7 +91,8 @@ class NewAccountForm(forms.Form):
     """Not a ModelForm, which would check that the name is unique before the attempt is counted."""
 
     username = _user_field("username", form_class=auth_forms.UsernameField)
-    email = _user_field("email")
+    username.validators.append(registration.validate_new_username)
+    email = _user_field("email", required=True)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -237,7 +238,7 @@ class SetPasswordForm(OnePasswordMixin, auth_forms.SetPasswordForm):
 
 
 class EmailChangeForm(forms.Form):
-    new_email = User._meta.get_field("email").formfield(label=_("New e-mail address"))
+    new_email = User._meta.get_field("email").formfield(label=_("New e-mail address"), required=True)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

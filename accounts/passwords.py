@@ -76,7 +76,7 @@ def _record_and_mail_reset(user: User | None) -> None:
     with transaction.atomic():
         SecurityEvent.objects.record(SecurityEvent.Type.PASSWORD_RESET_ASKED, user)
         # The worker checks User.may_reset_password: its statement for a user without a password would show one here.
-        mail_reset_link(user if user and user.is_active and user.has_mailbox else None)
+        mail_reset_link(user if user and user.is_active and user.email and user.has_mailbox else None)
 
 
 def mail_reset_link(user: User | None) -> None:

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+from django.contrib.auth.validators import ASCIIUsernameValidator
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -13,6 +15,8 @@ from accounts.http import request_context
 from accounts.models import AttemptCounter, Identity, Method, SecurityEvent, User
 
 THROW_AWAY_LIFETIME = timedelta(days=1)
+# ASCII only, so that usernames cannot be confused by similar characters.
+validate_new_username = ASCIIUsernameValidator()
 NO_PROFILE: Mapping[str, Any] = {}
 
 
@@ -39,6 +43,7 @@ def create_account(username: str, email: str, password: str, profile: Mapping[st
     """
     user = _new_user(username, email, profile)
     user.proved = (Method.PASSWORD,)
+    check_new_names(username, email)
     user.full_clean(exclude=["password"])
     user.set_password(password)
     with _insert(user, profile):
@@ -60,6 +65,7 @@ def create_connected_account(
     user.set_unusable_password()
     if identity.is_verified and names.same(user.email, identity.email):
         user.email_confirmed_at = timezone.now()
+    check_new_names(username, email)
     user.full_clean()
     with _insert(user, profile):
         SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_UP, user, provider=identity.provider)
@@ -91,6 +97,16 @@ def _insert(user: User, profile: Mapping[str, Any]) -> Iterator[None]:
         user.pk = None
         user.full_clean()
         raise
+
+
+def check_new_names(username: str, email: str) -> None:
+    """Raises ValidationError, by field, for names that only a user who moved in may have."""
+    try:
+        validate_new_username(username)
+    except ValidationError as error:
+        raise ValidationError({"username": error}) from error
+    if not email:
+        raise ValidationError({"email": User._meta.get_field("email").error_messages["blank"]})
 
 
 def create_throw_away_user(username: str, password: str) -> User:

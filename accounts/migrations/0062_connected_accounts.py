@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
     """Accounts at providers by which users sign in. No code before it reads the table."""
 
     dependencies = [
-        ("accounts", "0045_support_indexes"),
+        ("accounts", "0061_moved_in"),
     ]
 
     operations = [
