@@ -39,6 +39,8 @@ urlpatterns = [
     path("metrics", metrics_view),
     path("csp-report/", CspReportView.as_view()),
 ]
+if settings.OPENID_PROVIDERS:
+    urlpatterns.append(path("accounts/openid/", include("accounts.openid.urls")))
 if settings.DEMO:
     urlpatterns.append(path("compare/", include("api.compare.urls")))
 

@@ -81,8 +81,13 @@ def released_state():
     return LOADER.project_state(list(releases.PREVIOUS_MIGRATIONS.items()))
 
 
+# RELEASES.md says to set OPENID_PROVIDERS after the last node. Without the constraint, a row that is left could become
+# that of another user.
+ACCEPTED = ["accounts_connectedaccount.user_id keeps rows of accounts_user from deletion"]
+
+
 def test_migrations_since_the_release_leave_its_code_working():
-    assert list(breaks(released_state(), LOADER.project_state())) == []
+    assert list(breaks(released_state(), LOADER.project_state())) == ACCEPTED
 
 
 @pytest.mark.parametrize(

@@ -340,6 +340,8 @@ def test_the_project_connects_to_no_other_host():
         ("project/management/commands/start.py", "socket"),
         ("project/closing.py", "socket"),
         ("accounts/delivery.py", "smtplib"),
+        # OPENID_PROVIDERS: the errors of allauth's requests.
+        ("accounts/openid/exchange.py", "requests"),
         # EVENTS_URL.
         ("project/forwarding/receivers.py", "http.client"),
         ("project/forwarding/receivers.py", "socket"),
