@@ -45,6 +45,8 @@ ICONS: dict[str, str] = {
     SecurityEvent.Type.FACTOR_ADDED: "passkey",
     SecurityEvent.Type.FACTOR_RENAMED: "passkey",
     SecurityEvent.Type.FACTOR_REMOVED: "passkey",
+    SecurityEvent.Type.ACCOUNT_CONNECTED: "key",
+    SecurityEvent.Type.ACCOUNT_DISCONNECTED: "key",
 }
 HEADINGS = ["time", "event", "description", "device", "IP address", "user agent", "sign-in"]
 

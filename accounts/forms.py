@@ -9,10 +9,10 @@ from django.core.validators import MaxLengthValidator
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts import api_keys, password_rules, passwords, profiles, registration
+from accounts import api_keys, names, password_rules, passwords, profiles, registration
 from accounts.api_keys import DEFAULT_DAYS
 from accounts.factors import requirements
-from accounts.models import Method, SignIn, User
+from accounts.models import Identity, Method, SignIn, User
 from accounts.names import validate_visible
 from accounts.sessions import SignedInRequest
 
@@ -87,20 +87,30 @@ def _user_field(name: str, **options: Any) -> forms.Field:
     return form_field
 
 
-class SignUpForm(OnePasswordMixin, auth_forms.SetPasswordMixin, forms.Form):
-    """Not a ModelForm, which would check that the name is unique before sign_up() has counted the attempt."""
+class NewAccountForm(forms.Form):
+    """Not a ModelForm, which would check that the name is unique before the attempt is counted."""
 
     username = _user_field("username", form_class=auth_forms.UsernameField)
     username.validators.append(registration.validate_new_username)
     email = _user_field("email", required=True)
-    # Named as in Django's forms.
-    password1 = NewPasswordField(label=_("Password"))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["username"].widget.attrs["autofocus"] = True
         self.fields["email"].widget.attrs["autocomplete"] = "email"
         self.fields |= {name: profiles.form_field(name) for name in profiles.sign_up_names()}
+
+    def profile(self) -> dict[str, Any]:
+        """The fields of the profile that the sign-up asks for."""
+        return {name: self.cleaned_data[name] for name in profiles.sign_up_names()}
+
+
+class SignUpForm(OnePasswordMixin, auth_forms.SetPasswordMixin, NewAccountForm):
+    # Named as in Django's forms.
+    password1 = NewPasswordField(label=_("Password"))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.order_fields(["username", "email", *profiles.sign_up_names(), "password1"])
 
     def clean(self) -> dict[str, Any]:
@@ -112,8 +122,24 @@ class SignUpForm(OnePasswordMixin, auth_forms.SetPasswordMixin, forms.Form):
     def save(self) -> User:
         """Creates the account. Raises ValidationError as registration.sign_up() does."""
         data = self.cleaned_data
-        profile = {name: data[name] for name in profiles.sign_up_names()}
-        return registration.sign_up(data["username"], data["email"], data["password1"], profile)
+        return registration.sign_up(data["username"], data["email"], data["password1"], self.profile())
+
+
+class ConnectedSignUpForm(NewAccountForm):
+    """A sign-up by an account at a provider. An address that the provider has verified cannot be changed."""
+
+    def __init__(self, *args: Any, identity: Identity, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.identity = identity
+        self.fields["username"].initial = names.username_of(identity.username or identity.email)
+        self.fields["email"].initial = identity.email
+        self.fields["email"].disabled = identity.is_verified
+
+    def save(self) -> User:
+        """Creates the account. Raises ValidationError as registration.create_connected_account(), TooManyAttempts."""
+        data = self.cleaned_data
+        registration.count_sign_up()
+        return registration.create_connected_account(data["username"], data["email"], self.identity, self.profile())
 
 
 class ProfileForm(forms.ModelForm):
@@ -181,6 +207,16 @@ class PasswordChangeForm(OnePasswordMixin, auth_forms.PasswordChangeForm):
     def save(self, commit: bool = True) -> User:
         passwords.change(self.user, self.cleaned_data["new_password1"], keep=self.request.session.sign_in)
         return self.user
+
+
+class FirstPasswordForm(PasswordChangeForm):
+    """The first password of a user who signs in by an account of another site."""
+
+    old_password = None  # type: ignore[assignment]
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        # As read now, so that only one of two concurrent changes succeeds.
+        super().__init__(user.with_all_fields(), *args, **kwargs)
 
 
 class PasswordResetForm(forms.Form):

@@ -19,6 +19,8 @@ INVISIBLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 
+NOT_IN_USERNAME = re.compile(r"[^A-Za-z0-9_.+-]")
+
 
 def validate_visible(text: str) -> None:
     """Raises ValidationError for a text with control or invisible characters."""
@@ -44,6 +46,11 @@ def address(typed: str) -> str:
     """Returns the address as it is stored and compared: in lower case, with the host in ASCII."""
     local, at, host = typed.strip().lower().rpartition("@")
     return f"{local}{at}{_ascii(host)}"
+
+
+def username_of(text: str) -> str:
+    """Returns a username to suggest for a name or an e-mail address: its characters that a username may have."""
+    return NOT_IN_USERNAME.sub("", text.partition("@")[0])[:150]
 
 
 def mailbox(typed: str) -> str:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import hashing, links, mail, quotas, rate_limits
 from accounts.http import request_context
-from accounts.models import AccountChanged, AttemptCounter, Method, SecurityEvent, SignIn, User
+from accounts.models import AccountChanged, AttemptCounter, ConnectedAccount, Method, SecurityEvent, SignIn, User
 
 # Events that set a password.
 SET_BY = {SecurityEvent.Type.PASSWORD_CHANGED, SecurityEvent.Type.PASSWORD_RESET}
@@ -75,7 +75,8 @@ def send_reset(user: User | None) -> None:
 def _record_and_mail_reset(user: User | None) -> None:
     with transaction.atomic():
         SecurityEvent.objects.record(SecurityEvent.Type.PASSWORD_RESET_ASKED, user)
-        mail_reset_link(user if user and user.may_reset_password else None)
+        # The worker checks User.may_reset_password: its statement for a user without a password would show one here.
+        mail_reset_link(user if user and user.is_active and user.email and user.has_mailbox else None)
 
 
 def mail_reset_link(user: User | None) -> None:
@@ -98,6 +99,9 @@ def reset(user: User, new_password: str) -> None:
     with transaction.atomic():
         # The link was mailed to the address of this instance: the row must still have it.
         unchanged = User.objects.filter(pk=user.pk, email=user.email)
+        if user.email_confirmed_at is None:
+            # A person who signed up with the address of another one keeps no way in.
+            ConnectedAccount.objects.of(user).delete()
         user.email_confirmed_at = user.email_confirmed_at or timezone.now()
         if not unchanged.update(email_confirmed_at=Coalesce("email_confirmed_at", user.email_confirmed_at)):
             raise AccountChanged

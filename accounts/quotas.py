@@ -53,6 +53,11 @@ def sign_ups(address: str | None) -> list[Source]:
     return of_address(Kind.SIGN_UP, address)
 
 
+def exchanges(address: str | None) -> list[Source]:
+    """Returns the source of an exchange with a provider: the client's address."""
+    return of_address(Kind.EXCHANGE, address)
+
+
 def address_changes(user: AbstractBaseUser, address: str | None) -> list[Source]:
     """Returns the sources of a change of the e-mail address: the account, and the client's address."""
     return [Source(Kind.CHANGING, digest(Kind.CHANGING, user.pk)), *sign_ups(address)]

@@ -36,6 +36,7 @@ class Kind(models.TextChoices):
     CODE = "code", _("codes of a second factor: one account")
     RESET = "reset", _("password reset e-mails to one e-mail address")
     RESETTING = "resetting", _("password resets requested from one IP address")
+    EXCHANGE = "exchange", _("sign-ins by other sites started from one IP address")
     SIGN_UP = "sign_up", _("usernames and e-mail addresses checked from one IP address")
     CONFIRM = "confirm", _("confirmation e-mails to one e-mail address")
     CONFIRMING = "confirming", _("confirmation e-mails requested by one account")
@@ -105,6 +106,8 @@ GUESS_LIMITS = {
 QUOTAS = {
     Kind.RESET: _quota("3/hour"),
     Kind.RESETTING: _quota("30/hour"),
+    # Each asks the provider over the network, and adds a session.
+    Kind.EXCHANGE: _quota("300/hour"),
     # Sign-ups and changes of address. Never without a limit: each answer reveals whether a name or address is taken.
     Kind.SIGN_UP: _quota(settings.ACCOUNT_RATE or "60/hour"),
     # The confirmation mail of the sign-up is one of them.
@@ -122,7 +125,7 @@ QUOTAS = {
 }
 LIMITS = GUESS_LIMITS | QUOTAS
 # Kinds that identify a client by its address alone.
-BY_ADDRESS = frozenset({Kind.ADDRESS, Kind.RESETTING, Kind.SIGN_UP})
+BY_ADDRESS = frozenset({Kind.ADDRESS, Kind.RESETTING, Kind.EXCHANGE, Kind.SIGN_UP})
 # Kinds of password guesses at one account by strangers, which do not lock out the user's known browsers.
 BY_STRANGERS = frozenset({Kind.PAIR, Kind.ACCOUNT})
 PASSWORDS_OF_ACCOUNT = BY_STRANGERS | {Kind.DEVICE, Kind.INSIDE}

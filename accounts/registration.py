@@ -1,6 +1,7 @@
 """Registration: sign-up, throw-away users of the demo, and service accounts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -9,9 +10,9 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import email_addresses, hashing, initial_passwords, profiles, quotas
+from accounts import connections, email_addresses, hashing, initial_passwords, names, profiles, quotas
 from accounts.http import request_context
-from accounts.models import AttemptCounter, Method, SecurityEvent, User
+from accounts.models import AttemptCounter, Identity, Method, SecurityEvent, User
 
 THROW_AWAY_LIFETIME = timedelta(days=1)
 # ASCII only, so that usernames cannot be confused by similar characters.
@@ -40,27 +41,62 @@ def create_account(username: str, email: str, password: str, profile: Mapping[st
     validated the password and the fields of the profile. Raises ValidationError, by field, for a name or address that
     is taken.
     """
-    added = profiles.of_product(profile)
-    user = User(username=username, email=User.objects.normalize_email(email), unused_since=timezone.now())
-    for name in profile.keys() - added:
-        setattr(user, name, profile[name])
-    user.is_signing_up = True
+    user = _new_user(username, email, profile)
     user.proved = (Method.PASSWORD,)
     check_new_names(username, email)
     user.full_clean(exclude=["password"])
     user.set_password(password)
+    with _insert(user, profile):
+        SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_UP, user)
+        email_addresses.send_confirmation(user)
+    return user
+
+
+def create_connected_account(
+    username: str, email: str, identity: Identity, profile: Mapping[str, Any] = NO_PROFILE
+) -> User:
+    """
+    Creates an account without a password for a sign-up that was counted, connected with the identity that was just
+    proved. Its address is confirmed if the provider has verified it; otherwise a link is mailed. Raises ValidationError
+    as create_account(), and ConnectionRefused.
+    """
+    user = _new_user(username, email, profile)
+    user.proved, user.proved_at = (Method.OPENID,), identity.authenticated_at
+    user.set_unusable_password()
+    if identity.is_verified and names.same(user.email, identity.email):
+        user.email_confirmed_at = timezone.now()
+    check_new_names(username, email)
+    user.full_clean()
+    with _insert(user, profile):
+        SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_UP, user, provider=identity.provider)
+        if connections.insert(user, identity) is None:
+            raise connections.already_connected()
+        if user.address_to_confirm:
+            email_addresses.send_confirmation(user)
+    return user
+
+
+def _new_user(username: str, email: str, profile: Mapping[str, Any]) -> User:
+    user = User(username=username, email=User.objects.normalize_email(email), unused_since=timezone.now())
+    for name in profile.keys() - profiles.of_product(profile):
+        setattr(user, name, profile[name])
+    user.is_signing_up = True
+    return user
+
+
+@contextmanager
+def _insert(user: User, profile: Mapping[str, Any]) -> Iterator[None]:
+    """Inserts the rows, and runs the block in the same transaction. Raises ValidationError for a name that is taken."""
     try:
         with transaction.atomic():
             user.save(force_insert=True)
-            profiles.save(user, {name: profile[name] for name in added})
-            SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_UP, user)
-            email_addresses.send_confirmation(user)
+            profiles.save(user, {name: profile[name] for name in profiles.of_product(profile)})
+            yield
     except IntegrityError:
         # Another request took the name after the check. full_clean() raises the same error as the check.
         user.pk = None
         user.full_clean()
         raise
-    return user
 
 
 def check_new_names(username: str, email: str) -> None:

@@ -64,6 +64,8 @@ class SessionStore(db.SessionStore):
     model: type[Session]
     _sign_in: SignIn | None = None
     _stored: StoredSession | None = None
+    # The session is bound to a device, which did not prove its key (api.dbsc).
+    is_unproved = False
     # The user has proved who they are in this request: by signing in, or again.
     is_newly_proved = False
 

@@ -98,9 +98,9 @@ def start(
 
 
 def _authenticated_at(user: User, now: datetime) -> datetime:
-    """Now; for a sign-in of before that continues, a time that is not recent, since it is not known."""
+    """User.proved_at, or now; for a sign-in of before that continues, a time that is not recent, as it is not known."""
     if not user.is_continuing:
-        return now
+        return user.proved_at or now
     return min(user.date_joined, now - settings.REAUTHENTICATION_TIMEOUT)
 
 

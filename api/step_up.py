@@ -20,6 +20,7 @@ from rest_framework_simplejwt.utils import datetime_to_epoch
 
 from accounts.factors import requirements
 from accounts.models import Method, SignIn
+from accounts.models.choices import level_of
 from accounts.sessions import SessionStore
 from api.api_keys import ApiKey, ApiKeyNotAllowed
 from api.authentication import AuthenticatedRequest, read_sign_in, sid_of, uses_session
@@ -95,7 +96,7 @@ def refuse(
 ) -> NoReturn:
     """Raises RecentSignInRequired, with the methods that the user has. One statement."""
     methods = requirements.methods_of(request.user)
-    needed = level or (1 if methods == ["password"] else 2)
+    needed = level or (1 if methods and level_of(methods) == 1 else 2)
     raise RecentSignInRequired(methods, needed, within or settings.REAUTHENTICATION_TIMEOUT, status_code)
 
 

@@ -10,6 +10,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import quote
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import LoginView, redirect_to_login
+from django.db.models.base import ModelBase
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -49,6 +50,12 @@ class StaffSite(admin.AdminSite):
     index_template = "admin/overview.html"
     # It would take a quarter of the width of a list; the overview and the breadcrumbs link to all lists.
     enable_nav_sidebar = False
+
+    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+        """As Django's, without the models of django-allauth, whose tables stay empty (accounts.openid)."""
+        models = [model_or_iterable] if isinstance(model_or_iterable, ModelBase) else model_or_iterable
+        shown = [model for model in models if not model.__module__.startswith("allauth.")]
+        super().register(shown, admin_class, **options)
 
     @property
     def site_title(self) -> str:

@@ -11,7 +11,7 @@ import environ
 from django.utils.translation import gettext_lazy as _
 
 from accounts.http.hosts import canonical_origin
-from project import stores
+from project import openid_providers, stores
 from project.environment import MAIL_SCHEMES, Environment
 from project.logging_config import logging_config
 from project.secret_key import secret_key, secret_key_fallbacks
@@ -67,6 +67,10 @@ PASSWORD_RESET_URL = env.link_url(
     "PASSWORD_RESET_URL", WEB_SCHEMES, example="https://app.example.org/#/reset/{uid}/{token}"
 )
 
+# The providers by which users sign in, by id (accounts.openid). Without one, allauth is not imported.
+OPENID_PROVIDERS = openid_providers.read(env, "OPENID_PROVIDERS", WEB_SCHEMES)
+vars().update(openid_providers.allauth_settings(OPENID_PROVIDERS))
+
 # Where security events are sent (project.forwarding), and traces (project.tracing). Unset: nowhere.
 EVENTS_URL = env.events_url("EVENTS_URL")
 TRACES_URL = env.traces_url("TRACES_URL")
@@ -93,6 +97,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "corsheaders",
     *(["api.compare"] if DEMO else []),
+    *(openid_providers.APPS if OPENID_PROVIDERS else []),
 ]
 MIDDLEWARE = [
     *(["api.compare.costs.CostMiddleware"] if DEMO else []),
@@ -123,6 +128,7 @@ MIDDLEWARE = [
     "accounts.http.middleware.TooManyAttemptsMiddleware",
     "project.middleware.TooManyRequestsMiddleware",
     "project.middleware.MessageMiddleware",
+    *(openid_providers.MIDDLEWARE if OPENID_PROVIDERS else []),
     "accounts.http.middleware.PostOnlyRedirectMiddleware",
     # Last: its page needs the session and the user.
     "project.middleware.NotAllowedMiddleware",

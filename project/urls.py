@@ -42,6 +42,8 @@ urlpatterns = [
     path("dbsc/", include("api.dbsc.urls")),
     path("csp-report/", CspReportView.as_view()),
 ]
+if settings.OPENID_PROVIDERS:
+    urlpatterns.append(path("accounts/openid/", include("accounts.openid.urls")))
 if settings.DEMO:
     urlpatterns.append(path("compare/", include("api.compare.urls")))
 

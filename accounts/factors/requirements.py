@@ -37,10 +37,11 @@ def level_of_account(user: User) -> int:
 def methods_of(user: User) -> list[str]:
     """
     Returns the methods that complete the user's second step or confirm a sensitive action, the strongest first: the
-    password alone if the account has no second factor. At most one statement.
+    password alone, or else an account of another site, if the account has no second factor. At most one statement, and
+    one more if fields of `user` are deferred and OPENID_PROVIDERS is set.
     """
     if not is_on():
-        return [Method.PASSWORD.value]
+        return [_first_method_of(user)]
     owner = OuterRef("pk")
     usable = {
         Method.PASSKEY.value: Passkey.objects.filter(user=owner),
@@ -55,8 +56,20 @@ def methods_of(user: User) -> list[str]:
     )
     flags = row.values("needs_second", *exists).first()
     if not flags or not flags["needs_second"]:
-        return [Method.PASSWORD.value]
+        return [_first_method_of(user)]
     return [method for method in usable if flags[f"has_{method}"]]
+
+
+def has_password(user: User) -> bool:
+    """
+    Returns whether the user can be asked for a password: not for one who signs in by an account of another site alone.
+    True without OPENID_PROVIDERS. At most one statement, if fields of `user` are deferred.
+    """
+    return not settings.OPENID_PROVIDERS or user.with_all_fields().has_usable_password()
+
+
+def _first_method_of(user: User) -> str:
+    return Method.PASSWORD.value if has_password(user) else Method.OPENID.value
 
 
 def is_recent(user: User, sign_in: SignIn, level: int | None = None, within: timedelta | None = None) -> bool:

@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """The key of the device that a browser's sign-in is bound to (DBSC). Columns with defaults: no table is rewritten."""
 
     dependencies = [
-        ("accounts", "0061_moved_in"),
+        ("accounts", "0048_connected_accounts"),
     ]
 
     operations = [

@@ -2,6 +2,7 @@
 
 from accounts.models.attempts import Attempt, AttemptCounter, AttemptCounterQuerySet
 from accounts.models.choices import KeyScope, Method
+from accounts.models.connected_accounts import ConnectedAccount, Identity
 from accounts.models.device_codes import DeviceCode
 from accounts.models.errors import (
     AccountChanged,
@@ -39,11 +40,13 @@ __all__ = [
     "AttemptCounter",
     "AttemptCounterQuerySet",
     "AuthenticatorApp",
+    "ConnectedAccount",
     "DPoPRequired",
     "DeviceCode",
     "EventReceiver",
     "Factor",
     "FactorRemoval",
+    "Identity",
     "KeyScope",
     "Method",
     "MovedInUser",

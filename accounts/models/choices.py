@@ -44,10 +44,12 @@ class Method(models.TextChoices):
     PASSKEY = "passkey", _("passkey")
     TOTP = "totp", _("authenticator app")
     RECOVERY_CODE = "recovery_code", _("recovery code")
+    # The user proved an account at a provider (accounts.openid). Any factors used there are not counted.
+    OPENID = "openid", _("account of another site")
 
 
-# No sign-in starts with a code alone: where one was proved, so was a password before. A passkey that verifies the user
-# is two factors by itself (NIST SP 800-63B-4, section 2.2).
+# No sign-in starts with a code alone: where one was proved, so was a password or an account of another site before. A
+# passkey that verifies the user is two factors by itself (NIST SP 800-63B-4, section 2.2).
 LEVEL_2_METHODS = frozenset({Method.PASSKEY.value, Method.TOTP.value, Method.RECOVERY_CODE.value})
 
 
@@ -94,6 +96,8 @@ class EventType(models.TextChoices):
     RECOVERY_CODES_MADE = "recovery_codes_made", _("recovery codes created")
     RECOVERY_CODE_USED = "recovery_code_used", _("recovery code used")
     SECOND_STEP_FAILED = "second_step_failed", _("second step failed")
+    ACCOUNT_CONNECTED = "account_connected", _("account of another site connected")
+    ACCOUNT_DISCONNECTED = "account_disconnected", _("account of another site disconnected")
     PASSKEY_COUNTER = "passkey_counter", _("passkey used with an old counter")
     DEVICE_PROOF_FAILED = "device_proof_failed", _("session used without its device")
 

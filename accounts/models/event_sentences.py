@@ -80,6 +80,8 @@ SENTENCES: dict[str, Any] = {
     EventType.RECOVERY_CODES_MADE: _("New recovery codes were created."),
     EventType.RECOVERY_CODE_USED: _("A recovery code was used."),
     EventType.SECOND_STEP_FAILED: _("A second step failed after the right password."),
+    EventType.ACCOUNT_CONNECTED: _("An account of another site was connected, with which you can sign in."),
+    EventType.ACCOUNT_DISCONNECTED: _("An account of another site was disconnected."),
     EventType.PASSKEY_COUNTER: _("A passkey was used whose counter did not increase: there may be a copy of it."),
     EventType.DEVICE_PROOF_FAILED: _("A browser could not prove that it is the device of a sign-in."),
 }

@@ -196,6 +196,8 @@ class SecurityEvent(models.Model):
         Type.FACTOR_REMOVED,
         Type.RECOVERY_CODES_MADE,
         Type.RECOVERY_CODE_USED,
+        Type.ACCOUNT_CONNECTED,
+        Type.ACCOUNT_DISCONNECTED,
     }
     # A name, password, token or link was sufficient. The owner sees the client, even one with another user signed in.
     BY_CREDENTIAL = {

@@ -20,6 +20,7 @@ from accounts.compiled_queries import chunks
 from accounts.http import request_context
 from accounts.models.attempts import AttemptCounter
 from accounts.models.choices import EndReason, EventType
+from accounts.models.connected_accounts import ConnectedAccount
 from accounts.models.events import SecurityEvent
 from accounts.models.factors import has_second_factor
 from accounts.models.profiles import profile_model
@@ -75,7 +76,8 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
     def with_resettable_password(self) -> Self:
         """Returns the users whose User.may_reset_password is true."""
         have_mailbox = self.filter(is_active=True, is_service=False, delete_after=None).exclude(email="")
-        return have_mailbox.exclude(password__startswith=UNUSABLE_PASSWORD_PREFIX)
+        is_connected = models.Exists(ConnectedAccount.objects.filter(user=models.OuterRef("pk")))
+        return have_mailbox.filter(~models.Q(password__startswith=UNUSABLE_PASSWORD_PREFIX) | is_connected)
 
     def with_live_sign_ins(self) -> Self:
         """Returns the users with a live sign-in."""
@@ -163,7 +165,7 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         signed_up_before = timezone.now() - max(settings.UNCONFIRMED_KEEP, settings.SIGN_IN_MAX)
         ordinary = models.Q(is_active=True, is_staff=False, is_superuser=False, is_service=False)
         # Their rows do not show that the account is used.
-        unimportant = {SignIn, SecurityEvent, AttemptCounter, profile_model()}
+        unimportant = {SignIn, SecurityEvent, AttemptCounter, ConnectedAccount, profile_model()}
         # A node of an earlier release sets last_login but does not clear unused_since.
         unused = models.Q(last_login=None) | models.Q(last_login=models.F("unused_since"))
         return (

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from asgiref.sync import sync_to_async
@@ -97,8 +98,10 @@ class User(ChangedColumnsModel, ProfiledUser, AbstractUser):
     is_continuing = False
     # The staff member who is signed in as this user, on the instance of a request with a support sign-in.
     acting_staff: "User | None" = None
-    # What was proved on this instance (Method) before starting.start(): set by the code that verified it.
+    # What was proved on this instance (Method) before starting.start(), and when if not now: set by the code that
+    # verified it.
     proved: tuple[str, ...] = ()
+    proved_at: datetime | None = None
 
     objects: ClassVar[AccountManager] = AccountManager()
 
@@ -334,8 +337,11 @@ class User(ChangedColumnsModel, ProfiledUser, AbstractUser):
 
     @property
     def may_reset_password(self) -> bool:
-        """Whether the user may set a new password by a mailed link."""
-        return self.is_active and bool(self.email) and self.has_mailbox and self.has_usable_password()
+        """Whether the user may set a new password by a mailed link. One statement for a user without a password."""
+        if not (self.is_active and self.email and self.has_mailbox):
+            return False
+        # Without a password, the mail is the way in for a user whose provider is gone.
+        return self.has_usable_password() or self.connected_accounts.exists()
 
     @property
     def address_to_confirm(self) -> str:

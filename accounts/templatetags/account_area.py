@@ -43,6 +43,7 @@ SECTIONS = (
             "remove_factor",
             "password_change",
             "password_change_done",
+            "openid_disconnect",
         ),
     ),
     Section("developer", _("Developer"), "program", ("connect_client", "connect_device", "make_api_key")),

@@ -41,12 +41,18 @@ class ProfileView(LoginRequiredMixin, UpdateView):
 
 
 class PasswordChangeView(SecondFactorRequiredMixin, auth_views.PasswordChangeView):
-    """Changes the password. The form contains the current password: a proof is needed for a second factor only."""
+    """
+    Changes the password. The form contains the current password: a proof is needed for a second factor only. A user
+    without a password sets the first one after a recent proof.
+    """
 
     request: SignedInRequest
     form_class = forms.PasswordChangeForm
     template_name = "accounts/password_change.html"
     success_url = reverse_lazy("password_change_done")
+
+    def get_form_class(self) -> type[forms.PasswordChangeForm]:
+        return forms.PasswordChangeForm if requirements.has_password(self.request.user) else forms.FirstPasswordForm
 
     def get_form_kwargs(self) -> dict[str, Any]:
         return super().get_form_kwargs() | {"request": self.request}
@@ -165,7 +171,8 @@ class DeleteAccountView(SecondFactorRequiredMixin, FormView):
     template_name = "accounts/delete.html"
 
     def get_form(self, form_class: Any = None) -> Form:
-        if requirements.has_second_factor(self.request.user):
+        user = self.request.user
+        if requirements.has_second_factor(user) or not requirements.has_password(user):
             return Form(**self.get_form_kwargs())
         return forms.ReauthenticationForm(self.request, **self.get_form_kwargs())
 

@@ -15,7 +15,7 @@ from accounts import passkey_offer, passwords
 from accounts.factors import authenticators, changes, passkeys, recovery_codes, requirements
 from accounts.factors.errors import FactorRefused
 from accounts.factors.forms import FactorNameForm
-from accounts.models import AuthenticatorApp, Factor, Passkey, RecoveryCodeSet, User
+from accounts.models import AuthenticatorApp, ConnectedAccount, Factor, Passkey, RecoveryCodeSet, User
 from accounts.sessions import SignedInRequest
 from accounts.views.enrolment import SignedInOwner, redirect_to_security, render_codes
 
@@ -26,7 +26,7 @@ NO_PASSKEYS = "no_passkeys_left"
 class SecurityView(LoginRequiredMixin, TemplateView):
     """
     The password and the second factors of the signed-in user, and what the browser is told about passkeys. Seven
-    statements, three of them for the factors.
+    statements, three of them for the factors, and one more if OPENID_PROVIDERS is set.
     """
 
     request: SignedInRequest
@@ -38,7 +38,11 @@ class SecurityView(LoginRequiredMixin, TemplateView):
             "can_add": requirements.can_add(user),
             "password_set_at": passwords.set_at(user),
             "event_days": settings.EVENT_KEEP.days,
+            "has_password": requirements.has_password(user),
+            "providers": settings.OPENID_PROVIDERS,
         }
+        if settings.OPENID_PROVIDERS:
+            context["connections"] = ConnectedAccount.objects.of(user)
         if not context["can_add"]:
             return context
         factors = changes.factors_of(user)

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth import views as auth_views
@@ -26,7 +27,7 @@ from accounts.factors.errors import UnknownPasskey
 from accounts.factors.forms import PasskeyForm
 from accounts.factors.second_step import Purpose
 from accounts.http.headers import CLEAR_SITE_DATA
-from accounts.models import Method, SignIn, SignInRefused
+from accounts.models import ConnectedAccount, Method, SignIn, SignInRefused
 from accounts.sessions import BrowserRequest, SessionStore, SignedInRequest
 from accounts.views.second_step import PasskeyOptionsView, ProofView, offer_passkey, sign_in
 
@@ -45,7 +46,12 @@ class SignInView(auth_views.LoginView):
         return super().post(request, *args, **kwargs)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(**kwargs) | {"has_passkeys": requirements.is_on()}
+        return super().get_context_data(**kwargs) | {
+            # Django's view sets it to the host of the request.
+            "site_name": settings.SITE_NAME,
+            "has_passkeys": requirements.is_on(),
+            "providers": settings.OPENID_PROVIDERS,
+        }
 
     def form_valid(self, form: forms.SignInForm) -> HttpResponse:
         user = form.get_user()
@@ -120,6 +126,7 @@ class SignUpView(FormView):
     form_class = forms.SignUpForm
     template_name = "accounts/signup.html"
     success_url = reverse_lazy("home")
+    extra_context = {"providers": settings.OPENID_PROVIDERS}
 
     def form_valid(self, form: forms.SignUpForm) -> HttpResponse:
         try:
@@ -160,10 +167,15 @@ class ReauthenticationRequiredMixin(LoginRequiredMixin):
 
 
 class SecondFactorRequiredMixin(ReauthenticationRequiredMixin):
-    """For forms that contain the password: a recent proof is needed only for an account with a second factor."""
+    """
+    For forms that contain the password: a recent proof is needed only for an account with a second factor, or without a
+    password.
+    """
 
     def has_recent_proof(self, sign_in: SignIn) -> bool:
-        return super().has_recent_proof(sign_in) or requirements.level_of_account(sign_in.user) == 1
+        if super().has_recent_proof(sign_in):
+            return True
+        return requirements.level_of_account(sign_in.user) == 1 and requirements.has_password(sign_in.user)
 
 
 class ReauthenticateView(LoginRequiredMixin, ProofView):
@@ -176,7 +188,17 @@ class ReauthenticateView(LoginRequiredMixin, ProofView):
     in_support = False
 
     def get_methods(self) -> list[str]:
-        return requirements.methods_of(self.request.user)
+        methods = requirements.methods_of(self.request.user)
+        self.uses_provider = Method.OPENID in methods
+        return [method for method in methods if method != Method.OPENID]
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """With the providers of the user's connected accounts, if only they can confirm who the user is."""
+        context = super().get_context_data(**kwargs)
+        if not self.uses_provider:
+            return context
+        connected = set(ConnectedAccount.objects.of(self.request.user).values_list("provider", flat=True))
+        return context | {"providers": {k: each for k, each in settings.OPENID_PROVIDERS.items() if k in connected}}
 
     def make_form(self, method: str, data: QueryDict | None = None, has_focus: bool = False) -> Form:
         if method == Method.PASSWORD:

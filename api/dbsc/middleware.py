@@ -29,6 +29,7 @@ OPEN_PAGES = {
     "second_step",
     "second_step_options",
     "enrol",
+    "openid_sign_up",
     "enrol_options",
     "enrol_app",
     "start_enrol_app",

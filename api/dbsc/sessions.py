@@ -19,9 +19,7 @@ class SessionStore(sessions.SessionStore):
 
     # Set by DeviceMiddleware. Without it, no bound session is accepted.
     bound_cookie = ""
-    # Whether the session is bound, and its device did not prove its key in the term.
-    is_unproved = False
-    # Whether it is used all the same: by the views that ask for a proof of the user.
+    # Whether an unproved session is used all the same: by the views that ask for a proof of the user.
     is_admitted = False
     _unproved_sign_in: SignIn | None = None
     _proved_at = 0.0

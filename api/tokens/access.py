@@ -25,7 +25,14 @@ from api.tokens.backend import BACKEND_OPTIONS, HEADER_TYPES, MAX_CACHED_TOKENS,
 MAX_BYTES = 499
 SIGNATURE_BYTES = {"HS256": 32, "ES256": 64, "EdDSA": 64}
 # RFC 8176. `pop` is a proof of possession of a key, which a passkey gives.
-AMR = {Method.PASSWORD: "pwd", Method.PASSKEY: "pop", Method.TOTP: "otp", Method.RECOVERY_CODE: "otp"}
+# `fed` is not in it: an account of another site (federated), as Microsoft Entra names it.
+AMR = {
+    Method.PASSWORD: "pwd",
+    Method.PASSKEY: "pop",
+    Method.TOTP: "otp",
+    Method.RECOVERY_CODE: "otp",
+    Method.OPENID: "fed",
+}
 
 # As PyJWT encodes claims: ASCII.
 _encoder = json.JSONEncoder(separators=(",", ":"))

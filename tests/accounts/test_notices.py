@@ -119,6 +119,8 @@ FLOODS = {
     notify_of("device_proof_failed", client="Firefox"): "Someone may have copied the cookies of your browser",
     notify_of("username_changed"): "Your username was changed",
     notify_of("signed_in_as", is_read_only=True): "A staff member signed in to your account",
+    notify_of("account_connected", provider="Acme"): "An account of another site was connected to yours",
+    notify_of("account_disconnected", provider="Acme"): "An account of another site was disconnected from yours",
     notify_of("account_deleted", is_by_another=False): "Your account was deleted",
 }
 

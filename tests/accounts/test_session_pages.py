@@ -265,3 +265,8 @@ def test_a_page_that_signs_in_is_not_cached(browser, path):
 
 def test_the_profile_shows_the_signed_in_user(browser_of, ann):
     assert ann.username in browser_of(ann).get(PROFILE).content.decode()
+
+
+def test_the_sign_in_page_has_the_name_of_the_site(browser, settings):
+    settings.SITE_NAME = "Acme notes"
+    assert "Acme notes</title>" in browser().get("/accounts/login/").content.decode()

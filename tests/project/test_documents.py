@@ -32,7 +32,7 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, "project/RELEASES.md", "project/PRODUCT.md"])
+@pytest.mark.parametrize("document", [*DOCUMENTS, "project/RELEASES.md", "project/PRODUCT.md", "project/OPENID.md"])
 def test_every_link_points_to_an_existing_file_and_section(document: str) -> None:
     path = servers.ROOT / document
     for file, anchor in LINK.findall(text_of(path)):

@@ -21,9 +21,9 @@ from django.db import connection
 from django.test import override_settings
 from django_redis import get_redis_connection
 
-from accounts import email_addresses, links, mail, passwords, registration
+from accounts import connections, email_addresses, links, mail, passwords, registration
 from accounts.factors import recovery_codes, removals
-from accounts.models import AuthenticatorApp, FactorRemoval, QueuedMail, SecurityEvent, SignIn, User
+from accounts.models import AuthenticatorApp, FactorRemoval, Identity, QueuedMail, SecurityEvent, SignIn, User
 from api.blocklist import status_list
 from api.blocklist.models import Entry
 from api.keys import Key
@@ -236,6 +236,8 @@ class Hour:
             *(code.replace("-", "")[1:] for code in confirmed["recovery_codes"]),
         }
         assert graces.patch(f"/api/factors/{made['id']}/", {"name": "Old phone"}).status_code == 200
+        connected = connections.connect(grace, Identity("acme", "42"))
+        connections.disconnect(grace, connected.pk, keep=SignIn.objects.get(pk=claims_of(graces.access)["sid"]))
         passkey = add_passkey(graces, Authenticator(synced=False))
         for count in (1, 0):
             options = ApiClient().post("/api/token/passkey/options/", {}).json()

@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
     """
 
     dependencies = [
-        ("accounts", "0060_names_of_before"),
+        ("accounts", "0046_names_of_before"),
     ]
 
     operations = [
