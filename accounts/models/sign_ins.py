@@ -22,6 +22,7 @@ from accounts.changed_columns import ChangedColumnsModel
 from accounts.compiled_queries import partial_instance
 from accounts.http import request_context
 from accounts.models.choices import EndReason, Method, SignInKind, end_reasons, level_of, sign_in_kinds
+from accounts.models.device_binding import DeviceBinding
 from accounts.models.lifetimes import Lifetimes
 from accounts.models.refresh_tokens import RefreshTokens
 from accounts.models.sign_in_querysets import SignInManager
@@ -40,7 +41,7 @@ def joined_methods(methods: Iterable[str]) -> str:
     return " ".join(method for method in Method.values if method in given)
 
 
-class SignIn(RefreshTokens, Lifetimes, ChangedColumnsModel):
+class SignIn(RefreshTokens, Lifetimes, DeviceBinding, ChangedColumnsModel):
     """One place where a user is signed in: a browser, a client (a family of tokens), or an API key."""
 
     Kind = SignInKind
@@ -312,28 +313,6 @@ class SignIn(RefreshTokens, Lifetimes, ChangedColumnsModel):
         self.methods = joined_methods(methods)
         SignIn.objects.filter(pk=self.pk).update(authenticated_at=self.authenticated_at, methods=self.methods)
         return True
-
-    @property
-    def is_bound(self) -> bool:
-        """Whether its session or its tokens are bound to a key."""
-        return bool(self.key_thumbprint)
-
-    def bind(self, key_thumbprint: str, device_key: str) -> bool:
-        """
-        Binds a browser's session to the key of its device, unless it is bound or has ended. Returns whether it did. One
-        statement.
-        """
-        now = timezone.now()
-        unbound = SignIn.objects.filter(pk=self.pk, kind=self.Kind.BROWSER, key_thumbprint="", ended_at=None)
-        if not unbound.update(key_thumbprint=key_thumbprint, device_key=device_key, bound_at=now):
-            return False
-        self.key_thumbprint, self.device_key, self.bound_at = key_thumbprint, device_key, now
-        return True
-
-    def unbind(self) -> None:
-        """Removes the key of the device: the browser can bind the session again. One statement."""
-        self.key_thumbprint, self.device_key, self.bound_at = "", "", None
-        SignIn.objects.filter(pk=self.pk).update(key_thumbprint="", device_key="", bound_at=None)
 
     def rename(self, name: str) -> None:
         """Sets the name. One statement."""
