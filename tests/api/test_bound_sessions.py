@@ -153,6 +153,15 @@ def test_an_idle_session_is_not_refreshed(bound, ann, clock):
     assert bound.refresh().status_code == 401
 
 
+def test_proofs_do_not_extend_the_longest_lifetime(bound, ann, clock, settings):
+    for _day in range(settings.SIGN_IN_MAX.days):
+        clock.shift(timedelta(hours=23))
+        assert bound.renew().status_code == 200
+        assert bound.get(HOME).status_code == 200
+    clock.shift(timedelta(hours=settings.SIGN_IN_MAX.days))
+    assert bound.refresh().status_code == 401
+
+
 def test_a_refresh_after_the_end_deletes_the_binding(bound, ann):
     sign_in_of(ann).end(SignIn.Reason.ENDED_BY_USER)
     assert bound.refresh().status_code == 401

@@ -162,6 +162,7 @@ WRONG = [
     ("DEFAULT_FROM_EMAIL", "a@example.org\nBcc: b@example.org"),
     ("DPOP_REQUIRED", "everybody"),
     ("SECOND_FACTOR", "everybody"),
+    ("DBSC", "all"),
     ("SESSION_RECHECK_SECONDS", "301"),
     ("STAFF_IDLE_MINUTES", "9"),
     ("STAFF_IDLE_MINUTES", "1441"),
