@@ -41,8 +41,15 @@ class ChangedColumnsModel(models.Model):
     save.alters_data = True  # type: ignore[attr-defined]
 
     @classmethod
-    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any]) -> Self:
-        instance = super().from_db(db, field_names, values)
+    def from_db(
+        cls, db: str | None, field_names: Collection[str], values: Collection[Any], *, fetch_mode: Any = None
+    ) -> Self:
+        """
+        FETCH_PEERS of Django 6.1 has no effect. It sets the deferred fields of other instances as code does, so that
+        save() would write them, although they may have changed meanwhile.
+        """
+        options = {} if fetch_mode is None or fetch_mode.track_peers else {"fetch_mode": fetch_mode}
+        instance = super().from_db(db, field_names, values, **options)
         instance.mark_stored()
         return instance
 
