@@ -2,9 +2,11 @@
 import os
 import sys
 
+from project import DEFAULT_SETTINGS
+
 
 def main() -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", DEFAULT_SETTINGS)
     # `start` is the newcomer's command: with nothing configured it is a development server on loopback.
     if sys.argv[1:2] == ["start"]:
         os.environ.setdefault("DEBUG", "true")

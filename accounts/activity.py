@@ -27,6 +27,7 @@ EVENTS_PER_STATEMENT = 2000
 ICONS: dict[str, str] = {
     SecurityEvent.Type.SIGNED_UP: "person",
     SecurityEvent.Type.SIGNED_IN: "devices",
+    SecurityEvent.Type.SIGNED_IN_AS: "person",
     SecurityEvent.Type.SIGN_IN_FAILED: "unknown",
     SecurityEvent.Type.REAUTHENTICATED: "person",
     SecurityEvent.Type.SIGNED_OUT: "out",

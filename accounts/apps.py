@@ -13,7 +13,7 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         # Models can be imported only now.
-        from accounts import sessions
+        from accounts import sessions, signals, support
 
         if any(each.get("ATOMIC_REQUESTS") for each in settings.DATABASES.values()):
             raise ImproperlyConfigured(
@@ -25,3 +25,5 @@ class AccountsConfig(AppConfig):
         user_logged_in.disconnect(dispatch_uid="update_last_login")
         user_logged_in.connect(sessions.start_browser_sign_in, dispatch_uid="update_last_login")
         user_login_failed.connect(sessions.record_failed_sign_in)
+        signals.sign_ins_ended.connect(support.end_with_own)
+        signals.sign_ins_revoked_before.connect(support.end_of_staff)

@@ -1,27 +1,23 @@
-"""Forms of the pages: sign in, sign up, profile, password, e-mail address, names of clients."""
+"""Forms of the pages: sign in, sign up, profile, password, e-mail address, names of clients, API keys."""
 
 from typing import Any
 
 from django import forms
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import forms as auth_forms
-from django.core.validators import MaxLengthValidator, RegexValidator
+from django.core.validators import MaxLengthValidator
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
-from accounts import password_rules, passwords, registration
+from accounts import api_keys, password_rules, passwords, profiles, registration
+from accounts.api_keys import DEFAULT_DAYS
 from accounts.factors import requirements
 from accounts.models import Method, SignIn, User
+from accounts.names import validate_visible
 from accounts.sessions import SignedInRequest
 
 # The limit of e-mail addresses, which is higher than that of usernames.
 MAX_LOGIN_LENGTH = 254
-# Refuses control characters, and characters that are invisible or change the direction of text. The two joiners
-# (U+200C, U+200D) are allowed: emoji and Persian need them.
-validate_visible = RegexValidator(
-    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]",
-    _("Control characters are not allowed."),
-    inverse_match=True,
-)
 
 
 class NewPasswordField(forms.CharField):
@@ -103,26 +99,45 @@ class SignUpForm(OnePasswordMixin, auth_forms.SetPasswordMixin, forms.Form):
         super().__init__(*args, **kwargs)
         self.fields["username"].widget.attrs["autofocus"] = True
         self.fields["email"].widget.attrs["autocomplete"] = "email"
+        self.fields |= {name: profiles.form_field(name) for name in profiles.sign_up_names()}
+        self.order_fields(["username", "email", *profiles.sign_up_names(), "password1"])
 
     def clean(self) -> dict[str, Any]:
         data = self.cleaned_data
-        self.validate_password_for_user(User(username=data.get("username", ""), email=data.get("email", "")))
+        own = {name: text for name, text in data.items() if profiles.is_of_user(name)}
+        self.validate_password_for_user(User(**own))
         return data
 
     def save(self) -> User:
         """Creates the account. Raises ValidationError as registration.sign_up() does."""
         data = self.cleaned_data
-        return registration.sign_up(data["username"], data["email"], data["password1"])
+        profile = {name: data[name] for name in profiles.sign_up_names()}
+        return registration.sign_up(data["username"], data["email"], data["password1"], profile)
 
 
 class ProfileForm(forms.ModelForm):
+    """The fields of a profile, of the user and of PROFILE_MODEL."""
+
     class Meta:
         model = User
         fields = ["first_name", "last_name"]
-        widgets = {
-            "first_name": forms.TextInput(attrs={"autocomplete": "given-name"}),
-            "last_name": forms.TextInput(attrs={"autocomplete": "family-name"}),
-        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        names = profiles.names()
+        self.fields = {name: profiles.form_field(name) for name in names}
+        self.initial.update(profiles.values_of(self.instance, names))
+
+    @property
+    def has_more_than_names(self) -> bool:
+        return bool(profiles.of_product(self.fields))
+
+    def save(self, commit: bool = True) -> User:
+        """Saves the fields that changed: at most one statement for the user, and three for the row of PROFILE_MODEL."""
+        changed = profiles.of_product(self.changed_data)
+        profiles.save(self.instance, {name: self.cleaned_data[name] for name in changed})
+        user: User = super().save(commit)
+        return user
 
 
 class ReauthenticationForm(forms.Form):
@@ -217,3 +232,35 @@ class ConnectClientForm(ClientNameForm):
         name.help_text = _(
             "Shown in your list of sign-ins, for example “backup script” or “phone app”. At most 60 characters."
         )
+
+
+class ApiKeyForm(ConnectClientForm):
+    """A new API key."""
+
+    SCOPES = [("read", _("Read: it changes nothing")), ("read write", _("Read and write"))]
+
+    scopes = forms.ChoiceField(label=_("What it can do"), choices=SCOPES)
+    days = forms.TypedChoiceField(label=_("Expires"), coerce=int)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["name"].help_text = _("Shown in your list of sign-ins, for example “nightly report”.")
+        choices = [(days, ngettext("in %d day", "in %d days", days) % days) for days in api_keys.lifetimes()]
+        self.fields["days"].choices = choices  # type: ignore[attr-defined]
+        self.fields["days"].initial = max((days for days, _text in choices if days <= DEFAULT_DAYS), default=None)
+
+
+class UserCodeForm(forms.Form):
+    """The code that a device shows (RFC 8628)."""
+
+    user_code = forms.CharField(
+        label=_("Code"),
+        max_length=20,
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false", "autofocus": True}
+        ),
+    )
+
+
+class AllowDeviceForm(ConnectClientForm):
+    """The name of a device that the user allows."""

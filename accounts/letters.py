@@ -53,6 +53,7 @@ def message(letter: Letter, message_id: str, **context: Any) -> EmailMultiAltern
 
 def _message(letter: Letter, message_id: str, context: dict[str, Any]) -> EmailMultiAlternatives:
     context |= {
+        "site_name": settings.SITE_NAME,
         "name": letter.name,
         "at": letter.written_at,
         "host": urlsplit(letter.site).netloc,
@@ -61,11 +62,15 @@ def _message(letter: Letter, message_id: str, context: dict[str, Any]) -> EmailM
     subject, _, body = render_to_string(f"mail/{letter.template}.txt", context).partition("\n")
     texts = [text.strip() for text in re.split(r"\n{2,}", body.strip()) if text.strip()]
     footer = render_to_string("mail/footer.txt", context).strip()
+    color, dark_color = settings.BRAND_COLORS
     html = {
         "subject": subject.strip(),
         "preheader": _preheader(texts),
         "paragraphs": [_paragraph(text) for text in texts],
         "footer": footer,
+        "site_name": settings.SITE_NAME,
+        "color": color,
+        "dark_color": dark_color,
     }
     # A line of "-- " separates the footer, and mail programs leave it out of replies (RFC 3676, section 4.3).
     text = "\n\n".join([*texts, f"-- \n{footer}\n"])

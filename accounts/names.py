@@ -1,12 +1,27 @@
-"""Normal forms by which usernames and e-mail addresses are compared."""
+"""Names: which characters they must not have, and the normal forms by which names and addresses are compared."""
+
+import re
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.utils.encoding import punycode
+from django.utils.translation import gettext_lazy as _
 
 # Excludes quoted local parts ("ann"@example.org) and address literals (ann@[192.0.2.1]; both RFC 5321), which are
 # second spellings of a mailbox or a host: printable ASCII without their special characters.
 PLAIN_ADDRESS = r"^[\x21\x23-\x27\x2a-\x5a\x5e-\x7e]*$"
+
+# Control characters, and characters that are invisible or change the direction of text. Without the two joiners
+# (U+200C, U+200D), which emoji and Persian need.
+INVISIBLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+
+
+def validate_visible(text: str) -> None:
+    """Raises ValidationError for a text with control or invisible characters."""
+    if INVISIBLE.search(text):
+        raise ValidationError(_("Control characters are not allowed."), code="invisible")
 
 
 def is_address(name: str) -> bool:

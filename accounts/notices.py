@@ -26,6 +26,8 @@ class Notice(NamedTuple):
 
 NOTICES = {
     "new_device": Notice("new_device", "sign_ins", is_by_credential=True),
+    "api_key_made": Notice("api_key_made", "sign_ins", is_urgent=True),
+    "signed_in_as": Notice("signed_in_as", "activity", is_urgent=True),
     "token_reused": Notice("token_reused", "activity", is_urgent=True, is_by_credential=True),
     "password_changed": Notice("password_changed", "password_reset", is_urgent=True),
     "password_reset": Notice("password_changed", "password_reset", is_urgent=True, is_by_credential=True),

@@ -29,7 +29,6 @@ KEYBOARD_ROWS = (
     "1q2w3e4r5t6y7u8i9o0p 1q2w3e4r5t6z7u8i9o0p q1w2e3r4t5y6u7i8o9p0 q1w2e3r4t5z6u7i8o9p0"
 )
 KEYBOARD_ROWS_BOTH_WAYS = f"{KEYBOARD_ROWS} {KEYBOARD_ROWS[::-1]}"
-SITE = "Wristband & Passport"
 
 
 def normalized(password: str) -> str:
@@ -160,5 +159,5 @@ def _is_run_of(is_known: Callable[[str], bool], text: str, words: int) -> bool:
 def _personal_words(user: Any) -> Iterator[str]:
     """Yields the names of the site and of the user, whole and in parts."""
     own = [getattr(user, name, "") for name in ("username", "email", "first_name", "last_name")]
-    for text in [SITE, request_context.host(), *own]:
+    for text in [settings.SITE_NAME, request_context.host(), *own]:
         yield from filter(None, map(_letters_only, [text, *re.split(r"[\W_]+", text)]))

@@ -40,7 +40,7 @@ class PrunableQuerySet(models.QuerySet[ModelT]):
         self.model._base_manager.using(self.db).filter(pk__in=batch)._raw_delete(self.db)
 
 
-def referred_to(model: type[models.Model], except_by: Collection[type[models.Model]] = ()) -> models.Q:
+def referred_to(model: type[models.Model], except_by: Collection[type[models.Model] | None] = ()) -> models.Q:
     """Returns a condition: a row of another table, in any app, many-to-many tables included, refers to the row."""
     referred = models.Q(pk__in=[])
     for relation in model._meta.get_fields(include_hidden=True):

@@ -1,4 +1,4 @@
-"""Sources of mails and sign-ups: by what they count against a quota."""
+"""Sources of mails, sign-ups and codes of devices: by what they count against a quota."""
 
 from uuid import UUID
 
@@ -56,3 +56,8 @@ def sign_ups(address: str | None) -> list[Source]:
 def address_changes(user: AbstractBaseUser, address: str | None) -> list[Source]:
     """Returns the sources of a change of the e-mail address: the account, and the client's address."""
     return [Source(Kind.CHANGING, digest(Kind.CHANGING, user.pk)), *sign_ups(address)]
+
+
+def user_codes(user: AbstractBaseUser) -> list[Source]:
+    """Returns the source of a code of a device (RFC 8628) that a user enters: the account."""
+    return [Source(Kind.USER_CODE, digest(Kind.USER_CODE, user.pk))]

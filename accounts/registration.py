@@ -1,16 +1,18 @@
 """Registration: sign-up, throw-away users of the demo, and service accounts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import email_addresses, hashing, initial_passwords, quotas
+from accounts import email_addresses, hashing, initial_passwords, profiles, quotas
 from accounts.http import request_context
 from accounts.models import AttemptCounter, Method, SecurityEvent, User
 
 THROW_AWAY_LIFETIME = timedelta(days=1)
+NO_PROFILE: Mapping[str, Any] = {}
 
 
 def count_sign_up() -> None:
@@ -22,18 +24,22 @@ def count_sign_up() -> None:
     AttemptCounter.objects.consume_quota(quotas.sign_ups(request_context.ip_address()))
 
 
-def sign_up(username: str, email: str, password: str) -> User:
+def sign_up(username: str, email: str, password: str, profile: Mapping[str, Any] = NO_PROFILE) -> User:
     """Calls count_sign_up() and then create_account(). Returns the new user."""
     count_sign_up()
-    return create_account(username, email, password)
+    return create_account(username, email, password, profile)
 
 
-def create_account(username: str, email: str, password: str) -> User:
+def create_account(username: str, email: str, password: str, profile: Mapping[str, Any] = NO_PROFILE) -> User:
     """
     Creates an account for a sign-up that was counted, and mails a link to confirm its address. The caller has
-    validated the password. Raises ValidationError, by field, for a name or address that is taken.
+    validated the password and the fields of the profile. Raises ValidationError, by field, for a name or address that
+    is taken.
     """
+    added = profiles.of_product(profile)
     user = User(username=username, email=User.objects.normalize_email(email), unused_since=timezone.now())
+    for name in profile.keys() - added:
+        setattr(user, name, profile[name])
     user.is_signing_up = True
     user.proved = (Method.PASSWORD,)
     user.full_clean(exclude=["password"])
@@ -41,6 +47,7 @@ def create_account(username: str, email: str, password: str) -> User:
     try:
         with transaction.atomic():
             user.save(force_insert=True)
+            profiles.save(user, {name: profile[name] for name in added})
             SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_UP, user)
             email_addresses.send_confirmation(user)
     except IntegrityError:

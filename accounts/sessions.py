@@ -111,9 +111,10 @@ class SessionStore(db.SessionStore):
         self.modified = True
 
     def flush(self) -> None:
-        """Deletes the session, and ends its sign-in as signed out."""
+        """Deletes the session, and ends its sign-in as signed out, or as the end of support."""
         if self.sign_in:
-            self.sign_in.end(SignIn.Reason.SIGNED_OUT)
+            is_support = self.sign_in.actor_sid is not None
+            self.sign_in.end(SignIn.Reason.SUPPORT_ENDED if is_support else SignIn.Reason.SIGNED_OUT)
         self._sign_in = None
         super().flush()
 

@@ -24,6 +24,8 @@ from accounts.models import (
     User,
     UserQuerySet,
 )
+from accounts.models.limits import limits_of, shortest
+from accounts.models.sign_in_querysets import MAX_ENDED_PER_TRANSACTION
 from accounts.models.sign_ins import joined_methods
 
 
@@ -37,15 +39,20 @@ def start(
     authenticated_at: datetime | None = None,
     idle_timeout: timedelta | None = None,
     methods: Iterable[str] | None = None,
+    key_hash: str = "",
+    scopes: str = "",
 ) -> SignIn:
     """
-    Signs in a user who proved `methods` (without it: User.proved), just now or at `authenticated_at`. Four statements.
-    Raises DPoPRequired; SecondStepRequired if the account has a second factor and none was proved; SecondFactorMissing
-    if it must have one; SignInRefused if since the proof the account was changed or deactivated, or its sign-ins ended.
+    Signs in a user who proved `methods` (without it: User.proved), just now or at `authenticated_at`. Four statements,
+    and one more for each of GROUP_LIMITS and SIGN_INS_PER_USER that is set. Raises DPoPRequired; SecondStepRequired if
+    the account has a second factor and none was proved; SecondFactorMissing if it must have one; SignInRefused if since
+    the proof the account was changed or deactivated, or its sign-ins ended.
     """
     check_allowed(user, kind, key_thumbprint)
     now = timezone.now()
+    limits = limits_of(user, kind)
     idle_timeout = idle_timeout or SignIn.idle_timeout_of(kind)
+    idle_timeout = shortest(idle_timeout, limits.idle) or idle_timeout
     sign_in = SignIn(
         id=sids.new(now),
         user=user,
@@ -60,9 +67,12 @@ def start(
         methods=joined_methods(user.proved if methods is None else methods),
         refreshed_at=now,
         idle_timeout=idle_timeout,
-        expires_at=now + min(idle_timeout, settings.SIGN_IN_MAX),
+        expires_at=now + min(idle_timeout, limits.max_age or timedelta.max, SignIn.max_age_of(kind)),
+        max_age=limits.max_age,
         audience=audience,
         key_thumbprint=key_thumbprint,
+        key_hash=key_hash,
+        scopes=scopes,
     )
     try:
         return _insert(sign_in, user)
@@ -79,16 +89,22 @@ def start(
         authenticated_at=authenticated_at,
         idle_timeout=idle_timeout,
         methods=methods,
+        key_hash=key_hash,
+        scopes=scopes,
     )
 
 
 def _insert(sign_in: SignIn, user: User) -> SignIn:
     """Inserts a sign-in, with its event and the notice of a new device. Raises as start()."""
-    is_first = user.last_login is None
+    is_first, is_key = user.last_login is None, sign_in.kind == SignIn.Kind.API_KEY
     with transaction.atomic():
-        _mark_signed_in(user, sign_in.created_at, sign_in.level)
-        known = SignIn.objects.filter(user=user.pk).devices()
+        _mark_signed_in(user, user.last_login if is_key else sign_in.created_at, sign_in)
+        known = SignIn.objects.filter(user=user.pk, actor_sid=None).devices()
         sign_in.save(force_insert=True)
+        if is_key:
+            _announce_key(user, sign_in)
+            return sign_in
+        _end_oldest(user, sign_in)
         SecurityEvent.objects.record(
             SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=sign_in.kind, methods=sign_in.methods
         )
@@ -97,29 +113,53 @@ def _insert(sign_in: SignIn, user: User) -> SignIn:
     return sign_in
 
 
+def _announce_key(user: User, sign_in: SignIn) -> None:
+    """Records the event, and queues the notice. Two statements."""
+    SecurityEvent.objects.record(SecurityEvent.Type.API_KEY_MADE, user, sign_in, scopes=sign_in.scopes)
+    user.notify("api_key_made", client=sign_in.name, scopes=sign_in.scopes)
+
+
+def _end_oldest(user: User, sign_in: SignIn) -> None:
+    """
+    Ends the oldest sign-ins beyond SIGN_INS_PER_USER. The user's row is locked, so that sign-ins that start at the same
+    time count each other. A service account has no limit: each of its processes may have a sign-in.
+    """
+    others = settings.SIGN_INS_PER_USER - 1
+    if others < 0 or user.is_service:
+        return
+    # Those of support (accounts.support) are not the user's own.
+    counted = SignIn.objects.filter(user=user.pk, actor_sid=None, kind__in=SignIn.LIMITED_KINDS).live()
+    newest_first = counted.exclude(pk=sign_in.pk).order_by("-created_at", "-pk").values_list("pk", flat=True)
+    if oldest := list(newest_first[others : others + MAX_ENDED_PER_TRANSACTION]):
+        SignIn.objects.filter(pk__in=oldest).end(SignIn.Reason.LIMIT_REACHED)
+
+
 def check_allowed(user: User, kind: str, key_thumbprint: str = "") -> None:
-    """Raises SignInRefused for a service account in a browser, and DPoPRequired for a client without a required key."""
+    """
+    Raises SignInRefused for a service account in a browser, and DPoPRequired for a client or an API key without a
+    required key.
+    """
     if user.is_service and kind == SignIn.Kind.BROWSER:
         raise SignInRefused
-    if kind == SignIn.Kind.CLIENT and user.needs_bound_tokens and not key_thumbprint:
+    if kind != SignIn.Kind.BROWSER and user.needs_bound_tokens and not key_thumbprint:
         raise DPoPRequired
 
 
-def _mark_signed_in(user: User, now: datetime, level: int) -> None:
+def _mark_signed_in(user: User, last_login: datetime | None, sign_in: SignIn) -> None:
     """
     Updates the user's row, in the statement that also looks for a second factor. The row lock serialises this with any
     end of all sign-ins and any new factor, which lock the same row. Raises SignInRefused if the row has changed since
     the password was verified, and as start().
     """
-    unused_since = now if user.is_signing_up else None
+    unused_since = sign_in.created_at if user.is_signing_up else None
     unchanged = User.objects.filter(pk=user.pk, is_active=True, password=user.password, generation=user.generation)
-    needs_second_step = level < 2 and settings.SECOND_FACTOR != "off" and not user.is_service
+    needs_second_step = sign_in.level < 2 and settings.SECOND_FACTOR != "off" and not user.is_service
     allowed = unchanged.without_second_factor() if needs_second_step else unchanged
     if needs_second_step and user.must_have_second_factor:
         allowed = allowed.none()
-    if not allowed.update(last_login=now, unused_since=unused_since):
+    if not allowed.update(last_login=last_login, unused_since=unused_since):
         raise _refusal(unchanged, needs_second_step)
-    user.last_login, user.unused_since = now, unused_since
+    user.last_login, user.unused_since = last_login, unused_since
 
 
 def _refusal(unchanged: UserQuerySet, needs_second_step: bool) -> SignInRefused:

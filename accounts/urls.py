@@ -3,7 +3,19 @@
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
-from accounts.views import account, activity, enrolment, factors, second_step, security, sign_in, sign_ins
+from accounts.views import (
+    account,
+    activity,
+    api_keys,
+    devices,
+    enrolment,
+    factors,
+    second_step,
+    security,
+    sign_in,
+    sign_ins,
+    support,
+)
 
 urlpatterns = [
     path("signup/", sign_in.SignUpView.as_view(), name="signup"),
@@ -57,7 +69,10 @@ urlpatterns = [
     path("sign-ins/<uuid:pk>/end/", sign_ins.EndSignInView.as_view(), name="end_sign_in"),
     path("sign-ins/end-others/", sign_ins.EndOtherSignInsView.as_view(), name="end_other_sign_ins"),
     path("sign-ins/end-all/", sign_ins.EndAllSignInsView.as_view(), name="end_all_sign_ins"),
+    path("device/", devices.ConnectDeviceView.as_view(), name="connect_device"),
+    path("api-keys/new/", api_keys.MakeApiKeyView.as_view(), name="make_api_key"),
     path("factors/stop-removal/<token>/", factors.StopRemovalView.as_view(), name="stop_factor_removal"),
+    path("support/end/", support.EndSupportView.as_view(), name="end_support"),
     path("activity/", activity.ActivityView.as_view(), name="activity"),
     path("activity/download/", activity.DownloadActivityView.as_view(), name="download_activity"),
     path("activity/<int:pk>/not-me/", activity.NotMeView.as_view(), name="not_me"),

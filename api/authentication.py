@@ -16,11 +16,13 @@ from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken
 
-from accounts import refusals, sessions
+from accounts import refusals, sessions, support
 from accounts.compiled_queries import partial_instance
 from accounts.http import cross_site
 from accounts.models import SignIn, User
-from api import dpop, metrics
+from accounts.sessions import SessionStore
+from api import api_keys, dpop, metrics
+from api.api_keys import ApiKey
 from api.tokens import AccessToken
 
 logger = logging.getLogger(__name__)
@@ -32,13 +34,16 @@ URL_PATH = re.compile(r"(://[^/?#\s]*)[/?#]\S*")
 
 
 class TokenAuthentication(JWTAuthentication):
-    """Sets `request.auth` to the access token. No statement, unless the blocklist mirror is not current."""
+    """
+    Sets `request.auth` to the access token, or to the API key. No statement, unless the blocklist mirror is not
+    current, or the process has not checked the key before.
+    """
 
     def __init__(self) -> None:
         # Runs for every request. SimpleJWT's own looks up the user model, which is not used here.
         pass
 
-    def authenticate(self, request: Request) -> tuple[User, AccessToken] | None:
+    def authenticate(self, request: Request) -> tuple[User, AccessToken | ApiKey] | None:
         """If an Authorization header is present, only that is used; the cookie is never a fallback."""
         header = self.get_header(request)
         if header is None:
@@ -48,7 +53,7 @@ class TokenAuthentication(JWTAuthentication):
         with metrics.token_check_seconds.time():
             return self._authenticate(request, header)
 
-    def _authenticate(self, request: Request, header: bytes) -> tuple[User, AccessToken]:
+    def _authenticate(self, request: Request, header: bytes) -> tuple[User, AccessToken | ApiKey]:
         scheme, _separator, raw = header.partition(b" ")
         scheme = scheme.lower()
         if scheme not in (b"bearer", b"dpop") or not raw:
@@ -56,12 +61,18 @@ class TokenAuthentication(JWTAuthentication):
                 _("The Authorization header must be: Bearer or DPoP, a space, and an access token."),  # type: ignore[arg-type]
                 code="bad_authorization_header",
             )
+        if scheme == b"bearer" and raw.startswith(api_keys.PREFIX):
+            return api_keys.authenticate(request, raw)
         token: AccessToken = self.get_validated_token(raw)  # type: ignore[assignment]
         if scheme == b"dpop":
             self._check_proof(request, raw, token)
         elif token.key_thumbprint:
             raise InvalidToken(_("The token is bound to a key: it needs the scheme DPoP, and a proof."))  # type: ignore[arg-type]
-        return self.get_user(token), token
+        user = self.get_user(token)
+        if token.support:
+            support.check(request._request, _view_of(request), token.support)
+            user.acting_staff = token.support.user.acting_staff
+        return user, token
 
     def authenticate_header(self, request: Request) -> str:
         if request.META.get("HTTP_AUTHORIZATION", "").lower().startswith("dpop"):
@@ -85,16 +96,34 @@ class TokenAuthentication(JWTAuthentication):
         return partial_instance(User, fields)
 
 
+def _view_of(request: Request) -> Any:
+    return (request.parser_context or {}).get("view")
+
+
 class AuthenticatedRequest(Request):
     """For type checkers: a request that IsAuthenticated has accepted."""
 
     user: User
-    auth: AccessToken | SignIn
+    # None for a request with the session cookie, as Django REST framework has it.
+    auth: AccessToken | ApiKey | None
 
 
 def sid_of(request: Request) -> UUID | None:
     """The id of the sign-in that makes the request; None after a test's force_authenticate() without a token."""
-    return getattr(request.auth, "sid", None)
+    return getattr(session_sign_in(request) or request.auth, "sid", None)
+
+
+def uses_session(request: Request) -> bool:
+    """Whether the request was authenticated by the session cookie."""
+    return isinstance(request.successful_authenticator, SessionAuthentication)
+
+
+def session_sign_in(request: Request) -> SignIn | None:
+    """The sign-in of a request with the session cookie; None for a request with a token, or after its sign-out."""
+    if not uses_session(request):
+        return None
+    session: SessionStore = request._request.session  # type: ignore[assignment]
+    return session.sign_in
 
 
 class CsrfFailed(PermissionDenied):
@@ -110,18 +139,19 @@ def read_sign_in(request: AuthenticatedRequest) -> SignIn:
     """
     stored = sessions.stored_session(request._request.session.session_key or "")
     sign_in = stored.sign_in if stored else None
-    if sign_in is None or sign_in != request.auth or not sign_in.is_live():
+    if sign_in is None or sign_in != session_sign_in(request) or not sign_in.is_live():
         raise NotAuthenticated
     return sign_in
 
 
 class SessionAuthentication(authentication.SessionAuthentication):
     """
-    Sets `request.auth` to the sign-in. Without the headers of the project's own pages or of APP_ORIGINS, the cookie of
-    a cross-site request is ignored if the method is safe, and refused otherwise.
+    `request.auth` is None, as with Django REST framework's own class: session_sign_in() has the sign-in. Without the
+    headers of the project's own pages or of APP_ORIGINS, the cookie of a cross-site request is ignored if the method is
+    safe, and refused otherwise.
     """
 
-    def authenticate(self, request: Request) -> tuple[User, SignIn] | None:
+    def authenticate(self, request: Request) -> tuple[User, None] | None:
         http: Any = request._request
         if cross_site.is_cross_site(http) and not cross_site.is_from_app(http):
             if request.method not in SAFE_METHODS and settings.SESSION_COOKIE_NAME in http.COOKIES:
@@ -132,8 +162,9 @@ class SessionAuthentication(authentication.SessionAuthentication):
         if sign_in is None:
             return None
         self.enforce_csrf(request)
+        support.check(http, _view_of(request), sign_in)
         sign_in.touch()
-        return sign_in.user, sign_in
+        return sign_in.user, None
 
     def enforce_csrf(self, request: Request) -> None:
         """

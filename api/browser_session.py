@@ -26,7 +26,13 @@ from accounts.forms import MAX_LOGIN_LENGTH
 from accounts.http.headers import CLEAR_SITE_DATA
 from accounts.models import DPoPRequired, Method, SecondFactorMissing, SecondStepRequired, SignIn, SignInRefused, User
 from api import dpop, errors
-from api.authentication import AuthenticatedRequest, IsFromOwnSite, SessionAuthentication, read_sign_in
+from api.authentication import (
+    AuthenticatedRequest,
+    IsFromOwnSite,
+    SessionAuthentication,
+    read_sign_in,
+    session_sign_in,
+)
 from api.errors import as_api_errors, as_throttled
 from api.fields import AudienceField, PasswordField, StrictBooleanField, TextField
 from api.openapi.views import TOKEN
@@ -195,7 +201,10 @@ def current_sign_in(request: AuthenticatedRequest) -> SignIn:
     The sign-in of the session with the fields of SessionResponse, and its user. One statement if the session is a
     remembered one, otherwise none. Raises NotAuthenticated.
     """
-    sign_in: SignIn = request.auth  # type: ignore[assignment]
+    sign_in = session_sign_in(request)
+    if sign_in is None:
+        # After a test's force_authenticate().
+        raise NotAuthenticated
     return read_sign_in(request) if "methods" in sign_in.get_deferred_fields() else sign_in
 
 
@@ -279,6 +288,7 @@ class SessionPasskeyView(PasskeyEndpoint):
 
 
 class SessionTokenView(SessionEndpoint):
+    in_support = True
     authentication_classes = (SessionAuthentication,)
     permission_classes = (IsAuthenticated,)
     throttle_classes = (TokenThrottle,)

@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 from accounts import email_addresses
 from accounts.models import AccountChanged
 from api import step_up
+from api.api_keys import NO_KEYS
 from api.authentication import AuthenticatedRequest
 from api.errors import as_throttled
 from api.fields import EmailTextField, TextField
@@ -31,6 +32,7 @@ class EmailConfirmSerializer(serializers.Serializer):
 
 
 class EmailChangeView(APIView):
+    api_key_scopes = NO_KEYS
     """To cancel a change needs no recent proof, as on the page."""
 
     permission_classes = (
@@ -98,6 +100,8 @@ class EmailConfirmView(PublicView):
 
 
 class EmailResendView(APIView):
+    api_key_scopes = NO_KEYS
+
     @extend_schema(
         operation_id="resend_email_confirmation",
         description="Send the link again that confirms an e-mail address. The response is the same if no address is to "

@@ -15,13 +15,15 @@ from accounts import refusals
 from accounts.factors import errors as factors
 from accounts.models import User
 from accounts.rate_limits import TooManyAttempts
+from accounts.support import NotInSupport
 from api import dpop, metrics, outages
+from api.api_keys import InsufficientScope
 from api.outages import Outage
 from api.tokens import SignInEnded
 
 RETRY_AFTER_SECONDS = 2
 # The codes of a 401 for a token that the client sent.
-REFUSED_TOKEN_CODES = {"token_not_valid", "sign_in_ended", "bad_authorization_header"}
+REFUSED_TOKEN_CODES = {"token_not_valid", "sign_in_ended", "bad_authorization_header", "api_key_not_valid"}
 FACTOR_ERRORS = (
     factors.SecondStepFailed,
     factors.UnknownPasskey,
@@ -85,6 +87,13 @@ class SessionRequired(exceptions.PermissionDenied):
     default_code = "session_required"
 
 
+class BoundTokensOnly(exceptions.PermissionDenied):
+    """DPOP_REQUIRED: no API key can be bound to a key of the client."""
+
+    default_detail = "This account uses tokens that are bound to a key. It can have no API key."
+    default_code = "bound_tokens_only"
+
+
 class SecondStepFailed(exceptions.AuthenticationFailed):
     default_code = "second_step_failed"
 
@@ -144,7 +153,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         response["WWW-Authenticate"] = f'{response["WWW-Authenticate"]}, error="invalid_token"'
     response.data |= getattr(exc, "members", {})
     _explain(context["request"]._request, exc)
-    if isinstance(exc, RecentSignInRequired):
+    if isinstance(exc, RecentSignInRequired | InsufficientScope):
         response["WWW-Authenticate"] = exc.challenge
     if isinstance(exc, dpop.ProofRefused):
         _add_proof_headers(response, exc)
@@ -194,6 +203,8 @@ def _as_api_exception(exc: Exception) -> Exception:
     """Converts Django's Http404 and PermissionDenied. DRF does too, with arguments that are not texts."""
     if isinstance(exc, Http404):
         return exceptions.NotFound(_joined_texts(exc.args))
+    if isinstance(exc, NotInSupport):
+        return exceptions.PermissionDenied("A staff member who is signed in as the user may not do this.", exc.code)
     if isinstance(exc, PermissionDenied):
         return exceptions.PermissionDenied(_joined_texts(exc.args))
     if isinstance(exc, factors.SecondStepFailed):

@@ -17,6 +17,7 @@ from accounts.factors.second_step import MAX_STEP_LENGTH
 from accounts.models import AuthenticatorApp, Factor, Method, Passkey, RecoveryCodeSet, User
 from accounts.models.factors import NAME_MAX_LENGTH
 from api import step_up
+from api.api_keys import NO_KEYS
 from api.authentication import AuthenticatedRequest, sid_of
 from api.fields import NameField, StrictBooleanField, TextField
 from api.serializers import MAX_CODE_LENGTH
@@ -111,6 +112,7 @@ def representation(factor: Factor, **members: Any) -> dict[str, Any]:
 
 
 class FactorAPIView(APIView):
+    api_key_scopes = NO_KEYS
     """Writing needs a recent proof at the level that the account has."""
 
     request: AuthenticatedRequest

@@ -8,13 +8,13 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 from accounts import password_validation
-from accounts.forms import validate_visible
+from accounts.names import INVISIBLE, validate_visible
 
-# The characters that validate_visible refuses, for a pattern in ECMAScript, which has no \U escapes.
-INVISIBLE = re.sub(
+# The characters that validate_visible() refuses, for a pattern in ECMAScript, which has no \U escapes.
+INVISIBLE_CHARACTERS = re.sub(
     r"\\U([0-9a-f]{8})",
     lambda match: chr(int(match[1], 16)),
-    validate_visible.regex.pattern.strip("[]"),  # type: ignore[union-attr]
+    INVISIBLE.pattern.strip("[]"),
 )
 
 
@@ -56,9 +56,9 @@ class EmailTextField(TextField):
 
 
 class NameField(TextField):
-    """The name of a factor or a sign-in, with the rule of the pages: no invisible characters."""
+    """A name, with the rule of the pages: no control or invisible characters."""
 
-    schema = {"pattern": f"^[^{INVISIBLE}]*$"}
+    schema = {"pattern": f"^[^{INVISIBLE_CHARACTERS}]*$"}
 
     def to_internal_value(self, data: Any) -> str:
         # Not in `validators`: drf-spectacular would describe the characters that this one refuses.
@@ -79,4 +79,13 @@ class StrictBooleanField(serializers.BooleanField):
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):
             self.fail("invalid", input=data)
+        return data
+
+
+class StrictIntegerField(serializers.IntegerField):
+    """Takes numbers of JSON only; DRF's own also takes texts and 1.0."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if type(data) is not int:
+            self.fail("invalid")
         return data

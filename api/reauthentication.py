@@ -13,6 +13,7 @@ from accounts.factors.errors import SecondStepFailed
 from accounts.factors.second_step import MAX_STEP_LENGTH, Purpose
 from accounts.models import Method
 from api import errors, step_up
+from api.api_keys import NO_KEYS
 from api.authentication import AuthenticatedRequest, sid_of
 from api.fields import PasswordField, TextField
 from api.serializers import PasswordConfirmSerializer
@@ -35,6 +36,8 @@ class ReauthenticationSerializer(ProofSerializer):
 
 
 class ReauthenticationOptionsView(APIView):
+    api_key_scopes = NO_KEYS
+
     @extend_schema(operation_id="reauthentication_options", request=None, responses={200: PasskeyOptionsResponse})
     def post(self, request: AuthenticatedRequest) -> Response:
         """Get the options of the user's passkeys, to confirm who the user is. Send the `step` back."""
@@ -43,6 +46,8 @@ class ReauthenticationOptionsView(APIView):
 
 
 class ReauthenticateView(APIView):
+    api_key_scopes = NO_KEYS
+
     @extend_schema(
         operation_id="reauthenticate",
         request=ReauthenticationSerializer,

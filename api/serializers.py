@@ -17,7 +17,7 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.serializers import TokenObtainSerializer
 from rest_framework_simplejwt.utils import datetime_to_epoch
 
-from accounts import passwords, registration, starting
+from accounts import passwords, profiles, registration, starting
 from accounts.factors import passkeys, requirements, second_step
 from accounts.forms import MAX_LOGIN_LENGTH
 from accounts.models import (
@@ -34,6 +34,7 @@ from api import dpop, errors, metrics
 from api.blocklist.models import StatusIndex
 from api.errors import as_api_errors, as_throttled
 from api.fields import AudienceField, EmailTextField, NewPasswordField, PasswordField, TextField, UsernameField
+from api.profiles import ProfileFieldsMixin, fields_of
 from api.tokens import AccessToken, AnyToken, RefreshToken
 
 # Of the user id and of the token in a mailed link.
@@ -211,9 +212,7 @@ class TokenBlacklistSerializer(serializers.Serializer):
 # The account
 
 
-class UserSerializer(serializers.ModelSerializer):
-    first_name = TextField(max_length=150, required=False, allow_blank=True)
-    last_name = TextField(max_length=150, required=False, allow_blank=True)
+class UserSerializer(ProfileFieldsMixin, serializers.ModelSerializer):
     email_confirmed = serializers.SerializerMethodField(help_text="Whether `email` was confirmed by a mailed link.")
     new_email = serializers.EmailField(
         read_only=True, allow_blank=True, help_text="The address of a pending change, or an empty text."
@@ -225,8 +224,6 @@ class UserSerializer(serializers.ModelSerializer):
             "id",
             "username",
             "email",
-            "first_name",
-            "last_name",
             "date_joined",
             "email_confirmed",
             "new_email",
@@ -244,6 +241,9 @@ class RegistrationSerializer(serializers.Serializer):
     email = EmailTextField(max_length=254)
     password = NewPasswordField()
 
+    def get_fields(self) -> dict[str, serializers.Field]:
+        return super().get_fields() | fields_of(profiles.sign_up_names())
+
     def to_internal_value(self, data: Any) -> Any:
         """Counts the attempt first: validation reveals which names are taken."""
         with as_throttled():
@@ -257,7 +257,8 @@ class RegistrationSerializer(serializers.Serializer):
         return self._validate_by_model("email", email)
 
     def validate_password(self, password: str) -> str:
-        fields = {name: self.initial_data.get(name) for name in ("username", "email")}
+        names = filter(profiles.is_of_user, ("username", "email", *profiles.sign_up_names()))
+        fields = {name: self.initial_data.get(name) for name in names}
         user = User(**{name: text for name, text in fields.items() if isinstance(text, str)})
         return check_new_password(password, user)
 
@@ -271,7 +272,10 @@ class RegistrationSerializer(serializers.Serializer):
     def create(self, validated_data: dict[str, Any]) -> User:
         try:
             with as_throttled():
-                return registration.create_account(**validated_data)
+                profile = {
+                    name: validated_data.pop(name) for name in profiles.sign_up_names() if name in validated_data
+                }
+                return registration.create_account(**validated_data, profile=profile)
         except DjangoValidationError as error:
             raise ValidationError(error.message_dict) from error
 

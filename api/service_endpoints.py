@@ -4,6 +4,8 @@ This is not an OAuth authorization server: users and clients sign in here, not t
 """
 
 import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -23,9 +25,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework_simplejwt.exceptions import TokenError
 
-from accounts.models import User
+from accounts.api_keys import PREFIX
+from accounts.models import KeyScope, SignIn, User
 from api.authentication import AuthenticatedRequest
 from api.blocklist import status_list
+from api.blocklist.api_keys import find_sign_in
 from api.blocklist.status_list import status_lists
 from api.fields import TextField
 from api.keys import keyring
@@ -92,7 +96,7 @@ class FormView(APIView):
     def handle_exception(self, exc: Exception) -> Response:
         response = super().handle_exception(exc)
         if response.status_code in range(400, 500) and response.status_code not in (401, 403):
-            response.data["error"] = "invalid_request"
+            response.data.setdefault("error", "invalid_request")
         return response
 
 
@@ -125,16 +129,22 @@ class RevokeView(PublicView, FormView):
     def post(self, request: Request) -> Response:
         """
         Revoke a token (RFC 7009). A refresh token ends its sign-in; of an access token, only that token is blocked. An
-        unknown token is no error.
+        API key ends: who finds one can revoke it. An unknown token is no error.
         """
         form = TokenFormSerializer(data=request.data)
         form.is_valid(raise_exception=True)
-        try:
-            token = IssuedToken(form.validated_data["token"])
-            token.revoke()
-        except TokenError:
-            pass
+        _revoke(form.validated_data["token"])
         return Response({})
+
+
+def _revoke(found: str) -> None:
+    """Revokes an API key or a token. An unknown one is no error."""
+    if found.startswith(PREFIX):
+        if sign_in := find_sign_in(found.encode(errors="replace")):
+            sign_in.end(SignIn.Reason.SIGNED_OUT)
+        return
+    with suppress(TokenError):
+        IssuedToken(found).revoke()  # type: ignore[arg-type]
 
 
 class MayIntrospect(BasePermission):
@@ -148,6 +158,8 @@ class MayIntrospect(BasePermission):
 
 class IntrospectView(FormView):
     permission_classes = (MayIntrospect,)
+    # It changes nothing.
+    api_key_scopes: Mapping[str, str] = {"POST": KeyScope.READ.value}
 
     @extend_schema(
         operation_id="introspect",
@@ -175,6 +187,7 @@ class IntrospectView(FormView):
         if user is None or token["token_type"] != AccessToken.token_type:
             return Response({"active": False})
         claims = {name: token[name] for name in ("iss", "sub", "aud", "exp", "iat", "jti", "sid")}
+        claims |= {name: token[name] for name in ("act", "scope") if name in token.payload}
         if token.key_thumbprint:
             # RFC 9449, section 6.2
             claims["cnf"] = {"jkt": token.key_thumbprint}

@@ -15,7 +15,8 @@ from accounts import ending
 from accounts.http.headers import CLEAR_SITE_DATA
 from accounts.models import SecurityEvent, SignIn, SignInQuerySet
 from api import step_up
-from api.authentication import AuthenticatedRequest, sid_of
+from api.api_keys import NO_KEYS, READ_ONLY
+from api.authentication import AuthenticatedRequest, sid_of, uses_session
 from api.fields import NameField
 
 # How long the sign-ins that ended or expired are listed.
@@ -93,6 +94,7 @@ OTHERS_ENDED_RESPONSE = OpenApiResponse(
 )
 class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
     serializer_class = SignInSerializer
+    api_key_scopes = READ_ONLY
 
     def get_queryset(self) -> SignInQuerySet:
         return SignIn.objects.filter(user=self.request.user.pk).live()
@@ -121,7 +123,8 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
         self._check_recent(request)
         sign_in = generics.get_object_or_404(SignIn, user=request.user.pk, pk=pk)
         sign_in.end(SignIn.Reason.ENDED_BY_USER)
-        return Response(status=status.HTTP_204_NO_CONTENT, headers=sign_out_headers(request, sign_in == request.auth))
+        headers = sign_out_headers(request, ends_current=sign_in.sid == sid_of(request))
+        return Response(status=status.HTTP_204_NO_CONTENT, headers=headers)
 
     @extend_schema(
         operation_id="end_other_sign_ins",
@@ -157,7 +160,7 @@ class SignInViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
 
 def sign_out_headers(request: AuthenticatedRequest, ends_current: bool = True) -> dict[str, str]:
     """The headers of a response that signs a browser out."""
-    return {"Clear-Site-Data": CLEAR_SITE_DATA} if ends_current and isinstance(request.auth, SignIn) else {}
+    return {"Clear-Site-Data": CLEAR_SITE_DATA} if ends_current and uses_session(request) else {}
 
 
 @extend_schema_view(
@@ -190,6 +193,7 @@ class SecurityEventView(generics.ListAPIView):
 
 
 class NotMeView(APIView):
+    api_key_scopes = NO_KEYS
     permission_classes = (IsAuthenticated, step_up.RecentAuthentication)
 
     @extend_schema(

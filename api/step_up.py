@@ -20,7 +20,8 @@ from rest_framework_simplejwt.utils import datetime_to_epoch
 
 from accounts.factors import requirements
 from accounts.models import Method, SignIn
-from api.authentication import AuthenticatedRequest, read_sign_in, sid_of
+from api.api_keys import ApiKey, ApiKeyNotAllowed
+from api.authentication import AuthenticatedRequest, read_sign_in, sid_of, uses_session
 from api.errors import RecentSignInRequired, SessionRequired
 
 
@@ -90,11 +91,13 @@ def refuse(
 def current_sign_in(request: AuthenticatedRequest) -> SignIn | None:
     """
     The sign-in of the request, read from the database; None if it was deleted, or after a test's force_authenticate().
-    Raises NotAuthenticated without a user, and as read_sign_in(). One statement.
+    Raises NotAuthenticated without a user, ApiKeyNotAllowed for an API key, and as read_sign_in(). One statement.
     """
     if not request.user.is_authenticated:
         raise NotAuthenticated
-    if isinstance(request.auth, SignIn):
+    if isinstance(request.auth, ApiKey):
+        raise ApiKeyNotAllowed
+    if uses_session(request):
         return read_sign_in(request)
     return SignIn.objects.filter(pk=sid_of(request), user=request.user.pk).first()
 
@@ -112,7 +115,7 @@ def can_change_key(request: AuthenticatedRequest, sign_in: SignIn) -> bool:
     Returns whether the session key can be replaced, if the sign-in has one: an access token of a browser's session
     cannot do what needs that. A proof and a new password make a stolen cookie worthless (OWASP ASVS 7.2.4).
     """
-    return sign_in.kind != SignIn.Kind.BROWSER or isinstance(request.auth, SignIn)
+    return sign_in.kind != SignIn.Kind.BROWSER or uses_session(request)
 
 
 def _is_from_before_proof(request: AuthenticatedRequest, sign_in: SignIn) -> bool:
@@ -143,6 +146,6 @@ def mark_reauthenticated(request: AuthenticatedRequest, sign_in: SignIn, method:
     Replaces the session key of a browser (OWASP ASVS 7.2.4), and records the proof: in this order, so that the old key
     never has it.
     """
-    if isinstance(request.auth, SignIn):
+    if uses_session(request):
         request._request.session.cycle_key()
     sign_in.mark_reauthenticated(method)

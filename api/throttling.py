@@ -2,13 +2,13 @@
 
 import secrets
 import time
+from typing import Any
 
 from django.core.cache import cache
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.locmem import LocMemCache
 from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
-from rest_framework.views import APIView
 
 from accounts import addresses, rate_limits
 from accounts.http import request_context
@@ -29,7 +29,7 @@ class AddressThrottle(SimpleRateThrottle):
     _retry_at = 0.0
     duration: int
 
-    def allow_request(self, request: Request, view: APIView) -> bool:
+    def allow_request(self, request: Request, view: Any) -> bool:
         if time.monotonic() < AddressThrottle._retry_at:
             return self._is_allowed(request, view, self.local_cache)
         try:
@@ -39,7 +39,7 @@ class AddressThrottle(SimpleRateThrottle):
             AddressThrottle._retry_at = time.monotonic() + RETRY_SECONDS
             return self._is_allowed(request, view, self.local_cache)
 
-    def _is_allowed(self, request: Request, view: APIView, counts: BaseCache) -> bool:
+    def _is_allowed(self, request: Request, view: Any, counts: BaseCache) -> bool:
         self.cache = counts
         return super().allow_request(request, view)
 
@@ -50,7 +50,7 @@ class AddressThrottle(SimpleRateThrottle):
             raise ValueError("not a history of requests")
         return super().throttle_failure()
 
-    def get_cache_key(self, request: Request, view: APIView) -> str:
+    def get_cache_key(self, request: Request, view: Any) -> str:
         # Not DRF's get_ident(), which trusts the X-Forwarded-For of every client.
         address = request_context.ip_address()
         # Clients without an address share many counters at random (accounts.rate_limits), so that none gets long.
@@ -61,6 +61,16 @@ class AddressThrottle(SimpleRateThrottle):
 
 class TokenThrottle(AddressThrottle):
     scope = "tokens"
+
+
+class RefusedKeyThrottle(AddressThrottle):
+    """Counts API keys that are not valid, at the rate of `tokens`."""
+
+    scope = "keys"
+
+    def get_rate(self) -> str | None:
+        rate: str | None = self.THROTTLE_RATES[TokenThrottle.scope]
+        return rate
 
 
 class AccountThrottle(AddressThrottle):

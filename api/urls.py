@@ -4,7 +4,9 @@ from django.urls import path
 from rest_framework_simplejwt import views as simplejwt
 
 from api import (
+    api_key_endpoints,
     browser_session,
+    device_flow,
     email_addresses,
     factors,
     reauthentication,
@@ -27,6 +29,8 @@ urlpatterns = [
     path("token/second-step/", sign_in_steps.SecondStepView.as_view()),
     path("token/passkey/options/", sign_in_steps.PasskeyOptionsView.as_view()),
     path("token/passkey/", sign_in_steps.PasskeySignInView.as_view()),
+    path("device/code/", device_flow.DeviceCodeView.as_view()),
+    path("device/token/", device_flow.DeviceTokenView.as_view()),
     path("session/", browser_session.SessionView.as_view()),
     path("session/second-step/", browser_session.SessionSecondStepView.as_view()),
     path("session/passkey/options/", browser_session.SessionPasskeyOptionsView.as_view()),
@@ -39,6 +43,7 @@ urlpatterns = [
     path("sign-ins/end-all/", sign_ins.SignInViewSet.as_view({"post": "end_all"})),
     path("sign-ins/<uuid:pk>/", sign_ins.SignInViewSet.as_view({"patch": "rename", "delete": "destroy"})),
     path("sign-ins/ended/", sign_ins.EndedSignInView.as_view()),
+    path("api-keys/", api_key_endpoints.ApiKeyView.as_view()),
     path("events/", sign_ins.SecurityEventView.as_view()),
     path("events/<int:pk>/not-me/", sign_ins.NotMeView.as_view()),
     path("register/", views.RegisterView.as_view()),

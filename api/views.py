@@ -10,9 +10,10 @@ from rest_framework.views import APIView
 
 from accounts import passwords
 from accounts.factors import requirements
-from accounts.models import SignIn, User
+from accounts.models import User
 from api import serializers, step_up
-from api.authentication import AuthenticatedRequest
+from api.api_keys import NO_KEYS
+from api.authentication import AuthenticatedRequest, uses_session
 from api.openapi.responses import EMPTY
 from api.sign_ins import sign_out_headers
 from api.throttling import AccountThrottle
@@ -29,7 +30,7 @@ class PublicView(APIView):
     get=extend_schema(operation_id="me", description="Get the user who is signed in."),
     patch=extend_schema(
         operation_id="change_me",
-        description="Change the user's first and last name.",
+        description="Change fields of the user's profile, such as the first and last name.",
         examples=[OpenApiExample("names", {"first_name": "Alice", "last_name": "Ayres"}, request_only=True)],
     ),
 )
@@ -61,6 +62,8 @@ class RegisterView(PublicView, generics.CreateAPIView):
 
 
 class PasswordChangeView(APIView):
+    api_key_scopes = NO_KEYS
+
     @extend_schema(
         operation_id="change_password",
         request=serializers.PasswordChangeSerializer,
@@ -83,12 +86,14 @@ class PasswordChangeView(APIView):
         serializer = serializers.PasswordChangeSerializer(user, data=request.data, context={"request": request})
         serializer.is_valid(raise_exception=True)
         passwords.change(serializer.instance, serializer.validated_data["new_password"], keep=current)
-        if isinstance(request.auth, SignIn):
+        if uses_session(request):
             update_session_auth_hash(request._request, serializer.instance)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 class PasswordConfirmView(APIView):
+    api_key_scopes = NO_KEYS
+
     @extend_schema(
         operation_id="confirm_password",
         request=serializers.PasswordConfirmSerializer,
@@ -152,6 +157,8 @@ class PasswordResetConfirmView(PublicView):
 
 
 class DeleteAccountView(APIView):
+    api_key_scopes = NO_KEYS
+
     @extend_schema(
         operation_id="delete_me",
         description="Delete the user's account, and end all of its sign-ins. Send the password, or first prove who the "
@@ -172,6 +179,6 @@ class DeleteAccountView(APIView):
         else:
             step_up.check_confirmed(request)
         user.delete()
-        if isinstance(request.auth, SignIn):
+        if uses_session(request):
             logout(request._request)
         return Response(status=status.HTTP_204_NO_CONTENT, headers=sign_out_headers(request))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import quote
@@ -44,12 +45,19 @@ class StaffSignInView(LoginView):
 class StaffSite(admin.AdminSite):
     """Django's admin with an overview on its first page."""
 
-    site_title = _("Wristband & Passport")
-    site_header = _("Wristband & Passport: staff")
     index_title = _("Overview")
     index_template = "admin/overview.html"
     # It would take a quarter of the width of a list; the overview and the breadcrumbs link to all lists.
     enable_nav_sidebar = False
+
+    @property
+    def site_title(self) -> str:
+        name: str = settings.SITE_NAME
+        return name
+
+    @property
+    def site_header(self) -> str:
+        return _("%(site)s: staff") % {"site": settings.SITE_NAME}
 
     @method_decorator(never_cache)
     @login_not_required

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 
+from accounts.http import uploads
 from accounts.http.layers import RequestLayer
 from api.parsers import MAX_BODY_BYTES
 from project import error_pages
@@ -68,6 +69,8 @@ class ChunkedBodyMiddleware(RequestLayer):
 
 def _limit(request: HttpRequest) -> int:
     """In bytes."""
+    if (declared := uploads.max_bytes_at(request.path_info)) is not None:
+        return declared
     if request.path_info.startswith("/api/"):
         return MAX_BODY_BYTES
     return settings.DATA_UPLOAD_MAX_MEMORY_SIZE or MAX_BODY_BYTES

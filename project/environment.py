@@ -4,6 +4,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from email.utils import parseaddr
 from importlib.util import find_spec
 from io import StringIO
@@ -16,7 +17,9 @@ from django.core.exceptions import ImproperlyConfigured
 
 from accounts import hash_list
 from project.setting_values import (
+    GROUP_LIMITS_EXPECTED,
     SITE_HOST,
+    group_limits,
     has_port_in_range,
     is_events_url,
     is_geoip_database,
@@ -42,15 +45,30 @@ ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://(?:\*\.)?{HOST}(?::[0-9]{{1,5}})?")
 EMAIL_ADDRESS = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
 # For URLs and headers: no white space, quotes or control characters.
 WORD = re.compile(r"[!#-~]+")
+# RFC 9110, section 5.1, without the characters that are in no name in use: "*" has a meaning in CORS.
+HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 # RFC 9116, section 2.5.3.
 CONTACT = re.compile(rf"(?:mailto:{EMAIL_ADDRESS.pattern}|https://{WORD.pattern}|tel:\+[0-9-]+)")
+# The longest name that the header of a page at 320 px, a subject line and an authenticator app show.
+MAX_NAME_LENGTH = 60
 MAIL_SCHEMES = ("smtp", "smtp+tls", "smtp+ssl", "smtps", "consolemail", "filemail", "memorymail", "dummymail")
 RATE_EXPECTED = "a number, a slash, and second, minute, hour or day, such as 600/minute"
 URL_EXPECTED = "a URL such as {example}; characters such as / # ? @ in a user name or password are percent-encoded"
 
+# What unset variables count as, in place of the defaults of project.settings.
+_defaults: dict[str, str] = {}
+
+
+def set_defaults(**values: str) -> None:
+    """Sets the defaults of variables, as they are written in the environment. Call it before project.settings loads."""
+    _defaults.update(values)
+
 
 class Environment:
-    """An empty variable counts as unset; so does an invalid one, with a problem. Spaces around items are ignored."""
+    """
+    An empty variable counts as unset; so does an invalid one, with a problem. Spaces around items are ignored. An unset
+    variable has the value that set_defaults() gave it, or else the default of the caller.
+    """
 
     def __init__(self) -> None:
         self.names: set[str] = set()
@@ -96,17 +114,28 @@ class Environment:
             self.problems.append(problem)
 
     def stop_if_refused(self) -> None:
-        """Raises ImproperlyConfigured with one line for each problem."""
+        """Raises ImproperlyConfigured with one line for each problem. All variables must have been read."""
+        for name in sorted(_defaults.keys() - self.names):
+            self.problems.append(f"{name} has a default by set_defaults(), and is no setting of this project.")
         if self.problems:
             # Without the original error, which may contain the value.
             raise ImproperlyConfigured("\n".join(dict.fromkeys(self.problems))) from None
 
     def raw(self, name: str) -> str:
         self.names.add(name)
-        return os.environ.get(name, "")
+        value = os.environ.get(name, "")
+        return value if value.strip() else _defaults.get(name, "")
 
     def text(self, name: str, default: str = "") -> str:
         return self.raw(name).strip() or default
+
+    def title(self, name: str, default: str) -> str:
+        """A name for people: printable, in one line."""
+        value = self.text(name, default)
+        if value.isprintable() and len(value) <= MAX_NAME_LENGTH:
+            return value
+        self.refuse(name, f"printable text of at most {MAX_NAME_LENGTH} characters", value)
+        return default
 
     def word(self, name: str, default: str = "", min_length: int = 0, is_secret: bool = False) -> str:
         value = self.text(name, default)
@@ -123,6 +152,9 @@ class Environment:
 
     def words(self, name: str) -> list[str]:
         return self._list(name, WORD.fullmatch, "printable ASCII without spaces or quotes, separated by commas")
+
+    def header_names(self, name: str) -> list[str]:
+        return self._list(name, HEADER_NAME.fullmatch, "names of headers such as X-Requested-With, separated by commas")
 
     def boolean(self, name: str, default: bool = False) -> bool:
         value = self.text(name)
@@ -160,8 +192,8 @@ class Environment:
 
     def rate(self, name: str, default: str) -> str | None:
         """A rate of DRF's throttles. Unset: the default. Empty: None, which means no limit."""
-        value = self.raw(name).strip() if name in os.environ else default
         self.names.add(name)
+        value = os.environ.get(name, _defaults.get(name, default)).strip()
         if not value or RATE.fullmatch(value):
             return value or None
         self.refuse(name, f"nothing, for no limit, or {RATE_EXPECTED}", value)
@@ -196,6 +228,16 @@ class Environment:
                 continue
             expected = f"origins such as {schemes[0]}://app.example.org, on the same site as SITE_URL or ALLOWED_HOSTS"
             self.refuse(name, expected, origin)
+        return found
+
+    def group_limits(self, name: str) -> dict[str, tuple[timedelta, timedelta]]:
+        """The idle time and the maximum age of sign-ins by group, written as group=minutes/hours."""
+        found = {}
+        for value in self.items(name):
+            if limits := group_limits(value):
+                found[limits.group] = limits.idle, limits.max_age
+            else:
+                self.refuse(name, GROUP_LIMITS_EXPECTED, value)
         return found
 
     def networks(self, name: str) -> list[str]:

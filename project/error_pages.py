@@ -11,6 +11,7 @@ from django.utils.encoding import escape_uri_path
 from django.utils.http import escape_leading_slashes
 
 from accounts.http import post_only
+from accounts.support import NotInSupport
 from api import outages
 from api.authentication import log_refused_form
 from api.errors import RETRY_AFTER_SECONDS
@@ -40,7 +41,7 @@ def _error_page(request: HttpRequest, code: str, http_status: HTTPStatus, detail
         response.refusal_code = code  # type: ignore[attr-defined]
         return response
     # A page about an error of the server is rendered without session and database, which may be unavailable.
-    context |= site_context.links() | {"theme": theme_of(request)}
+    context |= site_context.brand() | site_context.links() | {"theme": theme_of(request)}
     return HttpResponse(render_to_string("error.html", context), status=http_status, headers={"Vary": "Cookie"})
 
 
@@ -60,6 +61,9 @@ def length_required(request: HttpRequest) -> HttpResponse:
 
 
 def permission_denied(request: HttpRequest, exception: PermissionDenied) -> HttpResponse:
+    if isinstance(exception, NotInSupport):
+        detail = "A staff member who is signed in as the user may not do this."
+        return _error_page(request, exception.code, HTTPStatus.FORBIDDEN, detail)
     return _error_page(request, "permission_denied", HTTPStatus.FORBIDDEN, "You may not do this.")
 
 

@@ -62,4 +62,9 @@ def _request_of(record: logging.LogRecord) -> HttpRequest | None:
 def _user_of(request: HttpRequest) -> dict[str, Any]:
     """Only what is known already: to log a line needs no query."""
     authenticated = getattr(request, "auth", None) or getattr(getattr(request, "session", None), "loaded_sign_in", None)
-    return {"sid": str(authenticated.sid), "user_id": authenticated.user_id} if authenticated else {}
+    if not authenticated:
+        return {}
+    support = getattr(authenticated, "support", None) or authenticated
+    # The staff member who is signed in as the user.
+    actor = {"actor_id": support.actor_id} if getattr(support, "actor_sid", None) else {}
+    return {"sid": str(authenticated.sid), "user_id": authenticated.user_id} | actor

@@ -1,6 +1,7 @@
 """SECRET_KEY: read from the environment, or generated for development, and checked for strength."""
 
 import os
+import sys
 from pathlib import Path
 
 from django.core.management.utils import get_random_secret_key
@@ -9,11 +10,18 @@ from project.environment import Environment
 
 MIN_LENGTH = 50
 MIN_DISTINCT_CHARACTERS = 5
+# Commands of manage.py that sign and encrypt nothing.
+KEYLESS_COMMANDS = ("makemigrations", "createsuperuser")
 
 
 def secret_key(env: Environment, folder: Path, *, debug: bool) -> str:
-    """Empty if it is not set and no key can be generated: `env` then has the problem."""
+    """
+    A random key, which is not stored, if it is not set and a command needs none. Empty if it is not set and no key can
+    be generated: `env` then has the problem.
+    """
     key = env.raw("SECRET_KEY")
+    if not key and not debug and _is_keyless_command():
+        return get_random_secret_key()
     if not key and debug:
         try:
             return _development_key(folder)
@@ -22,7 +30,8 @@ def secret_key(env: Environment, folder: Path, *, debug: bool) -> str:
             env.require(False, problem)
     env.require(
         debug or not is_weak(key),
-        "Outside DEBUG, SECRET_KEY must be set to a long random value of its own (50 characters or more).",
+        "Outside DEBUG, SECRET_KEY must be set to a long random value of its own (50 characters or more). To work on "
+        "the project, set DEBUG=true.",
     )
     return key
 
@@ -39,6 +48,11 @@ def secret_key_fallbacks(env: Environment, *, debug: bool) -> list[str]:
 def is_weak(key: str) -> bool:
     """As Django's deployment check security.W009."""
     return len(key) < MIN_LENGTH or len(set(key)) < MIN_DISTINCT_CHARACTERS or key.startswith("django-insecure-")
+
+
+def _is_keyless_command() -> bool:
+    program, *arguments = sys.argv
+    return Path(program).name in ("manage.py", "django-admin") and not set(arguments[:1]).isdisjoint(KEYLESS_COMMANDS)
 
 
 def _development_key(folder: Path) -> str:

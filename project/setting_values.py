@@ -4,6 +4,8 @@ import ipaddress
 import os
 import re
 from collections.abc import Sequence
+from datetime import timedelta
+from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 SITE_HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*")
@@ -13,6 +15,11 @@ GEOIP_TYPE = re.compile(r"city|country|enterprise|location", re.IGNORECASE)
 LINK = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&'()*+,;=._~%{}-]+")
 LINK_PLACEHOLDERS = ("{uid}", "{token}")
 EVENT_SCHEMES = ("syslog+tcp", "syslog+tls", "otlp+http", "otlp+https", "file")
+# A group, the minutes that a sign-in may be unused, and the hours that it may last.
+GROUP_LIMIT = re.compile(r"([^=/]+)=([0-9]{2,4})/([0-9]{1,4})")
+GROUP_LIMITS_EXPECTED = (
+    "a group, =, the minutes without use (10 to 1440), / and the hours in all (1 to 8760), such as support=30/8"
+)
 WITHOUT_HOST = ("unix", "file", "consolemail", "filemail", "memorymail", "dummymail")
 
 
@@ -64,6 +71,24 @@ def is_geoip_database(path: str) -> bool:
             return bool(GEOIP_TYPE.search(database.metadata().database_type))
     except (OSError, ValueError, maxminddb.InvalidDatabaseError):
         return False
+
+
+class GroupLimits(NamedTuple):
+    """The limits of the sign-ins of a group's members."""
+
+    group: str
+    idle: timedelta
+    max_age: timedelta
+
+
+def group_limits(value: str) -> GroupLimits | None:
+    """None if it is not valid."""
+    match = GROUP_LIMIT.fullmatch(value)
+    if match is None:
+        return None
+    minutes, hours = int(match[2]), int(match[3])
+    is_in_range = 10 <= minutes <= 1440 and 1 <= hours <= 8760
+    return GroupLimits(match[1].strip(), timedelta(minutes=minutes), timedelta(hours=hours)) if is_in_range else None
 
 
 def has_port_in_range(origin: str) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 from datetime import timedelta
+from email.utils import formataddr
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -28,6 +29,13 @@ env = Environment()
 env.read_file(BASE_DIR / ".env")
 
 DEBUG = env.boolean("DEBUG")
+
+# The brand: the name in pages, mails and apps; a logo and a style sheet (unset: none), as paths of static files; the
+# colour of buttons in mails, on a light and on a dark ground.
+SITE_NAME = env.title("SITE_NAME", default="Wristband & Passport")
+BRAND_LOGO, BRAND_CSS, BRAND_COLORS = "accounts/favicon.svg", "", ("#0b5c6b", "#6fc7d6")
+# The model with more fields of users, such as "product.Profile" (accounts.profiles). Unset: none.
+PROFILE_MODEL = ""
 
 # Installs /compare/, the page that compares both modes and creates throw-away accounts.
 DEMO = env.boolean("DEMO", default=DEBUG and not env.text("DATABASE_URL"))
@@ -106,9 +114,11 @@ MIDDLEWARE = [
     "accounts.http.middleware.CommonMiddleware",
     # After the host check, and before CsrfViewMiddleware reads the form.
     "project.chunked_bodies.ChunkedBodyMiddleware",
+    "project.uploads.UploadMiddleware",
     "accounts.http.middleware.FetchMetadataMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "accounts.http.middleware.AuthenticationMiddleware",
+    "accounts.http.support.SupportMiddleware",
     "accounts.http.middleware.TooManyAttemptsMiddleware",
     "project.middleware.TooManyRequestsMiddleware",
     "project.middleware.MessageMiddleware",
@@ -221,13 +231,25 @@ SIGN_IN_MAX = timedelta(days=env.integer("SIGN_IN_MAX_DAYS", default=30, low=1, 
 REMEMBER_ME_IDLE_TIMEOUT = timedelta(days=env.integer("BROWSER_SESSION_DAYS", default=14, low=1, high=3650))
 # The idle timeout of a browser whose user did not choose to stay signed in.
 BROWSER_IDLE_TIMEOUT = timedelta(days=1)
+# Shorter limits of staff members and of members of groups (accounts.models.limits). Zero: as for all users.
+STAFF_IDLE = timedelta(minutes=env.integer("STAFF_IDLE_MINUTES", default=0, low=10, high=1440))
+STAFF_MAX = timedelta(hours=env.integer("STAFF_MAX_HOURS", default=0, low=1, high=8760))
+GROUP_LIMITS = env.group_limits("GROUP_LIMITS")
+# The oldest sign-in of a user beyond this number ends. 0: no limit.
+SIGN_INS_PER_USER = env.integer("SIGN_INS_PER_USER", default=0, low=0, high=1000)
 ACCESS_TOKEN = timedelta(minutes=env.integer("ACCESS_TOKEN_MINUTES", default=5, low=1, high=1440))
 REFRESH_TOKEN = timedelta(days=env.integer("REFRESH_TOKEN_DAYS", default=14, low=1, high=3650))
+# The longest lifetime of an API key. 0: there are no API keys, and existing ones are refused.
+API_KEY_MAX = timedelta(days=env.integer("API_KEY_MAX_DAYS", default=365, low=0, high=3650))
+# Programs without a browser can sign in by a code that their user types into a page (RFC 8628).
+DEVICE_FLOW = env.boolean("DEVICE_FLOW")
 # For how long a process accepts a session that it has checked, without a statement. 0: each request is checked.
 SESSION_RECHECK = timedelta(seconds=env.integer("SESSION_RECHECK_SECONDS", default=30, low=0, high=300))
 # Sensitive actions require the password again if it was last entered longer ago.
 REAUTHENTICATION_TIMEOUT = timedelta(minutes=env.integer("RECENT_PROOF_MINUTES", default=15, low=1, high=43200))
 REFRESH_GRACE = timedelta(seconds=env.integer("REFRESH_GRACE_SECONDS", default=10, low=0, high=3600))
+# For how long the parent of a refresh token that was never used is accepted as a retry (SignIn.is_late_retry).
+REFRESH_PARENT_GRACE = timedelta(days=env.integer("REFRESH_PARENT_GRACE_DAYS", default=0, low=0, high=90))
 # Which accounts can have, or must have, a second factor (accounts.factors.requirements).
 SECOND_FACTOR = env.choice("SECOND_FACTOR", ["off", "offered", "staff", "all"]) or "offered"
 # How long `manage.py prune` keeps sign-ins that have ended, security events, and accounts that were never confirmed.
@@ -250,6 +272,8 @@ SESSION_COOKIE_AGE = int(SIGN_IN_MAX.total_seconds())
 SESSION_COOKIE_NAME = COOKIE_NAME.format("sessionid")
 SESSION_COOKIE_SECURE = not DEBUG
 SESSION_COOKIE_SAMESITE = "Lax"
+# The session of a staff member who is signed in as a user meanwhile (accounts.support).
+STAFF_COOKIE_NAME = COOKIE_NAME.format("staff")
 CSRF_COOKIE_NAME = COOKIE_NAME.format("csrftoken")
 CSRF_COOKIE_SECURE = not DEBUG
 CSRF_COOKIE_SAMESITE = "Lax"
@@ -308,7 +332,7 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
-    "TITLE": "Wristband & Passport",
+    "TITLE": SITE_NAME,
     "DESCRIPTION": "API clients authenticate with an access token and renew it with a refresh token; the project's own "
     "pages use a session cookie. Every error has a `detail` for people and a `code` for programs.",
     "VERSION": "1",
@@ -318,6 +342,8 @@ SPECTACULAR_SETTINGS = {
     "SORT_OPERATIONS": False,
     "ENUM_NAME_OVERRIDES": {
         "SignInKind": "accounts.models.SignIn.Kind",
+        "KeyScope": "accounts.models.KeyScope",
+        "TokenType": ["Bearer", "DPoP"],
         "SecurityEventType": "accounts.models.SecurityEvent.Type",
     },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "api.openapi.schema.add_health"],
@@ -335,8 +361,9 @@ SECURE_REDIRECT_EXEMPT = [r"^api/", r"^health/", r"^metrics$"]
 # Exempt from the host check: load balancers send the address of the instance as Host.
 PROBE_PATHS = ["/health/live", "/health/ready"]
 SECURE_HSTS_SECONDS = 0 if DEBUG else 365 * 24 * 3600
-SECURE_HSTS_INCLUDE_SUBDOMAINS = not DEBUG
-SECURE_HSTS_PRELOAD = not DEBUG
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.boolean("HSTS_SUBDOMAINS", default=True)
+SECURE_HSTS_PRELOAD = env.boolean("HSTS_PRELOAD")
+env.require(SECURE_HSTS_INCLUDE_SUBDOMAINS or not SECURE_HSTS_PRELOAD, "HSTS_PRELOAD needs HSTS_SUBDOMAINS.")
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 X_FRAME_OPTIONS = "DENY"
@@ -363,16 +390,16 @@ PERMISSIONS_POLICY: dict[str, list[str]] = {
 }
 # The maximum size of a form, without files. The API has its own limit (api.parsers).
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * env.integer("MAX_FORM_KILOBYTES", default=256, low=16, high=1_000_000)
-# No page accepts files: a large one is discarded, never written to a temporary folder.
+# A view that accepts larger files declares their size (accounts.http.uploads). Only these go to a temporary folder.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 
 # Pages of other origins use a token; the session cookie is not accepted from them (api.authentication), except from
 # APP_ORIGINS, which api.middleware adds.
 CORS_URLS_REGEX = r"^/(api|\.well-known)/"
 CORS_ALLOW_CREDENTIALS = False
-CORS_ALLOW_METHODS = ["GET", "POST", "PATCH", "DELETE", "OPTIONS"]
-CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "dpop"]
-CORS_EXPOSE_HEADERS = ["DPoP-Nonce", "Retry-After", "WWW-Authenticate"]
+CORS_ALLOW_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "dpop", *env.header_names("CORS_ALLOW_HEADERS")]
+CORS_EXPOSE_HEADERS = ["DPoP-Nonce", "Retry-After", "WWW-Authenticate", *env.header_names("CORS_EXPOSE_HEADERS")]
 # In seconds. Browsers cache the answer to a preflight request for two hours at most.
 CORS_PREFLIGHT_MAX_AGE = 7200
 
@@ -383,7 +410,7 @@ MAIL_SERVER = environ.Env.email_url_config(EMAIL_URL or ("consolemail://" if DEB
 MAIL_TIMEOUT_SECONDS = 10
 vars().update(mail_settings(MAIL_SERVER, MAIL_TIMEOUT_SECONDS))
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
-DEFAULT_FROM_EMAIL = env.email_address("DEFAULT_FROM_EMAIL", default="Wristband & Passport <noreply@localhost>")
+DEFAULT_FROM_EMAIL = env.email_address("DEFAULT_FROM_EMAIL", default=formataddr((SITE_NAME, "noreply@localhost")))
 
 # Metrics: for clients with one of these addresses, or with this token.
 

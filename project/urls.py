@@ -13,6 +13,9 @@ from project import health, views
 from project.csp_reports import CspReportView
 from project.metrics_view import metrics_view
 
+# A product's own URL conf imports them (PRODUCT.md).
+__all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
+
 urlpatterns = [
     path("", views.HomeView.as_view(), name="home"),
     path("accounts/", include("accounts.urls")),

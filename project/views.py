@@ -21,6 +21,7 @@ from accounts.sessions import BrowserRequest
 from project import theme
 from project.differences import differences
 from project.proofs import proofs
+from project.site_context import DEFAULT_LOGO
 
 # As in README.md.
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python manage.py start"
@@ -37,23 +38,30 @@ Disallow: /api/
 
 @require_safe
 def favicon(request: HttpRequest) -> HttpResponse:
-    return redirect(static("accounts/favicon.ico"))
+    is_ours = settings.BRAND_LOGO == DEFAULT_LOGO
+    return redirect(static("accounts/favicon.ico" if is_ours else settings.BRAND_LOGO))
 
 
 @require_safe
 def manifest(request: HttpRequest) -> HttpResponse:
     """The manifest of the web app (W3C), for the name and the icon on a home screen."""
-    sizes = {"accounts/icon-192.png": "192x192", "accounts/icon-512.png": "512x512"}
     described = {
-        "name": "Wristband & Passport",
-        "short_name": "Wristband",
+        "name": settings.SITE_NAME,
+        "short_name": settings.SITE_NAME,
         "start_url": "/",
         "display": "browser",
         "background_color": "#faf8f4",
-        "theme_color": "#0b5c6b",
-        "icons": [{"src": static(name), "sizes": size, "type": "image/png"} for name, size in sizes.items()],
+        "theme_color": settings.BRAND_COLORS[0],
+        "icons": _icons(),
     }
     return JsonResponse(described, content_type="application/manifest+json")
+
+
+def _icons() -> list[dict[str, str]]:
+    if settings.BRAND_LOGO != DEFAULT_LOGO:
+        return [{"src": static(settings.BRAND_LOGO), "sizes": "any", "type": "image/svg+xml"}]
+    sizes = {"accounts/icon-192.png": "192x192", "accounts/icon-512.png": "512x512"}
+    return [{"src": static(name), "sizes": size, "type": "image/png"} for name, size in sizes.items()]
 
 
 @require_safe
@@ -95,20 +103,24 @@ class ThemeView(View):
 
 
 class HomeView(TemplateView):
-    """The home page: of the account for a signed-in user, of the site for a visitor."""
+    """The home page: of the account for a signed-in user; for a visitor, of the demo or of the site."""
 
     request: BrowserRequest
     template_name = "home.html"
 
     def get_template_names(self) -> list[str]:
-        return ["accounts/overview.html"] if self.request.session.sign_in else super().get_template_names()
+        if self.request.session.sign_in:
+            return ["accounts/overview.html"]
+        return ["compare/home.html"] if settings.DEMO else super().get_template_names()
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)
         sign_in = self.request.session.sign_in
-        return context | (self._account(sign_in) if sign_in else self._site())
+        return context | (self._account(sign_in) if sign_in else self._demo())
 
-    def _site(self) -> dict[str, Any]:
+    def _demo(self) -> dict[str, Any]:
+        if not settings.DEMO:
+            return {}
         return {"install": INSTALL, "proofs": proofs(), "differences": differences()}
 
     def _account(self, sign_in: SignIn) -> dict[str, Any]:

@@ -5,6 +5,8 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -12,16 +14,19 @@ import hypothesis
 import jwt
 import pytest
 import time_machine
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
+from django.db.models.signals import post_migrate
 from django.test import Client, override_settings
 from django.utils import timezone, translation
 
 from accounts import rate_limits, refusals
 from accounts.mail_worker import Worker
 from accounts.models import QueuedMail, SignIn
+from api.blocklist.api_keys import remembered_keys
 from api.blocklist.mirror import mirror
 from api.blocklist.sessions import remembered_sessions
 from tests import servers
@@ -103,6 +108,19 @@ def django_db_modify_db_settings(
 
 
 @pytest.fixture(scope="session", autouse=True)
+def rows_of_migrations() -> Iterator[None]:
+    """Makes the group Support again after a test that has emptied the database, whatever the order of the tests."""
+    migration = import_module("accounts.migrations.0013_support_group")
+
+    def make_group(**kwargs: Any) -> None:
+        migration.make_group(apps, SimpleNamespace(connection=connection))
+
+    post_migrate.connect(make_group, sender=apps.get_app_config("accounts"))
+    yield
+    post_migrate.disconnect(make_group, sender=apps.get_app_config("accounts"))
+
+
+@pytest.fixture(scope="session", autouse=True)
 def quick_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     static = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     with override_settings(
@@ -110,6 +128,8 @@ def quick_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         # WhiteNoise reads the whole folder for every test client.
         STATIC_ROOT=tmp_path_factory.mktemp("static"),
         STORAGES={"default": {"BACKEND": "django.core.files.storage.InMemoryStorage"}, "staticfiles": static},
+        # Django's own test client sends HTTP. Tests of the redirect enable it.
+        SECURE_SSL_REDIRECT=False,
     ):
         yield
 
@@ -130,6 +150,7 @@ def empty_mirror() -> None:
     """Tables are emptied between tests. The mirror could still hold entries of a test with a clock in the future."""
     mirror.__init__()  # type: ignore[misc]
     remembered_sessions.clear()
+    remembered_keys.clear()
 
 
 @pytest.fixture(autouse=True)

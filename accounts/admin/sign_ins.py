@@ -108,7 +108,7 @@ class SignInAdmin(ReadOnlyList):
         "expires_at": _("expires"),
     }
     list_filter = [StateFilter, KindFilter, ReasonFilter, SignedInFilter, UserFilter]
-    list_select_related = ["user", "ended_by"]
+    list_select_related = ["user", "ended_by", "actor"]
     ordering = ["-created_at"]
     search_fields = ["user"]
     search_help_text = _("A username, an e-mail address, an IP address, or the id of a sign-in (sid).")
@@ -122,12 +122,15 @@ class SignInAdmin(ReadOnlyList):
         "created_at",
         "last_seen_at",
         "expires_at",
+        "scopes",
         "proved",
         "authenticated_at",
         "ended_at",
         "end_reason",
         "ended_by",
         "user_agent",
+        "actor",
+        "is_read_only",
     ]
     actions = ["end_selected"]
     change_list_template = "admin/sign_ins.html"
@@ -292,7 +295,7 @@ class SignInAdmin(ReadOnlyList):
 def effects_of_end(count_of_kind: Mapping[str, int]) -> confirm.Effects:
     """The effects of ending so many sign-ins of each kind, for the confirmation page."""
     total = sum(count_of_kind.values())
-    browsers, clients = (count_of_kind.get(kind, 0) for kind in SignIn.Kind)
+    browsers, clients, keys = (count_of_kind.get(kind, 0) for kind in SignIn.Kind)
     return [
         (ngettext("sign-in ends at once", "sign-ins end at once", total), total),
         (
@@ -309,6 +312,7 @@ def effects_of_end(count_of_kind: Mapping[str, int]) -> confirm.Effects:
             ),
             clients,
         ),
+        (ngettext("of them an API key: it is refused", "of them API keys: they are refused", keys), keys),
     ]
 
 

@@ -38,7 +38,7 @@ def _end_all_sign_ins(request: HttpRequest, users: list[User]) -> str:
 
 def _effects_of_end(users: list[User]) -> confirm.Effects:
     count_of_kind = SignIn.objects.unended().filter(user__in=users).by_kind()
-    browsers, clients = (count_of_kind.get(kind, 0) for kind in SignIn.Kind)
+    browsers, clients, keys = (count_of_kind.get(kind, 0) for kind in SignIn.Kind)
     return [
         (ngettext("user is signed out everywhere", "users are signed out everywhere", len(users)), len(users)),
         (ngettext("browser session is revoked", "browser sessions are revoked", browsers), browsers),
@@ -50,6 +50,7 @@ def _effects_of_end(users: list[User]) -> confirm.Effects:
             ),
             clients,
         ),
+        (ngettext("API key is refused", "API keys are refused", keys), keys),
     ]
 
 

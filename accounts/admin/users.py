@@ -18,7 +18,7 @@ from django.urls import URLPattern, reverse
 from django.utils.translation import gettext_lazy as _
 
 from accounts import addresses, email_addresses
-from accounts.admin import factors, user_actions
+from accounts.admin import factors, profile, support, user_actions
 from accounts.admin.changed_fields import UserForm
 from accounts.admin.events import EVENT_HEADINGS, event_rows
 from accounts.admin.lists import Badge, BoundedList, ChoiceFilter, ListFilter, Panel, admin_link, short_time
@@ -68,6 +68,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         (_("Dates"), {"fields": ["last_login", "date_joined"]}),
     ]
     readonly_fields = ["last_login", "date_joined"]
+    inlines = profile.inlines()
     severe_actions = frozenset({"deactivate", "remove_factors"})
     actions: Sequence[Any] = [
         user_actions.end_all_sign_ins,
@@ -77,6 +78,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         user_actions.unlock,
         factors.remove_factors,
         factors.cancel_removal,
+        support.sign_in_as,
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
@@ -146,6 +148,9 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
     def has_remove_factors_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(removals.PERMISSION)
 
+    def has_sign_in_as_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.sign_in_as")
+
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         """
         Only superusers change permissions, and the e-mail address: the next reset link is sent to it, so that its owner
@@ -171,7 +176,8 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
         super().save_related(request, form, formsets, change)
         rights = [name for name in form.changed_data if name in RIGHTS]
         # A change of is_active records its own event.
-        others = [name for name in form.changed_data if name not in (*RIGHTS, "is_active")]
+        changed = [*form.changed_data, *profile.changed_names(formsets)]
+        others = [name for name in changed if name not in (*RIGHTS, "is_active")]
         if rights:
             SecurityEvent.objects.record(SecurityEvent.Type.RIGHTS_CHANGED, form.instance, changed=", ".join(rights))
         if "username" in form.changed_data:
@@ -231,6 +237,7 @@ class UserAdmin(BoundedList, DjangoUserAdmin):
             "send_password_reset": lambda: obj.may_reset_password,
             "remove_factors": lambda: obj.is_active and obj.pk != request.user.pk and self._has_factors(obj),
             "cancel_removal": FactorRemoval.objects.of(obj).pending().exists,
+            "sign_in_as": lambda: support.may_sign_in_as(request.user, obj),
             "unlock": AttemptCounter.objects.of(obj).locked_out().exists,
         }[action]()
 

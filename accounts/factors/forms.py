@@ -9,9 +9,9 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.factors import recovery_codes
 from accounts.factors.second_step import MAX_STEP_LENGTH
-from accounts.forms import validate_visible
 from accounts.models import Method
 from accounts.models.factors import NAME_MAX_LENGTH
+from accounts.names import validate_visible
 
 # White space between the digits, as some apps show them, is accepted.
 MAX_CODE_LENGTH = 20

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
@@ -50,7 +51,7 @@ def request_options(challenge: bytes, user: User | None = None) -> Json:
 def creation_options(challenge: bytes, user: User, user_handle: bytes) -> Json:
     """Returns the options of navigator.credentials.create(), as JSON (section 5.4). One statement."""
     return {
-        "rp": {"id": rp_id(), "name": "Wristband & Passport"},
+        "rp": {"id": rp_id(), "name": settings.SITE_NAME},
         "user": {"id": _encoded(user_handle), "name": user.get_username(), "displayName": user.get_username()},
         "challenge": _encoded(challenge),
         "pubKeyCredParams": [{"type": "public-key", "alg": algorithm} for algorithm in ALGORITHMS],

@@ -15,7 +15,6 @@ from django.conf import settings
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
-from accounts.http import request_context
 from accounts.models import AuthenticatorApp, User
 
 log = logging.getLogger(__name__)
@@ -76,7 +75,8 @@ def shown_secret(secret: bytes) -> str:
 
 def uri(user: User, secret: bytes) -> str:
     """Returns the otpauth URI of a secret, which apps read from a QR code."""
-    issuer = request_context.host() or "Wristband & Passport"
+    # A colon separates the issuer from the account (Google Authenticator, "Key Uri Format").
+    issuer = settings.SITE_NAME.replace(":", " ")
     label = quote(f"{issuer}:{user.get_username()}", safe="@:")
     return f"otpauth://totp/{label}?{urlencode({'secret': shown_secret(secret), 'issuer': issuer}, quote_via=quote)}"
 

@@ -8,6 +8,7 @@ from django.urls import Resolver404, ResolverMatch, resolve, reverse
 # URL name that the form is sent to: URL name of the page with the form.
 PAGES_WITH_FORM = {
     "logout": "home",
+    "end_support": "home",
     "email_ask": "profile",
     "start_app": "security",
     "start_enrol_app": "enrol",

@@ -58,12 +58,12 @@ def request_id(request: HttpRequest) -> str:
 
 
 @contextmanager
-def acting(reason: str, actor: Any = None) -> Iterator[None]:
+def acting(reason: str = "", actor: Any = None) -> Iterator[None]:
     """
-    Inside the block, security events are recorded with this reason, and with `actor` instead of the user of the request
-    if one is given.
+    Inside the block, security events are recorded with this reason, and with `actor` instead of the user of the
+    request, as in a job that acts for a user. Without one of them, that of the block around this one remains.
     """
-    tokens = _reason.set(reason), _actor.set(actor)
+    tokens = _reason.set(reason or _reason.get()), _actor.set(actor or _actor.get())
     try:
         yield
     finally:
@@ -156,9 +156,14 @@ def is_by_another_user(user: Any) -> bool:
 
 
 def actor() -> Any:
-    """The user who acts: the one given to acting(), or the signed-in user of the request; None if there is none."""
+    """
+    The user who acts: the one given to acting(), or the signed-in user of the request, or the staff member who is
+    signed in as that user; None if there is none.
+    """
     user = _actor.get() or getattr(_request.get(), "user", None)
-    return user if user is not None and user.is_authenticated else None
+    if user is None or not user.is_authenticated:
+        return None
+    return getattr(user, "acting_staff", None) or user
 
 
 def sid_of(user: Any) -> UUID | None:

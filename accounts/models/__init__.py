@@ -1,7 +1,8 @@
 """Models of accounts, imported in this order: choices, event receivers, events, attempts, factors, sign-ins, users."""
 
 from accounts.models.attempts import Attempt, AttemptCounter, AttemptCounterQuerySet
-from accounts.models.choices import Method
+from accounts.models.choices import KeyScope, Method
+from accounts.models.device_codes import DeviceCode
 from accounts.models.errors import (
     AccountChanged,
     DPoPRequired,
@@ -22,6 +23,7 @@ from accounts.models.factors import (
     UsedStep,
 )
 from accounts.models.mails import QueuedMail
+from accounts.models.profiles import UserProfile
 from accounts.models.restores import Restore
 from accounts.models.sessions import Session
 from accounts.models.sign_in_querysets import SignInQuerySet
@@ -37,9 +39,11 @@ __all__ = [
     "AttemptCounterQuerySet",
     "AuthenticatorApp",
     "DPoPRequired",
+    "DeviceCode",
     "EventReceiver",
     "Factor",
     "FactorRemoval",
+    "KeyScope",
     "Method",
     "Passkey",
     "QueuedMail",
@@ -57,6 +61,7 @@ __all__ = [
     "SignInRefused",
     "UsedStep",
     "User",
+    "UserProfile",
     "UserQuerySet",
     "check_scopes",
 ]

@@ -8,10 +8,18 @@ from django.utils.translation import gettext_lazy as _
 
 
 class SignInKind(models.TextChoices):
-    """Kinds of sign-ins: a cookie session, or a family of tokens."""
+    """Kinds of sign-ins: a cookie session, a family of tokens, or one key for the API."""
 
     BROWSER = "browser", _("browser")
     CLIENT = "client", _("client")
+    API_KEY = "key", _("API key")
+
+
+class KeyScope(models.TextChoices):
+    """What an API key can do, within what its owner can do."""
+
+    READ = "read", _("read")
+    WRITE = "write", _("write")
 
 
 class EndReason(models.TextChoices):
@@ -25,6 +33,8 @@ class EndReason(models.TextChoices):
     USER_DELETED = "user_deleted", _("account deleted")
     TOKEN_REUSED = "token_reused", _("refresh token used twice")
     FACTOR_REMOVED = "factor_removed", _("second factor removed")
+    LIMIT_REACHED = "limit_reached", _("too many sign-ins")
+    SUPPORT_ENDED = "support_ended", _("support ended")
 
 
 class Method(models.TextChoices):
@@ -51,6 +61,8 @@ class EventType(models.TextChoices):
 
     SIGNED_UP = "signed_up", _("signed up")
     SIGNED_IN = "signed_in", _("signed in")
+    API_KEY_MADE = "api_key_made", _("API key created")
+    SIGNED_IN_AS = "signed_in_as", _("staff member signed in as the user")
     SIGN_IN_FAILED = "sign_in_failed", _("sign-in failed")
     REAUTHENTICATED = "reauthenticated", _("identity confirmed")
     SIGNED_OUT = "signed_out", _("signed out")

@@ -46,6 +46,8 @@ _IMPORTANCE_OF: dict[str, Importance] = {type: importance for importance, types 
 SENTENCES: dict[str, Any] = {
     EventType.SIGNED_UP: _("You created this account."),
     EventType.SIGNED_IN: _("A browser signed in."),
+    EventType.API_KEY_MADE: _("An API key was created."),
+    EventType.SIGNED_IN_AS: _("A staff member signed in to your account for support."),
     EventType.SIGN_IN_FAILED: _("A sign-in attempt failed: wrong password."),
     EventType.REAUTHENTICATED: _("You confirmed who you are."),
     EventType.SIGNED_OUT: _("A device signed out."),
@@ -84,8 +86,13 @@ EXACT: dict[str, tuple[str, dict[str, Any]]] = {
     EventType.SIGNED_IN: ("kind", {SignInKind.CLIENT: _("An app signed in.")}),
     EventType.SIGNED_OUT: (
         "kind",
-        {SignInKind.BROWSER: _("A browser signed out."), SignInKind.CLIENT: _("An app signed out.")},
+        {
+            SignInKind.BROWSER: _("A browser signed out."),
+            SignInKind.CLIENT: _("An app signed out."),
+            SignInKind.API_KEY: _("An API key was revoked."),
+        },
     ),
+    EventType.SIGN_IN_ENDED: ("kind", {SignInKind.API_KEY: _("An API key was ended.")}),
     EventType.FACTOR_ADDED: (
         "factor_kind",
         {"passkey": _("A passkey was added."), "totp": _("An authenticator app was added.")},
@@ -155,6 +162,16 @@ ENDS = {
         "%(count)d devices were signed out: their refresh tokens were used twice.",
         "count",
     ),
+    EndReason.LIMIT_REACHED: ngettext_lazy(
+        "A new sign-in signed out the oldest device: your account has reached its limit.",
+        "A new sign-in signed out the %(count)d oldest devices: your account has reached its limit.",
+        "count",
+    ),
+    EndReason.SUPPORT_ENDED: ngettext_lazy(
+        "The sign-in of a staff member to your account ended.",
+        "%(count)d sign-ins of staff members to your account ended.",
+        "count",
+    ),
     EndReason.FACTOR_REMOVED: ngettext_lazy(
         "The removal of a second factor signed out a device.",
         "The removal of a second factor signed out %(count)d devices.",
@@ -170,7 +187,7 @@ def importance_of(type: str) -> Importance:
 
 def sentence(type: str, details: Mapping[str, Any], count: int = 1) -> str:
     """Returns the sentence for one event, or for `count` merged events, in the active language."""
-    ending = ENDS.get(details.get("reason", "")) if type == EventType.SIGN_IN_ENDED else None
+    ending = _ending(details) if type == EventType.SIGN_IN_ENDED else None
     if ending:
         return str(ending % {"count": count})
     if count > 1 and (several := plural(type, details)):
@@ -179,10 +196,15 @@ def sentence(type: str, details: Mapping[str, Any], count: int = 1) -> str:
     return str(exact.get(details.get(detail, ""), SENTENCES.get(type, OF_NEWER_RELEASE)))
 
 
+def _ending(details: Mapping[str, Any]) -> Any:
+    """The sentence for ended devices; None for an API key, which is no device."""
+    return None if details.get("kind") == SignInKind.API_KEY else ENDS.get(details.get("reason", ""))
+
+
 def plural(type: str, details: Mapping[str, Any]) -> Any:
     """Returns the sentence for several such events, with a place for their `count`; None if they are not merged."""
     if type == EventType.SIGN_IN_ENDED:
-        return ENDS.get(details.get("reason", ""))
+        return _ending(details)
     if type == EventType.SIGNED_IN:
         return SIGNED_IN_PLURALS.get(details.get("kind", ""))
     return PLURALS.get(type)

@@ -187,6 +187,7 @@ class SecurityEvent(models.Model):
     # Types that the account's owner can report as not their own action.
     DISPUTABLE = {
         Type.SIGNED_IN,
+        Type.API_KEY_MADE,
         Type.PASSWORD_CHANGED,
         Type.PASSWORD_RESET,
         Type.EMAIL_CHANGE_ASKED,

@@ -41,7 +41,10 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
     def live(self) -> Self:
         """Returns the sign-ins that have neither ended nor expired."""
         now = timezone.now()
-        return self.filter(ended_at__isnull=True, expires_at__gt=now, created_at__gt=now - settings.SIGN_IN_MAX)
+        is_key = models.Q(kind=SignInKind.API_KEY)
+        is_young = ~is_key & models.Q(created_at__gt=now - settings.SIGN_IN_MAX)
+        is_young |= is_key & models.Q(created_at__gt=now - settings.API_KEY_MAX)
+        return self.filter(is_young, ended_at__isnull=True, expires_at__gt=now)
 
     def ended_since(self, moment: datetime) -> Self:
         """Returns the sign-ins that ended or expired after `moment`, the latest first."""
@@ -84,7 +87,9 @@ class SignInQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         """Returns those that ended, or reached their maximum age without an end, SIGN_IN_KEEP_DAYS ago."""
         kept_since = timezone.now() - settings.SIGN_IN_KEEP
         ended = models.Q(ended_at__lt=kept_since)
-        return self.filter(ended | models.Q(ended_at=None, created_at__lt=kept_since - settings.SIGN_IN_MAX)).order_by()
+        is_old = models.Q(ended_at=None, created_at__lt=kept_since - settings.SIGN_IN_MAX)
+        is_valid_key = models.Q(kind=SignInKind.API_KEY, expires_at__gte=kept_since)
+        return self.filter(ended | is_old & ~is_valid_key).order_by()
 
     def _delete_for_good(self, batch: list[uuid.UUID]) -> None:
         Session.objects.using(self.db).filter(sign_in__in=batch).delete_silently()
@@ -203,9 +208,9 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
     def rotate(self, find: Callable[[], Any], refresh_id: uuid.UUID, issued_at: datetime) -> Any:
         """
         Rotates the refresh token of the sign-in that `find` reads with one statement, and returns the sign-in with the
-        id of the successor: the same one for each use in the grace period. Two statements without a lock. Raises
-        RefreshRefused; a use after the grace period also ends the sign-in as stolen, or as restored if the row is older
-        than the token.
+        id of the successor: the same one for each use in the grace period. A late retry (SignIn.is_late_retry) gets a
+        new successor, in place of the one that was never used. Two statements without a lock. Raises RefreshRefused; a
+        use later than that also ends the sign-in as stolen, or as restored if the row is older than the token.
         """
         now = timezone.now()
         while True:
@@ -219,6 +224,10 @@ class SignInManager(models.Manager.from_queryset(SignInQuerySet)):  # type: igno
                 continue
             if sign_in.is_in_grace(refresh_id, now):
                 return sign_in
+            if sign_in.is_late_retry(refresh_id, now):
+                if sign_in.swap_refresh_id(now, previous=refresh_id):
+                    return sign_in
+                continue
             if issued_at - sign_in.refreshed_at > settings.JWT_LEEWAY:
                 _end_as_restored(sign_in)
             else:

@@ -1,4 +1,4 @@
-"""The model of a sign-in: one place where a user is signed in, in a browser or a client."""
+"""The model of a sign-in: one place where a user is signed in, in a browser, in a client or by an API key."""
 
 import uuid
 from collections.abc import Iterable, Sequence
@@ -19,14 +19,13 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import devices, sids
 from accounts.changed_columns import ChangedColumnsModel
-from accounts.compiled_queries import CompiledUpdate, partial_instance
+from accounts.compiled_queries import partial_instance
 from accounts.http import request_context
-from accounts.models.choices import EndReason, EventType, Method, SignInKind, end_reasons, level_of, sign_in_kinds
-from accounts.models.events import SecurityEvent
+from accounts.models.choices import EndReason, Method, SignInKind, end_reasons, level_of, sign_in_kinds
+from accounts.models.lifetimes import Lifetimes
+from accounts.models.refresh_tokens import RefreshTokens
 from accounts.models.sign_in_querysets import SignInManager
 from accounts.signals import sign_ins_ended
-
-LAST_SEEN_PRECISION = timedelta(minutes=5)
 
 
 @cache
@@ -41,10 +40,12 @@ def joined_methods(methods: Iterable[str]) -> str:
     return " ".join(method for method in Method.values if method in given)
 
 
-class SignIn(ChangedColumnsModel):
-    """One place where a user is signed in: a browser, or a client (a family of tokens)."""
+class SignIn(RefreshTokens, Lifetimes, ChangedColumnsModel):
+    """One place where a user is signed in: a browser, a client (a family of tokens), or an API key."""
 
     Kind = SignInKind
+    # The kinds that SIGN_INS_PER_USER counts, together.
+    LIMITED_KINDS = (SignInKind.BROWSER, SignInKind.CLIENT)
     Reason = EndReason
 
     id = models.UUIDField(primary_key=True, default=sids.new, editable=False)
@@ -73,6 +74,8 @@ class SignIn(ChangedColumnsModel):
     methods = models.CharField(max_length=100, blank=True, default="", db_default="", editable=False)
     idle_timeout = models.DurationField()
     expires_at = models.DateTimeField()
+    # How long it may last at all, if shorter than SIGN_IN_MAX_DAYS (accounts.models.limits). Null: as for all users.
+    max_age = models.DurationField(null=True, editable=False)
 
     # The service that its access tokens are for. Blank: our own API.
     audience = models.CharField(max_length=255, blank=True, default="", db_default="", editable=False)
@@ -81,6 +84,10 @@ class SignIn(ChangedColumnsModel):
         max_length=43, blank=True, default="", db_default="", editable=False, db_column="bound_to"
     )
 
+    # Of an API key: the SHA-256 of its secret, and what it can do (KeyScope), separated by spaces.
+    key_hash = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
+    scopes = models.CharField(max_length=40, blank=True, default="", db_default="", editable=False)
+
     ended_at = models.DateTimeField(null=True, blank=True)
     end_reason = models.CharField(max_length=20, choices=end_reasons, blank=True)
     ended_by = models.ForeignKey(
@@ -88,6 +95,21 @@ class SignIn(ChangedColumnsModel):
     )
     # Set together with `ended_at` by code that announces the end. Otherwise database triggers revoke the tokens.
     is_end_announced = models.BooleanField(default=False, db_default=False, editable=False)
+
+    # Support (accounts.support): the staff member who acts as the user, and their own sign-in. Null: the user acts.
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_index=False,
+        verbose_name=_("staff member"),
+    )
+    actor_sid = models.UUIDField(null=True, editable=False)
+    is_read_only = models.BooleanField(_("read only"), default=False, db_default=False, editable=False)
+    # Of the staff member's own sign-in: with it end the support sign-ins that it has started.
+    is_acting = models.BooleanField(default=False, db_default=False, editable=False)
 
     # Token mode: the ids of the valid refresh token and of the previous one. An id gives no access.
     refresh_id = models.UUIDField(default=uuid.uuid4, editable=False)
@@ -108,6 +130,7 @@ class SignIn(ChangedColumnsModel):
         "last_seen_at",
         "idle_timeout",
         "expires_at",
+        "max_age",
         "ended_at",
         "refresh_id",
         "previous_refresh_id",
@@ -117,7 +140,14 @@ class SignIn(ChangedColumnsModel):
         "status_index",
         "authenticated_at",
         "methods",
+        "actor_id",
+        "actor_sid",
+        "is_read_only",
+        "is_acting",
     )
+
+    # The staff member's own sign-in, which is_live() has read for a support sign-in.
+    actor_sign_in: "SignIn | None" = None
 
     class Meta:
         verbose_name = _("sign-in")
@@ -127,6 +157,8 @@ class SignIn(ChangedColumnsModel):
         permissions = [
             ("end_signin", "Can end sign-ins of others"),
             ("end_everyone", "Can end everyone's sign-ins, superusers' too"),
+            ("sign_in_as", "Can sign in as users, and read what they can"),
+            ("change_as", "Can make changes while signed in as a user"),
         ]
         indexes = [
             # No index has a column that a refresh writes, so that PostgreSQL updates no index (HOT updates).
@@ -138,6 +170,9 @@ class SignIn(ChangedColumnsModel):
                 condition=models.Q(ended_at__isnull=False),
                 name="sign_in_end_reason",
             ),
+            # The few support sign-ins.
+            models.Index(fields=["actor"], condition=models.Q(actor__isnull=False), name="sign_in_actor"),
+            models.Index(fields=["actor_sid"], condition=models.Q(actor_sid__isnull=False), name="sign_in_actor_sid"),
             # Only rows of ended sign-ins, which `prune` and lists of ends read.
             models.Index(fields=["ended_at"], condition=models.Q(ended_at__isnull=False), name="sign_in_ended_at"),
         ]
@@ -187,8 +222,8 @@ class SignIn(ChangedColumnsModel):
 
     @property
     def device(self) -> str:
-        """The name of the device, in the active language."""
-        return devices.name(self.user_agent)
+        """The name of the device, in the active language. Users do not see the device of a staff member."""
+        return str(_("Support staff")) if self.actor_sid else devices.name(self.user_agent)
 
     @property
     def label(self) -> str:
@@ -197,45 +232,44 @@ class SignIn(ChangedColumnsModel):
 
     @property
     def icon(self) -> str:
-        """The name of the device's icon."""
-        return devices.of(self.user_agent).icon
+        """The name of the icon: of an API key, or of the device."""
+        return "key" if self.kind == self.Kind.API_KEY else devices.of(self.user_agent).icon
+
+    @property
+    def is_unused_key(self) -> bool:
+        """Whether it is an API key that no request has used."""
+        return self.kind == self.Kind.API_KEY and self.last_seen_at <= self.created_at
 
     def is_known_device(self, known: Iterable[tuple[str, devices.Device]]) -> bool:
         """Returns whether `known` has a device of the same kind, product and system."""
         device = devices.of(self.user_agent)
         return any(kind == self.kind and device.is_like(each) for kind, each in known)
 
-    @property
-    def ended_or_expired_at(self) -> datetime:
-        """When the sign-in ended or, if it has not ended, when it expires."""
-        return self.ended_at or self.expires_at
-
-    @property
-    def end_reason_text(self) -> str:
-        """The reason of the end or of the expiry, in the active language."""
-        if self.ended_at:
-            return str(self.get_end_reason_display())
-        return str(
-            _("maximum duration reached") if self.expires_at >= self.max_expires_at else _("unused for too long")
-        )
-
-    @property
-    def max_expires_at(self) -> datetime:
-        """The latest possible expiry, however often the sign-in is used."""
-        return self.created_at + settings.SIGN_IN_MAX
-
     def is_live(self, now: datetime | None = None) -> bool:
-        """Returns whether the sign-in is valid: neither ended nor expired, of an active user with the same password."""
+        """
+        Returns whether the sign-in is valid: neither ended nor expired, of an active user with the same password. No
+        statement; up to three for a support sign-in, which also depends on the staff member.
+        """
         now = now or timezone.now()
         return (
             self.ended_at is None
             and now < min(self.expires_at, self.max_expires_at)
             and self.user.is_active
             and not (self.user.is_service and self.kind == self.Kind.BROWSER)
-            and not (self.kind == self.Kind.CLIENT and self.user.needs_bound_tokens and not self.key_thumbprint)
-            and not (self.user.must_have_second_factor and self.level < 2)
+            and not (self.kind != self.Kind.BROWSER and self.user.needs_bound_tokens and not self.key_thumbprint)
+            and not (self.user.must_have_second_factor and self.level < 2 and self.actor_sid is None)
+            and not (self.user.is_staff and self._is_beyond_staff_limits(now))
             and self._is_of_same_password()
+            and (self.actor_sid is None or self._is_support_allowed(now))
         )
+
+    def _is_support_allowed(self, now: datetime) -> bool:
+        """Whether the staff member's own sign-in is live, and may still be used to sign in as the user."""
+        own = SignIn.objects.select_related("user").filter(pk=self.actor_sid, user=self.actor_id).first()
+        if own is None or own.actor_sid or not own.is_live(now):
+            return False
+        self.actor_sign_in, self.user.acting_staff = own, own.user
+        return own.user.may_sign_in_as(self.user, self.is_read_only)
 
     def _is_of_same_password(self) -> bool:
         hashes = chain([self.user.get_session_auth_hash()], self.user.get_session_auth_fallback_hash())
@@ -249,8 +283,11 @@ class SignIn(ChangedColumnsModel):
     def is_recently_authenticated(self, level: int = 1, within: timedelta | None = None) -> bool:
         """
         Returns whether the user proved who they are within REAUTHENTICATION_TIMEOUT, or the given time, and the sign-in
-        has the level. accounts.factors.requirements knows which level an account needs.
+        has the level. accounts.factors.requirements knows which level an account needs. Never for a support sign-in:
+        the user has proved nothing in it.
         """
+        if self.actor_sid:
+            return False
         age = timezone.now() - self.authenticated_at
         return self.level >= level and age < (settings.REAUTHENTICATION_TIMEOUT if within is None else within)
 
@@ -273,72 +310,9 @@ class SignIn(ChangedColumnsModel):
         self.name = name
         SignIn.objects.filter(pk=self.pk).update(name=name)
 
-    def touch(self) -> None:
-        """Records the use, and extends the idle expiry, at most once in LAST_SEEN_PRECISION."""
-        now = timezone.now()
-        if now - self.last_seen_at < LAST_SEEN_PRECISION:
-            return
-        self.last_seen_at = now
-        self.expires_at = min(now + self.idle_timeout, self.max_expires_at)
-        SignIn.objects.filter(pk=self.pk, ended_at__isnull=True).update(
-            last_seen_at=self.last_seen_at, expires_at=self.expires_at
-        )
-        self.user.mark_used()
-
-    @staticmethod
-    def idle_timeout_of(kind: str, is_remembered: bool = False) -> timedelta:
-        """Returns how long a sign-in of this kind may be idle before it expires. Longer than LAST_SEEN_PRECISION."""
-        browser = settings.REMEMBER_ME_IDLE_TIMEOUT if is_remembered else settings.BROWSER_IDLE_TIMEOUT
-        timeout: timedelta = browser if kind == SignInKind.BROWSER else settings.REFRESH_TOKEN
-        return timeout
-
-    def remember_me(self) -> None:
-        """Sets the idle timeout of a browser to BROWSER_SESSION_DAYS. One statement."""
-        self.idle_timeout = self.idle_timeout_of(self.Kind.BROWSER, is_remembered=True)
-        self.expires_at = min(self.created_at + self.idle_timeout, self.max_expires_at)
-        SignIn.objects.filter(pk=self.pk).update(idle_timeout=self.idle_timeout, expires_at=self.expires_at)
-
     def end(self, reason: str) -> bool:
         """Ends the sign-in, and revokes its sessions and tokens. Returns False if it had ended before."""
         return bool(SignIn.objects.filter(pk=self.pk).end(reason))
-
-    def swap_refresh_id(self, now: datetime) -> bool:
-        """Replaces the current refresh id with a new one by compare-and-swap. Returns whether it did. One statement."""
-        successor = uuid.uuid4()
-        expires_at = min(now + self.idle_timeout, self.max_expires_at)
-        swapped = _swap_refresh_id.run(successor, self.refresh_id, now, now, expires_at, self.pk, self.refresh_id)
-        if swapped:
-            self.previous_refresh_id, self.refresh_id = self.refresh_id, successor
-            self.refreshed_at = self.last_seen_at = now
-            self.expires_at = expires_at
-        return bool(swapped)
-
-    def is_in_grace(self, refresh_id: uuid.UUID, now: datetime) -> bool:
-        """Returns whether it is the previous refresh token, within the grace period since the rotation."""
-        return refresh_id == self.previous_refresh_id and now - self.refreshed_at < settings.REFRESH_GRACE
-
-    def accepts_refresh(self, refresh_id: uuid.UUID) -> bool:
-        """Returns whether this refresh token is valid now."""
-        now = timezone.now()
-        return self.is_live(now) and (refresh_id == self.refresh_id or self.is_in_grace(refresh_id, now))
-
-    def end_as_stolen(self) -> None:
-        """
-        Ends the sign-in, since a rotated refresh token was used again: a thief has a copy (RFC 9700, section 4.14.2).
-        Records an event and mails a notice.
-        """
-        with transaction.atomic():
-            if self.end(self.Reason.TOKEN_REUSED):
-                SecurityEvent.objects.record(EventType.TOKEN_REUSED, self.user, self)
-                self.user.notify("token_reused", client=self.label)
-
-
-_swap_refresh_id = CompiledUpdate(
-    "accounts.SignIn",
-    fields=["refresh_id", "previous_refresh_id", "refreshed_at", "last_seen_at", "expires_at"],
-    where=["id", "refresh_id"],
-    null=["ended_at"],
-)
 
 
 @receiver(pre_delete, sender=SignIn)

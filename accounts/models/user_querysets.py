@@ -22,6 +22,7 @@ from accounts.models.attempts import AttemptCounter
 from accounts.models.choices import EndReason, EventType
 from accounts.models.events import SecurityEvent
 from accounts.models.factors import has_second_factor
+from accounts.models.profiles import profile_model
 from accounts.models.sign_ins import SignIn
 from accounts.pruning import BATCH_SIZE, PrunableQuerySet, referred_to
 
@@ -153,13 +154,15 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
         """Excludes imported accounts, accounts that staff created, and accounts to which rows of other tables refer."""
         signed_up_before = timezone.now() - max(settings.UNCONFIRMED_KEEP, settings.SIGN_IN_MAX)
         ordinary = models.Q(is_active=True, is_staff=False, is_superuser=False, is_service=False)
+        # Their rows do not show that the account is used.
+        unimportant = {SignIn, SecurityEvent, AttemptCounter, profile_model()}
         # A node of an earlier release sets last_login but does not clear unused_since.
         unused = models.Q(last_login=None) | models.Q(last_login=models.F("unused_since"))
         return (
             models.Q(unused_since__lt=signed_up_before, email_confirmed_at=None)
             & ordinary
             & unused
-            & ~referred_to(self.model, except_by={SignIn, SecurityEvent, AttemptCounter})
+            & ~referred_to(self.model, except_by=unimportant)
         )
 
     def _delete_for_good(self, batch: list[int]) -> None:

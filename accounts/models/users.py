@@ -21,6 +21,7 @@ from accounts.http import request_context
 from accounts.models.choices import EventType
 from accounts.models.errors import AccountChanged
 from accounts.models.events import SecurityEvent
+from accounts.models.profiles import ProfiledUser
 from accounts.models.sign_ins import user_columns
 from accounts.models.user_querysets import RAISED_GENERATION, AccountManager, UserQuerySet, retry_deletion
 
@@ -31,7 +32,7 @@ def check_scopes(scopes: str) -> None:
         raise ValidationError(_("Unknown scopes: %(scopes)s"), params={"scopes": " ".join(sorted(unknown))})
 
 
-class User(ChangedColumnsModel, AbstractUser):
+class User(ChangedColumnsModel, ProfiledUser, AbstractUser):
     """
     A person or a service account. A new password, a deactivation or a change to a service, by any method, ends the
     user's sign-ins.
@@ -91,6 +92,8 @@ class User(ChangedColumnsModel, AbstractUser):
 
     # True on the instance that sign_up() returns: the sign-in that follows the sign-up does not count as a use.
     is_signing_up = False
+    # The staff member who is signed in as this user, on the instance of a request with a support sign-in.
+    acting_staff: "User | None" = None
     # What was proved on this instance (Method) before starting.start(): set by the code that verified it.
     proved: tuple[str, ...] = ()
 
@@ -200,6 +203,16 @@ class User(ChangedColumnsModel, AbstractUser):
     def is_manageable_by(self, staff: Any) -> bool:
         """Returns whether a staff member may manage this user, as UserQuerySet.manageable_by()."""
         return staff.is_superuser or not self.is_superuser
+
+    def may_sign_in_as(self, user: "User", is_read_only: bool = True) -> bool:
+        """
+        Returns whether this staff member may sign in as a user (accounts.support): never as staff, superusers, services
+        or oneself. Two statements, or none for a superuser.
+        """
+        if not self.is_staff or not user.is_active or user.is_staff or user.is_superuser or user.is_service:
+            return False
+        needed = ["accounts.sign_in_as"] if is_read_only else ["accounts.sign_in_as", "accounts.change_as"]
+        return self.has_perms(needed)
 
     @property
     def needs_bound_tokens(self) -> bool:

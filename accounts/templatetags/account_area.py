@@ -1,4 +1,4 @@
-"""Template tags of the account area: its side navigation, names of proved methods."""
+"""Template tags of the account area: its side navigation, names of proved methods and of scopes."""
 
 from typing import Any, NamedTuple
 
@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Method
+from accounts.models import KeyScope, Method
 
 register = template.Library()
 
@@ -45,7 +45,7 @@ SECTIONS = (
             "password_change_done",
         ),
     ),
-    Section("developer", _("Developer"), "program", ("connect_client",)),
+    Section("developer", _("Developer"), "program", ("connect_client", "connect_device", "make_api_key")),
     Section("profile", _("Profile"), "person", ("email_change", "email_cancel", "delete_account")),
 )
 
@@ -67,3 +67,10 @@ def method_names(methods: str) -> str:
     """Returns the names of SignIn.methods in the active language."""
     labels = dict(Method.choices)
     return ", ".join(str(labels[method]) for method in methods.split() if method in labels)
+
+
+@register.filter
+def scope_names(scopes: str) -> str:
+    """Returns the names of SignIn.scopes in the active language."""
+    labels = dict(KeyScope.choices)
+    return ", ".join(str(labels[scope]) for scope in scopes.split() if scope in labels)

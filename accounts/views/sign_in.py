@@ -106,6 +106,7 @@ class SignOutView(View):
     """Signs out. Accepts POST only."""
 
     http_method_names = ["post", "options"]
+    in_support = True
 
     def post(self, request: HttpRequest) -> HttpResponse:
         return sign_out_and_render(request, "accounts/logged_out.html")
@@ -169,6 +170,7 @@ class ReauthenticateView(LoginRequiredMixin, ProofView):
 
     request: SignedInRequest
     template_name = "accounts/confirm.html"
+    in_support = False
 
     def get_methods(self) -> list[str]:
         return requirements.methods_of(self.request.user)
@@ -197,6 +199,7 @@ class ReauthenticationOptionsView(LoginRequiredMixin, PasskeyOptionsView):
     """The options of the passkeys of the signed-in user."""
 
     request: SignedInRequest
+    in_support = False
 
     def get_options(self) -> passkeys.Json:
         user = self.request.user.with_all_fields()

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 
+from accounts import api_keys
 from accounts.admin.search import as_uuid
 from accounts.models import SignIn
 from api.blocklist.models import Entry, may_be_jti
@@ -19,6 +20,7 @@ from api.tokens import AnyToken, RefreshToken
 KINDS: dict[str, Promise] = {
     "access": _("an access token"),
     "refresh": _("a refresh token"),
+    "key": _("an API key"),
     "sid": _("the id of a sign-in"),
     "jti": _("the id of a token"),
 }
@@ -52,6 +54,8 @@ class Leak:
 def identify(found: str) -> Leak | None:
     """`found` is a token, or the id of a token or a sign-in. Returns None if it was not issued here."""
     found = found.strip().removeprefix("Bearer ").strip()
+    if found.startswith(api_keys.PREFIX):
+        return _identify_key(found)
     found_id = as_uuid(found)
     return _identify_id(found_id) if found_id else _identify_token(found)
 
@@ -74,6 +78,19 @@ def _identify_id(found: UUID) -> Leak | None:
         "there is one, it is valid until it expires, unless you block it."
     )
     return Leak("jti", unknown, is_accepted=True, blockable_jti=found)
+
+
+@sensitive_variables()
+def _identify_key(found: str) -> Leak | None:
+    key = api_keys.read(found.encode(errors="replace"))
+    sign_in = key and SignIn.objects.filter(pk=key.sid, key_hash=key.secret_hash).select_related("user").first()
+    if not sign_in:
+        return None
+    if _is_live(sign_in):
+        return Leak("key", _("Genuine and valid."), is_accepted=True, sign_in=sign_in)
+    return Leak(
+        "key", _("Genuine, but expired or ended. It can no longer be used."), is_accepted=False, sign_in=sign_in
+    )
 
 
 def _is_live(sign_in: SignIn) -> bool:

@@ -163,8 +163,8 @@ class EntryManager(models.Manager.from_queryset(EntryQuerySet)):  # type: ignore
             kind, token_id = Entry.Kind.EVERYBODY, EVERYBODY_TOKEN_ID
         else:
             kind, token_id = Entry.Kind.USER, user_token_id(user_id)
-        # As long as one of them could be refreshed: their rows are ended in batches, which may be interrupted.
-        until = max_access_expiry() + settings.SIGN_IN_MAX
+        # As long as one of them could be used: their rows are ended in batches, which may be interrupted.
+        until = max_access_expiry() + max(settings.SIGN_IN_MAX, settings.API_KEY_MAX)
         with transaction.atomic():
             self.create(
                 token_id=token_id,

@@ -8,7 +8,8 @@ user. In all other cases the session is read from the database, as accounts.sess
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -18,7 +19,6 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from accounts import sessions
 from accounts.compiled_queries import partial_instance
 from accounts.models import SignIn, User
-from accounts.models.sign_ins import LAST_SEEN_PRECISION
 from api.blocklist.mirror import mirror
 from api.blocklist.models import session_key_id
 
@@ -26,18 +26,29 @@ from api.blocklist.models import session_key_id
 MAX_REMEMBERED = 10_000
 MAX_USERNAME_LENGTH = 150
 # The other fields are read from the database when they are accessed. None of them is a secret.
-SIGN_IN_FIELDS = ("id", "user_id", "kind", "created_at", "last_seen_at", "idle_timeout", "expires_at")
+SIGN_IN_FIELDS = (
+    "id",
+    "user_id",
+    "kind",
+    "created_at",
+    "last_seen_at",
+    "idle_timeout",
+    "expires_at",
+    "max_age",
+    "actor_sid",
+)
 USER_FIELDS = ("id", "username")
 
 
 class RememberedSession(NamedTuple):
-    """A live session of a signed-in user, as it was read. Immutable: each request builds its own instances."""
+    """A live sign-in by a session or an API key, as it was read. Immutable: each request builds its own instances."""
 
     # Before the statement that read it, on the monotonic clock, in seconds; and the database that it was read from.
     read_at: float
     store_number: int
     # When the session expires or its use has to be recorded, in seconds since 1970.
     until: float
+    # What the blocklist calls the session key. Of an API key: the sid.
     key_id: UUID
     sign_in: Mapping[str, Any]
     user: Mapping[str, Any]
@@ -112,30 +123,51 @@ class SessionStore(sessions.SessionStore):
             return
         read_at, store_number = time.monotonic(), mirror.store_number
         super()._read_row()
-        if self._stored and self._stored.sign_in and _may_be_remembered():
-            _remember(sessions.digest(self.session_key), self._stored, self._stored.sign_in, read_at, store_number)
+        if self._stored and self._stored.sign_in and may_be_remembered(self._stored.sign_in):
+            stored_key, sign_in = sessions.digest(self.session_key), self._stored.sign_in
+            expires_at = min(self._stored.expire_date, sign_in.expires_at, sign_in.max_expires_at)
+            remember(
+                remembered_sessions,
+                stored_key,
+                session_key_id(stored_key),
+                sign_in,
+                SIGN_IN_FIELDS,
+                expires_at,
+                read_at,
+                store_number,
+            )
 
 
-def _may_be_remembered() -> bool:
-    # In a transaction, the row may be one that other processes do not see, or no longer.
-    return bool(settings.REDIS_URL and settings.SESSION_RECHECK and not connections[DEFAULT_DB_ALIAS].in_atomic_block)
+def may_be_remembered(sign_in: SignIn) -> bool:
+    """Whether a sign-in that was read just now can be remembered."""
+    # A support sign-in depends on the rights of the staff member, which the mirror does not contain. In a transaction,
+    # the row may be one that other processes do not see, or no longer.
+    is_on = bool(settings.REDIS_URL and settings.SESSION_RECHECK and sign_in.actor_sid is None)
+    return is_on and not connections[DEFAULT_DB_ALIAS].in_atomic_block
 
 
-def _remember(
-    stored_key: str, stored: sessions.StoredSession, sign_in: SignIn, read_at: float, store_number: int
+def remember(
+    remembered: RememberedSessions,
+    stored_key: str,
+    key_id: UUID,
+    sign_in: SignIn,
+    fields: Sequence[str],
+    expires_at: datetime,
+    read_at: float,
+    store_number: int,
 ) -> None:
-    use_recorded_until = sign_in.last_seen_at + LAST_SEEN_PRECISION
-    until = min(stored.expire_date, sign_in.expires_at, sign_in.max_expires_at, use_recorded_until)
+    """Adds a live sign-in with these fields. The arguments are those of RememberedSession."""
+    until = min(expires_at, sign_in.use_recorded_until)
     if until.timestamp() <= time.time() or len(sign_in.user.username) > MAX_USERNAME_LENGTH:
         return
-    remembered_sessions.add(
+    remembered.add(
         stored_key,
         RememberedSession(
             read_at,
             store_number,
             until.timestamp(),
-            session_key_id(stored_key),
-            {name: getattr(sign_in, name) for name in SIGN_IN_FIELDS},
+            key_id,
+            {name: getattr(sign_in, name) for name in fields},
             {name: getattr(sign_in.user, name) for name in USER_FIELDS},
         ),
     )

@@ -21,7 +21,7 @@ from rest_framework.views import APIView
 from accounts import demo, starting
 from accounts.models import Method, SignIn, User
 from accounts.sessions import KEY_LENGTH, BrowserRequest
-from api.authentication import AuthenticatedRequest, SessionAuthentication, sid_of
+from api.authentication import AuthenticatedRequest, SessionAuthentication, session_sign_in, sid_of, uses_session
 from api.blocklist.models import Entry
 from api.compare import alarm, choice, figures, recorded, throw_away
 from api.compare.expired_example import expired_token
@@ -168,7 +168,7 @@ class ClientView(APIView):
 
     def _proof(self, user: User, request: AuthenticatedRequest) -> dict[str, Any]:
         """What the user has proved, and when: a new client is not a new authentication."""
-        current: SignIn = request.auth  # type: ignore[assignment]
+        current: SignIn = session_sign_in(request)  # type: ignore[assignment]
         if user.pk == current.user_id:
             return {"authenticated_at": current.authenticated_at, "methods": current.methods.split()}
         return {"authenticated_at": user.date_joined, "methods": [Method.PASSWORD]}
@@ -195,5 +195,5 @@ class WhoView(APIView):
     schema = None
 
     def get(self, request: AuthenticatedRequest) -> Response:
-        mode = "wristband" if isinstance(request.auth, SignIn) else "passport"
+        mode = "wristband" if uses_session(request) else "passport"
         return Response({"id": request.user.pk, "mode": mode, "sid": sid_of(request)})

@@ -41,7 +41,8 @@ ERROR_RESPONSES = {
     "401": ErrorResponse(
         "Unauthorized",
         "The request has no sign-in, or its token or password is invalid. After `token_not_valid`, refresh the token "
-        "and repeat the request; after `sign_in_ended`, the user must sign in again.",
+        "and repeat the request; after `sign_in_ended`, the user must sign in again. An API key that has ended is "
+        "`api_key_not_valid`.",
         {
             "no sign-in": {"detail": "Authentication credentials were not provided.", "code": "not_authenticated"},
             "bad token": {"detail": "Token is blacklisted", "code": "token_not_valid"},
@@ -58,7 +59,8 @@ ERROR_RESPONSES = {
         "The user is not allowed to do this, or must confirm who they are first (`recent_sign_in_required`, by one of "
         "`methods`), or must finish the sign-in with a second factor (`second_step_required`, with `step` and "
         "`methods`), or another site may have sent the request with the session cookie (`csrf_failed`), or it has an "
-        "access token of a session instead of the cookie (`session_required`).",
+        "access token of a session instead of the cookie (`session_required`), or an API key, which cannot do this at "
+        "all (`api_key_not_allowed`) or not in its scopes (`insufficient_scope`).",
         {
             "not allowed": {
                 "detail": "You do not have permission to perform this action.",

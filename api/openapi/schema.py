@@ -130,7 +130,7 @@ class AccessTokenScheme(OpenApiAuthenticationExtension):
                 "type": "http",
                 "scheme": "bearer",
                 "bearerFormat": "JWT",
-                "description": "For clients, from any origin: the `access` token from `POST /api/token/`.",
+                "description": "For clients, from any origin: the `access` token of `POST /api/token/`, or an API key.",
             },
             {
                 "type": "http",

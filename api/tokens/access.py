@@ -105,7 +105,13 @@ class SignInToken(tokens.Token):
 
 
 class AccessToken(SignInToken, tokens.AccessToken):
-    """An access token, which is valid until it expires, or its id or sign-in is on the blocklist."""
+    """
+    An access token, which is valid until it expires, or its id or sign-in is on the blocklist. One of a support sign-in
+    has the claim `act`, and is valid only while the staff member may act: that is read from the database each time.
+    """
+
+    # The sign-in, with its user, of a token that was checked and has `act`.
+    support: SignIn | None = None
 
     def verify(self) -> None:
         """As check_not_revoked(). Raises SignInEnded if the sign-in has ended, which takes a statement at most."""
@@ -119,9 +125,13 @@ class AccessToken(SignInToken, tokens.AccessToken):
             raise
 
     def check_not_revoked(self) -> None:
-        """No statement, or one if the mirror is not current. Raises TokenError."""
+        """No statement, or one if the mirror is not current; up to four with `act`. Raises TokenError."""
         if mirror.blocks(self.sid, self.jti, self.user_id):
             raise TokenError(_("Token is blacklisted"))
+        if "act" in self.payload:
+            self.support = SignIn.objects.filter(pk=self.sid, user=self.user_id).select_related("user").first()
+            if self.support is None or not self.support.is_live():
+                raise TokenError(_("Token is blacklisted"))
 
     def revoke(self) -> None:
         """Blocks this token only. Raises TokenError if it was refused already."""
@@ -147,6 +157,13 @@ class AccessToken(SignInToken, tokens.AccessToken):
             token["aud"] = sign_in.audience
         if settings.JWT_STATUS_LIST and sign_in.status_index is not None:
             token["status"] = status_list.claim(sign_in.status_index)
+        if sign_in.actor_sid:
+            # RFC 8693, section 4.1. The user has proved nothing: no auth_time, acr and amr.
+            token["act"] = {"sub": str(sign_in.actor_id)}
+            if sign_in.is_read_only:
+                token["scope"] = "read"
+            cls._add_what_fits(token, {"username": sign_in.user.username})
+            return token
         # RFC 9470, section 6. Without `acr`, the level is the lowest.
         token["auth_time"] = datetime_to_epoch(sign_in.authenticated_at)
         acr = f"aal{sign_in.level}"

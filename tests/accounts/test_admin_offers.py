@@ -28,17 +28,17 @@ def lock(user):
 
 
 IMPOSSIBLE = {
-    "an active user without a sign-in": (lambda user: None, {"deactivate", "send_password_reset"}),
+    "an active user without a sign-in": (lambda user: None, {"deactivate", "send_password_reset", "sign_in_as"}),
     "a deactivated user": (lambda user: User.objects.filter(pk=user.pk).update(is_active=False), {"reactivate"}),
-    "a user with a lock": (lock, {"deactivate", "send_password_reset", "unlock"}),
+    "a user with a lock": (lock, {"deactivate", "send_password_reset", "sign_in_as", "unlock"}),
     "a user without a password": (
         lambda user: User.objects.filter(pk=user.pk).update(password=make_password(None)),
-        {"deactivate"},
+        {"deactivate", "sign_in_as"},
     ),
     "a service": (lambda user: User.objects.filter(pk=user.pk).update(is_service=True), {"deactivate"}),
     "a throw-away user": (
         lambda user: User.objects.filter(pk=user.pk).update(delete_after=timezone.now() + timedelta(days=1)),
-        {"deactivate"},
+        {"deactivate", "sign_in_as"},
     ),
 }
 

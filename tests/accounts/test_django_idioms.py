@@ -8,6 +8,7 @@ from django.contrib.auth import alogin, aupdate_session_auth_hash, login, update
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.tokens import default_token_generator
 from django.http import HttpRequest, HttpResponse
+from django.test import Client
 from django.urls import include, path
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
@@ -95,6 +96,11 @@ def change_of_another(request: HttpRequest) -> HttpResponse:
     return HttpResponse("done")
 
 
+class WhoAmI(APIView):
+    def get(self, request: Request) -> Response:
+        return Response({"user": request.user.username, "has_auth": request.auth is not None})
+
+
 class ChangeByAPI(APIView):
     def post(self, request: Request) -> Response:
         request.user.set_password(NEW_PASSWORD)
@@ -113,6 +119,7 @@ urlpatterns = [
     path("shop/reactivate/", reactivate_and_log_in),
     path("shop/other/", change_of_another),
     path("shop/api/", ChangeByAPI.as_view()),
+    path("api/shop/who/", WhoAmI.as_view()),
     path(
         "shop/reset/<uidb64>/<token>/",
         auth_views.PasswordResetConfirmView.as_view(
@@ -264,3 +271,31 @@ def test_force_authenticate_changes_the_password(ann: User, password: str) -> No
     answer = client.post("/api/password/change/", {"old_password": password, "new_password": NEW_PASSWORD}, secure=True)
     assert answer.status_code == 204, answer.content
     assert User.objects.get(pk=ann.pk).check_password(NEW_PASSWORD)
+
+
+def test_request_auth_is_none_for_a_session(
+    ann: User, browser_of: Callable[[User], Browser], client_of: Callable[[User], ApiClient]
+) -> None:
+    assert browser_of(ann).get("/api/shop/who/").json() == {"user": "ann", "has_auth": False}
+    assert client_of(ann).get("/api/shop/who/").json() == {"user": "ann", "has_auth": True}
+
+
+def test_force_authenticate_is_no_session(ann: User) -> None:
+    client = APIClient()
+    client.force_authenticate(ann)
+    assert client.get("/api/shop/who/").json() == {"user": "ann", "has_auth": False}
+    for answer in (client.get("/api/session/"), client.post("/api/session/token/", {})):
+        assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated")
+
+
+def test_djangos_own_clients_need_no_https(ann: User, password: str) -> None:
+    page = Client()
+    assert page.get("/accounts/profile/")["Location"] == "/accounts/login/?next=/accounts/profile/"
+    assert page.login(username="ann", password=password)
+    assert page.get("/accounts/profile/").status_code == 200
+    page.logout()
+    assert page.get("/accounts/profile/").status_code == 302
+    client = APIClient()
+    client.force_login(ann)
+    assert client.get("/api/me/").json()["username"] == "ann"
+    assert client.patch("/api/me/", {"first_name": "Ann"}).status_code == 200

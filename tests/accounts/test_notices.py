@@ -108,6 +108,7 @@ FLOODS = {
     reset_the_password: "Your password was changed",
     ask_for_addresses: "A change of your e-mail address was requested",
     change_the_address: "Your e-mail address was changed",
+    notify_of("api_key_made", client="report", scopes="read"): "An API key was created for your account",
     notify_of("factor_added", factor="passkey"): "A second factor was added to your account",
     notify_of("factor_removed", factor="passkey"): "A second factor was removed from your account",
     notify_of("factor_disabled"): "A second factor of your account was disabled",
@@ -116,6 +117,7 @@ FLOODS = {
     notify_of("password_known"): "Someone knows your password",
     notify_of("passkey_counter"): "Check the passkeys of your account",
     notify_of("username_changed"): "Your username was changed",
+    notify_of("signed_in_as", is_read_only=True): "A staff member signed in to your account",
     notify_of("account_deleted", is_by_another=False): "Your account was deleted",
 }
 

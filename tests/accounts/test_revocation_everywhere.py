@@ -37,6 +37,8 @@ def test_each_way_revokes_the_sign_ins_of_one_user_only(world, way, subtests):
     assert not goes_to_sign_in(world.browser)
     assert world.client.get("/api/me/").status_code == 200
     assert renewed.get("/api/me/").status_code == 200
+    key = ApiClient(world.her_program.post("/api/api-keys/", {"name": "report"}).json()["key"])
+    assert key.get("/api/me/").status_code == 200
     of_session = world.browser.post("/api/session/token/", {}, content_type="application/json").json()["access"]
     assert ApiClient(of_session).get("/api/me/").status_code == 200
     way(world)
@@ -49,6 +51,8 @@ def test_each_way_revokes_the_sign_ins_of_one_user_only(world, way, subtests):
         assert (refusal.status_code, refusal.json()["code"]) == (401, "sign_in_ended")
     with subtests.test("the access token of the session is refused"):
         assert ApiClient(of_session).get("/api/me/").status_code == 401
+    with subtests.test("the API key is refused"):
+        assert (key.get("/api/me/").status_code, key.get("/api/me/").json()["code"]) == (401, "api_key_not_valid")
     with subtests.test("the access token no longer verifies"):
         assert world.anonymous.post("/api/token/verify/", {"token": world.client.access}).status_code == 401
     with subtests.test("the refresh token is refused"):

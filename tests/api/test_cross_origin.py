@@ -56,7 +56,12 @@ def test_a_preflight_allows_only_what_token_mode_needs(browser):
         "content-type",
         "dpop",
     }
-    assert words(response.headers["Access-Control-Allow-Methods"]) == {"get", "post", "patch", "delete", "options"}
+    assert words(response.headers["Access-Control-Allow-Methods"]) == words("get,post,put,patch,delete,options")
+
+
+def test_a_setting_allows_more_headers(browser, settings):
+    settings.CORS_ALLOW_HEADERS = [*settings.CORS_ALLOW_HEADERS, "Idempotency-Key"]
+    assert "idempotency-key" in words(preflight(browser, ALLOWED_ORIGIN).headers["Access-Control-Allow-Headers"])
 
 
 def test_a_preflight_is_cached_by_the_browser(browser):

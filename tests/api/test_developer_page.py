@@ -68,9 +68,9 @@ def test_the_page_names_the_readme_of_the_source(settings, here):
     assert '<a href="https://git.example.org/wristband">Source code</a>, <code>api/README.md</code>' in content(here)
 
 
-def test_the_page_takes_three_statements(here, client_of, ann, django_assert_num_queries):
+def test_the_page_takes_four_statements(here, client_of, ann, django_assert_num_queries):
     for _ in range(3):
         client_of(ann)
-    # The session, the clients, their number.
-    with django_assert_num_queries(3):
+    # The session, the clients, the keys, their numbers.
+    with django_assert_num_queries(4):
         here.get(PAGE)

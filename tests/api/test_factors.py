@@ -64,7 +64,7 @@ def test_an_account_begins_without_factors(hers):
 def test_the_uri_is_read_by_a_library_of_another_project(hers, ann, password):
     made = hers.post("/api/factors/totp/", {"name": "Phone"}).json()
     app = pyotp.parse_uri(made["uri"])
-    assert (app.name, app.issuer) == ("ann", "testserver")
+    assert (app.name, app.issuer) == ("ann", "Wristband & Passport")
     assert parse_qs(urlsplit(made["uri"]).query)["secret"] == [made["secret"]]
     confirmed = hers.post("/api/factors/totp/confirm/", {"id": made["id"], "code": app.now()})
     assert len(confirmed.json()["recovery_codes"]) == 10

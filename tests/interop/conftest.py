@@ -89,6 +89,7 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
             else f"sqlite:///{folder / name}.sqlite3",
             # DEBUG allows plain HTTP on loopback.
             "DEBUG": "true",
+            "DEVICE_FLOW": "true",
             "JWT_KEYS": str(folder / "keys"),
             "JWT_STATUS_LIST": "true",
             "JWT_AUDIENCES": AUDIENCE,

@@ -17,6 +17,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from project import PRODUCT_SETTINGS
 from tests import servers
 
 # The environment and the .env file of a developer do not change the results.
@@ -33,20 +34,27 @@ ENVIRONMENT = {
 DEFAULTS = (
     "ACCESS_TOKEN_MINUTES",
     "ACCOUNT_RATE",
+    "API_KEY_MAX_DAYS",
     "APP_ORIGINS",
     "BREACHED_PASSWORDS",
     "BROWSER_SESSION_DAYS",
     "CORS_ALLOWED_ORIGINS",
+    "CORS_ALLOW_HEADERS",
+    "CORS_EXPOSE_HEADERS",
     "CSRF_TRUSTED_ORIGINS",
     "DATABASE_PGBOUNCER",
     "DATABASE_POOL_SIZE",
     "DATABASE_TIMEOUT_SECONDS",
     "DEMO",
+    "DEVICE_FLOW",
     "DPOP_REQUIRED",
     "EMAIL_CONFIRM_URL",
     "EVENTS_URL",
     "EVENT_KEEP_DAYS",
+    "GROUP_LIMITS",
     "HASHES_AT_ONCE",
+    "HSTS_PRELOAD",
+    "HSTS_SUBDOMAINS",
     "JWT_AUDIENCE",
     "JWT_AUDIENCES",
     "JWT_ISSUER",
@@ -63,13 +71,18 @@ DEFAULTS = (
     "REDIS_CLUSTER",
     "REDIS_SENTINELS",
     "REFRESH_GRACE_SECONDS",
+    "REFRESH_PARENT_GRACE_DAYS",
     "REFRESH_TOKEN_DAYS",
     "SECOND_FACTOR",
     "SECRET_KEY_FALLBACKS",
     "SESSION_RECHECK_SECONDS",
+    "SIGN_INS_PER_USER",
     "SIGN_IN_KEEP_DAYS",
     "SIGN_IN_MAX_DAYS",
+    "SITE_NAME",
     "SITE_URL",
+    "STAFF_IDLE_MINUTES",
+    "STAFF_MAX_HOURS",
     "TOKEN_RATE",
     "TRACES_URL",
     "TRUSTED_PROXIES",
@@ -93,6 +106,7 @@ TOGETHER = {
     "app": ("tests/e2e/test_documented_app.py", "tests/e2e/test_origins.py"),
     "client": ("tests/e2e/test_client_",),
     "deployed": ("tests/project/test_deployed.py",),
+    "product": ("tests/project/test_product.py",),
     "roles": ("tests/topologies/test_roles.py",),
     "stage": ("tests/e2e/test_compare.py", "tests/e2e/test_budgets.py"),
     "site": ("tests/e2e/",),
@@ -186,8 +200,12 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     os.environ.update(ENVIRONMENT)
     for name in DEFAULTS:
         os.environ.pop(name, None)
-    # The pages of the demo are tested, too.
-    os.environ["DEMO"] = "true"
+    if is_of_product(early_config):
+        # The tests of a product run with its settings. Those of the project run with ours, beside any product.
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", PRODUCT_SETTINGS)
+    else:
+        # The pages of the demo are tested, too.
+        os.environ["DEMO"] = "true"
     if not early_config.known_args_namespace.distributed:
         return
     stores = ExitStack()
@@ -196,6 +214,12 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     os.environ["DATABASE_URL"] = given if is_worker else stores.enter_context(servers.postgres()).url
     # One for each worker, since broadcasts and FLUSHALL apply to all database numbers.
     os.environ["REDIS_URL"] = stores.enter_context(servers.valkey()).url
+
+
+def is_of_product(config: pytest.Config) -> bool:
+    """Whether the run is of files in the folder of a product."""
+    named = [Path(str(each).partition("::")[0]).resolve() for each in config.known_args_namespace.file_or_dir]
+    return bool(named) and all(path.is_relative_to(config.rootpath / "product") for path in named)
 
 
 class Together(LoadScopeScheduling):
@@ -244,8 +268,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out.update(filter(None, reasons.values()))
     config.hook.pytest_deselected(items=[item for item, reason in reasons.items() if reason])
     items[:] = [item for item in items if not reasons[item]]
-    # Long tests first: one at the end would delay the whole run. Tests that empty the database, and so remove the rows
-    # of migrations, come last, as pytest-django sorts them.
+    # Long tests first: one at the end would delay the whole run. Tests that empty the database come last, as
+    # pytest-django sorts them.
     items.sort(key=lambda item: (empties_the_database(item), item.get_closest_marker("long") is None))
 
 

@@ -54,7 +54,7 @@ def test_every_response_has_a_content_type_and_security_headers(browser_of, staf
     response = browser_of(staff).get(path)
     assert response.status_code in {200, 404, 405}
     headers = response.headers
-    assert headers["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains; preload"
+    assert headers["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "same-origin"
     assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
@@ -73,13 +73,28 @@ def test_every_response_has_a_content_type_and_security_headers(browser_of, staf
 
 
 @pytest.mark.parametrize("path", ["/", "/accounts/login/", "/admin/login/", "/compare/"])
-def test_a_page_over_http_redirects_to_https(client, path):
+def test_a_page_over_http_redirects_to_https(client, settings, path):
+    settings.SECURE_SSL_REDIRECT = True
     response = client.get(path)
     assert (response.status_code, response.headers["Location"]) == (301, f"https://testserver{path}")
 
 
+@pytest.mark.parametrize(
+    ("subdomains", "preload", "header"),
+    [
+        (False, False, "max-age=31536000"),
+        (True, False, "max-age=31536000; includeSubDomains"),
+        (True, True, "max-age=31536000; includeSubDomains; preload"),
+    ],
+)
+def test_settings_decide_on_subdomains_and_preloading(browser, settings, subdomains, preload, header):
+    settings.SECURE_HSTS_INCLUDE_SUBDOMAINS, settings.SECURE_HSTS_PRELOAD = subdomains, preload
+    assert browser().get("/accounts/login/").headers["Strict-Transport-Security"] == header
+
+
 @pytest.mark.parametrize("path", ["/api/me/", "/api/token/", "/api/docs/"])
-def test_the_api_refuses_http_without_a_redirect(client, client_of, ann, path):
+def test_the_api_refuses_http_without_a_redirect(client, client_of, ann, settings, path):
+    settings.SECURE_SSL_REDIRECT = True
     response = client.get(path, headers={"authorization": f"Bearer {client_of(ann).access}"})
     assert (response.status_code, response.json()["code"]) == (403, "https_required")
     assert "Location" not in response.headers

@@ -32,7 +32,7 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, "project/RELEASES.md"])
+@pytest.mark.parametrize("document", [*DOCUMENTS, "project/RELEASES.md", "project/PRODUCT.md"])
 def test_every_link_points_to_an_existing_file_and_section(document: str) -> None:
     path = servers.ROOT / document
     for file, anchor in LINK.findall(text_of(path)):
@@ -51,6 +51,14 @@ def test_a_document_stays_within_its_line_limit(document: str, lines: int) -> No
 def test_the_readme_links_to_every_document() -> None:
     named = {file for file, _anchor in LINK.findall(text_of(servers.ROOT / "README.md").partition("## Other doc")[2])}
     assert {*DOCUMENTS[1:]} <= named
+
+
+def test_the_documented_product_is_the_sample() -> None:
+    document = (servers.ROOT / "project/PRODUCT.md").read_text()
+    blocks = re.findall(r"^```python\n# (product/\S+)\n(.*?)^```", document, re.DOTALL | re.MULTILINE)
+    assert {path for path, _text in blocks} >= {"product/settings.py", "product/urls.py", "product/models.py"}
+    for path, text in blocks:
+        assert (servers.ROOT / "tests/sample" / path).read_text().startswith(text), path
 
 
 def test_each_log_line_of_the_table_of_causes_is_in_the_code() -> None:

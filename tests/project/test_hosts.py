@@ -54,7 +54,8 @@ def test_links_have_the_canonical_host(host: str) -> None:
     assert answer.wsgi_request.build_absolute_uri("/") == f"{ORIGIN}/"
 
 
-def test_http_redirects_to_https_without_the_http_port(client: Any) -> None:
+def test_http_redirects_to_https_without_the_http_port(client: Any, settings: Any) -> None:
+    settings.SECURE_SSL_REDIRECT = True
     assert client.get("/", HTTP_HOST=f"{HOST}:80")["Location"] == f"{ORIGIN}/"
 
 

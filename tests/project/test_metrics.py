@@ -165,7 +165,8 @@ def test_the_counts_of_workers_are_summed_and_survive_a_restart(tmp_path: Path) 
                 if value_of(text, "wristband_mirror_age_seconds") and value_of(text, "wristband_tokens_known_total"):
                     break
             assert value_of(text, "wristband_security_events_total", type="signed_in") == 6
-            assert value_of(text, "wristband_mirror_age_seconds") < 1
+            # Not the sum of both workers, and not since the epoch. A busy machine polls late.
+            assert value_of(text, "wristband_mirror_age_seconds") < 15
             assert value_of(text, "wristband_token_check_seconds_count") >= 1
             if url:
                 assert value_of(text, "wristband_database_connections") >= 1

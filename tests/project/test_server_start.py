@@ -115,12 +115,12 @@ def test_a_page_works_without_its_stylesheet(
 
 
 @pytest.mark.django_db
-def test_a_large_file_in_a_form_needs_no_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_is_refused_without_a_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.NamedTemporaryFile", None)
     head = '--x\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
     body = f"{head}{'a' * 3_000_000}\r\n--x--\r\n"
     answer = Browser().generic("POST", "/accounts/login/", body, "multipart/form-data; boundary=x")
-    assert answer.status_code == 200
+    assert answer.status_code == 413
 
 
 # Permissions of the database file

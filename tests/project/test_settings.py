@@ -4,6 +4,7 @@ import os
 import runpy
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ SECRET = "hunter2hunter2"
 PASSWORD = f"user:{SECRET}"
 NUMBERS = (
     "ACCESS_TOKEN_MINUTES",
+    "API_KEY_MAX_DAYS",
     "BROWSER_SESSION_DAYS",
     "DATABASE_POOL_SIZE",
     "DATABASE_TIMEOUT_SECONDS",
@@ -28,15 +30,28 @@ NUMBERS = (
     "PASSWORD_MIN_LENGTH",
     "RECENT_PROOF_MINUTES",
     "REFRESH_GRACE_SECONDS",
+    "REFRESH_PARENT_GRACE_DAYS",
     "SESSION_RECHECK_SECONDS",
     "REFRESH_TOKEN_DAYS",
+    "SIGN_INS_PER_USER",
     "SIGN_IN_KEEP_DAYS",
     "SIGN_IN_MAX_DAYS",
+    "STAFF_IDLE_MINUTES",
+    "STAFF_MAX_HOURS",
     "UNCONFIRMED_KEEP_DAYS",
     "WEB_CONCURRENCY",
 )
 NO_NUMBERS = ("-1", "many", "1_0", "٣", "1e3", "99999999999999999999", "5 days", "nan", "0x10")
-BOOLEANS = ("DATABASE_PGBOUNCER", "DEBUG", "DEMO", "JWT_STATUS_LIST", "REDIS_CLUSTER")
+BOOLEANS = (
+    "DATABASE_PGBOUNCER",
+    "DEBUG",
+    "DEMO",
+    "DEVICE_FLOW",
+    "HSTS_PRELOAD",
+    "HSTS_SUBDOMAINS",
+    "JWT_STATUS_LIST",
+    "REDIS_CLUSTER",
+)
 LISTS = ("CORS_ALLOWED_ORIGINS", "CSRF_TRUSTED_ORIGINS")
 RATES = ("TOKEN_RATE", "ACCOUNT_RATE")
 URLS = ("DATABASE_URL", "EMAIL_URL", "REDIS_SENTINELS", "REDIS_URL")
@@ -109,6 +124,11 @@ WRONG = [
         for value in ("nginx", "10.0.0.5/8", "10.0.0.5, 10.0.0.x", "10.0.0.0/33", "fd00::1/8", "10.0.0.5:80", "*")
     ),
     *((name, value) for name in LISTS for value in ("www.example.org", "https://www.example.org/", "https://", "*")),
+    *(
+        (name, value)
+        for name in ("CORS_ALLOW_HEADERS", "CORS_EXPOSE_HEADERS")
+        for value in ("*", "X-Requested With", "x-a, x:b", "X-A\r\nX-B", "\N{SNOWMAN}")
+    ),
     ("CORS_ALLOWED_ORIGINS", "https://*.example.org"),
     ("CORS_ALLOWED_ORIGINS", "https://www.example.org:99999"),
     *(
@@ -116,6 +136,7 @@ WRONG = [
         for value in ("app.example.org", "https://*.example.org", "*", "https://app.example.org/")
     ),
     *(("ALLOWED_HOSTS", value) for value in ("https://www.example.org", "www.example.org:8000", "a/b", "two words")),
+    ("SITE_NAME", "x" * 61),
     *((name, value) for name in LINK_URLS for value in WRONG_LINKS),
     *((name, "garbage") for name in URLS),
     *((name, f"mysql://{PASSWORD}@db/wristband") for name in URLS),
@@ -133,6 +154,14 @@ WRONG = [
     ("DPOP_REQUIRED", "everybody"),
     ("SECOND_FACTOR", "everybody"),
     ("SESSION_RECHECK_SECONDS", "301"),
+    ("STAFF_IDLE_MINUTES", "9"),
+    ("STAFF_IDLE_MINUTES", "1441"),
+    ("STAFF_MAX_HOURS", "0"),
+    ("REFRESH_PARENT_GRACE_DAYS", "91"),
+    *(
+        ("GROUP_LIMITS", value)
+        for value in ("support", "support=30", "=30/8", "support=9/8", "support=30/0", "a=1441/8")
+    ),
     ("EMAIL_URL", f"smtp://{PASSWORD}/2@mail.example.org"),
     ("EMAIL_URL", "smtp+tls://"),
     ("ENV_FILE", "/nowhere/at/all/.env"),
@@ -160,6 +189,7 @@ WRONG = [
 TOGETHER: list[tuple[str, dict[str, str]]] = [
     ("REFRESH_GRACE_SECONDS", {"REFRESH_GRACE_SECONDS": "90", "ACCESS_TOKEN_MINUTES": "1"}),
     ("JWT_LEEWAY_SECONDS", {"JWT_LEEWAY_SECONDS": "60", "ACCESS_TOKEN_MINUTES": "1"}),
+    ("HSTS_SUBDOMAINS", {"HSTS_PRELOAD": "true", "HSTS_SUBDOMAINS": "false"}),
     ("JWT_STATUS_LIST", {"JWT_STATUS_LIST": "true"}),
     ("JWT_STATUS_LIST", {"JWT_STATUS_LIST": "true", "JWT_KEYS": "keys", "JWT_ISSUER": "wristband"}),
     ("REDIS_SENTINELS", {"REDIS_SENTINELS": "redis://s1.example.org:26379"}),
@@ -173,6 +203,16 @@ TOGETHER: list[tuple[str, dict[str, str]]] = [
     ),
 ]
 RIGHT: list[tuple[str, str, str, Any]] = [
+    (
+        "GROUP_LIMITS",
+        "First level=30/8, auditors=15/4",
+        "GROUP_LIMITS",
+        {
+            "First level": (timedelta(minutes=30), timedelta(hours=8)),
+            "auditors": (timedelta(minutes=15), timedelta(hours=4)),
+        },
+    ),
+    ("STAFF_IDLE_MINUTES", "", "STAFF_IDLE", timedelta(0)),
     ("TRUSTED_PROXIES", "10.0.0.5, 10.0.0.6", "TRUSTED_PROXIES", ["10.0.0.5", "10.0.0.6"]),
     ("TRUSTED_PROXIES", "::ffff:10.0.0.5,::ffff:10.1.0.0/112", "TRUSTED_PROXIES", ["10.0.0.5", "10.1.0.0/16"]),
     ("METRICS_ADDRESSES", " fd00::/8 , 192.0.2.0/24,", "METRICS_ADDRESSES", ["fd00::/8", "192.0.2.0/24"]),
@@ -185,6 +225,22 @@ RIGHT: list[tuple[str, str, str, Any]] = [
         "CORS_ALLOWED_ORIGINS",
         ["https://a.example.org", "capacitor://localhost"],
     ),
+    (
+        "CORS_ALLOW_HEADERS",
+        "X-Requested-With, Idempotency-Key",
+        "CORS_ALLOW_HEADERS",
+        ["accept", "authorization", "content-type", "dpop", "X-Requested-With", "Idempotency-Key"],
+    ),
+    (
+        "CORS_EXPOSE_HEADERS",
+        "X-Request-ID",
+        "CORS_EXPOSE_HEADERS",
+        ["DPoP-Nonce", "Retry-After", "WWW-Authenticate", "X-Request-ID"],
+    ),
+    ("HSTS_SUBDOMAINS", "", "SECURE_HSTS_INCLUDE_SUBDOMAINS", True),
+    ("HSTS_SUBDOMAINS", "no", "SECURE_HSTS_INCLUDE_SUBDOMAINS", False),
+    ("HSTS_PRELOAD", "", "SECURE_HSTS_PRELOAD", False),
+    ("HSTS_PRELOAD", "yes", "SECURE_HSTS_PRELOAD", True),
     ("JWT_AUDIENCES", "reports, billing", "JWT_AUDIENCES", ["api", "reports", "billing"]),
     ("DEFAULT_FROM_EMAIL", "noreply@localhost", "DEFAULT_FROM_EMAIL", "noreply@localhost"),
     *(
@@ -404,6 +460,35 @@ def test_a_misspelt_setting_in_the_file_is_a_warning(tmp_path: Path) -> None:
     assert "Did you mean ALLOWED_HOSTS?" in output
     assert "SENTRY_DSN" not in output
     assert "POSTGRES" not in output
+
+
+# The defaults of a product
+
+
+def settings_with_defaults(defaults: str, printed: str, **env: str) -> str:
+    code = f"from project.environment import set_defaults; set_defaults({defaults}); from project import settings"
+    made = run("-c", f"{code}; print({printed})", **env)
+    return (made.stdout or made.stderr.splitlines()[-1]).strip()
+
+
+def test_a_product_replaces_defaults() -> None:
+    defaults = "SITE_NAME='Acme', TOKEN_RATE='5/minute', DEMO='false'"
+    printed = "settings.SITE_NAME, settings.REST_FRAMEWORK['DEFAULT_THROTTLE_RATES']['tokens'], settings.DEMO"
+    assert settings_with_defaults(defaults, printed, DEMO="") == "Acme 5/minute False"
+
+
+def test_the_environment_has_precedence_over_a_product() -> None:
+    assert settings_with_defaults("SITE_NAME='Acme'", "settings.SITE_NAME", SITE_NAME="Zenith") == "Zenith"
+
+
+def test_a_default_of_an_unknown_setting_stops_the_start() -> None:
+    assert "SITE_NAMES has a default by set_defaults()" in settings_with_defaults("SITE_NAMES='x'", "1")
+
+
+def test_the_name_of_the_site_is_that_of_the_sender_and_of_the_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = settings_with(monkeypatch, {"SITE_NAME": "Acme notes"})
+    assert read["DEFAULT_FROM_EMAIL"] == "Acme notes <noreply@localhost>"
+    assert read["SPECTACULAR_SETTINGS"]["TITLE"] == "Acme notes"
 
 
 # ENV_FILE

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -153,14 +153,15 @@ def test_a_second_server_on_the_same_port_reports_it(copy: Path) -> None:
 
 def mail_worker_of(port: int) -> Any:
     """The worker of the mails beside the server that listens on this port; None while there is none."""
-    found = [
-        each
-        for process in psutil.process_iter(["cmdline"])
-        if "project.start_config" in " ".join(process.info["cmdline"] or ()) and listens(process, port)
-        for each in process.children()
-        if is_mail_worker(each)
-    ]
-    return found[0] if found else None
+    for process in psutil.process_iter(["cmdline"]):
+        # Other processes, also those of other tests, end meanwhile.
+        with suppress(psutil.Error):
+            if "project.start_config" not in " ".join(process.info["cmdline"] or ()) or not listens(process, port):
+                continue
+            for each in process.children():
+                if is_mail_worker(each):
+                    return each
+    return None
 
 
 def is_mail_worker(process: psutil.Process) -> bool:
@@ -206,10 +207,10 @@ def test_mails_are_printed_by_a_worker_that_ctrl_c_ends(one: tuple["subprocess.P
 @pytest.mark.long
 def test_a_mail_worker_that_was_killed_is_started_again(one: tuple["subprocess.Popen[str]", int]) -> None:
     _process, port = one
-    servers.wait_until(lambda: mail_worker_of(port))
+    servers.wait_until(lambda: mail_worker_of(port), seconds=60)
     killed = mail_worker_of(port)
     killed.kill()
-    servers.wait_until(lambda: (again := mail_worker_of(port)) and again.pid != killed.pid)
+    servers.wait_until(lambda: (again := mail_worker_of(port)) and again.pid != killed.pid, seconds=60)
 
 
 @pytest.mark.long

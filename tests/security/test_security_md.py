@@ -16,7 +16,7 @@ from accounts import addresses, models, password_validation, rate_limits
 from accounts.factors import removals, second_step
 from accounts.http import request_context
 from accounts.models.factors import MAX_FAILURES
-from accounts.models.sign_ins import LAST_SEEN_PRECISION
+from accounts.models.lifetimes import LAST_SEEN_PRECISION
 from accounts.rate_limits import LIMITS, Kind
 from api import dpop
 from api.blocklist import mirror
@@ -302,6 +302,8 @@ def test_every_way_to_sign_in_is_documented():
         "api/serializers.py": ["/api/token/", "/api/token/second-step/", "/api/token/passkey/"],
         "api/browser_session.py": ["/api/session/", "/api/session/second-step/", "/api/session/passkey/"],
         "api/connect_client.py": ["/accounts/clients/new/"],
+        "accounts/api_keys.py": ["/accounts/api-keys/new/", "/api/api-keys/"],
+        "api/device_flow.py": ["/api/device/token/"],
         "api/compare/views.py": ["/compare/client/", "/compare/throw-away/"],
     }
     # Called by every login().

@@ -48,6 +48,7 @@ def every_feature(tmp_path, settings, monkeypatch):
     (tmp_path / "key.pem").write_bytes(Key.generate("ES256").pem)
     settings.JWT_KEYS = str(tmp_path)
     settings.JWT_STATUS_LIST = True
+    settings.DEVICE_FLOW = True
     settings.JWT_ISSUER = "https://id.example.org"
     monkeypatch.setattr("api.service_endpoints.status_lists", status_list.StatusLists())
 
@@ -125,6 +126,16 @@ class Hour:
         assert ApiClient().get("/api/token/status/0").status_code == 200
         assert ApiClient().get("/api/me/", headers={"Authorization": f"Bearer {kept.access}x"}).status_code == 401
         self.kept = kept
+        key = kept.post("/api/api-keys/", {"name": "report"}).json()["key"]
+        assert ApiClient(key).get("/api/me/").status_code == 200
+        self.secrets.add(key)
+        codes = Browser().generic("POST", "/api/device/code/", "client_id=backup", FORM).json()
+        self.secrets |= {codes["device_code"], codes["user_code"]}
+        decision = {"user_code": codes["user_code"], "decision": "allow", "name": "backup"}
+        assert self.browser("ann", CHANGED).post("/accounts/device/", decision).status_code == 200
+        form = {"grant_type": "urn:ietf:params:oauth:grant-type:device_code", "device_code": codes["device_code"]}
+        tokens = Browser().generic("POST", "/api/device/token/", urlencode(form), FORM).json()
+        self.secrets |= {tokens["access_token"], tokens["refresh_token"]}
         _, secret = registration.create_service("billing", ["introspect"])
         self.secrets.add(secret)
         form = urlencode({"token": kept.access})
@@ -187,6 +198,13 @@ class Hour:
         self.mailed("password_reset_confirm")
         for action in ("deactivate", "reactivate", "end_all_sign_ins"):
             act(sues, USERS, action, users["eve"])
+        supporting = self.browser("sue")
+        act(supporting, USERS, "sign_in_as", users["grace"])
+        self.keep_cookies(supporting)
+        same_origin = {"sec-fetch-site": "same-origin"}
+        made = supporting.generic("POST", "/api/session/token/", "{}", "application/json", headers=same_origin)
+        self.secrets.add(made.json()["access"])
+        assert supporting.post("/accounts/support/end/").status_code == 302
         act(sues, SIGN_INS, "end_selected", SignIn.objects.filter(user__username="carol").live().first())
         edited = {"username": "frank", "email": "frank@example.org", "is_active": "on", "last_name": "Ford"}
         sues.post(f"{USERS}{users['frank'].pk}/change/", edited | {"is_staff": "on"})

@@ -125,6 +125,7 @@ def test_every_type_of_parameter_has_a_value_that_resolves(walked):
     assert re.fullmatch(r"/api/codes/[A-Z]{3}-\d\d/", found["/api/^codes/(?P<pk>[A-Z]{3}-[0-9]{2})/$"].path())
     assert found["/text/<str:text>/{braces}/"].path() == "/text/MQ/{braces}/"
     assert len([route for route in found if route.startswith("/api/plain/") or "format" in route]) >= 4
+    assert found["/api/^things\\.(?P<format>[a-z0-9]+)/?$"].path() == "/api/things.json"
 
 
 def test_given_values_replace_the_parameters(walked):
@@ -133,6 +134,12 @@ def test_given_values_replace_the_parameters(walked):
     assert found["/shop/<slug:shop>/<slug:slug>/"].path(slug="x") == "/shop/1/x/"
     place = found["/shop/<slug:shop>/^(?P<number>[0-9]{3})/(?P<letter>[a-f])/$"]
     assert place.path(number="123", letter="b") == "/shop/1/123/b/"
+
+
+def test_views_of_adopters_are_not_ours(walked):
+    found, _skipped = walked
+    assert not any(found[route].is_ours for route in OTHER_THAN_OURS)
+    assert all(place.is_ours for place in urls.walk("project.urls")[0])
 
 
 def test_skipped_urls_are_reported_with_the_reason(walked):

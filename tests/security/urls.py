@@ -28,7 +28,11 @@ ANYTHING = {
     "path": "1",
     None: "MQ",
 }
-SAMPLES = ("1", "MQ", ANYTHING["uuid"], "2026-11-25", "en")
+SAMPLES = ("1", "MQ", ANYTHING["uuid"], "2026-11-25", "en", ".json")
+# By name of the parameter: the format suffix of Django REST framework, which answers 404 for an unknown format.
+BY_NAME = {"format": ("json",)}
+# The packages whose views are the project's own.
+OURS = {"accounts", "api", "project", "django", "drf_spectacular", "rest_framework_simplejwt"}
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -50,6 +54,10 @@ class Url:
     @property
     def view_class(self) -> type | None:
         return getattr(self.view, "cls", None) or getattr(self.view, "view_class", None)
+
+    @property
+    def is_ours(self) -> bool:
+        return str(getattr(self.view_class or self.view, "__module__", "")).partition(".")[0] in OURS
 
     @property
     def is_api(self) -> bool:
@@ -158,7 +166,7 @@ def _part_of_regex(pattern: RegexPattern) -> Part:
 
 def _with_plain_value(regex: re.Pattern[str], text: str, name: str) -> str:
     """Returns the part with one of the sample values, if one matches."""
-    for sample in SAMPLES:
+    for sample in (*BY_NAME.get(name, ()), *SAMPLES):
         match = regex.search(text)
         if match and match.start(name) >= 0:
             tried = text[: match.start(name)] + sample + text[match.end(name) :]

@@ -24,6 +24,69 @@ export interface paths {
             };
         };
     };
+    "/api/api-keys/": {
+        get: {
+            parameters: {
+                query?: {
+                    page?: number | "last";
+                    page_size?: number;
+                };
+            };
+            responses: {
+                200: {
+                    content: {
+                        "application/json": components["schemas"]["PaginatedApiKeyList"];
+                    };
+                };
+            };
+        };
+        post: {
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["NewApiKeyRequest"];
+                };
+            };
+            responses: {
+                201: {
+                    content: {
+                        "application/json": components["schemas"]["MadeApiKey"];
+                    };
+                };
+            };
+        };
+    };
+    "/api/device/code/": {
+        post: {
+            requestBody: {
+                content: {
+                    "application/x-www-form-urlencoded": components["schemas"]["DeviceCodeRequest"];
+                };
+            };
+            responses: {
+                200: {
+                    content: {
+                        "application/json": components["schemas"]["DeviceCodeResponse"];
+                    };
+                };
+            };
+        };
+    };
+    "/api/device/token/": {
+        post: {
+            requestBody: {
+                content: {
+                    "application/x-www-form-urlencoded": components["schemas"]["DeviceTokenRequest"];
+                };
+            };
+            responses: {
+                200: {
+                    content: {
+                        "application/json": components["schemas"]["OAuthTokenResponse"];
+                    };
+                };
+            };
+        };
+    };
     "/api/email/change/": {
         post: {
             requestBody: {
@@ -769,6 +832,18 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        ApiKey: {
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            expires_at: string;
+            /** Format: uuid */
+            readonly id: string;
+            /** Format: date-time */
+            readonly last_used_at: string | null;
+            name: string;
+            readonly scopes: components["schemas"]["KeyScope"][];
+        };
         /** @enum {string} */
         AudienceEnum: "api";
         ConfirmAppRequest: {
@@ -778,6 +853,26 @@ export interface components {
         };
         DeletionRequest: {
             password?: string;
+        };
+        DeviceCodeRequest: {
+            client_id: string;
+        } & {
+            [key: string]: string;
+        };
+        DeviceCodeResponse: {
+            device_code: string;
+            expires_in: number;
+            interval: number;
+            user_code: string;
+            /** Format: uri */
+            verification_uri: string;
+        };
+        DeviceTokenRequest: {
+            device_code?: string;
+            grant_type: string;
+            refresh_token?: string;
+        } & {
+            [key: string]: string;
         };
         EmailChangeRequest: {
             /** Format: email */
@@ -843,7 +938,27 @@ export interface components {
             [key: string]: string[];
         };
         /** @enum {string} */
+        KeyScope: "read" | "write";
+        MadeApiKey: {
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            expires_at: string;
+            /** Format: uuid */
+            readonly id: string;
+            readonly key: string;
+            /** Format: date-time */
+            readonly last_used_at: string | null;
+            name: string;
+            readonly scopes: components["schemas"]["KeyScope"][];
+        };
+        /** @enum {string} */
         MethodsEnum: "password" | "passkey" | "totp" | "recovery_code";
+        NewApiKeyRequest: {
+            expires_in_days?: number;
+            name: string;
+            scopes?: components["schemas"]["KeyScope"][];
+        };
         NewAppRequest: {
             name?: string;
         };
@@ -863,6 +978,21 @@ export interface components {
             };
             name?: string;
             step: string;
+        };
+        OAuthTokenResponse: {
+            access_token: string;
+            expires_in: number;
+            refresh_expires_in: number;
+            refresh_token: string;
+            token_type: components["schemas"]["TokenType"];
+        };
+        PaginatedApiKeyList: {
+            count: number;
+            /** Format: uri */
+            next: string | null;
+            /** Format: uri */
+            previous: string | null;
+            results: components["schemas"]["ApiKey"][];
         };
         PaginatedEndedSignInList: {
             count: number;
@@ -970,7 +1100,7 @@ export interface components {
             type: components["schemas"]["SecurityEventType"];
         };
         /** @enum {string} */
-        SecurityEventType: "signed_up" | "signed_in" | "sign_in_failed" | "reauthenticated" | "signed_out" | "sign_in_ended" | "token_reused" | "password_changed" | "password_reset_asked" | "password_reset" | "email_confirmed" | "email_change_asked" | "email_change_cancelled" | "email_changed" | "user_deactivated" | "locked" | "unlocked" | "user_reactivated" | "user_edited" | "rights_changed" | "token_revoked" | "token_blocked" | "block_lifted" | "events_exported" | "factor_added" | "factor_renamed" | "factor_removed" | "factor_disabled" | "factor_removal_asked" | "factor_removal_stopped" | "recovery_codes_made" | "recovery_code_used" | "second_step_failed" | "passkey_counter";
+        SecurityEventType: "signed_up" | "signed_in" | "api_key_made" | "sign_in_failed" | "reauthenticated" | "signed_out" | "sign_in_ended" | "token_reused" | "password_changed" | "password_reset_asked" | "password_reset" | "email_confirmed" | "email_change_asked" | "email_change_cancelled" | "email_changed" | "user_deactivated" | "locked" | "unlocked" | "user_reactivated" | "user_edited" | "rights_changed" | "token_revoked" | "token_blocked" | "block_lifted" | "events_exported" | "factor_added" | "factor_renamed" | "factor_removed" | "factor_disabled" | "factor_removal_asked" | "factor_removal_stopped" | "recovery_codes_made" | "recovery_code_used" | "second_step_failed" | "passkey_counter";
         SessionPasskeyRequest: {
             credential: {
                 [key: string]: unknown;
@@ -1006,10 +1136,8 @@ export interface components {
         SessionTokenResponse: {
             access: string;
             expires_in: number;
-            token_type: components["schemas"]["SessionTokenResponseTokenTypeEnum"];
+            token_type: components["schemas"]["TokenType"];
         };
-        /** @enum {string} */
-        SessionTokenResponseTokenTypeEnum: "Bearer" | "DPoP";
         SignIn: {
             /** Format: date-time */
             created_at: string;
@@ -1026,7 +1154,7 @@ export interface components {
             name: string;
         };
         /** @enum {string} */
-        SignInKind: "browser" | "client";
+        SignInKind: "browser" | "client" | "key";
         TokenBlacklistRequest: {
             refresh: string;
         };
@@ -1054,6 +1182,8 @@ export interface components {
         TokenRefreshRequest: {
             refresh: string;
         };
+        /** @enum {string} */
+        TokenType: "Bearer" | "DPoP";
         TokenVerifyRequest: {
             token: string;
         };

@@ -10,10 +10,19 @@ from django.utils.translation import ngettext
 from tqdm import tqdm
 
 from accounts.factors import removals
-from accounts.models import AttemptCounter, FactorRemoval, QueuedMail, SecurityEvent, Session, SignIn, User
+from accounts.models import (
+    AttemptCounter,
+    DeviceCode,
+    FactorRemoval,
+    QueuedMail,
+    SecurityEvent,
+    Session,
+    SignIn,
+    User,
+)
 from api.blocklist.models import Entry
 
-PRUNED: list[Any] = [User, Session, SignIn, Entry, SecurityEvent, AttemptCounter, FactorRemoval, QueuedMail]
+PRUNED: list[Any] = [User, Session, SignIn, Entry, SecurityEvent, AttemptCounter, FactorRemoval, QueuedMail, DeviceCode]
 
 
 class Command(BaseCommand):

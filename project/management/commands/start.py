@@ -89,7 +89,7 @@ class Command(BaseCommand):
         base = f"http://{HOST}:{port}"
         people = demo.make_people() if wants_demo else []
         name, password = (people[0].username, people[0].password) if people else ("NAME", "PASSWORD")
-        self.stdout.write(f"\n  Wristband & Passport is running          stop: Ctrl-C\n\n  pages   {base}/\n")
+        self.stdout.write(f"\n  {settings.SITE_NAME} is running          stop: Ctrl-C\n\n  pages   {base}/\n")
         self.stdout.write(f"  admin   {base}/admin/\n  store   {store()}\n")
         if people:
             self.stdout.write("\n  Demo users (shown once; to set one: DEBUG=true manage.py changepassword NAME)\n")

@@ -20,7 +20,7 @@ from rest_framework.views import APIView
 
 from accounts import ending
 from accounts.models import Session, SignIn, User
-from accounts.models.sign_ins import LAST_SEEN_PRECISION
+from accounts.models.lifetimes import LAST_SEEN_PRECISION
 from accounts.sessions import digest
 from api.blocklist import sessions
 from api.blocklist.mirror import mirror
@@ -28,6 +28,7 @@ from api.blocklist.models import Store
 from api.blocklist.sessions import remembered_sessions
 from tests import servers
 from tests.accounts import test_django_idioms
+from tests.accounts.support_pages import sign_in_as
 from tests.api.blocklist.test_mirror import eventually, use
 from tests.conftest import bearer
 
@@ -104,6 +105,22 @@ def with_key(browser: Any, key: str) -> Any:
 
 
 # What is remembered
+
+
+def test_a_support_sign_in_is_never_remembered(browser_of, staff, ann):
+    browser = browser_of(staff)
+    sign_in_as(browser, ann)
+    assert statements(browser) > 0
+    assert statements(browser) > 0
+    User.objects.filter(pk=staff.pk).update(is_superuser=False)
+    assert_refused(browser)
+
+
+def test_a_session_with_shorter_limits_needs_no_statement(settings, browser_of, staff):
+    settings.STAFF_IDLE, settings.STAFF_MAX = timedelta(minutes=10), timedelta(hours=1)
+    browser = browser_of(staff)
+    statements(browser)
+    assert_remembered(browser)
 
 
 def test_a_checked_session_needs_no_statement(hers, ann):

@@ -19,8 +19,9 @@ sys.modules[without_demo.__name__] = without_demo
 
 
 @pytest.fixture
-def urls_without_demo():
-    """The ROOT_URLCONF of a project without DEMO."""
+def urls_without_demo(settings):
+    """The ROOT_URLCONF of a project without DEMO, which is off."""
+    settings.DEMO = False
     return without_demo.__name__
 
 

@@ -93,4 +93,5 @@ def test_without_the_demo_the_first_button_creates_an_account(browser, settings,
     settings.ROOT_URLCONF = urls_without_demo
     page = browser().get("/").content.decode()
     assert "Try it, one click" not in page
+    assert "wristband or passport" not in page.lower()
     assert '<a class="button large" href="/accounts/signup/">Create an account</a>' in page
