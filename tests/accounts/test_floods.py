@@ -21,7 +21,7 @@ OTHERS = 36
 CONNECTIONS = 30
 
 
-@pytest.fixture(params=[[], ["--threads", "4"]], ids=["sync", "threads"])
+@pytest.fixture(params=[[], pytest.param(["--threads", "4"], marks=pytest.mark.named)], ids=["sync", "threads"])
 def node(fleet: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
     """A node that trusts the X-Forwarded-For header of all requests."""
     with servers.node(fleet.env | {"TRUSTED_PROXIES": "127.0.0.1"}, args=request.param) as node:

@@ -40,6 +40,7 @@ def test_requests_measures_and_plots_shares_of_the_baseline(results: Any, tmp_pa
     assert ">passport HS256</text>" in drawing.read_text()
 
 
+@pytest.mark.named
 def test_requests_counts_the_statements_of_each_request(results: Any) -> None:
     only = [word for name in ("wristband", "HS256", "sessions, db") for word in ("--only", name)]
     wristband, passport, sessions = results("requests", "--rounds", "1", "--bare-rounds", "0", *only)
@@ -73,6 +74,7 @@ def test_refresh_measures_this_project_and_others(results: Any) -> None:
     assert ratio["ratio"] > 0
 
 
+@pytest.mark.named
 def test_in_process_measures_dispatch_and_a_sign_in(results: Any) -> None:
     *dispatch, sign_in = results("in_process", "--rounds", "1", "--seconds", "0.1", "--sign-ins", "2")
     assert all(each["added"] > 0 for each in dispatch)

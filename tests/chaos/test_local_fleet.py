@@ -33,7 +33,7 @@ def stand() -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.named)])
 def test_the_local_fleet_starts_serves_and_ends(stand: subprocess.Popen[str], number: signal.Signals) -> None:
     assert stand.stdout
     output = "".join(takewhile(lambda line: not line.startswith(LAST_PERSON), stand.stdout))

@@ -48,6 +48,10 @@ class Service(servers.Server):
         url = f"http://127.0.0.1:{self.port}/"
         return httpx.get(url, headers=headers, timeout=10, trust_env=False, verify=servers.AUTHORITIES)
 
+    def stop(self) -> None:
+        # A process whose parent ignores SIGINT, as one in the background does, ignores it, too.
+        self.kill()
+
     def answers(self) -> bool:
         try:
             return self.ask("none").status_code == 401

@@ -156,11 +156,11 @@ LONG = "take long: python -m pytest -n auto --long"
 NEEDS_SERVERS = "need PostgreSQL and Valkey: --distributed, and the second part of a run of all"
 SQLITE_ONLY = "run on SQLite only, unless with --long"
 SEEN_ON_SQLITE = "have other values of their parameters, which ran on SQLite: name their file"
-VALUES_APART = 4
+VALUES_APART = 8
 MANY_VALUES, VALUES_OF_EVERYDAY = 9, 3
 EVERYDAY = "are everyday tests: without --long"
 NO_STORE = "use no store, and ran in the first part"
-NAMED = "put faults into the code, or measure time: name their file, with --long"
+NAMED = "put faults into the code, measure time, or take very long: name their file, with --long"
 
 left_out: Counter[str] = Counter()
 
@@ -290,7 +290,7 @@ def leave_values_to_long(config: pytest.Config, items: list[pytest.Item], reason
 
 
 def leave_out_values(config: pytest.Config, reasons: dict[pytest.Item, str]) -> None:
-    """With --distributed --long, everyday tests with many values run with every fourth: SQLite has seen all of them."""
+    """With --distributed --long, everyday tests with many values run with every eighth: SQLite has seen all of them."""
     if not (config.option.long and config.option.distributed):
         return
     seen: Counter[str] = Counter()

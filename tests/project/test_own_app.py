@@ -140,6 +140,7 @@ def test_the_app_passes_the_checks_of_the_project(project: Path) -> None:
     run(project, f"{PYTHON} manage.py spectacular --validate --fail-on-warn --file schema.yml", DEBUG="true")
 
 
+@pytest.mark.named
 def test_the_tests_of_the_project_accept_the_app(project: Path) -> None:
     """Runs the tests that read every address, every endpoint or the sources."""
     names = ("test_schema.py", "test_places.py", "test_urls.py", "test_translations.py", "test_csrf.py")

@@ -71,7 +71,7 @@ def mint(env: dict[str, str], count: int) -> list[tuple[str, str]]:
     [
         pytest.param([], id="processes"),
         # Without project.gunicorn_config, which imports the project before the workers are forked.
-        pytest.param(["--config", "python:tests"], id="each imports", marks=pytest.mark.once),
+        pytest.param(["--config", "python:tests"], id="each imports", marks=[pytest.mark.once, pytest.mark.named]),
         pytest.param(["--threads", "4"], id="threads", marks=pytest.mark.once),
     ],
 )
