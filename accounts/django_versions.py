@@ -1,10 +1,11 @@
-"""What differs between Django 5.2 and Django 6: the names of tasks, and the settings and backends of mail."""
+"""What differs between Django 5.2 and Django 6: names of tasks and errors, the settings and backends of mail."""
 
 from typing import TYPE_CHECKING, Any
 
 import django
 from django.conf import settings
-from django.core import mail
+from django.core import exceptions, mail
+from django.db import DatabaseError
 
 # Since Django 6.0 its own; for a type checker, those of 5.2. No other module imports either.
 if TYPE_CHECKING or django.VERSION < (6, 0):
@@ -16,6 +17,8 @@ else:
     from django.tasks import TaskResultStatus as TaskResultStatus
     from django.tasks import task as task
 
+# Since Django 6.0, save() raises it if no row was updated. Before, that was DatabaseError itself.
+NO_ROW = getattr(exceptions, "ObjectNotUpdated", ())
 # Since Django 6.1, EMAIL_* are deprecated, and not allowed beside MAILERS.
 HAS_MAILERS = django.VERSION >= (6, 1)
 SMTP_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
@@ -33,6 +36,11 @@ SETTINGS_OF_OPTIONS = {
     },
     FILE_BACKEND: {"file_path": "EMAIL_FILE_PATH"},
 }
+
+
+def is_of_no_row(error: DatabaseError) -> bool:
+    """Returns whether save() raised the error because it updated no row. Errors of the database are subclasses."""
+    return type(error) is DatabaseError or isinstance(error, NO_ROW)
 
 
 def mail_settings(server: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:
