@@ -21,6 +21,8 @@ else:
 NO_ROW = getattr(exceptions, "ObjectNotUpdated", ())
 # Since Django 6.1, EMAIL_* are deprecated, and not allowed beside MAILERS.
 HAS_MAILERS = django.VERSION >= (6, 1)
+# The name of the mailer that Django uses if code names none.
+MAILER = "default"
 SMTP_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
 FILE_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
 # The setting of each option of MAILERS. A backend refuses options that it does not have.
@@ -51,15 +53,14 @@ def mail_settings(server: dict[str, Any], timeout_seconds: float) -> dict[str, A
     backend = values["EMAIL_BACKEND"]
     names = SETTINGS_OF_OPTIONS.get(backend, {})
     options = {option: values[name] for option, name in names.items() if name in values}
-    return {"MAILERS": {mail.DEFAULT_MAILER_ALIAS: {"BACKEND": backend, "OPTIONS": options}}}
+    return {"MAILERS": {MAILER: {"BACKEND": backend, "OPTIONS": options}}}
 
 
 def mail_connection(smtp_backend: type[Any]) -> Any:
     """Returns a connection to the mail server of the settings, of `smtp_backend` in place of Django's SMTP backend."""
     if not HAS_MAILERS:
         return smtp_backend() if settings.EMAIL_BACKEND == SMTP_BACKEND else mail.get_connection()
-    alias = mail.DEFAULT_MAILER_ALIAS
-    mailer = settings.MAILERS[alias]
-    if mailer.get("BACKEND", SMTP_BACKEND) == SMTP_BACKEND:
-        return smtp_backend(alias=alias, **mailer.get("OPTIONS", {}))
-    return mail.mailers[alias]
+    configured = mail.mailers.settings[MAILER]
+    if configured.get("BACKEND", SMTP_BACKEND) == SMTP_BACKEND:
+        return smtp_backend(alias=MAILER, **configured.get("OPTIONS", {}))
+    return mail.mailers[MAILER]
