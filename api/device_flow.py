@@ -103,10 +103,10 @@ FORM = StrictFormParser.media_type
 
 
 class DeviceFlowView(PublicView, FormView):
-    """404 unless the setting DEVICE_FLOW is on."""
+    """404 unless the setting DEVICE_FLOW is on, and 405 for an unknown method in any case."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        if not settings.DEVICE_FLOW:
+        if not settings.DEVICE_FLOW and request.method in self.allowed_methods:
             raise Http404
         super().initial(request, *args, **kwargs)
 

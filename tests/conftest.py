@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
-from uuid import uuid4
 
 import hypothesis
 import jwt
@@ -29,7 +28,7 @@ from accounts.models import QueuedMail, SignIn
 from api.blocklist.api_keys import remembered_keys
 from api.blocklist.mirror import mirror
 from api.blocklist.sessions import remembered_sessions
-from tests import servers
+from tests import databases, servers
 
 # No deadline, since machines may be slow. In CI every run tries the same examples.
 hypothesis.settings.register_profile("tests", deadline=None, derandomize="CI" in os.environ)
@@ -303,15 +302,9 @@ def anonymous() -> ApiClient:
 
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    server_url = os.environ["DATABASE_URL"]
-    name = f"fleet_{uuid4().hex}"
-    if server_url:
-        database_url = servers.create_database(server_url, name)
-    else:
-        database_url = f"sqlite:///{tmp_path_factory.mktemp('fleet') / name}.sqlite3"
+    database_url = databases.migrated(tmp_path_factory.mktemp("fleet"), "fleet")
     # DEBUG allows HTTP on loopback and cookies without Secure.
     # No rates, since all tests send from one address.
     env = {"DATABASE_URL": database_url, "DEBUG": "true", "TOKEN_RATE": "", "ACCOUNT_RATE": ""}
-    servers.manage(env, "migrate", "--verbosity=0")
     with servers.node(env) as node:
         yield Fleet(node.url, env)

@@ -1,16 +1,14 @@
 """Mails with real processes: servers and workers that are killed, several workers, and an unavailable mail server."""
 
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import httpx
 import pytest
 
-from tests import servers
+from tests import databases, servers
 from tests.mail_server import MailServer
 
 pytestmark = [pytest.mark.long, pytest.mark.once]
@@ -45,14 +43,18 @@ ALARM = "We signed out one of your apps"
 
 
 @pytest.fixture(scope="module")
-def stores() -> dict[str, str]:
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a migrated PostgreSQL with users, and of a mail server that is not running yet."""
-    return prepared(servers.create_database(os.environ["DATABASE_URL"], f"mails_{uuid4().hex}"))
+    return prepared(databases.migrated(tmp_path_factory.mktemp("mails"), "mails"))
 
 
 @pytest.fixture(params=["PostgreSQL", "SQLite"])
 def each_store(request: pytest.FixtureRequest, tmp_path: Path, stores: dict[str, str]) -> dict[str, str]:
-    return stores if request.param == "PostgreSQL" else prepared(f"sqlite:///{tmp_path}/mails.sqlite3")
+    if request.param == "PostgreSQL":
+        return stores
+    url = f"sqlite:///{tmp_path}/mails.sqlite3"
+    servers.manage({"DATABASE_URL": url, "DEBUG": "true"}, "migrate", "--verbosity=0")
+    return prepared(url)
 
 
 def prepared(url: str) -> dict[str, str]:
@@ -64,7 +66,6 @@ def prepared(url: str) -> dict[str, str]:
         "TOKEN_RATE": "",
         "EMAIL_URL": f"smtp://127.0.0.1:{servers.free_port()}",
     }
-    servers.manage(env, "migrate", "--verbosity=0")
     shell(env, MAKE_USERS.format(names=[f"user{number}" for number in range(20)]))
     return env
 

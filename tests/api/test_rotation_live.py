@@ -1,6 +1,5 @@
 """Key rotation on two nodes, each with its own copy of the folder, under load."""
 
-import os
 import shutil
 import threading
 import time
@@ -14,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests import servers
+from tests import databases, servers
 from tests.conftest import bearer, header_of
 
 # For a slow machine; a change usually takes half a second.
@@ -65,12 +64,9 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     root = tmp_path_factory.mktemp("cluster")
-    server_url = os.environ["DATABASE_URL"]
-    name = f"cluster_{os.getpid()}"
-    database = servers.create_database(server_url, name) if server_url else f"sqlite:///{root / name}.sqlite3"
+    database = databases.migrated(root, "cluster")
     # All clients have one address.
     cluster = Cluster({"DATABASE_URL": database, "DEBUG": "true", "TOKEN_RATE": ""}, [root / "one", root / "two"])
-    servers.manage(cluster.env, "migrate", "--verbosity=0")
     cluster.env["SERVICE_PASSWORD"] = servers.manage(cluster.env, "make_service", "gate").strip()
     cluster.keys("promote", cluster.keys("new"), "--force")
     cluster.folders[1].mkdir()

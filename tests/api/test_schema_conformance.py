@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -19,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests import servers
+from tests import databases, servers
 
 HERE = Path(__file__).parent / "schemathesis"
 PASSWORD = "violet anchor hums at dawn"
@@ -76,21 +75,14 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[SecureNode]:
-    server_url = os.environ["DATABASE_URL"]
-    database = (
-        servers.create_database(server_url, f"schema_{uuid4().hex}")
-        if server_url
-        else f"sqlite:///{tmp_path / 'schema.sqlite3'}"
-    )
     env = {
-        "DATABASE_URL": database,
+        "DATABASE_URL": databases.migrated(tmp_path, "schema"),
         "EMAIL_URL": "dummymail://",
         "JWT_KEYS": str(tmp_path / "keys"),
         "JWT_ISSUER": "https://127.0.0.1",
         "JWT_STATUS_LIST": "true",
         "TRUSTED_PROXIES": "127.0.0.1",
     }
-    servers.manage(env, "migrate", "--verbosity=0")
     kid = servers.manage(env, "keys", "new").split()[0]
     servers.manage(env, "keys", "promote", kid, "--force")
     servers.manage(env, "shell", "--verbosity=0", "--command", MAKE_STAFF)

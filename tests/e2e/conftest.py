@@ -1,14 +1,12 @@
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
-from tests import servers
+from tests import databases
 from tests.e2e import places
 from tests.e2e.site import Person, Site, running, sign_in
 from tests.plugins import chromium as program
@@ -40,10 +38,7 @@ def chromium() -> Iterator[Browser]:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     program.require()
     folder = tmp_path_factory.mktemp("site")
-    server_url = os.environ["DATABASE_URL"]
-    name = f"site_{uuid4().hex}"
-    database_url = servers.create_database(server_url, name) if server_url else f"sqlite:///{folder / name}.sqlite3"
-    with running(folder, database_url) as site:
+    with running(folder, databases.migrated(folder, "site")) as site:
         yield site
 
 

@@ -3,7 +3,6 @@ The site as deployed, by HTTPS, and the places of a browser app: its own origin,
 are Secure and have the prefix __Host-, so that plain HTTP is not enough.
 """
 
-import os
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
@@ -20,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests import servers
+from tests import databases, servers
 from tests.e2e.site import Person
 
 HOST = "www.shop.test"
@@ -145,9 +144,8 @@ def running(folder: Path) -> Iterator[Shop]:
     pem = certificate(folder)
     hosts = (APP, SIBLING, LISTED_SITE, OTHER_SITE, SERVICE)
     places = {host: StaticServer(host, pem, is_service=host == SERVICE) for host in hosts}
-    server_url, name = os.environ["DATABASE_URL"], f"shop_{uuid4().hex}"
     env = {
-        "DATABASE_URL": servers.create_database(server_url, name) if server_url else f"sqlite:///{folder / name}.db",
+        "DATABASE_URL": databases.migrated(folder, "shop"),
         "ALLOWED_HOSTS": HOST,
         "APP_ORIGINS": places[APP].origin,
         "CORS_ALLOWED_ORIGINS": places[LISTED_SITE].origin,
@@ -155,7 +153,6 @@ def running(folder: Path) -> Iterator[Shop]:
         "ACCOUNT_RATE": "100000/hour",
         "DEMO": "false",
     }
-    servers.manage(env, "migrate", "--verbosity=0")
     log = folder / "shop"
     log.mkdir()
     shop = Shop(log, env, pem)

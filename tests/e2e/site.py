@@ -92,7 +92,6 @@ def running(folder: Path, database_url: str, **settings: str) -> Iterator[Site]:
         "EMAIL_URL": f"filemail:///{mails}",
         **settings,
     }
-    servers.manage(env, "migrate", "--verbosity=0")
     with servers.node(env, workers=2, args=["--threads=4"]) as node, servers.mail_worker(env):
         yield Site(node.url, env, mails)
 

@@ -1,14 +1,12 @@
 """Pages of other origins in a real browser. Ports of one host are one site, so SameSite sends them cookies."""
 
-import os
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from uuid import uuid4
 
 import pytest
 
-from tests import servers
+from tests import databases, servers
 from tests.e2e.site import Site, sign_in
 
 # How a browser renders pages does not depend on the stores; test_harness runs on both.
@@ -60,10 +58,8 @@ def other_origin():
 @pytest.fixture(scope="module")
 def open_site(allowed_origin, tmp_path_factory):
     """A site whose API allows one other origin."""
-    folder, server_url, name = tmp_path_factory.mktemp("open"), os.environ["DATABASE_URL"], f"open_{uuid4().hex}"
-    database = servers.create_database(server_url, name) if server_url else f"sqlite:///{folder / name}.sqlite3"
-    env = {"DATABASE_URL": database, "DEBUG": "true", "CORS_ALLOWED_ORIGINS": allowed_origin}
-    servers.manage(env, "migrate", "--verbosity=0")
+    folder = tmp_path_factory.mktemp("open")
+    env = {"DATABASE_URL": databases.migrated(folder, "open"), "DEBUG": "true", "CORS_ALLOWED_ORIGINS": allowed_origin}
     with servers.node(env, workers=2, args=["--threads=4"]) as node:
         yield Site(node.url, env, folder)
 

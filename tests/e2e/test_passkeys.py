@@ -7,6 +7,7 @@ import time
 import pytest
 from playwright.sync_api import expect
 
+from tests import databases
 from tests.e2e.site import running, sign_in
 from tests.e2e.site import sign_out as use_sign_out_button
 from tests.second_factors import App
@@ -383,7 +384,7 @@ def test_on_an_ip_address_no_passkey_is_offered(new_page, ann):
 def strict_site(tmp_path_factory):
     """A site where all users must have a second factor."""
     folder = tmp_path_factory.mktemp("strict")
-    with running(folder, f"sqlite:///{folder / 'strict'}.sqlite3", SECOND_FACTOR="all") as site:
+    with running(folder, databases.migrated(folder, "strict"), SECOND_FACTOR="all") as site:
         yield site
 
 

@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
 from requests_oauth2client import DPoPKey
 
-from tests import servers
+from tests import databases, servers
 from tests.plugins import nodejs
 
 AUDIENCE = "reports"
@@ -80,13 +79,10 @@ class Tokens:
 @pytest.fixture(scope="package")
 def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
     folder = tmp_path_factory.mktemp("issuer")
-    server_url, name = os.environ["DATABASE_URL"], f"issuer_{uuid4().hex}"
     issuer = Issuer(
         folder,
         {
-            "DATABASE_URL": servers.create_database(server_url, name)
-            if server_url
-            else f"sqlite:///{folder / name}.sqlite3",
+            "DATABASE_URL": databases.migrated(folder, "issuer"),
             # DEBUG allows plain HTTP on loopback.
             "DEBUG": "true",
             "DEVICE_FLOW": "true",
@@ -95,7 +91,6 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
             "JWT_AUDIENCES": AUDIENCE,
         },
     )
-    servers.manage(issuer.env, "migrate", "--verbosity=0")
     servers.manage(issuer.env, "shell", "--verbosity=0", "--command", MAKE_USERS)
     issuer.keys("promote", issuer.keys("new"), "--force")
     issuer.start()

@@ -155,9 +155,9 @@ ON_BOTH_STORES = (
 LONG = "take long: python -m pytest -n auto --long"
 NEEDS_SERVERS = "need PostgreSQL and Valkey: --distributed, and the second part of a run of all"
 SQLITE_ONLY = "run on SQLite only, unless with --long"
-SEEN_ON_SQLITE = "have other values of their parameters, which ran on SQLite: name their file"
-VALUES_APART = 8
-MANY_VALUES, VALUES_OF_EVERYDAY = 9, 3
+SEEN_ON_SQLITE = "ran on SQLite, and every fifth of their kind here: name their file"
+TESTS_APART = 5
+MANY_VALUES, VALUES_OF_EVERYDAY = 5, 3
 EVERYDAY = "are everyday tests: without --long"
 NO_STORE = "use no store, and ran in the first part"
 NAMED = "put faults into the code, measure time, or take very long: name their file, with --long"
@@ -264,7 +264,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     reasons = {item: reason_against(item) for item in items}
     if is_of_all(config):
         leave_values_to_long(config, items, reasons)
-        leave_out_values(config, reasons)
+        leave_out_seen(config, reasons)
     left_out.update(filter(None, reasons.values()))
     config.hook.pytest_deselected(items=[item for item, reason in reasons.items() if reason])
     items[:] = [item for item in items if not reasons[item]]
@@ -289,20 +289,19 @@ def leave_values_to_long(config: pytest.Config, items: list[pytest.Item], reason
                 reasons[item] = LONG
 
 
-def leave_out_values(config: pytest.Config, reasons: dict[pytest.Item, str]) -> None:
-    """With --distributed --long, everyday tests with many values run with every eighth: SQLite has seen all of them."""
+def leave_out_seen(config: pytest.Config, reasons: dict[pytest.Item, str]) -> None:
+    """With --distributed --long, every fifth of the everyday tests runs, in random order: SQLite has seen them all."""
     if not (config.option.long and config.option.distributed):
         return
-    seen: Counter[str] = Counter()
-    for item, reason in reasons.items():
-        if reason or not hasattr(item, "callspec") or any(map(item.get_closest_marker, ("long", "once"))):
-            continue
-        if item.nodeid.startswith(ON_BOTH_STORES):
-            continue
-        function = item.nodeid.partition("[")[0]
-        if seen[function] % VALUES_APART:
+    seen = [item for item, reason in reasons.items() if not reason and is_left_to_sqlite(item)]
+    for number, item in enumerate(seen):
+        if number % TESTS_APART:
             reasons[item] = SEEN_ON_SQLITE
-        seen[function] += 1
+
+
+def is_left_to_sqlite(item: pytest.Item) -> bool:
+    is_marked = any(map(item.get_closest_marker, ("long", "once")))
+    return not is_marked and not item.nodeid.startswith(ON_BOTH_STORES)
 
 
 def empties_the_database(item: pytest.Item) -> bool:

@@ -6,12 +6,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from uuid import uuid4
 
 import psycopg
 import pytest
 
-from tests import servers
+from tests import databases, servers
 from tests.event_receivers import SyslogServer, stopped
 
 pytestmark = [pytest.mark.once, pytest.mark.long]
@@ -38,9 +37,8 @@ class Events:
 
 
 @pytest.fixture(scope="module")
-def events() -> Events:
-    url = servers.create_database(os.environ["DATABASE_URL"], f"forward_{uuid4().hex}")
-    servers.manage({"DATABASE_URL": url, "DEBUG": "true"}, "migrate", "--verbosity=0")
+def events(tmp_path_factory: pytest.TempPathFactory) -> Events:
+    url = databases.migrated(tmp_path_factory.mktemp("forward"), "forward")
     return Events(url)
 
 

@@ -52,7 +52,15 @@ def test_no_405_response_is_empty(browser_of, staff, subtests):
 
 @pytest.mark.parametrize("method", ["PUT", "TRACE"])
 @pytest.mark.parametrize(
-    "address", ["/api/token/", "/api/register/", "/api/session/", "/health/live", "/.well-known/jwks.json"]
+    "address",
+    [
+        "/api/token/",
+        "/api/register/",
+        "/api/session/",
+        "/api/device/code/",
+        "/health/live",
+        "/.well-known/jwks.json",
+    ],
 )
 def test_api_clients_get_json(browser, address, method):
     response = browser().generic(method, address)

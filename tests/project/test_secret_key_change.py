@@ -1,7 +1,6 @@
 """A change of SECRET_KEY, node by node in the order of project/README.md, ends no sign-in."""
 
 import hashlib
-import os
 import threading
 import time
 import uuid
@@ -13,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 from jwt.utils import base64url_encode
 
-from tests import servers
+from tests import databases, servers
 from tests.project.signed_in import PASSWORD, AppUser, Browser, Program, is_valid, reset_link, restart
 
 WRONG = "not the right passphrase at all"
@@ -31,12 +30,10 @@ def environment(key, fallback):
 
 
 @pytest.fixture
-def stores():
-    name = f"secret_{uuid.uuid4().hex}"
-    env = {"DATABASE_URL": servers.create_database(os.environ["DATABASE_URL"], name), "DEBUG": "true"}
+def stores(tmp_path):
+    env = {"DATABASE_URL": databases.migrated(tmp_path, "secret"), "DEBUG": "true"}
     # All requests of this test come from one address.
     env |= {"TOKEN_RATE": "", "ACCOUNT_RATE": "", "HASHES_AT_ONCE": "4"}
-    servers.manage(env | environment(OLD, ""), "migrate", "--verbosity=0")
     return env
 
 

@@ -14,7 +14,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests import servers
+from tests import databases, servers
 from tests.event_receivers import Collector, stopped
 
 pytestmark = [pytest.mark.once, pytest.mark.long]
@@ -65,13 +65,12 @@ class Traced:
 
 
 @pytest.fixture(scope="module")
-def traced() -> Iterator[Traced]:
+def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
     pytest.importorskip("opentelemetry.sdk")
     env = {
-        "DATABASE_URL": servers.create_database(os.environ["DATABASE_URL"], f"traces_{uuid4().hex}"),
+        "DATABASE_URL": databases.migrated(tmp_path_factory.mktemp("traces"), "traces"),
         "OTEL_BSP_SCHEDULE_DELAY": "200",
     }
-    servers.manage(env, "migrate", "--verbosity=0")
     servers.manage(env, "shell", "--verbosity=0", "--command", MAKE_ANN)
     with stopped(Collector()) as collector:
         traces = {"TRACES_URL": f"http://127.0.0.1:{collector.port}/v1/traces", "TRUSTED_PROXIES": "127.0.0.1"}

@@ -46,7 +46,7 @@ class FileView(APIView):
     max_upload_bytes = 6_000_000
 
     def post(self, request, filename=None):
-        return Response({"size": request.data["file"].size})
+        return Response({"size": sum(file.size for file in request.FILES.values())})
 
 
 class SmallFileView(FileView):

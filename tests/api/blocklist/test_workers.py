@@ -12,7 +12,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests import servers
+from tests import databases, servers
 from tests.conftest import bearer
 
 ROUNDS = 15
@@ -52,11 +52,8 @@ asyncio.run(main(*sys.argv[1:]))
 def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A Redis of its own, and the database of this run."""
     with servers.valkey() as valkey:
-        url = os.environ["DATABASE_URL"]
-        name = f"workers_{os.getpid()}"
-        database = servers.create_database(url, name) if url else f"sqlite:///{tmp_path_factory.mktemp(name)}/db"
+        database = databases.migrated(tmp_path_factory.mktemp("workers"), "workers")
         env = {"DATABASE_URL": database, "REDIS_URL": valkey.url, "DEBUG": "true"}
-        servers.manage(env, "migrate", "--verbosity=0")
         yield env
 
 

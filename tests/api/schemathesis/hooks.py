@@ -23,6 +23,7 @@ BEYOND_ANY_SCHEMA = (
     "This password is in a list of common or stolen passwords",
     "This password contains little more than ",
     "The password is too similar to the ",
+    "This is already your e-mail address.",
     "Send one of: ",
     "Send credential and step together.",
 )
