@@ -43,8 +43,10 @@ def request_change(user: User, new_email: str) -> None:
     another account has the address. Raises ValidationError for an invalid address, TooManyAttempts, and AccountChanged
     if the account's sign-ins ended since this instance was read.
     """
-    if not user.has_mailbox:
+    if not user.may_have_mailbox:
         raise ValidationError(_("The e-mail address of this account cannot be changed."), code="no_mailbox")
+    if not new_email:
+        raise ValidationError(User._meta.get_field("email").error_messages["blank"], code="blank")
     new_email = User._meta.get_field("email").clean(User.objects.normalize_email(new_email), user)
     AttemptCounter.objects.consume_quota(quotas.address_changes(user, request_context.ip_address()))
     if new_email == user.email:

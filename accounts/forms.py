@@ -91,7 +91,8 @@ class SignUpForm(OnePasswordMixin, auth_forms.SetPasswordMixin, forms.Form):
     """Not a ModelForm, which would check that the name is unique before sign_up() has counted the attempt."""
 
     username = _user_field("username", form_class=auth_forms.UsernameField)
-    email = _user_field("email")
+    username.validators.append(registration.validate_new_username)
+    email = _user_field("email", required=True)
     # Named as in Django's forms.
     password1 = NewPasswordField(label=_("Password"))
 
@@ -201,7 +202,7 @@ class SetPasswordForm(OnePasswordMixin, auth_forms.SetPasswordForm):
 
 
 class EmailChangeForm(forms.Form):
-    new_email = User._meta.get_field("email").formfield(label=_("New e-mail address"))
+    new_email = User._meta.get_field("email").formfield(label=_("New e-mail address"), required=True)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from django.conf import settings
-from django.contrib.auth.hashers import check_password, make_password
+from django.contrib.auth.hashers import check_password, get_hasher, identify_hasher, make_password
 from django.db import connection
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -108,14 +108,30 @@ def is_right(password: str | None, encoded: str, upgrade: Callable[[str], None])
             elif check_password(form, encoded):
                 upgrade(form)
                 return True
+        if _is_outdated(encoded):
+            # Otherwise a fast refusal shows that the account has an old hash: that its user moved in.
+            _hash_forms(password)
     return False
 
 
 def simulate_check(password: str) -> None:
     """Takes as long as is_right(), for a user who does not exist. Raises HashingOverloaded."""
     with _slot_in_request():
-        for form in password_validation.forms(password):
-            make_password(form)
+        _hash_forms(password)
+
+
+def _hash_forms(password: str | None) -> None:
+    for form in password_validation.forms(password):
+        make_password(form)
+
+
+def _is_outdated(encoded: str) -> bool:
+    """Whether a right password would be hashed again. False for an unknown hash, for which Django hashes a text."""
+    try:
+        hasher, present = identify_hasher(encoded), get_hasher()
+    except ValueError:
+        return False
+    return bool(hasher.algorithm != present.algorithm or present.must_update(encoded))
 
 
 # Slots

@@ -7,6 +7,8 @@ from django.core.validators import validate_email
 from django.utils.encoding import punycode
 from django.utils.translation import gettext_lazy as _
 
+from accounts import look_alikes
+
 # Excludes quoted local parts ("ann"@example.org) and address literals (ann@[192.0.2.1]; both RFC 5321), which are
 # second spellings of a mailbox or a host: printable ASCII without their special characters.
 PLAIN_ADDRESS = r"^[\x21\x23-\x27\x2a-\x5a\x5e-\x7e]*$"
@@ -35,7 +37,7 @@ def is_address(name: str) -> bool:
 
 def same(one: str, other: str) -> bool:
     """Returns whether two names are equal, ignoring case."""
-    return one.lower() == other.lower()
+    return look_alikes.folded(one) == look_alikes.folded(other)
 
 
 def address(typed: str) -> str:

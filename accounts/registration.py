@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
+from django.contrib.auth.validators import ASCIIUsernameValidator
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -12,6 +14,8 @@ from accounts.http import request_context
 from accounts.models import AttemptCounter, Method, SecurityEvent, User
 
 THROW_AWAY_LIFETIME = timedelta(days=1)
+# ASCII only, so that usernames cannot be confused by similar characters.
+validate_new_username = ASCIIUsernameValidator()
 NO_PROFILE: Mapping[str, Any] = {}
 
 
@@ -42,6 +46,7 @@ def create_account(username: str, email: str, password: str, profile: Mapping[st
         setattr(user, name, profile[name])
     user.is_signing_up = True
     user.proved = (Method.PASSWORD,)
+    check_new_names(username, email)
     user.full_clean(exclude=["password"])
     user.set_password(password)
     try:
@@ -56,6 +61,16 @@ def create_account(username: str, email: str, password: str, profile: Mapping[st
         user.full_clean()
         raise
     return user
+
+
+def check_new_names(username: str, email: str) -> None:
+    """Raises ValidationError, by field, for names that only a user who moved in may have."""
+    try:
+        validate_new_username(username)
+    except ValidationError as error:
+        raise ValidationError({"username": error}) from error
+    if not email:
+        raise ValidationError({"email": User._meta.get_field("email").error_messages["blank"]})
 
 
 def create_throw_away_user(username: str, password: str) -> User:

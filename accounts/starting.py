@@ -11,11 +11,12 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import sids
+from accounts import devices, sids
 from accounts.factors import removals
 from accounts.http import request_context
 from accounts.models import (
     DPoPRequired,
+    MovedInUser,
     SecondFactorMissing,
     SecondStepRequired,
     SecurityEvent,
@@ -24,6 +25,7 @@ from accounts.models import (
     User,
     UserQuerySet,
 )
+from accounts.models.choices import level_of
 from accounts.models.limits import limits_of, shortest
 from accounts.models.sign_in_querysets import MAX_ENDED_PER_TRANSACTION
 from accounts.models.sign_ins import joined_methods
@@ -63,8 +65,8 @@ def start(
         auth_hash=user.get_session_auth_hash(),
         created_at=now,
         last_seen_at=now,
-        authenticated_at=authenticated_at or now,
-        methods=joined_methods(user.proved if methods is None else methods),
+        authenticated_at=authenticated_at or _authenticated_at(user, now),
+        methods=_methods(user) if methods is None else joined_methods(methods),
         refreshed_at=now,
         idle_timeout=idle_timeout,
         expires_at=now + min(idle_timeout, limits.max_age or timedelta.max, SignIn.max_age_of(kind)),
@@ -77,7 +79,8 @@ def start(
     try:
         return _insert(sign_in, user)
     except SecondStepRequired:
-        if not removals.carry_out_if_due(user):
+        # A removal of lost factors needs the password, which the user of a sign-in of before has not proved.
+        if user.is_continuing or not removals.carry_out_if_due(user):
             raise
     # With a new sid: the removal has revoked the sign-ins of the user up to now.
     return start(
@@ -94,23 +97,48 @@ def start(
     )
 
 
+def _authenticated_at(user: User, now: datetime) -> datetime:
+    """Now; for a sign-in of before that continues, a time that is not recent, since it is not known."""
+    if not user.is_continuing:
+        return now
+    return min(user.date_joined, now - settings.REAUTHENTICATION_TIMEOUT)
+
+
+def _methods(user: User) -> str:
+    """What the user proved. Nothing for a sign-in of before that continues: a code alone does not give level 2."""
+    return "" if user.is_continuing else joined_methods(user.proved)
+
+
 def _insert(sign_in: SignIn, user: User) -> SignIn:
     """Inserts a sign-in, with its event and the notice of a new device. Raises as start()."""
-    is_first, is_key = user.last_login is None, sign_in.kind == SignIn.Kind.API_KEY
+    last_login, is_key = user.last_login, sign_in.kind == SignIn.Kind.API_KEY
+    details = {"methods": sign_in.methods}
+    if user.is_continuing:
+        # Neither a sign-in at a new device, nor the user's first one here.
+        details = {"methods": joined_methods(user.proved), "moved_in": "true"}
     with transaction.atomic():
-        _mark_signed_in(user, user.last_login if is_key else sign_in.created_at, sign_in)
+        _mark_signed_in(user, last_login if is_key or user.is_continuing else sign_in.created_at, sign_in)
         known = SignIn.objects.filter(user=user.pk, actor_sid=None).devices()
         sign_in.save(force_insert=True)
         if is_key:
             _announce_key(user, sign_in)
             return sign_in
         _end_oldest(user, sign_in)
-        SecurityEvent.objects.record(
-            SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=sign_in.kind, methods=sign_in.methods
-        )
-        if sign_in.name or not (is_first or sign_in.is_known_device(known)):
+        SecurityEvent.objects.record(SecurityEvent.Type.SIGNED_IN, user, sign_in, kind=sign_in.kind, **details)
+        if not user.is_continuing and _is_new_device(user, last_login, sign_in, known):
             user.notify("new_device", client=sign_in.name, is_named=bool(sign_in.name), kind=sign_in.kind)
     return sign_in
+
+
+def _is_new_device(
+    user: User, last_login: datetime | None, sign_in: SignIn, known: set[tuple[str, devices.Device]]
+) -> bool:
+    """Whether the user gets a notice: not of the first sign-in here. At most one statement, for an unknown device."""
+    if sign_in.name:
+        return True
+    if last_login is None or sign_in.is_known_device(known):
+        return False
+    return not MovedInUser.objects.filter(user=user.pk, imported_at__gte=last_login).exists()
 
 
 def _announce_key(user: User, sign_in: SignIn) -> None:
@@ -127,10 +155,11 @@ def _end_oldest(user: User, sign_in: SignIn) -> None:
     others = settings.SIGN_INS_PER_USER - 1
     if others < 0 or user.is_service:
         return
-    # Those of support (accounts.support) are not the user's own.
+    # Those of support (accounts.support) are not the user's own. That of before (accounts.moving_in) is no place.
+    of_before = MovedInUser.objects.filter(user=user.pk, sign_in_id__isnull=False).values("sign_in_id")
     counted = SignIn.objects.filter(user=user.pk, actor_sid=None, kind__in=SignIn.LIMITED_KINDS).live()
-    newest_first = counted.exclude(pk=sign_in.pk).order_by("-created_at", "-pk").values_list("pk", flat=True)
-    if oldest := list(newest_first[others : others + MAX_ENDED_PER_TRANSACTION]):
+    newest_first = counted.exclude(pk=sign_in.pk).exclude(pk__in=of_before).order_by("-created_at", "-pk")
+    if oldest := list(newest_first.values_list("pk", flat=True)[others : others + MAX_ENDED_PER_TRANSACTION]):
         SignIn.objects.filter(pk__in=oldest).end(SignIn.Reason.LIMIT_REACHED)
 
 
@@ -153,9 +182,10 @@ def _mark_signed_in(user: User, last_login: datetime | None, sign_in: SignIn) ->
     """
     unused_since = sign_in.created_at if user.is_signing_up else None
     unchanged = User.objects.filter(pk=user.pk, is_active=True, password=user.password, generation=user.generation)
-    needs_second_step = sign_in.level < 2 and settings.SECOND_FACTOR != "off" and not user.is_service
+    level = level_of(user.proved) if user.is_continuing else sign_in.level
+    needs_second_step = level < 2 and settings.SECOND_FACTOR != "off" and not user.is_service
     allowed = unchanged.without_second_factor() if needs_second_step else unchanged
-    if needs_second_step and user.must_have_second_factor:
+    if sign_in.level < 2 and user.must_have_second_factor:
         allowed = allowed.none()
     if not allowed.update(last_login=last_login, unused_since=unused_since):
         raise _refusal(unchanged, needs_second_step)

@@ -30,12 +30,12 @@ from accounts.models import (
     SignInRefused,
     User,
 )
-from api import dpop, errors, metrics
+from api import dpop, errors, metrics, moved_in
 from api.blocklist.models import StatusIndex
 from api.errors import as_api_errors, as_throttled
 from api.fields import AudienceField, EmailTextField, NewPasswordField, PasswordField, TextField, UsernameField
 from api.profiles import ProfileFieldsMixin, fields_of
-from api.tokens import AccessToken, AnyToken, RefreshToken
+from api.tokens import AccessToken, AnyToken, RefreshToken, legacy
 
 # Of the user id and of the token in a mailed link.
 MAX_UID_LENGTH = 64
@@ -130,9 +130,9 @@ def start_client(user: User, audience: str, key_thumbprint: str) -> SignIn:
         raise no_active_account() from error
 
 
-def second_step_of(user: User, audience: str, key_thumbprint: str) -> errors.SecondStepRequired:
+def second_step_of(user: User, audience: str, key_thumbprint: str, **extra: Any) -> errors.SecondStepRequired:
     """The error that asks a client for the second step, as step_error()."""
-    return step_error(user, kind=SignIn.Kind.CLIENT, audience=audience, key_thumbprint=key_thumbprint)
+    return step_error(user, kind=SignIn.Kind.CLIENT, audience=audience, key_thumbprint=key_thumbprint, **extra)
 
 
 def step_error(user: User, path: str = "/api/token/second-step/", **bindings: Any) -> errors.SecondStepRequired:
@@ -148,7 +148,12 @@ class TokenRefreshSerializer(serializers.Serializer):
     access = TextField(read_only=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        token = RefreshToken(attrs["refresh"])
+        try:
+            token = RefreshToken(attrs["refresh"])
+        except TokenError:
+            if old_token := legacy.read(attrs["refresh"]):
+                return self.exchange(old_token)
+            raise
         if token.key_thumbprint:
             # Before the rotation: a thief without the key neither uses the token up nor ends the sign-in.
             dpop.verify_proof(self.context["request"], key_thumbprint=token.key_thumbprint)
@@ -159,6 +164,16 @@ class TokenRefreshSerializer(serializers.Serializer):
             metrics.refreshes.labels("refused").inc()
             raise TokenError(_("Token is blacklisted")) from error
         metrics.refreshes.labels("rotated").inc()
+        return token_pair(sign_in, issued_at)
+
+    def exchange(self, old_token: legacy.LegacyToken) -> dict[str, Any]:
+        """The pair of a token of the site before, as api.moved_in.exchange()."""
+        key_thumbprint = proven_key(self.context["request"])
+        issued_at = timezone.now()
+        try:
+            sign_in = moved_in.exchange(old_token, key_thumbprint)
+        except moved_in.OwnerNeedsSecondStep as error:
+            raise second_step_of(error.user, "", key_thumbprint, **error.extra) from error
         return token_pair(sign_in, issued_at)
 
 
@@ -251,6 +266,10 @@ class RegistrationSerializer(serializers.Serializer):
         return super().to_internal_value(data)
 
     def validate_username(self, username: str) -> str:
+        try:
+            registration.validate_new_username(username)
+        except DjangoValidationError as error:
+            raise ValidationError(error.messages) from error
         return self._validate_by_model("username", username)
 
     def validate_email(self, email: str) -> str:

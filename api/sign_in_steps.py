@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import serializers
@@ -13,6 +14,7 @@ from rest_framework_simplejwt.authentication import AUTH_HEADER_TYPES
 from accounts.factors import recovery_codes, second_step
 from accounts.factors.second_step import MAX_STEP_LENGTH, Purpose, Step
 from accounts.models import Method, SecondStepRequired, SignIn, SignInRefused, User
+from api import moved_in
 from api.errors import as_api_errors
 from api.fields import AudienceField, TextField
 from api.openapi.views import TokenPair
@@ -100,10 +102,18 @@ class SignInStepView(PublicView):
         """Starts the sign-in, and returns its tokens."""
         issued_at = timezone.now()
         try:
-            sign_in = start_client(user, step.audience, key_thumbprint)
+            sign_in = self.start(user, step, key_thumbprint)
         except SecondStepRequired as error:
             raise no_active_account() from error
         return Response(token_pair(sign_in, issued_at))
+
+    def start(self, user: User, step: Step, key_thumbprint: str) -> SignIn:
+        """Starts the sign-in. If a token of the site before has begun the step, that token is then used up."""
+        if not moved_in.has_begun(step):
+            return start_client(user, step.audience, key_thumbprint)
+        with as_api_errors(), transaction.atomic():
+            moved_in.use_up_token_of(step, user)
+            return start_client(user, step.audience, key_thumbprint)
 
 
 def prove(step: Step, body: dict[str, Any]) -> User:

@@ -4,7 +4,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parseaddr
 from importlib.util import find_spec
 from io import StringIO
@@ -18,11 +18,13 @@ from django.core.exceptions import ImproperlyConfigured
 from accounts import hash_list
 from project.setting_values import (
     GROUP_LIMITS_EXPECTED,
+    MIN_SECRET_BYTES,
     SITE_HOST,
     group_limits,
     has_port_in_range,
     is_events_url,
     is_geoip_database,
+    is_legacy_key,
     is_link,
     may_be_same_site,
     network,
@@ -181,6 +183,33 @@ class Environment:
             return float(value)
         self.refuse(name, f"a number from {low:g} to {high:g}", value)
         return default
+
+    def until(self, name: str, key_name: str, key: str) -> datetime | None:
+        """
+        The time until which the key of another setting is used: a date is its beginning, in UTC without an offset. None
+        without both settings, which need each other.
+        """
+        value = self.text(name)
+        try:
+            found = datetime.fromisoformat(value) if value else None
+        except ValueError:
+            self.refuse(name, "a date or a time, such as 2027-01-31 or 2027-01-31T12:00+01:00", value)
+            return None
+        self.require(bool(key) == bool(found), f"{key_name} and {name} need each other: set both, or none.")
+        return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
+
+    def legacy_key(self, name: str) -> str:
+        """A secret for HS256, or a public key in PEM format, in which \\n may stand for a line feed."""
+        value = self.text(name)
+        if value.startswith("-----BEGIN"):
+            value = value.replace("\\n", "\n")
+        if value and not is_legacy_key(value):
+            expected = (
+                f"a secret of {MIN_SECRET_BYTES} bytes or more, or a public key in PEM format (RSA, EC or Ed25519)"
+            )
+            self.refuse(name, expected)
+            return ""
+        return value
 
     def choice(self, name: str, choices: Sequence[str]) -> str:
         """Empty if it is unset."""

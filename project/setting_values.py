@@ -15,6 +15,8 @@ GEOIP_TYPE = re.compile(r"city|country|enterprise|location", re.IGNORECASE)
 LINK = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&'()*+,;=._~%{}-]+")
 LINK_PLACEHOLDERS = ("{uid}", "{token}")
 EVENT_SCHEMES = ("syslog+tcp", "syslog+tls", "otlp+http", "otlp+https", "file")
+# RFC 7518, section 3.2: a key of HS256 has at least the size of its hash.
+MIN_SECRET_BYTES = 32
 # A group, the minutes that a sign-in may be unused, and the hours that it may last.
 GROUP_LIMIT = re.compile(r"([^=/]+)=([0-9]{2,4})/([0-9]{1,4})")
 GROUP_LIMITS_EXPECTED = (
@@ -71,6 +73,24 @@ def is_geoip_database(path: str) -> bool:
             return bool(GEOIP_TYPE.search(database.metadata().database_type))
     except (OSError, ValueError, maxminddb.InvalidDatabaseError):
         return False
+
+
+def is_legacy_key(value: str) -> bool:
+    """Whether it is a public key in PEM format of a type that signs tokens, or else a secret that is long enough."""
+    if not value.startswith("-----BEGIN"):
+        return len(value.encode()) >= MIN_SECRET_BYTES
+    # Needed with this setting only.
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        key = load_pem_public_key(value.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        return False
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key.curve.name in ("secp256r1", "secp384r1", "secp521r1")
+    return isinstance(key, rsa.RSAPublicKey | ed25519.Ed25519PublicKey)
 
 
 class GroupLimits(NamedTuple):

@@ -118,6 +118,7 @@ MIDDLEWARE = [
     "accounts.http.middleware.FetchMetadataMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "accounts.http.middleware.AuthenticationMiddleware",
+    *(["accounts.moving_in.middleware.OldSessionMiddleware"] if env.text("LEGACY_SESSION_KEY") else []),
     "accounts.http.support.SupportMiddleware",
     "accounts.http.middleware.TooManyAttemptsMiddleware",
     "project.middleware.TooManyRequestsMiddleware",
@@ -213,6 +214,11 @@ PASSWORD_RESET_TIMEOUT = 3600
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    # Of users who moved in: verified, and replaced at the first sign-in.
+    "django.contrib.auth.hashers.PBKDF2SHA1PasswordHasher",
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    "django.contrib.auth.hashers.BCryptSHA256PasswordHasher",
+    "accounts.moving_in.old_hashes.BCryptHasher",
 ]
 # gunicorn reads the same variable. By default one worker of a node hashes no passwords.
 WEB_CONCURRENCY = env.integer("WEB_CONCURRENCY", default=4, low=1, high=1000)
@@ -309,6 +315,12 @@ SIMPLE_JWT = {
     "TOKEN_VERIFY_SERIALIZER": "api.serializers.TokenVerifySerializer",
     "TOKEN_BLACKLIST_SERIALIZER": "api.serializers.TokenBlacklistSerializer",
 }
+# Sign-ins of the site that users moved in from: the key of its refresh tokens, its SECRET_KEY, and until when.
+LEGACY_JWT_KEY = env.legacy_key("LEGACY_JWT_KEY")
+LEGACY_JWT_UNTIL = env.until("LEGACY_JWT_UNTIL", "LEGACY_JWT_KEY", LEGACY_JWT_KEY)
+LEGACY_SESSION_KEY = env.word("LEGACY_SESSION_KEY", is_secret=True)
+LEGACY_SESSION_UNTIL = env.until("LEGACY_SESSION_UNTIL", "LEGACY_SESSION_KEY", LEGACY_SESSION_KEY)
+LEGACY_SESSION_COOKIE = env.word("LEGACY_SESSION_COOKIE", default="sessionid")
 # For each client address: sign-ups and password resets.
 ACCOUNT_RATE = env.rate("ACCOUNT_RATE", default="60/hour")
 REST_FRAMEWORK = {

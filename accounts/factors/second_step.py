@@ -88,6 +88,7 @@ def begin(
         "user": user.pk if user else None,
         "password": _fingerprint(user) if user else "",
         "proved": list(user.proved) if user else [],
+        "continues": bool(user and user.is_continuing),
         "audience": audience,
         "extra": extra,
     }
@@ -270,6 +271,8 @@ def _owner(content: dict[str, Any]) -> User | None:
     user: User | None = User.objects.filter(pk=content["user"], is_active=True).first()
     if user is None or not any(constant_time_compare(content["password"], each) for each in _fingerprints(user)):
         raise StepNotValid
+    # Absent from a step of the previous release.
+    user.is_continuing = content.get("continues", False)
     return user
 
 

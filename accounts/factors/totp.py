@@ -59,8 +59,13 @@ def matching_step(app: AuthenticatorApp, code: str) -> int | None:
 def new_secret(app: AuthenticatorApp) -> bytes:
     """Returns a new random secret, and sets it, encrypted, on the app, which the caller saves."""
     secret = secrets.token_bytes(SECRET_BYTES)
-    app.secret = _encrypt(app, secret)
+    set_secret(app, secret)
     return secret
+
+
+def set_secret(app: AuthenticatorApp, secret: bytes) -> None:
+    """Sets a secret, encrypted, on an app, which the caller saves."""
+    app.secret = _encrypt(app, secret)
 
 
 def secret_of(app: AuthenticatorApp) -> bytes | None:

@@ -26,6 +26,18 @@ def is_own(request: HttpRequest) -> bool:
     return request.META.get(ORIGIN) == _own_origin(request)
 
 
+def is_own_visit(request: HttpRequest) -> bool:
+    """
+    Whether a page of this origin or of APP_ORIGINS sent the request, or the user entered its address: by
+    Sec-Fetch-Site, or else by Origin, or else by Referer. False without these headers: any page may have sent it.
+    """
+    if (site := request.META.get(SITE)) is not None:
+        return site in ("same-origin", "none") or is_from_app(request)
+    if (origin := request.META.get(ORIGIN)) is not None:
+        return origin == _own_origin(request) or is_app(origin)
+    return str(request.META.get("HTTP_REFERER", "")).startswith(f"{_own_origin(request)}/")
+
+
 def is_from_app(request: HttpRequest) -> bool:
     """Whether a browser app of APP_ORIGINS sent the request: by Origin, and same-site by Sec-Fetch-Site."""
     # No headers, or Origin alone, are the headers of most requests.

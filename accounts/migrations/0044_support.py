@@ -30,6 +30,7 @@ class Migration(migrations.Migration):
             model_name="signin",
             name="actor",
             field=models.ForeignKey(
+                db_constraint=False,
                 db_index=False,
                 editable=False,
                 null=True,

@@ -23,6 +23,7 @@ from accounts.models.factors import (
     UsedStep,
 )
 from accounts.models.mails import QueuedMail
+from accounts.models.moved_in import MovedInUser, OldCredential
 from accounts.models.profiles import UserProfile
 from accounts.models.restores import Restore
 from accounts.models.sessions import Session
@@ -45,6 +46,8 @@ __all__ = [
     "FactorRemoval",
     "KeyScope",
     "Method",
+    "MovedInUser",
+    "OldCredential",
     "Passkey",
     "QueuedMail",
     "RecoveryCode",

@@ -104,6 +104,8 @@ class SignIn(RefreshTokens, Lifetimes, ChangedColumnsModel):
         on_delete=models.SET_NULL,
         related_name="+",
         db_index=False,
+        # Code of 1.3 can delete the staff member. Then the sign-in is not live: `actor_sid` is deleted, too.
+        db_constraint=False,
         verbose_name=_("staff member"),
     )
     actor_sid = models.UUIDField(null=True, editable=False)

@@ -14,7 +14,7 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.http import urlsafe_base64_decode
 
-from accounts import hashing, names
+from accounts import hashing, look_alikes, names
 from accounts.changed_columns import ChangedColumnsQuerySet
 from accounts.compiled_queries import chunks
 from accounts.http import request_context
@@ -29,6 +29,14 @@ from accounts.pruning import BATCH_SIZE, PrunableQuerySet, referred_to
 # Transactions to delete an account: other requests may insert rows that refer to it meanwhile.
 DELETION_TRIES = 5
 RAISED_GENERATION = models.F("generation") + 1
+
+
+class NullIfBlank(models.Func):
+    """NULL for an empty text: unique constraints ignore it. A literal, so that SQLite finds the index."""
+
+    function = "NULLIF"
+    template = "%(function)s(%(expressions)s, '')"
+    arity = 1
 
 
 def retry_deletion(delete: Callable[[], tuple[int, dict[str, int]]], using: str) -> tuple[int, dict[str, int]]:
@@ -83,8 +91,8 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
 
     def with_login(self, name: str) -> Self:
         """Returns the users with this username or e-mail address, ignoring case. Two look-ups by index."""
-        return self.alias(lower_name=Lower("username"), lower_email=Lower("email")).filter(
-            models.Q(lower_name=name.lower()) | models.Q(lower_email=names.address(name))
+        return self.alias(lower_name=Lower("username"), lower_email=Lower(NullIfBlank("email"))).filter(
+            models.Q(lower_name=look_alikes.folded(name)) | models.Q(lower_email=names.address(name))
         )
 
     def get_by_login(self, name: str) -> Any:
@@ -247,7 +255,7 @@ class UserQuerySet(ChangedColumnsQuerySet[Any], PrunableQuerySet[Any]):
 class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
     def get_by_natural_key(self, username: str | None) -> Any:
         """As Django's, ignoring case. Django's commands use it to check whether a name is taken."""
-        user: Any = self.alias(lower_name=Lower("username")).get(lower_name=(username or "").lower())
+        user: Any = self.alias(lower_name=Lower("username")).get(lower_name=look_alikes.folded(username or ""))
         return user
 
     def _create_user_object(self, username: str, email: str | None, password: str | None, **fields: Any) -> Any:
@@ -259,4 +267,4 @@ class AccountManager(UserManager.from_queryset(UserQuerySet)):  # type: ignore[m
 
     def get_by_email(self, email: str) -> Any:
         """Returns the user with this e-mail address, ignoring case, or None. One statement."""
-        return self.alias(lower=Lower("email")).filter(lower=names.address(email)).first()
+        return self.alias(lower=Lower(NullIfBlank("email"))).filter(lower=names.address(email)).first()

@@ -7,14 +7,13 @@ from typing import Any, ClassVar, Self
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
-from django.contrib.auth.validators import ASCIIUsernameValidator
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import DEFAULT_DB_ALIAS, models, transaction
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
-from accounts import hashing, initial_passwords, names, notices
+from accounts import hashing, initial_passwords, look_alikes, names, notices
 from accounts.changed_columns import ChangedColumnsModel
 from accounts.compiled_queries import CompiledQuery
 from accounts.http import request_context
@@ -23,7 +22,7 @@ from accounts.models.errors import AccountChanged
 from accounts.models.events import SecurityEvent
 from accounts.models.profiles import ProfiledUser
 from accounts.models.sign_ins import user_columns
-from accounts.models.user_querysets import RAISED_GENERATION, AccountManager, UserQuerySet, retry_deletion
+from accounts.models.user_querysets import RAISED_GENERATION, AccountManager, NullIfBlank, UserQuerySet, retry_deletion
 
 
 def check_scopes(scopes: str) -> None:
@@ -46,12 +45,14 @@ class User(ChangedColumnsModel, ProfiledUser, AbstractUser):
         max_length=150,
         unique=True,
         help_text=_("Letters, digits and @ . + - _ only."),
-        # ASCII only, so that usernames cannot be confused by similar characters.
-        validators=[ASCIIUsernameValidator()],
+        # At the sign-up: ASCII only (accounts.registration). Users who moved in may have other letters.
+        validators=[look_alikes.validate_username],
         error_messages={"unique": _("A user with that username already exists.")},
     )
+    # Blank: the user moved in without an address. A sign-up needs one.
     email = models.EmailField(
         _("e-mail address"),
+        blank=True,
         validators=[
             RegexValidator(
                 names.PLAIN_ADDRESS, _("Enter an e-mail address in plain ASCII, without quotes, brackets or comments.")
@@ -92,6 +93,8 @@ class User(ChangedColumnsModel, ProfiledUser, AbstractUser):
 
     # True on the instance that sign_up() returns: the sign-in that follows the sign-up does not count as a use.
     is_signing_up = False
+    # True on an instance whose sign-in of the site before continues (accounts.moving_in).
+    is_continuing = False
     # The staff member who is signed in as this user, on the instance of a request with a support sign-in.
     acting_staff: "User | None" = None
     # What was proved on this instance (Method) before starting.start(): set by the code that verified it.
@@ -113,6 +116,8 @@ class User(ChangedColumnsModel, ProfiledUser, AbstractUser):
             ("deactivate_user", "Can deactivate and reactivate users"),
             ("send_password_reset", "Can send password resets to users"),
         ]
+        # For queries of the previous release. The next one can remove it.
+        indexes = [models.Index(Lower("email"), name="email_of_before")]
         constraints = [
             models.UniqueConstraint(
                 Lower("username"),
@@ -121,8 +126,8 @@ class User(ChangedColumnsModel, ProfiledUser, AbstractUser):
                 violation_error_message=_("A user with that username already exists."),
             ),
             models.UniqueConstraint(
-                Lower("email"),
-                name="email_case_insensitive",
+                Lower(NullIfBlank("email")),
+                name="email_unique_or_blank",
                 violation_error_code="email_taken",
                 violation_error_message=_("A user with that e-mail address already exists."),
             ),
@@ -319,13 +324,18 @@ class User(ChangedColumnsModel, ProfiledUser, AbstractUser):
 
     @property
     def has_mailbox(self) -> bool:
-        """Whether the account can receive mail. Throw-away and service accounts have invalid addresses (RFC 2606)."""
-        return bool(self.email) and not self.is_throw_away and not self.is_service
+        """Whether the account can receive mail. It may have a new address, and none yet that it replaces."""
+        return bool(self.email or self.new_email) and self.may_have_mailbox
+
+    @property
+    def may_have_mailbox(self) -> bool:
+        """Whether the user can set an address. Throw-away and service accounts have invalid ones (RFC 2606)."""
+        return not self.is_throw_away and not self.is_service
 
     @property
     def may_reset_password(self) -> bool:
         """Whether the user may set a new password by a mailed link."""
-        return self.is_active and self.has_mailbox and self.has_usable_password()
+        return self.is_active and bool(self.email) and self.has_mailbox and self.has_usable_password()
 
     @property
     def address_to_confirm(self) -> str:

@@ -6,7 +6,9 @@ import time_machine
 from django.core.management import call_command
 from django.utils import timezone
 
+from accounts.models import User
 from api.keys import rotation
+from tests import old_site
 from tests.api.dpop_client import Holder
 
 
@@ -17,6 +19,19 @@ def holder(ann, password):
     # From here on it knows the nonce, if one is required.
     assert holder.me().status_code == 200
     return holder
+
+
+@pytest.fixture
+def old_tokens_taken(settings):
+    settings.LEGACY_JWT_KEY, settings.LEGACY_JWT_UNTIL = old_site.JWT_KEY, timezone.now() + timedelta(days=20)
+    settings.SECOND_FACTOR = "offered"
+
+
+@pytest.fixture
+def carol(tmp_path, old_tokens_taken):
+    """A user who moved in, and whose tokens of the site before are taken."""
+    old_site.import_users(old_site.write_dump(tmp_path, [old_site.USER]))
+    return User.objects.get(username="carol")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import pytest
 from django.db import migrations, models
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
+from django.db.models import CASCADE
 
 from tests.project import releases
 from tests.project.old_models import APPS
@@ -35,8 +36,23 @@ def columns_of(state):
     }
 
 
+def references_of(state):
+    """Returns the table to which each column refers by a constraint, by table and column."""
+    return {
+        (model._meta.db_table, field.column): field.related_model._meta.db_table
+        for model in state.apps.get_models(include_auto_created=True)
+        for field in model._meta.local_concrete_fields
+        if model._meta.app_label in APPS and field.is_relation and field.db_constraint
+    }
+
+
 def breaks(released, after):
     """Yields what code that knows the first state cannot do with a database in the second one."""
+    known, references = references_of(released), references_of(after)
+    tables = columns_of(released)
+    for table, column in references.keys() - known.keys():
+        if references[table, column] in tables:
+            yield f"{table}.{column} keeps rows of {references[table, column]} from deletion"
     after = columns_of(after)
     for table, columns in columns_of(released).items():
         if table not in after:
@@ -77,6 +93,12 @@ def test_migrations_since_the_release_leave_its_code_working():
         (migrations.DeleteModel("UsedStep"), "accounts_usedstep is missing"),
         (migrations.AlterModelTable("UsedStep", "steps"), "accounts_usedstep is missing"),
         (
+            migrations.CreateModel(
+                "Place", [("user", models.OneToOneField("accounts.User", CASCADE, primary_key=True))]
+            ),
+            "accounts_place.user_id keeps rows of accounts_user from deletion",
+        ),
+        (
             migrations.AddField("signin", "place", models.CharField(max_length=9, default="")),
             "accounts_signin.place has no db_default",
         ),
@@ -99,6 +121,9 @@ def test_a_migration_that_breaks_the_release_is_found(operation, problem):
         migrations.AddField("signin", "place", models.CharField(max_length=9, db_default="")),
         migrations.AddField("signin", "left_at", models.DateTimeField(null=True)),
         migrations.CreateModel("Place", [("id", models.BigAutoField(primary_key=True)), ("name", models.TextField())]),
+        migrations.AddField(
+            "signin", "friend", models.ForeignKey("accounts.User", CASCADE, null=True, db_constraint=False)
+        ),
     ],
     ids=lambda operation: operation.migration_name_fragment,
 )

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from django.core.exceptions import ImproperlyConfigured
 
 from tests import geoip_database, servers
@@ -104,6 +106,12 @@ WRONG = [
     ("DATABASE_TIMEOUT_SECONDS", "inf"),
     ("HASHES_AT_ONCE", "0"),
     ("PASSWORD_MIN_LENGTH", "500"),
+    ("LEGACY_JWT_KEY", SECRET),
+    ("LEGACY_JWT_KEY", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"),
+    ("LEGACY_JWT_UNTIL", "tomorrow"),
+    ("LEGACY_SESSION_KEY", f"{SECRET} {SECRET}"),
+    ("LEGACY_SESSION_UNTIL", "2027-13-01"),
+    ("LEGACY_SESSION_COOKIE", "session id"),
     ("MAX_FORM_KILOBYTES", "1"),
     ("SITE_URL", "www.example.org"),
     ("SOURCE_URL", "git.example.org/wristband"),
@@ -193,6 +201,8 @@ TOGETHER: list[tuple[str, dict[str, str]]] = [
     ("JWT_STATUS_LIST", {"JWT_STATUS_LIST": "true"}),
     ("JWT_STATUS_LIST", {"JWT_STATUS_LIST": "true", "JWT_KEYS": "keys", "JWT_ISSUER": "wristband"}),
     ("REDIS_SENTINELS", {"REDIS_SENTINELS": "redis://s1.example.org:26379"}),
+    ("LEGACY_JWT_UNTIL", {"LEGACY_JWT_KEY": 3 * SECRET}),
+    ("LEGACY_SESSION_KEY", {"LEGACY_SESSION_UNTIL": "2027-01-31"}),
     (
         "REDIS_CLUSTER",
         {
@@ -263,6 +273,7 @@ RIGHT: list[tuple[str, str, str, Any]] = [
         )
     ),
     ("PASSWORD_MIN_LENGTH", " 20 ", "PASSWORD_MIN_LENGTH", 20),
+    ("LEGACY_SESSION_COOKIE", "", "LEGACY_SESSION_COOKIE", "sessionid"),
     ("DEBUG", "Yes", "DEBUG", True),
     ("DEBUG", "off", "DEBUG", False),
     ("HASHES_AT_ONCE", "", "HASHES_AT_ONCE", 3),
@@ -323,6 +334,26 @@ def test_a_valid_value_is_used(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, setting: str, expected: object
 ) -> None:
     assert settings_with(monkeypatch, {name: value})[setting] == expected
+
+
+def test_a_date_is_its_beginning_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"LEGACY_JWT_KEY": 3 * SECRET, "LEGACY_JWT_UNTIL": "2027-01-31"}
+    assert settings_with(monkeypatch, values)["LEGACY_JWT_UNTIL"].isoformat() == "2027-01-31T00:00:00+00:00"
+
+
+def test_a_public_key_may_have_its_lines_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = ed25519.Ed25519PrivateKey.generate()
+    formats = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    pem = key.public_key().public_bytes(*formats).decode().strip()
+    values = {"LEGACY_JWT_KEY": pem.replace("\n", "\\n"), "LEGACY_JWT_UNTIL": "2027-01-31T12:00+01:00"}
+    assert settings_with(monkeypatch, values)["LEGACY_JWT_KEY"] == pem
+
+
+def test_old_sessions_are_read_only_with_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"LEGACY_SESSION_KEY": SECRET, "LEGACY_SESSION_UNTIL": "2027-01-31"}
+    layer = "accounts.moving_in.middleware.OldSessionMiddleware"
+    assert layer in settings_with(monkeypatch, values)["MIDDLEWARE"]
+    assert layer not in settings_with(monkeypatch, {})["MIDDLEWARE"]
 
 
 def test_an_empty_value_means_unset(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -302,6 +302,8 @@ def test_every_way_to_sign_in_is_documented():
         "api/serializers.py": ["/api/token/", "/api/token/second-step/", "/api/token/passkey/"],
         "api/browser_session.py": ["/api/session/", "/api/session/second-step/", "/api/session/passkey/"],
         "api/connect_client.py": ["/accounts/clients/new/"],
+        "accounts/moving_in/continuing.py": ["/api/token/refresh/"],
+        "accounts/moving_in/middleware.py": ["the first page"],
         "accounts/api_keys.py": ["/accounts/api-keys/new/", "/api/api-keys/"],
         "api/device_flow.py": ["/api/device/token/"],
         "api/compare/views.py": ["/compare/client/", "/compare/throw-away/"],

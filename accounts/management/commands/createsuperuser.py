@@ -9,6 +9,7 @@ from django.core.management.base import CommandError
 from django.db import IntegrityError
 from django.db.models import Field
 
+from accounts import registration
 from accounts.models import User
 
 
@@ -28,7 +29,7 @@ class Command(createsuperuser.Command):
     def _validate_username(self, username: str, verbose_field_name: str, database: str) -> str | None:
         # Django's stubs do not have this method.
         error: str | None = super()._validate_username(username, verbose_field_name, database)  # type: ignore[misc]
-        return error or uniqueness_error("username", username)
+        return error or name_error(username) or uniqueness_error("username", username)
 
     def get_input_data(self, field: "Field[Any, Any]", message: str, default: Any = None) -> Any:
         value = super().get_input_data(field, message, default)
@@ -37,6 +38,15 @@ class Command(createsuperuser.Command):
             self.stderr.write(f"Error: {problem}")
             return None
         return value
+
+
+def name_error(username: str) -> str | None:
+    """The error text for a name that no new account may have; None otherwise."""
+    try:
+        registration.validate_new_username(username)
+    except ValidationError as error:
+        return "; ".join(error.messages)
+    return None
 
 
 def uniqueness_error(field: str, value: str) -> str | None:

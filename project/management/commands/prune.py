@@ -14,6 +14,8 @@ from accounts.models import (
     AttemptCounter,
     DeviceCode,
     FactorRemoval,
+    MovedInUser,
+    OldCredential,
     QueuedMail,
     SecurityEvent,
     Session,
@@ -22,7 +24,19 @@ from accounts.models import (
 )
 from api.blocklist.models import Entry
 
-PRUNED: list[Any] = [User, Session, SignIn, Entry, SecurityEvent, AttemptCounter, FactorRemoval, QueuedMail, DeviceCode]
+PRUNED: list[Any] = [
+    User,
+    Session,
+    SignIn,
+    Entry,
+    SecurityEvent,
+    AttemptCounter,
+    FactorRemoval,
+    QueuedMail,
+    DeviceCode,
+    OldCredential,
+    MovedInUser,
+]
 
 
 class Command(BaseCommand):
