@@ -174,7 +174,7 @@ def test_the_linked_sections_exist():
         ("../accounts/README.md", "limits"),
         ("../accounts/README.md", "passwords"),
         ("../accounts/README.md", "events"),
-        ("README.md", "send-security-events"),
+        ("MONITORING.md", "send-security-events"),
         ("README.md", "keys"),
         ("README.md", "connections"),
     }
