@@ -6,6 +6,8 @@ from typing import Any, Self, TypeVar
 
 from django.db import DatabaseError, models
 
+from accounts import django_versions
+
 # Values of these types are copied, since the caller may change them in place.
 MUTABLE_TYPES = (list, dict, set, bytearray)
 
@@ -32,8 +34,7 @@ class ChangedColumnsModel(models.Model):
         try:
             super().save(**options | {"force_update": False, "update_fields": columns})
         except DatabaseError as error:
-            # Django raises the base class if no row was updated. Errors of the database are subclasses.
-            if type(error) is not DatabaseError:
+            if not django_versions.is_of_no_row(error):
                 raise
             raise self.DoesNotExist(f"This {self._meta.verbose_name} was deleted.") from error
         self.mark_stored(columns)
@@ -41,8 +42,15 @@ class ChangedColumnsModel(models.Model):
     save.alters_data = True  # type: ignore[attr-defined]
 
     @classmethod
-    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any]) -> Self:
-        instance = super().from_db(db, field_names, values)
+    def from_db(
+        cls, db: str | None, field_names: Collection[str], values: Collection[Any], *, fetch_mode: Any = None
+    ) -> Self:
+        """
+        FETCH_PEERS of Django 6.1 has no effect. It sets the deferred fields of other instances as code does, so that
+        save() would write them, although they may have changed meanwhile.
+        """
+        options = {} if fetch_mode is None or fetch_mode.track_peers else {"fetch_mode": fetch_mode}
+        instance = super().from_db(db, field_names, values, **options)
         instance.mark_stored()
         return instance
 

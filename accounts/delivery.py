@@ -6,9 +6,10 @@ from contextlib import contextmanager, suppress
 from smtplib import SMTP, SMTP_SSL, SMTPHeloError, SMTPRecipientsRefused, SMTPResponseException, SMTPSenderRefused
 from typing import Any
 
-from django.conf import settings
-from django.core.mail import EmailMessage, get_connection
+from django.core.mail import EmailMessage
 from django.core.mail.backends import smtp
+
+from accounts import django_versions
 
 # RFC 3463: the detail of a reply, for example 5.7.1.
 ENHANCED_STATUS = re.compile(r"\b[245]\.\d{1,3}\.\d{1,3}\b")
@@ -40,7 +41,7 @@ class Refused(DeliveryError):
 
 
 class Connection(SMTP):
-    """Waits for up to DATA_SECONDS for the reply to a mail. For all other replies the timeout is EMAIL_TIMEOUT."""
+    """Waits for up to DATA_SECONDS for the reply to a mail. Other replies have the timeout of the settings."""
 
     def data(self, msg: Any) -> Any:
         try:
@@ -75,7 +76,7 @@ class Backend(smtp.EmailBackend):
 @contextmanager
 def session() -> Iterator[Any]:
     """A session with the mail server of EMAIL_URL. Raises ServerUnavailable."""
-    server = _server()
+    server = django_versions.mail_connection(Backend)
     try:
         server.open()
     except Exception as error:
@@ -105,11 +106,6 @@ def codes(error: Exception) -> str:
         replies = [(error.smtp_code, error.smtp_error)]
     found = [f"{code} {' '.join(ENHANCED_STATUS.findall(str(reply))[:1])}".strip() for code, reply in replies]
     return " ".join([type(error).__name__, *found])
-
-
-def _server() -> Any:
-    is_smtp = settings.EMAIL_BACKEND == "django.core.mail.backends.smtp.EmailBackend"
-    return Backend() if is_smtp else get_connection()
 
 
 def _close(server: Any) -> None:

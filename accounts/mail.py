@@ -11,11 +11,9 @@ from typing import Any
 from django.utils import timezone, translation
 from django.utils.functional import Promise
 
-# Part of Django 6: `from django.tasks import ...`. This is the only import of django-tasks.
-from django_tasks import TaskContext as TaskContext
-from django_tasks import TaskResultStatus, task
-
 from accounts import delivery, devices, letters, notice_quotas, plain_words, requested_mails
+from accounts.django_versions import TaskContext as TaskContext
+from accounts.django_versions import TaskResultStatus, task
 from accounts.http import request_context
 from accounts.letters import Letter
 

@@ -63,7 +63,9 @@ def _new_devices(user: User, current: SignIn) -> list[str]:
     The labels of sign-ins of the last days whose device none of the earlier ones has, of MAX_COMPARED_SIGN_INS, and
     that is not like this device. The latest first. One statement.
     """
-    newest = SignIn.objects.filter(user=user).order_by("-created_at").only("kind", "name", "user_agent", "created_at")
+    # Without those of support.
+    own = SignIn.objects.filter(user=user, actor_sid=None).order_by("-created_at")
+    newest = own.only("kind", "name", "user_agent", "created_at", "actor_sid")
     since = timezone.now() - NEW_DEVICE
     seen = {(current.kind, devices.of(current.user_agent))}
     new: list[str] = []

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import environ
 from django.utils.translation import gettext_lazy as _
 
+from accounts.django_versions import mail_settings
 from accounts.http.hosts import canonical_origin
 from project import openid_providers, stores
 from project.environment import MAIL_SCHEMES, Environment
@@ -428,8 +429,9 @@ CORS_PREFLIGHT_MAX_AGE = 7200
 # Mail
 
 EMAIL_URL = env.url("EMAIL_URL", MAIL_SCHEMES, example="smtp+tls://user:password@mail.example.org:587")
-vars().update(environ.Env.email_url_config(EMAIL_URL or ("consolemail://" if DEBUG else "smtp://localhost:25")))
-EMAIL_TIMEOUT = 10
+MAIL_SERVER = environ.Env.email_url_config(EMAIL_URL or ("consolemail://" if DEBUG else "smtp://localhost:25"))
+MAIL_TIMEOUT_SECONDS = 10
+vars().update(mail_settings(MAIL_SERVER, MAIL_TIMEOUT_SECONDS))
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 DEFAULT_FROM_EMAIL = env.email_address("DEFAULT_FROM_EMAIL", default=formataddr((SITE_NAME, "noreply@localhost")))
 

@@ -6,9 +6,25 @@ import email.policy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event
+from typing import Any
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from accounts.django_versions import SMTP_BACKEND, mail_settings
+
+
+def use_backend(settings: Any, backend: str, timeout_seconds: float = 1, **server: Any) -> None:
+    """Sends mails by this backend. `server` are the other settings, by their names before Django 6.1."""
+    for name, value in mail_settings({"EMAIL_BACKEND": backend} | server, timeout_seconds).items():
+        setattr(settings, name, value)
+
+
+def use_server(settings: Any, port: int, timeout_seconds: float = 1, user: str = "", tls: bool = False) -> None:
+    """Sends mails to a server on loopback."""
+    login = {"EMAIL_HOST_USER": user, "EMAIL_HOST_PASSWORD": user and "of the day before"}
+    address = {"EMAIL_HOST": "127.0.0.1", "EMAIL_PORT": port, "EMAIL_USE_TLS": tls}
+    use_backend(settings, SMTP_BACKEND, timeout_seconds, **address, **login)
 
 
 class MailServer:

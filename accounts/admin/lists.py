@@ -110,20 +110,24 @@ class BoundedList(admin.ModelAdmin):
         """Allows the parameters of the filters only: other look-ups in the URL have no index."""
         return lookup in {each.parameter_name for each in self.get_list_filter(request)}  # type: ignore[union-attr]
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Without Django's delete action, which deletes in one transaction and lists every related object."""
-        actions = super().get_actions(request)
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
+        """
+        Without Django's delete action, which deletes in one transaction and lists every related object. Django 6.1
+        passes the page of the actions; 5.2 has no such argument.
+        """
+        location = {} if action_location is None else {"action_location": action_location}
+        actions = super().get_actions(request, **location)
         actions.pop("delete_selected", None)
         return actions
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        """Raises SuspiciousOperation for an invalid id."""
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any], **location: Any) -> HttpResponse | None:
+        """Raises SuspiciousOperation for an invalid id. `location` as in get_actions()."""
         for pk in request.POST.getlist(ACTION_CHECKBOX_NAME):
             try:
                 self.model._meta.pk.clean(pk, None)
             except ValidationError as error:
                 raise SuspiciousOperation("Not an id") from error
-        return super().response_action(request, queryset)
+        return super().response_action(request, queryset, **location)
 
     def changeform_view(
         self,
@@ -134,11 +138,11 @@ class BoundedList(admin.ModelAdmin):
     ) -> Any:
         """Adds a button for each available action, and the panels of related objects."""
         obj = self.get_object(request, object_id) if object_id else None
-        actions = self.get_actions(request).values() if obj else []
+        actions = self.get_action_choices(request, default_choices=[]) if obj else []
         context = {
             "object_actions": [
                 (name, text, name in self.severe_actions)
-                for _, name, text in actions
+                for name, text in actions
                 if self.is_available(request, name, obj)
             ],
             "badges": self.badges(obj) if obj else [],

@@ -7,7 +7,7 @@ from django.db import connection, models, transaction
 from django.utils import timezone
 
 RESTORED = "The database was restored from a backup."
-RUN_AFTER_RESTORE = "Run manage.py after_restore (project/README.md, Restore a backup)."
+RUN_AFTER_RESTORE = "Run manage.py after_restore (project/BACKUPS.md, Restore a backup)."
 # More rows than a table gets between two backups.
 SKIPPED_IDS = 2**20
 

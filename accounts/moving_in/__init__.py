@@ -1,1 +1,1 @@
-"""Moving in: users of another site, and their sign-ins there. project/README.md describes the steps."""
+"""Moving in: users of another site, and their sign-ins there. project/MOVING_IN.md describes the steps."""

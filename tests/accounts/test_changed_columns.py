@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, models, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -73,6 +73,15 @@ def test_reading_a_deferred_field_keeps_a_value_that_was_set(stale: User) -> Non
     assert partial.last_name == "Ayres"
     partial.save()
     assert User.objects.get(pk=stale.pk).first_name == "Ann"
+
+
+@pytest.mark.skipif(not hasattr(models, "FETCH_PEERS"), reason="Django 6.1")
+def test_a_field_read_for_several_users_is_not_written(ann: User, bob: User, django_assert_num_queries: Any) -> None:
+    users = list(User.objects.defer("last_name").fetch_mode(models.FETCH_PEERS).filter(pk__in=[ann.pk, bob.pk]))
+    assert [each.last_name for each in users] == ["", ""]
+    with django_assert_num_queries(0):
+        for each in users:
+            each.save()
 
 
 def test_claims_of_a_token_are_not_written(ann: User, client_of: Any) -> None:

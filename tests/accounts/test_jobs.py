@@ -3,8 +3,8 @@
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse
-from django_tasks import task
 
+from accounts.django_versions import task
 from accounts.http import request_context
 from accounts.models import SecurityEvent, SignIn, User
 from tests.conftest import send_mails, sign_in_of

@@ -13,11 +13,11 @@ from django.core.mail.backends import locmem
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.utils import timezone
-from django_tasks import task
 from django_tasks_db.models import DBTaskResult
 from prometheus_client import REGISTRY
 
 from accounts import delivery, email_addresses, mail, passwords
+from accounts.django_versions import task
 from accounts.factors import removals
 from accounts.models import QueuedMail, User
 from accounts.models.mails import LEASE
@@ -25,6 +25,7 @@ from accounts.rate_limits import LIMITS, Kind
 from project.management.commands.db_worker import Command
 from tests.accounts.admin_pages import act, make_staff, text_of
 from tests.conftest import ApiClient, Browser, send_mails
+from tests.mail_server import use_backend
 from tests.second_factors import add_app
 
 pytestmark = pytest.mark.django_db
@@ -205,7 +206,7 @@ def test_the_worker_counts_notices_when_it_sends_them(ann: Any, mailoutbox: list
 @pytest.fixture
 def away(settings: Any) -> None:
     """Every mail fails for a cause of its own."""
-    settings.EMAIL_BACKEND = "tests.accounts.test_mail_queue.Failing"
+    use_backend(settings, "tests.accounts.test_mail_queue.Failing")
 
 
 class Failing:
@@ -232,7 +233,7 @@ class FailingAtTheEnd(locmem.EmailBackend):
 
 
 def test_an_error_after_the_mail_was_accepted_sends_no_second(ann: Any, mailoutbox: Any, settings: Any) -> None:
-    settings.EMAIL_BACKEND = "tests.accounts.test_mail_queue.FailingAtTheEnd"
+    use_backend(settings, "tests.accounts.test_mail_queue.FailingAtTheEnd")
     alarm(ann)
     send_mails()
     with time_machine.travel(timezone.now() + timedelta(hours=1)):
@@ -261,7 +262,7 @@ def test_a_mail_of_a_running_worker_is_not_sent_by_another(ann: Any, mailoutbox:
 
 def test_a_mail_is_not_taken_while_the_server_scans_it(settings: Any) -> None:
     # To connect, TLS, the login and the commands of a mail: at most ten replies.
-    assert LEASE.total_seconds() > delivery.DATA_SECONDS + 10 * settings.EMAIL_TIMEOUT
+    assert LEASE.total_seconds() > delivery.DATA_SECONDS + 10 * settings.MAIL_TIMEOUT_SECONDS
 
 
 def test_a_worker_that_lost_its_mail_does_not_remove_it(ann: Any) -> None:
@@ -279,7 +280,7 @@ def test_a_second_signal_returns_the_mail_to_the_queue(ann: Any, mailoutbox: lis
     alarm(ann)
     with pytest.raises(SystemExit):
         send_mails()
-    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    use_backend(settings, "django.core.mail.backends.locmem.EmailBackend")
     send_mails()
     assert subjects(mailoutbox) == ["We signed out one of your apps"]
 

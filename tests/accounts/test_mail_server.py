@@ -17,7 +17,7 @@ from accounts.models import AttemptCounter, QueuedMail, User
 from accounts.rate_limits import LIMITS, Kind
 from tests import servers
 from tests.conftest import Browser, send_mails
-from tests.mail_server import MailServer
+from tests.mail_server import MailServer, use_server
 
 pytestmark = pytest.mark.django_db
 
@@ -29,10 +29,9 @@ UNAVAILABLE = "The mail server is unavailable, and mails wait in the queue: "
 @pytest.fixture(autouse=True)
 def port(settings: Any) -> int:
     """The port of a mail server that is not started yet."""
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", servers.free_port()
-    settings.EMAIL_TIMEOUT = 1
-    return int(settings.EMAIL_PORT)
+    port = servers.free_port()
+    use_server(settings, port)
+    return port
 
 
 @pytest.fixture
@@ -141,19 +140,19 @@ def test_a_failed_mail_is_not_sent_again(ann: Any, port: int) -> None:
 
 
 def test_a_login_that_fails_loses_no_mail(ask_for_reset: Any, port: int, settings: Any, log: Any) -> None:
-    settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "wristband", "of the day before"
+    use_server(settings, port, user="wristband")
     server = MailServer()
     ask_for_reset()
     with server.running(port):
         send_mails()
         assert errors(log) == [f"{UNAVAILABLE}SMTPNotSupportedError"]
-        settings.EMAIL_HOST_USER = settings.EMAIL_HOST_PASSWORD = ""
+        use_server(settings, port)
         send_mails()
     assert server.subjects == ["Set a new password"]
 
 
 def test_no_mail_is_sent_without_the_configured_tls(ask_for_reset: Any, port: int, settings: Any, log: Any) -> None:
-    settings.EMAIL_USE_TLS = True
+    use_server(settings, port, tls=True)
     server = MailServer()
     ask_for_reset()
     with server.running(port):
@@ -163,15 +162,16 @@ def test_no_mail_is_sent_without_the_configured_tls(ask_for_reset: Any, port: in
 
 
 def test_a_silent_mail_server_delays_no_request(anonymous: Any, port: int, ann: Any, settings: Any) -> None:
-    settings.EMAIL_TIMEOUT = 4
+    seconds = 4
+    use_server(settings, port, seconds)
     with socket.create_server(("127.0.0.1", port)):
         started = time.monotonic()
         assert anonymous.post(RESET_AT_THE_API, {"email": ann.email}).status_code == 202
-        assert time.monotonic() - started < settings.EMAIL_TIMEOUT
+        assert time.monotonic() - started < seconds
 
 
 def test_a_mail_that_the_server_scans_for_long_is_sent_once(ask_for_reset: Any, port: int, settings: Any) -> None:
-    settings.EMAIL_TIMEOUT = 0.2
+    use_server(settings, port, timeout_seconds=0.2)
     server = MailServer(data_seconds=0.6)
     ask_for_reset()
     with server.running(port):

@@ -8,6 +8,7 @@ import logging
 import re
 from urllib.parse import urlsplit
 
+import django
 import pytest
 from django.conf import settings
 from django.contrib.admin.models import LogEntry
@@ -226,7 +227,8 @@ SECRET = "quiet copper lantern drifts"
 @pytest.fixture
 def reports(settings, mailoutbox, caplog):
     """Returns a function that returns the log and the mails to ADMINS, with local variables, of errors."""
-    settings.ADMINS = [("Admin", "admin@example.org")]
+    address = "admin@example.org"
+    settings.ADMINS = [address] if django.VERSION >= (6, 0) else [("Admin", address)]
     handler = AdminEmailHandler(include_html=True)
     logger = logging.getLogger("django.request")
     logger.addHandler(handler)

@@ -15,6 +15,9 @@ DOCUMENTS = [
     "api/blocklist/README.md",
     "project/ASVS.md",
     "project/README.md",
+    "project/BACKUPS.md",
+    "project/MONITORING.md",
+    "project/MOVING_IN.md",
     "tests/README.md",
     "tests/benchmarks/README.md",
 ]
@@ -62,7 +65,7 @@ def test_the_documented_product_is_the_sample() -> None:
 
 
 def test_each_log_line_of_the_table_of_causes_is_in_the_code() -> None:
-    readme = (servers.ROOT / "project/README.md").read_text()
+    readme = (servers.ROOT / "project/MONITORING.md").read_text()
     rows = readme.partition("### Causes in the log")[2].partition("\n`/metrics`")[0].splitlines()
     cells = [cell for row in rows if row.startswith("| ") for cell in row.split(" | ")[1:3]]
     lines = [line for cell in cells for line in re.findall(r"`([^`]+)`", cell)]

@@ -190,7 +190,7 @@ def sessions_of(database_url: str) -> int:
 
 
 def test_every_alert_of_the_readme_uses_existing_metrics() -> None:
-    readme = (servers.ROOT / "project" / "README.md").read_text()
+    readme = (servers.ROOT / "project" / "MONITORING.md").read_text()
     [rules] = [block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "alert:" in block]
     named = set(re.findall(r"\bwristband_\w+", rules))
     known = names_of(prometheus_client.generate_latest().decode())

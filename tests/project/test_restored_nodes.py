@@ -1,4 +1,4 @@
-"""A backup restored under two running nodes, by the commands of project/README.md, word for word."""
+"""A backup restored under two running nodes, by the commands of project/BACKUPS.md, word for word."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from tests.conftest import bearer
 
 pytestmark = [pytest.mark.once, pytest.mark.long]
 
-README = (servers.ROOT / "project/README.md").read_text()
+BACKUPS = (servers.ROOT / "project/BACKUPS.md").read_text()
 PASSWORD = "violet anchor hums at dawn"
 # Each node has two workers.
 CALLS_PER_NODE = 6
@@ -29,7 +29,7 @@ LOST_ENTRIES = "has lost entries of the blocklist"
 
 def documented(*words):
     """Returns the first block of commands that contains these words."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```sh\n(.*?)^```", BACKUPS, re.DOTALL | re.MULTILINE)
     return next(each for each in blocks if all(word in each for word in words))
 
 

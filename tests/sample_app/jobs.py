@@ -1,8 +1,8 @@
 """Jobs, which `manage.py db_worker` runs for a user."""
 
 from django.urls import reverse
-from django_tasks import task
 
+from accounts.django_versions import task
 from accounts.http import request_context
 from accounts.models import SecurityEvent, User
 from tests.sample_app.models import Note

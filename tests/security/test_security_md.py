@@ -174,7 +174,7 @@ def test_the_linked_sections_exist():
         ("../accounts/README.md", "limits"),
         ("../accounts/README.md", "passwords"),
         ("../accounts/README.md", "events"),
-        ("README.md", "send-security-events"),
+        ("MONITORING.md", "send-security-events"),
         ("README.md", "keys"),
         ("README.md", "connections"),
     }
@@ -250,7 +250,7 @@ def promises() -> Iterator[str]:
     yield "within three working days, and a fix within ninety days"
     seconds = settings.REDIS_TIMEOUT_SECONDS
     yield f"{seconds} seconds to connect and as much to answer"
-    yield f"(`EMAIL_URL`: {settings.EMAIL_TIMEOUT} seconds, by `manage.py db_worker`"
+    yield f"(`EMAIL_URL`: {settings.MAIL_TIMEOUT_SECONDS} seconds, by `manage.py db_worker`"
     yield "any number of sign-ins at once"
     yield "`/health/live`, `/health/ready`, `/api/schema/` and `/api/docs/` are public on purpose."
     [common] = [
