@@ -12,7 +12,7 @@ LIFTER = ["accounts.view_user", "accounts.view_lock", "accounts.lift_lock"]
 
 
 @pytest.fixture
-def locked(anonymous, ann, password):
+def locked(anonymous, ann, password, clock):
     """Ann, locked out by guesses of a stranger."""
     for number in range(8):
         anonymous.sign_in("ann", f"not the right passphrase {number}")

@@ -239,8 +239,8 @@ def no_acknowledged_change_is_lost(history: _Indexed) -> Iterator[str]:
         refused_only = raw_sql_deletes_sessions(end)
         for sid in () if refused_only else end.sids & by_sql & record.unended:
             yield f"{end.action} of {sid} is lost"
-        # All tokens of an ended sign-in are refused: a block adds nothing.
-        if end.jti and end.jti not in record.blocked and end.by not in record.ended | undone:
+        # All tokens of a sign-in that has ended, or whose row raw SQL has deleted, are refused: a block adds nothing.
+        if end.jti and end.jti not in record.blocked and end.by not in record.ended | undone | by_sql - record.unended:
             yield f"the block of token {end.jti} is lost"
         # Raw SQL deletes rows and records no event.
         for sid in end.sids - record.ended - by_sql - undone:

@@ -54,6 +54,11 @@ def test_a_blocked_token_does_not_affect_others() -> None:
     assert rules([], [block]) == ["no acknowledged change is lost"]
     assert rules([], [replace(block, by="s")]) == []
     assert rules([], [replace(block, by="another")]) == ["no acknowledged change is lost"]
+    deletion = End("raw SQL: delete", 1, 1.1, True, "ann", frozenset({"gone"}))
+    assert rules([], [deletion, replace(block, by="gone")]) == []
+    unended = replace(RECORD, unended=frozenset({"gone"}))
+    lost = "no acknowledged change is lost"
+    assert rules([], [deletion, replace(block, by="gone")], record=unended).count(lost) == 2
 
 
 @pytest.mark.parametrize("changes", [{"status": 401}, {"status": 302, "mode": "session"}])
