@@ -114,6 +114,8 @@ WRONG = [
     ("LEGACY_SESSION_UNTIL", "2027-13-01"),
     ("LEGACY_SESSION_COOKIE", "session id"),
     ("MAX_FORM_KILOBYTES", "1"),
+    ("OPENID_PROVIDERS", "acme"),
+    ("OPENID_PROVIDERS", '[{"id": "acme"}]'),
     ("SITE_URL", "www.example.org"),
     ("SOURCE_URL", "git.example.org/wristband"),
     ("SOURCE_URL", "javascript:alert(1)"),
@@ -379,7 +381,9 @@ def example() -> list[str]:
 
 
 def test_the_example_with_every_line_uncommented_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    values = dict(line[2:].split("=", 1) for line in example() if line[2:].partition("=")[0].isupper())
+    lines = [line[2:].partition("=") for line in example()]
+    # A file may have quotes around a value.
+    values = {name: value.strip("'") for name, _equals, value in lines if name.isupper()}
     # Mutually exclusive settings, and settings with paths of the operator.
     for name in ("REDIS_CLUSTER", "REDIS_SENTINELS", "SECRET_KEY"):
         values.pop(name)
