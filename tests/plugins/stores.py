@@ -156,7 +156,6 @@ ON_BOTH_STORES = (
     "tests/api/test_replay.py",
     "tests/project/test_database_timeouts.py",
     "tests/project/test_prune.py",
-    "tests/security/test_stored_secrets.py",
 )
 
 # Why a test is left out, and how to run it.
