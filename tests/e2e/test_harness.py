@@ -28,6 +28,7 @@ def test_a_user_signs_in_ends_a_client_and_signs_out(page, site, ann, look_at):
     expect(page).to_have_url(re.compile("/accounts/login/"))
 
 
+@pytest.mark.long
 def test_mail_that_the_site_sends_is_found(page, site, ann):
     page.goto("/accounts/password_reset/")
     page.get_by_label("E-mail address").fill(ann.email)
@@ -37,6 +38,7 @@ def test_mail_that_the_site_sends_is_found(page, site, ann):
     expect(page.get_by_role("heading", level=1)).to_have_text("Set a new password")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("script", "message"),
     [
@@ -61,6 +63,7 @@ def test_errors_of_a_page_are_recorded(chromium, site, script, message):
         page_errors.check()
 
 
+@pytest.mark.long
 def test_policy_violations_are_recorded(chromium, site):
     page_errors = PageErrors()
     context = chromium.new_context(base_url=site.url)
@@ -74,6 +77,7 @@ def test_policy_violations_are_recorded(chromium, site):
         page_errors.check()
 
 
+@pytest.mark.long
 def test_a_missing_expected_error_fails():
     page_errors = PageErrors()
     page_errors.expect("status of 401")
@@ -81,6 +85,7 @@ def test_a_missing_expected_error_fails():
         page_errors.check()
 
 
+@pytest.mark.long
 def test_a_field_without_a_label_is_not_accessible(page, look_at):
     strict = {"content-type": "text/html", "content-security-policy": "default-src 'self'"}
     body = "<!doctype html><html lang=en><title>Field</title><main><h1>Field</h1><input></main>"

@@ -154,7 +154,6 @@ ON_BOTH_STORES = (
     "tests/api/test_refresh.py",
     "tests/api/test_token_cache.py",
     "tests/api/test_replay.py",
-    "tests/project/test_database_timeouts.py",
     "tests/project/test_prune.py",
 )
 
@@ -164,7 +163,7 @@ NEEDS_SERVERS = "need PostgreSQL and Valkey: --distributed, and the second part 
 SQLITE_ONLY = "run on SQLite only, unless with --long"
 SEEN_ON_SQLITE = "ran on SQLite, and every fifth of their kind here: name their file"
 TESTS_APART = 5
-MANY_VALUES, VALUES_OF_EVERYDAY = 5, 3
+MANY_VALUES, VALUES_OF_EVERYDAY = 3, 3
 EVERYDAY = "are everyday tests: without --long"
 NO_STORE = "use no store, and ran in the first part"
 NAMED = "put faults into the code, measure time, or take very long: name their file, with --long"

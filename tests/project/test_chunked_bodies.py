@@ -96,12 +96,14 @@ def credentials(name: str) -> bytes:
     return json.dumps({"username": name, "password": PASSWORD}).encode()
 
 
+@pytest.mark.long
 def test_json_in_chunks_is_accepted(http: RawClient, someone: str) -> None:
     answer = http.post("/api/token/", in_chunks(credentials(someone), 1))
     assert answer.status == 200, answer.text
     assert '"access"' in answer.text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spelled", ["Chunked", "CHUNKED ", "chunked"])
 def test_the_transfer_coding_is_case_insensitive(http: RawClient, someone: str, spelled: str) -> None:
     head = f"POST /api/token/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: {JSON}\r\nConnection: close\r\n"
@@ -109,6 +111,7 @@ def test_the_transfer_coding_is_case_insensitive(http: RawClient, someone: str, 
     assert answer.status == 200, answer.text
 
 
+@pytest.mark.long
 def test_slow_chunks_with_extensions_and_trailers_are_accepted(http: RawClient, someone: str) -> None:
     body = credentials(someone)
     parts = [b"%x;name=value\r\n" % len(body[:9]), body[:9], b"\r\n%X\r\n" % len(body[9:]), body[9:], b"\r\n0\r\n"]
@@ -118,6 +121,7 @@ def test_slow_chunks_with_extensions_and_trailers_are_accepted(http: RawClient, 
     assert answer.status == 200, answer.text
 
 
+@pytest.mark.long
 def test_a_form_in_chunks_signs_in(http: RawClient, someone: str) -> None:
     page = http.get("/accounts/login/")
     token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)
@@ -133,11 +137,13 @@ def test_a_form_in_chunks_signs_in(http: RawClient, someone: str) -> None:
     assert http.post("/accounts/login/", in_chunks(forged), FORM, cookie).status == 403
 
 
+@pytest.mark.long
 def test_an_empty_body_has_missing_fields(http: RawClient) -> None:
     answer = http.post("/api/token/", b"0\r\n\r\n")
     assert (answer.status, "This field is required" in answer.text) == (400, True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("path", "kilobytes", "content_type"),
     [("/api/token/", 1466, JSON), ("/api/token/revoke/", 63, FORM), ("/accounts/login/", 257, FORM)],
@@ -149,6 +155,7 @@ def test_a_body_over_the_limit_is_refused(http: RawClient, path: str, kilobytes:
     assert "too large" in answer.text
 
 
+@pytest.mark.long
 def test_a_body_just_under_the_limit_is_accepted(http: RawClient, someone: str) -> None:
     body = credentials(someone)[:-1] + b" " * (1_500_000 - len(credentials(someone))) + b"}"
     answer = http.post("/api/token/", in_chunks(body, 100_000))
@@ -166,6 +173,7 @@ LIES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["/api/token/", "/accounts/login/"])
 @pytest.mark.parametrize("body", LIES.values(), ids=LIES)
 def test_invalid_chunks_are_a_bad_request(http: RawClient, path: str, body: bytes) -> None:
@@ -182,12 +190,14 @@ AMBIGUOUS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("framing", AMBIGUOUS.values(), ids=AMBIGUOUS)
 def test_a_body_with_an_ambiguous_end_or_coding_is_refused(http: RawClient, framing: str) -> None:
     head = f"POST /api/token/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: {JSON}\r\nConnection: close\r\n{framing}\r\n"
     assert http.send(head, [in_chunks(b"{}")]).status in (400, 501)
 
 
+@pytest.mark.long
 def test_the_next_request_begins_after_the_last_chunk(http: RawClient) -> None:
     post = f"POST /api/token/verify/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: {JSON}\r\n"
     following = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

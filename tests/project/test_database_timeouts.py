@@ -9,7 +9,11 @@ from django.db import connection
 
 from tests import servers
 
-pytestmark = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite waits for nothing but its lock")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.long,
+    pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite waits for nothing but its lock"),
+]
 
 A_SLOW_STATEMENT = """
 import time

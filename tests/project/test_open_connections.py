@@ -11,7 +11,7 @@ import pytest
 from project import closing
 from tests import servers
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.long]
 
 HEAD = b" HTTP/1.1\r\nHost: localhost\r\n"
 REQUESTS = {

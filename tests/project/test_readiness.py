@@ -61,6 +61,7 @@ def collected(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) ->
     return tmp_path
 
 
+@pytest.mark.long
 def test_a_node_without_its_static_files_is_not_ready(
     collected: Path, tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -77,17 +78,20 @@ def test_a_node_without_its_static_files_is_not_ready(
     assert there == "No static file is missing"
 
 
+@pytest.mark.long
 def test_a_node_whose_manifest_is_gone_is_not_ready(collected: Path) -> None:
     (collected / "staticfiles.json").unlink()
     assert ready()[1]["static_files"] == "missing"
 
 
+@pytest.mark.long
 def test_files_of_a_newer_release_beside_its_own_leave_it_ready(collected: Path) -> None:
     (collected / "accounts" / "site.0123456789ab.css").touch()
     (collected / "staticfiles.json").write_text('{"paths": {}, "version": "1.1", "hash": ""}')
     assert ready()[0] == 200
 
 
+@pytest.mark.long
 def test_static_files_are_not_looked_for_with_each_probe(collected: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(static_files, "FRESH_SECONDS", 10)
     assert ready()[0] == 200
@@ -95,6 +99,7 @@ def test_static_files_are_not_looked_for_with_each_probe(collected: Path, monkey
     assert ready()[0] == 200
 
 
+@pytest.mark.long
 def test_a_deleted_file_is_404_and_logged_once(collected: Path, caplog: pytest.LogCaptureFixture) -> None:
     static_files.log_missing.cache_clear()
     browser = Browser()

@@ -13,7 +13,7 @@ from project import static_files
 from tests import servers
 from tests.conftest import Browser
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.long]
 
 STYLE = "accounts/site.css"
 

@@ -9,6 +9,7 @@ import re
 import time
 import zlib
 from contextlib import suppress
+from datetime import timedelta
 from html import unescape
 from ipaddress import IPv4Address
 from urllib.parse import urlencode, urlsplit
@@ -28,6 +29,7 @@ from api.blocklist import status_list
 from api.blocklist.models import Entry
 from api.keys import Key
 from tests.accounts.admin_pages import BLOCKLIST, EVENTS, LEAKED, SIGN_INS, USERS, act
+from tests.api.dbsc_client import BoundBrowser, bound_browser
 from tests.api.test_bound_tokens import Holder
 from tests.authenticator import Authenticator
 from tests.conftest import ApiClient, Browser, bearer, claims_of, newest_link
@@ -79,7 +81,16 @@ class Hour:
     def run(self, time_machine):
         for name in ("eve", "frank", "grace"):
             User.objects.create_user(name, f"{name}@example.org", self.password)
-        parts = [self.pages, self.programs, self.bound, self.links, self.staff, self.visitors, self.factors]
+        parts = [
+            self.pages,
+            self.programs,
+            self.bound,
+            self.devices,
+            self.links,
+            self.staff,
+            self.visitors,
+            self.factors,
+        ]
         for part in parts:
             part()
             time_machine.move_to(time.time() + 3600 / len(parts) - 60)
@@ -155,6 +166,17 @@ class Hour:
         assert holder.me().status_code == 200
         self.keep_tokens(holder)
         self.holder = holder
+
+    def devices(self):
+        with override_settings(DBSC="offered", DBSC_TERM=timedelta(minutes=10)):
+            browser = bound_browser(User.objects.get(username="grace"), self.password)
+            self.keep_cookies(browser)
+            challenge = browser.challenge()
+            wrong = BoundBrowser().proof(challenge)
+            assert browser.refresh(wrong).status_code == 400
+            assert browser.renew().status_code == 200
+            self.keep_cookies(browser)
+            self.secrets |= {browser.offer, challenge, wrong}
 
     def links(self):
         carol = {"username": "carol", "email": "carol@example.com", "password": self.password}

@@ -112,6 +112,7 @@ def walked():
     return {place.route: place for place in found}, skipped
 
 
+@pytest.mark.long
 def test_every_type_of_parameter_has_a_value_that_resolves(walked):
     found, _skipped = walked
     assert found.keys() >= OTHER_THAN_OURS
@@ -128,6 +129,7 @@ def test_every_type_of_parameter_has_a_value_that_resolves(walked):
     assert found["/api/^things\\.(?P<format>[a-z0-9]+)/?$"].path() == "/api/things.json"
 
 
+@pytest.mark.long
 def test_given_values_replace_the_parameters(walked):
     found, _skipped = walked
     assert found["/api/^things/(?P<pk>[^/.]+)/$"].path(pk=42) == "/api/things/42/"
@@ -136,12 +138,14 @@ def test_given_values_replace_the_parameters(walked):
     assert place.path(number="123", letter="b") == "/shop/1/123/b/"
 
 
+@pytest.mark.long
 def test_views_of_adopters_are_not_ours(walked):
     found, _skipped = walked
     assert not any(found[route].is_ours for route in OTHER_THAN_OURS)
     assert all(place.is_ours for place in urls.walk("project.urls")[0])
 
 
+@pytest.mark.long
 def test_skipped_urls_are_reported_with_the_reason(walked):
     _found, skipped = walked
     assert skipped.keys() == {"/weekdays/<weekday:day>/", "/hidden/"}
