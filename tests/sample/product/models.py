@@ -15,7 +15,7 @@ class Profile(UserProfile):
 
 
 class Note(models.Model):
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notes")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="product_notes")
     text = models.CharField(max_length=200)
 
     def __str__(self) -> str:
