@@ -126,4 +126,4 @@ def test_walks_of_the_project_accept_the_pages_of_the_product(updated: Path) -> 
 
 def test_the_tests_of_the_project_ignore_the_product(updated: Path) -> None:
     paths = ("tests/project/test_home.py", "tests/api/test_me_and_sign_ins.py", "tests/accounts/test_mails.py")
-    assert "passed" in pytest_in(updated, *paths)
+    assert "passed" in pytest_in(updated, *paths, "tests/project/test_deploy_files.py")
