@@ -7,5 +7,11 @@ def test_page_and_api_share_notes_until_the_sign_in_ends(ann, browser_of, client
     assert browser.get("/notes/").status_code == 302
 
 
+def test_the_page_is_translated(ann, browser_of):
+    page = browser_of(ann).get("/notes/", headers={"accept-language": "de"}).content.decode()
+    assert "<h1>Notizen</h1>" in page
+    assert ">Text</label>" in page
+
+
 def test_a_template_of_the_product_replaces_one(browser, db):
     assert "Write it down." in browser().get("/").content.decode()
