@@ -13,5 +13,11 @@ def test_the_page_is_translated(ann, browser_of):
     assert ">Text</label>" in page
 
 
+def test_each_page_of_a_user_links_to_the_notes(ann, browser_of):
+    browser = browser_of(ann)
+    assert '<a href="/notes/">Notes</a>' in browser.get("/accounts/security/").content.decode()
+    assert '<a href="/notes/" aria-current="page">Notes</a>' in browser.get("/notes/").content.decode()
+
+
 def test_a_template_of_the_product_replaces_one(browser, db):
     assert "Write it down." in browser().get("/").content.decode()
