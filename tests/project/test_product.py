@@ -75,6 +75,8 @@ def updated(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("git is not installed")
     folder = tmp_path_factory.mktemp("product") / "project"
     shutil.copytree(servers.ROOT, folder, ignore=NOT_COPIED)
+    # The sample takes the place of the product that may be here.
+    shutil.rmtree(folder / "product", ignore_errors=True)
     git(folder, "init", "--quiet", "--initial-branch=main")
     commit(folder, "Release 1")
     git(folder, "checkout", "--quiet", "-b", "product")
