@@ -41,6 +41,7 @@ NOTICES = {
     "recovery_code_used": Notice("recovery_code_used", "password_reset", is_urgent=True, is_by_credential=True),
     "password_known": Notice("password_known", "password_reset", is_urgent=True, is_by_credential=True),
     "passkey_counter": Notice("passkey_counter", "activity", is_urgent=True, is_by_credential=True),
+    "device_proof_failed": Notice("device_proof_failed", "sign_ins", is_urgent=True, is_by_credential=True),
     "account_connected": Notice("account_connected", "security", is_urgent=True),
     "account_disconnected": Notice("account_disconnected", "security", is_urgent=True),
     "account_deleted": Notice("account_deleted", "", is_urgent=True),

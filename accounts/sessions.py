@@ -2,7 +2,7 @@
 
 import hashlib
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import login
@@ -28,6 +28,10 @@ KEY_CHARACTERS = frozenset(VALID_KEY_CHARS)
 def digest(session_key: str) -> str:
     """The stored form of a session key. The key has 165 random bits, so that an unsalted hash is enough."""
     return hashlib.sha256(session_key.encode()).hexdigest()
+
+
+class DeviceProofRequired(Exception):
+    """A sensitive action needs a new proof of the device that the session is bound to (api.dbsc)."""
 
 
 class StoredSession(NamedTuple):
@@ -60,6 +64,10 @@ class SessionStore(db.SessionStore):
     model: type[Session]
     _sign_in: SignIn | None = None
     _stored: StoredSession | None = None
+    # The session is bound to a device, which did not prove its key (api.dbsc).
+    is_unproved = False
+    # The user has proved who they are in this request: by signing in, or again.
+    is_newly_proved = False
 
     @classmethod
     def get_model_class(cls) -> type[Session]:
@@ -83,18 +91,35 @@ class SessionStore(db.SessionStore):
         """The sign-in if it was read before; None otherwise. No statement."""
         return self._sign_in
 
+    def read_sign_in(self) -> SignIn | None:
+        """As `sign_in`, with the fields of SignIn.DECISIVE_FIELDS. At most one statement, also if it is remembered."""
+        self._read_row()
+        return self._stored.sign_in if self._stored else None
+
     def remember_me(self) -> None:
         """Keeps the session after the browser is closed, up to REMEMBER_ME_IDLE_TIMEOUT without use."""
         self.set_expiry(None)
         self.sign_in.remember_me()  # type: ignore[union-attr]
 
-    def mark_reauthenticated(self, method: str = Method.PASSWORD) -> None:
+    def mark_reauthenticated(self, method: str = Method.PASSWORD, sign_in: SignIn | None = None) -> None:
         """
         Replaces the session key (OWASP ASVS 7.2.4), and records that the user has just proved `method` again: in this
-        order, so that the old key never has the proof.
+        order, so that the old key never has the proof. `sign_in`: the session's, if it was read.
         """
+        self._sign_in = sign_in or self.sign_in
         self.cycle_key()
-        self.sign_in.mark_reauthenticated(method)  # type: ignore[union-attr]
+        self.is_newly_proved = self._sign_in.mark_reauthenticated(method)  # type: ignore[union-attr]
+
+    def has_device_proof(self, request: HttpRequest) -> bool:
+        """
+        Returns whether the device of the session has just proved its key; True for a session without one. Raises
+        DeviceProofRequired if the request must be repeated with a proof. api.dbsc has the rule.
+        """
+        return True
+
+    def of_same_browser(self, session_key: str) -> Self:
+        """Returns another session of the browser that sent this one."""
+        return type(self)(session_key)
 
     def cycle_key(self) -> None:
         """
@@ -224,6 +249,7 @@ def start_browser_sign_in(request: BrowserRequest, user: User, **kwargs: Any) ->
         session.flush()
         raise
     replaced, session.sign_in = session.sign_in, sign_in
+    session.is_newly_proved = True
     if replaced:
         # login() keeps the session of the same user. A new sign-in needs a new key and a new row.
         replaced.end(SignIn.Reason.SIGNED_OUT)

@@ -108,7 +108,7 @@ def end(request: BrowserRequest, own_key: str) -> User | None:
         return None
     if sign_in:
         logout(request)
-    own = type(request.session)(own_key)
+    own = request.session.of_same_browser(own_key)
     if own.sign_in and own.sign_in.is_acting:
         _use_session(request, own, own.sign_in.user)
     return supported

@@ -25,7 +25,7 @@ from accounts.factors.second_step import MAX_STEP_LENGTH, Purpose, Step
 from accounts.forms import MAX_LOGIN_LENGTH
 from accounts.http.headers import CLEAR_SITE_DATA
 from accounts.models import DPoPRequired, Method, SecondFactorMissing, SecondStepRequired, SignIn, SignInRefused, User
-from api import dpop, errors
+from api import dpop, errors, step_up
 from api.authentication import (
     AuthenticatedRequest,
     IsFromOwnSite,
@@ -315,6 +315,8 @@ class SessionTokenView(SessionEndpoint):
         # Before the row is read, which a remembered session was not: an end from now on outlasts the token.
         issued_at = timezone.now()
         sign_in = read_sign_in(request)
+        if not step_up.has_device_proof(request):
+            step_up.refuse(request)
         try:
             starting.check_allowed(sign_in.user, SignIn.Kind.CLIENT, key_thumbprint)
         except DPoPRequired as error:

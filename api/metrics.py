@@ -48,6 +48,9 @@ mails_failed = Gauge(
     "Mails that were refused or could not be sent for a day, at the last measurement of a node",
     multiprocess_mode="mostrecent",
 )
+device_proofs_skipped = Counter(
+    "wristband_device_proofs_skipped", "Requests of browsers that sent no proof of their key, by reason", ["reason"]
+)
 csp_reports = Counter("wristband_csp_reports", "Reported violations of the Content Security Policy", ["directive"])
 refusals = Counter("wristband_requests_refused", "Requests that were refused with a 4xx status, by code", ["code"])
 events_unsent = Gauge(

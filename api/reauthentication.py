@@ -36,6 +36,8 @@ class ReauthenticationSerializer(ProofSerializer):
 
 
 class ReauthenticationOptionsView(APIView):
+    # Also for a session whose device did not prove its key (api.dbsc).
+    accepts_unproved = True
     api_key_scopes = NO_KEYS
 
     @extend_schema(operation_id="reauthentication_options", request=None, responses={200: PasskeyOptionsResponse})
@@ -46,6 +48,7 @@ class ReauthenticationOptionsView(APIView):
 
 
 class ReauthenticateView(APIView):
+    accepts_unproved = True
     api_key_scopes = NO_KEYS
 
     @extend_schema(

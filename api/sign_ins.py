@@ -29,10 +29,24 @@ NAME_MAX_LENGTH = SignIn._meta.get_field("name").max_length
 
 class SignInSerializer(serializers.ModelSerializer):
     current = serializers.SerializerMethodField()
+    bound = serializers.BooleanField(
+        source="is_bound", read_only=True, help_text="Whether it is bound to a key of the device (DBSC) or app (DPoP)."
+    )
 
     class Meta:
         model = SignIn
-        fields = ["id", "kind", "name", "device", "ip_address", "created_at", "last_seen_at", "expires_at", "current"]
+        fields = [
+            "id",
+            "kind",
+            "name",
+            "device",
+            "ip_address",
+            "created_at",
+            "last_seen_at",
+            "expires_at",
+            "current",
+            "bound",
+        ]
 
     def get_current(self, sign_in: SignIn) -> bool:
         return sign_in.sid == sid_of(self.context["request"])

@@ -21,6 +21,7 @@ from rest_framework_simplejwt.utils import datetime_to_epoch
 from accounts.factors import requirements
 from accounts.models import Method, SignIn
 from accounts.models.choices import level_of
+from accounts.sessions import SessionStore
 from api.api_keys import ApiKey, ApiKeyNotAllowed
 from api.authentication import AuthenticatedRequest, read_sign_in, sid_of, uses_session
 from api.errors import RecentSignInRequired, SessionRequired
@@ -65,9 +66,19 @@ def check_recent(
     sign_in = current_sign_in(request)
     if sign_in is None or _is_from_before_proof(request, sign_in):
         refuse(request, level, within, status_code)
-    if not requirements.is_recent(request.user, sign_in, level, within):
+    if not requirements.is_recent(request.user, sign_in, level, within) or not has_device_proof(request):
         refuse(request, level, within, status_code)
     return sign_in
+
+
+def has_device_proof(request: AuthenticatedRequest) -> bool:
+    """As SessionStore.has_device_proof(), for a request with the session cookie; True for an access token."""
+    return not uses_session(request) or _session_of(request).has_device_proof(request._request)
+
+
+def _session_of(request: AuthenticatedRequest) -> SessionStore:
+    session: SessionStore = request._request.session  # type: ignore[assignment]
+    return session
 
 
 def check_confirmed(request: AuthenticatedRequest) -> None:
@@ -148,5 +159,6 @@ def mark_reauthenticated(request: AuthenticatedRequest, sign_in: SignIn, method:
     never has it.
     """
     if uses_session(request):
-        request._request.session.cycle_key()
-    sign_in.mark_reauthenticated(method)
+        _session_of(request).mark_reauthenticated(method, sign_in)
+    else:
+        sign_in.mark_reauthenticated(method)

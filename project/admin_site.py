@@ -22,7 +22,7 @@ from django.views.decorators.cache import never_cache
 from accounts.factors import requirements
 from accounts.forms import StaffSignInForm
 from accounts.http.middleware import SAFE_METHODS
-from accounts.models import SignInRefused
+from accounts.models import SignIn, SignInRefused
 from accounts.sessions import BrowserRequest
 from accounts.views.second_step import sign_in
 from project import overview
@@ -104,13 +104,17 @@ def _with_recent_proof(view: Callable[..., Any]) -> Callable[..., Any]:
     def with_recent_proof(request: BrowserRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         sign_in = request.session.sign_in
         is_change = request.method not in SAFE_METHODS
-        if is_change and sign_in and not requirements.is_recent(sign_in.user, sign_in):
+        if is_change and sign_in and not _is_proved(request, sign_in):
             messages.warning(request, _("Nothing was changed yet. Confirm who you are, and run the action again."))
             return redirect_to_login(_page_of(request), reverse("confirm"))
         response: HttpResponseBase = view(request, *args, **kwargs)
         return response
 
     return with_recent_proof
+
+
+def _is_proved(request: BrowserRequest, sign_in: SignIn) -> bool:
+    return requirements.is_recent(sign_in.user, sign_in) and request.session.has_device_proof(request)
 
 
 def _page_of(request: HttpRequest) -> str:

@@ -115,6 +115,7 @@ MIDDLEWARE = [
     "api.middleware.CorsMiddleware",
     "api.middleware.HttpsOnlyMiddleware",
     "accounts.http.middleware.SessionMiddleware",
+    "api.dbsc.middleware.DeviceMiddleware",
     "project.middleware.LanguageMiddleware",
     "accounts.http.middleware.CommonMiddleware",
     # After the host check, and before CsrfViewMiddleware reads the form.
@@ -264,6 +265,9 @@ REFRESH_GRACE = timedelta(seconds=env.integer("REFRESH_GRACE_SECONDS", default=1
 REFRESH_PARENT_GRACE = timedelta(days=env.integer("REFRESH_PARENT_GRACE_DAYS", default=0, low=0, high=90))
 # Which accounts can have, or must have, a second factor (accounts.factors.requirements).
 SECOND_FACTOR = env.choice("SECOND_FACTOR", ["off", "offered", "staff", "all"]) or "offered"
+# Whose browsers are asked to bind their sessions to their device (api.dbsc), and how long a proof of it counts.
+DBSC = env.choice("DBSC", ["off", "offered", "staff"]) or "off"
+DBSC_TERM = timedelta(seconds=env.integer("DBSC_TERM_SECONDS", default=600, low=2, high=3600))
 # How long `manage.py prune` keeps sign-ins that have ended, security events, and accounts that were never confirmed.
 SIGN_IN_KEEP = timedelta(days=env.integer("SIGN_IN_KEEP_DAYS", default=30, low=0, high=36500))
 EVENT_KEEP = timedelta(days=env.integer("EVENT_KEEP_DAYS", default=365, low=0, high=36500))
@@ -292,6 +296,7 @@ CSRF_COOKIE_SAMESITE = "Lax"
 # Marks a browser in which its user has signed in before (accounts.known_browsers).
 DEVICE_COOKIE_NAME = COOKIE_NAME.format("device")
 DEVICE_COOKIE_AGE = 365 * 24 * 3600
+BOUND_COOKIE_NAME = COOKIE_NAME.format("bound")
 # The user declined the offer to add a passkey (accounts.passkey_offer).
 PASSKEY_OFFER_COOKIE_NAME = COOKIE_NAME.format("passkey_offer")
 PASSKEY_OFFER_COOKIE_AGE = 365 * 24 * 3600

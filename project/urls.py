@@ -7,6 +7,7 @@ from django.views.generic import RedirectView
 from django.views.i18n import set_language
 
 from api.connect_client import ConnectClientView
+from api.dbsc.views import ThisBrowserView
 from api.developer import DeveloperView
 from api.service_endpoints import JWKSView
 from project import health, views
@@ -20,6 +21,7 @@ urlpatterns = [
     path("", views.HomeView.as_view(), name="home"),
     path("accounts/", include("accounts.urls")),
     path("accounts/developer/", DeveloperView.as_view(), name="developer"),
+    path("accounts/this-browser/", ThisBrowserView.as_view(), name="this_browser"),
     path("accounts/clients/new/", ConnectClientView.as_view(), name="connect_client"),
     path("accounts/language/", set_language, name="set_language"),
     path("accounts/theme/", views.ThemeView.as_view(), name="set_theme"),
@@ -37,6 +39,7 @@ urlpatterns = [
     path("health/live", health.live),
     path("health/ready", health.ready, name="ready"),
     path("metrics", metrics_view),
+    path("dbsc/", include("api.dbsc.urls")),
     path("csp-report/", CspReportView.as_view()),
 ]
 if settings.OPENID_PROVIDERS:

@@ -125,6 +125,7 @@ class SignInAdmin(ReadOnlyList):
         "scopes",
         "proved",
         "authenticated_at",
+        "bound",
         "ended_at",
         "end_reason",
         "ended_by",
@@ -146,6 +147,16 @@ class SignInAdmin(ReadOnlyList):
     @admin.display(description=_("state"))
     def state(self, sign_in: SignIn) -> Any:
         return state_text(sign_in)
+
+    @admin.display(description=_("bound"))
+    def bound(self, sign_in: SignIn) -> Any:
+        if not sign_in.is_bound:
+            return _("no")
+        return (
+            _("to the key of the device (DBSC)")
+            if sign_in.kind == SignIn.Kind.BROWSER
+            else _("to the key of the app (DPoP)")
+        )
 
     @admin.display(description=_("proved"))
     def proved(self, sign_in: SignIn) -> str:

@@ -99,6 +99,7 @@ class EventType(models.TextChoices):
     ACCOUNT_CONNECTED = "account_connected", _("account of another site connected")
     ACCOUNT_DISCONNECTED = "account_disconnected", _("account of another site disconnected")
     PASSKEY_COUNTER = "passkey_counter", _("passkey used with an old counter")
+    DEVICE_PROOF_FAILED = "device_proof_failed", _("session used without its device")
 
 
 # Callable choices of fields, so that a new choice needs no migration (Django documentation, Field.choices).

@@ -33,6 +33,7 @@ _ALARMS = {
     EventType.LOCKED,
     EventType.SECOND_STEP_FAILED,
     EventType.PASSKEY_COUNTER,
+    EventType.DEVICE_PROOF_FAILED,
     EventType.FACTOR_DISABLED,
     EventType.FACTOR_REMOVAL_ASKED,
 }
@@ -82,6 +83,7 @@ SENTENCES: dict[str, Any] = {
     EventType.ACCOUNT_CONNECTED: _("An account of another site was connected, with which you can sign in."),
     EventType.ACCOUNT_DISCONNECTED: _("An account of another site was disconnected."),
     EventType.PASSKEY_COUNTER: _("A passkey was used whose counter did not increase: there may be a copy of it."),
+    EventType.DEVICE_PROOF_FAILED: _("A browser could not prove that it is the device of a sign-in."),
 }
 # More exact sentences, by a detail of the event and its value.
 EXACT: dict[str, tuple[str, dict[str, Any]]] = {

@@ -213,6 +213,7 @@ class SecurityEvent(models.Model):
         Type.SECOND_STEP_FAILED,
         Type.RECOVERY_CODE_USED,
         Type.PASSKEY_COUNTER,
+        Type.DEVICE_PROOF_FAILED,
         Type.FACTOR_DISABLED,
     }
 

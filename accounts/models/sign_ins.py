@@ -22,6 +22,7 @@ from accounts.changed_columns import ChangedColumnsModel
 from accounts.compiled_queries import partial_instance
 from accounts.http import request_context
 from accounts.models.choices import EndReason, Method, SignInKind, end_reasons, level_of, sign_in_kinds
+from accounts.models.device_binding import DeviceBinding
 from accounts.models.lifetimes import Lifetimes
 from accounts.models.refresh_tokens import RefreshTokens
 from accounts.models.sign_in_querysets import SignInManager
@@ -40,7 +41,7 @@ def joined_methods(methods: Iterable[str]) -> str:
     return " ".join(method for method in Method.values if method in given)
 
 
-class SignIn(RefreshTokens, Lifetimes, ChangedColumnsModel):
+class SignIn(RefreshTokens, Lifetimes, DeviceBinding, ChangedColumnsModel):
     """One place where a user is signed in: a browser, a client (a family of tokens), or an API key."""
 
     Kind = SignInKind
@@ -79,11 +80,14 @@ class SignIn(RefreshTokens, Lifetimes, ChangedColumnsModel):
 
     # The service that its access tokens are for. Blank: our own API.
     audience = models.CharField(max_length=255, blank=True, default="", db_default="", editable=False)
-    # The thumbprint (RFC 7638) of the key that its tokens are bound to. Blank: bearer tokens.
+    # The thumbprint (RFC 7638) of the key that its tokens (DPoP) or its session (DBSC) are bound to. Blank: unbound.
     key_thumbprint = models.CharField(
         max_length=43, blank=True, default="", db_default="", editable=False, db_column="bound_to"
     )
 
+    # Of a browser's session that is bound to its device: the public key (RFC 7517), and when it was registered.
+    device_key = models.TextField(blank=True, default="", db_default="", editable=False)
+    bound_at = models.DateTimeField(null=True, editable=False)
     # Of an API key: the SHA-256 of its secret, and what it can do (KeyScope), separated by spaces.
     key_hash = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
     scopes = models.CharField(max_length=40, blank=True, default="", db_default="", editable=False)
@@ -139,6 +143,7 @@ class SignIn(RefreshTokens, Lifetimes, ChangedColumnsModel):
         "refreshed_at",
         "audience",
         "key_thumbprint",
+        "bound_at",
         "status_index",
         "authenticated_at",
         "methods",
@@ -293,19 +298,21 @@ class SignIn(RefreshTokens, Lifetimes, ChangedColumnsModel):
         age = timezone.now() - self.authenticated_at
         return self.level >= level and age < (settings.REAUTHENTICATION_TIMEOUT if within is None else within)
 
-    def mark_reauthenticated(self, method: str = Method.PASSWORD) -> None:
+    def mark_reauthenticated(self, method: str = Method.PASSWORD) -> bool:
         """
-        Records that the user has just proved `method` again. One statement. A password in a sign-in of level 2 records
-        nothing while the account has a second factor; after the last one was removed, it lowers the level to 1.
+        Records that the user has just proved `method` again, and returns whether it did. One statement. A password in a
+        sign-in of level 2 records nothing while the account has a second factor; after the last one was removed, it
+        lowers the level to 1.
         """
         methods = [*self.methods.split(), method]
         if level_of([method]) < self.level:
             if not get_user_model().objects.filter(pk=self.user_id).without_second_factor().exists():
-                return
+                return False
             methods = [method]
         self.authenticated_at = timezone.now()
         self.methods = joined_methods(methods)
         SignIn.objects.filter(pk=self.pk).update(authenticated_at=self.authenticated_at, methods=self.methods)
+        return True
 
     def rename(self, name: str) -> None:
         """Sets the name. One statement."""

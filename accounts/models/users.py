@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
@@ -24,6 +23,7 @@ from accounts.models.events import SecurityEvent
 from accounts.models.profiles import ProfiledUser
 from accounts.models.sign_ins import user_columns
 from accounts.models.user_querysets import RAISED_GENERATION, AccountManager, NullIfBlank, UserQuerySet, retry_deletion
+from accounts.models.user_rights import UserRights
 
 
 def check_scopes(scopes: str) -> None:
@@ -32,7 +32,7 @@ def check_scopes(scopes: str) -> None:
         raise ValidationError(_("Unknown scopes: %(scopes)s"), params={"scopes": " ".join(sorted(unknown))})
 
 
-class User(ChangedColumnsModel, ProfiledUser, AbstractUser):
+class User(ChangedColumnsModel, ProfiledUser, UserRights, AbstractUser):
     """
     A person or a service account. A new password, a deactivation or a change to a service, by any method, ends the
     user's sign-ins.
@@ -207,43 +207,6 @@ class User(ChangedColumnsModel, ProfiledUser, AbstractUser):
             # Values that the caller has set stay, as when Django loads a deferred field.
             fields = [name for name in user_columns() if name not in self.changed_columns()]
         super().refresh_from_db(using, fields, from_queryset=from_queryset)
-
-    def is_manageable_by(self, staff: Any) -> bool:
-        """Returns whether a staff member may manage this user, as UserQuerySet.manageable_by()."""
-        return staff.is_superuser or not self.is_superuser
-
-    def may_sign_in_as(self, user: "User", is_read_only: bool = True) -> bool:
-        """
-        Returns whether this staff member may sign in as a user (accounts.support): never as staff, superusers, services
-        or oneself. Two statements, or none for a superuser.
-        """
-        if not self.is_staff or not user.is_active or user.is_staff or user.is_superuser or user.is_service:
-            return False
-        needed = ["accounts.sign_in_as"] if is_read_only else ["accounts.sign_in_as", "accounts.change_as"]
-        return self.has_perms(needed)
-
-    @property
-    def needs_bound_tokens(self) -> bool:
-        """Whether clients of this user get DPoP-bound tokens only."""
-        required = settings.DPOP_REQUIRED
-        return self.bound_tokens_only or required == "all" or (required == "staff" and self.is_staff)
-
-    @property
-    def must_have_second_factor(self) -> bool:
-        """Whether SECOND_FACTOR requires a second factor of this user."""
-        required = settings.SECOND_FACTOR
-        if required not in ("staff", "all") or self.is_service or self.is_throw_away:
-            return False
-        return required == "all" or self.is_staff
-
-    def has_scope(self, scope: str) -> bool:
-        """Returns whether this is a service account with the scope."""
-        return self.is_service and scope in self.scopes.split()
-
-    @property
-    def is_throw_away(self) -> bool:
-        """Whether this is a throw-away account of the demo."""
-        return self.delete_after is not None
 
     def with_all_fields(self) -> Self:
         """

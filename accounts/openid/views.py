@@ -126,6 +126,8 @@ class ConnectView(ReauthenticationRequiredMixin, StartView):
 
 class ConfirmView(LoginRequiredMixin, StartView):
     purpose = CONFIRM
+    # Also for a session whose device did not prove its key (api.dbsc).
+    accepts_unproved = True
 
 
 class CallbackView(View):
@@ -135,6 +137,8 @@ class CallbackView(View):
     # HEAD would use up the code.
     http_method_names = ["get", "options"]
     in_support = False
+    # To confirm who the user is. What matters more, connect(), refuses such a session.
+    accepts_unproved = True
 
     def get(self, request: BrowserRequest, provider_id: str) -> HttpResponseBase:
         try:
@@ -187,7 +191,7 @@ class CallbackView(View):
     def connect(self, identity: Identity) -> HttpResponse:
         """Connects the account with the user of the sign-in in which it was started."""
         user, sign_in = self.request.user.with_all_fields(), self.request.session.sign_in  # type: ignore[union-attr]
-        if not sign_in or not requirements.is_recent(user, sign_in):
+        if not sign_in or self.request.session.is_unproved or not requirements.is_recent(user, sign_in):
             return redirect_to_login(reverse("security"), reverse("confirm"))
         try:
             account = connections.connect(user, identity)

@@ -28,7 +28,7 @@ from accounts.factors.forms import PasskeyForm
 from accounts.factors.second_step import Purpose
 from accounts.http.headers import CLEAR_SITE_DATA
 from accounts.models import ConnectedAccount, Method, SignIn, SignInRefused
-from accounts.sessions import BrowserRequest, SignedInRequest
+from accounts.sessions import BrowserRequest, SessionStore, SignedInRequest
 from accounts.views.second_step import PasskeyOptionsView, ProofView, offer_passkey, sign_in
 
 
@@ -152,8 +152,9 @@ class ReauthenticationRequiredMixin(LoginRequiredMixin):
     within: timedelta | None = None
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        sign_in: SignIn | None = request.session.sign_in  # type: ignore[attr-defined]
-        if sign_in is None or self.has_recent_proof(sign_in):
+        session: SessionStore = request.session  # type: ignore[assignment]
+        sign_in = session.sign_in
+        if sign_in is None or (self.has_recent_proof(sign_in) and session.has_device_proof(request)):
             return super().dispatch(request, *args, **kwargs)
         if self.level == 2 and not requirements.has_second_factor(sign_in.user):
             messages.warning(request, _("This page needs a second factor. Add one first."))
@@ -182,6 +183,8 @@ class ReauthenticateView(LoginRequiredMixin, ProofView):
 
     request: SignedInRequest
     template_name = "accounts/confirm.html"
+    # Also for a session whose device did not prove its key (api.dbsc).
+    accepts_unproved = True
     in_support = False
 
     def get_methods(self) -> list[str]:
@@ -221,6 +224,7 @@ class ReauthenticationOptionsView(LoginRequiredMixin, PasskeyOptionsView):
     """The options of the passkeys of the signed-in user."""
 
     request: SignedInRequest
+    accepts_unproved = True
     in_support = False
 
     def get_options(self) -> passkeys.Json:

@@ -150,6 +150,10 @@ class Mirror:
         with self._lock:
             return bool(settings.REDIS_URL) and self._is_current()
 
+    def is_without_database(self) -> bool:
+        """Whether the database has not answered lately, and the mirror goes on without it (STALE_FOR_SECONDS)."""
+        return FRESH_FOR_SECONDS * 2 < time.monotonic() - self._last_read < math.inf
+
     def _is_current(self) -> bool:
         """Receives messages first, so that a check sees every entry that was published before it."""
         return self._receive_messages() and time.monotonic() < self._fresh_until

@@ -21,6 +21,8 @@ from accounts.compiled_queries import partial_instance
 from accounts.models import SignIn, User
 from api.blocklist.mirror import mirror
 from api.blocklist.models import session_key_id
+from api.dbsc import binding
+from api.dbsc import sessions as dbsc
 
 # Each takes about 1.5 kB of memory.
 MAX_REMEMBERED = 10_000
@@ -34,6 +36,8 @@ SIGN_IN_FIELDS = (
     "last_seen_at",
     "idle_timeout",
     "expires_at",
+    "key_thumbprint",
+    "bound_at",
     "max_age",
     "actor_sid",
 )
@@ -108,13 +112,20 @@ remembered_sessions = RememberedSessions()
 os.register_at_fork(after_in_child=remembered_sessions.__init__)  # type: ignore[misc]
 
 
-class SessionStore(sessions.SessionStore):
-    """accounts.sessions.SessionStore, which reads a remembered session without a statement."""
+class SessionStore(dbsc.SessionStore):
+    """
+    The store of bound sessions, which reads a remembered session without a statement. A session is remembered only
+    after its device has proved its key: while the database is away, and no proof can be checked, that one is enough.
+    """
 
     def _find_sign_in(self) -> None:
+        if self.unproved_sign_in is not None:
+            return
         remembered = self.session_key and remembered_sessions.valid(sessions.digest(self.session_key))
         if remembered:
             self._sign_in = remembered.build()
+            if not mirror.is_without_database():
+                self._require_device()
         else:
             super()._find_sign_in()
 
@@ -123,7 +134,7 @@ class SessionStore(sessions.SessionStore):
             return
         read_at, store_number = time.monotonic(), mirror.store_number
         super()._read_row()
-        if self._stored and self._stored.sign_in and may_be_remembered(self._stored.sign_in):
+        if self._stored and self._stored.sign_in and not self.is_unproved and may_be_remembered(self._stored.sign_in):
             stored_key, sign_in = sessions.digest(self.session_key), self._stored.sign_in
             expires_at = min(self._stored.expire_date, sign_in.expires_at, sign_in.max_expires_at)
             remember(
@@ -143,7 +154,7 @@ def may_be_remembered(sign_in: SignIn) -> bool:
     # A support sign-in depends on the rights of the staff member, which the mirror does not contain. In a transaction,
     # the row may be one that other processes do not see, or no longer.
     is_on = bool(settings.REDIS_URL and settings.SESSION_RECHECK and sign_in.actor_sid is None)
-    return is_on and not connections[DEFAULT_DB_ALIAS].in_atomic_block
+    return is_on and not connections[DEFAULT_DB_ALIAS].in_atomic_block and not binding.is_unsettled(sign_in)
 
 
 def remember(

@@ -10,5 +10,6 @@ urlpatterns = [
     path("throw-away/", views.ThrowAwayView.as_view(), name="compare_throw_away"),
     path("client/", views.ClientView.as_view(), name="compare_client"),
     path("alarm/", views.AlarmView.as_view(), name="compare_alarm"),
+    path("copied/", views.CopiedView.as_view(), name="compare_copied"),
     path("who/", views.WhoView.as_view(), name="compare_who"),
 ]

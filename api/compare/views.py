@@ -21,13 +21,21 @@ from rest_framework.views import APIView
 from accounts import demo, starting
 from accounts.models import Method, SignIn, User
 from accounts.sessions import KEY_LENGTH, BrowserRequest
-from api.authentication import AuthenticatedRequest, SessionAuthentication, session_sign_in, sid_of, uses_session
+from api.authentication import (
+    AuthenticatedRequest,
+    SessionAuthentication,
+    read_sign_in,
+    session_sign_in,
+    sid_of,
+    uses_session,
+)
 from api.blocklist.models import Entry
 from api.compare import alarm, choice, figures, recorded, throw_away
 from api.compare.expired_example import expired_token
 from api.compare.inspector import MAX_BYTES, MEANINGS, inspect
 from api.compare.lanes import lanes
 from api.compare.meters import MODES, meters
+from api.dbsc import binding
 from api.errors import as_throttled
 from api.keys import keyring
 from api.serializers import token_pair
@@ -74,6 +82,8 @@ class CompareView(TemplateView):
             # Without Redis each request reads the session.
             "recheck_seconds": settings.SESSION_RECHECK // timedelta(seconds=1) if settings.REDIS_URL else 0,
             "access_minutes": settings.ACCESS_TOKEN // timedelta(minutes=1),
+            "term_minutes": max(1, settings.DBSC_TERM // timedelta(minutes=1)),
+            "recent_minutes": settings.REAUTHENTICATION_TIMEOUT // timedelta(minutes=1),
             "grace_seconds": settings.REFRESH_GRACE // timedelta(seconds=1),
         }
         if self.request.user.is_authenticated:
@@ -187,6 +197,18 @@ class AlarmView(APIView):
         if mail is None:
             raise NotFound
         return Response({"subject": mail.subject, "text": mail.text})
+
+
+class CopiedView(APIView):
+    """Whether copies of the visitor's cookies still show pages after the term."""
+
+    schema = None
+    authentication_classes = (SessionAuthentication,)
+    permission_classes = (IsAuthenticated,)
+
+    def get(self, request: AuthenticatedRequest) -> Response:
+        is_bound = binding.is_on() and read_sign_in(request).is_bound
+        return Response({"bound": is_bound, "page_after_the_term": 401 if is_bound else 200})
 
 
 class WhoView(APIView):

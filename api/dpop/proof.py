@@ -4,44 +4,28 @@ import hashlib
 import re
 import time
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
-import jwt
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
-from jwt.algorithms import OKPAlgorithm, get_default_algorithms
-from jwt.utils import base64url_decode, base64url_encode
+from jwt.utils import base64url_encode
 from rest_framework import status
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 
 from accounts.http import request_context
-from api import strict_json
+from api import proofs
 from api.dpop import replay
-from api.keys.key import PUBLIC_MEMBERS, is_valid_ed25519, public_jwk, thumbprint
-from api.tokens.backend import COMPACT_JWS
 
 INVALID_PROOF, USE_NONCE = "invalid_dpop_proof", "use_dpop_nonce"
 ALGORITHMS = ("ES256", "EdDSA")
-# The values of `alg` by type and curve of the key. Ed25519 is EdDSA with that curve (RFC 9864).
-ALGORITHMS_BY_KEY_TYPE = {("EC", "P-256"): ("ES256",), ("OKP", "Ed25519"): ("EdDSA", "Ed25519")}
-PRIVATE_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
-MAX_PROOF_BYTES = 2048
 MAX_JTI_LENGTH = 256
-COORDINATE = re.compile(r"[A-Za-z0-9_-]{43}")
 URI = re.compile(r"https?://[\x21-\x7e]+", re.IGNORECASE)
 DEFAULT_PORTS = {"http": 80, "https": 443}
 # The age of a proof by the client's clock, in seconds. With a nonce, that clock is not used.
 MAX_AGE_SECONDS = 60
-MAX_CACHED_KEYS = 1000
-
-_jws = jwt.PyJWS(algorithms=list(ALGORITHMS))
-_jws.register_algorithm("Ed25519", OKPAlgorithm())
 
 
 class ProofRefused(APIException):
@@ -102,15 +86,12 @@ class Proof:
     def parse(cls, text: str) -> Self:
         """Checks 1 to 7 of section 4.3. Raises ProofRefused."""
         raw = text.encode(errors="replace")
-        # Two header fields arrive as one, joined by a comma.
-        if len(raw) > MAX_PROOF_BYTES or not COMPACT_JWS.fullmatch(raw):
+        if not proofs.is_compact(raw):
             raise ProofRefused(_("The DPoP proof is not a single JWT."))
         try:
-            header = strict_json.loads(base64url_decode(raw.partition(b".")[0]))
-            public, key_thumbprint, algorithm = _key_from_header(header)
-            claims = strict_json.loads(_jws.decode(raw, public, algorithms=[algorithm]))
-            return cls._from_claims(key_thumbprint, claims)
-        except (jwt.PyJWTError, UnsupportedAlgorithm, ValueError, TypeError, KeyError) as error:
+            key = proofs.key_in(proofs.header_of(raw, "dpop+jwt"), ALGORITHMS)
+            return cls._from_claims(key.thumbprint, proofs.claims_of(raw, key))
+        except proofs.INVALID as error:
             raise ProofRefused(_("The DPoP proof is not valid.")) from error
 
     @classmethod
@@ -148,29 +129,6 @@ class Proof:
 
 def _access_hash(access_token: bytes) -> str:
     return base64url_encode(hashlib.sha256(access_token).digest()).decode()
-
-
-def _key_from_header(header: dict[str, Any]) -> tuple[Any, str, str]:
-    """The public key, its thumbprint, and its algorithm (checks 4, 5 and 7). Raises ValueError, KeyError and more."""
-    jwk, algorithm = header["jwk"], header["alg"]
-    if header["typ"] != "dpop+jwt" or "crit" in header or not isinstance(jwk, dict) or PRIVATE_MEMBERS & jwk.keys():
-        raise ValueError("header")
-    if algorithm not in ALGORITHMS_BY_KEY_TYPE[jwk["kty"], jwk["crv"]]:
-        raise ValueError("algorithm")
-    return *_public_key(*(jwk[member] for member in PUBLIC_MEMBERS[jwk["kty"]])), algorithm
-
-
-@lru_cache(maxsize=MAX_CACHED_KEYS)
-def _public_key(curve: str, kind: str, *coordinates: str) -> tuple[Any, str]:
-    """The key and its thumbprint. Cached: clients use the same key again, and to load a key is slow."""
-    if not all(COORDINATE.fullmatch(each) for each in coordinates):
-        raise ValueError("coordinates")
-    algorithm = ALGORITHMS_BY_KEY_TYPE[kind, curve][0]
-    jwk = dict(zip(PUBLIC_MEMBERS[kind], (curve, kind, *coordinates), strict=True))
-    public = get_default_algorithms()[algorithm].from_jwk(jwk)
-    if isinstance(public, Ed25519PublicKey) and not is_valid_ed25519(public.public_bytes_raw()):
-        raise ValueError("point")
-    return public, thumbprint(public_jwk(algorithm, public))
 
 
 def _normalised_uri(uri: str) -> object:

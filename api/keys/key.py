@@ -10,7 +10,7 @@ from typing import Any, Self
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -105,16 +105,17 @@ KEY_GENERATORS: dict[str, Callable[[], Any]] = {
 def _algorithm_of(private: object) -> str | None:
     if isinstance(private, EllipticCurvePrivateKey) and isinstance(private.curve, SECP256R1):
         return "ES256"
-    if isinstance(private, RSAPrivateKey) and _is_strong_rsa(private):
+    if isinstance(private, RSAPrivateKey) and is_strong_rsa(private.public_key()):
         return "RS256"
     if isinstance(private, Ed25519PrivateKey) and is_valid_ed25519(private.public_key().public_bytes_raw()):
         return "EdDSA"
     return None
 
 
-def _is_strong_rsa(private: RSAPrivateKey) -> bool:
-    numbers = private.public_key().public_numbers()
-    return private.key_size >= MIN_RSA_BITS and numbers.e >= 65537 and not _has_roca_weakness(numbers.n)
+def is_strong_rsa(public: RSAPublicKey) -> bool:
+    """Whether the key has at least MIN_RSA_BITS, an exponent that is not small, and not the ROCA weakness."""
+    numbers = public.public_numbers()
+    return public.key_size >= MIN_RSA_BITS and numbers.e >= 65537 and not _has_roca_weakness(numbers.n)
 
 
 def _has_roca_weakness(modulus: int) -> bool:

@@ -116,6 +116,7 @@ FLOODS = {
     notify_of("recovery_code_used", left=3): "A recovery code was used",
     notify_of("password_known"): "Someone knows your password",
     notify_of("passkey_counter"): "Check the passkeys of your account",
+    notify_of("device_proof_failed", client="Firefox"): "Someone may have copied the cookies of your browser",
     notify_of("username_changed"): "Your username was changed",
     notify_of("signed_in_as", is_read_only=True): "A staff member signed in to your account",
     notify_of("account_connected", provider="Acme"): "An account of another site was connected to yours",

@@ -244,6 +244,7 @@ def test_an_entry_has_the_documented_fields(anns_door):
         "last_seen_at",
         "expires_at",
         "current",
+        "bound",
     }
 
 

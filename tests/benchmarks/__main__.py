@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.benchmarks import (
     acts,
     at_size,
+    bound,
     compare_page,
     costs,
     ending,
@@ -44,6 +45,7 @@ COMMANDS = {
     "refresh": refresh,
     "in_process": in_process,
     "middleware": middleware,
+    "bound": bound,
     "servers": servers,
     "costs": costs,
     "growth": growth,

@@ -199,3 +199,9 @@ def test_reckon_reads_the_stored_results(results: Any) -> None:
     lines = {each["what"]: each["value"] for each in results("reckon", "--users", "1000000")}
     assert lines["sign-ins: rows"] == 1_000_000 * 1.5 * 2
     assert lines["blocklist: bytes"] > 0
+
+
+@pytest.mark.named
+def test_bound_compares_both_modes_with_and_without_binding(results: Any) -> None:
+    passport, unbound, bound = results("bound", "--rounds", "1", "--seconds", "0.3")
+    assert min(each["ratio"] for each in (passport, unbound, bound)) > 0

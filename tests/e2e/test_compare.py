@@ -204,6 +204,14 @@ def test_the_theft_ends_the_family_and_shows_the_mail(guest, page_errors, site, 
 
 
 @pytest.mark.long
+def test_the_thief_of_a_cookie_is_told_apart_by_a_key(guest, look_at):
+    press(guest, "The thief", "Copy the cookies of this browser")
+    expect_caption(guest, "This session is not bound")
+    assert trace(guest, "The thief") == [("GET /compare/copied/", "200")]
+    look_at(guest, "compare-copied")
+
+
+@pytest.mark.long
 def test_the_next_act_gets_a_new_passport(guest, page_errors):
     page_errors.expect(REFUSED)
     press(guest, "Sign out", "Yes, still accepted")

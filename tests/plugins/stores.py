@@ -45,6 +45,8 @@ DEFAULTS = (
     "DATABASE_PGBOUNCER",
     "DATABASE_POOL_SIZE",
     "DATABASE_TIMEOUT_SECONDS",
+    "DBSC",
+    "DBSC_TERM_SECONDS",
     "DEMO",
     "DEVICE_FLOW",
     "DPOP_REQUIRED",
@@ -154,7 +156,6 @@ ON_BOTH_STORES = (
     "tests/api/test_replay.py",
     "tests/project/test_database_timeouts.py",
     "tests/project/test_prune.py",
-    "tests/security/test_stored_secrets.py",
 )
 
 # Why a test is left out, and how to run it.

@@ -14,7 +14,7 @@ import pytest
 
 from tests import servers
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.long]
 
 PROXY, PROMETHEUS = "127.0.0.1", "192.0.2.77"
 HEAD = " HTTP/1.1\r\nHost: localhost\r\n"

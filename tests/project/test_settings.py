@@ -26,6 +26,7 @@ NUMBERS = (
     "BROWSER_SESSION_DAYS",
     "DATABASE_POOL_SIZE",
     "DATABASE_TIMEOUT_SECONDS",
+    "DBSC_TERM_SECONDS",
     "EVENT_KEEP_DAYS",
     "HASHES_AT_ONCE",
     "JWT_LEEWAY_SECONDS",
@@ -113,6 +114,8 @@ WRONG = [
     ("LEGACY_SESSION_UNTIL", "2027-13-01"),
     ("LEGACY_SESSION_COOKIE", "session id"),
     ("MAX_FORM_KILOBYTES", "1"),
+    ("OPENID_PROVIDERS", "acme"),
+    ("OPENID_PROVIDERS", '[{"id": "acme"}]'),
     ("SITE_URL", "www.example.org"),
     ("SOURCE_URL", "git.example.org/wristband"),
     ("SOURCE_URL", "javascript:alert(1)"),
@@ -161,6 +164,7 @@ WRONG = [
     ("DEFAULT_FROM_EMAIL", "a@example.org\nBcc: b@example.org"),
     ("DPOP_REQUIRED", "everybody"),
     ("SECOND_FACTOR", "everybody"),
+    ("DBSC", "all"),
     ("SESSION_RECHECK_SECONDS", "301"),
     ("STAFF_IDLE_MINUTES", "9"),
     ("STAFF_IDLE_MINUTES", "1441"),
@@ -377,7 +381,9 @@ def example() -> list[str]:
 
 
 def test_the_example_with_every_line_uncommented_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    values = dict(line[2:].split("=", 1) for line in example() if line[2:].partition("=")[0].isupper())
+    lines = [line[2:].partition("=") for line in example()]
+    # A file may have quotes around a value.
+    values = {name: value.strip("'") for name, _equals, value in lines if name.isupper()}
     # Mutually exclusive settings, and settings with paths of the operator.
     for name in ("REDIS_CLUSTER", "REDIS_SENTINELS", "SECRET_KEY"):
         values.pop(name)

@@ -154,6 +154,7 @@ def test_skipped_urls_are_reported_with_the_reason(walked):
     assert skipped["/hidden/"] == "another view answers at /hidden/"
 
 
+@pytest.mark.long
 def test_it_warns_about_skipped_urls(settings):
     settings.ROOT_URLCONF = __name__
     with warnings.catch_warnings(record=True) as said:

@@ -1100,7 +1100,7 @@ export interface components {
             type: components["schemas"]["SecurityEventType"];
         };
         /** @enum {string} */
-        SecurityEventType: "signed_up" | "signed_in" | "api_key_made" | "signed_in_as" | "sign_in_failed" | "reauthenticated" | "signed_out" | "sign_in_ended" | "token_reused" | "password_changed" | "password_reset_asked" | "password_reset" | "email_confirmed" | "email_change_asked" | "email_change_cancelled" | "email_changed" | "user_deactivated" | "locked" | "unlocked" | "user_reactivated" | "user_edited" | "rights_changed" | "token_revoked" | "token_blocked" | "block_lifted" | "events_exported" | "factor_added" | "factor_renamed" | "factor_removed" | "factor_disabled" | "factor_removal_asked" | "factor_removal_stopped" | "recovery_codes_made" | "recovery_code_used" | "second_step_failed" | "account_connected" | "account_disconnected" | "passkey_counter";
+        SecurityEventType: "signed_up" | "signed_in" | "api_key_made" | "signed_in_as" | "sign_in_failed" | "reauthenticated" | "signed_out" | "sign_in_ended" | "token_reused" | "password_changed" | "password_reset_asked" | "password_reset" | "email_confirmed" | "email_change_asked" | "email_change_cancelled" | "email_changed" | "user_deactivated" | "locked" | "unlocked" | "user_reactivated" | "user_edited" | "rights_changed" | "token_revoked" | "token_blocked" | "block_lifted" | "events_exported" | "factor_added" | "factor_renamed" | "factor_removed" | "factor_disabled" | "factor_removal_asked" | "factor_removal_stopped" | "recovery_codes_made" | "recovery_code_used" | "second_step_failed" | "account_connected" | "account_disconnected" | "passkey_counter" | "device_proof_failed";
         SessionPasskeyRequest: {
             credential: {
                 [key: string]: unknown;
@@ -1139,6 +1139,7 @@ export interface components {
             token_type: components["schemas"]["TokenType"];
         };
         SignIn: {
+            readonly bound: boolean;
             /** Format: date-time */
             created_at: string;
             readonly current: boolean;

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from accounts.models import SecurityEvent, SignIn, User
 from api.compare import alarm
+from tests.api.dbsc_client import bound_browser
 from tests.conftest import ApiClient, claims_of
 from tests.second_factors import add_app
 
@@ -169,3 +170,16 @@ def test_without_a_theft_there_is_no_mail(guest, browser_of, ann):
 
 def test_a_visitor_sees_no_mail(browser):
     assert browser().get("/compare/alarm/").status_code in (401, 403)
+
+
+def copied(browser):
+    return browser.get("/compare/copied/", headers={"Sec-Fetch-Site": "same-origin"}).json()
+
+
+def test_copies_of_an_unbound_session_show_pages(guest):
+    assert copied(guest) == {"bound": False, "page_after_the_term": 200}
+
+
+def test_copies_of_a_bound_session_show_no_pages(ann, password, settings):
+    settings.DBSC = "offered"
+    assert copied(bound_browser(ann, password)) == {"bound": True, "page_after_the_term": 401}

@@ -153,11 +153,31 @@ OWN_STATEMENT = Contender(
 )
 # Session mode that remembers no session.
 WRISTBAND_ASKING = replace(WRISTBAND, name="wristband that queries each time", env={"SESSION_RECHECK_SECONDS": "0"})
+# Sessions bound to the device: switched off; offered, to a browser without a key; and bound.
+OFFERED = {"DBSC": "offered", "DBSC_TERM_SECONDS": "3600"}
+NOT_OFFERED = replace(deployed(WRISTBAND), name="wristband, DBSC off", credentials="credentials.settled_wristband")
+UNBOUND = replace(NOT_OFFERED, name="wristband, DBSC offered, not bound", env=OFFERED)
+BOUND = replace(UNBOUND, name="wristband, DBSC offered, bound", credentials="credentials.bound_wristband")
+PASSPORT_OFF = deployed(PASSPORT)
+PASSPORT_OFFERED = replace(PASSPORT_OFF, name="passport HS256, DBSC offered", env=OFFERED)
 STEPS = {
     "token mode": (FLOOR, HEADER, PASSPORT),
     "session mode": (FLOOR, COOKIE, WRISTBAND),
     "session mode with a query": (FLOOR, COOKIE, ANY_STATEMENT, OWN_STATEMENT, WRISTBAND_ASKING),
 }
 
-OTHERS = (SIMPLEJWT_ROTATION, PASSPORT_BOUND, HEADER, COOKIE, ANY_STATEMENT, OWN_STATEMENT, WRISTBAND_ASKING)
+BINDING = ((PASSPORT_OFF, PASSPORT_OFFERED), (NOT_OFFERED, UNBOUND), (NOT_OFFERED, BOUND))
+OTHERS = (
+    NOT_OFFERED,
+    UNBOUND,
+    BOUND,
+    PASSPORT_OFFERED,
+    SIMPLEJWT_ROTATION,
+    PASSPORT_BOUND,
+    HEADER,
+    COOKIE,
+    ANY_STATEMENT,
+    OWN_STATEMENT,
+    WRISTBAND_ASKING,
+)
 BY_NAME = {contender.name: contender for contender in (*ALL, *OTHERS)}

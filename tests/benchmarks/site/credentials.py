@@ -1,7 +1,9 @@
 """The credentials of ann at the sites with the project's own authentication."""
 
+import json
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from hashlib import sha256
 from uuid import UUID, uuid4
 
@@ -27,6 +29,29 @@ def wristband() -> dict[str, str]:
 
 def wristbands(count: int) -> list[dict[str, str]]:
     return [wristband() for _ in range(count)]
+
+
+def settled_wristband() -> dict[str, str]:
+    """The user signed in an hour ago: the browser can no longer bind its session."""
+    headers = wristband()
+    SignIn.objects.update(authenticated_at=timezone.now() - timedelta(hours=1))
+    return headers
+
+
+def bound_wristband() -> dict[str, str]:
+    """With the bound cookie of the session."""
+    from django.http import HttpResponse
+
+    from api.dbsc import cookies
+    from api.keys import Key
+
+    headers, key = wristband(), Key.generate("ES256")
+    sign_in = SignIn.objects.latest("created_at")
+    sign_in.bind(key.kid, json.dumps(key.jwk))
+    response = HttpResponse()
+    cookies.set_on(response, sign_in.sid, key.kid)
+    [bound] = response.cookies.values()
+    return {"Cookie": f"{headers['Cookie']}; {bound.key}={bound.value}"}
 
 
 def passport() -> dict[str, str]:

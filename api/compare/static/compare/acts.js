@@ -1,6 +1,7 @@
 // The five acts, and their buttons.
 
 import { ask, claimsOf, expect, stage, Unexpected, urls, words } from "./http.js";
+import { copied } from "./copied.js";
 import { measure, showCosts } from "./costs.js";
 import { change, showTiles } from "./letters.js";
 import { keep, left, lose, refreshWith, renewPassport, showQuestion, SIGN_OUT, tokens, question } from "./passport.js";
@@ -103,6 +104,8 @@ const actions = {
     const after = () => Promise.all([showAlarm(), showKept()]);
     return { exchanges: [one, two, replay, refused], after, name: order === "after" ? "theft-after" : "theft-before" };
   },
+
+  copied,
 
   async run() {
     return measure(() => accepted(byCookie()), () => accepted(byToken(tokens.access)));
