@@ -28,6 +28,7 @@ CONTEXT = {
     "account_connected": {"provider": "Example"},
     "account_disconnected": {"provider": "Example"},
     "api_key_made": {"client": "Script", "scopes": "read"},
+    "device_proof_failed": {"client": "Browser"},
     "email_change_asked": {"new_address": "ann@example.net"},
     "email_changed": {"new_address": "ann@example.net"},
     "factor_added": {"factor": "passkey"},
