@@ -21,7 +21,7 @@ LINK = re.compile(r'<(?:a|form)[^>]* (?:href|action)="(/[^"#]*)', re.IGNORECASE)
 # Where a visit would change something, or end the walk.
 LEFT_OUT = re.compile(r"/(logout|jsi18n|r)/|/static/")
 PAGES = 150
-# The words of the product: a field of the sign-up that is not in the form is ignored.
+# What the sign-up of the product requires. A form without the field ignores it.
 COMPANY = {"company": "Example Ltd"}
 # What the notices of some events contain.
 CONTEXT = {
