@@ -25,7 +25,7 @@ FIELDS: Mapping[str, type] = {
 }
 EXPECTED = (
     "a list in JSON, with an id (small letters, digits, hyphens), client_id and secret for each provider, and for all "
-    "but google and github name and server_url, which is a URL with https"
+    "but google and github name and server_url, which is a URL with https (http only with DEBUG)"
 )
 
 # allauth needs all of them; its own pages are not in any URL conf.

@@ -58,8 +58,15 @@ def test_the_readme_links_to_every_document() -> None:
 
 def test_the_documented_product_is_the_sample() -> None:
     document = (servers.ROOT / "project/PRODUCT.md").read_text()
-    blocks = re.findall(r"^```python\n# (product/\S+)\n(.*?)^```", document, re.DOTALL | re.MULTILINE)
-    assert {path for path, _text in blocks} >= {"product/settings.py", "product/urls.py", "product/models.py"}
+    blocks = re.findall(
+        r"^```(?:python|html)\n(?:#|\{#) (product/\S+)(?: #\})?\n(.*?)^```", document, re.DOTALL | re.MULTILINE
+    )
+    assert {path for path, _text in blocks} >= {
+        "product/settings.py",
+        "product/urls.py",
+        "product/models.py",
+        "product/templates/base.html",
+    }
     for path, text in blocks:
         assert (servers.ROOT / "tests/sample" / path).read_text().startswith(text), path
 

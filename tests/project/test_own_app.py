@@ -65,6 +65,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with the app, created as described in the README."""
     folder = tmp_path_factory.mktemp("own_app") / "project"
     shutil.copytree(servers.ROOT, folder, ignore=NOT_COPIED)
+    # As if there were no product.
+    shutil.rmtree(folder / "product", ignore_errors=True)
     first, last = blocks("sh")
     run(folder, first)
     for path, text in files().items():

@@ -75,6 +75,8 @@ def updated(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("git is not installed")
     folder = tmp_path_factory.mktemp("product") / "project"
     shutil.copytree(servers.ROOT, folder, ignore=NOT_COPIED)
+    # The sample takes the place of the product that may be here.
+    shutil.rmtree(folder / "product", ignore_errors=True)
     git(folder, "init", "--quiet", "--initial-branch=main")
     commit(folder, "Release 1")
     git(folder, "checkout", "--quiet", "-b", "product")
@@ -126,4 +128,4 @@ def test_walks_of_the_project_accept_the_pages_of_the_product(updated: Path) -> 
 
 def test_the_tests_of_the_project_ignore_the_product(updated: Path) -> None:
     paths = ("tests/project/test_home.py", "tests/api/test_me_and_sign_ins.py", "tests/accounts/test_mails.py")
-    assert "passed" in pytest_in(updated, *paths)
+    assert "passed" in pytest_in(updated, *paths, "tests/project/test_deploy_files.py")

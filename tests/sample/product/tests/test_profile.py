@@ -23,6 +23,11 @@ def test_the_sign_up_page_asks_for_the_company(browser):
     assert Profile.objects.get().company == "Acme"
 
 
+def test_the_label_of_a_field_is_translated(browser):
+    page = browser().get("/accounts/signup/", headers={"accept-language": "de"}).content.decode()
+    assert re.search(r"<label[^>]*>Firma</label>", page)
+
+
 def test_the_api_registers_with_the_company(anonymous):
     assert "company" in anonymous.post("/api/register/", REGISTER).json()
     answer = anonymous.post("/api/register/", REGISTER | {"company": "Acme"})
