@@ -28,6 +28,7 @@ from accounts.models import QueuedMail, SignIn
 from api.blocklist.api_keys import remembered_keys
 from api.blocklist.mirror import mirror
 from api.blocklist.sessions import remembered_sessions
+from project import health
 from tests import databases, servers
 
 # No deadline, since machines may be slow. In CI every run tries the same examples.
@@ -157,6 +158,12 @@ def no_refusals() -> None:
     """Refusals that an earlier test left in the memory of this process."""
     rate_limits.recent_refusals.clear()
     refusals.window.__init__()  # type: ignore[misc]
+
+
+@pytest.fixture(autouse=True)
+def no_late_mails() -> None:
+    """That mails were late in an earlier test would log their end in this one."""
+    health.mail_queue.is_late = False
 
 
 def send_mails() -> None:
