@@ -365,7 +365,7 @@ def test_an_account_without_a_password_confirms_at_the_provider(visitor, node):
     assert visitor.get(path).status_code == 200
 
 
-@pytest.mark.parametrize("auth_time", [None, int(time.time()) - 3600])
+@pytest.mark.parametrize("auth_time", [None, int(time.time()) - 3600], ids=["unknown", "an hour ago"])
 def test_an_earlier_sign_in_at_the_provider_confirms_nothing(visitor, auth_time):
     visitor.signs_up()
     visitor.says(auth_time=auth_time)
