@@ -14,14 +14,14 @@ from tests import servers
 from tests.benchmarks import wire
 
 # The slots of the hasher do not depend on the stores.
-pytestmark = [pytest.mark.once, pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.once, pytest.mark.long, pytest.mark.named, pytest.mark.timeout(300)]
 
 WRONG = "not the right passphrase at all"
 OTHERS = 36
 CONNECTIONS = 30
 
 
-@pytest.fixture(params=[[], pytest.param(["--threads", "4"], marks=pytest.mark.named)], ids=["sync", "threads"])
+@pytest.fixture(params=[[], ["--threads", "4"]], ids=["sync", "threads"])
 def node(fleet: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
     """A node that trusts the X-Forwarded-For header of all requests."""
     with servers.node(fleet.env | {"TRUSTED_PROXIES": "127.0.0.1"}, args=request.param) as node:

@@ -327,7 +327,7 @@ def test_a_decision_during_a_write_stays_in_force(name: str, staff_browser: Brow
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.named if number % 3 else ())
+        pytest.param(name, marks=pytest.mark.named if number % 6 else ())
         for number, name in enumerate(sorted(WRITES.keys() - {"update_or_create()"}))
     ],
 )

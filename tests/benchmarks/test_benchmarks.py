@@ -81,6 +81,7 @@ def test_in_process_measures_dispatch_and_a_sign_in(results: Any) -> None:
     assert sign_in["hash_milliseconds"] > 0
 
 
+@pytest.mark.named
 def test_middleware_measures_each_of_ours_and_djangos_stack(results: Any) -> None:
     api, page = results("middleware", "--rounds", "2", "--requests", "5")
     assert (api["name"], page["name"]) == ("API", "page")
@@ -170,6 +171,7 @@ def test_limits_finds_a_knee_for_each_kind_of_request(results: Any) -> None:
     assert all(each["per_second"] > 0 and each["cpu_milliseconds"]["application"] > 0 for each in measured)
 
 
+@pytest.mark.named
 def test_sizes_measures_every_table(results: Any) -> None:
     measured = results("sizes", "--rows", "2000")
     assert {each["rows"] for each in measured} >= {200, 2000}

@@ -30,6 +30,7 @@ NAMED = 180
 MAILS, ALARMS = 9, 3
 
 
+@pytest.mark.named
 @pytest.mark.long
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="a fleet is on PostgreSQL and Valkey")
 @pytest.mark.timeout(600)

@@ -66,7 +66,9 @@ def of_jose(issuer: Issuer, javascript: Any) -> Verifier:
     return verify
 
 
-@pytest.fixture(params=[of_pyjwt, of_joserfc, of_jose], ids=["PyJWT", "joserfc", "jose"])
+@pytest.fixture(
+    params=[of_pyjwt, pytest.param(of_joserfc, marks=pytest.mark.named), of_jose], ids=["PyJWT", "joserfc", "jose"]
+)
 def verify(request: pytest.FixtureRequest, issuer: Issuer) -> Verifier:
     javascript = request.getfixturevalue("javascript") if request.param is of_jose else None
     return request.param(issuer, javascript)

@@ -161,9 +161,10 @@ ON_BOTH_STORES = (
 LONG = "take long: python -m pytest -n auto --long"
 NEEDS_SERVERS = "need PostgreSQL and Valkey: --distributed, and the second part of a run of all"
 SQLITE_ONLY = "run on SQLite only, unless with --long"
-SEEN_ON_SQLITE = "ran on SQLite, and every fifth of their kind here: name their file"
-TESTS_APART = 5
+SEEN_ON_SQLITE = "ran on SQLite, and every ninth of their kind here: name their file"
+TESTS_APART = 9
 MANY_VALUES, VALUES_OF_EVERYDAY = 3, 3
+OTHER_VALUES = "have other values, half of which ran: name their file"
 EVERYDAY = "are everyday tests: without --long"
 NO_STORE = "use no store, and ran in the first part"
 NAMED = "put faults into the code, measure time, or take very long: name their file, with --long"
@@ -280,7 +281,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def leave_values_to_long(config: pytest.Config, items: list[pytest.Item], reasons: dict[pytest.Item, str]) -> None:
-    """Of everyday tests with more than MANY_VALUES, every third value runs without --long, and the others with it."""
+    """
+    Of everyday tests with more than MANY_VALUES, every third value runs without --long, and a random half of the others
+    with it.
+    """
+    place = {item: number for number, item in enumerate(items)}
     functions: dict[str, list[pytest.Item]] = {}
     for item in sorted(items, key=lambda item: item.nodeid):
         functions.setdefault(item.nodeid.partition("[")[0], []).append(item)
@@ -290,13 +295,13 @@ def leave_values_to_long(config: pytest.Config, items: list[pytest.Item], reason
         others = [item for number, item in enumerate(values) if number % VALUES_OF_EVERYDAY]
         for item in others:
             if config.option.long and reasons[item] == EVERYDAY:
-                reasons[item] = ""
+                reasons[item] = "" if place[item] % 2 else OTHER_VALUES
             elif not config.option.long and not reasons[item]:
                 reasons[item] = LONG
 
 
 def leave_out_seen(config: pytest.Config, reasons: dict[pytest.Item, str]) -> None:
-    """With --distributed --long, every fifth of the everyday tests runs, in random order: SQLite has seen them all."""
+    """With --distributed --long, every ninth of the everyday tests runs, in random order: SQLite has seen them all."""
     if not (config.option.long and config.option.distributed):
         return
     seen = [item for item, reason in reasons.items() if not reason and is_left_to_sqlite(item)]

@@ -120,12 +120,14 @@ def test_the_product_passes_the_checks_of_the_project(updated: Path) -> None:
     manage(updated, "spectacular", "--validate", "--fail-on-warn", "--file", os.devnull)
 
 
+@pytest.mark.named
 def test_walks_of_the_project_accept_the_pages_of_the_product(updated: Path) -> None:
     """Tests that read every URL, with the settings of the product. (Others send a profile without its new fields.)"""
     paths = ("tests/security/test_csrf.py", "tests/api/test_schema.py", "-k", "site or get or test_schema")
     assert "passed" in pytest_in(updated, "--ds=product.settings", *paths)
 
 
+@pytest.mark.named
 def test_the_tests_of_the_project_ignore_the_product(updated: Path) -> None:
     paths = ("tests/project/test_home.py", "tests/api/test_me_and_sign_ins.py", "tests/accounts/test_mails.py")
     assert "passed" in pytest_in(updated, *paths, "tests/project/test_deploy_files.py")

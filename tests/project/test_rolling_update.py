@@ -133,6 +133,7 @@ def test_an_update_and_its_way_back_disturb_no_client(previous_code, one_valkey)
     assert sum(call.action == "stolen" for call in history.calls) >= LEAST_STOLEN
 
 
+@pytest.mark.named
 def test_an_update_on_sqlite_signs_no_client_out(previous_code, tmp_path):
     env, people = prepare(previous_code, f"sqlite:///{tmp_path / 'db.sqlite3'}")
     history = History(two_factor=frozenset(each.name for each in people if each.second_factors))

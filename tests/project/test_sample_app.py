@@ -47,6 +47,7 @@ def test_an_adopters_tests_pass_with_djangos_own_runner() -> None:
     run("manage.py", "test", "tests.sample_app", DJANGO_SETTINGS_MODULE=SETTINGS, **WORKING)
 
 
+@pytest.mark.named
 def test_the_tests_of_the_project_pass_beside_the_app() -> None:
     run("-m", "pytest", "-q", f"--ds={SETTINGS}", *TESTS_OF_THE_PROJECT, DATABASE_URL="", REDIS_URL="")
 

@@ -55,13 +55,18 @@ def refusal(folder: Path, *options: str, prefix: Sequence[str] = (), **env: str)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("port", ["70000", "-1", "0", "65536", "eighty", "80.5", "٨٠"])
+@pytest.mark.parametrize(
+    "port",
+    ["70000", "eighty", *(pytest.param(each, marks=pytest.mark.named) for each in ("-1", "0", "65536", "80.5", "٨٠"))],
+)
 def test_an_invalid_port_is_refused(copy: Path, port: str) -> None:
     assert refusal(copy, f"--port={port}") == f"CommandError: --port {port}: expected a whole number from 1 to 65535."
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("nodes", ["0", "-2", "many", "1000"])
+@pytest.mark.parametrize(
+    "nodes", ["0", *(pytest.param(each, marks=pytest.mark.named) for each in ("-2", "many", "1000"))]
+)
 def test_an_invalid_fleet_size_is_refused(copy: Path, nodes: str) -> None:
     assert "--fleet" in refusal(copy, f"--fleet={nodes}", f"--port={servers.free_port()}")
 

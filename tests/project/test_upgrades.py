@@ -58,7 +58,7 @@ def first_code(tmp_path_factory):
     return releases.extract(releases.FIRST, tmp_path_factory.mktemp("first"))
 
 
-@pytest.fixture(params=["postgresql", "sqlite"])
+@pytest.fixture(params=["postgresql", pytest.param("sqlite", marks=pytest.mark.named)])
 def migrated(request, tmp_path):
     """The environment of nodes on a database that this release has migrated."""
     if request.param == "sqlite":
@@ -169,7 +169,7 @@ print(f"/accounts/email/{uid}/{links.email_confirmation.make_token(user)}/")
 """
 
 
-@pytest.fixture(params=["postgresql", "sqlite"])
+@pytest.fixture(params=["postgresql", pytest.param("sqlite", marks=pytest.mark.named)])
 def not_migrated(request, tmp_path):
     """The environment of nodes on an empty database. All clients have one address, and sign in often."""
     url = f"sqlite:///{tmp_path / 'db.sqlite3'}"
