@@ -64,6 +64,7 @@ class NewApiKeySerializer(serializers.Serializer):
         child=serializers.ChoiceField(KeyScope.choices),
         required=False,
         allow_empty=False,
+        min_length=1,
         max_length=len(KeyScope),
         help_text='By default `["read"]`: safe methods (GET). `write`: all other methods.',
     )

@@ -19,6 +19,11 @@ LONGEST_PAUSE_SECONDS, LONG_SECONDS = 30.0, 60.0
 # The worker ends after the mail that it sends; a second signal returns that mail to the queue.
 STOP_SECONDS = 2
 
+# gunicorn forks its workers in the main thread. One that is forked while Popen() runs would hold the pipe whose end
+# Popen() waits for: then Popen() never returns.
+no_fork = threading.Lock()
+os.register_at_fork(before=no_fork.acquire, after_in_parent=no_fork.release, after_in_child=no_fork.release)
+
 
 def next_pause(pause: float, since_start: float) -> float:
     """Returns the seconds from this start of the worker to the next one; `since_start` is from the last one to this."""
@@ -61,7 +66,8 @@ class MailWorker:
                 started_at, pause = time.monotonic(), next_pause(pause, since_start)
                 command = [sys.executable, "manage.py", "db_worker", "--parent", str(os.getpid())]
                 # Ctrl-C reaches this process only, which then stops the worker.
-                self._process = subprocess.Popen(command, start_new_session=True)  # noqa: S603
+                with no_fork:
+                    self._process = subprocess.Popen(command, start_new_session=True)  # noqa: S603
             time.sleep(POLL_SECONDS)
 
 
