@@ -67,6 +67,7 @@ def test_parallel_guesses_do_not_exceed_the_limit(http: httpx.Client) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.named
 def test_a_flood_of_failed_sign_ins_does_not_block_clients(http: httpx.Client, people: list[str]) -> None:
     access = sign_in(http, people[0]).json()["access"]
     names = [f"u{uuid4().hex[:12]}" for _ in range(10)]

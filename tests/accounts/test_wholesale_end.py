@@ -26,6 +26,7 @@ def multiply(sign_in, copies):
 
 @pytest.mark.long
 @pytest.mark.skipif(not settings.REDIS_URL, reason="it takes a while, so one store will do")
+@pytest.mark.named
 def test_more_ends_than_query_values_fit_in_one_transaction(browser_of, client_of, ann):
     client, browser = client_of(ann), browser_of(ann)
     multiply(SignIn.objects.get(user=ann, kind="browser"), MORE_THAN_A_STATEMENT_TAKES)

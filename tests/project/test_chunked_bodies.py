@@ -96,6 +96,7 @@ def credentials(name: str) -> bytes:
     return json.dumps({"username": name, "password": PASSWORD}).encode()
 
 
+@pytest.mark.once
 @pytest.mark.long
 def test_json_in_chunks_is_accepted(http: RawClient, someone: str) -> None:
     answer = http.post("/api/token/", in_chunks(credentials(someone), 1))
@@ -103,6 +104,7 @@ def test_json_in_chunks_is_accepted(http: RawClient, someone: str) -> None:
     assert '"access"' in answer.text
 
 
+@pytest.mark.once
 @pytest.mark.long
 @pytest.mark.parametrize("spelled", ["Chunked", "CHUNKED ", "chunked"])
 def test_the_transfer_coding_is_case_insensitive(http: RawClient, someone: str, spelled: str) -> None:
@@ -111,6 +113,7 @@ def test_the_transfer_coding_is_case_insensitive(http: RawClient, someone: str, 
     assert answer.status == 200, answer.text
 
 
+@pytest.mark.once
 @pytest.mark.long
 def test_slow_chunks_with_extensions_and_trailers_are_accepted(http: RawClient, someone: str) -> None:
     body = credentials(someone)
@@ -121,6 +124,7 @@ def test_slow_chunks_with_extensions_and_trailers_are_accepted(http: RawClient, 
     assert answer.status == 200, answer.text
 
 
+@pytest.mark.once
 @pytest.mark.long
 def test_a_form_in_chunks_signs_in(http: RawClient, someone: str) -> None:
     page = http.get("/accounts/login/")
@@ -137,12 +141,14 @@ def test_a_form_in_chunks_signs_in(http: RawClient, someone: str) -> None:
     assert http.post("/accounts/login/", in_chunks(forged), FORM, cookie).status == 403
 
 
+@pytest.mark.once
 @pytest.mark.long
 def test_an_empty_body_has_missing_fields(http: RawClient) -> None:
     answer = http.post("/api/token/", b"0\r\n\r\n")
     assert (answer.status, "This field is required" in answer.text) == (400, True)
 
 
+@pytest.mark.once
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("path", "kilobytes", "content_type"),
@@ -155,6 +161,7 @@ def test_a_body_over_the_limit_is_refused(http: RawClient, path: str, kilobytes:
     assert "too large" in answer.text
 
 
+@pytest.mark.once
 @pytest.mark.long
 def test_a_body_just_under_the_limit_is_accepted(http: RawClient, someone: str) -> None:
     body = credentials(someone)[:-1] + b" " * (1_500_000 - len(credentials(someone))) + b"}"
@@ -173,6 +180,7 @@ LIES = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.long
 @pytest.mark.parametrize("path", ["/api/token/", "/accounts/login/"])
 @pytest.mark.parametrize("body", LIES.values(), ids=LIES)
@@ -190,6 +198,7 @@ AMBIGUOUS = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.long
 @pytest.mark.parametrize("framing", AMBIGUOUS.values(), ids=AMBIGUOUS)
 def test_a_body_with_an_ambiguous_end_or_coding_is_refused(http: RawClient, framing: str) -> None:
@@ -197,6 +206,7 @@ def test_a_body_with_an_ambiguous_end_or_coding_is_refused(http: RawClient, fram
     assert http.send(head, [in_chunks(b"{}")]).status in (400, 501)
 
 
+@pytest.mark.once
 @pytest.mark.long
 def test_the_next_request_begins_after_the_last_chunk(http: RawClient) -> None:
     post = f"POST /api/token/verify/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: {JSON}\r\n"

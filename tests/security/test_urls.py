@@ -114,6 +114,7 @@ def walked():
     return {place.route: place for place in found}, skipped
 
 
+@pytest.mark.once
 @pytest.mark.long
 def test_every_type_of_parameter_has_a_value_that_resolves(walked):
     found, _skipped = walked
@@ -131,6 +132,7 @@ def test_every_type_of_parameter_has_a_value_that_resolves(walked):
     assert found["/api/^things\\.(?P<format>[a-z0-9]+)/?$"].path() == "/api/things.json"
 
 
+@pytest.mark.once
 @pytest.mark.long
 def test_given_values_replace_the_parameters(walked):
     found, _skipped = walked
@@ -140,6 +142,7 @@ def test_given_values_replace_the_parameters(walked):
     assert place.path(number="123", letter="b") == "/shop/1/123/b/"
 
 
+@pytest.mark.once
 @pytest.mark.long
 def test_views_of_adopters_are_not_ours(walked):
     found, _skipped = walked
@@ -150,6 +153,7 @@ def test_views_of_adopters_are_not_ours(walked):
     assert all(place.is_ours for place in ours)
 
 
+@pytest.mark.once
 @pytest.mark.long
 def test_skipped_urls_are_reported_with_the_reason(walked):
     _found, skipped = walked
@@ -158,6 +162,7 @@ def test_skipped_urls_are_reported_with_the_reason(walked):
     assert skipped["/hidden/"] == "another view answers at /hidden/"
 
 
+@pytest.mark.once
 @pytest.mark.long
 def test_it_warns_about_skipped_urls(settings):
     settings.ROOT_URLCONF = __name__

@@ -343,6 +343,7 @@ def test_a_refresh_with_status_list_takes_two_statements(client_of, ann, anonymo
 
 @pytest.mark.once
 @pytest.mark.long
+@pytest.mark.named
 def test_a_list_of_a_million_is_built_in_under_a_second(read):
     until = timezone.now() + timezone.timedelta(minutes=10)
     StatusIndex.objects.create(pk=2**20 - 1)
