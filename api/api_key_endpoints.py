@@ -1,6 +1,7 @@
 """Views of the user's API keys: list, create. One ends like any sign-in, at /api/sign-ins/{id}/."""
 
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.http import Http404
@@ -58,9 +59,21 @@ class ApiKeySerializer(serializers.ModelSerializer):
         return None if sign_in.is_unused_key else serializers.DateTimeField().to_representation(sign_in.last_seen_at)
 
 
+class ScopesField(serializers.ListField):
+    """A list whose errors are a list too, as those of all fields; DRF's own names the positions."""
+
+    def run_child_validation(self, data: list[Any]) -> list[Any]:
+        try:
+            values: list[Any] = super().run_child_validation(data)
+        except serializers.ValidationError as error:
+            found: Any = error.detail
+            raise serializers.ValidationError([text for texts in found.values() for text in texts]) from error
+        return values
+
+
 class NewApiKeySerializer(serializers.Serializer):
     name = NameField(max_length=NAME_MAX_LENGTH)
-    scopes = serializers.ListField(
+    scopes = ScopesField(
         child=serializers.ChoiceField(KeyScope.choices),
         required=False,
         allow_empty=False,

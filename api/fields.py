@@ -83,9 +83,11 @@ class StrictBooleanField(serializers.BooleanField):
 
 
 class StrictIntegerField(serializers.IntegerField):
-    """Takes numbers of JSON only; DRF's own also takes texts and 1.0."""
+    """Takes numbers of JSON only, 1.0 too (an integer in JSON Schema 2020-12, 6.1.1); DRF's own also takes texts."""
 
     def to_internal_value(self, data: Any) -> int:
+        if type(data) is float and data.is_integer():
+            return int(data)
         if type(data) is not int:
             self.fail("invalid")
         return data

@@ -289,11 +289,20 @@ def test_making_a_key_needs_a_recent_proof(clock, hers):
         {"expires_in_days": 0},
         {"expires_in_days": 366},
         {"expires_in_days": "many"},
+        {"expires_in_days": 1.5},
+        {"expires_in_days": 1e300},
     ],
 )
 def test_invalid_input_makes_no_key(hers, wrong):
-    assert hers.post(KEYS, {"name": "x", **wrong}).status_code == 400
+    answer = hers.post(KEYS, {"name": "x", **wrong})
+    assert answer.status_code == 400
+    assert all(isinstance(reason, str) for name in wrong for reason in answer.json()[name])
+    assert isinstance(answer.json()[next(iter(wrong))], list)
     assert not SignIn.objects.filter(kind="key").exists()
+
+
+def test_a_number_with_a_zero_fraction_is_an_integer(hers):
+    assert hers.post(KEYS, {"name": "x", "expires_in_days": 92.0}).status_code == 201
 
 
 def test_a_user_has_a_limited_number_of_keys(monkeypatch, hers):
