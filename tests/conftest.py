@@ -25,6 +25,7 @@ from django.utils import timezone, translation
 from accounts import rate_limits, refusals
 from accounts.mail_worker import Worker
 from accounts.models import QueuedMail, SignIn
+from api import outages
 from api.blocklist.api_keys import remembered_keys
 from api.blocklist.mirror import mirror
 from api.blocklist.sessions import remembered_sessions
@@ -161,9 +162,10 @@ def no_refusals() -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_late_mails() -> None:
-    """That mails were late in an earlier test would log their end in this one."""
+def no_outages() -> None:
+    """The end of what an earlier test left in the memory of this process would be logged in this one."""
     health.mail_queue.is_late = False
+    outages.database_outages.__init__()  # type: ignore[misc]
 
 
 def send_mails() -> None:

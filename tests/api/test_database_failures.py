@@ -23,8 +23,6 @@ is_postgresql = connection.vendor == "postgresql"
 
 @pytest.fixture(autouse=True)
 def nothing_is_known_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outages.database_outages, "_next", {})
-    monkeypatch.setattr(outages.database_outages, "_seen", {})
     monkeypatch.setattr(health.migrations_log, "_next", {})
     monkeypatch.setattr(outages, "migrations", outages.AppliedMigrations())
 

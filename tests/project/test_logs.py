@@ -15,7 +15,6 @@ from django.db import OperationalError, connection
 from django.utils.module_loading import import_string
 
 from accounts.models import SecurityEvent, SignIn
-from api import outages
 from tests.conftest import ApiClient, Browser, send_mails
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -43,8 +42,6 @@ class Log:
 @pytest.fixture
 def log() -> Iterator[Log]:
     """Captures all log lines from DEBUG on, in the format used outside DEBUG."""
-    # An outage is logged once a minute: an earlier test may have had one.
-    outages.database_outages._next.clear()
     log = Log()
     handler = logging.StreamHandler(log.stream)
     handler.setFormatter(import_string(project_settings.LOGGING["formatters"]["json"]["()"])())

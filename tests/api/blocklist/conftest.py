@@ -1,9 +1,24 @@
 """Fixtures of the blocklist tests."""
 
+from typing import Any
+
 import pytest
 
+from accounts.models import SignIn
 from api.blocklist import status_list
+from api.blocklist.mirror import mirror
 from api.keys import Key
+from tests import servers
+from tests.api.blocklist.test_mirror import eventually, use
+
+
+@pytest.fixture
+def current_mirror(one_valkey: servers.Valkey, settings: Any) -> None:
+    """The mirror of this process, which has read all from a running Valkey: sign-ins can be remembered."""
+    if not one_valkey.answers():
+        one_valkey.start()
+    use(one_valkey.url, settings)
+    eventually(lambda: mirror.blocks_if_current(SignIn().pk, SignIn().pk, 1) is False)
 
 
 @pytest.fixture

@@ -15,23 +15,23 @@ from api.blocklist.mirror import mirror
 from api.blocklist.sessions import remembered_sessions
 from project.urls import handler404 as handler404
 from project.urls import handler500 as handler500
-from tests import servers
-from tests.api.blocklist.test_mirror import eventually, use
 from tests.api.blocklist.test_remembered_sessions import NameEndpoint
 from tests.api.dbsc_client import BOUND, BoundBrowser, bound_browser
 from tests.conftest import sign_in_of
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(__name__)]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.urls(__name__),
+    pytest.mark.usefixtures("current_mirror"),
+]
 
 API = "/api/name/"
 urlpatterns = [path("api/name/", NameEndpoint.as_view()), path("", include("project.urls"))]
 
 
 @pytest.fixture(autouse=True)
-def current_mirror(one_valkey: servers.Valkey, settings: Any) -> None:
+def offered(settings: Any) -> None:
     settings.DBSC = "offered"
-    use(one_valkey.url, settings)
-    eventually(lambda: mirror.blocks_if_current(SignIn().pk, SignIn().pk, 1) is False)
 
 
 @pytest.fixture

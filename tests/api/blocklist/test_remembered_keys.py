@@ -18,13 +18,15 @@ from accounts import ending
 from accounts.models import SignIn, User
 from accounts.models.lifetimes import LAST_SEEN_PRECISION
 from api.blocklist.api_keys import remembered_keys
-from api.blocklist.mirror import mirror
 from api.blocklist.models import Entry, Store
-from tests import servers
-from tests.api.blocklist.test_mirror import eventually, use
+from tests.api.blocklist.test_mirror import eventually
 from tests.conftest import ApiClient
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(__name__)]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.urls(__name__),
+    pytest.mark.usefixtures("current_mirror"),
+]
 
 API = "/api/name/"
 NEW_PASSWORD = "a quite different passphrase"
@@ -38,14 +40,6 @@ class NameEndpoint(APIView):
 
 
 urlpatterns = [path("api/name/", NameEndpoint.as_view()), path("", include("project.urls"))]
-
-
-@pytest.fixture(autouse=True)
-def current_mirror(one_valkey: servers.Valkey, settings: Any) -> None:
-    if not one_valkey.answers():
-        one_valkey.start()
-    use(one_valkey.url, settings)
-    eventually(lambda: mirror.blocks_if_current(SignIn().pk, SignIn().pk, 1) is False)
 
 
 @pytest.fixture

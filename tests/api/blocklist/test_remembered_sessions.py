@@ -23,16 +23,18 @@ from accounts.models import Session, SignIn, User
 from accounts.models.lifetimes import LAST_SEEN_PRECISION
 from accounts.sessions import digest
 from api.blocklist import sessions
-from api.blocklist.mirror import mirror
 from api.blocklist.models import Store
 from api.blocklist.sessions import remembered_sessions
-from tests import servers
 from tests.accounts import test_django_idioms
 from tests.accounts.support_pages import sign_in_as
-from tests.api.blocklist.test_mirror import eventually, use
+from tests.api.blocklist.test_mirror import eventually
 from tests.conftest import bearer
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(__name__)]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.urls(__name__),
+    pytest.mark.usefixtures("current_mirror"),
+]
 
 PAGE, API = "/name/", "/api/name/"
 NEW_PASSWORD = "a quite different passphrase"
@@ -53,14 +55,6 @@ urlpatterns = [
     path("api/name/", NameEndpoint.as_view()),
     path("", include(test_django_idioms)),
 ]
-
-
-@pytest.fixture(autouse=True)
-def current_mirror(one_valkey: servers.Valkey, settings: Any) -> None:
-    if not one_valkey.answers():
-        one_valkey.start()
-    use(one_valkey.url, settings)
-    eventually(lambda: mirror.blocks_if_current(SignIn().pk, SignIn().pk, 1) is False)
 
 
 @pytest.fixture
